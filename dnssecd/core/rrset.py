@@ -1,0 +1,61 @@
+"""RRsets in canonical wire form (RFC 4034 §6.2 and §6.3, as amended by RFC 6840 §5.1).
+
+The RDATA of a set is one byte string: for each RR its RDLENGTH (two octets) and RDATA, in canonical order,
+without duplicates. That is how the RRs stand in a message and in the input of a signature, so neither has to
+take the set apart.
+"""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+
+class RRset(NamedTuple):
+    """One RRset; ``owner`` is an owner key (core.names), ``rdata`` is packed as the module says."""
+
+    owner: bytes
+    rtype: int
+    ttl: int
+    rdata: bytes
+
+
+class Rrsigs(NamedTuple):
+    """The RRSIG RRs that cover one RRset, ``rdata`` packed and sorted as in an RRset."""
+
+    owner: bytes
+    covered: int
+    ttl: int
+    rdata: bytes
+
+
+def pack(rdatas: Iterable[bytes]) -> bytes:
+    """Return RDATAs packed in canonical order without duplicates."""
+    unique = set(rdatas)
+    if len(unique) == 1:
+        (only,) = unique
+        return len(only).to_bytes(2, "big") + only
+    return b"".join([len(rdata).to_bytes(2, "big") + rdata for rdata in sorted(unique)])
+
+
+def unpack(packed: bytes) -> list[bytes]:
+    """Return the RDATAs of a packed set, in canonical order."""
+    out = []
+    position, end = 0, len(packed)
+    while position < end:
+        start = position + 2
+        position = start + (packed[position] << 8 | packed[position + 1])
+        out.append(packed[start:position])
+    return out
+
+
+def count(packed: bytes) -> int:
+    """Return how many RRs a packed set holds."""
+    number = position = 0
+    while position < len(packed):
+        position += 2 + (packed[position] << 8 | packed[position + 1])
+        number += 1
+    return number
+
+
+def earliest_expiration(rrsig_rdata: bytes) -> int:
+    """Return the earliest expiration field of packed RRSIG RDATA, 32 bits (RFC 4034 §3.1.5)."""
+    return min(int.from_bytes(rdata[8:12], "big") for rdata in unpack(rrsig_rdata))
