@@ -5,8 +5,8 @@ NSEC3PARAM, CDS, …) among them. *Denial*: NSEC or NSEC3 RRsets, by their own o
 name). *Signatures*: RRSIGs by owner key and type covered, those over denial included. Keys sort canonically.
 """
 
-from collections.abc import Iterator
-from typing import Protocol
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple, Protocol
 
 from dnssecd.core.rrset import RRset, Rrsigs
 
@@ -65,4 +65,44 @@ class ZoneView(Protocol):
 
     def rrsig_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[Rrsigs]:
         """Yield RRSIGs with start <= owner < stop, ordered by (owner, type covered)."""
+        ...
+
+
+class JournalChunk(NamedTuple):
+    """A run of RRs of one difference sequence, all removed or all added.
+
+    ``rrs`` are whole RRs in uncompressed wire form (owner, type, class, TTL, RDLENGTH, RDATA) one after another,
+    without the two SOA RRs that frame the halves; a sequence may take many chunks, removed ones first.
+    """
+
+    added: bool
+    rrs: bytes
+
+
+class JournalStep(NamedTuple):
+    """One difference sequence (RFC 1995 §4): SOA RDATA before and after (unpacked), and its chunks."""
+
+    from_serial: int
+    to_serial: int
+    old_soa: bytes
+    old_soa_ttl: int
+    new_soa: bytes
+    new_soa_ttl: int
+    chunks: Iterable[JournalChunk]
+
+
+class ServedVersion(ZoneView, Protocol):
+    """A zone version that can be transferred out; a consistent snapshot for as long as it is held."""
+
+    @property
+    def serial(self) -> int:
+        """The SOA serial of this version."""
+        ...
+
+    def journal_size(self, from_serial: int) -> int | None:
+        """Return the octets of RRs in the journal from ``from_serial`` to this version; None if it has a gap."""
+        ...
+
+    def journal(self, from_serial: int) -> Iterator[JournalStep]:
+        """Yield the difference sequences from ``from_serial`` to this version, oldest first."""
         ...
