@@ -1,0 +1,51 @@
+# dnssecd: `make demo` to see it, `make check` while working, `make test` before a push.
+SHELL := /bin/sh
+PYTHON ?=
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest -q
+# $(call pytest,DIRECTORIES,OPTIONS); with no directory there pytest would run everything, so it is not started.
+pytest = $(if $(wildcard $(1)),$(PYTEST) $(2) $(wildcard $(1)),@echo "no tests in $(1)")
+
+.PHONY: help demo check lint quick test slow bench soak clean venv peers
+
+help:
+	@echo "make demo [ZONE=file ORIGIN=name]   sign and serve a zone on loopback"
+	@echo "make check                          linters and quick tests, under a minute"
+	@echo "make test                           everything, with real peers; what CI runs"
+	@echo "make bench | soak                   timing against the peers | the long forms of the tests"
+	@echo "make clean                          remove .venv, caches and demo state"
+
+venv:
+	@scripts/setup-venv $(PYTHON)
+
+peers:
+	@scripts/setup-peers
+
+demo: venv
+	@$(PY) -m demo $(if $(ZONE),--zone '$(ZONE)') $(if $(ORIGIN),--origin '$(ORIGIN)')
+
+check: venv lint quick
+
+lint: venv
+	$(PY) -m ruff check .
+	$(PY) -m mypy --strict dnssecd
+	.venv/bin/lint-imports
+
+quick: venv
+	$(call pytest,tests/unit tests/vectors)
+
+test: venv peers check slow
+
+slow: venv peers
+	$(call pytest,tests/property tests/simulation tests/lessons)
+	$(call pytest,tests/integration tests/faults,--durations=15)
+
+bench: venv peers
+	$(call pytest,tests/bench,-s -m bench --timeout=3600)
+
+soak: venv peers
+	$(PYTEST) -m soak --timeout=14400 tests
+
+clean:
+	rm -rf .venv demo-state build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

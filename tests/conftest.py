@@ -1,0 +1,51 @@
+"""Fixtures and rules common to all tests.
+
+Under CI a skipped test is a failed test: a peer that is missing there is a fault of the set-up, and nobody
+would notice that nothing was judged. Expected failures (xfail) stay what they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.peers.paths import shared_dir
+
+IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
+
+
+def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if IN_CI and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"skips are not allowed when CI is set: {reason}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """Keep each phase's report on the item, so that fixtures know whether their test failed."""
+    report = yield
+    _forbid_skip(report)
+    setattr(item, f"report_{report.when}", report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, Any, Any]:
+    """A module skipped while it is imported counts as a skip too."""
+    report = yield
+    _forbid_skip(report)
+    return report
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The directory of published vectors and real zones (`../shared`); read only."""
+    path = shared_dir()
+    if path is None:
+        pytest.skip("no shared test data: set DNSSECD_SHARED to the directory that holds zones/ and vectors/")
+    return path
