@@ -1,0 +1,1 @@
+"""Per-zone databases and the catalogue of zones (SQLite, WAL, synchronous=FULL)."""

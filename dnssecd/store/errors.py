@@ -1,0 +1,17 @@
+"""What can go wrong in the store; the message says whose fault it is and what to do."""
+
+
+class StoreError(Exception):
+    """The zone database could not be read or written."""
+
+
+class SchemaTooNew(StoreError):
+    """The database was written by a newer dnssecd; it is left untouched."""
+
+
+class JournalGap(StoreError):
+    """The journal does not lead from the serial asked for to the present version."""
+
+
+class StaleVersion(StoreError):
+    """The transaction changed after its content was verified; it cannot be committed."""

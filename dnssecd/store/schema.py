@@ -1,0 +1,93 @@
+"""Schema of a zone database, and how an older one is brought up to date.
+
+One file per zone. ``rrset`` holds content, ``denial`` the NSEC or NSEC3 chain, ``rrsig`` the signatures over
+both, each keyed by owner key (core.names), so that an ordered walk is canonical order. ``journal`` has one row
+per difference sequence and its RRs in ``journal_chunk``. ``state`` holds small named documents (JSON): the
+version, the key set, the signing parameters in force. ``evidence`` is what was seen at secondaries and parents;
+``history`` what was done, when, by whom.
+
+Crash rule: everything a version consists of is written in one transaction; a database holds the old version or
+the new one.
+"""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from dnssecd.store.errors import SchemaTooNew, StoreError
+
+APPLICATION_ID = 0x444E5353
+FILE_MODE = 0o600
+
+_VERSION_1 = """
+CREATE TABLE rrset (owner BLOB NOT NULL, rtype INTEGER NOT NULL, ttl INTEGER NOT NULL, rdata BLOB NOT NULL,
+    PRIMARY KEY (owner, rtype)) WITHOUT ROWID;
+CREATE TABLE denial (owner BLOB NOT NULL PRIMARY KEY, rtype INTEGER NOT NULL, ttl INTEGER NOT NULL,
+    rdata BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE rrsig (owner BLOB NOT NULL, covered INTEGER NOT NULL, ttl INTEGER NOT NULL, rdata BLOB NOT NULL,
+    expiration INTEGER NOT NULL, PRIMARY KEY (owner, covered)) WITHOUT ROWID;
+CREATE INDEX rrsig_expiration ON rrsig (expiration);
+CREATE TABLE journal (sequence INTEGER PRIMARY KEY, from_serial INTEGER NOT NULL, to_serial INTEGER NOT NULL,
+    at INTEGER NOT NULL, octets INTEGER NOT NULL, old_soa BLOB NOT NULL, old_soa_ttl INTEGER NOT NULL,
+    new_soa BLOB NOT NULL, new_soa_ttl INTEGER NOT NULL);
+CREATE INDEX journal_from ON journal (from_serial);
+CREATE TABLE journal_chunk (sequence INTEGER NOT NULL, part INTEGER NOT NULL, added INTEGER NOT NULL,
+    rrs BLOB NOT NULL, PRIMARY KEY (sequence, part));
+CREATE TABLE state (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE evidence (source TEXT NOT NULL, subject TEXT NOT NULL, value TEXT NOT NULL, at INTEGER NOT NULL,
+    PRIMARY KEY (source, subject)) WITHOUT ROWID;
+CREATE TABLE history (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL,
+    serial INTEGER, detail TEXT NOT NULL);
+"""
+
+#: One script per step; a database at version n has had the first n applied.
+MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+
+
+def create_file(path: Path) -> None:
+    """Create an empty file with its final mode, so that no moment exists at which others can read it."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
+    except FileExistsError:
+        return
+
+
+def migrate(connection: sqlite3.Connection, path: Path, migrations: tuple[str, ...], application_id: int) -> None:
+    """Bring a database to the newest schema, one transaction a step.
+
+    Raises SchemaTooNew, without writing, when the database is newer than this program.
+    """
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(migrations):
+        raise SchemaTooNew(
+            f"{path} has schema {version}, this dnssecd knows {len(migrations)}: run the newer dnssecd, or restore "
+            "a backup made by this one; the file was not touched"
+        )
+    (found,) = connection.execute("PRAGMA application_id").fetchone()
+    if version and found != application_id:
+        raise StoreError(f"{path} is not a dnssecd database of the kind expected; it was not touched")
+    for step in range(version, len(migrations)):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; PRAGMA application_id = {application_id};"
+            f"{migrations[step]} PRAGMA user_version = {step + 1}; COMMIT;"
+        )
+
+
+def connect(
+    path: Path | str, *, read_only: bool = False, factory: type[sqlite3.Connection] | None = None
+) -> sqlite3.Connection:
+    """Open a connection with the settings every dnssecd database has."""
+    uri = "file::memory:" if path == ":memory:" else f"{Path(path).absolute().as_uri()}"
+    if read_only and path != ":memory:":
+        uri += "?mode=ro"
+    connection = sqlite3.connect(
+        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=10.0, cached_statements=128,
+        factory=factory or sqlite3.Connection,
+    )  # fmt: skip
+    connection.execute("PRAGMA busy_timeout = 10000")
+    if not read_only:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA temp_store = MEMORY")
+    connection.execute("PRAGMA trusted_schema = OFF")
+    return connection

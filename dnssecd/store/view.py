@@ -1,0 +1,113 @@
+"""A zone version read from SQLite: the store's implementation of core.zoneview."""
+
+import sqlite3
+from collections.abc import Iterator
+
+from dnssecd.core.names import AFTER_ALL
+from dnssecd.core.rrset import RRset, Rrsigs
+
+_RRSET = "SELECT owner, rtype, ttl, rdata FROM rrset"
+_DENIAL = "SELECT owner, rtype, ttl, rdata FROM denial"
+_RRSIG = "SELECT owner, covered, ttl, rdata FROM rrsig"
+
+
+class SqliteView:
+    """Reads one version through one connection; the caller holds the transaction that keeps it still."""
+
+    def __init__(self, connection: sqlite3.Connection, origin: bytes) -> None:
+        self._connection = connection
+        self._origin = origin
+
+    @property
+    def origin(self) -> bytes:
+        """The zone name, wire form, lower-cased."""
+        return self._origin
+
+    def _one_rrset(self, sql: str, *values: object) -> RRset | None:
+        row = self._connection.execute(sql, values).fetchone()
+        return None if row is None else RRset._make(row)
+
+    def rrset(self, owner: bytes, rtype: int) -> RRset | None:
+        """Return one content RRset."""
+        return self._one_rrset(f"{_RRSET} WHERE owner = ? AND rtype = ?", owner, rtype)
+
+    def rrsets_at(self, owner: bytes) -> list[RRset]:
+        """Return the content RRsets at a name, by type."""
+        rows = self._connection.execute(f"{_RRSET} WHERE owner = ? ORDER BY rtype", (owner,))
+        return [RRset._make(row) for row in rows]
+
+    def scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[RRset]:
+        """Yield content RRsets with start <= owner < stop, ordered by (owner, type)."""
+        sql = f"{_RRSET} WHERE owner >= ? AND owner < ? ORDER BY owner, rtype"
+        return map(RRset._make, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
+
+    def first_owner(self, start: bytes, stop: bytes | None = None) -> bytes | None:
+        """Return the first owner of content with start <= owner < stop."""
+        sql = "SELECT owner FROM rrset WHERE owner >= ? AND owner < ? ORDER BY owner LIMIT 1"
+        row = self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)).fetchone()
+        return None if row is None else row[0]
+
+    def last_owner_before(self, owner: bytes) -> bytes | None:
+        """Return the last owner of content before ``owner``."""
+        sql = "SELECT owner FROM rrset WHERE owner < ? ORDER BY owner DESC LIMIT 1"
+        row = self._connection.execute(sql, (owner,)).fetchone()
+        return None if row is None else row[0]
+
+    def denial(self, owner: bytes) -> RRset | None:
+        """Return the NSEC or NSEC3 RRset whose own owner is ``owner``."""
+        return self._one_rrset(f"{_DENIAL} WHERE owner = ?", owner)
+
+    def denial_before(self, owner: bytes) -> RRset | None:
+        """Return the last denial RRset with an owner < ``owner``, not wrapping around."""
+        return self._one_rrset(f"{_DENIAL} WHERE owner < ? ORDER BY owner DESC LIMIT 1", owner)
+
+    def denial_from(self, owner: bytes) -> RRset | None:
+        """Return the first denial RRset with an owner >= ``owner``, not wrapping around."""
+        return self._one_rrset(f"{_DENIAL} WHERE owner >= ? ORDER BY owner LIMIT 1", owner)
+
+    def denial_last(self) -> RRset | None:
+        """Return the last denial RRset of the chain."""
+        return self._one_rrset(f"{_DENIAL} ORDER BY owner DESC LIMIT 1")
+
+    def denial_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[RRset]:
+        """Yield denial RRsets with start <= owner < stop, in order."""
+        sql = f"{_DENIAL} WHERE owner >= ? AND owner < ? ORDER BY owner"
+        return map(RRset._make, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
+
+    def rrsigs(self, owner: bytes, covered: int) -> Rrsigs | None:
+        """Return the RRSIGs over one RRset."""
+        row = self._connection.execute(f"{_RRSIG} WHERE owner = ? AND covered = ?", (owner, covered)).fetchone()
+        return None if row is None else Rrsigs._make(row)
+
+    def rrsigs_at(self, owner: bytes) -> list[Rrsigs]:
+        """Return all RRSIGs at a name, by type covered."""
+        rows = self._connection.execute(f"{_RRSIG} WHERE owner = ? ORDER BY covered", (owner,))
+        return [Rrsigs._make(row) for row in rows]
+
+    def rrsig_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[Rrsigs]:
+        """Yield RRSIGs with start <= owner < stop, ordered by (owner, type covered)."""
+        sql = f"{_RRSIG} WHERE owner >= ? AND owner < ? ORDER BY owner, covered"
+        return map(Rrsigs._make, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
+
+    def rrsigs_due(self, before: int, limit: int) -> list[tuple[bytes, int]]:
+        """Return (owner, type covered) of RRSIGs that expire at or before ``before``, soonest first."""
+        sql = "SELECT owner, covered FROM rrsig WHERE expiration <= ? ORDER BY expiration LIMIT ?"
+        return [(owner, covered) for owner, covered in self._connection.execute(sql, (before, limit))]
+
+    def earliest_expiration(self) -> int | None:
+        """Return the earliest expiration of any RRSIG in the zone, epoch seconds; None without RRSIGs."""
+        found: int | None
+        (found,) = self._connection.execute("SELECT min(expiration) FROM rrsig").fetchone()
+        return found
+
+    def rrsig_count(self) -> int:
+        """Return how many RRsets have RRSIGs; a full index walk, so not for every change."""
+        number: int
+        (number,) = self._connection.execute("SELECT count(*) FROM rrsig").fetchone()
+        return number
+
+    def owner_count(self) -> int:
+        """Return how many names have content."""
+        number: int
+        (number,) = self._connection.execute("SELECT count(DISTINCT owner) FROM rrset").fetchone()
+        return number

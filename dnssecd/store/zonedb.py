@@ -1,0 +1,312 @@
+"""One zone's database: snapshots to serve from, and the one transaction that makes the next version."""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from dnssecd.core.changeset import Change
+from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.zoneview import JournalChunk, JournalStep
+from dnssecd.store import schema
+from dnssecd.store.errors import JournalGap, StaleVersion, StoreError
+from dnssecd.store.journal import JournalWriter, prune
+from dnssecd.store.view import SqliteView
+
+#: Idle read connections kept per zone.
+READERS_IDLE_MAX = 4
+#: At most this many snapshots of one zone at a time; transfers beyond it wait or are refused by the listener.
+READERS_MAX = 64
+
+State = dict[str, Any]
+
+
+def read_state(connection: sqlite3.Connection, name: str) -> State | None:
+    """Return one named document of the zone's state."""
+    row = connection.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
+    return None if row is None else json.loads(row[0])
+
+
+class Snapshot(SqliteView):
+    """A published version, unchanging while it is held (core.zoneview.ServedVersion)."""
+
+    def __init__(self, connection: sqlite3.Connection, origin: bytes) -> None:
+        super().__init__(connection, origin)
+        self.version: State | None = read_state(connection, "version")
+
+    @property
+    def serial(self) -> int:
+        """The SOA serial of this version; StoreError when nothing has been published."""
+        if self.version is None:
+            raise StoreError("the zone has no published version yet")
+        return int(self.version["serial"])
+
+    def state(self, name: str) -> State | None:
+        """Return a named state document as of this version."""
+        return read_state(self._connection, name)
+
+    def _steps(self, from_serial: int) -> list[tuple[int, int, int, int]]:
+        """Return (sequence, from, to, octets) of the sequences from ``from_serial`` on; [] if there is a gap."""
+        row = self._connection.execute(
+            "SELECT max(sequence) FROM journal WHERE from_serial = ?", (from_serial,)
+        ).fetchone()
+        if row[0] is None:
+            return []
+        steps = self._connection.execute(
+            "SELECT sequence, from_serial, to_serial, octets FROM journal WHERE sequence >= ? ORDER BY sequence",
+            (row[0],),
+        ).fetchall()
+        chained = all(a[2] == b[1] for a, b in zip(steps, steps[1:], strict=False))
+        return steps if chained and steps[-1][2] == self.serial else []
+
+    def journal_size(self, from_serial: int) -> int | None:
+        """Return the octets of RRs in the journal from ``from_serial`` to this version; None if it has a gap."""
+        if from_serial == self.serial:
+            return 0
+        steps = self._steps(from_serial)
+        return sum(step[3] for step in steps) if steps else None
+
+    def journal(self, from_serial: int) -> Iterator[JournalStep]:
+        """Yield the difference sequences from ``from_serial`` to this version, oldest first (JournalGap)."""
+        if from_serial == self.serial:
+            return
+        steps = self._steps(from_serial)
+        if not steps:
+            raise JournalGap(f"no journal from serial {from_serial} to {self.serial}")
+        for sequence, _, _, _ in steps:
+            row = self._connection.execute(
+                "SELECT from_serial, to_serial, old_soa, old_soa_ttl, new_soa, new_soa_ttl FROM journal "
+                "WHERE sequence = ?",
+                (sequence,),
+            ).fetchone()
+            before, after, old_soa, old_ttl, new_soa, new_ttl = row
+            yield JournalStep(before, after, old_soa, old_ttl, new_soa, new_ttl, self._chunks(sequence))
+
+    def _chunks(self, sequence: int) -> Iterator[JournalChunk]:
+        """Yield the chunks of one sequence: removed ones first, as the journal format wants them."""
+        for added in (0, 1):
+            rows = self._connection.execute(
+                "SELECT rrs FROM journal_chunk WHERE sequence = ? AND added = ? ORDER BY part", (sequence, added)
+            )
+            for (rrs,) in rows:
+                yield JournalChunk(bool(added), rrs)
+
+    def journal_serials(self) -> list[int]:
+        """Return the serials from which an IXFR to this version is possible, oldest first."""
+        rows = self._connection.execute("SELECT from_serial FROM journal ORDER BY sequence").fetchall()
+        return [row[0] for row in rows if self._steps(row[0])]
+
+    def history(self, limit: int = 100) -> list[State]:
+        """Return the newest entries of the zone's history, newest first."""
+        rows = self._connection.execute(
+            "SELECT at, who, what, serial, detail FROM history ORDER BY id DESC LIMIT ?", (limit,)
+        )
+        return [dict(zip(("at", "who", "what", "serial", "detail"), row, strict=True)) for row in rows]
+
+
+class WriteTransaction(SqliteView):
+    """The next version in the making: reads see what was written. Nothing is visible to others before commit.
+
+    ``old`` is the version it starts from. ``generation`` rises with every write, so that a verification can be
+    tied to exactly what it saw.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, origin: bytes, old: Snapshot, journal: JournalWriter | None) -> None:
+        super().__init__(connection, origin)
+        self.old = old
+        self.generation = 0
+        self._journal = journal
+        self.touched: set[tuple[bytes, int]] | None = set() if journal else None
+
+    def _note(self, owner: bytes, rtype: int, old: RRset | Rrsigs | None, new: RRset | Rrsigs | None, wire_type: int) -> None:
+        if self._journal is not None:
+            self._journal.record(owner, wire_type, old and (old.ttl, old.rdata), new and (new.ttl, new.rdata))
+        if self.touched is not None:
+            self.touched.add((owner, rtype))
+
+    def apply_content(self, changes: Iterable[Change]) -> None:
+        """Write content RRsets; the SOA is left to commit's journal frame, all else is journalled."""
+        self.generation += 1
+        removed, put = [], []
+        for change in changes:
+            if change.new is None:
+                removed.append((change.owner, change.rtype))
+            else:
+                put.append(change.new)
+            if change.rtype != 6:
+                self._note(change.owner, change.rtype, change.old, change.new, change.rtype)
+        self._connection.executemany("DELETE FROM rrset WHERE owner = ? AND rtype = ?", removed)
+        self._connection.executemany("INSERT OR REPLACE INTO rrset (owner, rtype, ttl, rdata) VALUES (?, ?, ?, ?)", put)
+
+    def apply_denial(self, changes: Iterable[Change]) -> None:
+        """Write NSEC or NSEC3 RRsets."""
+        self.generation += 1
+        removed, put = [], []
+        for change in changes:
+            if change.new is None:
+                removed.append((change.owner,))
+            else:
+                put.append(change.new)
+            if change.old is not None and change.new is not None and change.old.rtype != change.new.rtype:
+                self._note(change.owner, change.old.rtype, change.old, None, change.old.rtype)
+                self._note(change.owner, change.new.rtype, None, change.new, change.new.rtype)
+            else:
+                self._note(change.owner, change.rtype, change.old, change.new, change.rtype)
+        self._connection.executemany("DELETE FROM denial WHERE owner = ?", removed)
+        self._connection.executemany("INSERT OR REPLACE INTO denial (owner, rtype, ttl, rdata) VALUES (?, ?, ?, ?)", put)
+
+    def put_rrsigs(self, rows: Iterable[tuple[Rrsigs | None, Rrsigs, int]]) -> None:
+        """Write RRSIGs given as (old, new, expiration in epoch seconds)."""
+        self.generation += 1
+        put = []
+        for old, new, expiration in rows:
+            put.append((*new, expiration))
+            self._note(new.owner, new.covered, old, new, 46)
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO rrsig (owner, covered, ttl, rdata, expiration) VALUES (?, ?, ?, ?, ?)", put
+        )
+
+    def delete_rrsigs(self, rows: Iterable[Rrsigs]) -> None:
+        """Remove RRSIGs."""
+        self.generation += 1
+        gone = []
+        for old in rows:
+            gone.append((old.owner, old.covered))
+            self._note(old.owner, old.covered, old, None, 46)
+        self._connection.executemany("DELETE FROM rrsig WHERE owner = ? AND covered = ?", gone)
+
+    def set_state(self, name: str, value: State) -> None:
+        """Write a named state document, in the same transaction as the version."""
+        self.generation += 1
+        self._connection.execute(
+            "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)", (name, json.dumps(value, sort_keys=True))
+        )
+
+    def state(self, name: str) -> State | None:
+        """Return a named state document as this transaction sees it."""
+        return read_state(self._connection, name)
+
+    def add_history(self, at: int, who: str, what: str, serial: int | None, detail: str) -> None:
+        """Append to the zone's history."""
+        self._connection.execute(
+            "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, ?, ?, ?)", (at, who, what, serial, detail)
+        )
+
+    def close_journal(self, at: int, old_soa: RRset | None, new_soa: RRset, serials: tuple[int, int] | None) -> None:
+        """Frame the difference sequence with the two SOAs; a first version has none."""
+        if self._journal is not None and old_soa is not None and serials is not None:
+            self._journal.close(at, *serials, (old_soa.ttl, old_soa.rdata[2:]), (new_soa.ttl, new_soa.rdata[2:]))
+
+    def prune_journal(self, octets_max: int, older_than: int) -> int:
+        """Keep the journal within its bounds; return how many sequences went."""
+        return prune(self._connection, octets_max, older_than)
+
+    def commit_if(self, generation: int) -> None:
+        """Make this the published version; StaleVersion if anything was written after ``generation``."""
+        if generation != self.generation:
+            raise StaleVersion("the version was changed after it was verified; nothing was published")
+        self._connection.execute("COMMIT")
+
+
+class ZoneDatabase:
+    """The database file of one zone. Snapshots may be taken in any thread; one write transaction at a time."""
+
+    def __init__(
+        self, path: Path, origin: bytes, factory: type[sqlite3.Connection] | None = None
+    ) -> None:
+        self.path = path
+        self.origin = origin
+        self._factory = factory
+        self._idle: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(READERS_MAX)
+        schema.create_file(path)
+        self._writer = schema.connect(path, factory=factory)
+        try:
+            schema.migrate(self._writer, path, schema.MIGRATIONS, schema.APPLICATION_ID)
+        except BaseException:
+            self._writer.close()
+            raise
+
+    def close(self) -> None:
+        """Close all idle connections; snapshots still held stay usable until they are released."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.close()
+        self._writer.close()
+
+    def _reader(self) -> sqlite3.Connection:
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return schema.connect(self.path, read_only=True, factory=self._factory)
+
+    def _release(self, connection: sqlite3.Connection) -> None:
+        connection.execute("ROLLBACK")
+        with self._lock:
+            if len(self._idle) < READERS_IDLE_MAX:
+                self._idle.append(connection)
+                return
+        connection.close()
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Hold one published version for reading; StoreError when too many are held already."""
+        if not self._slots.acquire(timeout=5):
+            raise StoreError(f"{self.path}: {READERS_MAX} snapshots are held already")
+        try:
+            connection = self._reader()
+            try:
+                connection.execute("BEGIN")
+                connection.execute("SELECT count(*) FROM state").fetchone()
+                yield Snapshot(connection, self.origin)
+            finally:
+                with suppress(sqlite3.ProgrammingError):
+                    self._release(connection)
+        finally:
+            self._slots.release()
+
+    @contextmanager
+    def write(self) -> Iterator[WriteTransaction]:
+        """Begin the next version; whatever is not committed with ``commit_if`` is rolled back."""
+        connection = self._writer
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: another process is writing this zone: {error}") from error
+        try:
+            with self.snapshot() as old:
+                journal = None
+                if old.version is not None:
+                    (last,) = connection.execute("SELECT coalesce(max(sequence), 0) FROM journal").fetchone()
+                    journal = JournalWriter(connection, self.origin, last + 1)
+                yield WriteTransaction(connection, self.origin, old, journal)
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+
+    def record(self, at: int, who: str, what: str, detail: str, serial: int | None = None) -> None:
+        """Append to the history outside any version (refusals, operators' acts)."""
+        self._writer.execute(
+            "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, ?, ?, ?)", (at, who, what, serial, detail)
+        )
+
+    def set_evidence(self, source: str, subject: str, value: State, at: int) -> None:
+        """Record what was seen at a secondary or parent server."""
+        self._writer.execute(
+            "INSERT OR REPLACE INTO evidence (source, subject, value, at) VALUES (?, ?, ?, ?)",
+            (source, subject, json.dumps(value, sort_keys=True), at),
+        )
+
+    def evidence(self) -> list[tuple[str, str, State, int]]:
+        """Return all evidence as (source, subject, value, when)."""
+        rows = self._writer.execute("SELECT source, subject, value, at FROM evidence ORDER BY source, subject")
+        return [(source, subject, json.loads(value), at) for source, subject, value, at in rows]
+
+    def checkpoint(self) -> None:
+        """Move the write-ahead log into the database file, as far as no snapshot pins it."""
+        self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
