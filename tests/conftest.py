@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from tests.peers.fixtures import peer_dir, servers, tsig_key
 from tests.peers.paths import shared_dir
+
+__all__ = ["peer_dir", "servers", "shared", "tsig_key"]
 
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 

@@ -1,0 +1,90 @@
+"""Whole zones as sets of canonical lines, whichever peer printed them, so that they can be compared.
+
+All text passes through BIND's printer (dig for transfers, named-compilezone for files): two servers that hold
+the same zone give the same lines. Case is folded where DNS names and hex are compared without regard to it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.peers.process import LOOPBACK, PeerError
+from tests.peers.tools import run
+from tests.peers.tsig import TsigKey
+
+TRANSFER_SECONDS = 30.0
+# RDATA that is names, numbers, hex, type names: equal without regard to case.
+_FOLDED = frozenset({
+    "SOA", "NS", "CNAME", "DNAME", "PTR", "MX", "SRV", "A", "AAAA", "DS", "CDS", "NSEC", "NSEC3",
+    "NSEC3PARAM", "ZONEMD", "TLSA", "SSHFP",
+})  # fmt: skip
+_SIGNER_FIELD = 7  # of RRSIG RDATA, counted from 0
+
+
+def canonical_line(line: str) -> str:
+    """One RR in master-file form without comments, its case folded, its blanks single."""
+    owner, ttl, class_, rrtype, rdata = line.split(None, 4)
+    if rrtype in _FOLDED:
+        rdata = " ".join(rdata.lower().split())
+    elif rrtype == "RRSIG":
+        fields = rdata.split()
+        fields[_SIGNER_FIELD] = fields[_SIGNER_FIELD].lower()
+        head, signature = fields[: _SIGNER_FIELD + 1], "".join(fields[_SIGNER_FIELD + 1 :])
+        rdata = " ".join([*head, signature])
+    elif rrtype in {"DNSKEY", "CDNSKEY"}:
+        head, key = rdata.split()[:3], "".join(rdata.split()[3:])
+        rdata = " ".join([*head, key])
+    return f"{owner.lower()} {ttl} {class_} {rrtype} {rdata}"
+
+
+def canonical_zone(text: str) -> set[str]:
+    """The RRs of a zone printed one per line, each once; comments, empty lines and dig's TSIG left out."""
+    lines = (line for line in text.splitlines() if line and not line.startswith(";"))
+    return {canonical_line(line) for line in lines if "\tANY\tTSIG\t" not in line}
+
+
+def axfr(port: int, zone: str, tsig: TsigKey | None = None, directory: Path | None = None) -> set[str]:
+    """The zone as a server on loopback transfers it; PeerError when it refuses or breaks off."""
+    key = []
+    if tsig is not None:
+        assert directory is not None, "a key needs a directory to be written to"
+        key = ["-k", str(tsig.file(directory))]
+    answer = run(
+        "dig", *key, "-p", str(port), f"@{LOOPBACK}", zone, "AXFR", "+nocomments", "+nostats", "+nocmd",
+        "+nosplit", "+onesoa", "+tries=1", "+time=10", "+noidnin", "+noidnout", timeout=TRANSFER_SECONDS,
+    )  # fmt: skip
+    # With all commentary switched off, dig's comment lines are complaints: refusal, bad TSIG, broken stream.
+    complaints = [line for line in answer.text.splitlines() if line.startswith(";")]
+    if answer.status != 0 or complaints:
+        raise PeerError(f"AXFR of {zone} from port {port} failed: {complaints}")
+    return canonical_zone(answer.out)
+
+
+def zone_file(path: Path, zone: str) -> set[str]:
+    """The RRs of a master file, printed by BIND's own parser without any of its zone checks."""
+    answer = run(
+        "named-compilezone", "-q", "-i", "none", "-k", "ignore", "-n", "ignore", "-m", "ignore",
+        "-M", "ignore", "-r", "ignore", "-S", "ignore", "-T", "ignore", "-s", "full", "-o", "-",
+        zone, str(path),
+    )  # fmt: skip
+    if answer.status != 0:
+        raise PeerError(f"named-compilezone refuses {path}: {answer.text[:2000]}")
+    return canonical_zone(answer.out)
+
+
+def soa_serial(lines: set[str]) -> int:
+    """The serial of a canonical zone."""
+    soas = [line.split() for line in lines if " IN SOA " in line]
+    assert len(soas) == 1, f"{len(soas)} SOA RRs"
+    return int(soas[0][6])
+
+
+def difference(ours: set[str], theirs: set[str], limit: int = 10) -> str:
+    """What distinguishes two zones, for a failed assertion; empty when they are equal."""
+    missing, extra = sorted(ours - theirs), sorted(theirs - ours)
+    if not missing and not extra:
+        return ""
+    lines = [f"{len(missing)} RRs missing, {len(extra)} too many"]
+    lines += [f"- {line[:160]}" for line in missing[:limit]]
+    lines += [f"+ {line[:160]}" for line in extra[:limit]]
+    return "\n".join(lines)
