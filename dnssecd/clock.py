@@ -1,0 +1,54 @@
+"""The clock is an interface: nothing else in the package reads the wall clock.
+
+``FakeClock`` is part of the product: simulations and tests drive the same code on virtual time.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What code that needs the time is given."""
+
+    def now(self) -> float:
+        """Wall-clock time, seconds since the epoch (UTC). May jump when an operator or NTP sets the clock."""
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment; never goes back. For deadlines, and to notice jumps of now()."""
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        return time.time()
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+class FakeClock:
+    """A clock that moves only when told."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self._now = float(now)
+        self._monotonic = 0.0
+
+    def now(self) -> float:
+        return self._now
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Let *seconds* pass on both clocks. ValueError when negative: time does not run backwards."""
+        if seconds < 0:
+            raise ValueError("time does not run backwards; use step() for a wall clock that is set back")
+        self._now += seconds
+        self._monotonic += seconds
+
+    def step(self, seconds: float) -> None:
+        """Move the wall clock alone, as an operator or NTP does; *seconds* may be negative."""
+        self._now += seconds

@@ -1,0 +1,72 @@
+"""Freeze windows: spans of time in which no roll-over step is begun.
+
+Written ``"2026-12-20/2027-01-05"`` (once) or ``"12-20/01-05"`` (every year). Both days belong to the window;
+days begin and end at midnight UTC. ``"2026-12-20T18:00/2026-12-21T06:00"`` names minutes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+_ONCE = re.compile(r"(\d{4}-\d\d-\d\d(?:T\d\d:\d\d)?)/(\d{4}-\d\d-\d\d(?:T\d\d:\d\d)?)")
+_YEARLY = re.compile(r"(\d\d-\d\d)/(\d\d-\d\d)")
+_LEAP_YEAR = 2024
+
+
+@dataclass(frozen=True, slots=True)
+class FreezeWindow:
+    """text: as written. first, last: ISO dates, minutes, or month-day when *yearly*."""
+
+    text: str
+    first: str
+    last: str
+    yearly: bool
+
+    def covers(self, now: float) -> float | None:
+        """The end of the window (epoch seconds) when *now* (epoch seconds) lies in it, else None."""
+        if not self.yearly:
+            return _inside(_moment(self.first), _end(self.last), now)
+        year = datetime.fromtimestamp(now, UTC).year
+        wraps = self.last < self.first
+        for begin in (year - 1, year):
+            last_year = begin + 1 if wraps else begin
+            end = _inside(_yearly(begin, self.first), _yearly(last_year, self.last) + timedelta(days=1), now)
+            if end is not None:
+                return end
+        return None
+
+
+def parse_freeze(text: str) -> FreezeWindow:
+    """The window written as *text*; ValueError says what is wrong with it."""
+    if match := _YEARLY.fullmatch(text):
+        for part in match.groups():
+            datetime.strptime(f"{_LEAP_YEAR}-{part}", "%Y-%m-%d").replace(tzinfo=UTC)
+        return FreezeWindow(text, match[1], match[2], yearly=True)
+    match = _ONCE.fullmatch(text)
+    if match is None:
+        raise ValueError(f'"{text}" is no span of days')
+    if _end(match[2]) <= _moment(match[1]):
+        raise ValueError(f'"{text}" ends before it begins')
+    return FreezeWindow(text, match[1], match[2], yearly=False)
+
+
+def _inside(start: datetime, end: datetime, now: float) -> float | None:
+    return end.timestamp() if start.timestamp() <= now < end.timestamp() else None
+
+
+def _moment(text: str) -> datetime:
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)
+
+
+def _end(text: str) -> datetime:
+    """A day ends when the next begins; a minute is meant exactly."""
+    return _moment(text) + (timedelta() if "T" in text else timedelta(days=1))
+
+
+def _yearly(year: int, month_day: str) -> datetime:
+    try:
+        return _moment(f"{year}-{month_day}")
+    except ValueError:  # 29 February in a common year
+        return _moment(f"{year}-02-28")

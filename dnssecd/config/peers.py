@@ -1,0 +1,174 @@
+"""``[keystore.*]``, ``[tsig.*]``, ``[secondary.*]`` and ``[primary.*]``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from dnssecd.config.errors import did_you_mean
+from dnssecd.config.model import Address, Keystore, Peer, Pkcs11Keystore, Secret, SoftwareKeystore, TsigKey
+from dnssecd.config.reader import Section
+from dnssecd.config.values import Bad, decode_secret, parse_address, parse_name, read_secret_file
+
+TSIG_ALGORITHMS = ("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
+_SHORTEST_SECRET = 16
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+
+
+def check_label(name: str, section: Section) -> None:
+    """Names of our own (policies, peers, key stores) appear in logs and metrics: keep them plain."""
+    if not _LABEL.fullmatch(name):
+        section.error("", "the name has other characters than letters, digits, . _ -", "choose a plain name")
+
+
+def address_at(
+    section: Section, key: str, text: str, default_port: int = 53, lowest_port: int = 1
+) -> Address:
+    """The address *text*, a fault noted at *key*."""
+    try:
+        return parse_address(text, default_port, lowest_port)
+    except Bad as bad:
+        section.error(key, bad.what, bad.remedy)
+        return Address("127.0.0.1", default_port)
+
+
+def addresses(
+    section: Section, key: str, default: tuple[str, ...] = (), lowest: int = 1
+) -> tuple[Address, ...]:
+    """A list of addresses; two forms of the same address are an error."""
+    found: list[Address] = []
+    for text in section.texts(key, default):
+        address = address_at(section, key, text, lowest_port=lowest)
+        if address in found and address.port:
+            section.error(key, f"{address} is there twice", "remove one of the two")
+        else:
+            found.append(address)
+    return tuple(found)
+
+
+def keystores(root: Section, state_dir: Path) -> dict[str, Keystore]:
+    found: dict[str, Keystore] = {}
+    for name, section in root.children("keystore"):
+        check_label(name, section)
+        if section.choice("type", ("software", "pkcs11"), "software") == "pkcs11":
+            found[name] = _pkcs11(name, section)
+        else:
+            found[name] = SoftwareKeystore(
+                name,
+                section.path_of("directory", state_dir / "keys"),
+                section.optional_path("passphrase_file"),
+                section.flag("removable"),
+            )
+        section.finish()
+    directories: dict[Path, str] = {}
+    for store in found.values():
+        if isinstance(store, SoftwareKeystore):
+            other = directories.setdefault(store.directory, store.name)
+            if other != store.name:
+                root.problems.error(
+                    ("keystore", store.name),
+                    f'shares the directory of keystore "{other}"',
+                    "give each key store a directory",
+                )
+    return found
+
+
+def _pkcs11(name: str, section: Section) -> Pkcs11Keystore:
+    section.require("module", "name the vendor's library, as in /usr/lib/softhsm/libsofthsm2.so")
+    section.require("pin_file", "name the file with the user PIN; only the signer reads it")
+    ways = [key for key in ("token_label", "token_serial", "slot") if section.has(key)]
+    if len(ways) != 1:
+        what = "no token is named" if not ways else f"{' and '.join(ways)} name the token more than once"
+        section.error(ways[-1] if ways else "", what, "write one of token_label, token_serial, slot")
+    return Pkcs11Keystore(
+        name,
+        module=section.path_of("module", section.base),
+        token_label=section.text("token_label") or None,
+        token_serial=section.text("token_serial") or None,
+        slot=section.integer("slot", 0, 0, 2**63 - 1) if section.has("slot") else None,
+        pin_file=section.path_of("pin_file", section.base),
+        sessions=section.integer("sessions", 4, 1, 256),
+    )
+
+
+def tsig_keys(root: Section, *, read_secrets: bool) -> dict[str, TsigKey]:
+    found: dict[str, TsigKey] = {}
+    for written, section in root.children("tsig"):
+        algorithm = _tsig_algorithm(section)
+        secret = _tsig_secret(section, read_secrets)
+        section.finish()
+        try:
+            name = parse_name(written)
+        except Bad as bad:
+            section.error("", bad.what, bad.remedy)
+            continue
+        if name in found:
+            section.error("", f"the key {name} is configured twice", "remove one of the two")
+        found[name] = TsigKey(name, algorithm, Secret(secret))
+    return found
+
+
+def _tsig_algorithm(section: Section) -> str:
+    text = section.text("algorithm", "hmac-sha256").lower().rstrip(".")
+    if text in TSIG_ALGORITHMS:
+        return text
+    if text.startswith("hmac-md5"):
+        section.error("algorithm", "hmac-md5 is refused: MD5 is broken (RFC 8945 §6)", 'use "hmac-sha256"')
+    else:
+        section.error("algorithm", f'"{text}" is no TSIG algorithm', did_you_mean(text, TSIG_ALGORITHMS))
+    return "hmac-sha256"
+
+
+def _tsig_secret(section: Section, read_secrets: bool) -> bytes:
+    ways = [key for key in ("secret", "secret_file") if section.has(key)]
+    inline, file = section.text("secret"), section.optional_path("secret_file")
+    if len(ways) != 1:
+        what = "the secret is missing" if not ways else "secret and secret_file are both given"
+        section.error(ways[-1] if ways else "", what, 'write secret_file = "…" or secret = "base64"')
+        return b""
+    key = ways[0]
+    if file is not None and not read_secrets:
+        return b""
+    try:
+        text = read_secret_file(file).decode("ascii", "replace") if file else inline
+        secret = decode_secret(text)
+    except Bad as bad:
+        section.error(key, bad.what, bad.remedy)
+        return b""
+    if len(secret) < _SHORTEST_SECRET:
+        section.warn(key, f"the secret has {len(secret)} octets", "use 32: openssl rand -base64 32")
+    return secret
+
+
+def peers(root: Section, kind: str, tsig: dict[str, TsigKey]) -> dict[str, Peer]:
+    """The ``[secondary.*]`` or ``[primary.*]`` tables."""
+    found: dict[str, Peer] = {}
+    for name, section in root.children(kind):
+        check_label(name, section)
+        section.require("address", 'write address = "192.0.2.1:53"')
+        text = section.text("address", "127.0.0.1:53")
+        found[name] = Peer(name, address_at(section, "address", text), tsig_reference(section, "tsig", tsig))
+        section.finish()
+    return found
+
+
+def tsig_reference(section: Section, key: str, tsig: dict[str, TsigKey]) -> str | None:
+    """The TSIG key named at *key*, None when there is none; an unknown one is an error."""
+    written = section.text(key)
+    if not written:
+        return None
+    return known_tsig(section, key, written, tsig)
+
+
+def known_tsig(section: Section, key: str, written: str, tsig: dict[str, TsigKey]) -> str | None:
+    try:
+        name = parse_name(written)
+    except Bad as bad:
+        section.error(key, bad.what, bad.remedy)
+        return None
+    if name not in tsig:
+        section.error(
+            key, f'there is no TSIG key "{name}"', f'add [tsig."{name}"]; {did_you_mean(name, tsig)}'
+        )
+        return None
+    return name
