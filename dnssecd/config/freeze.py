@@ -40,14 +40,18 @@ class FreezeWindow:
 
 def parse_freeze(text: str) -> FreezeWindow:
     """The window written as *text*; ValueError says what is wrong with it."""
-    if match := _YEARLY.fullmatch(text):
-        for part in match.groups():
-            datetime.strptime(f"{_LEAP_YEAR}-{part}", "%Y-%m-%d").replace(tzinfo=UTC)
-        return FreezeWindow(text, match[1], match[2], yearly=True)
-    match = _ONCE.fullmatch(text)
+    yearly = _YEARLY.fullmatch(text)
+    match = yearly or _ONCE.fullmatch(text)
     if match is None:
         raise ValueError(f'"{text}" is no span of days')
-    if _end(match[2]) <= _moment(match[1]):
+    year = f"{_LEAP_YEAR}-" if yearly else ""
+    try:
+        first, last = _moment(year + match[1]), _end(year + match[2])
+    except ValueError:
+        raise ValueError(f'"{text}" names no day of the calendar') from None
+    if yearly:
+        return FreezeWindow(text, match[1], match[2], yearly=True)
+    if last <= first:
         raise ValueError(f'"{text}" ends before it begins')
     return FreezeWindow(text, match[1], match[2], yearly=False)
 

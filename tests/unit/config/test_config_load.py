@@ -1,5 +1,6 @@
 """The configuration contract: defaults, and every error at once with file, line, what and remedy."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -171,7 +172,7 @@ def test_needed_tables(table: str) -> None:
         ("ksk = { lifetime = '1d' }", "gone before its successor"),
         ("ksk = { lifetime = '-1d' }", "no lifetime"),
         ("freeze = ['christmas']", "no span of days"),
-        ("freeze = ['13-01/01-05']", ""),
+        ("freeze = ['13-01/01-05']", "no day of the calendar"),
         ("freeze = ['2027-01-05/2026-12-20']", "ends before it begins"),
         ("propagation_delay = '-5m'", "out of range"),
     ],
@@ -242,7 +243,7 @@ def test_zone_errors(keys: str, what: str) -> None:
         (f'[tsig."k."]\nalgorithm = "hmac-sha257"\nsecret = "{SECRET}"', "no TSIG algorithm"),
         (f'[tsig."K."]\nsecret = "{SECRET}"\n[tsig.k]\nsecret = "{SECRET}"', "twice"),
         ("[secondary.ns1]", "is missing"),
-        ('[secondary.ns1]\naddress = "ns1.example.net:53"', "host names are not looked up"),
+        ('[secondary.ns1]\naddress = "ns1.example.net:53"', "no IP address"),
         ('[secondary."a b"]\naddress = "192.0.2.1"', "other characters"),
         ('[zone."EXAMPLE.com"]\nfile = "x"', "configured twice"),
         ('[zone."exa..mple."]\nfile = "x"', "no DNS name"),
@@ -396,9 +397,7 @@ def test_the_example_loads() -> None:
 
 def test_the_example_loads_with_everything_switched_on() -> None:
     lines = EXAMPLE.read_text().split("\n")
-    text = "\n".join(
-        line[1:] if line.startswith("#") and not line.startswith(("# ", "#\n")) else line for line in lines
-    )
+    text = "\n".join(line[1:] if re.match("#[^ ]", line) else line for line in lines)
     config = parse(text, EXAMPLE, read_secrets=False)
     assert isinstance(config.keystores["hsm"], Pkcs11Keystore)
     assert config.policies["single"].csk == KeyTemplate(15, 365 * DAY)
