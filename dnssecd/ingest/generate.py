@@ -1,0 +1,89 @@
+"""$GENERATE as BIND does it: ``range lhs [ttl] [class] type rhs`` with $ and ${offset,width,base}."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from dnssecd.ingest.errors import RecordError
+from dnssecd.ingest.lexer import unquote
+from dnssecd.ingest.words import shown
+
+_INT_MAX = 2**31 - 1
+_RANGE = re.compile(rb"(\d{1,10})-(\d{1,10})(?:/(\d{1,10}))?")
+_PIECE = re.compile(rb"\\.|\$\$|\$\{([^}]*)\}|\$|[^\\$]+", re.DOTALL)
+_MODIFIER = re.compile(rb"(-?\d{1,10})(?:,(\d{1,3})(?:,([doxXnN]))?)?")
+
+
+class Generate(NamedTuple):
+    """One directive; ``owner`` and ``rest`` are templates."""
+
+    start: int
+    stop: int
+    step: int
+    owner: bytes
+    rest: bytes
+
+    @classmethod
+    def parse(cls, arguments: list[bytes], most: int) -> "Generate":
+        """Return the directive with these words; ``most``: how many records it may make. Raises RecordError."""
+        if len(arguments) < 4:
+            raise RecordError("$GENERATE is incomplete", "write $GENERATE START-STOP[/STEP] OWNER TYPE RDATA")
+        match = _RANGE.fullmatch(arguments[0])
+        if not match:
+            raise RecordError(
+                f"bad range {shown(arguments[0])} in $GENERATE", "write START-STOP or START-STOP/STEP"
+            )
+        start, stop, step = (int(number) if number else 1 for number in match.groups())
+        if start > stop or stop > _INT_MAX or not step:
+            raise RecordError(
+                f"bad range {shown(arguments[0])} in $GENERATE", "START <= STOP < 2**31, STEP >= 1"
+            )
+        if (stop - start) // step >= most:
+            raise RecordError(f"$GENERATE would make more than {most} records", "narrow its range")
+        rest = b" ".join([*arguments[2:-1], unquote(arguments[-1])])
+        return cls(start, stop, step, arguments[1], rest)
+
+    def lines(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield owner and rest of each record, as text."""
+        for number in range(self.start, self.stop + 1, self.step):
+            yield expand(self.owner, number), expand(self.rest, number)
+
+
+def expand(template: bytes, number: int) -> bytes:
+    """Return the template with its $ replaced; an escape stays as it is, $$ becomes one $."""
+    out = bytearray()
+    for match in _PIECE.finditer(template):
+        piece = match.group()
+        if piece == b"$$":
+            out += b"$"
+        elif piece.startswith(b"$"):
+            out += _number(match[1], number)
+        else:
+            out += piece
+    return bytes(out)
+
+
+def _number(modifier: bytes | None, number: int) -> bytes:
+    if modifier is None:
+        return b"%d" % number
+    match = _MODIFIER.fullmatch(modifier)
+    if not match:
+        raise RecordError(f"bad modifier ${{{shown(modifier)}}} in $GENERATE", "write ${OFFSET,WIDTH,BASE}")
+    value = number + int(match[1])
+    width = int(match[2] or 0)
+    base = (match[3] or b"d").decode()
+    if not 0 <= value <= _INT_MAX:
+        raise RecordError(f"$GENERATE reaches {value}, outside 0 to 2**31-1")
+    if base in "nN":
+        return _nibbles(value, width, upper=base == "N")
+    return format(value, f"0{width}{base}" if width else base).encode()
+
+
+def _nibbles(value: int, width: int, *, upper: bool) -> bytes:
+    """Hexadecimal digits, lowest first, parted by dots; ``width`` counts digits and dots."""
+    digits = []
+    while True:
+        digits.append(format(value & 15, "X" if upper else "x"))
+        value >>= 4
+        if not value and 2 * len(digits) >= width:
+            return ".".join(digits).encode()

@@ -1,0 +1,22 @@
+"""Bounds on what a zone file may ask of us."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one zone file with all it includes; sizes in octets."""
+
+    line: int = 512 * 1024
+    #: A record over several lines in parentheses, comments included.
+    record: int = 2 * 1024 * 1024
+    records: int = 50_000_000
+    include_depth: int = 20
+    files: int = 1_000
+    #: Records that one $GENERATE may make.
+    generate: int = 1_000_000
+    errors: int = 20
+    warnings: int = 100
+
+
+DEFAULT_LIMITS = Limits()

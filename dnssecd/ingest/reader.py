@@ -1,0 +1,279 @@
+"""One zone file with all it includes, read record by record into rows (RFC 1035 §5, RFC 2308 §4, BIND's $GENERATE).
+
+State that BIND carries over from an included file to the including one, the TTLs, is carried over here too; the
+origin and the last owner are each file's own.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+from dnssecd.core.names import BadName, owner_key, wire_to_text
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, CLASS_IN, DS, SIGNATURE_TYPES, SOA
+from dnssecd.ingest import words
+from dnssecd.ingest.collect import Row
+from dnssecd.ingest.errors import FileChanged, RecordError, ZoneFileError, ZoneFileErrors
+from dnssecd.ingest.generate import Generate
+from dnssecd.ingest.lexer import Record, read_record, unescape, unquote
+from dnssecd.ingest.limits import Limits
+from dnssecd.ingest.slowlane import rdata_wire
+from dnssecd.ingest.source import FileIdentity, Source
+from dnssecd.ingest.words import shown, type_text
+
+Numbered = Iterator[tuple[int, bytes]]
+
+
+class ZoneWarning(NamedTuple):
+    """Something odd that does not stop the zone; ``line`` 0 means the zone as a whole."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file}: {self.text}"
+
+
+@dataclass(slots=True)
+class Context:
+    """Where reading stands in one file; names are lower-cased wire form, ``key`` None is outside the zone."""
+
+    path: Path
+    origin: bytes
+    owner: bytes | None = None
+    key: bytes | None = None
+    #: The origin changed and no owner was named since.
+    owner_is_stale: bool = False
+
+
+@dataclass
+class Reader:
+    """Reads files into ``rows``; raises nothing but ZoneFileErrors."""
+
+    zone: bytes
+    limits: Limits
+    strip: bool
+    rows: list[Row] = field(default_factory=list)
+    stripped: dict[int, int] = field(default_factory=dict)
+    warnings: list[ZoneWarning] = field(default_factory=list)
+    errors: list[ZoneFileError] = field(default_factory=list)
+    files: list[FileIdentity] = field(default_factory=list)
+    out_of_zone: int = 0
+    #: The file that ends without a line end, or "".
+    cut: str = ""
+    default_ttl: int | None = None
+    last_ttl: int | None = None
+    #: RDATA of the apex SOA.
+    soa: bytes | None = None
+
+    def __post_init__(self) -> None:
+        self.digest = hashlib.sha256()
+        self._open_files: list[FileIdentity] = []
+
+    def read(self, path: Path) -> None:
+        """Read the zone file; raises ZoneFileErrors with all faults, or FileChanged."""
+        try:
+            self._file(Context(path, self.zone))
+        except RecordError as error:
+            self._error(path, 0, error)
+        if self.errors:
+            raise (FileChanged if self.cut else ZoneFileErrors)(self.errors)
+
+    def _file(self, context: Context) -> None:
+        try:
+            source = Source(context.path, self.limits, self.digest)
+        except OSError as error:
+            raise RecordError(f"cannot read {context.path}: {error.strerror}") from None
+        with source:
+            self._enter(source.identity)
+            numbered = enumerate(chain.from_iterable(source.blocks()), 1)
+            try:
+                self._lines(numbered, context)
+            except RecordError as error:
+                self._error(context.path, source.lines + 1, error)
+            source.check_unchanged()
+            self._leave(source)
+
+    def _enter(self, identity: FileIdentity) -> None:
+        if len(self._open_files) > self.limits.include_depth:
+            raise RecordError(f"files include one another more than {self.limits.include_depth} deep")
+        if any(identity[1:3] == opened[1:3] for opened in self._open_files):
+            raise RecordError(f"{identity.path} includes itself", "remove the $INCLUDE that closes the loop")
+        if len(self.files) >= self.limits.files:
+            raise RecordError(f"more than {self.limits.files} files are included")
+        self._open_files.append(identity)
+        self.files.append(identity)
+
+    def _leave(self, source: Source) -> None:
+        self._open_files.pop()
+        if source.has_bom:
+            cause = "the file begins with a byte order mark"
+            self._error(source.path, 1, RecordError(cause, "save it as UTF-8 without one"))
+        if source.ends_in_line:
+            self.cut = str(source.path)
+
+    def _error(self, path: Path, line: int, error: RecordError) -> None:
+        self.errors.append(ZoneFileError(str(path), line, error.cause, error.remedy))
+        if error.fatal:
+            raise ZoneFileErrors(self.errors)
+        if len(self.errors) >= self.limits.errors:
+            raise ZoneFileErrors(self.errors, more=True)
+
+    def warn(self, context: Context, line: int, text: str) -> None:
+        """Keep a warning while there is room."""
+        if len(self.warnings) < self.limits.warnings:
+            self.warnings.append(ZoneWarning(str(context.path), line, text))
+
+    def _lines(self, numbered: Numbered, context: Context) -> None:
+        for line, text in numbered:
+            self._slow(line, text, numbered, context)
+
+    def _slow(self, line: int, text: bytes, numbered: Numbered, context: Context) -> None:
+        try:
+            record = read_record(line, text, numbered, self.limits.record)
+            if not record.words:
+                return
+            if record.words[0].startswith(b"$") and not record.blank_owner:
+                self._directive(record, context)
+            else:
+                self._record(record, context)
+        except RecordError as error:
+            self._error(context.path, line, error)
+
+    # Directives
+
+    def _directive(self, record: Record, context: Context) -> None:
+        keyword = record.words[0].upper()
+        arguments = record.words[1:]
+        if keyword == b"$TTL":
+            (word,) = _arguments(keyword, arguments, 1, 1)
+            self.default_ttl = words.ttl(word)
+            if self.default_ttl is None:
+                raise RecordError(
+                    f"{shown(word)} is not a TTL", "write seconds, or a number with w, d, h, m, s"
+                )
+        elif keyword == b"$ORIGIN":
+            (word,) = _arguments(keyword, arguments, 1, 1)
+            context.origin = words.name_wire(word, context.origin)
+            context.owner_is_stale = True
+        elif keyword == b"$INCLUDE":
+            self._include(record.line, _arguments(keyword, arguments, 1, 2), context)
+        elif keyword == b"$GENERATE":
+            self._generate(record.line, arguments, context)
+        else:
+            raise RecordError(
+                f"unknown directive {shown(record.words[0])}", "use $ORIGIN, $TTL, $INCLUDE, $GENERATE"
+            )
+
+    def _include(self, line: int, arguments: list[bytes], context: Context) -> None:
+        name = unescape(unquote(arguments[0]))
+        if not name or b"\x00" in name:
+            raise RecordError("$INCLUDE names no file", "write $INCLUDE FILE [ORIGIN]")
+        path = context.path.parent / name.decode("utf-8", "surrogateescape")
+        origin = words.name_wire(arguments[1], context.origin) if len(arguments) > 1 else context.origin
+        self._file(Context(path, origin, context.owner, context.key))
+
+    def _generate(self, line: int, arguments: list[bytes], context: Context) -> None:
+        for owner, rest in Generate.parse(arguments, self.limits.generate).lines():
+            record = read_record(line, owner + b" " + rest, iter(()), self.limits.record)
+            self._record(record, context)
+
+    # Records
+
+    def _record(self, record: Record, context: Context) -> None:
+        rest = record.words
+        if not record.blank_owner:
+            self._owner(rest[0], context)
+            rest = rest[1:]
+        elif context.owner is None:
+            raise RecordError(
+                "the record has no owner and none came before it", "name the owner at the line's start"
+            )
+        elif context.owner_is_stale:
+            context.owner_is_stale = False
+            text = f"a record without owner follows $ORIGIN; it belongs to {wire_to_text(context.owner)}"
+            self.warn(context, record.line, text)
+        ttl, rtype, position = _ttl_class_type(rest)
+        if ttl is not None:
+            self.last_ttl = ttl
+        self._take(record.line, context, ttl, rtype, rest[position:])
+
+    def _owner(self, word: bytes, context: Context) -> None:
+        context.owner = words.name_wire(word, context.origin)
+        context.owner_is_stale = False
+        try:
+            context.key = owner_key(context.owner, self.zone)
+        except BadName:
+            context.key = None
+
+    def _take(self, line: int, context: Context, ttl: int | None, rtype: int, rdata: list[bytes]) -> None:
+        if context.key is None:
+            self.out_of_zone += 1
+            self.warn(context, line, f"{wire_to_text(context.owner or b'')} is outside the zone: ignored")
+            return
+        if self.strip and (rtype in SIGNATURE_TYPES or (rtype in APEX_DERIVED_TYPES and not context.key)):
+            self.stripped[rtype] = self.stripped.get(rtype, 0) + 1
+            return
+        wire = rdata_wire(rtype, rdata, context.origin)
+        if rtype == SOA:
+            self._check_soa(context.key, wire)
+        if rtype == DS and not context.key:
+            self.warn(context, line, "a DS RRset at the apex belongs in the parent zone: ignored")
+            return
+        if ttl is None:
+            ttl = self._implied_ttl(line, context, rtype, wire)
+        if len(self.rows) >= self.limits.records:
+            raise RecordError(f"the zone has more than {self.limits.records} records", fatal=True)
+        self.rows.append((context.key, rtype, ttl, len(wire).to_bytes(2, "big") + wire))
+
+    def _check_soa(self, key: bytes, wire: bytes) -> None:
+        if key:
+            raise RecordError("an SOA record below the apex", "only the zone's own name has one")
+        if self.soa not in (None, wire):
+            raise RecordError("a second SOA record", "remove one")
+        self.soa = wire
+
+    def _implied_ttl(self, line: int, context: Context, rtype: int, wire: bytes) -> int:
+        """Return the TTL of a record that states none: $TTL, else the last stated, else the SOA's minimum."""
+        if self.default_ttl is not None:
+            return self.default_ttl
+        if self.last_ttl is not None:
+            return self.last_ttl
+        if rtype != SOA:
+            raise RecordError("the record has no TTL and none is set", "put $TTL before it")
+        self.default_ttl = min(int.from_bytes(wire[-4:], "big"), words.TTL_MAX)
+        self.warn(context, line, f"no TTL is set: the SOA minimum, {self.default_ttl}, is used; add $TTL")
+        return self.default_ttl
+
+
+def _arguments(keyword: bytes, given: list[bytes], least: int, most: int) -> list[bytes]:
+    if not least <= len(given) <= most:
+        count = str(least) if least == most else f"{least} or {most}"
+        raise RecordError(f"{keyword.decode('ascii', 'replace')} takes {count} argument(s), not {len(given)}")
+    return given
+
+
+def _ttl_class_type(rest: list[bytes]) -> tuple[int | None, int, int]:
+    """Return the TTL if one is stated, the type, and where the RDATA begins; TTL and class come in any order."""
+    ttl = rclass = None
+    for position, word in enumerate(rest):
+        if rclass is None and (rclass := words.rclass(word)) is not None:
+            if rclass != CLASS_IN:
+                raise RecordError(f"class {shown(word)} in a zone of class IN", "write IN, or leave it out")
+        elif ttl is None and (ttl := words.ttl(word)) is not None:
+            continue
+        else:
+            return ttl, _type(word), position + 1
+    raise RecordError("the record ends before its type", "write OWNER [TTL] [IN] TYPE RDATA")
+
+
+def _type(word: bytes) -> int:
+    rtype = words.rtype(word)
+    if rtype is None:
+        raise RecordError(f"unknown type {shown(word)}", "write types unknown here as TYPEnnn (RFC 3597)")
+    if rtype in words.META_TYPES:
+        raise RecordError(f"type {type_text(rtype)} cannot be in a zone")
+    return rtype

@@ -1,0 +1,95 @@
+"""A zone file read into RRsets: :func:`parse_zone_file`."""
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from dnssecd.core.names import key_to_text
+from dnssecd.core.rrset import RRset
+from dnssecd.ingest.collect import Gathered, gather
+from dnssecd.ingest.errors import FileChanged, ZoneFileError, ZoneFileErrors
+from dnssecd.ingest.limits import DEFAULT_LIMITS, Limits
+from dnssecd.ingest.reader import Reader, ZoneWarning
+from dnssecd.ingest.source import Digest
+from dnssecd.ingest.words import type_text
+
+
+@dataclass(frozen=True, slots=True)
+class ParsedZone:
+    """The content of a zone file.
+
+    ``rrsets``: by (owner key, type), canonical packed RDATA. ``stripped``: DNSSEC records of the input that were
+    left out, number by type. ``serial``: of the apex SOA. ``duplicates``: equal records merged. ``mixed``: sets
+    whose records had unequal TTLs, as (TTL, RDATA) in no order; in ``rrsets`` they have the smallest.
+    """
+
+    origin: bytes
+    serial: int
+    rrsets: list[RRset]
+    stripped: dict[int, int]
+    warnings: list[ZoneWarning]
+    duplicates: int
+    out_of_zone: int
+    mixed: dict[tuple[bytes, int], list[tuple[int, bytes]]]
+    digest: Digest
+
+    @property
+    def files(self) -> list[Path]:
+        """Every file that was read, the zone file first: what is to be watched."""
+        return [Path(file.path) for file in self.digest.files]
+
+
+def parse_zone_file(
+    path: Path,
+    origin: bytes,
+    limits: Limits = DEFAULT_LIMITS,
+    *,
+    strip: bool = True,
+    require_newline: bool = True,
+) -> ParsedZone:
+    """Read the zone file of ``origin`` (lower-cased wire name).
+
+    strip: leave out RRSIG, NSEC, NSEC3, and DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD at the apex.
+    require_newline: take a last line without line end for a file that is still being written (FileChanged), rather
+    than warn. Raises ZoneFileErrors; FileChanged among them means: read it again shortly.
+    """
+    reader = Reader(origin, limits, strip)
+    reader.read(path)
+    if reader.cut and require_newline:
+        cause = "the file does not end with a line end: it may still be being written, or was cut"
+        raise FileChanged([ZoneFileError(reader.cut, 0, cause, "end its last line")])
+    if reader.soa is None:
+        remedy = "is the origin right, and does the file hold the zone's SOA record?"
+        raise ZoneFileErrors([ZoneFileError(str(path), 0, "no SOA record at the apex", remedy)])
+    gathered = gather(reader.rows)
+    warnings = reader.warnings + _warnings(reader, gathered, path)
+    return ParsedZone(
+        origin,
+        int.from_bytes(reader.soa[-20:-16], "big"),
+        gathered.rrsets,
+        reader.stripped,
+        warnings,
+        gathered.duplicates,
+        reader.out_of_zone,
+        gathered.mixed,
+        Digest(tuple(reader.files), reader.digest.digest()),
+    )
+
+
+def _warnings(reader: Reader, gathered: Gathered, path: Path) -> list[ZoneWarning]:
+    """What is odd about the zone as a whole; unequal TTLs are listed up to the limit."""
+    texts = []
+    if reader.cut:
+        texts.append(f"{reader.cut} does not end with a line end")
+    if reader.stripped:
+        counts = ", ".join(f"{count} {type_text(rtype)}" for rtype, count in sorted(reader.stripped.items()))
+        texts.append(f"DNSSEC records in the input are left out: {counts}")
+    if gathered.duplicates:
+        texts.append(f"{gathered.duplicates} record(s) occur more than once and were merged")
+    for (owner, rtype), records in islice(gathered.mixed.items(), reader.limits.warnings):
+        name = key_to_text(owner, reader.zone)
+        lowest = min(ttl for ttl, _ in records)
+        texts.append(
+            f"the {type_text(rtype)} RRset of {name} has unequal TTLs; {lowest} is used for all of it"
+        )
+    return [ZoneWarning(str(path), 0, text) for text in texts]
