@@ -18,6 +18,11 @@ _FOLDED = frozenset({
     "SOA", "NS", "CNAME", "DNAME", "PTR", "MX", "SRV", "A", "AAAA", "DS", "CDS", "NSEC", "NSEC3",
     "NSEC3PARAM", "ZONEMD", "TLSA", "SSHFP",
 })  # fmt: skip
+# Fields before the hex or base64 that ends the RDATA and may be printed in pieces.
+_FIELDS_BEFORE_BLOB = {
+    "DS": 3, "CDS": 3, "DLV": 3, "DNSKEY": 3, "CDNSKEY": 3, "ZONEMD": 3, "TLSA": 3, "SMIMEA": 3, "SSHFP": 2,
+    "RRSIG": 8, "OPENPGPKEY": 0, "DHCID": 0, "CERT": 3,
+}  # fmt: skip
 _SIGNER_FIELD = 7  # of RRSIG RDATA, counted from 0
 
 
@@ -26,14 +31,12 @@ def canonical_line(line: str) -> str:
     owner, ttl, class_, rrtype, rdata = line.split(None, 4)
     if rrtype in _FOLDED:
         rdata = " ".join(rdata.lower().split())
-    elif rrtype == "RRSIG":
+    if rrtype in _FIELDS_BEFORE_BLOB:
         fields = rdata.split()
-        fields[_SIGNER_FIELD] = fields[_SIGNER_FIELD].lower()
-        head, signature = fields[: _SIGNER_FIELD + 1], "".join(fields[_SIGNER_FIELD + 1 :])
-        rdata = " ".join([*head, signature])
-    elif rrtype in {"DNSKEY", "CDNSKEY"}:
-        head, key = rdata.split()[:3], "".join(rdata.split()[3:])
-        rdata = " ".join([*head, key])
+        if rrtype == "RRSIG":
+            fields[_SIGNER_FIELD] = fields[_SIGNER_FIELD].lower()
+        split = _FIELDS_BEFORE_BLOB[rrtype]
+        rdata = " ".join([*fields[:split], "".join(fields[split:])])
     return f"{owner.lower()} {ttl} {class_} {rrtype} {rdata}"
 
 
