@@ -1,0 +1,86 @@
+"""Which names are authoritative: zone cuts, glue and occlusion (RFC 4035 §2.2, RFC 6672 §2.4)."""
+
+from collections.abc import Iterator
+from enum import Enum
+from itertools import groupby
+from operator import itemgetter
+
+from dnssecd.core.names import ancestors
+from dnssecd.core.rrset import RRset
+from dnssecd.core.rrtypes import DNAME, DS, NS
+from dnssecd.core.zoneview import ZoneView
+
+
+class Standing(Enum):
+    """What a name is to its zone."""
+
+    AUTHORITATIVE = "authoritative"
+    DELEGATION = "delegation"
+    OCCLUDED = "occluded"
+
+
+#: Identities, looked up once: the scan compares them for every name of the zone.
+AUTHORITATIVE, DELEGATION, OCCLUDED = Standing.AUTHORITATIVE, Standing.DELEGATION, Standing.OCCLUDED
+
+NameContent = tuple[bytes, list[RRset], Standing]
+
+
+def cut_above(view: ZoneView, owner: bytes) -> bytes | None:
+    """Return the topmost name strictly above ``owner`` that occludes it, or None.
+
+    A delegation occludes what is below it; so does a DNAME, at the apex too.
+    """
+    found = None
+    for name in ancestors(owner):
+        if view.rrset(name, DNAME) is not None or (name and view.rrset(name, NS) is not None):
+            found = name
+    return found
+
+
+def standing_of(owner: bytes, rrsets: list[RRset]) -> Standing:
+    """Return the standing of a name that nothing above occludes, from its content."""
+    if owner and any(rrset.rtype == NS for rrset in rrsets):
+        return DELEGATION
+    return AUTHORITATIVE
+
+
+def is_secure_delegation(rrsets: list[RRset]) -> bool:
+    """Tell whether the content of a delegation point has a DS RRset."""
+    return any(rrset.rtype == DS for rrset in rrsets)
+
+
+def standing_scan(view: ZoneView, start: bytes, stop: bytes) -> Iterator[NameContent]:
+    """Yield (owner, content, standing) for the names with start <= owner < stop, in canonical order."""
+    cut = cut_above(view, start)
+    for owner, group in groupby(view.scan(start, stop), key=itemgetter(0)):
+        rrsets = list(group)
+        if cut is not None and owner.startswith(cut):
+            yield owner, rrsets, OCCLUDED
+            continue
+        cut = None
+        standing = AUTHORITATIVE
+        for rrset in rrsets:
+            rtype = rrset.rtype
+            if rtype == NS and owner:
+                standing, cut = DELEGATION, owner
+            elif rtype == DNAME:
+                cut = owner
+        yield owner, rrsets, standing
+
+
+def name_content(view: ZoneView, owner: bytes) -> NameContent:
+    """Return (owner, content, standing) of one name, which may have no content."""
+    rrsets = view.rrsets_at(owner)
+    if cut_above(view, owner) is not None:
+        return owner, rrsets, OCCLUDED
+    return owner, rrsets, standing_of(owner, rrsets)
+
+
+def signed_rrsets(content: NameContent) -> list[RRset]:
+    """Return the content RRsets of a name that need RRSIGs (RFC 4035 §2.2)."""
+    _, rrsets, standing = content
+    if standing is AUTHORITATIVE:
+        return rrsets
+    if standing is DELEGATION:
+        return [rrset for rrset in rrsets if rrset.rtype == DS]
+    return []

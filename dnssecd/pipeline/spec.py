@@ -1,0 +1,42 @@
+"""What a zone worker has to know of a zone: plain data, sent to it with every job."""
+
+import msgspec
+
+from dnssecd.core.denial import DenialParameters
+
+
+class KeyWish(msgspec.Struct, frozen=True):
+    """A key the policy wants: role ``ksk``, ``zsk`` or ``csk``, DNSSEC algorithm number, RSA bits or 0."""
+
+    role: str
+    algorithm: int
+    bits: int = 0
+
+
+class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """One zone: its place, its policy. Durations in seconds; ``refresh_s`` None means automatic."""
+
+    name: str
+    origin: bytes
+    database: str
+    signer_socket: str
+    keystore: str
+    keys: tuple[KeyWish, ...]
+    denial: str = "nsec3"
+    opt_out: bool = False
+    dnskey_ttl: int = 3600
+    validity_s: int = 30 * 86_400
+    inception_offset_s: int = -3600
+    refresh_s: int | None = None
+    jitter_s: int = 12 * 3600
+    serial: str = "increment"
+    zonemd: bool = False
+    cds: bool = True
+    max_change: float = 0.3
+    journal_octets_max: int = 64 << 20
+    journal_age_s_max: int = 30 * 86_400
+
+    @property
+    def denial_parameters(self) -> DenialParameters:
+        """How the zone denies existence; NSEC3 as RFC 9276 has it: no iterations, no salt."""
+        return DenialParameters(self.denial, self.opt_out and self.denial == "nsec3")

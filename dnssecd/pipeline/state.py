@@ -1,0 +1,45 @@
+"""The state documents stored with a version: what they are called, how they are written and read."""
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from dnssecd.core.keyset import Keyset
+
+KEYSET = "keyset"
+VERSION = "version"
+
+T = TypeVar("T")
+
+
+class VersionState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a published version is. ``policy`` is the mark of all that, when it changes, has RRsets signed anew.
+
+    ``largest_ttl``, in seconds, is of the content at the last whole load; ``digest`` identifies the input file.
+    """
+
+    serial: int
+    input_serial: int
+    published_at: int
+    policy: str
+    largest_ttl: int
+    owners: int
+    digest: str = ""
+    signatures: int = 0
+    verified_at: int = 0
+
+
+def to_document(value: object) -> dict[str, Any]:
+    """Return a structure as a JSON-able document."""
+    document: dict[str, Any] = msgspec.to_builtins(value)
+    return document
+
+
+def from_document(document: dict[str, Any] | None, kind: type[T]) -> T | None:
+    """Return the structure a document holds; None stays None."""
+    return None if document is None else msgspec.convert(document, kind)
+
+
+def keyset_from(document: dict[str, Any] | None) -> Keyset | None:
+    """Return the stored key set."""
+    return from_document(document, Keyset)

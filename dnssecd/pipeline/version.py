@@ -1,0 +1,248 @@
+"""Making the next version of a zone, from a change to the commit: the one path, whatever the change.
+
+    unsigned changes → apex RRsets and serial → denial chain → signatures → verification → commit
+
+Everything is written into one transaction of the zone's database, which nobody else sees until the verifier has
+passed it; whatever goes wrong before leaves the published version as it was.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import islice
+
+import msgspec
+
+from dnssecd.core.changeset import Change, diff
+from dnssecd.core.denial import denial_changes
+from dnssecd.core.keyset import Keyset, SigningView, published, signing_view
+from dnssecd.core.lifetimes import SPREAD_SHARE, Lifetimes, refresh_s, signing_window
+from dnssecd.core.names import APEX
+from dnssecd.core.regions import WHOLE_ZONE, Regions, regions_of
+from dnssecd.core.rrset import RRset
+from dnssecd.core.rrsig import RrsigBuilder
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DNSKEY, SOA
+from dnssecd.core.serial import latest, next_serial
+from dnssecd.core.signplan import SignatureJudge, plan_signatures
+from dnssecd.core.verify import VerificationFailed, VerifiedVersion
+from dnssecd.pipeline import state
+from dnssecd.pipeline.apex import apex_rrsets, soa_expire, soa_serial, with_serial
+from dnssecd.pipeline.rejected import Rejected
+from dnssecd.pipeline.signatures import carry_out
+from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.publish.commit import commit
+from dnssecd.signing.client import SignerClient
+from dnssecd.store.zonedb import WriteTransaction
+
+#: At most this many RRSIGs are made anew in one version, so that no version is unduly large.
+DUE_MAX = 20_000
+
+CHUNK_RRSETS = 10_000
+
+Verifier = Callable[["Draft"], VerifiedVersion | VerificationFailed]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What a job brings: changes to content and the SOA that content has now (any serial).
+
+    ``serial_floor`` is the latest serial seen anywhere (secondaries at a first publication); ``resign`` asks for
+    RRSIGs that come due; ``rrsets`` is the whole unsigned content, where the job has it, for the verifier.
+    """
+
+    changes: list[Change]
+    soa: RRset
+    largest_ttl: int
+    owners: int
+    digest: str = ""
+    input_serial: int | None = None
+    serial_floor: int | None = None
+    rrsets: list[RRset] | None = None
+    resign: bool = False
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A version complete but for its verification: what the verifier needs to judge it by."""
+
+    transaction: WriteTransaction
+    changes: list[Change]
+    serial: int
+    previous_serial: int | None
+    view: SigningView
+    spec: ZoneSpec
+    now: int
+    given: Input
+    refresh_s: int
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was made; None for ``serial`` when nothing had to be."""
+
+    serial: int | None
+    changed_rrsets: int = 0
+    chain_changes: int = 0
+    signatures: int = 0
+
+
+def policy_mark(spec: ZoneSpec, view: SigningView) -> str:
+    """Return the mark of the policy and keys that RRSIGs and the chain depend on; a new mark means a whole walk."""
+    parts = (
+        spec.denial,
+        spec.opt_out,
+        *(f"{key.algorithm}/{key.tag}" for key in (*view.dnskey_keys, *view.cds_keys, *view.zone_keys)),
+        view.urgent,
+    )
+    return sha256(msgspec.json.encode(parts)).hexdigest()[:16]
+
+
+def make_version(
+    transaction: WriteTransaction,
+    spec: ZoneSpec,
+    keyset: Keyset,
+    given: Input,
+    signer: SignerClient,
+    verify: Verifier,
+    now: int,
+    date: int,
+) -> Published:
+    """Make, verify and commit the next version, or find that none is needed. Raises Rejected.
+
+    ``now`` is epoch seconds, ``date`` today as YYYYMMDD (UTC).
+    """
+    old = transaction.old
+    before = state.from_document(old.version, state.VersionState)
+    view = signing_view(keyset, cds=spec.cds)
+    changes = content_changes(transaction, given, apex_rrsets(view, spec))
+    refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(given.soa), given.largest_ttl)
+    due = old.rrsigs_due(now + refresh, DUE_MAX) if given.resign else []
+    mark = policy_mark(spec, view)
+    new_input = before is not None and _input_rose(before, given)
+    if before is not None and not changes and not due and before.policy == mark and not new_input:
+        return Published(None)
+    serial = _serial(before, spec, given, now, date)
+    changes = _with_soa(old.rrset(APEX, SOA), with_serial(given.soa, serial), changes)
+    regions = regions_of(changes) if before is not None and before.policy == mark else WHOLE_ZONE
+    transaction.apply_content(changes)
+    denial, chain_changes = _apply_denial(transaction, regions, spec, first=before is None)
+    spread = _is_spread(before, len(changes) + chain_changes + len(due), regions)
+    window = signing_window(_lifetimes(spec, refresh), now, spread=spread)
+    changed = {(change.owner, change.rtype) for change in changes} if before is not None else set()
+    plan = plan_signatures(old, transaction, regions, changed, denial, due, SignatureJudge(view))
+    made = carry_out(plan, transaction, view, RrsigBuilder(spec.origin, window), signer)
+    _write_state(transaction, spec, keyset, given, before, serial, mark, made.signatures, now)
+    previous = None if before is None else before.serial
+    draft = Draft(transaction, changes, serial, previous, view, spec, now, given, refresh)
+    verdict = verify(draft)
+    if isinstance(verdict, VerificationFailed):
+        raise _verification_failed(verdict)
+    transaction.prune_journal(spec.journal_octets_max, now - spec.journal_age_s_max)
+    commit(verdict, transaction)
+    return Published(serial, len(changes), chain_changes, made.signatures)
+
+
+def content_changes(transaction: WriteTransaction, given: Input, derived: list[RRset]) -> list[Change]:
+    """Return the content changes without the SOA's serial: the job's own and those of the derived apex RRsets."""
+    old = transaction.old
+    standing = [rrset for rrset in old.rrsets_at(APEX) if rrset.rtype in APEX_DERIVED_TYPES]
+    changes = [*given.changes, *diff(standing, sorted(derived))]
+    held = old.rrset(APEX, SOA)
+    if held is not None and with_serial(held, 0) != with_serial(given.soa, 0):
+        changes.append(Change(APEX, SOA, held, given.soa))
+    changes.sort(key=lambda change: change[:2])
+    return changes
+
+
+def _apply_denial(
+    transaction: WriteTransaction, regions: Regions, spec: ZoneSpec, *, first: bool
+) -> tuple[Iterable[Change], int]:
+    """Write the chain's changes; return them and their number. A first chain is read back, not held in memory."""
+    changes = denial_changes(transaction.old, transaction, regions, spec.denial_parameters)
+    if not first:
+        held = list(changes)
+        transaction.apply_denial(held)
+        return held, len(held)
+    count = 0
+    while chunk := list(islice(changes, CHUNK_RRSETS)):
+        transaction.apply_denial(chunk)
+        count += len(chunk)
+    return _additions(transaction.denial_scan()), count
+
+
+def _additions(rrsets: Iterable[RRset]) -> Iterator[Change]:
+    for rrset in rrsets:
+        yield Change(rrset.owner, rrset.rtype, None, rrset)
+
+
+def _with_soa(held: RRset | None, soa: RRset, changes: list[Change]) -> list[Change]:
+    rest = [change for change in changes if (change.owner, change.rtype) != (APEX, SOA)]
+    return sorted([Change(APEX, SOA, held, soa), *rest], key=lambda change: change[:2])
+
+
+def _input_rose(before: state.VersionState, given: Input) -> bool:
+    """Tell whether the input's serial alone is a change: it is above the published one."""
+    if given.input_serial is None or given.input_serial == before.input_serial:
+        return False
+    return latest(before.serial, given.input_serial) != before.serial
+
+
+def _serial(before: state.VersionState | None, spec: ZoneSpec, given: Input, now: int, date: int) -> int:
+    seen = [s for s in (before and before.serial, given.serial_floor) if s is not None]
+    wanted = soa_serial(given.soa) if given.input_serial is None else given.input_serial
+    return next_serial(spec.serial, latest(*seen) if seen else None, wanted, now, date)
+
+
+def _is_spread(before: state.VersionState | None, places: int, regions: Regions) -> bool:
+    if before is None or regions.whole:
+        return True
+    return places > SPREAD_SHARE * max(before.owners, 1) and places > 100
+
+
+def _lifetimes(spec: ZoneSpec, refresh: int) -> Lifetimes:
+    return Lifetimes(spec.validity_s, spec.inception_offset_s, refresh, spec.jitter_s)
+
+
+def _write_state(
+    transaction: WriteTransaction,
+    spec: ZoneSpec,
+    keyset: Keyset,
+    given: Input,
+    before: state.VersionState | None,
+    serial: int,
+    mark: str,
+    signatures: int,
+    now: int,
+) -> None:
+    input_serial = given.input_serial
+    if input_serial is None:
+        input_serial = before.input_serial if before else soa_serial(given.soa)
+    version = state.VersionState(
+        serial=serial,
+        input_serial=input_serial,
+        published_at=now,
+        policy=mark,
+        largest_ttl=given.largest_ttl,
+        owners=given.owners,
+        digest=given.digest or (before.digest if before else ""),
+        signatures=signatures,
+    )
+    transaction.set_state(state.VERSION, state.to_document(version))
+    transaction.set_state(state.KEYSET, state.to_document(published(keyset, serial, now)))
+    soa = transaction.rrset(APEX, SOA)
+    assert soa is not None
+    if before is not None:
+        transaction.close_journal(now, transaction.old.rrset(APEX, SOA), soa, (before.serial, serial))
+    transaction.add_history(now, "dnssecd", "published", serial, f"{signatures} signatures")
+
+
+def _verification_failed(verdict: VerificationFailed) -> Rejected:
+    lines = [str(violation) for violation in verdict.violations]
+    more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+    return Rejected(
+        "verification-failed",
+        f"the new version did not pass verification: {lines[0]}{more}",
+        "the version before is being served on; nothing was published. See the list of violations; if the key "
+        "service or an HSM made bad signatures take it out of service, otherwise report this as a defect",
+        lines,
+    )
