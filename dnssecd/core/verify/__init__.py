@@ -1,0 +1,34 @@
+"""Verification of signed zones, independent of the code that signs them.
+
+Canonical form, signed octets, key tags, NSEC3 hashes, type bit maps and zone cuts are written here a second time: a
+mistake on one side does not hide on the other. Only this package makes a ``VerifiedVersion``, the one thing that
+can be committed.
+"""
+
+from dnssecd.core.verify.change import verify_change
+from dnssecd.core.verify.checker import SignatureChecker, executor_checker, inline_checker
+from dnssecd.core.verify.expectation import DenialExpectation, Expectation
+from dnssecd.core.verify.memoryview import MemoryZoneView
+from dnssecd.core.verify.token import TokenMisuse, VerifiedVersion
+from dnssecd.core.verify.unsigned import verify_unsigned_equal
+from dnssecd.core.verify.version import VerificationFailed, verify_version
+from dnssecd.core.verify.violations import CODES, Violation
+from dnssecd.core.verify.zone import verify_zone
+
+__all__ = [
+    "CODES",
+    "DenialExpectation",
+    "Expectation",
+    "MemoryZoneView",
+    "SignatureChecker",
+    "TokenMisuse",
+    "VerificationFailed",
+    "VerifiedVersion",
+    "Violation",
+    "executor_checker",
+    "inline_checker",
+    "verify_change",
+    "verify_unsigned_equal",
+    "verify_version",
+    "verify_zone",
+]

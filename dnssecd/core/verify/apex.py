@@ -1,0 +1,165 @@
+"""What is judged at the apex: SOA and serial, DNSKEY with DS, CDS and CDNSKEY, NSEC3PARAM."""
+
+from typing import NamedTuple
+
+from dnssecd.core import rrtypes, serial
+from dnssecd.core.names import APEX
+from dnssecd.core.verify.expectation import DenialExpectation, Expectation
+from dnssecd.core.verify.keys import KeyRing, ZoneKey, ds_matches
+from dnssecd.core.verify.violations import Report
+from dnssecd.core.verify.wire import Malformed, Soa, split
+from dnssecd.core.zoneview import ZoneView
+
+
+class Apex(NamedTuple):
+    """What the apex says about the zone; ``denial_ttl`` None when the SOA is unusable."""
+
+    ring: KeyRing
+    algorithms: frozenset[int]
+    denial: DenialExpectation | None
+    denial_ttl: int | None
+    serial: int | None
+
+
+def rdatas_at(view: ZoneView, rtype: int) -> list[bytes]:
+    """Return the RDATAs of an apex RRset, none if it is absent or does not decode."""
+    rrset = view.rrset(APEX, rtype)
+    if rrset is None:
+        return []
+    try:
+        return split(rrset.rdata)
+    except Malformed:
+        return []
+
+
+def read_apex(report: Report, view: ZoneView, expectation: Expectation) -> Apex:
+    """Judge the apex RRsets (but for their signatures) and return what the rest is judged by."""
+    denial_ttl, soa_serial = judge_soa(report, view, expectation)
+    ring = KeyRing(_dnskey(report, view, expectation), expectation.unpublished_keys)
+    for key in ring.published:
+        if key.problem:
+            report.add(key.problem_code, APEX, rrtypes.DNSKEY, f"{key.text}: {key.problem}")
+    algorithms = expectation.algorithms if expectation.algorithms is not None else ring.algorithms
+    _cds(report, view, ring)
+    _cdnskey(report, view, ring)
+    denial = _denial(report, view, expectation.denial)
+    return Apex(ring, algorithms, denial, denial_ttl, soa_serial)
+
+
+def judge_soa(report: Report, view: ZoneView, expectation: Expectation) -> tuple[int | None, int | None]:
+    """Judge SOA and serial; returns the TTL denial RRs must have (RFC 9077) and the serial."""
+    rrset = view.rrset(APEX, rrtypes.SOA)
+    if rrset is None:
+        report.add("apex-missing", APEX, rrtypes.SOA, "no SOA at the apex")
+        return None, None
+    if view.rrset(APEX, rrtypes.NS) is None:
+        report.add("apex-missing", APEX, rrtypes.NS, "no NS at the apex")
+    try:
+        soa = Soa(split(rrset.rdata)[0])
+    except Malformed as error:
+        report.add("soa-malformed", APEX, rrtypes.SOA, str(error))
+        return None, None
+    before = expectation.previous_serial
+    if before is not None and not serial.is_after(soa.serial, before):
+        detail = f"serial {soa.serial} is not after {before}"
+        report.add("serial-not-forward", APEX, rrtypes.SOA, detail)
+    if expectation.serial is not None and soa.serial != expectation.serial:
+        detail = f"serial {soa.serial}, planned {expectation.serial}"
+        report.add("serial-unexpected", APEX, rrtypes.SOA, detail)
+    return min(soa.minimum, rrset.ttl), soa.serial
+
+
+def _dnskey(report: Report, view: ZoneView, expectation: Expectation) -> list[bytes]:
+    rdatas = rdatas_at(view, rrtypes.DNSKEY)
+    if not rdatas:
+        report.add("dnskey-missing", APEX, rrtypes.DNSKEY, "no usable DNSKEY RRset at the apex")
+    if expectation.dnskeys:
+        planned = set(split(expectation.dnskeys))
+        for rdata in sorted(planned - set(rdatas)):
+            report.add("dnskey-unexpected", APEX, rrtypes.DNSKEY, f"{ZoneKey(rdata).text} is missing")
+        for rdata in sorted(set(rdatas) - planned):
+            report.add("dnskey-unexpected", APEX, rrtypes.DNSKEY, f"{ZoneKey(rdata).text} is not planned")
+    return rdatas
+
+
+def judge_dnskey_signers(
+    report: Report, ring: KeyRing, signers: list[ZoneKey], expectation: Expectation
+) -> None:
+    """Check who signs the DNSKEY RRset: a SEP key if there is any, and a key some DS given is of."""
+    seps = [key for key in ring.published if key.is_sep and key.is_zone_key and not key.is_revoked]
+    signing = {key.rdata for key in signers}
+    if seps and not any(key.rdata in signing for key in seps):
+        detail = "no RRSIG by any of " + ", ".join(key.text for key in seps)
+        report.add("ksk-missing", APEX, rrtypes.DNSKEY, detail)
+    if not expectation.ds:
+        return
+    for ds in expectation.ds:
+        for rdata in signing:
+            if ds_matches(ds, report.origin, rdata):
+                return
+    report.add("ds-mismatch", APEX, rrtypes.DS, "no DS given is of a key that signs the DNSKEY RRset")
+
+
+def _cds(report: Report, view: ZoneView, ring: KeyRing) -> None:
+    rdatas = rdatas_at(view, rrtypes.CDS)
+    for rdata in rdatas:
+        if rdata[:4] == b"\0\0\0\0":
+            if len(rdatas) > 1:
+                report.add("cds-delete-mixed", APEX, rrtypes.CDS, "the delete form must stand alone")
+        elif all(ds_matches(rdata, report.origin, key.rdata) is False for key in ring.published):
+            tag = int.from_bytes(rdata[:2], "big")
+            report.add("cds-mismatch", APEX, rrtypes.CDS, f"CDS with tag {tag} is of no DNSKEY of the zone")
+
+
+def _cdnskey(report: Report, view: ZoneView, ring: KeyRing) -> None:
+    rdatas = rdatas_at(view, rrtypes.CDNSKEY)
+    keys = {key.rdata for key in ring.published}
+    for rdata in rdatas:
+        if rdata[:4] == b"\0\0\3\0":
+            if len(rdatas) > 1:
+                report.add("cds-delete-mixed", APEX, rrtypes.CDNSKEY, "the delete form must stand alone")
+        elif rdata not in keys:
+            detail = f"{ZoneKey(rdata).text} is no DNSKEY of the zone"
+            report.add("cdnskey-mismatch", APEX, rrtypes.CDNSKEY, detail)
+
+
+def _denial(report: Report, view: ZoneView, expected: DenialExpectation | None) -> DenialExpectation | None:
+    """Return the denial parameters; None when nothing of the zone tells."""
+    published = _nsec3params(report, view)
+    first = next(iter(view.denial_scan()), None)
+    has_nsec3 = first is not None and (first.rtype == rrtypes.NSEC3 or view.denial(APEX) is None)
+    if expected is None:
+        if published and has_nsec3:
+            return published[0]
+        if has_nsec3:
+            report.add("nsec3param-missing", APEX, rrtypes.NSEC3PARAM, "NSEC3 RRs without NSEC3PARAM")
+            return None
+        expected = DenialExpectation("nsec")
+    if expected.kind == "nsec":
+        if published:
+            report.add("nsec3param-extra", APEX, rrtypes.NSEC3PARAM, "the zone is to have NSEC")
+        return expected
+    wanted = (expected.iterations, expected.salt)
+    if not any((found.iterations, found.salt) == wanted for found in published):
+        detail = f"none with {expected.iterations} iterations and salt {expected.salt.hex() or '-'}"
+        report.add("nsec3param-missing", APEX, rrtypes.NSEC3PARAM, detail)
+    if any((found.iterations, found.salt) != wanted for found in published):
+        report.add("nsec3param-extra", APEX, rrtypes.NSEC3PARAM, "parameters of no chain in the zone")
+    return expected
+
+
+def _nsec3params(report: Report, view: ZoneView) -> list[DenialExpectation]:
+    """Return the usable NSEC3PARAM RRs: known algorithm and no flags (RFC 5155 §4.1.2)."""
+    out = []
+    for rdata in rdatas_at(view, rrtypes.NSEC3PARAM):
+        if len(rdata) < 5 or len(rdata) != 5 + rdata[4]:
+            report.add("rdata-malformed", APEX, rrtypes.NSEC3PARAM, "wrong length")
+        elif rdata[0] != 1:
+            detail = f"hash algorithm {rdata[0]} is not known"
+            report.add("nsec3-parameters", APEX, rrtypes.NSEC3PARAM, detail)
+        elif rdata[1] != 0:
+            detail = f"flags are {rdata[1]}, so the RR is to be ignored"
+            report.add("nsec3-parameters", APEX, rrtypes.NSEC3PARAM, detail)
+        else:
+            out.append(DenialExpectation("nsec3", rdata[2] << 8 | rdata[3], rdata[5:]))
+    return out

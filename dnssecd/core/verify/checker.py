@@ -1,0 +1,99 @@
+"""How signatures are checked in bulk: batches of jobs, inline or spread over threads the caller owns."""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, Protocol
+
+from dnssecd.core.verify.keys import Verify
+
+BATCH_SIZE = 256
+_PENDING_MAX = 8
+
+
+class SignatureJob(NamedTuple):
+    """One check; good when any of ``verifies`` accepts (keys may share a tag)."""
+
+    verifies: tuple[Verify, ...]
+    signature: bytes
+    message: bytes
+
+
+def run_batch(jobs: Sequence[SignatureJob]) -> list[int]:
+    """Check jobs; return the indexes of those that failed. Safe to run in any thread."""
+    failed = []
+    for index, (verifies, signature, message) in enumerate(jobs):
+        if not verifies[0](signature, message) and not any(v(signature, message) for v in verifies[1:]):
+            failed.append(index)
+    return failed
+
+
+class SignatureChecker(Protocol):
+    """Takes a batch; returns a function that waits for it and gives the indexes of the jobs that failed."""
+
+    def __call__(self, jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]: ...
+
+
+def inline_checker(jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]:
+    """Check at once, in the caller's thread."""
+    failed = run_batch(jobs)
+    return lambda: failed
+
+
+class _Future(Protocol):
+    def result(self, timeout: float | None = None) -> list[int]: ...
+
+
+class _Executor(Protocol):
+    def submit(
+        self, fn: Callable[[Sequence[SignatureJob]], list[int]], jobs: Sequence[SignatureJob], /
+    ) -> _Future: ...
+
+
+def executor_checker(executor: _Executor, timeout_s: float = 300.0) -> SignatureChecker:
+    """Return a checker over a ``concurrent.futures`` thread pool; TimeoutError if a batch takes longer."""
+
+    def check(jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]:
+        future = executor.submit(run_batch, jobs)
+        return lambda: future.result(timeout_s)
+
+    return check
+
+
+class BatchQueue:
+    """Collects jobs with a context each; hands failed contexts to ``on_failure``. Bounded in flight."""
+
+    def __init__(
+        self, checker: SignatureChecker, on_failure: Callable[[tuple[bytes, int, str]], None]
+    ) -> None:
+        self._checker = checker
+        self._on_failure = on_failure
+        self._jobs: list[SignatureJob] = []
+        self._contexts: list[tuple[bytes, int, str]] = []
+        self._pending: deque[tuple[Callable[[], list[int]], list[tuple[bytes, int, str]]]] = deque()
+        self.checked = 0
+
+    def add(self, job: SignatureJob, context: tuple[bytes, int, str]) -> None:
+        """Queue one job; ``context`` is (owner key, type covered, text of the key)."""
+        self._jobs.append(job)
+        self._contexts.append(context)
+        if len(self._jobs) >= BATCH_SIZE:
+            self._flush()
+
+    def finish(self) -> None:
+        """Wait for everything."""
+        if self._jobs:
+            self._flush()
+        while self._pending:
+            self._collect()
+
+    def _flush(self) -> None:
+        self.checked += len(self._jobs)
+        self._pending.append((self._checker(self._jobs), self._contexts))
+        self._jobs, self._contexts = [], []
+        if len(self._pending) >= _PENDING_MAX:
+            self._collect()
+
+    def _collect(self) -> None:
+        wait, contexts = self._pending.popleft()
+        for index in wait():
+            self._on_failure(contexts[index])

@@ -1,0 +1,126 @@
+"""Judging one name of the zone: its sets, their signatures, and what it must have for denial."""
+
+from typing import NamedTuple
+
+from dnssecd.core import rrtypes
+from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.verify.keys import ZoneKey
+from dnssecd.core.verify.signatures import SignatureJudge, check_order
+from dnssecd.core.verify.violations import Report
+from dnssecd.core.verify.walk import NameGroup, Standing
+from dnssecd.core.verify.wire import Malformed
+
+_SINGLETONS = frozenset({rrtypes.SOA, rrtypes.CNAME, rrtypes.DNAME})
+
+
+class DenialNeed(NamedTuple):
+    """What denial of existence has to say about a name; ``optional``: opt-out may leave the name out."""
+
+    types: tuple[int, ...]
+    optional: bool
+
+
+class NameJudge:
+    """Judges names of one zone. It knows nothing of their neighbours: chains are judged elsewhere."""
+
+    def __init__(
+        self, report: Report, signatures: SignatureJudge, denial_ttl: int | None, max_ttl: int | None
+    ) -> None:
+        self._report = report
+        self.signatures = signatures
+        self._denial_ttl = denial_ttl
+        self._max_ttl = max_ttl if max_ttl is not None else 1 << 32
+        self.nsec3 = False
+        self.dnskey_signers: list[ZoneKey] = []
+
+    def judge(self, group: NameGroup, standing: Standing, owner_wire: bytes) -> None:
+        """Judge content, denial RRs and signatures at one name."""
+        owner, content, denial, rrsigs = group
+        sigs = {found[1]: found for found in rrsigs}
+        for rrset in content:
+            self._one(rrset, standing, owner_wire, sigs)
+        if denial:
+            self._denial_sets(denial, standing, owner_wire, sigs)
+        for covered in sigs:
+            self._leftover(owner, covered, standing)
+
+    def _one(self, rrset: RRset, standing: Standing, wire: bytes, sigs: dict[int, Rrsigs]) -> None:
+        owner, rtype, ttl, packed = rrset
+        if ttl > self._max_ttl:
+            self._report.add("ttl-too-large", owner, rtype, f"TTL {ttl}, at most {self._max_ttl} allowed")
+        if len(packed) < 2 or len(packed) != 2 + (packed[0] << 8 | packed[1]):
+            check_order(self._report, rrset)
+            if rtype in _SINGLETONS:
+                self._report.add(_multiple_code(rtype), owner, rtype, "more than one RR")
+        if standing is Standing.AUTHORITATIVE or (standing is Standing.DELEGATION and rtype == rrtypes.DS):
+            try:
+                signers = self.signatures.check(rrset, wire, sigs.pop(rtype, None))
+            except Malformed as error:
+                self._report.add("rdata-malformed", owner, rtype, str(error))
+            else:
+                if rtype == rrtypes.DNSKEY and not owner:
+                    self.dnskey_signers = signers
+
+    def _denial_sets(
+        self, denial: list[RRset], standing: Standing, wire: bytes, sigs: dict[int, Rrsigs]
+    ) -> None:
+        for rrset in denial:
+            owner, rtype, ttl, _ = rrset
+            if (rtype == rrtypes.NSEC3) != self.nsec3:
+                kind = "NSEC3" if self.nsec3 else "NSEC"
+                self._report.add("denial-mixed", owner, rtype, f"the chain of the zone is {kind}")
+            elif rtype == rrtypes.NSEC and standing is Standing.OCCLUDED:
+                self._report.add("occluded-nsec", owner, rtype, "name is glue or occluded")
+                sigs.pop(rtype, None)
+                continue
+            if ttl != self._denial_ttl and self._denial_ttl is not None:
+                self._report.add("denial-ttl", owner, rtype, f"TTL {ttl}, not {self._denial_ttl}")
+            try:
+                self.signatures.check(rrset, wire, sigs.pop(rtype, None))
+            except Malformed as error:
+                self._report.add("rdata-malformed", owner, rtype, str(error))
+
+    def _leftover(self, owner: bytes, covered: int, standing: Standing) -> None:
+        """Report an RRSIG that should not be there."""
+        report = self._report
+        if covered == rrtypes.RRSIG:
+            report.add("rrsig-over-rrsig", owner, covered, "RRSIGs are not signed")
+        elif standing is Standing.OCCLUDED:
+            report.add("occluded-signed", owner, covered, "RRSIG at a name that is glue or occluded")
+        elif standing is Standing.DELEGATION and covered == rrtypes.NS:
+            report.add("delegation-signed", owner, covered, "RRSIG over the NS RRset of a delegation")
+        elif standing is Standing.DELEGATION and covered not in (rrtypes.DS, rrtypes.NSEC):
+            report.add("occluded-signed", owner, covered, "RRSIG over glue at a delegation")
+        else:
+            report.add("rrsig-dangling", owner, covered, "covers an RRset that does not exist")
+
+    def content_rules(self, owner: bytes, types: tuple[int, ...], standing: Standing) -> None:
+        """Check which types may stand together at a name that is not occluded."""
+        if rrtypes.CNAME in types and len(types) > 1:
+            self._report.add("cname-and-other-data", owner, rrtypes.CNAME, "CNAME beside other types")
+        if rrtypes.DS in types and standing is not Standing.DELEGATION:
+            self._report.add("ds-without-ns", owner, rrtypes.DS, "DS where there is no delegation")
+        if owner and (rrtypes.SOA in types or rrtypes.DNSKEY in types):
+            rtype = rrtypes.SOA if rrtypes.SOA in types else rrtypes.DNSKEY
+            self._report.add("dnskey-not-apex", owner, rtype, "belongs to the apex only")
+
+    def need(self, types: tuple[int, ...], standing: Standing) -> DenialNeed:
+        """Return the types NSEC or NSEC3 must list for a name that is not occluded, sorted."""
+        if standing is Standing.DELEGATION:
+            if rrtypes.DS in types:
+                types, optional = (rrtypes.NS, rrtypes.DS, rrtypes.RRSIG), False
+            elif self.nsec3:
+                return _INSECURE
+            else:
+                return _INSECURE_NSEC
+        else:
+            types, optional = (*types, rrtypes.RRSIG), False
+        return DenialNeed(types if self.nsec3 else (*types, rrtypes.NSEC), optional)
+
+
+_INSECURE = DenialNeed((rrtypes.NS,), True)
+_INSECURE_NSEC = DenialNeed((rrtypes.NS, rrtypes.RRSIG, rrtypes.NSEC), False)
+
+
+def _multiple_code(rtype: int) -> str:
+    return "rrset-multiple" if rtype == rrtypes.SOA else "cname-multiple"

@@ -1,0 +1,164 @@
+"""The NSEC3 chain (RFC 5155), checked against the hashes of all names of the zone.
+
+Names come in canonical order, NSEC3 RRs in hash order. To compare them in bounded memory each name is kept as 24
+octets (hash, number of its type bit maps, whether opt-out may leave it out) in 256 buckets by first octet; buckets
+are sorted one at a time while the chain is read.
+"""
+
+from collections.abc import Iterable, Iterator
+from hashlib import sha1
+
+from dnssecd.core import rrtypes
+from dnssecd.core.rrset import RRset
+from dnssecd.core.verify.expectation import DenialExpectation
+from dnssecd.core.verify.nsec import Bitmaps, bitmap_difference
+from dnssecd.core.verify.violations import Report
+from dnssecd.core.verify.wire import Malformed, Nsec3, split
+
+OPT_OUT = 1
+_OPTIONAL = 1 << 31
+_HASH_CHARS = b"0123456789abcdefghijklmnopqrstuv"
+HASH_SIZE = 20
+
+
+def name_hash(wire: bytes, iterations: int, salt: bytes) -> bytes:
+    """Return the SHA-1 hash of a lower-cased wire name (RFC 5155 §5)."""
+    digest = sha1(wire + salt, usedforsecurity=False).digest()
+    for _ in range(iterations):
+        digest = sha1(digest + salt, usedforsecurity=False).digest()
+    return digest
+
+
+def hash_of_owner(owner: bytes) -> bytes | None:
+    """Return the hash an NSEC3 owner key encodes in base32hex, or None if it does not."""
+    if len(owner) != 33 or owner[32] or owner[:32].translate(None, _HASH_CHARS):
+        return None
+    return int(owner[:32], 32).to_bytes(HASH_SIZE, "big")
+
+
+def owner_of_hash(digest: bytes) -> bytes:
+    """Return the owner key of the NSEC3 RR for a hash (RFC 5155 §3)."""
+    number = int.from_bytes(digest, "big")
+    return bytes([_HASH_CHARS[number >> shift & 31] for shift in range(155, -1, -5)]) + b"\0"
+
+
+class Nsec3Chain:
+    """Collects the names of the zone, then judges the NSEC3 RRs."""
+
+    def __init__(self, report: Report, parameters: DenialExpectation) -> None:
+        self._report = report
+        self._parameters = parameters
+        self._buckets = [bytearray() for _ in range(256)]
+        self._bitmaps = Bitmaps()
+        self._bitmap_numbers: dict[bytes, int] = {}
+        self._bitmap_list: list[bytes] = []
+        self._covered_by: Nsec3 | None = None
+        #: Hashes of names without NSEC3 RR, with the code of the violation; names are found by a second walk.
+        self.missing: dict[bytes, str] = {}
+
+    def visit(self, owner_wire: bytes, types: tuple[int, ...], optional: bool) -> None:
+        """Take a name that has an NSEC3 RR listing ``types``; optional: opt-out may leave it out."""
+        digest = name_hash(owner_wire, self._parameters.iterations, self._parameters.salt)
+        field = self._bitmaps.of(types)
+        number = self._bitmap_numbers.get(field)
+        if number is None:
+            number = self._bitmap_numbers[field] = len(self._bitmap_list)
+            self._bitmap_list.append(field)
+        mark = number | _OPTIONAL if optional else number
+        self._buckets[digest[0]] += digest + mark.to_bytes(4, "big")
+
+    def _expected(self) -> Iterator[bytes]:
+        for bucket in self._buckets:
+            data = bytes(bucket)
+            bucket.clear()
+            yield from sorted([data[at : at + 24] for at in range(0, len(data), 24)])
+
+    def finish(self, chain: Iterable[RRset], last: RRset | None) -> None:
+        """Compare with the chain in order; ``last`` is its last RR, which closes it."""
+        self._covered_by = self._decode_last(last)
+        expected = self._expected()
+        want = next(expected, None)
+        previous: tuple[bytes, bytes] | None = None
+        first = b""
+        for rrset in chain:
+            decoded = self._decode(rrset)
+            if decoded is None:
+                continue
+            digest, nsec3 = decoded
+            if previous is None:
+                first = digest
+            elif previous[1] != digest:
+                self._broken(previous[0])
+            previous = (rrset.owner, nsec3.next_hash)
+            while want is not None and want[:20] < digest:
+                self._absent(want)
+                want = next(expected, None)
+            if want is not None and want[:20] == digest:
+                self._present(rrset.owner, nsec3, want)
+                want = next(expected, None)
+            else:
+                self._report.add("nsec3-extra", rrset.owner, rrtypes.NSEC3, "belongs to no name of the zone")
+            self._covered_by = nsec3
+        while want is not None:
+            self._absent(want)
+            want = next(expected, None)
+        if previous is not None and previous[1] != first:
+            self._broken(previous[0])
+
+    def _broken(self, owner: bytes) -> None:
+        detail = "next hashed owner is not that of the next NSEC3 RR"
+        self._report.add("nsec3-next", owner, rrtypes.NSEC3, detail)
+
+    def _decode_last(self, last: RRset | None) -> Nsec3 | None:
+        if last is None:
+            return None
+        try:
+            return Nsec3(split(last.rdata)[0])
+        except Malformed:
+            return None
+
+    def _decode(self, rrset: RRset) -> tuple[bytes, Nsec3] | None:
+        digest = hash_of_owner(rrset.owner)
+        if digest is None:
+            detail = "owner is not a base32hex hash directly below the apex"
+            self._report.add("nsec3-owner", rrset.owner, rrtypes.NSEC3, detail)
+            return None
+        nsec3 = decode_nsec3(self._report, rrset, self._parameters)
+        return None if nsec3 is None else (digest, nsec3)
+
+    def _present(self, owner: bytes, nsec3: Nsec3, want: bytes) -> None:
+        field = self._bitmap_list[int.from_bytes(want[20:], "big") & ~_OPTIONAL]
+        if nsec3.bitmap != field:
+            self._report.add("bitmap-wrong", owner, rrtypes.NSEC3, bitmap_difference(nsec3.bitmap, field))
+
+    def _absent(self, want: bytes) -> None:
+        optional = want[20] & 128
+        covered = self._covered_by is not None and self._covered_by.flags & OPT_OUT
+        if optional and covered:
+            return
+        if len(self.missing) <= self._report.limit:
+            allowed = self._covered_by is not None and optional and self._parameters.opt_out is not False
+            self.missing[want[:20]] = "nsec3-opt-out" if allowed else "nsec3-missing"
+
+
+def decode_nsec3(report: Report, rrset: RRset, parameters: DenialExpectation) -> Nsec3 | None:
+    """Decode one NSEC3 RRset and check its parameters and flags; None after reporting it unusable."""
+    owner = rrset.owner
+    try:
+        rdatas = split(rrset.rdata)
+        nsec3 = Nsec3(rdatas[0])
+    except Malformed as error:
+        report.add("rdata-malformed", owner, rrtypes.NSEC3, str(error))
+        return None
+    if len(rdatas) > 1:
+        report.add("rrset-multiple", owner, rrtypes.NSEC3, f"{len(rdatas)} NSEC3 RRs")
+    if (nsec3.algorithm, nsec3.iterations, nsec3.salt) != (1, parameters.iterations, parameters.salt):
+        detail = (
+            f"algorithm {nsec3.algorithm}, {nsec3.iterations} iterations, salt {nsec3.salt.hex() or '-'};"
+            f" the zone's are 1, {parameters.iterations}, {parameters.salt.hex() or '-'}"
+        )
+        report.add("nsec3-parameters", owner, rrtypes.NSEC3, detail)
+    opt_out = parameters.opt_out
+    if nsec3.flags & ~OPT_OUT or (opt_out is not None and bool(nsec3.flags & OPT_OUT) != opt_out):
+        report.add("nsec3-flags", owner, rrtypes.NSEC3, f"flags are {nsec3.flags}")
+    return nsec3

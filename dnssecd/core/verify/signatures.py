@@ -1,0 +1,178 @@
+"""Judging the RRSIGs over one RRset: fields here, cryptography by batches (RFC 4034 §3, RFC 4035 §2.2 and §5.3)."""
+
+from collections.abc import Callable
+from itertools import pairwise
+from struct import Struct
+
+from dnssecd.core import rrtypes
+from dnssecd.core.names import lower
+from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.verify.checker import BatchQueue, SignatureChecker, SignatureJob
+from dnssecd.core.verify.keys import KeyRing, Verify, ZoneKey
+from dnssecd.core.verify.violations import Report
+from dnssecd.core.verify.wire import NAME_TYPES, Malformed, canonical_set, split
+
+_FIXED = Struct(">HBBIIIH")
+_RR_HEAD = Struct(">HHI")
+_HALF = 1 << 31
+_MASK = (1 << 32) - 1
+
+#: Tells whether the signatures over a set need no cryptography because the same octets were verified before.
+Known = Callable[[RRset, Rrsigs], bool]
+
+
+class SignatureJudge:
+    """Checks the signatures of one zone at one time."""
+
+    def __init__(
+        self,
+        report: Report,
+        ring: KeyRing,
+        algorithms: frozenset[int],
+        now: int,
+        min_validity: int,
+        checker: SignatureChecker,
+    ) -> None:
+        self._report = report
+        self._origin = report.origin
+        self._signer_end = 18 + len(report.origin)
+        self._origin_labels = _count_labels(report.origin)
+        self._ring = ring
+        self._algorithms = algorithms
+        self._now = now & _MASK
+        self._min_validity = min_validity
+        self._queue = BatchQueue(checker, self._bad)
+        self._by_tag: dict[tuple[int, int], tuple[ZoneKey, ...]] = {}
+        self.known: Known | None = None
+        self.trusted_keys: frozenset[bytes] = frozenset()
+
+    def finish(self) -> None:
+        """Wait for all signatures and report the bad ones."""
+        self._queue.finish()
+
+    def _bad(self, context: tuple[bytes, int, str]) -> None:
+        owner, rtype, key = context
+        self._report.add("rrsig-bad", owner, rtype, f"the signature by {key} does not verify")
+
+    def check(self, rrset: RRset, owner_wire: bytes, sigs: Rrsigs | None) -> list[ZoneKey]:
+        """Judge the RRSIGs over an authoritative set; returns the keys with an RRSIG right in every field.
+
+        Whether those signatures are cryptographically good is known after :meth:`finish` only.
+        """
+        owner, rtype, ttl, packed = rrset
+        if sigs is None:
+            self._report.add("rrset-unsigned", owner, rtype, "has no RRSIG")
+            return []
+        if sigs.ttl != ttl:
+            self._report.add("rrsig-ttl", owner, rtype, f"RRSIG has TTL {sigs.ttl}, the set {ttl}")
+        body = _signed_body(rtype, owner_wire, ttl, packed)
+        labels = self._origin_labels + owner.count(b"\0")
+        if owner_wire.startswith(b"\x01*"):
+            labels -= 1
+        crypto = self.known is None or not self.known(rrset, sigs)
+        good: list[ZoneKey] = []
+        seen = set()
+        for rdata in split(sigs.rdata):
+            if len(rdata) < 20:
+                self._report.add("rrsig-malformed", owner, rtype, "RRSIG is cut short")
+                continue
+            seen.add(rdata[2])
+            keys = self._fields(owner, rtype, ttl, labels, rdata)
+            if keys:
+                good += keys
+                if crypto or any(key.rdata not in self.trusted_keys for key in keys):
+                    self._enqueue(owner, rtype, keys, rdata, body)
+        if not self._algorithms <= seen:
+            for algorithm in sorted(self._algorithms - seen):
+                self._report.add("algorithm-missing", owner, rtype, f"no RRSIG of algorithm {algorithm}")
+        return good
+
+    def _enqueue(
+        self, owner: bytes, rtype: int, keys: tuple[ZoneKey, ...], rdata: bytes, body: bytes
+    ) -> None:
+        end = self._signer_end
+        verifies: tuple[Verify, ...] = tuple([key.verify for key in keys if key.verify is not None])
+        if verifies:
+            message = rdata[:18] + self._origin + body
+            self._queue.add(SignatureJob(verifies, rdata[end:], message), (owner, rtype, keys[0].text))
+
+    def _fields(self, owner: bytes, rtype: int, ttl: int, labels: int, rdata: bytes) -> tuple[ZoneKey, ...]:
+        """Check all fields but the signature; returns the candidate keys, none after reporting."""
+        covered, algorithm, labels_field, original_ttl, expiration, inception, tag = _FIXED.unpack_from(rdata)
+        signer = rdata[18 : self._signer_end]
+        if signer != self._origin and lower(signer) != self._origin:
+            return self._wrong(owner, rtype, "rrsig-signer", "the signer name is not the zone")
+        if covered != rtype:
+            return self._wrong(owner, rtype, "rrsig-malformed", f"covers type {covered}")
+        if labels_field != labels:
+            return self._wrong(owner, rtype, "rrsig-labels", f"labels is {labels_field}, not {labels}")
+        if original_ttl != ttl:
+            detail = f"original TTL {original_ttl}, the set has {ttl}"
+            return self._wrong(owner, rtype, "rrsig-original-ttl", detail)
+        keys = self._by_tag.get((algorithm, tag)) or self._candidates(owner, rtype, algorithm, tag)
+        if keys and keys[0].is_revoked and rtype != rrtypes.DNSKEY:
+            return self._wrong(owner, rtype, "rrsig-key-unusable", f"{keys[0].text} is revoked")
+        if keys and self._in_time(owner, rtype, inception, expiration, keys[0]):
+            return keys
+        return ()
+
+    def _in_time(self, owner: bytes, rtype: int, inception: int, expiration: int, key: ZoneKey) -> bool:
+        left = (expiration - self._now) & _MASK
+        if left < _HALF and left >= self._min_validity and (self._now - inception) & _MASK < _HALF:
+            return True
+        if (expiration - inception) & _MASK >= _HALF:
+            self._wrong(owner, rtype, "rrsig-period", f"expires before its inception, by {key.text}")
+        elif left >= _HALF:
+            self._wrong(owner, rtype, "rrsig-expired", f"expired {_MASK + 1 - left} s ago, by {key.text}")
+        elif left < self._min_validity:
+            detail = f"valid for {left} s more, {self._min_validity} s demanded, by {key.text}"
+            self._wrong(owner, rtype, "rrsig-validity-short", detail)
+        else:
+            ahead = (inception - self._now) & _MASK
+            self._wrong(owner, rtype, "rrsig-not-yet-valid", f"valid in {ahead} s only, by {key.text}")
+        return False
+
+    def _candidates(self, owner: bytes, rtype: int, algorithm: int, tag: int) -> tuple[ZoneKey, ...]:
+        keys = self._ring.find(algorithm, tag)
+        if not keys:
+            detail = f"no DNSKEY with tag {tag} and algorithm {algorithm}"
+            return self._wrong(owner, rtype, "rrsig-unknown-key", detail)
+        usable = tuple(sorted((key for key in keys if key.is_zone_key), key=lambda key: key.is_revoked))
+        if not usable:
+            return self._wrong(owner, rtype, "rrsig-key-unusable", f"{keys[0].text} is no zone key")
+        self._by_tag[algorithm, tag] = usable
+        return usable
+
+    def _wrong(self, owner: bytes, rtype: int, code: str, detail: str) -> tuple[ZoneKey, ...]:
+        self._report.add(code, owner, rtype, detail)
+        return ()
+
+
+def _count_labels(wire: bytes) -> int:
+    count = position = 0
+    while length := wire[position]:
+        count += 1
+        position += length + 1
+    return count
+
+
+def _signed_body(rtype: int, owner_wire: bytes, ttl: int, packed: bytes) -> bytes:
+    """Return what follows the RRSIG RDATA in the signed octets: the set in canonical form (RFC 4034 §3.1.8.1)."""
+    head = owner_wire + _RR_HEAD.pack(rtype, rrtypes.CLASS_IN, ttl)
+    if rtype not in NAME_TYPES and len(packed) == 2 + (packed[0] << 8 | packed[1]):
+        return head + packed
+    out = b""
+    for rdata in canonical_set(rtype, packed):
+        out += head + len(rdata).to_bytes(2, "big") + rdata
+    return out
+
+
+def check_order(report: Report, rrset: RRset) -> None:
+    """Report a set that is not in canonical order without duplicates (RFC 4034 §6.3)."""
+    try:
+        rdatas = split(rrset.rdata)
+    except Malformed as error:
+        report.add("rdata-malformed", rrset.owner, rrset.rtype, str(error))
+        return
+    if any(a >= b for a, b in pairwise(rdatas)):
+        report.add("rrset-order", rrset.owner, rrset.rtype, "RRs not in canonical order, or repeated")

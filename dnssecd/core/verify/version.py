@@ -1,0 +1,63 @@
+"""The entry of the pipeline: verify a version before it is committed, and get the token that commits it."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dnssecd.core import rrtypes
+from dnssecd.core.names import APEX
+from dnssecd.core.verify.apex import rdatas_at
+from dnssecd.core.verify.change import verify_change
+from dnssecd.core.verify.checker import SignatureChecker, inline_checker
+from dnssecd.core.verify.expectation import Expectation
+from dnssecd.core.verify.token import VerifiedVersion, _issue
+from dnssecd.core.verify.violations import Violation
+from dnssecd.core.verify.wire import Malformed, Soa
+from dnssecd.core.verify.zone import verify_zone
+from dnssecd.core.zoneview import ZoneView
+
+
+@dataclass(frozen=True, slots=True)
+class VerificationFailed:
+    """Why a version must not be published."""
+
+    violations: tuple[Violation, ...]
+
+    def __str__(self) -> str:
+        return "; ".join(str(violation) for violation in self.violations)
+
+
+def verify_version(
+    old: ZoneView | None,
+    new: ZoneView,
+    changed: Iterable[tuple[bytes, int]],
+    touched: Iterable[tuple[bytes, int]],
+    expectation: Expectation,
+    transaction: object,
+    generation: int,
+    *,
+    whole: bool = False,
+    limit: int = 100,
+    verify_signatures: SignatureChecker = inline_checker,
+) -> VerifiedVersion | VerificationFailed:
+    """Verify ``new`` and return the token to commit it with, or all that is wrong with it.
+
+    old: the published version, None or without SOA when there is none. changed: (owner, type) of the unsigned
+    difference. touched: (owner, type) of each denial RRset and (owner, type covered) of each RRSIG set written or
+    deleted. whole: verify everything, cryptography included. Transaction and generation: see VerifiedVersion.
+    """
+    if whole or old is None or old.rrset(APEX, rrtypes.SOA) is None:
+        violations = verify_zone(new, expectation, limit, verify_signatures)
+    else:
+        violations = verify_change(
+            old, new, changed, expectation, touched, limit=limit, verify_signatures=verify_signatures
+        )
+    if violations:
+        return VerificationFailed(tuple(violations))
+    return _issue(new.origin, _serial(new), transaction, generation, expectation.now)
+
+
+def _serial(view: ZoneView) -> int:
+    try:
+        return Soa(rdatas_at(view, rrtypes.SOA)[0]).serial
+    except (Malformed, IndexError) as error:
+        raise AssertionError("a version without a readable SOA passed verification") from error

@@ -1,0 +1,154 @@
+"""Walking a zone in canonical order: names with all that stands at them, zone cuts, empty non-terminals.
+
+Zone cuts (RFC 4035 §2.2): names at a delegation hold NS, glue and perhaps DS, names below it are glue; names below
+a DNAME are occluded (RFC 6672 §2.4). Neither glue nor occluded data is authoritative.
+"""
+
+from collections.abc import Callable, Iterator
+from enum import IntEnum
+from typing import NamedTuple, TypeVar
+
+from dnssecd.core import names, rrtypes
+from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.zoneview import ZoneView
+
+
+class Standing(IntEnum):
+    """What a name of the zone is to DNSSEC."""
+
+    AUTHORITATIVE = 0
+    DELEGATION = 1
+    OCCLUDED = 2
+
+
+class NameGroup(NamedTuple):
+    """All that stands at one owner."""
+
+    owner: bytes
+    content: list[RRset]
+    denial: list[RRset]
+    rrsigs: list[Rrsigs]
+
+
+_Item = TypeVar("_Item")
+
+_END_RRSET = RRset(names.AFTER_ALL, 0, 0, b"")
+_END_RRSIGS = Rrsigs(names.AFTER_ALL, 0, 0, b"")
+
+
+def groups(view: ZoneView, start: bytes = b"", stop: bytes | None = None) -> Iterator[NameGroup]:
+    """Merge content, denial and signatures of start <= owner < stop by owner, in canonical order."""
+    next_content = view.scan(start, stop).__next__
+    next_denial = view.denial_scan(start, stop).__next__
+    next_rrsigs = view.rrsig_scan(start, stop).__next__
+    content, denial, rrsigs = (
+        _pull(next_content, _END_RRSET),
+        _pull(next_denial, _END_RRSET),
+        _pull(next_rrsigs, _END_RRSIGS),
+    )
+    while True:
+        owner = min(content[0], denial[0], rrsigs[0])
+        if owner == names.AFTER_ALL:
+            return
+        sets: list[RRset] = []
+        proofs: list[RRset] = []
+        sigs: list[Rrsigs] = []
+        while content[0] == owner:
+            sets.append(content)
+            content = _pull(next_content, _END_RRSET)
+        while denial[0] == owner:
+            proofs.append(denial)
+            denial = _pull(next_denial, _END_RRSET)
+        while rrsigs[0] == owner:
+            sigs.append(rrsigs)
+            rrsigs = _pull(next_rrsigs, _END_RRSIGS)
+        yield NameGroup(owner, sets, proofs, sigs)
+
+
+def _pull(step: Callable[[], _Item], end: _Item) -> _Item:
+    try:
+        return step()
+    except StopIteration:
+        return end
+
+
+class CutWalker:
+    """Tells the standing of names given in canonical order."""
+
+    def __init__(self) -> None:
+        self._cut: bytes | None = None
+
+    def step(self, owner: bytes, types: tuple[int, ...]) -> Standing:
+        """Return the standing of the next name with content of ``types``."""
+        if self._cut is not None:
+            if owner.startswith(self._cut):
+                return Standing.OCCLUDED
+            self._cut = None
+        if rrtypes.NS in types and owner:
+            self._cut = owner
+            return Standing.DELEGATION
+        if rrtypes.DNAME in types:
+            self._cut = owner
+        return Standing.AUTHORITATIVE
+
+    def peek(self, owner: bytes, denial: list[RRset]) -> Standing:
+        """Return the standing of a name without content; NSEC3 RRs are never occluded (RFC 5155 §7.1)."""
+        if self._cut is None or not owner.startswith(self._cut):
+            return Standing.AUTHORITATIVE
+        if denial and all(rrset.rtype == rrtypes.NSEC3 for rrset in denial):
+            return Standing.AUTHORITATIVE
+        return Standing.OCCLUDED
+
+
+def standing_of(view: ZoneView, owner: bytes, types: tuple[int, ...]) -> Standing:
+    """Return the standing of one name by looking at the names above it; ``types`` is its own content."""
+    for above in names.ancestors(owner):
+        if view.rrset(above, rrtypes.DNAME) is not None or (
+            above and view.rrset(above, rrtypes.NS) is not None
+        ):
+            return Standing.OCCLUDED
+    return Standing.DELEGATION if owner and rrtypes.NS in types else Standing.AUTHORITATIVE
+
+
+class EmptyNonTerminals:
+    """Finds names that exist only because of names below them (RFC 4592 §2.2.2), in one walk.
+
+    ``emit(key, secure)`` is called for each once its subtree is complete; secure: something below it is
+    authoritative data or a secure delegation, so that opt-out does not allow leaving it out (RFC 5155 §7.1).
+    """
+
+    def __init__(self, emit: Callable[[bytes, bool], None]) -> None:
+        self._emit = emit
+        self._keys: list[bytes] = [b""]
+        self._empty: list[bool] = [False]
+        self._secure: list[bool] = [True]
+
+    def visit(self, owner: bytes, secure: bool) -> None:
+        """Take the next name that is neither glue nor occluded."""
+        if not owner:
+            return
+        keys = self._keys
+        while not owner.startswith(keys[-1]):
+            self._pop()
+        above = len(keys[-1])
+        cut = owner.find(b"\0", above) + 1
+        while cut < len(owner):
+            keys.append(owner[:cut])
+            self._empty.append(True)
+            self._secure.append(False)
+            cut = owner.find(b"\0", cut) + 1
+        keys.append(owner)
+        self._empty.append(False)
+        self._secure.append(secure)
+
+    def finish(self) -> None:
+        """Complete the walk."""
+        while len(self._keys) > 1:
+            self._pop()
+
+    def _pop(self) -> None:
+        key, empty, secure = self._keys.pop(), self._empty.pop(), self._secure.pop()
+        if secure:
+            self._secure[-1] = True
+        if empty:
+            self._emit(key, secure)
