@@ -1,0 +1,199 @@
+"""Semantic checks of a zone's content before it is signed: what would be refused or misread by others.
+
+Errors keep a zone from being published; warnings are shown. What counts as which follows BIND's and Knot's
+loaders where they agree; where they differ the stricter one is a warning here.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
+from typing import NamedTuple
+
+from dnssecd.core import rrset as packed
+from dnssecd.core import rrtypes as t
+from dnssecd.core.names import (
+    ancestors,
+    escape_label,
+    is_subdomain,
+    is_wildcard,
+    key_to_text,
+    labels,
+    lower,
+    owner_key,
+)
+from dnssecd.core.rrset import RRset
+
+TTL_MAX = 2**31 - 1
+
+#: Octets an RRset may take in a message of 65,535: what is left after header, question, OPT and TSIG.
+_MESSAGE_ROOM = 65535 - 12 - 259 - 11 - 300
+
+#: RR types that may stand beside a CNAME: SIG, KEY, NXT, RRSIG, NSEC (RFC 4034 §3 and §4, RFC 3007).
+_BESIDE_CNAME = frozenset({t.CNAME, 24, 25, 30, t.RRSIG, t.NSEC})
+
+#: Authoritative at a zone cut, or there as glue.
+_AT_CUT = frozenset({t.NS, t.DS, t.A, t.AAAA, t.RRSIG, t.NSEC})
+_ADDRESSES = frozenset({t.A, t.AAAA})
+
+
+class Finding(NamedTuple):
+    """One fault or oddity; ``code`` is stable, ``owner`` an owner key, ``rtype`` the RRset meant."""
+
+    code: str
+    owner: bytes
+    rtype: int
+    detail: str
+
+
+@dataclass
+class Findings:
+    """What was found: the first ``limit`` errors and warnings, and how many of each code there were."""
+
+    limit: int = 100
+    errors: list[Finding] = field(default_factory=list)
+    warnings: list[Finding] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def error(self, code: str, owner: bytes, rtype: int, detail: str) -> None:
+        """Add an error."""
+        self._add(self.errors, Finding(code, owner, rtype, detail))
+
+    def warning(self, code: str, owner: bytes, rtype: int, detail: str) -> None:
+        """Add a warning."""
+        self._add(self.warnings, Finding(code, owner, rtype, detail))
+
+    def _add(self, kept: list[Finding], finding: Finding) -> None:
+        self.counts[finding.code] += 1
+        if len(kept) < self.limit:
+            kept.append(finding)
+
+
+def check(rrsets: Sequence[RRset], origin: bytes, limit: int = 100) -> Findings:
+    """Check a zone's unsigned content; ``rrsets`` by (owner, type), ``origin`` a lower-cased wire name."""
+    found = Findings(limit)
+    addresses = {rrset.owner for rrset in rrsets if rrset.rtype in _ADDRESSES}
+    cuts = {rrset.owner for rrset in rrsets if rrset.rtype == t.NS and rrset.owner}
+    doubled = doubled_suffix(origin)
+    occluder: RRset | None = None
+    _check_apex(rrsets, found)
+    for owner, group in groupby(rrsets, key=itemgetter(0)):
+        sets = list(group)
+        if occluder is not None and not owner.startswith(occluder.owner):
+            occluder = None
+        _check_sets(sets, found)
+        if len(sets) > 1:
+            _check_cname(owner, sets, found)
+        if occluder is not None:
+            _check_occluded(sets, occluder, origin, found)
+        else:
+            occluder = _occluder(sets)
+        if doubled and owner.startswith(doubled):
+            found.warning("doubled-suffix", owner, sets[0].rtype, _doubled_text(owner, origin))
+    _check_delegations(rrsets, origin, addresses, cuts, found)
+    return found
+
+
+def doubled_suffix(origin: bytes) -> bytes:
+    """Return the prefix of the owner keys that end in ``zone.zone.``, a sign of missing final dots; root: none."""
+    return b"".join([escape_label(label) + b"\x00" for label in reversed(labels(origin))])
+
+
+def _doubled_text(owner: bytes, origin: bytes) -> str:
+    return f"{key_to_text(owner, origin)} repeats the zone's name; is a final dot missing in the zone file?"
+
+
+def _check_apex(rrsets: Sequence[RRset], found: Findings) -> None:
+    apex = {rrset.rtype: rrset for rrset in _leading(rrsets)}
+    soa = apex.get(t.SOA)
+    if soa is None:
+        found.error("no-soa", b"", t.SOA, "the apex has no SOA record")
+    elif packed.count(soa.rdata) > 1:
+        found.error("many-soa", b"", t.SOA, "the apex has more than one SOA record")
+    if t.NS not in apex:
+        found.error("no-ns", b"", t.NS, "the apex has no NS RRset")
+    if t.DS in apex:
+        found.warning(
+            "ds-at-apex", b"", t.DS, "a DS RRset at the apex belongs in the parent zone; it is ignored"
+        )
+
+
+def _leading(rrsets: Sequence[RRset]) -> Iterator[RRset]:
+    for rrset in rrsets:
+        if rrset.owner:
+            return
+        yield rrset
+
+
+def _check_sets(sets: Iterable[RRset], found: Findings) -> None:
+    for owner, rtype, ttl, rdata in sets:
+        if ttl > TTL_MAX:
+            found.error("ttl", owner, rtype, f"TTL {ttl} exceeds {TTL_MAX} (RFC 2181 §8)")
+        if len(rdata) > 32000:
+            _check_size(owner, rtype, rdata, found)
+        if owner and rtype == t.SOA:
+            found.error("soa-below-apex", owner, rtype, "an SOA record below the apex")
+        elif rtype in (t.CNAME, t.DNAME) and packed.count(rdata) > 1:
+            found.error("singleton", owner, rtype, "more than one CNAME or DNAME record at a name")
+
+
+def _check_size(owner: bytes, rtype: int, rdata: bytes, found: Findings) -> None:
+    # In a message each RR takes a compressed owner, type, class and TTL (10 octets) and its length and RDATA.
+    size = len(rdata) + 10 * packed.count(rdata)
+    if size > _MESSAGE_ROOM:
+        found.error("too-large", owner, rtype, f"the RRset takes {size} octets and fits in no message")
+
+
+def _check_cname(owner: bytes, sets: list[RRset], found: Findings) -> None:
+    types = {rrset.rtype for rrset in sets}
+    if t.CNAME in types and not types <= _BESIDE_CNAME:
+        other = min(types - _BESIDE_CNAME)
+        found.error("cname-and-other", owner, t.CNAME, f"a CNAME stands beside other data (type {other})")
+
+
+def _occluder(sets: list[RRset]) -> RRset | None:
+    """The RRset that hides everything below this name: NS below the apex, or DNAME."""
+    for rrset in sets:
+        if (rrset.rtype == t.NS and rrset.owner) or rrset.rtype == t.DNAME:
+            return rrset
+    return None
+
+
+def _check_occluded(sets: list[RRset], occluder: RRset, origin: bytes, found: Findings) -> None:
+    for rrset in sets:
+        if occluder.rtype == t.DNAME or rrset.rtype not in _ADDRESSES:
+            by = "DNAME" if occluder.rtype == t.DNAME else "delegation"
+            above = key_to_text(occluder.owner, origin)
+            found.warning("occluded", rrset.owner, rrset.rtype, f"hidden by the {by} at {above}; not served")
+
+
+def _check_delegations(
+    rrsets: Sequence[RRset], origin: bytes, addresses: set[bytes], cuts: set[bytes], found: Findings
+) -> None:
+    for rrset in rrsets:
+        owner, rtype = rrset.owner, rrset.rtype
+        if rtype == t.NS:
+            if is_wildcard(owner):
+                found.warning("ns-at-wildcard", owner, rtype, "an NS RRset at a wildcard; BIND refuses it")
+            _check_targets(rrset, origin, addresses, cuts, found)
+        elif rtype == t.DS and owner and owner not in cuts:
+            found.warning("ds-without-ns", owner, rtype, "a DS RRset at a name that is not delegated")
+        elif owner in cuts and rtype not in _AT_CUT:
+            found.warning("occluded", owner, rtype, "hidden by the delegation at this name; not served")
+
+
+def _check_targets(
+    rrset: RRset, origin: bytes, addresses: set[bytes], cuts: set[bytes], found: Findings
+) -> None:
+    for target in packed.unpack(rrset.rdata):
+        if not is_subdomain(target := lower(target), origin):
+            continue
+        key = owner_key(target, origin)
+        if key in addresses:
+            continue
+        cut = next((name for name in (key, *ancestors(key)) if name in cuts), b"")
+        # Below a cut other than this one the address is the child's affair.
+        if cut == rrset.owner or not cut:
+            text = f"name server {key_to_text(key, origin)} has no address record in the zone"
+            found.warning("missing-glue", rrset.owner, t.NS, text)
