@@ -6,6 +6,8 @@ the same zone give the same lines. Case is folded where DNS names and hex are co
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from tests.peers.process import LOOPBACK, PeerError
@@ -46,21 +48,64 @@ def canonical_zone(text: str) -> set[str]:
     return {canonical_line(line) for line in lines if "\tANY\tTSIG\t" not in line}
 
 
-def axfr(port: int, zone: str, tsig: TsigKey | None = None, directory: Path | None = None) -> set[str]:
-    """The zone as a server on loopback transfers it; PeerError when it refuses or breaks off."""
+def _transfer(port: int, zone: str, kind: str, tsig: TsigKey | None, directory: Path | None) -> str:
+    """What dig prints of a transfer, nothing but RRs; PeerError when the server refuses or breaks off."""
     key = []
     if tsig is not None:
         assert directory is not None, "a key needs a directory to be written to"
         key = ["-k", str(tsig.file(directory))]
     answer = run(
-        "dig", *key, "-p", str(port), f"@{LOOPBACK}", zone, "AXFR", "+nocomments", "+nostats", "+nocmd",
+        "dig", *key, "-p", str(port), f"@{LOOPBACK}", zone, kind, "+nocomments", "+nostats", "+nocmd",
         "+nosplit", "+onesoa", "+tries=1", "+time=10", "+noidnin", "+noidnout", timeout=TRANSFER_SECONDS,
     )  # fmt: skip
     # With all commentary switched off, dig's comment lines are complaints: refusal, bad TSIG, broken stream.
     complaints = [line for line in answer.text.splitlines() if line.startswith(";")]
     if answer.status != 0 or complaints:
-        raise PeerError(f"AXFR of {zone} from port {port} failed: {complaints}")
-    return canonical_zone(answer.out)
+        raise PeerError(f"{kind} of {zone} from port {port} failed: {complaints}")
+    return answer.out
+
+
+def axfr(port: int, zone: str, tsig: TsigKey | None = None, directory: Path | None = None) -> set[str]:
+    """The zone as a server on loopback transfers it; PeerError when it refuses or breaks off."""
+    return canonical_zone(_transfer(port, zone, "AXFR", tsig, directory))
+
+
+@dataclass(frozen=True)
+class Ixfr:
+    """An answer to IXFR: the RRs in their order, as canonical lines (RFC 1995 §4)."""
+
+    lines: list[str]
+
+    @property
+    def incremental(self) -> bool:
+        """Whether it holds differences; False: the whole zone, or (one SOA) nothing new."""
+        return len(self.lines) > 1 and _is_soa(self.lines[1]) and len(self.lines) > 2
+
+    def apply(self, content: set[str]) -> set[str]:
+        """The zone after all differences; AssertionError when one does not fit what it is applied to."""
+        assert self.incremental, "the answer holds no differences"
+        zone, adding = set(content), True
+        for line in self.lines[1:-1]:
+            if _is_soa(line):
+                adding = not adding
+            if adding:
+                assert line not in zone, f"added, but there already: {line}"
+                zone.add(line)
+            else:
+                assert line in zone, f"deleted, but not there: {line}"
+                zone.remove(line)
+        return zone
+
+
+def ixfr(port: int, zone: str, serial: int, tsig: TsigKey, directory: Path) -> Ixfr:
+    """What a server on loopback answers to IXFR from ``serial``, over TCP."""
+    text = _transfer(port, zone, f"IXFR={serial}", tsig, directory)
+    lines = (line for line in text.splitlines() if line and "\tANY\tTSIG\t" not in line)
+    return Ixfr([canonical_line(line) for line in lines])
+
+
+def _is_soa(line: str) -> bool:
+    return line.split(None, 4)[3] == "SOA"
 
 
 def zone_file(path: Path, zone: str) -> set[str]:
@@ -73,6 +118,21 @@ def zone_file(path: Path, zone: str) -> set[str]:
     if answer.status != 0:
         raise PeerError(f"named-compilezone refuses {path}: {answer.text[:2000]}")
     return canonical_zone(answer.out)
+
+
+_DNSSEC = frozenset({"RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "DNSKEY", "CDS", "CDNSKEY", "ZONEMD"})
+
+
+def unsigned_content(lines: Iterable[str]) -> set[str]:
+    """The zone without the RRs a signer adds and with its serial blanked: what must equal the input."""
+    content = set()
+    for line in lines:
+        fields = line.split()
+        if fields[3] == "SOA":
+            fields[6] = "*"
+        if fields[3] not in _DNSSEC:
+            content.add(" ".join(fields) if fields[3] == "SOA" else line)
+    return content
 
 
 def soa_serial(lines: set[str]) -> int:
