@@ -1,0 +1,1 @@
+"""Publishing: transfers out, NOTIFY, and watching secondaries and parents (evidence)."""

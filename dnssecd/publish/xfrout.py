@@ -1,0 +1,301 @@
+"""Transfers out, sans I/O: the messages of AXFR (RFC 5936) and IXFR (RFC 1995) answers from a served version.
+
+Messages are built straight from wire bytes. RRs are grouped by owner, content, signatures and denial merged in
+owner order, so that one owner name per group is written and the rest of the group points to it; names end in a
+pointer to the question. Messages stop short of 16 KiB, as far as a compression pointer reaches; a larger RR gets
+a message of its own. ``reserve`` octets of every message stay free for TSIG (and OPT), whatever its size.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from struct import Struct
+
+from dnssecd.core.names import AFTER_ALL, APEX, key_labels
+from dnssecd.core.rrset import RRset, Rrsigs, unpack
+from dnssecd.core.rrtypes import CLASS_IN, RRSIG, SOA
+from dnssecd.core.serial import is_after
+from dnssecd.core.zoneview import JournalStep, ServedVersion
+from dnssecd.publish.condense import CONDENSE_MAX_OCTETS, condense
+
+#: Where a message is closed; every RR that starts below it can be pointed to (RFC 1035 §4.1.4: 14 bits).
+FILL_OCTETS = 16_000
+MESSAGE_MAX = 65_535
+#: A difference no larger than this is sent as such without measuring the zone.
+SMALL_DIFFERENCE = 32 * 1024
+
+_HEADER = Struct("!6H")
+_HEAD = Struct("!HHI")
+_POINTER_TO_QUESTION = b"\xc0\x0c"
+_QUESTION_AT = 12
+
+
+class RecordTooBig(ValueError):
+    """One RR does not fit into a message even alone; such a zone should have been refused at load."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What all messages of one answer share.
+
+    ``flags`` is the second word of the header; ``question`` the question section in wire form, whose name is the
+    zone's; ``reserve`` octets of each message stay free.
+    """
+
+    message_id: int
+    flags: int
+    question: bytes
+    reserve: int = 0
+
+    def message(self, parts: list[bytes], count: int) -> bytes:
+        """Return one message; ``parts`` are RRs placed right after the question, ``count`` their number."""
+        header = _HEADER.pack(self.message_id, self.flags, 1, count, 0, 0)
+        return b"".join([header, self.question, *parts])
+
+    @property
+    def start(self) -> int:
+        """Offset of the first RR."""
+        return _QUESTION_AT + len(self.question)
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """An answer about to be sent. ``kind``: axfr, ixfr, axfr-style (asked for IXFR), or current (one SOA)."""
+
+    kind: str
+    messages: Iterator[bytes]
+
+
+def axfr(version: ServedVersion, message_id: int, flags: int, question: bytes, reserve: int) -> Transfer:
+    """Return the whole zone, SOA first and last."""
+    frame = Frame(message_id, flags, question, reserve)
+    return Transfer("axfr", pack_groups(_whole_zone(version), frame, version.origin))
+
+
+def ixfr(
+    version: ServedVersion, message_id: int, flags: int, question: bytes, reserve: int, client_serial: int
+) -> Transfer:
+    """Return the answer to an IXFR request over TCP from a client that holds ``client_serial`` (RFC 1995 §4)."""
+    frame = Frame(message_id, flags, question, reserve)
+    if client_serial == version.serial or is_after(client_serial, version.serial):
+        return Transfer("current", iter([_soa_only(version, frame)]))
+    size = version.journal_size(client_serial)
+    if size is None or (size > SMALL_DIFFERENCE and size > zone_octets(version, size)):
+        return Transfer("axfr-style", pack_groups(_whole_zone(version), frame, version.origin))
+    return Transfer("ixfr", pack_records(_difference(version, client_serial, size), frame))
+
+
+def ixfr_datagram(
+    version: ServedVersion, message_id: int, flags: int, question: bytes, reserve: int, client_serial: int,
+    size_max: int,
+) -> bytes:
+    """Return the one message that answers an IXFR request over UDP: the difference if it fits, or one SOA."""
+    frame = Frame(message_id, flags, question, reserve)
+    if is_after(version.serial, client_serial):
+        size = version.journal_size(client_serial)
+        if size is not None and size <= 4 * size_max:
+            messages = list(pack_records(_difference(version, client_serial, size), frame))
+            if len(messages) == 1 and len(messages[0]) <= size_max - reserve:
+                return messages[0]
+    return _soa_only(version, frame)
+
+
+def zone_octets(version: ServedVersion, enough: int) -> int:
+    """Return about how many octets an AXFR takes; counting stops once it exceeds ``enough``."""
+    total = 0
+    for name, pieces in _groups(version):
+        total += len(name) + 2 * len(pieces) + sum(map(len, pieces))
+        if total > enough:
+            break
+    return total
+
+
+def _soa_only(version: ServedVersion, frame: Frame) -> bytes:
+    return frame.message([_POINTER_TO_QUESTION, _soa(version)], 1)
+
+
+def _soa(version: ServedVersion) -> bytes:
+    soa = version.rrset(APEX, SOA)
+    assert soa is not None, "a served version has an SOA"
+    return _HEAD.pack(SOA, CLASS_IN, soa.ttl) + soa.rdata
+
+
+def relative_name(owner: bytes) -> bytes:
+    """Return the wire labels of an owner key below the apex, leftmost first."""
+    if b"\x01" not in owner:
+        parts = owner.split(b"\x00")
+        if len(parts) == 2:
+            return bytes((len(parts[0]),)) + parts[0]
+        parts.reverse()
+        return b"".join([bytes((len(part),)) + part for part in parts[1:]])
+    return b"".join([bytes((len(label),)) + label for label in reversed(key_labels(owner))])
+
+
+Group = tuple[bytes, list[bytes]]
+
+
+def _whole_zone(version: ServedVersion) -> Iterator[Group]:
+    soa = _soa(version)
+    yield b"", [soa]
+    yield from _groups(version)
+    yield b"", [soa]
+
+
+def _groups(version: ServedVersion) -> Iterator[Group]:
+    """Yield (labels below the apex, RRs without their owner) by owner, all but the SOA."""
+    no_rrset, no_sigs = RRset(AFTER_ALL, 0, 0, b""), Rrsigs(AFTER_ALL, 0, 0, b"")
+    contents, denials, signatures = version.scan(), version.denial_scan(), version.rrsig_scan()
+    content, denial = next(contents, no_rrset), next(denials, no_rrset)
+    signature = next(signatures, no_sigs)
+    heads: dict[tuple[int, int], bytes] = {}
+    while True:
+        owner = min(content[0], denial[0], signature[0])
+        if owner == AFTER_ALL:
+            return
+        pieces: list[bytes] = []
+        while content[0] == owner:
+            if content[1] != SOA or owner:
+                _add_pieces(pieces, heads, content[1], content[2], content[3])
+            content = next(contents, no_rrset)
+        while denial[0] == owner:
+            _add_pieces(pieces, heads, denial[1], denial[2], denial[3])
+            denial = next(denials, no_rrset)
+        while signature[0] == owner:
+            _add_pieces(pieces, heads, RRSIG, signature[2], signature[3])
+            signature = next(signatures, no_sigs)
+        if pieces:
+            yield relative_name(owner) if owner else b"", pieces
+
+
+def _add_pieces(
+    pieces: list[bytes], heads: dict[tuple[int, int], bytes], rtype: int, ttl: int, rdata: bytes
+) -> None:
+    """Append each RR of a packed set as type, class, TTL, RDLENGTH, RDATA."""
+    head = heads.get((rtype, ttl))
+    if head is None:
+        head = heads[rtype, ttl] = _HEAD.pack(rtype, CLASS_IN, ttl)
+    if len(rdata) == 2 + (rdata[0] << 8 | rdata[1]):
+        pieces.append(head + rdata)
+        return
+    for one in unpack(rdata):
+        pieces.append(head + len(one).to_bytes(2, "big") + one)
+
+
+def pack_groups(groups: Iterable[Group], frame: Frame, origin: bytes) -> Iterator[bytes]:
+    """Yield the messages that carry the groups in order; one owner name per group and message is written."""
+    start = frame.start
+    room = min(FILL_OCTETS, MESSAGE_MAX - frame.reserve)
+    parts: list[bytes] = []
+    size, count = start, 0
+    for labels, pieces in groups:
+        name = labels + _POINTER_TO_QUESTION
+        block = name + _pointer(size, labels).join(pieces)
+        if size + len(block) > room:
+            if count:
+                yield frame.message(parts, count)
+                parts, size, count = [], start, 0
+            block = name + _pointer(start, labels).join(pieces)
+            if start + len(block) > room:
+                yield from _big_group(labels, pieces, frame, origin)
+                continue
+        parts.append(block)
+        size += len(block)
+        count += len(pieces)
+    if count:
+        yield frame.message(parts, count)
+
+
+def _pointer(offset: int, labels: bytes) -> bytes:
+    return (0xC000 | offset).to_bytes(2, "big") if labels else _POINTER_TO_QUESTION
+
+
+def _big_group(labels: bytes, pieces: list[bytes], frame: Frame, origin: bytes) -> Iterator[bytes]:
+    """Yield messages for a group that fills more than one."""
+    name, pointer = labels + _POINTER_TO_QUESTION, _pointer(frame.start, labels)
+    room = min(FILL_OCTETS, MESSAGE_MAX - frame.reserve)
+    parts: list[bytes] = []
+    size = frame.start
+    for piece in pieces:
+        cost = len(pointer if parts else name) + len(piece)
+        if parts and size + cost > room:
+            yield frame.message(parts, len(parts))
+            parts, size = [], frame.start
+            cost = len(name) + len(piece)
+        if size + cost > MESSAGE_MAX - frame.reserve:
+            yield _lone(labels + origin + piece, frame)
+            continue
+        parts.append((pointer if parts else name) + piece)
+        size += cost
+    if parts:
+        yield frame.message(parts, len(parts))
+
+
+def _lone(record: bytes, frame: Frame) -> bytes:
+    """Return a message for an RR with its whole owner that leaves no room for the question (RFC 5936 §2.2.1)."""
+    if _QUESTION_AT + len(record) > MESSAGE_MAX - frame.reserve:
+        raise RecordTooBig(f"an RR of {len(record)} octets fits into no message")
+    return _HEADER.pack(frame.message_id, frame.flags, 0, 1, 0, 0) + record
+
+
+def _difference(version: ServedVersion, client_serial: int, size: int) -> Iterator[bytes]:
+    """Yield runs of whole RRs: the answer of RFC 1995 §4 with its framing SOAs."""
+    owner = version.origin
+    soa = owner + _soa(version)
+    yield soa
+    steps: Iterable[JournalStep] = version.journal(client_serial)
+    if size <= CONDENSE_MAX_OCTETS:
+        steps = condense(steps, version.serial)
+    for step in steps:
+        yield from _step(step, owner)
+    yield soa
+
+
+def _step(step: JournalStep, owner: bytes) -> Iterator[bytes]:
+    yield _soa_rr(owner, step.old_soa_ttl, step.old_soa)
+    adding = False
+    for chunk in step.chunks:
+        if chunk.added and not adding:
+            yield _soa_rr(owner, step.new_soa_ttl, step.new_soa)
+            adding = True
+        yield chunk.rrs
+    if not adding:
+        yield _soa_rr(owner, step.new_soa_ttl, step.new_soa)
+
+
+def _soa_rr(owner: bytes, ttl: int, rdata: bytes) -> bytes:
+    return owner + _HEAD.pack(SOA, CLASS_IN, ttl) + len(rdata).to_bytes(2, "big") + rdata
+
+
+def rr_end(rrs: bytes, position: int) -> int:
+    """Return where the uncompressed RR that starts at ``position`` ends."""
+    while length := rrs[position]:
+        position += length + 1
+    return position + 11 + (rrs[position + 9] << 8 | rrs[position + 10])
+
+
+def pack_records(runs: Iterable[bytes], frame: Frame) -> Iterator[bytes]:
+    """Yield the messages that carry runs of whole uncompressed RRs, in order, copied by the run."""
+    room = min(FILL_OCTETS, MESSAGE_MAX - frame.reserve) - frame.start
+    largest = MESSAGE_MAX - frame.reserve - frame.start
+    parts: list[bytes] = []
+    size = count = 0
+    for run in runs:
+        position = taken = 0
+        while position < len(run):
+            end = rr_end(run, position)
+            if size + end - taken > room and (count or end - position > largest):
+                parts.append(run[taken:position])
+                if count:
+                    yield frame.message(parts, count)
+                parts, size, count, taken = [], 0, 0, position
+                if end - position > largest:
+                    yield _lone(run[position:end], frame)
+                    position = taken = end
+                continue
+            count += 1
+            position = end
+        parts.append(run[taken:])
+        size += len(run) - taken
+    if count:
+        yield frame.message(parts, count)
+
+

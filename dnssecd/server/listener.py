@@ -1,0 +1,170 @@
+"""The DNS server: UDP and TCP on every configured address, in front of one dispatcher."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
+
+from dnssecd.server.acl import client_address
+from dnssecd.server.dispatch import Dispatcher
+from dnssecd.server.interfaces import Handler, Hooks, TransferOut, ZoneDirectory
+from dnssecd.server.limits import ConnectionLedger, Limits, TransferSlots
+from dnssecd.server.tcp import TcpService
+from dnssecd.server.transfer import TransferJob
+from dnssecd.server.tsig import TsigKey
+
+#: Two threads keep transfers going while one waits for the disk; Python code takes turns anyway.
+_TRANSFER_THREADS = 2
+_UDP_BUFFER = 1024 * 1024
+_BACKLOG = 256
+
+
+class DnsServer:
+    """Listens, answers, transfers. All methods belong to the event loop's thread.
+
+    >>> server = DnsServer([("127.0.0.1", 5300)], zones.get, lambda: keys, xfrout, clock.now)  # doctest: +SKIP
+    >>> await server.start()                                                                 # doctest: +SKIP
+    >>> await server.close()                                                                 # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        listen: Iterable[tuple[str, int]],
+        zones: ZoneDirectory,
+        keys: Callable[[], Mapping[bytes, TsigKey]],
+        transfers: TransferOut,
+        now: Callable[[], float],
+        hooks: Hooks | None = None,
+        limits: Limits | None = None,
+        on_notify: Handler | None = None,
+        on_update: Handler | None = None,
+    ) -> None:
+        """listen: (IP address, port), port 0 for any; zones: directory by exact origin; keys: the TSIG keys in
+        force by name; transfers: publish.xfrout; now: epoch seconds; on_notify, on_update: see Handler.
+        """
+        self.limits = limits or Limits()
+        self.hooks = hooks or Hooks()
+        self.dispatcher = Dispatcher(zones, keys, transfers, now, self.hooks, on_notify, on_update)
+        self.ledger = ConnectionLedger(self.limits)
+        self.slots = TransferSlots(self.limits)
+        self.pool = ThreadPoolExecutor(_TRANSFER_THREADS, "transfer-out")
+        self.deferred: set[asyncio.Task[Any]] = set()
+        self._listen = list(listen)
+        self._udp: list[asyncio.DatagramTransport] = []
+        self._tcp: list[asyncio.Server] = []
+        self._service = TcpService(self)
+
+    @property
+    def addresses(self) -> list[tuple[str, int]]:
+        """The addresses in use, with real ports, in the order they were given."""
+        return [server.sockets[0].getsockname()[:2] for server in self._tcp]
+
+    async def start(self) -> None:
+        """Bind everything; raises OSError naming the address, with nothing left open."""
+        try:
+            for host, port in self._listen:
+                await self._bind(host, port)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self, grace_s: float = 2.0) -> None:
+        """Stop listening, let what is under way end within ``grace_s``, then cut it off."""
+        for server in self._tcp:
+            server.close()
+        for transport in self._udp:
+            transport.close()
+        await self._service.drain(grace_s)
+        self.ledger.abort_all()
+        if self.deferred:
+            await asyncio.wait(set(self.deferred), timeout=grace_s)
+        self.pool.shutdown(wait=False)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | None:
+        """Run a deferred answer, or drop it (None) when too many are under way."""
+        if len(self.deferred) >= self.limits.deferred_max:
+            work.close()
+            self.hooks.dropped("too many requests under way")
+            return None
+        task = asyncio.get_running_loop().create_task(work)
+        self.deferred.add(task)
+        task.add_done_callback(self.deferred.discard)
+        return task
+
+    async def _bind(self, host: str, port: int) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            tcp = _socket(host, port, socket.SOCK_STREAM)
+            self._tcp.append(await asyncio.start_server(self._service.connected, sock=tcp, backlog=_BACKLOG))
+            udp = _socket(host, tcp.getsockname()[1], socket.SOCK_DGRAM)
+            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
+            self._udp.append(transport)
+        except OSError as error:
+            raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
+
+
+def _socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, kind)
+    try:
+        sock.setblocking(False)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if kind == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        else:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER)
+        sock.bind((host, port))
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+class _Datagrams(asyncio.DatagramProtocol):
+    """Answers datagrams; what cannot be sent at once is dropped rather than queued without end."""
+
+    def __init__(self, server: DnsServer) -> None:
+        self._server = server
+        self._transport: asyncio.DatagramTransport | None = None
+        self._full = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.DatagramTransport, transport)
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        if not addr[1]:
+            self._server.hooks.dropped("source port 0")
+            return
+        outcome = self._server.dispatcher.handle(data, client_address(addr[0]), "udp")
+        if outcome is None:
+            return
+        if isinstance(outcome, bytes):
+            self._send(outcome, addr)
+            return
+        assert not isinstance(outcome, TransferJob)
+        self._server.spawn(self._later(outcome, addr))
+
+    def pause_writing(self) -> None:
+        self._full = True
+
+    def resume_writing(self) -> None:
+        self._full = False
+
+    def error_received(self, exc: Exception) -> None:
+        self._server.hooks.dropped("UDP send error")
+
+    async def _later(self, work: Coroutine[Any, Any, bytes], addr: tuple[Any, ...]) -> None:
+        self._send(await work, addr)
+
+    def _send(self, wire: bytes, addr: tuple[Any, ...]) -> None:
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        if self._full:
+            self._server.hooks.dropped("UDP send buffer full")
+            return
+        transport.sendto(wire, addr)

@@ -1,0 +1,206 @@
+"""DNS over TCP (RFC 7766): pipelined requests, transfers one after another on a connection, every wait bounded.
+
+Answers that are ready at once go out in order; those of NOTIFY and UPDATE when they are certain, so possibly out
+of order. While a transfer runs, nothing more is read from its connection: a client that asks for a hundred
+transfers gets them one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any
+
+from dnssecd.server.acl import client_address
+from dnssecd.server.limits import Connection, Slot, client_group
+from dnssecd.server.message import SERVFAIL
+from dnssecd.server.transfer import NotServed, TransferJob
+
+if TYPE_CHECKING:
+    from dnssecd.server.listener import DnsServer
+
+
+class _Stop(Exception):
+    """The connection ends; the text goes to the hooks, empty for an orderly end."""
+
+
+class TcpService:
+    """Serves the TCP connections of one DnsServer."""
+
+    def __init__(self, server: DnsServer) -> None:
+        self._server = server
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self.closing = False
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection until it ends (callback of asyncio.start_server)."""
+        task = asyncio.current_task()
+        assert task is not None
+        if writer.get_extra_info("peername") is None:
+            writer.transport.abort()  # gone before it was looked at
+            return
+        self._tasks.add(task)
+        try:
+            await _Session(self._server, self, reader, writer).run()
+        finally:
+            self._tasks.discard(task)
+
+    async def drain(self, grace_s: float) -> None:
+        """Wait up to ``grace_s`` for connections that are in the middle of something."""
+        self.closing = True
+        self._server.ledger.abort_idle()
+        if self._tasks:
+            await asyncio.wait(set(self._tasks), timeout=grace_s)
+
+
+class _Session:
+    """One connection."""
+
+    def __init__(
+        self, server: DnsServer, service: TcpService, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._server = server
+        self._service = service
+        self._limits = server.limits
+        self._reader = reader
+        self._writer = writer
+        self._address = client_address(writer.get_extra_info("peername")[0])
+        self._connection = Connection(client_group(self._address), writer.transport.abort)
+        self._ends_at = time.monotonic() + self._limits.connection_s
+        self._deferred = asyncio.Semaphore(self._limits.deferred_per_connection_max)
+
+    async def run(self) -> None:
+        """Answer requests until either side has enough."""
+        server = self._server
+        reason = server.ledger.admit(self._connection)
+        if reason is not None:
+            server.hooks.dropped(reason)
+            self._writer.transport.abort()
+            return
+        server.hooks.connections(len(server.ledger))
+        try:
+            while not self._service.closing:
+                await self._respond(await self._receive())
+        except (_Stop, OSError, asyncio.IncompleteReadError) as stop:
+            if isinstance(stop, _Stop) and str(stop):
+                server.hooks.dropped(str(stop))
+                self._writer.transport.abort()
+        finally:
+            server.ledger.leave(self._connection)
+            server.hooks.connections(len(server.ledger))
+            self._writer.close()
+
+    async def _receive(self) -> bytes:
+        """Return the next message; raises _Stop at the end or when a deadline passes."""
+        idle_s = min(self._limits.idle_s, self._ends_at - time.monotonic())
+        if idle_s <= 0:
+            raise _Stop
+        self._connection.idle_since = time.monotonic()
+        try:
+            async with asyncio.timeout(idle_s):
+                first = await self._reader.read(1)
+        except TimeoutError:
+            raise _Stop from None
+        if not first:
+            raise _Stop
+        self._connection.idle_since = None
+        try:
+            async with asyncio.timeout(self._limits.message_s):
+                size = first[0] << 8 | (await self._reader.readexactly(1))[0]
+                return await self._reader.readexactly(size)
+        except TimeoutError:
+            raise _Stop("TCP message too slow") from None
+
+    async def _respond(self, wire: bytes) -> None:
+        outcome = self._server.dispatcher.handle(wire, self._address, "tcp")
+        if outcome is None:
+            raise _Stop("TCP message that is no request")
+        if isinstance(outcome, bytes):
+            await self._send(outcome)
+        elif isinstance(outcome, TransferJob):
+            await self._transfer(outcome)
+        else:
+            await self._deferred.acquire()
+            if self._server.spawn(self._later(outcome)) is None:
+                self._deferred.release()
+                raise _Stop("too many requests under way")
+
+    async def _later(self, work: Coroutine[Any, Any, bytes]) -> None:
+        try:
+            await self._send(await work)
+        except (_Stop, OSError):
+            self._writer.transport.abort()
+        finally:
+            self._deferred.release()
+
+    async def _send(self, wire: bytes) -> None:
+        await self._write(len(wire).to_bytes(2, "big") + wire, self._limits.write_s)
+
+    async def _write(self, octets: bytes, deadline_s: float) -> None:
+        if self._writer.transport.is_closing():
+            raise _Stop
+        self._writer.write(octets)
+        try:
+            async with asyncio.timeout(deadline_s):
+                await self._writer.drain()
+        except TimeoutError:
+            raise _Stop("TCP peer does not read") from None
+
+    async def _transfer(self, job: TransferJob) -> None:
+        slot = await self._server.slots.acquire(self._writer.transport.abort)
+        if slot is None:
+            self._server.hooks.refused(job.zone.origin, "transfer", job.address, b"", "too many transfers")
+            await self._send(job.decline(SERVFAIL))
+            return
+        started = time.monotonic()
+        outcome = "failed"
+        try:
+            outcome = await self._run_transfer(job, slot, started + self._limits.transfer_s)
+        except _Stop as stop:
+            outcome = str(stop) or "connection lost"
+            raise
+        except OSError:
+            outcome = "connection lost"
+            raise
+        finally:
+            self._server.slots.release(slot)
+            self._server.hooks.transfer_ended(
+                job.zone.origin, job.kind, job.address, job.serial, job.messages, job.octets,
+                time.monotonic() - started, outcome,
+            )
+
+    async def _run_transfer(self, job: TransferJob, slot: Slot, ends_at: float) -> str:
+        """Send all messages; return the outcome for the hooks."""
+        loop = asyncio.get_running_loop()
+        slice_: asyncio.Future[list[bytes]] | None = None
+        try:
+            job.open()
+            while not job.finished:
+                slice_ = loop.run_in_executor(self._server.pool, job.next_slice)
+                messages = await slice_
+                if job.messages == len(messages):
+                    self._server.hooks.transfer_started(job.zone.origin, job.kind, job.address, job.serial)
+                left_s = ends_at - time.monotonic()
+                if left_s <= 0:
+                    raise _Stop("transfer took too long")
+                await self._write(b"".join(messages), min(self._limits.write_s, left_s))
+                slot.progressed()
+            return "done"
+        except NotServed:
+            await self._send(job.decline(SERVFAIL))
+            return "no version"
+        except (_Stop, OSError):
+            raise
+        except Exception as error:
+            self._server.hooks.failed(job.zone.origin, job.kind, error)
+            if job.messages:
+                raise _Stop("transfer failed") from error
+            await self._send(job.decline(SERVFAIL))
+            return "failed"
+        finally:
+            if slice_ is not None and not slice_.done():
+                # Cancelled while a thread is at work: the snapshot must outlive the slice.
+                slice_.add_done_callback(lambda _: job.close())
+            else:
+                job.close()
