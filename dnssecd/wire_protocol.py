@@ -121,9 +121,10 @@ class StatusRequest(Message, frozen=True, tag="status"):
 
 
 class KeysRequest(Message, frozen=True, tag="keys"):
-    """All keys bound to `zone`, or every key when it is empty."""
+    """All keys bound to `zone`, or every key when it is empty; only ids above `after`, for the next page."""
 
     zone: bytes = b""
+    after: str = ""
 
 
 class GenerateRequest(Message, frozen=True, tag="generate"):
@@ -360,19 +361,24 @@ class HelloReply(Message, frozen=True, tag="hello!"):
 
 
 class StatusReply(Message, frozen=True, tag="status!"):
-    """State of the whole service; `counters` only grow while the process lives."""
+    """State of the whole service; `counters` only grow while the process lives.
+
+    `audit_head` is number and hash of the audit log's last entry; noted elsewhere it shows a log cut off.
+    """
 
     pid: int
     uptime_s: float
     stores: tuple[StoreStatus, ...]
     warnings: tuple[Warning, ...]
     counters: dict[str, int]
+    audit_head: str = ""
 
 
 class KeysReply(Message, frozen=True, tag="keys!"):
-    """Answer to keys, generate, import, adopt and bind."""
+    """Answer to keys, generate, import, adopt and bind; `more` when a page was full."""
 
     keys: tuple[KeyInfo, ...]
+    more: bool = False
 
 
 class SignReply(Message, frozen=True, tag="sign!"):

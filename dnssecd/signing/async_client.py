@@ -50,8 +50,14 @@ class AsyncSignerClient:
 
     async def keys(self, zone: bytes = b"") -> list[wp.KeyInfo]:
         """Every key bound to `zone` (all zones when empty)."""
-        reply = await self._call(wp.KeysRequest(self._id(), lower(zone)), wp.KeysReply)
-        return list(reply.keys)
+        found: list[wp.KeyInfo] = []
+        more = True
+        while more:
+            after = found[-1].id if found else ""
+            reply = await self._call(wp.KeysRequest(self._id(), lower(zone), after), wp.KeysReply)
+            found += reply.keys
+            more = reply.more and bool(reply.keys)
+        return sorted(found, key=lambda info: (info.created, info.id))
 
     async def generate(
         self,

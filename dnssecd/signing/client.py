@@ -86,7 +86,14 @@ class SignerClient:
 
     def keys(self, zone: bytes = b"") -> list[wp.KeyInfo]:
         """Every key bound to `zone` (all zones when empty), also those missing or out of reach."""
-        return list(self._call(wp.KeysRequest(self._id(), lower(zone)), wp.KeysReply).keys)
+        found: list[wp.KeyInfo] = []
+        more = True
+        while more:
+            after = found[-1].id if found else ""
+            reply = self._call(wp.KeysRequest(self._id(), lower(zone), after), wp.KeysReply)
+            found += reply.keys
+            more = reply.more and bool(reply.keys)
+        return sorted(found, key=lambda info: (info.created, info.id))
 
     def generate(
         self,

@@ -1,0 +1,55 @@
+"""`python -m dnssecd.signer`: the key service as a child; its settings come as JSON on standard input.
+
+The first line of standard input is the settings; the service ends when standard input does. One line,
+`ready`, is written to standard output once the socket answers; the log goes to standard error.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+
+import msgspec
+import structlog
+
+from dnssecd.signer.process import run_signer
+from dnssecd.wire_protocol import SignerSettings
+
+SETTINGS_OCTETS_MAX = 1024 * 1024
+
+
+def main() -> int:
+    """Read the settings and run."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+    )
+    line = read_line(sys.stdin.fileno())
+    settings = msgspec.json.decode(line, type=SignerSettings)
+    return run_signer(settings, ready=say_ready, end_with_stdin=True)
+
+
+def read_line(descriptor: int) -> bytes:
+    """Read one line octet by octet, so that nothing behind it is swallowed by a buffer."""
+    line = bytearray()
+    while not line.endswith(b"\n") and len(line) < SETTINGS_OCTETS_MAX:
+        octet = os.read(descriptor, 1)
+        if not octet:
+            break
+        line += octet
+    return bytes(line)
+
+
+def say_ready() -> None:
+    """Tell the parent that the socket answers."""
+    os.write(sys.stdout.fileno(), b"ready\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

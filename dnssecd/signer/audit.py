@@ -1,0 +1,142 @@
+"""The audit log: append-only, hash-chained, one JSON line for each entry.
+
+A line is an `AuditEntry` whose `hash` is SHA-256 over the hash before it and the entry with an empty hash.
+Changing, removing or inserting a line breaks the chain at that place; cutting off the end shows only
+against a hash noted elsewhere, which is why `head` is part of the service's status and of its log.
+
+Crash rule: each entry is written and synced before what it tells of is answered. A line torn by a crash is
+closed at the next start, and the entry after it names the torn line's SHA-256; the check accepts exactly
+that.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from dnssecd.signer.now import Now
+from dnssecd.wire_protocol import AuditEntry, AuditReply
+
+START = "0" * 64
+TORN = "torn line"
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(AuditEntry)
+
+
+class AuditBroken(Exception):
+    """The chain does not hold; the message names the line."""
+
+
+def entry_hash(before: str, entry: AuditEntry) -> str:
+    """Hash of `entry`, chained to the hash `before` it."""
+    bare = msgspec.structs.replace(entry, hash="")
+    return hashlib.sha256(before.encode() + _encoder.encode(bare)).hexdigest()
+
+
+def walk(path: Path) -> Iterator[AuditEntry]:
+    """Yield the entries in order, checking the chain; AuditBroken where it does not hold."""
+    before, number = START, 0
+    torn = b""
+    with path.open("rb") as file:
+        for line_number, line in enumerate(file, 1):
+            try:
+                entry = _decoder.decode(line)
+            except msgspec.DecodeError:
+                if torn:
+                    raise AuditBroken(f"{path} line {line_number - 1} is not an audit entry") from None
+                torn = line
+                continue
+            if torn and (entry.event != TORN or entry.fields.get("sha256") != _sha256(torn)):
+                raise AuditBroken(f"{path} line {line_number - 1} is not an audit entry")
+            if entry.number != number + 1 or entry.hash != entry_hash(before, entry):
+                raise AuditBroken(f"{path} line {line_number}: the chain is broken here")
+            before, number, torn = entry.hash, entry.number, b""
+            yield entry
+    if torn:
+        raise AuditBroken(f"{path} ends in the middle of an entry")
+
+
+def check(path: Path, limit: int) -> AuditReply:
+    """Check the whole log; the last `limit` entries that hold are returned."""
+    last: deque[AuditEntry] = deque(maxlen=max(0, min(limit, 1000)))
+    count, detail = 0, ""
+    try:
+        for entry in walk(path):
+            count += 1
+            last.append(entry)
+    except (AuditBroken, OSError) as error:
+        detail = str(error)
+    return AuditReply(0, not detail, detail, count, tuple(last))
+
+
+class AuditLog:
+    """Appends entries to `path`, made 0600 where it is missing."""
+
+    def __init__(self, path: Path, now: Now) -> None:
+        self._path = path
+        self._now = now
+        self._number = 0
+        self._hash = START
+        self._descriptor = -1
+        self._fault = ""
+
+    @property
+    def path(self) -> Path:
+        """The file."""
+        return self._path
+
+    @property
+    def head(self) -> str:
+        """Number and hash of the last entry: note it elsewhere to make cutting the log off visible."""
+        return f"{self._number}:{self._hash}"
+
+    @property
+    def fault(self) -> str:
+        """Why the chain of an existing log did not hold at the start, or ""."""
+        return self._fault
+
+    def open(self) -> None:
+        """Continue the log; a broken chain is kept, reported, and continued from its last good line."""
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._descriptor = os.open(self._path, flags, 0o600)
+        torn = self._torn_tail()
+        if torn:
+            os.write(self._descriptor, b"\n")
+        try:
+            for entry in walk(self._path):
+                self._number, self._hash = entry.number, entry.hash
+        except AuditBroken as error:
+            if not torn or "in the middle" not in str(error):
+                self._fault = str(error)
+        if torn:
+            self.append(TORN, sha256=_sha256(torn + b"\n"))
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def append(self, event: str, **fields: str | int) -> None:
+        """Write one entry durably; OSError when that is not possible."""
+        entry = AuditEntry(self._number + 1, int(self._now()), event, fields, "")
+        entry = msgspec.structs.replace(entry, hash=entry_hash(self._hash, entry))
+        line = _encoder.encode(entry) + b"\n"
+        if os.write(self._descriptor, line) != len(line):
+            raise OSError(f"{self._path}: short write")
+        os.fdatasync(self._descriptor)
+        self._number, self._hash = entry.number, entry.hash
+
+    def _torn_tail(self) -> bytes:
+        size = os.fstat(self._descriptor).st_size
+        tail = os.pread(self._descriptor, 65536, max(0, size - 65536))
+        return b"" if tail.endswith(b"\n") else tail[tail.rfind(b"\n") + 1 :]
+
+
+def _sha256(octets: bytes) -> str:
+    return hashlib.sha256(octets).hexdigest()

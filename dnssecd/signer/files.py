@@ -1,0 +1,82 @@
+"""Files with enforced modes, written atomically.
+
+Crash rule: a file is written beside its place under a temporary name, synced, renamed over it, and the
+directory is synced; after a crash there is the old file or the new one, and perhaps a temporary one, which
+is removed at the next start.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+TEMPORARY = ".tmp-"
+
+
+def make_private_directory(path: Path) -> None:
+    """Create `path` and its parents with mode 0700 where they are missing."""
+    for part in [*reversed(path.parents), path]:
+        if not part.exists():
+            part.mkdir(mode=0o700, exist_ok=True)
+
+
+def correct_mode(path: Path, allowed: int) -> str:
+    """Take away mode bits beyond `allowed`; return "" or what was wrong. OSError when the path is not there."""
+    if _is_credential(path):
+        return ""
+    info = path.stat()
+    mode = stat.S_IMODE(info.st_mode)
+    wrong = mode & ~allowed
+    if not wrong:
+        return ""
+    told = f"{path} had mode {mode:04o}, allowed is {allowed:04o}"
+    try:
+        path.chmod(mode & allowed)
+    except OSError as error:
+        return f"{told}; it could not be corrected: {error.strerror}"
+    return f"{told}; corrected: find out who changed it and who could read it meanwhile"
+
+
+def _is_credential(path: Path) -> bool:
+    """systemd guards its credentials by ACL and a read-only mount; their mode bits show the ACL's mask."""
+    directory = os.environ.get("CREDENTIALS_DIRECTORY")
+    return bool(directory) and path.is_relative_to(directory or "/")
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
+    """Write a file with its final mode; see the module's crash rule."""
+    temporary = path.with_name(TEMPORARY + path.name)
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames and removals in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file durably; no error when it is gone already."""
+    path.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def remove_temporary(directory: Path) -> None:
+    """Remove what a crash left behind."""
+    for path in directory.glob(TEMPORARY + "*"):
+        path.unlink(missing_ok=True)

@@ -1,0 +1,48 @@
+"""What every key store offers to the service."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+from dnssecd.signer.registry import Registry
+from dnssecd.signer.sealed import Description
+from dnssecd.wire_protocol import KeyState, Proof, Role, StoreStatus
+
+
+class Keystore(Protocol):
+    """One key store; all methods run on the service's event loop and raise ServiceError."""
+
+    name: str
+    registry: Registry
+
+    async def start(self) -> None:
+        """Get ready; a store that cannot be used now is no reason to fail, its `state` says so."""
+
+    async def stop(self) -> None:
+        """Forget the keys and end the workers."""
+
+    async def generate(
+        self, zone: bytes, role: Role, algorithm: int, bits: int, idempotency: str, taken: frozenset[int]
+    ) -> Description:
+        """Make a key whose tags are not in `taken`."""
+
+    async def rebind(self, key: Description, zones: tuple[bytes, ...]) -> Description:
+        """Change the zones a key is bound to."""
+
+    async def destroy(self, key: Description) -> None:
+        """Destroy the private key."""
+
+    def state(self, key: Description) -> tuple[KeyState, str]:
+        """Whether the key can be used now, and why not."""
+
+    def submit(
+        self, lane: int, key: Description, preimages: list[bytes], deadline: float
+    ) -> asyncio.Future[list[bytes]]:
+        """Queue preimages that have been checked; the future holds the signatures in order."""
+
+    async def prove(self, key: Description, preimage: bytes, deadline: float) -> list[Proof]:
+        """Have every token that should hold the key sign `preimage`."""
+
+    def status(self) -> StoreStatus:
+        """For monitoring."""

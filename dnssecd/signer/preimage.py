@@ -1,0 +1,131 @@
+"""What a key may sign: a cheap check that octets are an RRSIG preimage the key is for.
+
+A preimage (RFC 4034 §3.1.8.1) is RRSIG RDATA without the signature:
+
+    type covered 2 | algorithm 1 | labels 1 | original TTL 4 | expiration 4 | inception 4 | key tag 2 |
+    signer name
+
+followed by one or more RRs of the one owner, type, class IN and original TTL: owner | type | class | TTL |
+RDLENGTH | RDATA. Names are uncompressed and in lower case.
+"""
+
+from __future__ import annotations
+
+import struct
+
+DNSKEY = 48
+CDS = 59
+CDNSKEY = 60
+KEY_TYPES = frozenset({DNSKEY, CDS, CDNSKEY})
+RRSIG = 46
+OPT = 41
+FIXED = 18
+CLASS_IN = b"\x00\x01"
+PROOF_LABEL = b"dnssecd proof"
+
+
+class BadName(ValueError):
+    """Not an uncompressed wire name in lower case."""
+
+
+def name_labels(wire: bytes) -> list[bytes]:
+    """Return the labels of a whole uncompressed wire name, the root's left out; BadName when malformed."""
+    labels = []
+    position = 0
+    while position < len(wire) and wire[position]:
+        length = wire[position]
+        if length > 63:
+            raise BadName("label over 63 octets or a compression pointer")
+        labels.append(wire[position + 1 : position + 1 + length])
+        position += 1 + length
+    if position != len(wire) - 1 or len(wire) > 255 or wire != wire.lower():
+        raise BadName("not an uncompressed wire name in lower case")
+    return labels
+
+
+def name_text(wire: bytes) -> str:
+    """Return a wire name in presentation form with its final dot, for messages and labels."""
+    return "".join(_label_text(label) + "." for label in name_labels(wire)) or "."
+
+
+def _label_text(label: bytes) -> str:
+    return "".join(
+        chr(octet) if 33 <= octet <= 126 and chr(octet) not in '.\\";()@$' else f"\\{octet:03d}"
+        for octet in label
+    )
+
+
+def may_cover(role: str, covered: int) -> bool:
+    """Whether a key of `role` may sign RRsets of type `covered`."""
+    if covered in (0, RRSIG, OPT) or 128 <= covered <= 255:  # RFC 6895 §3.1: meta and query types
+        return False
+    return role == "csk" or (covered in KEY_TYPES) == (role == "ksk")
+
+
+class Permit:
+    """Says whether one key may sign given octets for one zone; `check` runs for every signature."""
+
+    def __init__(self, zone: bytes, role: str, algorithm: int, tag: int, revoked_tag: int) -> None:
+        self.zone = zone
+        self._zone_octets = len(zone)
+        self._role = role
+        self._algorithm = algorithm
+        self._tag = tag
+        self._signer = struct.pack(">H", tag) + zone
+        self._revoked_signer = struct.pack(">H", revoked_tag) + zone
+        self._start = FIXED - 2 + len(self._signer)
+
+    def check(self, preimage: bytes) -> str:
+        """Return "" when the key may sign `preimage`, else why not."""
+        try:
+            return self._check(preimage)
+        except IndexError:
+            return "not an RRSIG preimage: it ends too early"
+
+    def _check(self, preimage: bytes) -> str:
+        covered = preimage[0] << 8 | preimage[1]
+        if not may_cover(self._role, covered):
+            return f"a {self._role.upper()} does not sign type {covered}"
+        if preimage[2] != self._algorithm:
+            return f"algorithm {preimage[2]}, the key's is {self._algorithm}"
+        start = self._start
+        if not preimage.startswith(self._signer, 16):
+            if not preimage.startswith(self._revoked_signer, 16):
+                return f"key tag and signer name are not {self._tag} and {name_text(self.zone)}"
+            if covered != DNSKEY:
+                return "a revoked key signs the DNSKEY RRset only"
+        end = start
+        labels = 0
+        zone_at = -1
+        while length := preimage[end]:
+            if length > 63:
+                return "malformed owner name"
+            if preimage.startswith(self.zone, end):
+                zone_at = end
+            labels += 1
+            end += length + 1
+        end += 1
+        if end - self._zone_octets != zone_at and self._zone_octets > 1:
+            return f"owner name outside {name_text(self.zone)}"
+        if labels - preimage.startswith(b"\x01*", start) != preimage[3]:
+            return "labels field does not fit the owner name"
+        return self._check_rrs(preimage, start, end)
+
+    def _check_rrs(self, preimage: bytes, start: int, end: int) -> str:
+        head = preimage[start:end] + preimage[:2] + CLASS_IN + preimage[4:8]
+        octets = len(preimage)
+        head_octets = len(head)
+        position = start
+        while position < octets:
+            if not preimage.startswith(head, position):
+                return "an RR of another owner, type, class or TTL"
+            position += head_octets
+            position += 2 + (preimage[position] << 8 | preimage[position + 1])
+        return "" if position == octets else "an RR runs over the end"
+
+
+def proof_preimage(zone: bytes, algorithm: int, tag: int, nonce: bytes) -> bytes:
+    """Return a preimage of type covered 0 that holds `nonce`; its signature can never validate as data."""
+    rdata = PROOF_LABEL + nonce
+    fixed = struct.pack(">HBBIIIH", 0, algorithm, len(name_labels(zone)), 0, 0, 0, tag)
+    return fixed + zone + zone + struct.pack(">HHIH", 0, 1, 0, len(rdata)) + rdata

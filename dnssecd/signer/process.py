@@ -1,0 +1,134 @@
+"""The key service as a process: hardening, start-up, signals, end."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from dnssecd.signer import files
+from dnssecd.signer.audit import AuditLog
+from dnssecd.signer.errors import ServiceError, Unsupported
+from dnssecd.signer.keystore import Keystore
+from dnssecd.signer.now import Now, wall_clock
+from dnssecd.signer.registry import Registry
+from dnssecd.signer.server import Server, bind_socket, serve
+from dnssecd.signer.service import Service
+from dnssecd.signer.software import SoftwareStore
+from dnssecd.signer.warnings import WarningBook
+from dnssecd.wire_protocol import KeystoreSettings, SignerSettings
+
+log = structlog.get_logger()
+AUDIT_FILE = "audit.log"
+KNOWN_KEYS = "known-keys"
+_PR_SET_DUMPABLE = 4
+
+
+def run_signer(
+    settings: SignerSettings,
+    *,
+    now: Now = wall_clock,
+    ready: Callable[[], None] | None = None,
+    end_with_stdin: bool = False,
+) -> int:
+    """Run the key service in the foreground until SIGTERM or SIGINT; return the exit status.
+
+    `ready` is called when the socket answers; systemd is told in any case. With `end_with_stdin` the
+    service also ends when its standard input does: a child whose parent died does not stay behind.
+    """
+    protect_memory()
+    os.umask(0o077)
+    try:
+        return asyncio.run(_run(settings, now, ready or (lambda: None), end_with_stdin))
+    except ServiceError as error:
+        log.error("key service cannot start", fault=error.fault, error=str(error))
+    except (OSError, ValueError) as error:
+        log.error("key service cannot start", fault="operator", error=str(error))
+    return 1
+
+
+def protect_memory() -> None:
+    """No core dumps, and no reading of our memory by other processes of the same user."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
+        log.warning("memory of the key service could not be protected", errno=ctypes.get_errno())
+
+
+async def _run(settings: SignerSettings, now: Now, ready: Callable[[], None], end_with_stdin: bool) -> int:
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if end_with_stdin:
+        loop.add_reader(sys.stdin.fileno(), _stdin_readable, loop, stop)
+    state = Path(settings.state_dir)
+    files.make_private_directory(state)
+    listener, lock = bind_socket(Path(settings.socket), settings.socket_mode)
+    warnings = WarningBook(now)
+    audit_log = AuditLog(state / AUDIT_FILE, now)
+    audit_log.open()
+    if audit_log.fault:
+        warnings.add("audit log broken", str(audit_log.path), audit_log.fault)
+    stores = {one.name: make_store(one, settings, warnings, now) for one in settings.keystores}
+    service = Service(stores, audit_log, warnings, loop.time)
+    server = Server(service, warnings, frozenset(settings.allowed_uids))
+    try:
+        for store in stores.values():
+            await store.start()
+        audit_log.append("started", pid=os.getpid())
+        log.info("key service ready", socket=settings.socket, stores=list(stores), audit=audit_log.head)
+        await serve(server, service, listener, stop, lambda: _ready(ready))
+    finally:
+        Path(settings.socket).unlink(missing_ok=True)
+        for store in stores.values():
+            await store.stop()
+        audit_log.append("stopped", pid=os.getpid())
+        audit_log.close()
+        os.close(lock)
+    log.info("key service ended", audit=audit_log.head)
+    return 0
+
+
+def make_store(
+    settings: KeystoreSettings, all_of: SignerSettings, warnings: WarningBook, now: Now
+) -> Keystore:
+    """Return the key store the settings describe, not started yet."""
+    registry = Registry(Path(all_of.state_dir) / KNOWN_KEYS / settings.name)
+    if settings.type == "software":
+        return SoftwareStore(
+            settings,
+            registry,
+            warnings,
+            now,
+            threads=all_of.threads,
+            deterministic=all_of.deterministic_ecdsa,
+        )
+    raise Unsupported(f"key store {settings.name}: type {settings.type} is not supported")
+
+
+def _stdin_readable(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 4096):
+        loop.remove_reader(sys.stdin.fileno())
+        stop.set()
+
+
+def _ready(ready: Callable[[], None]) -> None:
+    notify_systemd("READY=1")
+    ready()
+
+
+def notify_systemd(state: str) -> None:
+    """Tell systemd, where it asked to be told (sd_notify(3))."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if not address:
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
+        notifier.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)

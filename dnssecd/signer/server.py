@@ -1,0 +1,184 @@
+"""The Unix socket of the key service: who may connect, frames in, replies out, bounds on both."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import itertools
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from dnssecd import wire_protocol as wp
+from dnssecd.signer import files
+from dnssecd.signer.errors import OperatorNeeded
+from dnssecd.signer.service import Service
+from dnssecd.signer.warnings import WarningBook
+
+log = structlog.get_logger()
+CONNECTIONS_MAX = 128
+REQUESTS_PER_CONNECTION_MAX = 16
+WRITE_DEADLINE_S = 30.0
+RECEIVE_OCTETS = 256 * 1024
+_UCRED = struct.Struct("3i")
+
+
+def peer_uid(connection: socket.socket) -> int:
+    """The user the kernel says is at the other end."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
+    uid: int = _UCRED.unpack(credentials)[1]
+    return uid
+
+
+def bind_socket(path: Path, mode: int) -> tuple[socket.socket, int]:
+    """Return a socket listening at `path`, born with `mode`, and the lock that says it is ours.
+
+    A socket a dead service left is replaced; OperatorNeeded when another service is alive.
+    """
+    files.make_private_directory(path.parent)
+    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise OperatorNeeded(f"another key service uses {path}; stop it first") from None
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    path.unlink(missing_ok=True)
+    umask = os.umask(0o777 & ~mode)
+    try:
+        listener.bind(str(path))
+    except OSError as error:
+        os.close(lock)
+        raise OperatorNeeded(f"cannot bind {path}: {error.strerror or error}") from None
+    finally:
+        os.umask(umask)
+    listener.listen(CONNECTIONS_MAX)
+    listener.setblocking(False)
+    return listener, lock
+
+
+class Server:
+    """Accepts connections of `allowed_uids` and of its own user, and hands their requests to the service."""
+
+    def __init__(self, service: Service, warnings: WarningBook, allowed_uids: frozenset[int]) -> None:
+        self._service = service
+        self._warnings = warnings
+        self._allowed_uids = allowed_uids | {os.geteuid()}
+        self._lanes = itertools.count(1)
+        self._connections: set[asyncio.Task[None]] = set()
+
+    async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
+        """Serve until `stop` is set; then requests under way are given a moment to finish."""
+        server = await asyncio.start_unix_server(self._accept, sock=listener, limit=wp.FRAME_OCTETS_MAX)
+        try:
+            await stop.wait()
+        finally:
+            server.close()
+            for task in self._connections:
+                task.cancel()
+            if self._connections:
+                await asyncio.wait(self._connections, timeout=5.0)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        uid = peer_uid(writer.get_extra_info("socket"))
+        if uid not in self._allowed_uids:
+            self._warnings.add("peer refused", f"uid {uid}", "not among the allowed users", firing=False)
+            await self._turn_away(writer, f"user {uid} may not use this key service; see allowed users")
+        elif len(self._connections) > CONNECTIONS_MAX:
+            await self._turn_away(writer, f"{CONNECTIONS_MAX} connections are open already")
+        else:
+            await Connection(self._service, next(self._lanes), reader, writer).run()
+
+    async def _turn_away(self, writer: asyncio.StreamWriter, why: str) -> None:
+        writer.write(wp.encode_frame(wp.ErrorReply(0, "operator", "refused", why)))
+        with contextlib.suppress(OSError, TimeoutError):
+            await asyncio.wait_for(writer.drain(), WRITE_DEADLINE_S)
+        writer.close()
+
+
+class Connection:
+    """One client; at most REQUESTS_PER_CONNECTION_MAX of its requests are under way, further ones are not read."""
+
+    def __init__(
+        self, service: Service, lane: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._service = service
+        self._lane = lane
+        self._reader = reader
+        self._writer = writer
+        self._slots = asyncio.Semaphore(REQUESTS_PER_CONNECTION_MAX)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        """Serve the client until it closes or misbehaves."""
+        try:
+            await self._read()
+        except wp.ProtocolError as error:
+            log.warning("client does not speak the protocol", error=str(error))
+            await self._reply(wp.ErrorReply(0, "caller", "bad_request", str(error)))
+        except OSError as error:
+            log.info("client connection lost", error=str(error))
+        finally:
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._writer.close()
+
+    async def _read(self) -> None:
+        frames = wp.FrameBuffer()
+        while octets := await self._reader.read(RECEIVE_OCTETS):
+            for body in frames.feed(octets):
+                await self._slots.acquire()
+                task = asyncio.get_running_loop().create_task(self._answer(wp.decode_request(body)))
+                self._tasks.add(task)
+                task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._slots.release()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("request failed by our own fault", error=repr(error))
+            self._writer.close()
+
+    async def _answer(self, request: wp.Request) -> None:
+        await self._reply(await self._service.answer(request, self._lane))
+
+    async def _reply(self, reply: wp.Reply) -> None:
+        try:
+            frame = wp.encode_frame(reply)
+        except wp.ProtocolError as error:
+            frame = wp.encode_frame(wp.ErrorReply(reply.id, "signer", "internal", str(error)))
+        self._writer.write(frame)
+        try:
+            await asyncio.wait_for(self._writer.drain(), WRITE_DEADLINE_S)
+        except (OSError, TimeoutError):
+            log.info("client does not read its replies")
+            self._writer.close()
+
+
+async def serve(
+    server: Server,
+    service: Service,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    ready: Callable[[], None],
+) -> None:
+    """Run the server and the service's own chores until `stop` is set."""
+    chores = asyncio.get_running_loop().create_task(service.run())
+    try:
+        ready()
+        await server.run(listener, stop)
+    finally:
+        chores.cancel()
+        await asyncio.gather(chores, return_exceptions=True)
+        service.flush_uses()

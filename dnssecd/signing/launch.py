@@ -1,0 +1,171 @@
+"""Starting the key service as a child process, and noticing when it dies.
+
+The child is executed afresh (never forked with our memory), gets its settings on standard input, where
+nothing shows in a process list, and ends when that input is closed: by us, or by the kernel when we die.
+
+    with launched_signer(settings):                  # one-shot commands; the service ends with the block
+        client = SignerClient(settings.socket)
+
+    child = SignerChild(settings, on_change)          # daemon; restarted with back-off whenever it dies
+    await child.start()
+    ...
+    await child.stop()
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+import dnssecd
+from dnssecd.signing.breaker import Breaker
+from dnssecd.signing.errors import OperatorNeeded
+from dnssecd.wire_protocol import SignerSettings
+
+START_DEADLINE_S = 30.0
+STOP_DEADLINE_S = 10.0
+STABLE_S = 60.0
+COMMAND = [sys.executable, "-m", "dnssecd.signer"]
+
+
+def _environment() -> dict[str, str]:
+    """Ours, with the place this package was loaded from first on the module path."""
+    paths = [str(Path(dnssecd.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def _settings_line(settings: SignerSettings) -> bytes:
+    return msgspec.json.encode(settings) + b"\n"
+
+
+def _failed(settings: SignerSettings) -> OperatorNeeded:
+    return OperatorNeeded(
+        f"the key service for {settings.socket} did not get ready within {START_DEADLINE_S:g} s;"
+        " its log on standard error says why"
+    )
+
+
+@contextlib.contextmanager
+def launched_signer(settings: SignerSettings) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a key service for the length of the block; OperatorNeeded when it does not get ready."""
+    process = subprocess.Popen(
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(), start_new_session=True
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(_settings_line(settings))
+            process.stdin.flush()
+        readable, _, _ = select.select([process.stdout], [], [], START_DEADLINE_S)
+        if not readable or process.stdout.readline() != b"ready\n":
+            raise _failed(settings)
+        yield process
+    finally:
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.close()
+        try:
+            process.wait(STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(STOP_DEADLINE_S)
+        process.stdout.close()
+
+
+class SignerChild:
+    """A supervised key service. `on_change(up, detail)` is called whenever it becomes ready or dies."""
+
+    def __init__(
+        self, settings: SignerSettings, on_change: Callable[[bool, str], None] = lambda up, detail: None
+    ) -> None:
+        self._settings = settings
+        self._on_change = on_change
+        self._process: asyncio.subprocess.Process | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._breaker = Breaker(threshold=2, first_s=0.5, longest_s=60.0)
+
+    @property
+    def pid(self) -> int | None:
+        """Process id while it lives."""
+        process = self._process
+        return process.pid if process is not None and process.returncode is None else None
+
+    async def start(self) -> None:
+        """Start it and wait until it answers; OperatorNeeded when it does not. From then on it is supervised."""
+        self._process = await self._launch()
+        self._on_change(True, "")
+        self._supervisor = asyncio.get_running_loop().create_task(self._supervise())
+
+    async def stop(self) -> None:
+        """End it and wait for its end."""
+        if self._supervisor is not None:
+            self._supervisor.cancel()
+            await asyncio.gather(self._supervisor, return_exceptions=True)
+        if self._process is not None:
+            await self._end(self._process)
+
+    async def _launch(self) -> asyncio.subprocess.Process:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env=_environment(),
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(_settings_line(self._settings))
+            async with asyncio.timeout(START_DEADLINE_S):
+                line = await process.stdout.readline()
+        except (TimeoutError, OSError):
+            line = b""
+        except asyncio.CancelledError:
+            await self._end(process)
+            raise
+        if line != b"ready\n":
+            await self._end(process)
+            raise _failed(self._settings)
+        return process
+
+    async def _end(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            async with asyncio.timeout(STOP_DEADLINE_S):
+                await process.wait()
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+    async def _supervise(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            assert self._process is not None
+            started_at = loop.time()
+            status = await self._process.wait()
+            if loop.time() - started_at > STABLE_S:
+                self._breaker.succeeded()
+            self._on_change(False, f"the key service ended with status {status}")
+            await self._restart()
+
+    async def _restart(self) -> None:
+        while True:
+            self._breaker.failed()
+            await asyncio.sleep(self._breaker.wait_s())
+            try:
+                self._process = await self._launch()
+            except (OperatorNeeded, OSError) as error:
+                self._on_change(False, str(error))
+                continue
+            self._on_change(True, "")
+            return
