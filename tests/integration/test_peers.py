@@ -58,6 +58,7 @@ def test_secondaries_follow_by_ixfr_and_hold_what_the_primary_has(
     primary.reload()
     wanted = zone_file(signed, ZONE)
     assert soa_serial(wanted) == 2
+    primary.wait_serial(ZONE, 2)
     assert difference(wanted, primary.zone_content(ZONE)) == ""
     for second in seconds:
         second.wait_serial(ZONE, 2)
