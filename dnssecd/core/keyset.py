@@ -13,7 +13,7 @@ SEP = 0x0001
 REVOKE = 0x0080
 ZONE = 0x0100
 DIGEST_SHA256 = 2
-DIGESTS = {1: "sha1", DIGEST_SHA256: "sha256", 4: "sha384"}
+DS_DIGESTS = {DIGEST_SHA256: "sha256", 4: "sha384"}  # RFC 4509, RFC 6605
 DELETE_CDS = bytes((0, 0, 0, 0, 0))  # RFC 8078 section 4: "CDS 0 0 0 0"
 DELETE_CDNSKEY = bytes((0, 0, 3, 0, 0))
 
@@ -27,7 +27,8 @@ class Key:
     """One key.  `key_id` is the key store's handle; `public_key` the DNSKEY RDATA's public key field.
 
     A revoked key (RFC 5011) is a second entry with the same `key_id`, other flags and another tag.
-    `active` is when it first signed, `compromised` that it must go by the fastest safe way.
+    `active` is when it first signed.  `compromised`, `roll` and `revoke` are what a person asked for: replace
+    it by the fastest safe way, replace it, revoke it on the way out.
     """
 
     key_id: str
@@ -46,7 +47,8 @@ class Key:
     ds: RecordState = HIDDEN
     active: int | None = None
     compromised: bool = False
-    roll: bool = False  # a roll-over was asked for
+    roll: bool = False
+    revoke: bool = False
     hold_until: int | None = None  # a revoked key stays at least until then
 
     @property
@@ -97,12 +99,26 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class TtlMemory:
+    """The largest TTL (s) a cached copy may have: `lowered` is the serial that lowered it, `gone` when the last
+    secondary was seen to serve that.
+    """
+
+    largest: int = 0
+    lowered: int | None = None
+    gone: int | None = None
+
+
+NO_MEMORY = TtlMemory()
+
+
+@dataclass(frozen=True, slots=True)
 class Keyset:
     """All keys of a zone.  `apex` is the zone's name in lower-case wire form.
 
     `step` counts the plans that changed what is published; `trust_after` is the time before which no
-    evidence counts (set after a clock step); `ttls` remembers the largest TTLs that caches may still hold;
-    `signed` is what the policy last asked for; `approved` holds approvals not used yet.
+    evidence counts (set after a clock step); `signed` is what the policy last asked for; `approved` holds
+    approvals not used yet; `born` counts the keys there ever were of each role.
     """
 
     apex: bytes
@@ -111,7 +127,10 @@ class Keyset:
     signed: bool = True
     trust_after: int = 0
     approved: tuple[str, ...] = ()
-    ttls: tuple[tuple[str, int, int, bool], ...] = ()
+    born: tuple[tuple[str, int], ...] = ()
+    ttl_dnskey: TtlMemory = NO_MEMORY
+    ttl_zone: TtlMemory = NO_MEMORY
+    ttl_ds: TtlMemory = NO_MEMORY
 
     def find(self, ref: str) -> Key | None:
         """The entry of that name."""
@@ -172,14 +191,13 @@ def dnskey_rdata(flags: int, algorithm: int, public_key: bytes) -> bytes:
 
 def key_tag(rdata: bytes) -> int:
     """The key tag of a DNSKEY RDATA (RFC 4034 appendix B; algorithm 1 is not supported)."""
-    padded = rdata + b"\0" if len(rdata) % 2 else rdata
-    total = sum(int.from_bytes(padded[at : at + 2]) for at in range(0, len(padded), 2))
+    total = sum(rdata[0::2]) * 256 + sum(rdata[1::2])
     return (total + (total >> 16)) & 0xFFFF
 
 
 def ds_rdata(apex: bytes, dnskey: bytes, digest_type: int = DIGEST_SHA256) -> bytes:
     """DS RDATA for a DNSKEY RDATA (RFC 4034 section 5.1); KeyError for an unknown digest type."""
-    digest = hashlib.new(DIGESTS[digest_type], apex + dnskey, usedforsecurity=False).digest()
+    digest = hashlib.new(DS_DIGESTS[digest_type], apex + dnskey).digest()
     return key_tag(dnskey).to_bytes(2) + bytes((dnskey[3], digest_type)) + digest
 
 
@@ -214,7 +232,9 @@ def add_key(keyset: Keyset, key: Key) -> Keyset:
     clash = all_tags(key) & used_tags(keyset)
     if clash:
         raise KeysetError(f"key {key.ref} has key tag {min(clash)}, which another key has; generate another")
-    return replace(keyset, keys=(*keyset.keys, key))
+    born = dict(keyset.born)
+    born[key.role.value] = born.get(key.role.value, 0) + 1
+    return replace(keyset, keys=(*keyset.keys, key), born=tuple(sorted(born.items())))
 
 
 def initial_keyset(apex: bytes, keys: tuple[Key, ...], now: int) -> Keyset:
@@ -235,7 +255,8 @@ def initial_keyset(apex: bytes, keys: tuple[Key, ...], now: int) -> Keyset:
 def published(keyset: Keyset, serial: int, now: int) -> Keyset:
     """To be stored with the zone version `serial`, which holds everything planned up to `keyset.step`.
 
-    Gives every record whose last step had no serial yet that serial and time.
+    Gives every record whose last step had no serial yet that serial and time.  Not so zone signatures, which
+    are replaced bit by bit: theirs is the serial at which the store reports them complete, or gone.
     """
     return replace(keyset, keys=tuple(_key_published(key, serial, now) for key in keyset.keys))
 
@@ -243,7 +264,7 @@ def published(keyset: Keyset, serial: int, now: int) -> Keyset:
 def _key_published(key: Key, serial: int, now: int) -> Key:
     for rec in key.records:
         record = key.record(rec)
-        if record.serial is None and (record.step_in or record.step_out):
+        if rec is not Rec.ZRRSIG and record.serial is None and (record.step_in or record.step_out):
             key = key.with_record(rec, replace(record, serial=serial, published=now))
     return key
 

@@ -14,7 +14,7 @@ the safety rules; facts are what evidence and time tell us.  `docs/key-states.md
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 
@@ -134,16 +134,12 @@ def advance(record: RecordState, event: Event, step: int, now: int) -> RecordSta
     if event is Event.WITHDRAW:
         full = record.state is State.OMNIPRESENT
         return RecordState(new, now, record.first_in, record.step_in, step, full)
-    return RecordState(
-        new,
-        now,
-        record.first_in,
-        record.step_in,
-        record.step_out,
-        record.full,
-        record.serial,
-        record.published,
-        record.seen if event in (Event.SETTLE, Event.FADE) else None,
-        record.ttl,
-        record.witnesses if event in (Event.SETTLE, Event.FADE) else (),
+    settled = event in (Event.SETTLE, Event.FADE)
+    return replace(
+        record,
+        state=new,
+        changed=now,
+        full=record.full and event is not Event.REAPPEAR,
+        seen=record.seen if settled else None,
+        witnesses=record.witnesses if settled else (),
     )
