@@ -92,6 +92,7 @@ class Dnssecd(ServerProcess):
 
     def __init__(self, directory: Path, config: Config, key: TsigKey) -> None:
         super().__init__(directory)
+        self.notify_path = Path(config["server"]["control_socket"]).with_name("notify.sock")
         self.config = config
         self.key = key
         self.port = int(config["server"]["listen"][0].rpartition(":")[2])
@@ -104,7 +105,7 @@ class Dnssecd(ServerProcess):
         return [sys.executable, "-m", "dnssecd", "run", "--config", str(self.config_path)]
 
     def environment(self) -> Mapping[str, str]:
-        ours = {"PYTHONPATH": str(REPOSITORY), "NOTIFY_SOCKET": str(self.directory / "notify.sock")}
+        ours = {"PYTHONPATH": str(REPOSITORY), "NOTIFY_SOCKET": str(self.notify_path)}
         return {**os.environ, **ours}
 
     def write_config(self) -> None:
@@ -119,12 +120,11 @@ class Dnssecd(ServerProcess):
         super().spawn()
 
     def _listen_for_readiness(self) -> None:
-        path = self.directory / "notify.sock"
-        path.unlink(missing_ok=True)
+        self.notify_path.unlink(missing_ok=True)
         if self._notify is not None:
             self._notify.close()
         self._notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._notify.bind(str(path))
+        self._notify.bind(str(self.notify_path))
         self._notify.setblocking(False)
         self._ready = False
 

@@ -59,6 +59,7 @@ class ServerProcess:
     """
 
     name = "server"
+    on_terminal = False  # output goes where the caller's goes, not to the log
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
@@ -89,9 +90,10 @@ class ServerProcess:
         """Start the process without waiting for it."""
         assert not self.running, f"{self.name} is already running"
         with self.log_path.open("ab") as log:
+            output = None if self.on_terminal else log
             self.process = subprocess.Popen(
                 self.command(), cwd=self.directory, env=self.environment(), stdin=subprocess.DEVNULL,
-                stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
+                stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
 
     def start(self, timeout: float = 30.0) -> Self:
