@@ -21,7 +21,7 @@ from dnssecd.core.names import APEX
 from dnssecd.core.regions import WHOLE_ZONE, Regions, regions_of
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrsig import RrsigBuilder
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DNSKEY, SOA
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA
 from dnssecd.core.serial import latest, next_serial
 from dnssecd.core.signplan import SignatureJudge, plan_signatures
 from dnssecd.core.verify import VerificationFailed, VerifiedVersion
@@ -188,7 +188,7 @@ def _input_rose(before: state.VersionState, given: Input) -> bool:
 
 
 def _serial(before: state.VersionState | None, spec: ZoneSpec, given: Input, now: int, date: int) -> int:
-    seen = [s for s in (before and before.serial, given.serial_floor) if s is not None]
+    seen = [s for s in (before.serial if before else None, given.serial_floor) if s is not None]
     wanted = soa_serial(given.soa) if given.input_serial is None else given.input_serial
     return next_serial(spec.serial, latest(*seen) if seen else None, wanted, now, date)
 

@@ -60,14 +60,31 @@ class JournalWriter:
         self.octets += len(buffer)
         buffer.clear()
 
-    def close(self, at: int, from_serial: int, to_serial: int, old_soa: tuple[int, bytes], new_soa: tuple[int, bytes]) -> None:
+    def close(
+        self,
+        at: int,
+        from_serial: int,
+        to_serial: int,
+        old_soa: tuple[int, bytes],
+        new_soa: tuple[int, bytes],
+    ) -> None:
         """Write what is left and the row that makes the sequence known; the SOAs are (TTL, RDATA)."""
         self._flush(0)
         self._flush(1)
         self._connection.execute(
             "INSERT INTO journal (sequence, from_serial, to_serial, at, octets, old_soa, old_soa_ttl, new_soa, "
             "new_soa_ttl) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (self.sequence, from_serial, to_serial, at, self.octets, old_soa[1], old_soa[0], new_soa[1], new_soa[0]),
+            (
+                self.sequence,
+                from_serial,
+                to_serial,
+                at,
+                self.octets,
+                old_soa[1],
+                old_soa[0],
+                new_soa[1],
+                new_soa[0],
+            ),
         )
 
 

@@ -52,7 +52,9 @@ def create_file(path: Path) -> None:
         return
 
 
-def migrate(connection: sqlite3.Connection, path: Path, migrations: tuple[str, ...], application_id: int) -> None:
+def migrate(
+    connection: sqlite3.Connection, path: Path, migrations: tuple[str, ...], application_id: int
+) -> None:
     """Bring a database to the newest schema, one transaction a step.
 
     Raises SchemaTooNew, without writing, when the database is newer than this program.

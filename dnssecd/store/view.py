@@ -76,7 +76,9 @@ class SqliteView:
 
     def rrsigs(self, owner: bytes, covered: int) -> Rrsigs | None:
         """Return the RRSIGs over one RRset."""
-        row = self._connection.execute(f"{_RRSIG} WHERE owner = ? AND covered = ?", (owner, covered)).fetchone()
+        row = self._connection.execute(
+            f"{_RRSIG} WHERE owner = ? AND covered = ?", (owner, covered)
+        ).fetchone()
         return None if row is None else Rrsigs._make(row)
 
     def rrsigs_at(self, owner: bytes) -> list[Rrsigs]:

@@ -5,6 +5,7 @@ import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ class Snapshot(SqliteView):
             "SELECT sequence, from_serial, to_serial, octets FROM journal WHERE sequence >= ? ORDER BY sequence",
             (row[0],),
         ).fetchall()
-        chained = all(a[2] == b[1] for a, b in zip(steps, steps[1:], strict=False))
+        chained = all(a[2] == b[1] for a, b in pairwise(steps))
         return steps if chained and steps[-1][2] == self.serial else []
 
     def journal_size(self, from_serial: int) -> int | None:
@@ -89,7 +90,8 @@ class Snapshot(SqliteView):
         """Yield the chunks of one sequence: removed ones first, as the journal format wants them."""
         for added in (0, 1):
             rows = self._connection.execute(
-                "SELECT rrs FROM journal_chunk WHERE sequence = ? AND added = ? ORDER BY part", (sequence, added)
+                "SELECT rrs FROM journal_chunk WHERE sequence = ? AND added = ? ORDER BY part",
+                (sequence, added),
             )
             for (rrs,) in rows:
                 yield JournalChunk(bool(added), rrs)
@@ -114,14 +116,18 @@ class WriteTransaction(SqliteView):
     tied to exactly what it saw.
     """
 
-    def __init__(self, connection: sqlite3.Connection, origin: bytes, old: Snapshot, journal: JournalWriter | None) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, origin: bytes, old: Snapshot, journal: JournalWriter | None
+    ) -> None:
         super().__init__(connection, origin)
         self.old = old
         self.generation = 0
         self._journal = journal
         self.touched: set[tuple[bytes, int]] | None = set() if journal else None
 
-    def _note(self, owner: bytes, rtype: int, old: RRset | Rrsigs | None, new: RRset | Rrsigs | None, wire_type: int) -> None:
+    def _note(
+        self, owner: bytes, rtype: int, old: RRset | Rrsigs | None, new: RRset | Rrsigs | None, wire_type: int
+    ) -> None:
         if self._journal is not None:
             self._journal.record(owner, wire_type, old and (old.ttl, old.rdata), new and (new.ttl, new.rdata))
         if self.touched is not None:
@@ -139,7 +145,9 @@ class WriteTransaction(SqliteView):
             if change.rtype != 6:
                 self._note(change.owner, change.rtype, change.old, change.new, change.rtype)
         self._connection.executemany("DELETE FROM rrset WHERE owner = ? AND rtype = ?", removed)
-        self._connection.executemany("INSERT OR REPLACE INTO rrset (owner, rtype, ttl, rdata) VALUES (?, ?, ?, ?)", put)
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO rrset (owner, rtype, ttl, rdata) VALUES (?, ?, ?, ?)", put
+        )
 
     def apply_denial(self, changes: Iterable[Change]) -> None:
         """Write NSEC or NSEC3 RRsets."""
@@ -156,7 +164,9 @@ class WriteTransaction(SqliteView):
             else:
                 self._note(change.owner, change.rtype, change.old, change.new, change.rtype)
         self._connection.executemany("DELETE FROM denial WHERE owner = ?", removed)
-        self._connection.executemany("INSERT OR REPLACE INTO denial (owner, rtype, ttl, rdata) VALUES (?, ?, ?, ?)", put)
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO denial (owner, rtype, ttl, rdata) VALUES (?, ?, ?, ?)", put
+        )
 
     def put_rrsigs(self, rows: Iterable[tuple[Rrsigs | None, Rrsigs, int]]) -> None:
         """Write RRSIGs given as (old, new, expiration in epoch seconds)."""
@@ -166,7 +176,8 @@ class WriteTransaction(SqliteView):
             put.append((*new, expiration))
             self._note(new.owner, new.covered, old, new, 46)
         self._connection.executemany(
-            "INSERT OR REPLACE INTO rrsig (owner, covered, ttl, rdata, expiration) VALUES (?, ?, ?, ?, ?)", put
+            "INSERT OR REPLACE INTO rrsig (owner, covered, ttl, rdata, expiration) VALUES (?, ?, ?, ?, ?)",
+            put,
         )
 
     def delete_rrsigs(self, rows: Iterable[Rrsigs]) -> None:
@@ -182,7 +193,8 @@ class WriteTransaction(SqliteView):
         """Write a named state document, in the same transaction as the version."""
         self.generation += 1
         self._connection.execute(
-            "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)", (name, json.dumps(value, sort_keys=True))
+            "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)",
+            (name, json.dumps(value, sort_keys=True)),
         )
 
     def state(self, name: str) -> State | None:
@@ -192,13 +204,18 @@ class WriteTransaction(SqliteView):
     def add_history(self, at: int, who: str, what: str, serial: int | None, detail: str) -> None:
         """Append to the zone's history."""
         self._connection.execute(
-            "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, ?, ?, ?)", (at, who, what, serial, detail)
+            "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, ?, ?, ?)",
+            (at, who, what, serial, detail),
         )
 
-    def close_journal(self, at: int, old_soa: RRset | None, new_soa: RRset, serials: tuple[int, int] | None) -> None:
+    def close_journal(
+        self, at: int, old_soa: RRset | None, new_soa: RRset, serials: tuple[int, int] | None
+    ) -> None:
         """Frame the difference sequence with the two SOAs; a first version has none."""
         if self._journal is not None and old_soa is not None and serials is not None:
-            self._journal.close(at, *serials, (old_soa.ttl, old_soa.rdata[2:]), (new_soa.ttl, new_soa.rdata[2:]))
+            self._journal.close(
+                at, *serials, (old_soa.ttl, old_soa.rdata[2:]), (new_soa.ttl, new_soa.rdata[2:])
+            )
 
     def prune_journal(self, octets_max: int, older_than: int) -> int:
         """Keep the journal within its bounds; return how many sequences went."""
@@ -214,9 +231,7 @@ class WriteTransaction(SqliteView):
 class ZoneDatabase:
     """The database file of one zone. Snapshots may be taken in any thread; one write transaction at a time."""
 
-    def __init__(
-        self, path: Path, origin: bytes, factory: type[sqlite3.Connection] | None = None
-    ) -> None:
+    def __init__(self, path: Path, origin: bytes, factory: type[sqlite3.Connection] | None = None) -> None:
         self.path = path
         self.origin = origin
         self._factory = factory
@@ -256,7 +271,7 @@ class ZoneDatabase:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Hold one published version for reading; StoreError when too many are held already."""
-        if not self._slots.acquire(timeout=5):
+        if not self._slots.acquire(blocking=False):
             raise StoreError(f"{self.path}: {READERS_MAX} snapshots are held already")
         try:
             connection = self._reader()
@@ -292,7 +307,8 @@ class ZoneDatabase:
     def record(self, at: int, who: str, what: str, detail: str, serial: int | None = None) -> None:
         """Append to the history outside any version (refusals, operators' acts)."""
         self._writer.execute(
-            "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, ?, ?, ?)", (at, who, what, serial, detail)
+            "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, ?, ?, ?)",
+            (at, who, what, serial, detail),
         )
 
     def set_evidence(self, source: str, subject: str, value: State, at: int) -> None:
@@ -304,7 +320,9 @@ class ZoneDatabase:
 
     def evidence(self) -> list[tuple[str, str, State, int]]:
         """Return all evidence as (source, subject, value, when)."""
-        rows = self._writer.execute("SELECT source, subject, value, at FROM evidence ORDER BY source, subject")
+        rows = self._writer.execute(
+            "SELECT source, subject, value, at FROM evidence ORDER BY source, subject"
+        )
         return [(source, subject, json.loads(value), at) for source, subject, value, at in rows]
 
     def checkpoint(self) -> None:

@@ -1,0 +1,293 @@
+"""The jobs done on a zone: load its file, sign again what comes due. Each ends in an Outcome, never an exception."""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dnssecd.core import deltaguard, zonecheck
+from dnssecd.core.changeset import diff
+from dnssecd.core.keyset import Keyset
+from dnssecd.core.lifetimes import refresh_s
+from dnssecd.core.names import APEX, key_to_text
+from dnssecd.core.rrset import RRset
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DS, SOA
+from dnssecd.core.verify import SignatureChecker
+from dnssecd.ingest.errors import FileChanged, ZoneFileErrors
+from dnssecd.ingest.words import type_text
+from dnssecd.ingest.zonefile import ParsedZone, parse_zone_file
+from dnssecd.pipeline import state
+from dnssecd.pipeline.apex import soa_expire
+from dnssecd.pipeline.keys import check_available, first_keyset
+from dnssecd.pipeline.outcome import Outcome, Problem
+from dnssecd.pipeline.rejected import Rejected
+from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.pipeline.verification import DraftVerifier
+from dnssecd.pipeline.version import Input, Published, make_version
+from dnssecd.signing.client import SignerClient
+from dnssecd.signing.errors import SignerError
+from dnssecd.store.errors import StoreError
+from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+
+PROBLEMS_MAX = 20
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What every job works with; ``now`` is epoch seconds, ``date`` YYYYMMDD (UTC), ``monotonic`` a stopwatch."""
+
+    signer: SignerClient
+    checker: SignatureChecker
+    now: int
+    date: int
+    monotonic: Callable[[], float]
+
+
+@dataclass
+class Report:
+    """What a job finds on its way; turned into an Outcome at the end."""
+
+    warnings: list[Problem] = field(default_factory=list)
+    files: tuple[str, ...] = ()
+    stripped: int = 0
+    input_serial: int | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+def load_file(
+    db: ZoneDatabase,
+    spec: ZoneSpec,
+    path: Path,
+    tools: Tools,
+    *,
+    accept_change: bool = False,
+    serial_floor: int | None = None,
+) -> Outcome:
+    """Make the zone what its file says.
+
+    accept_change: a person has approved what the delta guard would stop. serial_floor: the latest serial seen at
+    the secondaries before a first publication.
+    """
+    report = Report()
+
+    def work() -> Published:
+        started = tools.monotonic()
+        parsed = _parse(path, spec, report)
+        report.seconds["parse"] = tools.monotonic() - started
+        rrsets = _checked(parsed, spec, report)
+        with db.write() as transaction:
+            keyset = _keyset(transaction, spec, tools)
+            given = _file_input(transaction, spec, parsed, rrsets, report, serial_floor)
+            if not accept_change:
+                _guard(transaction, spec, given)
+            return _make(transaction, spec, keyset, given, tools)
+
+    return _outcome(db, spec, report, work, tools)
+
+
+def resign(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
+    """Make anew the RRSIGs that come due, and whatever a changed policy asks for; content stays as it is."""
+    report = Report()
+
+    def work() -> Published:
+        with db.write() as transaction:
+            before = state.from_document(transaction.old.version, state.VersionState)
+            keyset = state.keyset_from(transaction.state(state.KEYSET))
+            if before is None or keyset is None:
+                return Published(None)
+            check_available(spec, keyset, tools.signer)
+            soa = transaction.rrset(APEX, SOA)
+            assert soa is not None, "a published version has an SOA"
+            given = Input([], soa, before.largest_ttl, before.owners, resign=True)
+            return _make(transaction, spec, keyset, given, tools)
+
+    return _outcome(db, spec, report, work, tools)
+
+
+def _make(
+    transaction: WriteTransaction, spec: ZoneSpec, keyset: Keyset, given: Input, tools: Tools
+) -> Published:
+    return make_version(
+        transaction, spec, keyset, given, tools.signer, DraftVerifier(tools.checker), tools.now, tools.date
+    )
+
+
+def _parse(path: Path, spec: ZoneSpec, report: Report) -> ParsedZone:
+    try:
+        parsed = parse_zone_file(path, spec.origin)
+    except FileChanged:
+        raise
+    except ZoneFileErrors as error:
+        raise Rejected(
+            "input-error",
+            str(error),
+            "correct the file; the version before is being served on",
+            (str(fault) for fault in error.errors),
+        ) from error
+    report.files = tuple(str(file) for file in parsed.files)
+    report.stripped = sum(parsed.stripped.values())
+    report.input_serial = parsed.serial
+    report.warnings += [Problem("input-warning", str(warning)) for warning in parsed.warnings]
+    return parsed
+
+
+def _checked(parsed: ParsedZone, spec: ZoneSpec, report: Report) -> list[RRset]:
+    """Return the content to be signed; raises Rejected where no signer could make a good zone of it."""
+    findings = zonecheck.check(parsed.rrsets, spec.origin)
+    if findings.errors:
+        lines = [_finding(finding, spec.origin) for finding in findings.errors]
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        raise Rejected("input-error", f"{report.files[0]}: {lines[0]}{more}", "correct the file", lines)
+    report.warnings += [Problem("input-warning", _finding(f, spec.origin)) for f in findings.warnings]
+    del report.warnings[PROBLEMS_MAX:]
+    return [rrset for rrset in parsed.rrsets if rrset.owner or rrset.rtype not in (DS, *APEX_DERIVED_TYPES)]
+
+
+def _finding(finding: zonecheck.Finding, origin: bytes) -> str:
+    return f"{key_to_text(finding.owner, origin)} {type_text(finding.rtype)}: {finding.detail}"
+
+
+def _keyset(transaction: WriteTransaction, spec: ZoneSpec, tools: Tools) -> Keyset:
+    keyset = state.keyset_from(transaction.state(state.KEYSET))
+    if keyset is None:
+        return first_keyset(spec, tools.signer, tools.now)
+    check_available(spec, keyset, tools.signer)
+    return keyset
+
+
+def _file_input(
+    transaction: WriteTransaction,
+    spec: ZoneSpec,
+    parsed: ParsedZone,
+    rrsets: list[RRset],
+    report: Report,
+    serial_floor: int | None,
+) -> Input:
+    soa = rrsets[0] if rrsets[0].rtype == SOA else next(r for r in rrsets if r.rtype == SOA and not r.owner)
+    largest = max(rrset.ttl for rrset in rrsets)
+    _check_timing(spec, soa, max(largest, spec.dnskey_ttl), report)
+    changes = list(diff(_unsigned(transaction.old.scan()), (r for r in rrsets if r.owner or r.rtype != SOA)))
+    owners = 0
+    previous = None
+    for rrset in rrsets:
+        if rrset.owner != previous:
+            owners += 1
+            previous = rrset.owner
+    return Input(
+        changes=changes,
+        soa=soa,
+        largest_ttl=largest,
+        owners=owners,
+        digest=parsed.digest.sha256.hex(),
+        input_serial=parsed.serial,
+        serial_floor=serial_floor,
+        rrsets=rrsets,
+    )
+
+
+def _unsigned(rrsets: Iterable[RRset]) -> Iterable[RRset]:
+    """Leave out what the signer puts at the apex itself, and the SOA, whose serial is the signer's."""
+    return (r for r in rrsets if r.owner or (r.rtype not in APEX_DERIVED_TYPES and r.rtype != SOA))
+
+
+def _check_timing(spec: ZoneSpec, soa: RRset, largest_ttl: int, report: Report) -> None:
+    refresh, capped = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), largest_ttl)
+    if refresh <= largest_ttl:
+        raise Rejected(
+            "ttl-rejected",
+            f"the zone's largest TTL, {largest_ttl} s, is not below the signature refresh, {refresh} s: caches would "
+            "keep RRsets longer than their RRSIGs are good",
+            "lower the TTL, or raise signature_validity or signature_refresh in the policy; what is published is "
+            "served and refreshed on",
+        )
+    if capped or refresh < soa_expire(soa) + largest_ttl:
+        report.warnings.append(
+            Problem(
+                "refresh-capped",
+                f"signatures are made anew {refresh} s before they expire, which is shorter than SOA expire "
+                f"({soa_expire(soa)} s) plus the largest TTL ({largest_ttl} s): a secondary that is cut off would "
+                "serve expired RRSIGs before it gives up",
+                "lower the SOA's expire or raise signature_validity",
+            )
+        )
+
+
+def _guard(transaction: WriteTransaction, spec: ZoneSpec, given: Input) -> None:
+    before = state.from_document(transaction.old.version, state.VersionState)
+    verdict = deltaguard.judge(given.changes, before.owners if before else 0, spec.max_change, spec.origin)
+    if verdict.tripped:
+        raise Rejected(
+            "delta-guard",
+            "; ".join(verdict.reasons),
+            f"if this is meant: dnssecd zone reload {spec.name} --accept-change",
+        )
+
+
+def _outcome(
+    db: ZoneDatabase, spec: ZoneSpec, report: Report, work: Callable[[], Published], tools: Tools
+) -> Outcome:
+    started = tools.monotonic()
+    problem: Rejected | None = None
+    made = Published(None)
+    result = "failed"
+    try:
+        made = work()
+        result = "unchanged" if made.serial is None else "published"
+    except Rejected as error:
+        problem = error
+        result = "rejected" if error.event in ("input-error", "delta-guard", "ttl-rejected") else "failed"
+    except FileChanged as error:
+        problem = Rejected("file-changing", str(error), "it is read again shortly")
+        result = "retry"
+    except SignerError as error:
+        problem = Rejected(
+            "signing-failed", f"{error} (fault: {error.fault})", "the version before is served on"
+        )
+    except (StoreError, sqlite3.Error, OSError) as error:
+        problem = Rejected(
+            "store-failed", f"{type(error).__name__}: {error}", "see disk space and permissions"
+        )
+    report.seconds["all"] = tools.monotonic() - started
+    return _finish(db, spec, report, made, result, problem, tools.now)
+
+
+def _finish(
+    db: ZoneDatabase,
+    spec: ZoneSpec,
+    report: Report,
+    made: Published,
+    result: str,
+    problem: Rejected | None,
+    now: int,
+) -> Outcome:
+    earliest = due = serial = None
+    try:
+        with db.snapshot() as snapshot:
+            earliest = snapshot.earliest_expiration()
+            version = state.from_document(snapshot.version, state.VersionState)
+            soa = snapshot.rrset(APEX, SOA)
+        if version is not None and soa is not None and earliest is not None:
+            serial = version.serial
+            refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), version.largest_ttl)
+            due = max(earliest - refresh, now)
+    except (StoreError, sqlite3.Error) as error:
+        problem = problem or Rejected("store-failed", str(error))
+        result = "failed"
+    problems = () if problem is None else (Problem(problem.event, problem.cause, problem.remedy),)
+    return Outcome(
+        zone=spec.name,
+        result=result,
+        serial=serial,
+        input_serial=report.input_serial,
+        problems=problems,
+        warnings=tuple(report.warnings),
+        changed_rrsets=made.changed_rrsets,
+        chain_changes=made.chain_changes,
+        signatures=made.signatures,
+        stripped=report.stripped,
+        violations=problem.violations[:100] if problem else (),
+        earliest_expiration=earliest,
+        next_due=due,
+        seconds=report.seconds,
+        files=report.files,
+    )

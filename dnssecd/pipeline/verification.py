@@ -1,0 +1,69 @@
+"""Putting a draft before the verifier: what it is told, and nothing of how the draft was planned."""
+
+from dnssecd.core.keyset import dnskey_rdata
+from dnssecd.core.rrset import pack
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA
+from dnssecd.core.verify import (
+    DenialExpectation,
+    Expectation,
+    SignatureChecker,
+    VerificationFailed,
+    VerifiedVersion,
+    verify_unsigned_equal,
+    verify_version,
+)
+from dnssecd.pipeline.version import Draft
+
+
+class DraftVerifier:
+    """Verifies drafts; ``checker`` spreads the cryptography."""
+
+    def __init__(self, checker: SignatureChecker) -> None:
+        self._checker = checker
+
+    def __call__(self, draft: Draft) -> VerifiedVersion | VerificationFailed:
+        """Return the token that commits the draft, or all that is wrong with it."""
+        transaction = draft.transaction
+        if draft.given.rrsets is not None:
+            differences = verify_unsigned_equal(draft.given.rrsets, transaction)
+            if differences:
+                return VerificationFailed(tuple(differences))
+        first = draft.previous_serial is None
+        return verify_version(
+            None if first else transaction.old,
+            transaction,
+            _unsigned_places(draft),
+            transaction.touched or (),
+            expectation(draft),
+            transaction,
+            transaction.generation,
+            verify_signatures=self._checker,
+        )
+
+
+def _unsigned_places(draft: Draft) -> list[tuple[bytes, int]]:
+    return [
+        (change.owner, change.rtype)
+        for change in draft.changes
+        if change.owner or change.rtype not in (*APEX_DERIVED_TYPES, SOA)
+    ]
+
+
+def expectation(draft: Draft) -> Expectation:
+    """Return what the draft must be: keys as planned, denial as configured, a serial that goes forward."""
+    view, spec = draft.view, draft.spec
+    zone_keys = {
+        dnskey_rdata(k.flags, k.algorithm, k.public_key) for k in (*view.zone_keys, *view.retiring_keys)
+    }
+    return Expectation(
+        origin=spec.origin,
+        now=draft.now,
+        dnskeys=pack(view.dnskey_rdatas) if view.dnskey_rdatas else b"",
+        unpublished_keys=tuple(sorted(zone_keys - set(view.dnskey_rdatas))),
+        algorithms=frozenset(key.algorithm for key in view.zone_keys),
+        denial=DenialExpectation(
+            spec.denial, opt_out=spec.denial_parameters.opt_out if spec.denial_parameters.is_nsec3 else None
+        ),
+        previous_serial=draft.previous_serial,
+        serial=draft.serial,
+    )
