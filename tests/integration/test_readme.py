@@ -85,10 +85,10 @@ def demo(clone: Path, command: str) -> Iterator[Demo]:
             running.process.wait(STOP_SECONDS)
 
 
-@pytest.fixture
-def clone(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What is committed, without .venv and state."""
-    target = tmp_path / "dnssecd"
+    target = tmp_path_factory.mktemp("clone") / "dnssecd"
     done = run("git", "clone", "-q", "--no-hardlinks", str(REPOSITORY), str(target))
     assert done.ok, done
     return target
