@@ -1,0 +1,86 @@
+"""A zone worker: its own process, for bulk work, so that the front never stalls.
+
+It reads jobs from standard input and writes an Outcome for each to standard output; it ends with its input, and
+after a job that took much memory (the front starts another).
+"""
+
+import os
+import resource
+import signal
+import sys
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from dnssecd.core.verify import SignatureChecker, executor_checker
+from dnssecd.pipeline import frames
+from dnssecd.pipeline.jobs import Tools, load_file, resign
+from dnssecd.pipeline.outcome import Outcome
+from dnssecd.signing.client import SignerClient
+from dnssecd.store.zonedb import ZoneDatabase
+
+DATABASES_OPEN_MAX = 16
+SIGNER_DEADLINE_S = 30.0
+RESIDENT_KIB_MAX = 256 * 1024
+
+
+class Worker:
+    """Does jobs one after another; keeps a few databases and the connection to the key service open."""
+
+    def __init__(self, checker: SignatureChecker) -> None:
+        self._checker = checker
+        self._databases: OrderedDict[str, ZoneDatabase] = OrderedDict()
+        self._signers: dict[str, SignerClient] = {}
+
+    def run(self, job: frames.Job) -> Outcome:
+        """Do one job."""
+        db = self._database(job.spec.database, job.spec.origin)
+        tools = Tools(self._signer(job.spec.signer_socket), self._checker, job.now, job.date, time.monotonic)
+        if job.kind == "load":
+            return load_file(
+                db,
+                job.spec,
+                Path(job.path),
+                tools,
+                accept_change=job.accept_change,
+                serial_floor=job.serial_floor,
+            )
+        if job.kind == "resign":
+            return resign(db, job.spec, tools)
+        raise ValueError(f"unknown job {job.kind!r}")
+
+    def _database(self, path: str, origin: bytes) -> ZoneDatabase:
+        found = self._databases.pop(path, None)
+        if found is None:
+            found = ZoneDatabase(Path(path), origin)
+            while len(self._databases) >= DATABASES_OPEN_MAX:
+                self._databases.popitem(last=False)[1].close()
+        self._databases[path] = found
+        return found
+
+    def _signer(self, path: str) -> SignerClient:
+        if path not in self._signers:
+            self._signers[path] = SignerClient(path, SIGNER_DEADLINE_S)
+        return self._signers[path]
+
+
+def main() -> int:
+    """Serve jobs until standard input ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o077)
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    with ThreadPoolExecutor(os.cpu_count() or 1, "verify") as executor:
+        worker = Worker(executor_checker(executor))
+        while (body := frames.read_frame(sys.stdin.buffer)) is not None:
+            outcome = worker.run(frames.decode(body, frames.Job))
+            replies.write(frames.encode(outcome))
+            replies.flush()
+            if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > RESIDENT_KIB_MAX:
+                break
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,125 @@
+"""The front's side of the zone workers: starts them, gives each a job at a time, outlives their death.
+
+Zones have a job at a time each. Bulk jobs (large files) leave one worker free for the others, so that no zone
+waits for another zone's size.
+"""
+
+import asyncio
+import os
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+
+from dnssecd.pipeline import frames
+from dnssecd.pipeline.outcome import Outcome, Problem
+
+WORKERS = 2
+JOB_DEADLINE_S = 3600.0
+STOP_DEADLINE_S = 5.0
+BULK_OCTETS = 4 * 1024 * 1024
+
+
+class WorkerDied(Exception):
+    """A zone worker ended in the middle of a job."""
+
+
+class _Process:
+    """One worker process, started on first use."""
+
+    def __init__(self) -> None:
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def do(self, job: frames.Job) -> Outcome:
+        """Give it a job and wait; WorkerDied when it ends instead, or takes longer than the deadline."""
+        process = await self._alive()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(JOB_DEADLINE_S):
+                process.stdin.write(frames.encode(job))
+                await process.stdin.drain()
+                head = await process.stdout.readexactly(frames.LENGTH_OCTETS)
+                body = await process.stdout.readexactly(frames.body_length(head))
+            return frames.decode(body, Outcome)
+        except TimeoutError as error:
+            await self.stop()
+            raise WorkerDied(f"no answer within {JOB_DEADLINE_S:g} s; the worker was ended") from error
+        except (OSError, asyncio.IncompleteReadError, frames.FrameError) as error:
+            await self.stop()
+            raise WorkerDied(f"the worker ended with status {process.returncode}") from error
+        except asyncio.CancelledError:
+            await self.stop()
+            raise
+
+    async def _alive(self) -> asyncio.subprocess.Process:
+        if self._process is not None and self._process.returncode is None and not self._ended():
+            return self._process
+        await self.stop()
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "dnssecd.pipeline.worker",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=frames.FRAME_OCTETS_MAX + frames.LENGTH_OCTETS,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        )
+        return self._process
+
+    def _ended(self) -> bool:
+        stdout = self._process.stdout if self._process else None
+        return stdout is None or stdout.at_eof()
+
+    async def stop(self) -> None:
+        """End the process: by closing its input, then by force."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.5 if process.returncode is None else STOP_DEADLINE_S):
+                await process.wait()
+        if process.returncode is None:
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+class WorkerPool:
+    """Runs jobs in worker processes. ``on_died`` is told of every death."""
+
+    def __init__(self, on_died: Callable[[str, str], None], workers: int = WORKERS) -> None:
+        self._idle: asyncio.Queue[_Process] = asyncio.Queue()
+        self._processes = [_Process() for _ in range(workers)]
+        for process in self._processes:
+            self._idle.put_nowait(process)
+        self._bulk = asyncio.Semaphore(max(1, workers - 1))
+        self._zones: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._on_died = on_died
+
+    async def run(self, job: frames.Job, octets: int = 0) -> Outcome:
+        """Do a job when its zone and a worker are free; ``octets`` is the size of what it reads."""
+        async with self._zones[job.spec.name], self._bulk_slot(octets):
+            process = await self._idle.get()
+            try:
+                return await process.do(job)
+            except WorkerDied as error:
+                self._on_died(job.spec.name, str(error))
+                problem = Problem("worker-died", str(error), "see the log; the job is tried again")
+                return Outcome(zone=job.spec.name, result="failed", problems=(problem,))
+            finally:
+                self._idle.put_nowait(process)
+
+    @asynccontextmanager
+    async def _bulk_slot(self, octets: int) -> AsyncIterator[None]:
+        if octets < BULK_OCTETS:
+            yield
+            return
+        async with self._bulk:
+            yield
+
+    async def close(self) -> None:
+        """End all workers."""
+        await asyncio.gather(*(process.stop() for process in self._processes))
