@@ -70,6 +70,7 @@ class SignatureJudge:
         if owner_wire.startswith(b"\x01*"):
             labels -= 1
         crypto = self.known is None or not self.known(rrset, sigs)
+        least = self._min_validity if crypto else 0
         good: list[ZoneKey] = []
         seen = set()
         for rdata in split(sigs.rdata):
@@ -77,7 +78,7 @@ class SignatureJudge:
                 self._report.add("rrsig-malformed", owner, rtype, "RRSIG is cut short")
                 continue
             seen.add(rdata[2])
-            keys = self._fields(owner, rtype, ttl, labels, rdata)
+            keys = self._fields(owner, rtype, ttl, labels, rdata, least)
             if keys:
                 good += keys
                 if crypto or any(key.rdata not in self.trusted_keys for key in keys):
@@ -96,7 +97,9 @@ class SignatureJudge:
             message = rdata[:18] + self._origin + body
             self._queue.add(SignatureJob(verifies, rdata[end:], message), (owner, rtype, keys[0].text))
 
-    def _fields(self, owner: bytes, rtype: int, ttl: int, labels: int, rdata: bytes) -> tuple[ZoneKey, ...]:
+    def _fields(
+        self, owner: bytes, rtype: int, ttl: int, labels: int, rdata: bytes, least: int
+    ) -> tuple[ZoneKey, ...]:
         """Check all fields but the signature; returns the candidate keys, none after reporting."""
         covered, algorithm, labels_field, original_ttl, expiration, inception, tag = _FIXED.unpack_from(rdata)
         signer = rdata[18 : self._signer_end]
@@ -112,20 +115,22 @@ class SignatureJudge:
         keys = self._by_tag.get((algorithm, tag)) or self._candidates(owner, rtype, algorithm, tag)
         if keys and keys[0].is_revoked and rtype != rrtypes.DNSKEY:
             return self._wrong(owner, rtype, "rrsig-key-unusable", f"{keys[0].text} is revoked")
-        if keys and self._in_time(owner, rtype, inception, expiration, keys[0]):
+        if keys and self._in_time(owner, rtype, inception, expiration, keys[0], least):
             return keys
         return ()
 
-    def _in_time(self, owner: bytes, rtype: int, inception: int, expiration: int, key: ZoneKey) -> bool:
+    def _in_time(
+        self, owner: bytes, rtype: int, inception: int, expiration: int, key: ZoneKey, least: int
+    ) -> bool:
         left = (expiration - self._now) & _MASK
-        if left < _HALF and left >= self._min_validity and (self._now - inception) & _MASK < _HALF:
+        if left < _HALF and left >= least and (self._now - inception) & _MASK < _HALF:
             return True
         if (expiration - inception) & _MASK >= _HALF:
             self._wrong(owner, rtype, "rrsig-period", f"expires before its inception, by {key.text}")
         elif left >= _HALF:
             self._wrong(owner, rtype, "rrsig-expired", f"expired {_MASK + 1 - left} s ago, by {key.text}")
-        elif left < self._min_validity:
-            detail = f"valid for {left} s more, {self._min_validity} s demanded, by {key.text}"
+        elif left < least:
+            detail = f"valid for {left} s more, {least} s demanded, by {key.text}"
             self._wrong(owner, rtype, "rrsig-validity-short", detail)
         else:
             ahead = (inception - self._now) & _MASK
