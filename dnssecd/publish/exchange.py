@@ -1,0 +1,185 @@
+"""Asking a secondary or parent server something: one question, one outcome as data, every wait bounded.
+
+UDP first, TCP when the answer is truncated. What goes wrong is an outcome, not an exception: a secondary that is
+not there yet is part of normal life.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+import dns.tsig
+
+
+class UnwantedAnswer(ValueError):
+    """An answer that must not be believed; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerKey:
+    """A TSIG key for talking to a peer; ``name`` and ``algorithm`` in presentation format."""
+
+    name: str
+    algorithm: str
+    secret: bytes = field(repr=False)
+
+    def keyring(self) -> dict[dns.name.Name, dns.tsig.Key]:
+        """Return the key as dnspython wants it."""
+        key = dns.tsig.Key(self.name, self.secret, dns.name.from_text(self.algorithm))
+        return {key.name: key}
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A server to talk to: its name in the configuration, IP address, port and TSIG key if it wants one."""
+
+    name: str
+    host: str
+    port: int = 53
+    key: PeerKey | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Deadlines of one exchange in seconds: each UDP attempt, how many of those, all of a TCP attempt."""
+
+    udp_s: float = 2.0
+    udp_attempts: int = 2
+    tcp_s: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a question: a verified answer, or why there is none."""
+
+    answer: dns.message.Message | None
+    failure: str = ""
+
+    @property
+    def rcode(self) -> str:
+        """The RCODE as text, empty without an answer."""
+        return "" if self.answer is None else dns.rcode.to_text(self.answer.rcode())
+
+    @property
+    def authoritative(self) -> bool:
+        """Tell whether the server speaks as an authority for the zone."""
+        return self.answer is not None and bool(self.answer.flags & dns.flags.AA)
+
+    @property
+    def tsig_time(self) -> int | None:
+        """The peer's clock as its TSIG vouches for it, epoch seconds."""
+        return self.answer.tsig[0].time_signed if self.answer is not None and self.answer.tsig else None
+
+    def rrset(self, name: dns.name.Name, rtype: dns.rdatatype.RdataType) -> dns.rrset.RRset | None:
+        """Return an RRset of the answer section."""
+        if self.answer is None:
+            return None
+        return self.answer.get_rrset(self.answer.answer, name, dns.rdataclass.IN, rtype)
+
+
+def question(zone: dns.name.Name, rtype: dns.rdatatype.RdataType, dnssec: bool = False) -> dns.message.QueryMessage:
+    """Return a query without RD, with EDNS."""
+    query = dns.message.make_query(zone, rtype, use_edns=0, want_dnssec=dnssec, payload=1232)
+    query.flags &= ~dns.flags.RD
+    return query
+
+
+async def exchange(peer: Peer, query: dns.message.Message, timing: Timing | None = None) -> Outcome:
+    """Send ``query`` to ``peer``, signed if it has a key; return the outcome within the deadlines."""
+    timing = timing or Timing()
+    if peer.key is not None:
+        query.use_tsig(cast(Any, peer.key.keyring()))
+    try:
+        wire = query.to_wire()
+        answer = await _udp(peer, query, wire, timing)
+        if answer.flags & dns.flags.TC:
+            answer = await _tcp(peer, query, wire, timing.tcp_s)
+        return Outcome(answer)
+    except TimeoutError:
+        return Outcome(None, "no answer in time")
+    except OSError as error:
+        return Outcome(None, error.strerror or str(error) or type(error).__name__)
+    except asyncio.IncompleteReadError:
+        return Outcome(None, "the connection was closed before the answer")
+    except dns.tsig.PeerError as error:
+        return Outcome(None, f"the peer rejects our TSIG: {error}")
+    except UnwantedAnswer as error:
+        return Outcome(None, str(error))
+    except dns.exception.DNSException as error:
+        return Outcome(None, f"bad answer: {error or type(error).__name__}")
+
+
+async def _udp(peer: Peer, query: dns.message.Message, wire: bytes, timing: Timing) -> dns.message.Message:
+    loop = asyncio.get_running_loop()
+    transport, inbox = await loop.create_datagram_endpoint(_Inbox, remote_addr=(peer.host, peer.port))
+    try:
+        for attempt in range(1, timing.udp_attempts + 1):
+            transport.sendto(wire)
+            try:
+                async with asyncio.timeout(timing.udp_s):
+                    return await inbox.answer_to(query)
+            except TimeoutError:
+                if attempt == timing.udp_attempts:
+                    raise
+        raise TimeoutError
+    finally:
+        transport.close()
+
+
+class _Inbox(asyncio.DatagramProtocol):
+    """Keeps the few datagrams (or the socket error) that arrive at a connected socket."""
+
+    def __init__(self) -> None:
+        self._queue: asyncio.Queue[bytes | Exception] = asyncio.Queue(16)
+
+    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
+        if not self._queue.full():
+            self._queue.put_nowait(data)
+
+    def error_received(self, exc: Exception) -> None:
+        if not self._queue.full():
+            self._queue.put_nowait(exc)
+
+    async def answer_to(self, query: dns.message.Message) -> dns.message.Message:
+        """Return the answer to ``query``; datagrams that are none (late, forged) are passed over."""
+        while True:
+            item = await self._queue.get()
+            if isinstance(item, Exception):
+                raise item
+            if len(item) < 12 or int.from_bytes(item[:2], "big") != query.id:
+                continue
+            answer = _decode(item, query)
+            if query.is_response(answer):
+                return answer
+
+
+async def _tcp(peer: Peer, query: dns.message.Message, wire: bytes, tcp_s: float) -> dns.message.Message:
+    async with asyncio.timeout(tcp_s):
+        reader, writer = await asyncio.open_connection(peer.host, peer.port)
+        try:
+            writer.write(len(wire).to_bytes(2, "big") + wire)
+            size = int.from_bytes(await reader.readexactly(2), "big")
+            answer = _decode(await reader.readexactly(size), query)
+        finally:
+            writer.close()
+    if not query.is_response(answer):
+        raise UnwantedAnswer("it answers another question")
+    return answer
+
+
+def _decode(wire: bytes, query: dns.message.Message) -> dns.message.Message:
+    keyring = cast(Mapping[Any, Any] | None, query.keyring)
+    answer = dns.message.from_wire(wire, keyring=keyring, request_mac=query.mac, ignore_trailing=False)
+    if query.keyring is not None and not answer.had_tsig:
+        raise UnwantedAnswer(f"{dns.rcode.to_text(answer.rcode())}, not signed although the question was")
+    return answer

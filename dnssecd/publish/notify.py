@@ -1,0 +1,254 @@
+"""NOTIFY (RFC 1996) that does not give up: repeated with back-off until the secondary is seen to serve the serial.
+
+One follower per zone and secondary. It sends NOTIFY with the new SOA, then looks (SOA over UDP) at growing
+intervals; as long as an older serial is seen, or nothing, NOTIFY is repeated at growing intervals without end. A
+newer version published meanwhile replaces the goal and starts the intervals afresh. All exchanges together are
+bounded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import dns.flags
+import dns.message
+import dns.name
+import dns.opcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
+
+from dnssecd.publish.exchange import Outcome, Peer, Timing, exchange
+from dnssecd.publish.watch import Ledger, sight
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """A published version: serial, and its SOA RDATA (uncompressed wire form) and TTL for the NOTIFY."""
+
+    serial: int
+    soa: bytes
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Intervals in seconds; each doubles from the first to the last."""
+
+    look_first_s: float = 0.02
+    look_last_s: float = 60.0
+    notify_first_s: float = 2.0
+    notify_last_s: float = 300.0
+    #: How long it takes to look at all servers once when nothing happens (for serials that go back, say).
+    sweep_s: float = 300.0
+    #: At least this long between two NOTIFYs to one secondary for one zone, however fast versions follow.
+    gap_s: float = 0.01
+
+
+class NotifyHooks:
+    """What notifying reports; override what is wanted. Called on the event loop."""
+
+    def notified(self, zone: str, secondary: str, serial: int, outcome: str) -> None:
+        """A NOTIFY was answered with an RCODE (``NOERROR`` …), or failed for the reason given."""
+
+    def caught_up(self, zone: str, secondary: str, serial: int, seconds: float) -> None:
+        """The secondary was seen to serve ``serial``, ``seconds`` after it was published."""
+
+
+def notify_message(zone: str, goal: Goal) -> dns.message.Message:
+    """Return the NOTIFY for a version: AA set, the SOA in the answer section (RFC 1996 §3.7)."""
+    name = dns.name.from_text(zone)
+    message = dns.message.make_query(name, dns.rdatatype.SOA)
+    message.set_opcode(dns.opcode.NOTIFY)
+    message.flags |= dns.flags.AA
+    message.flags &= ~dns.flags.RD
+    soa = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.SOA, goal.soa, 0, len(goal.soa))
+    message.answer.append(dns.rrset.from_rdata(name, goal.ttl, soa))
+    return message
+
+
+class Notifier:
+    """Follows all secondaries of all zones. Methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        now: Callable[[], float],
+        hooks: NotifyHooks | None = None,
+        pace: Pace | None = None,
+        timing: Timing | None = None,
+        in_flight_max: int = 64,
+    ) -> None:
+        """ledger: takes every sighting; now: epoch seconds; in_flight_max: exchanges at one time."""
+        self.ledger = ledger
+        self.now = now
+        self.hooks = hooks or NotifyHooks()
+        self.pace = pace or Pace()
+        self._timing = timing
+        self._free = asyncio.Semaphore(in_flight_max)
+        self._followers: dict[tuple[str, str], _Follower] = {}
+        self._sweep: asyncio.Task[Any] | None = None
+
+    def published(self, zone: str, goal: Goal, secondaries: Iterable[Peer], watched: Iterable[Peer] = ()) -> None:
+        """Bring ``goal`` to the secondaries; ``watched`` (check_servers) are looked at but get no NOTIFY.
+
+        Replaces what was being done for the zone: servers no longer named are dropped.
+        """
+        self.ledger.published(zone, goal.serial, self.now())
+        if self._sweep is None:
+            self._sweep = asyncio.get_running_loop().create_task(self._sweep_forever())
+        wanted = {peer.name: (peer, True) for peer in secondaries}
+        for peer in watched:
+            wanted.setdefault(peer.name, (peer, False))
+        for place in [place for place in self._followers if place[0] == zone and place[1] not in wanted]:
+            self._followers.pop(place).stop()
+        for peer, notified in wanted.values():
+            follower = self._followers.get((zone, peer.name))
+            if follower is None:
+                follower = self._followers[zone, peer.name] = _Follower(self, zone)
+            follower.pursue(goal, peer, notified)
+
+    def withdraw(self, zone: str) -> None:
+        """Stop everything for a zone."""
+        for place in [place for place in self._followers if place[0] == zone]:
+            self._followers.pop(place).stop()
+        self.ledger.forget(zone)
+
+    def waiting_for(self, zone: str) -> list[str]:
+        """Return the names of servers not yet seen to serve what is published."""
+        return sorted(name for (of, name), follower in self._followers.items() if of == zone and follower.busy)
+
+    async def close(self) -> None:
+        """Stop everything."""
+        followers = list(self._followers.values())
+        self._followers.clear()
+        for follower in followers:
+            follower.stop()
+        if self._sweep is not None:
+            self._sweep.cancel()
+            self._sweep = None
+
+    async def _sweep_forever(self) -> None:
+        """Look at every server once per sweep, evenly spread; one that fell behind is pursued again."""
+        while True:
+            places = list(self._followers)
+            pause_s = self.pace.sweep_s / max(1, len(places))
+            for place in places:
+                await asyncio.sleep(pause_s)
+                follower = self._followers.get(place)
+                if follower is not None and not follower.busy:
+                    await follower.check()
+            if not places:
+                await asyncio.sleep(self.pace.sweep_s)
+
+    async def send(self, zone: str, peer: Peer, goal: Goal) -> Outcome:
+        """Send one NOTIFY, within the bound on exchanges."""
+        async with self._free:
+            return await exchange(peer, notify_message(zone, goal), self._timing)
+
+    async def look(self, zone: str, peer: Peer) -> str:
+        """Look at one server within the bound on exchanges; return its state (watch.Judgement)."""
+        async with self._free:
+            sighting = await sight(zone, peer, self.now, self._timing)
+        return self.ledger.record(sighting).state
+
+
+class _Follower:
+    """Pursues the latest goal at one server."""
+
+    def __init__(self, notifier: Notifier, zone: str) -> None:
+        self._notifier = notifier
+        self._zone = zone
+        self._goal: Goal | None = None
+        self._peer: Peer | None = None
+        self._notified = True
+        self._since = 0.0
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[Any] | None = None
+
+    @property
+    def busy(self) -> bool:
+        return self._task is not None and not self._task.done()
+
+    def pursue(self, goal: Goal, peer: Peer, notified: bool) -> None:
+        """Make ``goal`` the goal, now."""
+        if goal == self._goal and peer == self._peer and self.busy:
+            return
+        self._goal, self._peer, self._notified = goal, peer, notified
+        self._since = time.monotonic()
+        self._news.set()
+        if not self.busy:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+
+    async def check(self) -> None:
+        """Look once; resume the pursuit if the server is not where it was."""
+        peer, goal = self._peer, self._goal
+        assert peer is not None
+        assert goal is not None
+        if await self._notifier.look(self._zone, peer) != "current" and not self.busy:
+            self.pursue(goal, peer, self._notified)
+
+    def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _run(self) -> None:
+        while self._news.is_set():
+            self._news.clear()
+            await self._reach()
+
+    async def _reach(self) -> None:
+        """Notify and look until the goal is seen, or there is a newer one."""
+        pace = self._notifier.pace
+        notify_s = pace.notify_first_s
+        while not self._news.is_set():
+            if self._notified:
+                await self._notify()
+                await asyncio.sleep(pace.gap_s)
+            if self._news.is_set() or await self._look_for(notify_s):
+                return
+            notify_s = min(2 * notify_s, pace.notify_last_s)
+
+    async def _notify(self) -> None:
+        peer, goal = self._peer, self._goal
+        assert peer is not None
+        assert goal is not None
+        outcome = await self._notifier.send(self._zone, peer, goal)
+        self._notifier.hooks.notified(self._zone, peer.name, goal.serial, outcome.failure or outcome.rcode)
+
+    async def _look_for(self, seconds: float) -> bool:
+        """Look at the server for ``seconds``; tell whether the goal was reached or replaced."""
+        pace = self._notifier.pace
+        ends = time.monotonic() + seconds
+        look_s = pace.look_first_s
+        while True:
+            peer, goal = self._peer, self._goal
+            assert peer is not None
+            assert goal is not None
+            state = await self._notifier.look(self._zone, peer)
+            if self._news.is_set():
+                return True
+            if state == "current":
+                seconds = time.monotonic() - self._since
+                self._notifier.hooks.caught_up(self._zone, peer.name, goal.serial, seconds)
+                return True
+            left_s = ends - time.monotonic()
+            if left_s <= 0:
+                return False
+            if await self._pause(min(look_s, left_s)):
+                return True
+            look_s = min(2 * look_s, pace.look_last_s)
+
+    async def _pause(self, seconds: float) -> bool:
+        """Sleep; tell whether there is a newer goal instead."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        return True

@@ -1,0 +1,140 @@
+"""Evidence from secondaries: which serial each one serves, as seen, and what that says about it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import dns.message
+import dns.name
+import dns.rdatatype
+
+from dnssecd.core.serial import is_after
+from dnssecd.publish.exchange import Outcome, Peer, Timing, exchange, question
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One look at one server: the serial it serves (None: it serves none, or cannot be asked; ``detail`` says why).
+
+    ``at``: epoch seconds. ``reachable``: it answered something. ``tsig_time``: its clock, where TSIG vouches for it.
+    """
+
+    zone: str
+    server: str
+    serial: int | None
+    at: float
+    reachable: bool
+    detail: str = ""
+    tsig_time: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A sighting beside what is published and what was seen before.
+
+    ``state``: ``current``, ``behind``, ``ahead`` (it serves a serial we never published: it will take nothing from
+    us), ``absent`` (answers, but does not serve the zone) or ``unreachable``. ``backwards``: its serial went
+    back since the last look. ``lag_s``: how long it has been behind, 0 when current.
+    """
+
+    sighting: Sighting
+    state: str
+    backwards: bool
+    lag_s: float
+
+
+class WatchHooks:
+    """What watching reports; override what is wanted. Called on the event loop."""
+
+    def seen(self, judgement: Judgement) -> None:
+        """A server was looked at."""
+
+
+async def sight(
+    zone: str, peer: Peer, now: Callable[[], float], timing: Timing | None = None
+) -> Sighting:
+    """Ask one server for the SOA of ``zone`` (absolute name) and return what was seen; never raises for a peer."""
+    name = dns.name.from_text(zone)
+    outcome = await exchange(peer, question(name, dns.rdatatype.SOA), timing)
+    serial = _serial(outcome, name)
+    detail = ""
+    if serial is None:
+        detail = outcome.failure or (f"{outcome.rcode}, no authoritative SOA")
+    return Sighting(zone, peer.name, serial, now(), outcome.answer is not None, detail, outcome.tsig_time)
+
+
+def _serial(outcome: Outcome, name: dns.name.Name) -> int | None:
+    rrset = outcome.rrset(name, dns.rdatatype.SOA)
+    if rrset is None or not outcome.authoritative:
+        return None
+    return int(cast(Any, rrset[0]).serial)
+
+
+async def sight_all(
+    zone: str, peers: Iterable[Peer], now: Callable[[], float], timing: Timing | None = None
+) -> list[Sighting]:
+    """Ask all servers of a zone at once."""
+    return list(await asyncio.gather(*(sight(zone, peer, now, timing) for peer in peers)))
+
+
+class Ledger:
+    """Remembers per zone and server what was last seen, and judges each new sighting by it."""
+
+    def __init__(self, hooks: WatchHooks | None = None) -> None:
+        self._hooks = hooks or WatchHooks()
+        self._last: dict[tuple[str, str], Sighting] = {}
+        self._highest: dict[tuple[str, str], int] = {}
+        self._published: dict[str, tuple[int, float]] = {}
+        self._behind_since: dict[tuple[str, str], float] = {}
+
+    def published(self, zone: str, serial: int, at: float) -> None:
+        """Note that ``serial`` is what servers of ``zone`` should come to serve."""
+        if self._published.get(zone, (None,))[0] != serial:
+            self._published[zone] = (serial, at)
+
+    def forget(self, zone: str, keep: Sequence[str] = ()) -> None:
+        """Forget the servers of a zone other than ``keep``; the zone itself when none is kept."""
+        for place in [place for place in self._last if place[0] == zone and place[1] not in keep]:
+            self._last.pop(place)
+            self._highest.pop(place, None)
+            self._behind_since.pop(place, None)
+        if not keep:
+            self._published.pop(zone, None)
+
+    def last(self, zone: str) -> list[Sighting]:
+        """Return the latest sighting of each server of a zone, by server name."""
+        return [self._last[place] for place in sorted(self._last) if place[0] == zone]
+
+    def record(self, sighting: Sighting) -> Judgement:
+        """Take in a sighting, report it, and return what it means."""
+        place = (sighting.zone, sighting.server)
+        before = self._highest.get(place)
+        serial = sighting.serial
+        backwards = serial is not None and before is not None and is_after(before, serial)
+        if serial is not None:
+            self._highest[place] = serial
+        self._last[place] = sighting
+        state = self._state(sighting)
+        lag_s = self._lag(place, state, sighting.at)
+        judgement = Judgement(sighting, state, backwards, lag_s)
+        self._hooks.seen(judgement)
+        return judgement
+
+    def _state(self, sighting: Sighting) -> str:
+        if sighting.serial is None:
+            return "absent" if sighting.reachable else "unreachable"
+        published = self._published.get(sighting.zone)
+        if published is None or published[0] == sighting.serial:
+            return "current"
+        return "ahead" if is_after(sighting.serial, published[0]) else "behind"
+
+    def _lag(self, place: tuple[str, str], state: str, at: float) -> float:
+        if state == "current":
+            self._behind_since.pop(place, None)
+            return 0.0
+        published = self._published.get(place[0])
+        since = self._behind_since.setdefault(place, at if published is None else published[1])
+        return max(0.0, at - since)

@@ -1,0 +1,228 @@
+"""NOTIFY, sightings, parent and first check against real servers on loopback (ours, standing in for theirs)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import socket
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+
+from dnssecd.core.keyset import key_tag
+from dnssecd.core.rrset import RRset, pack
+from dnssecd.core.rrtypes import DNSKEY, DS
+from dnssecd.publish import xfrout
+from dnssecd.publish.exchange import Peer, PeerKey, Timing
+from dnssecd.publish.firstcheck import ds_matches, first_check
+from dnssecd.publish.notify import Goal, Notifier, NotifyHooks, Pace
+from dnssecd.publish.parent import DsRecord, ask_ds
+from dnssecd.publish.watch import Ledger, Sighting, sight
+from dnssecd.server.acl import ZoneAccess
+from dnssecd.server.listener import DnsServer
+from tests.unit.server.fakes import KEY, KEYS, OTHER_KEY, FakeVersion, FakeZone, small_zone, soa_rdata
+
+QUICK = Timing(udp_s=0.3, udp_attempts=2, tcp_s=1.0)
+FAST = Pace(look_first_s=0.005, look_last_s=0.02, notify_first_s=0.03, notify_last_s=0.1, gap_s=0.001, sweep_s=0.05)
+PEER_KEY = PeerKey("transfer.", "hmac-sha256", KEY.secret)
+ACCESS = ZoneAccess.make(["127.0.0.1"], secondaries=[("127.0.0.1", "transfer.")], primaries=[("127.0.0.1", None)])
+
+
+@asynccontextmanager
+async def serving(zone: FakeZone | None, **handlers) -> AsyncIterator[Peer]:
+    zones = {} if zone is None else {zone.origin: zone}
+    server = DnsServer([("127.0.0.1", 0)], zones.get, lambda: KEYS, xfrout, time.time, **handlers)
+    await server.start()
+    try:
+        yield Peer("ns1", *server.addresses[0])
+    finally:
+        await server.close(0.1)
+
+
+def goal(serial: int) -> Goal:
+    return Goal(serial, soa_rdata(serial), 3600)
+
+
+def closed_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return sock.getsockname()[1]
+
+
+async def eventually(condition) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+class Recorder(NotifyHooks):
+    def __init__(self) -> None:
+        self.sent: list[tuple[int, str]] = []
+        self.caught: list[int] = []
+
+    def notified(self, zone: str, secondary: str, serial: int, outcome: str) -> None:
+        self.sent.append((serial, outcome))
+
+    def caught_up(self, zone: str, secondary: str, serial: int, seconds: float) -> None:
+        self.caught.append(serial)
+
+
+async def test_notify_is_repeated_until_the_serial_is_seen() -> None:
+    zone = FakeZone(FakeVersion(small_zone(1)), ACCESS)
+    notifies: list[bytes] = []
+
+    async def on_notify(of: FakeZone, request) -> int:
+        notifies.append(request.wire)
+        if len(notifies) == 3:
+            zone.version = FakeVersion(small_zone(2))
+        return 0
+
+    async with serving(zone, on_notify=on_notify) as peer:
+        hooks = Recorder()
+        notifier = Notifier(Ledger(), time.time, hooks, FAST, QUICK)
+        notifier.published("example.", goal(2), [peer])
+        assert notifier.waiting_for("example.") == ["ns1"]
+        await eventually(lambda: hooks.caught == [2])
+        assert len(notifies) == 3
+        assert soa_rdata(2)[-20:] in notifies[0]
+        assert notifies[0][2] == 0x24, "opcode NOTIFY and AA"
+        await eventually(lambda: notifier.waiting_for("example.") == [])
+        await notifier.close()
+
+
+async def test_newer_version_replaces_the_goal() -> None:
+    zone = FakeZone(FakeVersion(small_zone(1)), ACCESS)
+
+    async def on_notify(of: FakeZone, request) -> int:
+        if soa_rdata(3)[-20:] in request.wire:
+            zone.version = FakeVersion(small_zone(3))
+        return 0
+
+    async with serving(zone, on_notify=on_notify) as peer:
+        hooks = Recorder()
+        notifier = Notifier(Ledger(), time.time, hooks, FAST, QUICK)
+        notifier.published("example.", goal(2), [peer])
+        await eventually(lambda: hooks.sent)
+        notifier.published("example.", goal(3), [peer])
+        await eventually(lambda: hooks.caught == [3])
+        await notifier.close()
+
+
+async def test_serial_that_goes_back_is_seen_by_the_sweep_and_pursued() -> None:
+    zone = FakeZone(FakeVersion(small_zone(5)), ACCESS)
+    judgements = []
+    ledger = Ledger()
+    ledger._hooks.seen = judgements.append
+
+    async def on_notify(of: FakeZone, request) -> int:
+        zone.version = FakeVersion(small_zone(5))
+        return 0
+
+    async with serving(zone, on_notify=on_notify) as peer:
+        hooks = Recorder()
+        notifier = Notifier(ledger, time.time, hooks, FAST, QUICK)
+        notifier.published("example.", goal(5), [peer])
+        await eventually(lambda: hooks.caught == [5])
+        zone.version = FakeVersion(small_zone(4))
+        await eventually(lambda: hooks.caught == [5, 5])
+        assert any(one.backwards and one.state == "behind" for one in judgements)
+        await notifier.close()
+
+
+async def test_refused_connection_is_data() -> None:
+    peer = Peer("ns1", "127.0.0.1", closed_port())
+    seen = await sight("example.", peer, time.time, QUICK)
+    assert (seen.serial, seen.reachable) == (None, False)
+    assert "refused" in seen.detail
+
+
+async def test_silent_server_is_data_in_time() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        started = time.monotonic()
+        seen = await sight("example.", Peer("ns1", *sock.getsockname()), time.time, QUICK)
+    assert seen.detail == "no answer in time"
+    assert time.monotonic() - started < 2
+
+
+async def test_wrong_key_is_named() -> None:
+    async with serving(FakeZone(FakeVersion(small_zone(1)), ACCESS)) as peer:
+        bad = Peer("ns1", peer.host, peer.port, PeerKey("transfer.", "hmac-sha256", OTHER_KEY.secret))
+        good = Peer("ns1", peer.host, peer.port, PEER_KEY)
+        assert "TSIG" in (await sight("example.", bad, time.time, QUICK)).detail
+        seen = await sight("example.", good, time.time, QUICK)
+        assert seen.serial == 1
+        assert abs(seen.tsig_time - time.time()) < 3
+
+
+@pytest.mark.parametrize(
+    ("published", "serials", "state", "backwards"),
+    [
+        (5, [5], "current", False),
+        (5, [4], "behind", False),
+        (5, [6], "ahead", False),
+        (5, [5, 4], "behind", True),
+        (1, [0xFFFFFFFF, 1], "current", False),
+        (5, [5, None], "absent", False),
+    ],
+)
+def test_ledger(published: int, serials: list[int | None], state: str, backwards: bool) -> None:
+    ledger = Ledger()
+    ledger.published("example.", published, 100.0)
+    for serial in serials:
+        judgement = ledger.record(Sighting("example.", "ns1", serial, 160.0, True))
+    assert (judgement.state, judgement.backwards) == (state, backwards)
+    assert judgement.lag_s == (0 if state == "current" else 60)
+
+
+def dnskey(seed: int, flags: int = 257) -> bytes:
+    return flags.to_bytes(2, "big") + b"\x03\x0d" + bytes([seed]) * 64
+
+
+def ds(rdata: bytes, digest_type: int = 2) -> bytes:
+    digest = hashlib.new({2: "sha256", 4: "sha384"}[digest_type], b"\x05child\x07example\x00" + rdata).digest()
+    return key_tag(rdata).to_bytes(2, "big") + b"\x0d" + bytes([digest_type]) + digest
+
+
+async def test_first_check_finds_foreign_keys_and_ds() -> None:
+    ours, theirs = dnskey(1), dnskey(2)
+    child = b"\x05child\x07example\x00"
+    parent = FakeZone(
+        FakeVersion(
+            [
+                *small_zone(1),
+                RRset(b"child\x00", 2, 3600, pack([b"\x02ns" + child])),
+                RRset(b"child\x00", DS, 7200, pack([ds(ours), ds(theirs, 4)])),
+            ]
+        ),
+        ACCESS,
+    )
+    secondary = FakeZone(
+        FakeVersion([*small_zone(41, child), RRset(b"", DNSKEY, 60, pack([ours, theirs]))], origin=child),
+        ACCESS,
+        child,
+    )
+    async with serving(parent) as upper, serving(secondary) as peer, serving(None) as empty:
+        down = Peer("down", "127.0.0.1", closed_port())
+        not_yet = Peer("not yet", empty.host, empty.port)
+        found = await first_check("child.example.", [peer, down, not_yet], [upper, down], [ours], time.time, QUICK)
+        assert found.highest_serial == 41
+        assert [key.rdata for key in found.foreign_keys] == [theirs]
+        assert [one.ds.digest_type for one in found.foreign_ds] == [4]
+        assert [name for name, _ in found.unreachable] == ["down"]
+        assert (found.parent_answers, len(found.parent_failures)) == (1, 1)
+        assert found.foreign
+        fine = await first_check("child.example.", [peer], [upper], [ours, theirs], time.time, QUICK)
+        assert not fine.foreign
+        answer = await ask_ds("child.example.", upper, time.time, QUICK)
+        assert answer.ttl == 7200
+        none = await ask_ds("nochild.example.", upper, time.time, QUICK)
+        assert (none.ds, none.failure) == ((), "")
+        refused = await ask_ds("child.other.", upper, time.time, QUICK)
+        assert (refused.ds, refused.failure) == (None, "REFUSED")
+
+
+def test_ds_of_an_unknown_digest_type_matches_nothing() -> None:
+    assert not ds_matches(DsRecord(1, 13, 99, b""), dnskey(1), "example.")
