@@ -1,0 +1,1 @@
+"""Operating the daemon: events, metrics, logs, the control socket."""

@@ -1,0 +1,260 @@
+"""The event core: conditions that fire and resolve, each under a stable name, kept over restarts.
+
+Raising an event that already fires only counts it. State lives in memory and is written behind by a thread, so
+that nobody who raises an event waits for the disk; what is waiting to be written is bounded by the number of
+different events, and a failed write is tried again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from dnssecd.clock import Clock
+from dnssecd.ops.event_kinds import EVENT_KINDS, SEVERITIES, Severity
+from dnssecd.ops.event_store import Event, EventKey, EventStore, Transition
+
+FIRING_MAX = 50_000
+_UNWRITTEN_TRANSITIONS_MAX = 10_000
+_TEXT_MAX = 2_000
+_WRITE_RETRY_S = 5.0
+_COUNTS_WRITTEN_S = 60.0
+_RELOG_S = 60.0
+
+log = structlog.get_logger("dnssecd.events")
+
+Listener = Callable[[Event, str], None]
+
+
+class EventCore:
+    """All methods may be called from any thread."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        """Opens ``events.sqlite`` at *path*; what fired when the daemon stopped still fires.
+
+        Raises EventSchemaError, sqlite3.Error or OSError when the database cannot be opened.
+        """
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._store = EventStore(path)
+        self._store_lock = threading.Lock()
+        self._firing: dict[EventKey, Event] = {event.key: event for event in self._store.firing()}
+        self._dirty: dict[EventKey, Event] = {}
+        self._transitions: deque[Transition] = deque(maxlen=_UNWRITTEN_TRANSITIONS_MAX)
+        self._logged: dict[EventKey, float] = {}
+        self._listeners: list[Listener] = []
+        self._wake = threading.Event()
+        self._stop = threading.Event()
+        self._write_error = ""
+        self._writer = threading.Thread(target=self._write_behind, name="events", daemon=True)
+        self._writer.start()
+        if self._store.set_aside:
+            self.raise_event(
+                "store-failed",
+                None,
+                f"{path} was damaged and has been set aside as {self._store.set_aside}",
+                subject="events",
+                effect="the history of events begins anew",
+                remedy="look at the file system's health",
+            )
+
+    def raise_event(
+        self,
+        name: str,
+        zone: str | None,
+        cause: str,
+        *,
+        subject: str = "",
+        effect: str | None = None,
+        remedy: str | None = None,
+        severity: Severity | None = None,
+    ) -> None:
+        """The condition *name* (of EVENT_KINDS) holds for *zone*, or for the daemon (None), because of *cause*.
+
+        subject tells apart several of one kind in a zone, such as secondaries. effect, remedy, severity: where
+        the table's do not fit.
+        """
+        kind = EVENT_KINDS[name]
+        key = (name, zone or "", subject)
+        with self._lock:
+            now = self._clock.now()
+            old = self._firing.get(key)
+            if old is None and len(self._firing) >= FIRING_MAX:
+                log.error("too many events fire, this one is only logged", name=name, zone=zone, cause=cause)
+                return
+            event = Event(
+                name=name,
+                zone=zone or "",
+                subject=subject,
+                severity=severity or kind.severity,
+                cause=_bounded(cause),
+                effect=_bounded(effect or kind.effect),
+                remedy=_bounded(remedy or kind.remedy),
+                firing=True,
+                first_seen=old.first_seen if old else now,
+                last_seen=now,
+                count=old.count + 1 if old else 1,
+                acked_by=old.acked_by if old else "",
+                acked_at=old.acked_at if old else None,
+            )
+            self._firing[key] = event
+            if old is None:
+                self._changed(event, "firing")
+            elif (old.cause, old.severity) != (event.cause, event.severity):
+                self._changed(event, "changed")
+            else:
+                self._dirty[key] = event
+
+    def resolve(self, name: str, zone: str | None = None, subject: str | None = "") -> bool:
+        """The condition no longer holds (subject None: for none of its subjects). Whether any was firing."""
+        with self._lock:
+            if subject is not None:
+                keys = [(name, zone or "", subject)]
+            else:
+                keys = [key for key in self._firing if key[:2] == (name, zone or "")]
+            resolved = [self._resolve(key) for key in keys]
+        return any(resolved)
+
+    def resolve_zone(self, zone: str) -> None:
+        """Everything about *zone* is over: it was removed."""
+        with self._lock:
+            for key in [key for key in self._firing if key[1] == zone]:
+                self._resolve(key)
+
+    def acknowledge(self, name: str, zone: str | None, by: str, subject: str | None = None) -> int:
+        """Somebody (*by*) has seen it. How many firing events that were (subject None: all subjects)."""
+        with self._lock:
+            found = [
+                event
+                for key, event in self._firing.items()
+                if key[:2] == (name, zone or "") and subject in (None, key[2])
+            ]
+            for event in found:
+                seen = replace(event, acked_by=by, acked_at=self._clock.now())
+                self._firing[event.key] = seen
+                self._changed(seen, "acknowledged")
+            return len(found)
+
+    def firing(self, zone: str | None = None) -> list[Event]:
+        """What fires, worst and then oldest first; of one zone, or of all and the daemon (None)."""
+        with self._lock:
+            found = [event for event in self._firing.values() if zone in (None, event.zone)]
+        return sorted(
+            found, key=lambda event: (SEVERITIES.index(event.severity), event.first_seen, event.key)
+        )
+
+    def is_firing(self, name: str, zone: str | None = None, subject: str = "") -> bool:
+        with self._lock:
+            return (name, zone or "", subject) in self._firing
+
+    def transitions(self, zone: str | None = None, after: int = 0, limit: int = 1_000) -> list[Transition]:
+        """What fired and resolved, oldest first. Reads the disk: call it from a thread."""
+        self.flush()
+        with self._store_lock:
+            return self._store.transitions(zone, after, limit)
+
+    def subscribe(self, listener: Listener) -> None:
+        """*listener(event, what)* is called at each transition, from the thread that raised it; it must not
+        block. what: as in Transition.
+        """
+        with self._lock:
+            self._listeners.append(listener)
+
+    def flush(self) -> bool:
+        """Write what is waiting. Whether that succeeded."""
+        with self._store_lock:
+            with self._lock:
+                dirty, transitions = dict(self._dirty), list(self._transitions)
+                self._dirty.clear()
+                self._transitions.clear()
+            if not dirty and not transitions:
+                return True
+            try:
+                self._store.save(dirty.values(), transitions)
+            except sqlite3.Error as error:
+                with self._lock:
+                    self._dirty = {**dirty, **self._dirty}
+                    self._transitions.extendleft(reversed(transitions[: _room(self._transitions)]))
+                self._write_failed(str(error))
+                return False
+            self._write_error = ""
+            return True
+
+    def close(self) -> None:
+        """Write what is waiting and stop. Nothing may be raised afterwards."""
+        self._stop.set()
+        self._wake.set()
+        self._writer.join(timeout=10)
+        self.flush()
+        with self._store_lock:
+            self._store.close()
+
+    def _resolve(self, key: EventKey) -> bool:
+        event = self._firing.pop(key, None)
+        if event is None:
+            return False
+        self._logged.pop(key, None)
+        self._changed(replace(event, firing=False, resolved_at=self._clock.now()), "resolved")
+        return True
+
+    def _changed(self, event: Event, what: str) -> None:
+        self._dirty[event.key] = event
+        self._transitions.append(
+            Transition(0, self._clock.now(), what, event.name, event.zone, event.subject, event.cause)
+        )
+        self._wake.set()
+        self._tell(event, what)
+        for listener in self._listeners:
+            try:
+                listener(event, what)
+            except Exception:
+                log.exception("an event listener failed", name=event.name)
+
+    def _tell(self, event: Event, what: str) -> None:
+        """Into the log. A cause that keeps changing is told once a minute."""
+        now = self._clock.monotonic()
+        if what == "changed" and now - self._logged.get(event.key, -_RELOG_S) < _RELOG_S:
+            return
+        self._logged[event.key] = now
+        fields = {"name": event.name, "zone": event.zone or None, "cause": event.cause}
+        if event.subject:
+            fields["subject"] = event.subject
+        if event.firing and what != "acknowledged":
+            fields |= {"effect": event.effect, "remedy": event.remedy}
+            getattr(log, event.severity)(f"event {what}", **fields)
+        else:
+            self._logged.pop(event.key, None)
+            log.info(f"event {what}", **fields)
+
+    def _write_behind(self) -> None:
+        while not self._stop.is_set():
+            self._wake.wait(_COUNTS_WRITTEN_S)
+            self._wake.clear()
+            if not self.flush():
+                self._stop.wait(_WRITE_RETRY_S)
+                self._wake.set()
+
+    def _write_failed(self, error: str) -> None:
+        """Told once per cause: it cannot be an event, which would want to be written, too."""
+        if error != self._write_error:
+            self._write_error = error
+            log.error("events cannot be stored", path=str(self._store.path), cause=error)
+
+    @property
+    def write_error(self) -> str:
+        """Why events cannot be stored at present; "" when they can."""
+        return self._write_error
+
+
+def _room(transitions: deque[Transition]) -> int:
+    return _UNWRITTEN_TRANSITIONS_MAX - len(transitions)
+
+
+def _bounded(text: str) -> str:
+    return text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX] + " …"

@@ -1,0 +1,109 @@
+"""Logs: structlog to standard error, as JSON or for people; the standard library's loggers are led there, too.
+
+The guard is the last step before rendering: whatever a caller passes, secrets do not reach the log.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+
+from dnssecd.config import Secret
+
+REDACTED = "[redacted]"
+LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+_SECRET_FIELD = re.compile(
+    r"(?:^|_)(?:secret|secrets|password|passphrase|pin|private|private_key|bearer|credential)(?:$|_(?!file))",
+    re.I,
+)
+_SECRET_TEXT = re.compile(
+    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
+    r"|^(?:PrivateKey|Private-key-format|PrivateExponent|Prime[12]|Exponent[12]|Coefficient):[^\n]*$",
+    re.S | re.M,
+)
+_TEXT_MAX = 8_192
+_DEPTH_MAX = 6
+
+Fields = MutableMapping[str, Any]
+
+
+def setup(format: str = "json", level: str = "info", stream: TextIO | None = None) -> None:
+    """Set up structlog and the standard library's logging. format: "json" or "console"; level: as in LEVELS.
+
+    May be called again after a reload of the configuration.
+    """
+    out = stream or sys.stderr
+    final: Any = structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
+    extra: list[Any] = [structlog.processors.format_exc_info]
+    if format == "console":
+        final = structlog.dev.ConsoleRenderer(
+            colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        extra = []
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *extra,
+            redact,
+            final,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(out),
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers = [_ToStructlog()]
+    root.setLevel(max(LEVELS[level], LEVELS["info"] if level == "debug" else LEVELS["warning"]))
+
+
+def redact(_logger: object, _method: str, fields: Fields) -> Fields:
+    """Processor: take secrets out of all fields, by their name and by what they look like."""
+    for key in list(fields):
+        if _SECRET_FIELD.search(key):
+            fields[key] = REDACTED
+        else:
+            fields[key] = _clean(fields[key], _DEPTH_MAX)
+    return fields
+
+
+def _clean(value: Any, depth: int) -> Any:
+    if isinstance(value, str):
+        text = _SECRET_TEXT.sub(REDACTED, value)
+        return text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX] + " …"
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, Secret | bytes | bytearray | memoryview):
+        return REDACTED if isinstance(value, Secret) else f"[{len(value)} octets]"
+    if depth == 0:
+        return "…"
+    if isinstance(value, dict):
+        return {
+            key: REDACTED if _SECRET_FIELD.search(str(key)) else _clean(item, depth - 1)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_clean(item, depth - 1) for item in value]
+    if isinstance(value, BaseException):
+        return _clean(f"{type(value).__name__}: {value}", depth)
+    return _clean(str(value), depth)
+
+
+class _ToStructlog(logging.Handler):
+    """What libraries log (asyncio, apscheduler …) comes out in the same form."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            log = structlog.get_logger(record.name)
+            names = {10: "debug", 20: "info", 30: "warning"}
+            method = names.get(record.levelno, "error")
+            getattr(log, method)(record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
+        except Exception:
+            self.handleError(record)

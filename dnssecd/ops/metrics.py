@@ -1,0 +1,287 @@
+"""Every metric of the daemon, in one place. `docs/metrics.md` is compared with this list by a test.
+
+Labels are bounded: zones, secondaries and key stores come from the configuration, everything else from small
+fixed sets; what a client may choose freely (an unknown opcode, a name) is never a label.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+)
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from dnssecd.ops.events import EventCore
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all samples, of no use here
+
+_FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+_SLOW = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+
+#: At most so many `dnssecd_event_firing` samples; what is beyond is counted in `dnssecd_events_firing` only.
+EVENT_SAMPLES_MAX = 1_000
+
+
+class ZoneMetrics:
+    """What is served, per zone. Serials as numbers: compare them by RFC 1982."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str, labels: Sequence[str] = ("zone",)) -> Gauge:
+            return Gauge(f"dnssecd_{name}", text, labels, registry=registry)
+
+        def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+            return Counter(f"dnssecd_{name}", text, labels, registry=registry)
+
+        self.zones = gauge("zones", "Zones by state: served, waiting (for their first version)", ("state",))
+        self.serial = gauge("zone_serial", "SOA serial being served")
+        self.input_serial = gauge("zone_input_serial", "SOA serial of the input last taken")
+        self.earliest_expiration = gauge(
+            "zone_rrsig_earliest_expiration_timestamp_seconds",
+            "When the first RRSIG of the whole zone, as served, expires",
+        )
+        self.last_published = gauge(
+            "zone_last_published_timestamp_seconds", "When the version being served was published"
+        )
+        self.records = gauge("zone_records", "Records in the version being served")
+        self.loads = counter(
+            "zone_loads_total", "Inputs read by result: changed, unchanged, rejected", ("result",)
+        )
+        self.stripped = counter("zone_stripped_records_total", "DNSSEC records found in input and left out")
+        self.signatures = counter("signatures_total", "RRSIGs made")
+        self.verifications = counter(
+            "verifications_total", "Independent checks of new versions by result: ok, failed", ("result",)
+        )
+        self.versions = counter("versions_published_total", "Versions committed and served")
+        self.load_seconds = Histogram(
+            "dnssecd_zone_load_seconds",
+            "From input read to version committed",
+            buckets=_SLOW,
+            registry=registry,
+        )
+        self.commit_seconds = Histogram(
+            "dnssecd_store_commit_seconds", "Zone database commits", buckets=_FAST, registry=registry
+        )
+        self.store_errors = counter("store_errors_total", "Zone database reads and writes that failed")
+
+    def forget(self, zone: str) -> None:
+        """Drop the samples of a zone that was removed."""
+        for gauge in (
+            self.serial,
+            self.input_serial,
+            self.earliest_expiration,
+            self.last_published,
+            self.records,
+        ):
+            gauge.remove_by_labels({"zone": zone})
+
+
+class ServerMetrics:
+    """What clients ask and get."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+            return Counter(f"dnssecd_{name}", text, labels, registry=registry)
+
+        self.queries = counter(
+            "queries_total", "Messages answered, by opcode and rcode (mnemonics; OTHER)", ("opcode", "rcode")
+        )
+        self.query_seconds = Histogram(
+            "dnssecd_query_seconds",
+            "From request to answer, transfers apart",
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.dropped = counter(
+            "messages_dropped_total",
+            "Messages not answered, by reason: malformed, response, limit",
+            ("reason",),
+        )
+        self.tsig_errors = counter(
+            "tsig_errors_total", "TSIG refused, by error: BADSIG, BADKEY, BADTIME, FORMERR", ("error",)
+        )
+        self.transfers = counter(
+            "transfers_total", "Transfers out by kind: axfr, ixfr, ixfr-as-axfr, up-to-date", ("kind",)
+        )
+        self.transfers_failed = counter("transfers_failed_total", "Transfers out that were broken off")
+        self.transfer_bytes = counter("transfer_bytes_total", "Octets of transfers out")
+        self.transfers_in = counter(
+            "transfers_in_total",
+            "Transfers from primaries by result: axfr, ixfr, up-to-date, failed",
+            ("result",),
+        )
+        self.updates = counter("updates_total", "DNS UPDATE messages by rcode", ("rcode",))
+        self.tcp_connections = Gauge("dnssecd_tcp_connections", "TCP connections open now", registry=registry)
+
+
+class PeerMetrics:
+    """What secondaries and parents are seen to do."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
+            return Counter(f"dnssecd_{name}", text, labels, registry=registry)
+
+        self.notify = counter(
+            "notify_total", "NOTIFY sent, by result: answered, refused, timeout, error", ("result",)
+        )
+        self.notify_in = counter(
+            "notify_received_total", "NOTIFY received, by result: taken, refused", ("result",)
+        )
+        self.secondary_serial = Gauge(
+            "dnssecd_secondary_serial",
+            "SOA serial a secondary was last seen to serve",
+            ("zone", "secondary"),
+            registry=registry,
+        )
+        self.secondary_polls = counter(
+            "secondary_polls_total",
+            "SOA polls of secondaries by result: current, behind, ahead, failed",
+            ("result",),
+        )
+        self.parent_polls = counter(
+            "parent_polls_total", "DS polls of parent servers by result: ok, mismatch, failed", ("result",)
+        )
+
+    def forget(self, zone: str, secondary: str | None = None) -> None:
+        """Drop the samples of a zone, or of one of its secondaries."""
+        labels = {"zone": zone} if secondary is None else {"zone": zone, "secondary": secondary}
+        self.secondary_serial.remove_by_labels(labels)
+
+
+class SignerMetrics:
+    """The client side of the key service."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.breaker = Gauge(
+            "dnssecd_signer_breaker_state",
+            "Circuit breaker of a key store: 0 closed (works), 1 half open (trying), 2 open (does not)",
+            ("keystore",),
+            registry=registry,
+        )
+        self.requests = Counter(
+            "dnssecd_signer_requests_total",
+            "Requests to the key service by result: ok, refused, error, timeout, unreachable",
+            ("result",),
+            registry=registry,
+        )
+        self.batch_seconds = Histogram(
+            "dnssecd_signer_batch_seconds", "One batch of signatures", buckets=_SLOW, registry=registry
+        )
+        self.queue = Gauge(
+            "dnssecd_signer_queue_batches", "Batches waiting for the key service", registry=registry
+        )
+
+
+class DaemonMetrics:
+    """The daemon itself."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.build = Gauge("dnssecd_build_info", "Always 1", ("version",), registry=registry)
+        self.loop_lag = Histogram(
+            "dnssecd_event_loop_lag_seconds",
+            "How late the event loop wakes up",
+            buckets=_FAST,
+            registry=registry,
+        )
+        self.control = Counter(
+            "dnssecd_control_requests_total",
+            "Control socket requests by command (OTHER: unknown) and result: ok, error, denied",
+            ("command", "result"),
+            registry=registry,
+        )
+        self.config_reloads = Counter(
+            "dnssecd_config_reloads_total",
+            "Configuration reloads by result: ok, rejected",
+            ("result",),
+            registry=registry,
+        )
+        self.config_loaded = Gauge(
+            "dnssecd_config_loaded_timestamp_seconds",
+            "When the configuration in use was loaded",
+            registry=registry,
+        )
+        self.workers = Gauge(
+            "dnssecd_zone_workers",
+            "Zone worker processes by state: idle, busy",
+            ("state",),
+            registry=registry,
+        )
+
+
+class _EventCollector(Collector):
+    """Reads the event core at each scrape: no sample outlives its event."""
+
+    def __init__(self, events: EventCore | None) -> None:
+        self._events = events
+
+    def collect(self) -> Iterator[Metric]:
+        firing = self._events.firing() if self._events else []
+        detail = GaugeMetricFamily(
+            "dnssecd_event_firing",
+            'Always 1: the event fires for the zone ("" for the daemon as a whole)',
+            labels=["event", "zone"],
+        )
+        pairs = dict.fromkeys((event.name, event.zone) for event in firing)
+        for pair in list(pairs)[:EVENT_SAMPLES_MAX]:
+            detail.add_metric(pair, 1)
+        yield detail
+        total = GaugeMetricFamily("dnssecd_events_firing", "Events that fire, by name", labels=["event"])
+        counts: dict[str, int] = {}
+        for event in firing:
+            counts[event.name] = counts.get(event.name, 0) + 1
+        for name, count in counts.items():
+            total.add_metric([name], count)
+        yield total
+
+
+class MetricInfo(NamedTuple):
+    """One row of the metrics table. labels: none for `_bucket`'s `le`."""
+
+    name: str
+    kind: str
+    labels: tuple[str, ...]
+    help: str
+
+
+class Metrics:
+    """All metrics, in a registry of their own (tests make many)."""
+
+    def __init__(self, events: EventCore | None = None) -> None:
+        self.registry = CollectorRegistry()
+        self.zone = ZoneMetrics(self.registry)
+        self.server = ServerMetrics(self.registry)
+        self.peers = PeerMetrics(self.registry)
+        self.signer = SignerMetrics(self.registry)
+        self.daemon = DaemonMetrics(self.registry)
+        self.registry.register(_EventCollector(events))
+        ProcessCollector(registry=self.registry)
+
+    def forget_zone(self, zone: str) -> None:
+        """Drop the samples of a zone that was removed."""
+        self.zone.forget(zone)
+        self.peers.forget(zone)
+
+    def table(self) -> list[MetricInfo]:
+        """Our own metrics (without `process_*`), by name."""
+        return sorted(self._rows())
+
+    def _rows(self) -> Iterable[MetricInfo]:
+        groups: tuple[object, ...] = (self.zone, self.server, self.peers, self.signer, self.daemon)
+        for group in groups:
+            for metric in vars(group).values():
+                (family,) = metric.describe()
+                suffix = "_total" if family.type == "counter" else ""
+                yield MetricInfo(
+                    family.name + suffix, family.type, tuple(metric._labelnames), family.documentation
+                )
+        for family in _EventCollector(None).collect():
+            assert isinstance(family, GaugeMetricFamily)
+            yield MetricInfo(family.name, "gauge", tuple(family._labelnames), family.documentation)

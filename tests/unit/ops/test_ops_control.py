@@ -1,0 +1,330 @@
+"""The control socket: answers, roles, and clients that misbehave."""
+
+import asyncio
+import json
+import os
+import socket
+import stat
+import struct
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnssecd.cli.client import Failed, Unreachable, call
+from dnssecd.ops import control, control_peer
+from dnssecd.ops.control import Call, Command, ControlServer, Refused
+
+
+async def echo(call: Call) -> object:
+    return {"args": call.args, "role": call.caller.role, "uid": call.caller.uid}
+
+
+async def broken(call: Call) -> object:
+    raise OSError("no space left")
+
+
+async def refuse(call: Call) -> object:
+    raise Refused("there is no zone x.", 'add [zone."x."]', detail=[1, 2])
+
+
+async def stream(call: Call) -> object:
+    await call.progress(1, 2, "half")
+    await call.chunk("a" * 300_000)
+    await call.chunk("end")
+    return {"done": True}
+
+
+async def opaque(call: Call) -> object:
+    return object()
+
+
+class Waiter:
+    """A handler that waits until it is told, and knows whether it was given up."""
+
+    def __init__(self) -> None:
+        self.started = asyncio.Event()
+        self.given_up = asyncio.Event()
+
+    async def __call__(self, call: Call) -> object:
+        self.started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.given_up.set()
+        return None
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "c.sock"
+
+
+@pytest.fixture
+def seen() -> list[tuple[str, str]]:
+    return []
+
+
+@pytest.fixture
+async def waiter() -> Waiter:
+    return Waiter()
+
+
+@pytest.fixture
+async def server(path: Path, waiter: Waiter, seen: list[tuple[str, str]]) -> AsyncIterator[ControlServer]:
+    commands = {
+        "echo": Command(echo),
+        "change": Command(echo, changes=True),
+        "broken": Command(broken),
+        "refuse": Command(refuse),
+        "stream": Command(stream),
+        "opaque": Command(opaque),
+        "wait": Command(waiter, timeout=None),
+        "slow": Command(waiter, timeout=0.05),
+    }
+    server = ControlServer(path, commands, lambda command, result: seen.append((command, result)))
+    await server.start()
+    yield server
+    await server.stop()
+
+
+async def ask(path: Path, command: str, args: dict[str, Any] | None = None, **more: Any) -> Any:
+    return await asyncio.to_thread(call, str(path), command, args, **more)
+
+
+async def raw(path: Path, data: bytes) -> bytes:
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(data)
+    answer = await asyncio.wait_for(reader.read(), 10)
+    writer.close()
+    return answer
+
+
+def frame(body: bytes) -> bytes:
+    return struct.pack("!I", len(body)) + body
+
+
+@pytest.mark.usefixtures("server")
+async def test_a_request_is_answered(path: Path, seen: list[tuple[str, str]]) -> None:
+    answer = await ask(path, "echo", {"zone": "example.com.", "n": 3, "list": ["a", None]})
+    assert answer["args"] == {"zone": "example.com.", "n": 3, "list": ["a", None]}
+    assert (answer["role"], answer["uid"]) == ("operator", os.getuid())
+    assert seen == [("echo", "ok")]
+    assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+
+@pytest.mark.usefixtures("server")
+async def test_errors_say_what_and_what_next(path: Path, seen: list[tuple[str, str]]) -> None:
+    with pytest.raises(Failed) as caught:
+        await ask(path, "refuse")
+    assert (caught.value.what, caught.value.exit, caught.value.detail) == ("there is no zone x.", 1, [1, 2])
+    with pytest.raises(Failed, match="no space left"):
+        await ask(path, "broken")
+    with pytest.raises(Failed, match='no command "nonsense"'):
+        await ask(path, "nonsense")
+    with pytest.raises(Failed, match="opaque failed"):
+        await ask(path, "opaque")
+    with pytest.raises(Failed, match="did not end within"):
+        await ask(path, "slow")
+    assert [pair[0] for pair in seen] == ["refuse", "broken", "OTHER", "opaque", "slow"]
+
+
+@pytest.mark.usefixtures("server")
+async def test_streams(path: Path) -> None:
+    chunks: list[str] = []
+    progress: list[tuple[float, float | None, str]] = []
+    answer = await ask(
+        path,
+        "stream",
+        on_chunk=chunks.append,
+        on_progress=lambda *said: progress.append(said),
+    )
+    assert answer == {"done": True}
+    assert "".join(chunks) == "a" * 300_000 + "end"
+    assert progress == [(1, 2, "half")]
+
+
+@pytest.mark.usefixtures("server")
+async def test_several_requests_on_one_connection(path: Path) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    for number in range(3):
+        writer.write(frame(json.dumps({"command": "echo", "args": {"n": number}}).encode()))
+        (length,) = struct.unpack("!I", await reader.readexactly(4))
+        assert json.loads(await reader.readexactly(length))["result"]["args"] == {"n": number}
+    writer.close()
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(
+    ("data", "what"),
+    [
+        (struct.pack("!I", 2**32 - 1), "too long"),
+        (struct.pack("!I", control.REQUEST_MAX + 1), "too long"),
+    ],
+)
+async def test_huge_lengths_are_refused_at_once(path: Path, data: bytes, what: str) -> None:
+    answer = await raw(path, data + b"x" * 1000)
+    assert what in json.loads(answer[4:])["error"]["what"]
+
+
+DEEP = 200_000
+
+
+@pytest.mark.usefixtures("server")
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b"null",
+        b'{"command": 1}',
+        b'{"args": {}}',
+        b'{"command": "echo", "args": {"x": [[1]]}}',
+        b'{"command": "echo", "args": {"x": {"y": 1}}}',
+        b'{"command": "echo", "extra": 1}',
+        b'{"command": "echo", "args": ' + b"[" * DEEP + b"]" * DEEP + b"}",
+        b'{"command": "echo", "args": {"x": ' + b"[" * DEEP + b"]" * DEEP + b"}}",
+        b'{"command": "echo", "deep": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_000 + b"}",
+        b'{"command": "\xff"}',
+    ],
+)
+async def test_requests_that_cannot_be_read(path: Path, body: bytes) -> None:
+    reader, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(frame(body))
+    (length,) = struct.unpack("!I", await asyncio.wait_for(reader.readexactly(4), 10))
+    answer = json.loads(await reader.readexactly(length))
+    assert answer["exit"] == 2
+    assert answer["error"]["remedy"]
+    writer.close()
+    assert await ask(path, "echo")
+
+
+@pytest.mark.usefixtures("server")
+async def test_a_client_that_trickles_is_cut_off(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "IDLE_S", 0.1)
+    assert await raw(path, struct.pack("!I", 100) + b"{") == b""
+    assert await raw(path, b"\0") == b""
+    assert await raw(path, b"") == b""
+
+
+@pytest.mark.usefixtures("server")
+async def test_clients_that_hang_do_not_hold_up_others(path: Path) -> None:
+    hanging = [await asyncio.open_unix_connection(str(path)) for _ in range(control.CLIENTS_MAX - 1)]
+    assert await ask(path, "echo")
+    hanging.append(await asyncio.open_unix_connection(str(path)))
+    await asyncio.sleep(0)
+    with pytest.raises(Failed, match="too many"):
+        await ask(path, "echo")
+    for _, writer in hanging:
+        writer.close()
+
+
+@pytest.mark.usefixtures("server")
+async def test_a_handler_is_given_up_when_its_client_goes(path: Path, waiter: Waiter) -> None:
+    _, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(frame(b'{"command": "wait"}'))
+    await asyncio.wait_for(waiter.started.wait(), 10)
+    writer.close()
+    await asyncio.wait_for(waiter.given_up.wait(), 10)
+
+
+async def test_stopping_ends_handlers_and_removes_the_socket(
+    path: Path, server: ControlServer, waiter: Waiter
+) -> None:
+    _, writer = await asyncio.open_unix_connection(str(path))
+    writer.write(frame(b'{"command": "wait"}'))
+    await asyncio.wait_for(waiter.started.wait(), 10)
+    await asyncio.wait_for(server.stop(), 10)
+    assert waiter.given_up.is_set()
+    assert not path.exists()
+    writer.close()
+    with pytest.raises(Unreachable, match="no daemon answers"):
+        await ask(path, "echo")
+
+
+@pytest.mark.usefixtures("server")
+async def test_readers_may_look_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def as_member(connection: socket.socket) -> control_peer.Caller:
+        return control_peer.Caller(1, 12345, os.getegid(), "reader")
+
+    monkeypatch.setattr(control, "identify", as_member)
+    assert (await ask(path, "echo"))["role"] == "reader"
+    with pytest.raises(Failed, match="uid 12345 may look, but not change"):
+        await ask(path, "change")
+
+
+@pytest.mark.usefixtures("server")
+async def test_strangers_get_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "identify", lambda connection: None)
+    with pytest.raises(Failed, match="may not use this socket"):
+        await ask(path, "echo")
+
+
+@pytest.mark.parametrize(
+    ("uid", "gid", "groups", "role"),
+    [
+        (0, 0, [], "operator"),
+        (54321, 54322, [], None),
+        (54321, "own", [], "reader"),
+        (54321, 54322, ["own"], "reader"),
+    ],
+)
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_roles_of_real_processes(
+    tmp_path: Path,
+    uid: int,
+    gid: int | str,
+    groups: list[str],
+    role: str | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    own_group = 54399
+    monkeypatch.setattr(os, "getegid", lambda: own_group)
+    ours.close()
+    theirs.close()
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "s"))
+        os.chmod(tmp_path / "s", 0o777)
+        os.chmod(tmp_path, 0o755)
+        listening.listen()
+        before = os.getcwd()
+        os.chdir(tmp_path)  # parents of tmp_path are closed to others
+        child = os.fork()
+        if child == 0:
+            os.setgroups([own_group for _ in groups])
+            os.setgid(own_group if gid == "own" else int(gid))
+            os.setuid(uid)
+            client = socket.socket(socket.AF_UNIX)
+            client.connect("s")
+            client.recv(1)
+            os._exit(0)
+        os.chdir(before)
+        connection, _ = listening.accept()
+        caller = control_peer.identify(connection)
+        connection.close()
+        os.waitpid(child, 0)
+    assert (caller.role if caller else None) == role
+
+
+async def test_a_stale_socket_is_replaced_but_a_live_one_is_not(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+        dead.listen()
+    first = ControlServer(path, {"echo": Command(echo)})
+    await first.start()
+    with pytest.raises(FileExistsError, match="another daemon"):
+        await ControlServer(path, {}).start()
+    assert await ask(path, "echo")
+    path.unlink()
+    second = ControlServer(path, {"echo": Command(echo)})
+    await second.start()
+    await first.stop()
+    assert path.exists(), "the successor's socket is left alone"
+    await second.stop()
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match="no socket"):
+        await first.start()
+    assert path.read_text() == "precious"
