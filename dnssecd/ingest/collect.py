@@ -1,10 +1,14 @@
 """Records gathered into sorted RRsets (RFC 2181 §5): equal records merged, one TTL per set."""
 
+import gc
 from collections.abc import Iterator
-from itertools import groupby
-from typing import NamedTuple
+from contextlib import contextmanager
+from typing import NamedTuple, cast
 
 from dnssecd.core.rrset import RRset, pack
+
+#: One record: owner key, type, TTL, packed RDATA (two octets of length in front).
+Row = tuple[bytes, int, int, bytes]
 
 
 class Gathered(NamedTuple):
@@ -15,29 +19,54 @@ class Gathered(NamedTuple):
     mixed: dict[tuple[bytes, int], list[tuple[int, bytes]]]
 
 
-#: One record: owner key, type, TTL, packed RDATA (two octets of length in front).
-Row = tuple[bytes, int, int, bytes]
-
-
 def gather(rows: list[Row]) -> Gathered:
-    """Return the RRsets of all rows; the smallest TTL of a set is that of the set (RFC 2181 §5.2)."""
+    """Return the RRsets of all rows; the smallest TTL of a set is that of the set (RFC 2181 §5.2).
+
+    The rows are replaced by the RRsets in their place, so that a large zone is not held twice.
+    """
     rows.sort()
-    rrsets = []
+    gathered = Gathered(cast(list[RRset], rows), 0, {})
     duplicates = 0
-    mixed = {}
-    for (owner, rtype), group in _sets(rows):
-        if len(group) == 1:
-            rrsets.append(RRset(owner, rtype, group[0][2], group[0][3]))
-            continue
-        distinct = {row[3][2:] for row in group}
-        duplicates += len(group) - len(distinct)
-        ttl = group[0][2]
-        if group[-1][2] != ttl:
-            mixed[owner, rtype] = [(row[2], row[3][2:]) for row in group]
-        rrsets.append(RRset(owner, rtype, ttl, pack(distinct)))
-    return Gathered(rrsets, duplicates, mixed)
+    kept = first = 0
+    last_owner, last_type = b"", -1
+    for index, row in enumerate(rows):
+        owner, rtype, ttl, rdata = row
+        if owner == last_owner:
+            if rtype == last_type:
+                continue
+            owner = last_owner  # one object for all types of a name
+        if index - first > 1:
+            duplicates += _merge(rows, first, index, kept - 1, gathered.mixed)
+        first = index
+        rows[kept] = RRset(owner, rtype, ttl, rdata)
+        kept += 1
+        last_owner, last_type = owner, rtype
+    if len(rows) - first > 1:
+        duplicates += _merge(rows, first, len(rows), kept - 1, gathered.mixed)
+    del rows[kept:]
+    return gathered._replace(duplicates=duplicates)
 
 
-def _sets(rows: list[Row]) -> Iterator[tuple[tuple[bytes, int], list[Row]]]:
-    for place, group in groupby(rows, key=lambda row: row[:2]):
-        yield place, list(group)
+def _merge(
+    rows: list[Row], first: int, end: int, place: int, mixed: dict[tuple[bytes, int], list[tuple[int, bytes]]]
+) -> int:
+    """Put the RRset of rows[first:end] in its place; return how many records merged. rows[place] is the first."""
+    group = [rows[place], *rows[first + 1 : end]]
+    owner, rtype, ttl, _ = group[0]
+    distinct = {rdata[2:] for _, _, _, rdata in group}
+    if group[-1][2] != ttl:
+        mixed[owner, rtype] = [(row_ttl, rdata[2:]) for _, _, row_ttl, rdata in group]
+    rows[place] = RRset(owner, rtype, ttl, pack(distinct))
+    return len(group) - len(distinct)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Keep the cyclic garbage collector off: a zone is millions of objects and no cycle, all looked at in vain."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

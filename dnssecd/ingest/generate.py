@@ -43,10 +43,10 @@ class Generate(NamedTuple):
         rest = b" ".join([*arguments[2:-1], unquote(arguments[-1])])
         return cls(start, stop, step, arguments[1], rest)
 
-    def lines(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield owner and rest of each record, as text."""
+    def lines(self) -> Iterator[bytes]:
+        """Yield each record as a line."""
         for number in range(self.start, self.stop + 1, self.step):
-            yield expand(self.owner, number), expand(self.rest, number)
+            yield expand(self.owner, number) + b" " + expand(self.rest, number)
 
 
 def expand(template: bytes, number: int) -> bytes:

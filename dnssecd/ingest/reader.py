@@ -6,16 +6,17 @@ origin and the last owner are each file's own.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from dnssecd.core.names import BadName, owner_key, wire_to_text
+from dnssecd.core.names import BadName, key_to_wire, owner_key, wire_to_text
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, CLASS_IN, DS, SIGNATURE_TYPES, SOA
 from dnssecd.ingest import words
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.errors import FileChanged, RecordError, ZoneFileError, ZoneFileErrors
+from dnssecd.ingest.fastlane import FastLane
 from dnssecd.ingest.generate import Generate
 from dnssecd.ingest.lexer import Record, read_record, unescape, unquote
 from dnssecd.ingest.limits import Limits
@@ -56,6 +57,7 @@ class Reader:
     zone: bytes
     limits: Limits
     strip: bool
+    use_fast_lane: bool = True
     rows: list[Row] = field(default_factory=list)
     stripped: dict[int, int] = field(default_factory=dict)
     warnings: list[ZoneWarning] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Reader:
 
     def __post_init__(self) -> None:
         self.digest = hashlib.sha256()
+        self.fast = FastLane(self.zone, self.rows, self.stripped, strip=self.strip)
         self._open_files: list[FileIdentity] = []
 
     def read(self, path: Path) -> None:
@@ -127,16 +130,34 @@ class Reader:
         if len(self.warnings) < self.limits.warnings:
             self.warnings.append(ZoneWarning(str(context.path), line, text))
 
-    def _lines(self, numbered: Numbered, context: Context) -> None:
-        for line, text in numbered:
-            self._slow(line, text, numbered, context)
+    def _lines(self, numbered: Numbered, context: Context, *, generated: bool = False) -> None:
+        """Read lines; ``generated`` ones are records each by itself."""
+        declined: tuple[int, bytes] | None
+        while True:
+            if self.fast.origin != context.origin:
+                self.fast.set_origin(context.origin)
+            if not self.use_fast_lane:
+                declined = next(numbered, None)
+                if declined is None:
+                    return
+                self._slow(*declined, iter(()) if generated else numbered, context, generated=generated)
+                continue
+            key = None if context.owner_is_stale else context.key
+            declined, key, self.last_ttl = self.fast.run(numbered, key, self.default_ttl, self.last_ttl)
+            if key is not None and key != context.key:
+                context.key, context.owner, context.owner_is_stale = key, key_to_wire(key, self.zone), False
+            if declined is None:
+                return
+            self._slow(*declined, iter(()) if generated else numbered, context, generated=generated)
 
-    def _slow(self, line: int, text: bytes, numbered: Numbered, context: Context) -> None:
+    def _slow(
+        self, line: int, text: bytes, following: Numbered, context: Context, *, generated: bool
+    ) -> None:
         try:
-            record = read_record(line, text, numbered, self.limits.record)
+            record = read_record(line, text, following, self.limits.record)
             if not record.words:
                 return
-            if record.words[0].startswith(b"$") and not record.blank_owner:
+            if record.words[0].startswith(b"$") and not record.blank_owner and not generated:
                 self._directive(record, context)
             else:
                 self._record(record, context)
@@ -177,9 +198,16 @@ class Reader:
         self._file(Context(path, origin, context.owner, context.key))
 
     def _generate(self, line: int, arguments: list[bytes], context: Context) -> None:
-        for owner, rest in Generate.parse(arguments, self.limits.generate).lines():
-            record = read_record(line, owner + b" " + rest, iter(()), self.limits.record)
-            self._record(record, context)
+        generate = Generate.parse(arguments, self.limits.generate)
+        before = len(self.errors)
+
+        def lines() -> Numbered:
+            for text in generate.lines():
+                if len(self.errors) > before:
+                    return
+                yield line, text
+
+        self._lines(lines(), replace(context), generated=True)
 
     # Records
 
@@ -217,7 +245,8 @@ class Reader:
         if self.strip and (rtype in SIGNATURE_TYPES or (rtype in APEX_DERIVED_TYPES and not context.key)):
             self.stripped[rtype] = self.stripped.get(rtype, 0) + 1
             return
-        wire = rdata_wire(rtype, rdata, context.origin)
+        packed = self.fast.rdata(rtype, rdata) if self.use_fast_lane else None
+        wire = rdata_wire(rtype, rdata, context.origin) if packed is None else packed[2:]
         if rtype == SOA:
             self._check_soa(context.key, wire)
         if rtype == DS and not context.key:

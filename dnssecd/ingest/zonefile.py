@@ -5,8 +5,9 @@ from itertools import islice
 from pathlib import Path
 
 from dnssecd.core.names import key_to_text
-from dnssecd.core.rrset import RRset
-from dnssecd.ingest.collect import Gathered, gather
+from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.rrtypes import RRSIG
+from dnssecd.ingest.collect import Gathered, Row, collector_paused, gather
 from dnssecd.ingest.errors import FileChanged, ZoneFileError, ZoneFileErrors
 from dnssecd.ingest.limits import DEFAULT_LIMITS, Limits
 from dnssecd.ingest.reader import Reader, ZoneWarning
@@ -19,13 +20,15 @@ class ParsedZone:
     """The content of a zone file.
 
     ``rrsets``: by (owner key, type), canonical packed RDATA. ``stripped``: DNSSEC records of the input that were
-    left out, number by type. ``serial``: of the apex SOA. ``duplicates``: equal records merged. ``mixed``: sets
+    left out, number by type; when nothing is stripped, RRSIGs are in ``rrsigs``, by (owner key, type covered), and
+    the other types among the RRsets. ``serial``: of the apex SOA. ``duplicates``: equal records merged. ``mixed``: sets
     whose records had unequal TTLs, as (TTL, RDATA) in no order; in ``rrsets`` they have the smallest.
     """
 
     origin: bytes
     serial: int
     rrsets: list[RRset]
+    rrsigs: list[Rrsigs]
     stripped: dict[int, int]
     warnings: list[ZoneWarning]
     duplicates: int
@@ -53,7 +56,11 @@ def parse_zone_file(
     require_newline: take a last line without line end for a file that is still being written (FileChanged), rather
     than warn. Raises ZoneFileErrors; FileChanged among them means: read it again shortly.
     """
-    reader = Reader(origin, limits, strip)
+    with collector_paused():
+        return _parse(path, Reader(origin, limits, strip), require_newline)
+
+
+def _parse(path: Path, reader: Reader, require_newline: bool) -> ParsedZone:
     reader.read(path)
     if reader.cut and require_newline:
         cause = "the file does not end with a line end: it may still be being written, or was cut"
@@ -61,12 +68,14 @@ def parse_zone_file(
     if reader.soa is None:
         remedy = "is the origin right, and does the file hold the zone's SOA record?"
         raise ZoneFileErrors([ZoneFileError(str(path), 0, "no SOA record at the apex", remedy)])
+    rrsigs = _take_rrsigs(reader.rows) if not reader.strip else []
     gathered = gather(reader.rows)
     warnings = reader.warnings + _warnings(reader, gathered, path)
     return ParsedZone(
-        origin,
+        reader.zone,
         int.from_bytes(reader.soa[-20:-16], "big"),
         gathered.rrsets,
+        rrsigs,
         reader.stripped,
         warnings,
         gathered.duplicates,
@@ -93,3 +102,10 @@ def _warnings(reader: Reader, gathered: Gathered, path: Path) -> list[ZoneWarnin
             f"the {type_text(rtype)} RRset of {name} has unequal TTLs; {lowest} is used for all of it"
         )
     return [ZoneWarning(str(path), 0, text) for text in texts]
+
+
+def _take_rrsigs(rows: list[Row]) -> list[Rrsigs]:
+    """Take the RRSIG records out of the rows and return them as sets by the type they cover."""
+    covering = [(row[0], row[3][2] << 8 | row[3][3], row[2], row[3]) for row in rows if row[1] == RRSIG]
+    rows[:] = [row for row in rows if row[1] != RRSIG]
+    return [Rrsigs(*rrset) for rrset in gather(covering).rrsets]
