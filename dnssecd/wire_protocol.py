@@ -312,7 +312,7 @@ class TokenStatus(msgspec.Struct, frozen=True):
 
 
 class StoreStatus(msgspec.Struct, frozen=True):
-    """One key store."""
+    """One key store; `last_used` in epoch seconds, 0 when not used since the start."""
 
     name: str
     type: str
@@ -322,6 +322,8 @@ class StoreStatus(msgspec.Struct, frozen=True):
     queue: int = 0
     signatures: int = 0
     tokens: tuple[TokenStatus, ...] = ()
+    removable: bool = False
+    last_used: int = 0
 
 
 class AuditEntry(msgspec.Struct, frozen=True):
@@ -445,13 +447,6 @@ def encode_frame(message: Message) -> bytes:
     return bytes(buffer)
 
 
-def check_length(octets: int) -> int:
-    """Return `octets`, the announced length of a frame, or raise ProtocolError."""
-    if not 0 < octets <= FRAME_OCTETS_MAX:
-        raise ProtocolError(f"frame length {octets} is not between 1 and {FRAME_OCTETS_MAX}")
-    return octets
-
-
 def decode_request(body: bytes | bytearray | memoryview) -> Request:
     """Decode a frame's body as a request; ProtocolError when it is none."""
     try:
@@ -479,17 +474,15 @@ class FrameBuffer:
         self._data += octets
         start = 0
         while len(self._data) - start >= LENGTH.size:
-            length = check_length(LENGTH.unpack_from(self._data, start)[0])
+            (length,) = LENGTH.unpack_from(self._data, start)
+            if not 0 < length <= FRAME_OCTETS_MAX:
+                raise ProtocolError(f"frame length {length} is not between 1 and {FRAME_OCTETS_MAX}")
             end = start + LENGTH.size + length
             if len(self._data) < end:
                 break
             yield bytes(self._data[start + LENGTH.size : end])
             start = end
         del self._data[:start]
-
-    def __len__(self) -> int:
-        """Octets held of a frame that is not complete yet."""
-        return len(self._data)
 
 
 def split_batches(preimages: list[bytes]) -> Iterator[list[bytes]]:

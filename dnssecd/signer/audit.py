@@ -32,6 +32,10 @@ class AuditBroken(Exception):
     """The chain does not hold; the message names the line."""
 
 
+class AuditTorn(AuditBroken):
+    """The log ends in the middle of an entry."""
+
+
 def entry_hash(before: str, entry: AuditEntry) -> str:
     """Hash of `entry`, chained to the hash `before` it."""
     bare = msgspec.structs.replace(entry, hash="")
@@ -58,7 +62,7 @@ def walk(path: Path) -> Iterator[AuditEntry]:
             before, number, torn = entry.hash, entry.number, b""
             yield entry
     if torn:
-        raise AuditBroken(f"{path} ends in the middle of an entry")
+        raise AuditTorn(f"{path} ends in the middle of an entry")
 
 
 def check(path: Path, limit: int) -> AuditReply:
@@ -106,15 +110,14 @@ class AuditLog:
         self._descriptor = os.open(self._path, flags, 0o600)
         torn = self._torn_tail()
         if torn:
-            os.write(self._descriptor, b"\n")
+            os.write(self._descriptor, b"\n")  # if only that was missing, the entry is whole
         try:
             for entry in walk(self._path):
                 self._number, self._hash = entry.number, entry.hash
-        except AuditBroken as error:
-            if not torn or "in the middle" not in str(error):
-                self._fault = str(error)
-        if torn:
+        except AuditTorn:
             self.append(TORN, sha256=_sha256(torn + b"\n"))
+        except AuditBroken as error:
+            self._fault = str(error)
 
     def close(self) -> None:
         """Close the file."""

@@ -1,0 +1,156 @@
+"""The directory of a software key store: one encrypted file for each key.
+
+Layout: `DIRECTORY/<key id>.key` (see `sealed`) and, unless configured elsewhere, `DIRECTORY/passphrase`.
+Directory 0700, files 0600, looked at whenever a key is used; wrong modes are corrected and reported. The
+directory may be on a removable medium: then it is never made, and its absence is a state, not a fault.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+
+from dnssecd.signer import algorithms, files, sealed
+from dnssecd.signer.algorithms import PrivateKey
+from dnssecd.signer.errors import MissingKey, OperatorNeeded, ServiceError, Unavailable
+from dnssecd.signer.passphrase import ALLOWED_MODE, make_passphrase, path_of, read_passphrase
+from dnssecd.signer.sealed import Description, KeyEncryption
+from dnssecd.signer.warnings import WarningBook
+from dnssecd.wire_protocol import KeystoreSettings
+
+SUFFIX = ".key"
+
+
+class KeyDirectory:
+    """Key files and their passphrase. Changes are made by one thread at a time; the caller sees to that."""
+
+    def __init__(self, settings: KeystoreSettings, warnings: WarningBook) -> None:
+        self.path = Path(settings.directory)
+        self.removable = settings.removable
+        self._own_passphrase = not settings.passphrase_file
+        self._passphrase_path = path_of(settings.passphrase_file, self.path)
+        self._warnings = warnings
+        self._encryption: KeyEncryption | None = None
+        self._kdf: sealed.Kdf | None = None
+
+    def prepare(self) -> None:
+        """Make the directory, unless its medium must be mounted, and remove what a crash left."""
+        if not self.removable:
+            files.make_private_directory(self.path)
+        if self.present():
+            files.remove_temporary(self.path)
+
+    def present(self) -> bool:
+        """Whether the directory is there."""
+        return self.path.is_dir()
+
+    def must_be_present(self) -> None:
+        """Unavailable when the directory is not there."""
+        if not self.present():
+            raise Unavailable(self.absent_text())
+
+    def absent_text(self) -> str:
+        """What to do when the directory is not there."""
+        what = "mount the medium" if self.removable else "restore it from the back-up"
+        return f"key directory {self.path} is not there; {what}"
+
+    def forget(self) -> None:
+        """Drop the passphrase and the keys derived from it."""
+        self._encryption = None
+
+    def holds(self, key_id: str) -> bool:
+        """Whether the key's file is there."""
+        return self.key_path(key_id).exists()
+
+    def key_path(self, key_id: str) -> Path:
+        """Where the key's file is."""
+        return self.path / (key_id + SUFFIX)
+
+    def write(self, key: Description, private: PrivateKey) -> None:
+        """Write a key's file durably and see that it reads back."""
+        self.must_be_present()
+        encryption = self._unlocked(may_make=True)
+        if self._kdf is None:
+            self._kdf = sealed.new_kdf()
+        der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        path = self.key_path(key.id)
+        files.write_atomically(path, sealed.seal(key, der, encryption, self._kdf))
+        if self.read(key).public_key() != private.public_key():
+            raise ServiceError(f"{path} does not read back as it was written; check the disk")
+
+    def read(self, key: Description) -> PrivateKey:
+        """Open a key's file; MissingKey, Unavailable or OperatorNeeded says why it cannot be."""
+        path = self.key_path(key.id)
+        try:
+            content = sealed.read(path.read_bytes())
+            der = sealed.open_sealed(content, self._unlocked())
+        except FileNotFoundError:
+            raise MissingKey(f"{path} is gone; restore it from the back-up") from None
+        except OSError as error:
+            raise OperatorNeeded(f"{path} cannot be read: {error.strerror}") from None
+        except sealed.CannotOpen as error:
+            self.forget()  # the next try reads the passphrase anew
+            raise OperatorNeeded(f"{path} cannot be opened with {self._passphrase_path}: {error}") from None
+        private = cast(PrivateKey, load_der_private_key(der, None))
+        public = algorithms.dnskey_rdata(key.flags, key.algorithm, private.public_key())
+        if content.key.id != key.id or public != key.dnskey:
+            raise OperatorNeeded(f"{path} holds another key than it should; restore it from the back-up")
+        return private
+
+    def remove(self, key: Description) -> None:
+        """Remove a key's file durably."""
+        self.must_be_present()
+        files.remove(self.key_path(key.id))
+
+    def scan(self) -> list[Description]:
+        """Describe all keys there; files that cannot be read are reported."""
+        found = []
+        for path in self._key_paths():
+            try:
+                content = sealed.read(path.read_bytes())
+                if content.key.id != path.stem:
+                    raise sealed.CannotOpen(f"it is the file of key {content.key.id}; rename it back")
+            except (OSError, sealed.CannotOpen) as error:
+                self._warnings.add("key file unreadable", str(path), str(error))
+                continue
+            self._warnings.clear("key file unreadable", str(path))
+            self._kdf = self._kdf or content.kdf
+            found.append(content.key)
+        return found
+
+    def check_modes(self, key_id: str) -> None:
+        """Correct and report what others might read; report a lost file while memory still has the key."""
+        key_path = self.key_path(key_id)
+        for path, allowed in (
+            (self.path, 0o700),
+            (key_path, 0o600),
+            (self._passphrase_path, ALLOWED_MODE),
+        ):
+            try:
+                wrong = files.correct_mode(path, allowed)
+            except OSError as error:
+                detail = f"{path}: {error.strerror}; the key is in memory only: restore it before a restart"
+                self._warnings.add("key file gone", str(path), detail)
+                continue
+            self._warnings.clear("key file gone", str(path))
+            if wrong:
+                self._warnings.add("key file mode", str(path), wrong, firing=False)
+
+    def _key_paths(self) -> list[Path]:
+        return sorted(self.path.glob("*" + SUFFIX))
+
+    def _unlocked(self, *, may_make: bool = False) -> KeyEncryption:
+        if self._encryption is None:
+            if may_make and self._own_passphrase and not self._passphrase_path.exists():
+                if self._key_paths():
+                    read_passphrase(self._passphrase_path)  # says that it is missing
+                make_passphrase(self._passphrase_path)
+            self._encryption = KeyEncryption(read_passphrase(self._passphrase_path))
+        return self._encryption

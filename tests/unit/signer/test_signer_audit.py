@@ -1,0 +1,89 @@
+"""The audit log: every change of a line shows; a crash in the middle of a line does not."""
+
+from __future__ import annotations
+
+import itertools
+import stat
+from pathlib import Path
+
+import pytest
+
+from dnssecd.signer.audit import AuditLog, check
+
+
+def write(path: Path, *events: str) -> AuditLog:
+    log = AuditLog(path, itertools.count(1_900_000_000).__next__)
+    log.open()
+    for event in events:
+        log.append(event, key="k", count=1)
+    log.close()
+    return log
+
+
+def test_chain_holds_over_restarts(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    write(path, "a", "b")
+    log = write(path, "c")
+    reply = check(path, 2)
+    assert (reply.ok, reply.count) == (True, 3)
+    assert [entry.event for entry in reply.entries] == ["b", "c"]
+    assert log.head == f"3:{reply.entries[-1].hash}"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def _edit(lines: list[bytes]) -> list[bytes]:
+    return [lines[0].replace(b'"a"', b'"x"'), *lines[1:]]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        _edit,
+        lambda lines: lines[1:],
+        lambda lines: [lines[0], *lines[2:]],
+        lambda lines: [lines[1], lines[0], lines[2]],
+        lambda lines: [lines[0], lines[0], *lines[1:]],
+        lambda lines: [lines[0], b"garbage\n", *lines[1:]],
+        lambda lines: [*lines, b"{"],
+    ],
+)
+def test_damage_shows(tmp_path: Path, damage) -> None:  # type: ignore[no-untyped-def]
+    path = tmp_path / "audit.log"
+    write(path, "a", "b", "c")
+    path.write_bytes(b"".join(damage(path.read_bytes().splitlines(keepends=True))))
+    reply = check(path, 10)
+    assert not reply.ok
+    assert str(path) in reply.detail
+
+
+@pytest.mark.parametrize("cut", [1, 20, 60])
+def test_a_line_torn_by_a_crash_is_accounted_for(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "audit.log"
+    write(path, "a", "b")
+    path.write_bytes(path.read_bytes()[:-cut])
+    log = write(path, "c")
+    assert log.fault == ""
+    reply = check(path, 10)
+    assert reply.ok, reply.detail
+    events = [entry.event for entry in reply.entries]
+    assert events == (["a", "b", "c"] if cut == 1 else ["a", "torn line", "c"])
+
+
+def test_a_broken_log_is_reported_and_continued(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    write(path, "a", "b", "c")
+    path.write_bytes(path.read_bytes().replace(b'"b"', b'"x"'))
+    log = write(path, "d")
+    assert "line 2" in log.fault
+    assert not check(path, 10).ok
+
+
+def test_a_garbage_last_line_with_a_newline_counts_as_torn_only_once(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    write(path, "a")
+    with path.open("ab") as file:
+        file.write(b'{"number": 2')
+    write(path, "b")
+    text = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*text[:1], b'{"number": 3\n', *text[2:]]))
+    assert not check(path, 10).ok, "another garbage line than the one accounted for"

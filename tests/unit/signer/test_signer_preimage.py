@@ -1,0 +1,140 @@
+"""What a key may sign: preimages made by dnspython pass, everything else is refused with the reason."""
+
+from __future__ import annotations
+
+import dns.rrset
+import pytest
+
+from dnssecd.signer.preimage import BadName, Permit, may_cover, name_text, proof_preimage
+from tests.unit.signer.preimages import rrset_preimage, wire
+
+TAG, REVOKED_TAG = 4660, 4788
+DNSKEY = "257 3 13 " + "QUJD" * 21 + "QQ=="
+
+
+def permit(role: str = "csk", zone: str = "example.com.") -> Permit:
+    return Permit(wire(zone), role, 13, TAG, REVOKED_TAG)
+
+
+def preimage(
+    owner: str, rtype: str, *rdatas: str, zone: str = "example.com.", algorithm: int = 13, tag: int = TAG
+) -> bytes:
+    return rrset_preimage(dns.rrset.from_text(owner, 3600, "IN", rtype, *rdatas), zone, algorithm, tag)
+
+
+@pytest.mark.parametrize(
+    ("owner", "rtype", "rdatas"),
+    [
+        ("example.com.", "SOA", ["ns1.example.com. h.example.com. 1 2 3 4 5"]),
+        ("www.example.com.", "A", ["192.0.2.1"]),
+        ("www.example.com.", "A", [f"192.0.2.{n}" for n in range(1, 200)]),
+        ("*.example.com.", "MX", ["10 mail.example.com."]),
+        ("a.*.b.example.com.", "TXT", ['"x"']),
+        (r"com\.example.com.example.com.", "AAAA", ["2001:db8::1"]),
+        (".".join(["a" * 63, "b" * 63, "c" * 63]) + ".example.com.", "TXT", ['"long"']),
+        ("t.example.com.", "TYPE65280", [r"\# 0"]),
+    ],
+)
+def test_preimages_of_dnspython_pass(owner: str, rtype: str, rdatas: list[str]) -> None:
+    assert permit().check(preimage(owner, rtype, *rdatas)) == ""
+
+
+def test_root_zone() -> None:
+    root = permit(zone=".")
+    assert root.check(preimage(".", "NS", "a.root-servers.net.", zone=".")) == ""
+    assert root.check(preimage("com.", "DS", "1 8 2 " + "00" * 32, zone=".")) == ""
+
+
+@pytest.mark.parametrize(
+    ("role", "key_types", "others"), [("ksk", True, False), ("zsk", False, True), ("csk", True, True)]
+)
+def test_roles(role: str, key_types: bool, others: bool) -> None:
+    for rtype, rdata in (("DNSKEY", DNSKEY), ("CDS", "0 0 0 00"), ("CDNSKEY", DNSKEY)):
+        assert (permit(role).check(preimage("example.com.", rtype, rdata)) == "") is key_types, rtype
+    for rtype, rdata in (("A", "192.0.2.1"), ("NSEC", "a.example.com. A"), ("DS", "1 8 2 " + "00" * 32)):
+        assert (permit(role).check(preimage("example.com.", rtype, rdata)) == "") is others, rtype
+
+
+@pytest.mark.parametrize("covered", [0, 41, 46, 128, 249, 251, 252, 255])
+def test_meta_types_are_never_covered(covered: int) -> None:
+    assert not any(may_cover(role, covered) for role in ("ksk", "zsk", "csk"))
+
+
+def test_private_and_high_types_are_covered() -> None:
+    assert all(may_cover("zsk", covered) for covered in (1, 127, 256, 257, 32768, 65280, 65535))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"zone": "example.net."}, "signer name"),
+        ({"algorithm": 8}, "algorithm 8"),
+        ({"tag": TAG + 1}, "key tag"),
+        ({"owner": "www.example.net."}, "outside"),
+        ({"owner": "badexample.com."}, "outside"),
+        ({"owner": "com."}, "outside"),
+        ({"tag": REVOKED_TAG}, "revoked"),
+    ],
+)
+def test_what_does_not_fit_the_key_is_refused(change: dict[str, object], reason: str) -> None:
+    arguments = {"owner": "www.example.com.", "rtype": "A"} | change
+    octets = preimage(arguments.pop("owner"), arguments.pop("rtype"), "192.0.2.1", **arguments)
+    assert reason in permit().check(octets)
+
+
+def test_a_revoked_key_signs_the_dnskey_rrset() -> None:
+    assert permit().check(preimage("example.com.", "DNSKEY", DNSKEY, tag=REVOKED_TAG)) == ""
+
+
+def test_damage_is_refused() -> None:
+    good = preimage("www.example.com.", "A", "192.0.2.1", "192.0.2.2")
+    one_rr = (len(good) - 18 - 13) // 2
+    for octets in (
+        b"",
+        b"\x00",
+        good[:18],
+        good[: 18 + 13],
+        *(good[:n] for n in range(len(good) - one_rr)[19:]),
+    ):
+        assert permit().check(octets) != "", octets
+    assert permit().check(good[:-1]) != ""
+    assert permit().check(good + b"\x00") != ""
+    assert permit().check(good[:-one_rr]) == "", "one RR of the two is a preimage as well"
+
+
+def test_another_rr_inside_is_refused() -> None:
+    first = preimage("www.example.com.", "A", "192.0.2.1")
+    for other in (
+        preimage("www.example.com.", "TXT", '"x"'),
+        preimage("wwx.example.com.", "A", "192.0.2.1"),
+    ):
+        assert "another" in permit().check(first + other[18 + 13 :])
+    ttl_at = len(first) - 4 - 2 - 4
+    changed = first[:ttl_at] + b"\x00\x00\x00\x01" + first[ttl_at + 4 :]
+    assert "another" in permit().check(changed)
+
+
+def test_labels_field_must_fit() -> None:
+    good = bytearray(preimage("www.example.com.", "A", "192.0.2.1"))
+    good[3] += 1
+    assert "labels" in permit().check(bytes(good))
+
+
+def test_no_role_may_sign_a_proof_as_data() -> None:
+    octets = proof_preimage(wire("example.com."), 13, TAG, b"n" * 32)
+    assert all("type 0" in permit(role).check(octets) for role in ("ksk", "zsk", "csk"))
+
+
+def test_names() -> None:
+    assert name_text(b"\x00") == "."
+    assert name_text(wire(r"a\.b.example.com.")) == r"a\046b.example.com."
+    for bad in (
+        b"",
+        b"\x03com",
+        b"\xc0\x00",
+        b"\x03COM\x00",
+        b"\x03com\x00\x00",
+        b"\x01a" * 127 + b"\x01b\x00",
+    ):
+        with pytest.raises(BadName):
+            name_text(bad)
