@@ -70,6 +70,7 @@ CODES: dict[str, str] = {
     "ttl-too-large": "a TTL is larger than allowed",
     "unsigned-zone-signed": "a zone that is to be unsigned has DNSSEC records",
     "delegation-signed": "the NS RRset of a delegation is signed (RFC 4035 §2.2)",
+    "zone-file": "the zone file cannot be read",
     "zonemd-mismatch": "a ZONEMD digest does not match the zone (RFC 8976 §4)",
     "zonemd-missing": "the zone has no ZONEMD RRset that can be checked (RFC 8976 §4)",
     "zonemd-repeated": "two ZONEMD RRs have the same scheme and hash algorithm (RFC 8976 §2)",
