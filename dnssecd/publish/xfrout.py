@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from struct import Struct
 
-from dnssecd.core.names import AFTER_ALL, APEX, key_labels
+from dnssecd.core.names import AFTER_ALL, APEX, ROOT_WIRE, key_labels
 from dnssecd.core.rrset import RRset, Rrsigs, unpack
 from dnssecd.core.rrtypes import CLASS_IN, RRSIG, SOA
 from dnssecd.core.serial import is_after
@@ -184,18 +184,19 @@ def pack_groups(groups: Iterable[Group], frame: Frame, origin: bytes) -> Iterato
     """Yield the messages that carry the groups in order; one owner name per group and message is written."""
     start = frame.start
     room = min(FILL_OCTETS, MESSAGE_MAX - frame.reserve)
+    suffix = _POINTER_TO_QUESTION if origin != ROOT_WIRE else ROOT_WIRE
     parts: list[bytes] = []
     size, count = start, 0
     for labels, pieces in groups:
-        name = labels + _POINTER_TO_QUESTION
-        block = name + _pointer(size, labels).join(pieces)
+        name = labels + suffix
+        block = name + (_pointer(size) if labels else suffix).join(pieces)
         if size + len(block) > room:
             if count:
                 yield frame.message(parts, count)
                 parts, size, count = [], start, 0
-            block = name + _pointer(start, labels).join(pieces)
+            block = name + (_pointer(start) if labels else suffix).join(pieces)
             if start + len(block) > room:
-                yield from _big_group(labels, pieces, frame, origin)
+                yield from _big_group(name, labels + origin, pieces, frame)
                 continue
         parts.append(block)
         size += len(block)
@@ -204,13 +205,13 @@ def pack_groups(groups: Iterable[Group], frame: Frame, origin: bytes) -> Iterato
         yield frame.message(parts, count)
 
 
-def _pointer(offset: int, labels: bytes) -> bytes:
-    return (0xC000 | offset).to_bytes(2, "big") if labels else _POINTER_TO_QUESTION
+def _pointer(offset: int) -> bytes:
+    return (0xC000 | offset).to_bytes(2, "big")
 
 
-def _big_group(labels: bytes, pieces: list[bytes], frame: Frame, origin: bytes) -> Iterator[bytes]:
-    """Yield messages for a group that fills more than one."""
-    name, pointer = labels + _POINTER_TO_QUESTION, _pointer(frame.start, labels)
+def _big_group(name: bytes, whole_name: bytes, pieces: list[bytes], frame: Frame) -> Iterator[bytes]:
+    """Yield messages for a group that fills more than one; ``name`` is the owner compressed."""
+    pointer = _pointer(frame.start) if len(name) > 2 else name
     room = min(FILL_OCTETS, MESSAGE_MAX - frame.reserve)
     parts: list[bytes] = []
     size = frame.start
@@ -221,7 +222,7 @@ def _big_group(labels: bytes, pieces: list[bytes], frame: Frame, origin: bytes) 
             parts, size = [], frame.start
             cost = len(name) + len(piece)
         if size + cost > MESSAGE_MAX - frame.reserve:
-            yield _lone(labels + origin + piece, frame)
+            yield _lone(whole_name + piece, frame)
             continue
         parts.append((pointer if parts else name) + piece)
         size += cost

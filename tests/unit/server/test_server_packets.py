@@ -1,0 +1,350 @@
+"""Odd and hostile packets at the dispatcher: what is answered, with which RCODE, and what is dropped."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from ipaddress import ip_address
+
+import dns.message
+import dns.opcode
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dnssecd.core.rrset import RRset, pack
+from dnssecd.publish import xfrout
+from dnssecd.server.acl import Acl, ZoneAccess, client_address
+from dnssecd.server.dispatch import Dispatcher
+from dnssecd.server.interfaces import Hooks
+from dnssecd.server.message import (
+    BADVERS, FORMERR, NOERROR, NOTAUTH, NOTIMP, REFUSED, SERVFAIL, FormError, parse, parse_header, read_name,
+)  # fmt: skip
+from dnssecd.server.transfer import TransferJob
+from tests.unit.server.fakes import FakeVersion, FakeZone, small_zone
+
+CLIENT, STRANGER, SECONDARY = map(ip_address, ("192.0.2.7", "198.51.100.1", "192.0.2.53"))
+ACCESS = ZoneAccess.make(["192.0.2.0/24"], secondaries=[("192.0.2.53", None)], primaries=[("192.0.2.10", None)])
+ORIGIN = b"\x07example\x00"
+
+
+class Failures(Hooks):
+    def failed(self, zone: bytes, kind: str, error: BaseException) -> None:
+        raise error
+
+
+def made(zone: FakeZone | None = None, **handlers) -> Dispatcher:
+    zone = zone or FakeZone(FakeVersion(small_zone(5)), ACCESS)
+    return Dispatcher({zone.origin: zone}.get, dict, xfrout, lambda: 0, Failures(), **handlers)
+
+
+def ask(wire: bytes, address=CLIENT, transport: str = "udp", zone: FakeZone | None = None):
+    return made(zone).handle(wire, address, transport)
+
+
+def query(name: str = "example.", rtype: str = "SOA", **options) -> bytes:
+    return dns.message.make_query(name, rtype, id=0x1234, **options).to_wire()
+
+
+def header(flags: int = 0, *counts: int) -> bytes:
+    return b"\x12\x34" + b"".join(n.to_bytes(2, "big") for n in (flags, *(counts or (1, 0, 0, 0))))
+
+
+QUESTION = ORIGIN + b"\x00\x06\x00\x01"
+OPT = b"\x00\x00\x29\x04\xd0\x00\x00\x00\x00\x00\x00"
+
+
+def rcode(wire: bytes) -> int:
+    return dns.message.from_wire(wire).rcode()
+
+
+@pytest.mark.parametrize("wire", [b"", b"\x12", header()[:11], header(0x8000) + QUESTION, header(0x8400, 0, 0, 0, 0)])
+def test_runts_and_responses_are_dropped(wire: bytes) -> None:
+    assert ask(wire) is None
+
+
+@pytest.mark.parametrize("opcode", [1, 2, 3, *range(6, 16)])
+def test_unknown_opcodes_are_notimp(opcode: int) -> None:
+    for tail in (QUESTION, b"", b"\xff\xff"):
+        answer = ask(header(opcode << 11) + tail)
+        assert parse_header(answer).flags & 0x7FFF == opcode << 11 | NOTIMP
+
+
+@pytest.mark.parametrize(
+    "wire",
+    [
+        header(0, 0, 0, 0, 0),
+        header(0, 0, 0, 0, 0) + QUESTION,
+        header(0, 2, 0, 0, 0) + QUESTION + QUESTION,
+        header(0, 65535, 0, 0, 0) + QUESTION,
+        header(0, 1, 0, 0, 0) + QUESTION + b"\x00",
+        header(0, 1, 0, 0, 1) + QUESTION,
+        header(0, 1, 65535, 65535, 65535) + QUESTION,
+        header(0, 1, 0, 0, 2) + QUESTION + OPT + OPT,
+        header(0, 1, 1, 0, 0) + QUESTION + OPT,
+        header(0, 1, 0, 0, 1) + QUESTION + b"\x01x" + OPT,
+        header(0, 1, 0, 0, 1) + QUESTION + OPT[:-2] + b"\x00\x03\x00\x03\x00",
+        header(0, 1, 0, 0, 1) + QUESTION + OPT[:-2] + b"\x00\x06\x00\x03\x00\x09ab",
+        header(0, 1, 0, 0, 1) + QUESTION + OPT[:-2] + b"\x00\x09",
+        header() + QUESTION[:-1],
+        header() + QUESTION[:-4],
+    ],
+    ids=[
+        "QDCOUNT 0", "QDCOUNT 0, trailing", "QDCOUNT 2", "QDCOUNT 65535", "trailing octet", "record missing",
+        "counts 65535", "two OPTs", "OPT in answer", "OPT owner", "option cut", "option too long", "RDLENGTH lies",
+        "question cut", "question without type",
+    ],
+)  # fmt: skip
+def test_broken_messages_are_formerr(wire: bytes) -> None:
+    answer = ask(wire)
+    assert parse_header(answer).flags & 15 == FORMERR
+    assert answer[:2] == b"\x12\x34"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        b"\xc0\x0c",
+        b"\xc0\x0e\x00",
+        b"\xc0\x00",
+        b"\xc0\x0b",
+        b"\xff\xff",
+        b"\xc0",
+        b"\x03abc\xc0\x0c",
+        b"\x40" + b"a" * 64 + b"\x00",
+        b"\x80\x00",
+        b"\x3f" + b"a" * 62,
+        b"\x03abc",
+        (b"\x3f" + b"a" * 63) * 4 + b"\x00",
+        (b"\x3f" + b"a" * 63) * 3 + b"\x3e" + b"a" * 62 + b"\x00",
+    ],
+    ids=[
+        "to itself", "forward", "header", "header end", "past the end", "half", "loop over a label", "label 64", "type 10",
+        "label cut", "no end", "257 octets", "256 octets",
+    ],
+)  # fmt: skip
+def test_name_traps_of_rfc_9267(name: bytes) -> None:
+    with pytest.raises(FormError):
+        read_name(header() + name, 12)
+    answer = ask(header() + name + b"\x00\x06\x00\x01")
+    assert parse_header(answer).flags & 15 == FORMERR
+
+
+def test_longest_name_and_pointer_chain_are_read() -> None:
+    longest = (b"\x3f" + b"a" * 63) * 3 + b"\x3d" + b"a" * 61 + b"\x00"
+    assert read_name(header() + longest, 12) == (longest, 12 + 255)
+    wire = header() + b"\x01a\x00" + b"\x01b\xc0\x0c" + b"\x01c\xc0\x0f"
+    assert read_name(wire, 19) == (b"\x01c\x01b\x01a\x00", 23)
+
+
+def test_pointer_chain_that_makes_a_name_too_long() -> None:
+    wire, start = header() + b"\x01a\x00", 12
+    for _ in range(127):
+        wire, start = wire + b"\x01b" + (0xC000 | start).to_bytes(2, "big"), len(wire)
+    with pytest.raises(FormError, match="255"):
+        read_name(wire, start)
+
+
+def test_z_ad_and_cd_bits_are_cleared_and_rd_is_copied() -> None:
+    answer = ask(header(0x0170) + QUESTION)
+    assert parse_header(answer).flags == 0x8500
+
+
+def test_edns_version_1_is_badvers() -> None:
+    answer = dns.message.from_wire(ask(query(use_edns=1)))
+    assert (answer.rcode(), answer.edns) == (BADVERS, 0)
+
+
+def test_unknown_edns_options_are_ignored_and_do_is_copied() -> None:
+    wire = header(0, 1, 0, 0, 1) + QUESTION + OPT[:5] + b"\x00\x00\x80\x00\x00\x06\xfd\xe9\x00\x02xx"
+    answer = dns.message.from_wire(ask(wire))
+    assert (answer.rcode(), answer.edns, bool(answer.ednsflags & 0x8000)) == (NOERROR, 0, True)
+
+
+@pytest.mark.parametrize(("qclass", "expected"), [("CH", REFUSED), ("ANY", REFUSED), ("NONE", REFUSED)])
+def test_other_classes(qclass: str, expected: int) -> None:
+    assert rcode(ask(dns.message.make_query("example.", "SOA", qclass).to_wire())) == expected
+
+
+def test_question_is_echoed_as_it_was_sent() -> None:
+    answer = ask(header() + b"\x07eXaMpLe\x00\x00\x06\x00\x01")
+    assert answer[12:21] == b"\x07eXaMpLe\x00"
+    assert len(dns.message.from_wire(answer).answer) == 1
+
+
+@pytest.mark.parametrize(
+    ("wire", "address", "expected"),
+    [
+        (query(), CLIENT, NOERROR),
+        (query(), STRANGER, REFUSED),
+        (query("other."), CLIENT, REFUSED),
+        (query("other."), STRANGER, REFUSED),
+        (query(rtype="AXFR"), CLIENT, REFUSED),
+        (query(rtype="AXFR"), SECONDARY, None),
+        (query("other.", "AXFR"), SECONDARY, NOTAUTH),
+        (query("ns.example.", "AXFR"), SECONDARY, NOTAUTH),
+        (query("sub.ns.example.", "AXFR"), SECONDARY, NOTAUTH),
+    ],
+)
+def test_access_over_tcp(wire: bytes, address, expected: int | None) -> None:
+    outcome = ask(wire, address, "tcp")
+    if expected is None:
+        assert isinstance(outcome, TransferJob)
+    else:
+        assert rcode(outcome) == expected
+
+
+def test_axfr_over_udp_is_refused() -> None:
+    assert rcode(ask(query(rtype="AXFR"), SECONDARY)) == REFUSED
+
+
+SOA_RR = ORIGIN + b"\x00\x06\x00\x01\x00\x00\x00\x00\x00\x16\x00\x00" + bytes(20)
+
+
+@pytest.mark.parametrize(
+    ("authority", "count", "valid"),
+    [
+        (SOA_RR, 1, True),
+        (b"\xc0\x0c" + SOA_RR[9:], 1, True),
+        (b"\x07EXAMPLE\x00" + SOA_RR[9:], 1, True),
+        (b"", 0, False),
+        (SOA_RR * 2, 2, False),
+        (b"\x05other\x00" + SOA_RR[9:], 1, False),
+        (SOA_RR.replace(b"\x00\x06\x00\x01", b"\x00\x01\x00\x01"), 1, False),
+        (SOA_RR.replace(b"\x00\x06\x00\x01", b"\x00\x06\x00\x03"), 1, False),
+        (ORIGIN + b"\x00\x06\x00\x01\x00\x00\x00\x00\x00\x15\x00\x00" + bytes(19), 1, False),
+        (ORIGIN + b"\x00\x06\x00\x01\x00\x00\x00\x00\x00\x00", 1, False),
+    ],
+    ids=[
+        "plain", "compressed", "upper case", "none", "two", "foreign owner", "not SOA", "class", "RDATA short",
+        "RDATA empty",
+    ],
+)  # fmt: skip
+def test_authority_section_of_ixfr(authority: bytes, count: int, valid: bool) -> None:
+    wire = header(0, 1, 0, count, 0) + ORIGIN + b"\x00\xfb\x00\x01" + authority
+    for transport in ("udp", "tcp"):
+        outcome = ask(wire, SECONDARY, transport)
+        if valid and transport == "tcp":
+            assert isinstance(outcome, TransferJob)
+        else:
+            assert rcode(outcome) == (NOERROR if valid else FORMERR)
+
+
+@pytest.mark.parametrize(
+    ("name", "rtype", "qclass", "address", "expected"),
+    [
+        ("example.", "SOA", "IN", "192.0.2.10", NOERROR),
+        ("example.", "SOA", "IN", "192.0.2.7", REFUSED),
+        ("other.", "SOA", "IN", "192.0.2.10", NOTAUTH),
+        ("ns.example.", "SOA", "IN", "192.0.2.10", NOTAUTH),
+        ("example.", "SOA", "ANY", "192.0.2.10", FORMERR),
+        ("example.", "SOA", "NONE", "192.0.2.10", FORMERR),
+        ("example.", "A", "IN", "192.0.2.10", FORMERR),
+    ],
+)
+async def test_notify(name: str, rtype: str, qclass: str, address: str, expected: int) -> None:
+    calls = []
+
+    async def handler(zone, request) -> int:
+        calls.append((zone.origin, request.address))
+        return NOERROR
+
+    message = dns.message.make_query(name, rtype, qclass)
+    message.set_opcode(dns.opcode.NOTIFY)
+    outcome = made(on_notify=handler).handle(message.to_wire(), ip_address(address), "udp")
+    answer = outcome if isinstance(outcome, bytes) else await outcome
+    assert rcode(answer) == expected
+    assert dns.message.from_wire(answer).opcode() == dns.opcode.NOTIFY
+    assert len(calls) == (expected == NOERROR)
+
+
+@pytest.mark.parametrize(
+    ("zone", "expected"), [((b"\x07example\x00", 6, 1), REFUSED), ((b"\x05other\x00", 6, 1), NOTAUTH),
+                           ((ORIGIN, 1, 1), FORMERR), ((ORIGIN, 6, 255), FORMERR), ((ORIGIN, 6, 254), FORMERR)]
+)  # fmt: skip
+def test_update_without_a_handler(zone: tuple[bytes, int, int], expected: int) -> None:
+    name, rtype, rclass = zone
+    section = name + rtype.to_bytes(2, "big") + rclass.to_bytes(2, "big")
+    assert parse_header(ask(header(5 << 11) + section)).flags & 15 == expected
+    assert parse_header(ask(header(5 << 11, 0, 0, 0, 0))).flags & 15 == FORMERR
+    assert parse_header(ask(header(5 << 11, 2, 0, 0, 0) + section * 2)).flags & 15 == FORMERR
+
+
+async def test_handler_that_fails_gives_servfail() -> None:
+    class Noted(Hooks):
+        error: BaseException | None = None
+
+        def failed(self, zone: bytes, kind: str, error: BaseException) -> None:
+            self.error = error
+
+    async def handler(zone, request) -> int:
+        raise RuntimeError("broken")
+
+    zone, hooks = FakeZone(FakeVersion(small_zone(5)), ACCESS), Noted()
+    server = Dispatcher({zone.origin: zone}.get, dict, xfrout, lambda: 0, hooks, on_update=handler)
+    answer = await server.handle(header(5 << 11) + QUESTION, CLIENT, "tcp")
+    assert parse_header(answer).flags & 15 == SERVFAIL
+    assert str(hooks.error) == "broken"
+
+
+def test_zone_without_a_version_is_servfail() -> None:
+    zone = FakeZone(None, ACCESS)
+    assert rcode(ask(query(), zone=zone)) == SERVFAIL
+    assert rcode(ask(query(), STRANGER, zone=zone)) == REFUSED
+
+
+@pytest.mark.parametrize(("edns", "limit"), [(None, 512), (512, 512), (700, 700), (4096, 1232), (0, 512)])
+def test_answers_over_udp_are_truncated_to_what_the_client_takes(edns: int | None, limit: int) -> None:
+    big = RRset(b"big\x00", 65280, 60, pack([n.to_bytes(2, "big") * 100 for n in range(50)]))
+    zone = FakeZone(FakeVersion([*small_zone(5), big]), ACCESS)
+    options = {} if edns is None else {"use_edns": 0, "payload": edns}
+    answer = ask(query("big.example.", "TYPE65280", **options), zone=zone)
+    assert len(answer) <= limit
+    assert dns.message.from_wire(answer).flags & 0x0200
+    whole = ask(query("big.example.", "TYPE65280", **options), transport="tcp", zone=zone)
+    assert len(dns.message.from_wire(whole).answer[0]) == 50
+
+
+def test_acl_judges_signed_requests_by_key_and_unsigned_ones_by_address() -> None:
+    acl = Acl.make(["transfer.", "2001:db8::/32", "192.0.2.1"])
+    assert acl.allows(b"\x08transfer\x00", STRANGER)
+    assert not acl.allows(b"\x05other\x00", ip_address("192.0.2.1"))
+    assert acl.allows(None, ip_address("192.0.2.1"))
+    assert acl.allows(None, ip_address("2001:db8::7"))
+    assert not acl.allows(None, ip_address("192.0.2.2"))
+    assert client_address("::ffff:192.0.2.1") == ip_address("192.0.2.1")
+    assert client_address("fe80::1%eth0") == ip_address("fe80::1")
+
+
+def samples() -> Iterator[bytes]:
+    yield query()
+    yield query(use_edns=0, want_dnssec=True)
+    yield header(0, 1, 0, 1, 0) + ORIGIN + b"\x00\xfb\x00\x01" + SOA_RR
+    yield header(5 << 11, 1, 0, 1, 0) + QUESTION + SOA_RR
+    yield header(4 << 11) + QUESTION
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.integers(0, 2**32))
+def test_damaged_messages_get_an_answer_or_silence(seed: int) -> None:
+    rng = random.Random(seed)
+    wire = bytearray(rng.choice(list(samples())))
+    for _ in range(rng.randint(1, 4)):
+        wire[rng.randrange(len(wire))] = rng.choice((0, 1, 0x3F, 0x40, 0xC0, 0xFF, rng.randrange(256)))
+    cut = bytes(wire[: rng.choice((len(wire), rng.randrange(len(wire))))])
+    for transport in ("udp", "tcp"):
+        outcome = ask(cut, SECONDARY, transport)
+        assert outcome is None or isinstance(outcome, bytes | TransferJob)
+        if isinstance(outcome, bytes):
+            parse_header(outcome)
+            assert outcome[2] & 0x80
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=600))
+def test_noise_never_raises_but_formerror(noise: bytes) -> None:
+    for wire in (noise, header(0, 1, 1, 1, 1) + noise):
+        try:
+            parse(wire)
+        except FormError:
+            continue
