@@ -248,7 +248,7 @@ def _outcome(
             "store-failed", f"{type(error).__name__}: {error}", "see disk space and permissions"
         )
     report.seconds["all"] = tools.monotonic() - started
-    return _finish(db, spec, report, made, result, problem, tools.now)
+    return _finish(db, spec, report, made, result, problem)
 
 
 def _finish(
@@ -258,9 +258,9 @@ def _finish(
     made: Published,
     result: str,
     problem: Rejected | None,
-    now: int,
 ) -> Outcome:
     earliest = due = serial = None
+    refresh = 0
     try:
         with db.snapshot() as snapshot:
             earliest = snapshot.earliest_expiration()
@@ -269,7 +269,7 @@ def _finish(
         if version is not None and soa is not None and earliest is not None:
             serial = version.serial
             refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), version.largest_ttl)
-            due = max(earliest - refresh, now)
+            due = earliest - refresh
     except (StoreError, sqlite3.Error) as error:
         problem = problem or Rejected("store-failed", str(error))
         result = "failed"
@@ -288,6 +288,7 @@ def _finish(
         violations=problem.violations[:100] if problem else (),
         earliest_expiration=earliest,
         next_due=due,
+        refresh_s=refresh,
         seconds=report.seconds,
         files=report.files,
     )

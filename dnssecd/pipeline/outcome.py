@@ -14,7 +14,8 @@ class Problem(msgspec.Struct, frozen=True):
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """``result``: ``published``, ``unchanged``, ``rejected`` (the input's fault) or ``failed`` (ours, or the HSM's).
 
-    Counts are of this job. ``earliest_expiration`` and ``next_due`` are epoch seconds of the zone as it stands.
+    Counts are of this job. ``earliest_expiration`` and ``next_due`` are epoch seconds of the
+    zone as it stands, ``next_due`` being ``refresh_s`` before the earliest expiration (it may have passed).
     """
 
     zone: str
@@ -30,5 +31,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     violations: tuple[str, ...] = ()
     earliest_expiration: int | None = None
     next_due: int | None = None
+    refresh_s: int = 0
     seconds: dict[str, float] = {}
     files: tuple[str, ...] = ()

@@ -237,6 +237,7 @@ class ZoneDatabase:
         self._factory = factory
         self._idle: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
+        self._closed = False
         self._slots = threading.BoundedSemaphore(READERS_MAX)
         schema.create_file(path)
         self._writer = schema.connect(path, factory=factory)
@@ -250,6 +251,7 @@ class ZoneDatabase:
         """Close all idle connections; snapshots still held stay usable until they are released."""
         with self._lock:
             idle, self._idle = self._idle, []
+            self._closed = True
         for connection in idle:
             connection.close()
         self._writer.close()
@@ -263,7 +265,7 @@ class ZoneDatabase:
     def _release(self, connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
         with self._lock:
-            if len(self._idle) < READERS_IDLE_MAX:
+            if not self._closed and len(self._idle) < READERS_IDLE_MAX:
                 self._idle.append(connection)
                 return
         connection.close()

@@ -1,0 +1,276 @@
+"""The composition root of the front process: builds the parts, wires them, runs until told to stop."""
+
+import asyncio
+import fcntl
+import os
+import signal
+import sqlite3
+from contextlib import suppress
+from pathlib import Path
+
+import structlog
+
+from dnssecd import __version__
+from dnssecd.clock import Clock, SystemClock
+from dnssecd.config.model import Config
+from dnssecd.core.names import APEX
+from dnssecd.core.rrtypes import SOA
+from dnssecd.front import specs
+from dnssecd.front.control import Commands
+from dnssecd.front.databases import OPEN_MAX, Databases
+from dnssecd.front.guard import Guard
+from dnssecd.front.hooks import SecondaryHooks, ServerHooks
+from dnssecd.front.jobs import Parts, ZoneJobs
+from dnssecd.front.schedule import Schedule
+from dnssecd.front.signerlink import SignerLink
+from dnssecd.front.stored import recall
+from dnssecd.front.zone import FrontZone
+from dnssecd.ops.control import ControlServer
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.looplag import LoopMonitor
+from dnssecd.ops.metrics import Metrics
+from dnssecd.ops.metrics_http import MetricsEndpoint
+from dnssecd.pipeline.apex import soa_rdata
+from dnssecd.pipeline.workers import WorkerPool
+from dnssecd.publish import xfrout
+from dnssecd.publish.notify import Goal, Notifier
+from dnssecd.publish.watch import Ledger
+from dnssecd.sdnotify import notify
+from dnssecd.server.listener import DnsServer
+from dnssecd.signing.errors import SignerError
+from dnssecd.store.catalogue import Catalogue
+from dnssecd.store.errors import StoreError
+
+log = structlog.get_logger("dnssecd")
+
+
+class CannotStart(Exception):
+    """The daemon cannot run; the message says what is in the way and whose it is to move."""
+
+
+class Daemon:
+    """Everything that runs in the front process. ``config`` was checked as a whole before."""
+
+    def __init__(self, config: Config, clock: Clock) -> None:
+        self.config = config
+        self.clock = clock
+        state_dir = config.server.state_dir
+        self._lock = _own(state_dir)
+        self.events = EventCore(state_dir / "events.sqlite", clock)
+        self.metrics = Metrics(self.events)
+        self.metrics.daemon.build.labels(__version__).set(1)
+        self.metrics.daemon.config_loaded.set(clock.now())
+        self.catalogue = Catalogue(state_dir / "catalogue.sqlite")
+        self.databases = Databases()
+        self.signer = SignerLink(config, self.events, self.metrics, clock)
+        self.schedule = Schedule(clock)
+        hooks = SecondaryHooks(self.metrics, self.events)
+        self.notifier = Notifier(Ledger(hooks), clock.now, hooks)
+        self.pool = WorkerPool(_worker_died)
+        self.zones: dict[str, FrontZone] = {name: self._zone(name) for name in config.zones}
+        self._by_origin = {zone.origin: zone for zone in self.zones.values()}
+        self.jobs = ZoneJobs(
+            config,
+            Parts(
+                self.pool,
+                self.signer.client,
+                self.events,
+                self.metrics,
+                self.catalogue,
+                clock,
+                self.schedule,
+                self.publish,
+            ),
+        )
+        keys = specs.tsig_keys(config)
+        self.server = DnsServer(
+            [(address.host, address.port) for address in config.server.listen],
+            self._by_origin.get,
+            lambda: keys,
+            xfrout,
+            clock.now,
+            ServerHooks(self.metrics),
+        )
+        self.monitor = LoopMonitor(self.metrics.daemon.loop_lag.observe)
+        self.guard = Guard(self.zones, self.events, self.metrics, clock, state_dir)
+        self.ready = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self._stopping = asyncio.Event()
+
+    def _zone(self, name: str) -> FrontZone:
+        config, zone = self.config, self.config.zones[name]
+        return FrontZone(
+            config=zone,
+            spec=specs.zone_spec(config, zone, str(self.signer.socket)),
+            access=specs.access(config, zone),
+            secondaries=[specs.peer(config, server) for server in config.secondaries_of(name)],
+            watched=[specs.peer(config, server) for server in zone.check_servers],
+            databases=self.databases,
+        )
+
+    async def run(self) -> None:
+        """Serve the stored zones, then take up work, until told to stop."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        self.schedule.start()
+        self._recall()
+        await self.server.start()
+        endpoint = self._metrics_endpoint()
+        commands = Commands(self.zones, self.jobs, self.events, self.notifier, self.clock, self.signer.state)
+        control = ControlServer(self.config.server.control_socket, commands.table(), self._commanded)
+        await control.start()
+        self._ready()
+        await self._take_up_work()
+        await self._stopping.wait()
+        notify("STOPPING=1")
+        log.info("stopping")
+        await control.stop()
+        if endpoint is not None:
+            await asyncio.to_thread(endpoint.stop)
+
+    def _recall(self) -> None:
+        """Know again what was published before, so that it is served at once."""
+        entries = self.catalogue.entries()
+        exact = len(self.zones) <= OPEN_MAX
+        for zone in self.zones.values():
+            try:
+                recall(zone, entries.get(zone.name), exact=exact)
+            except (StoreError, sqlite3.Error, OSError) as error:
+                self.events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
+                continue
+            self.jobs.measure(zone)
+
+    def _metrics_endpoint(self) -> MetricsEndpoint | None:
+        listen = self.config.metrics.listen
+        if listen is None:
+            return None
+        endpoint = MetricsEndpoint(
+            listen,
+            self.metrics.registry,
+            self.monitor.health,
+            lambda: (self.ready, "stored zones are served" if self.ready else "starting"),
+        )
+        endpoint.start()
+        return endpoint
+
+    def _commanded(self, command: str, result: str) -> None:
+        self.metrics.daemon.control.labels(command, result).inc()
+
+    def _ready(self) -> None:
+        self.ready = True
+        served = [zone for zone in self.zones.values() if zone.serial is not None]
+        notify("READY=1", f"STATUS=serving {len(served)} of {len(self.zones)} zones")
+        log.info(
+            "ready",
+            version=__version__,
+            listening=[f"{host} port {port}" for host, port in self.server.addresses],
+            zones=len(self.zones),
+            served=len(served),
+        )
+        for zone in served:
+            self.publish(zone)
+
+    async def _take_up_work(self) -> None:
+        try:
+            await self.signer.start()
+        except SignerError as error:
+            self.events.raise_event("signer-unreachable", None, str(error))
+        background = (self.monitor.run(), self.signer.watch(), self.guard.watch(), self._watch_files())
+        self._tasks = [asyncio.get_running_loop().create_task(work) for work in background]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+        for zone in self.zones.values():
+            if zone.config.source == "file":
+                self.jobs.request(zone, "load")
+            else:
+                self._unsupported(zone)
+
+    def _unsupported(self, zone: FrontZone) -> None:
+        cause = f'source = "{zone.config.source}" is not there yet in dnssecd {__version__}'
+        self.events.raise_event("input-error", zone.name, cause, remedy='use source = "file"')
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A background task never ends by itself; when one does, the daemon ends rather than limp on."""
+        if not task.cancelled() and task.exception() is not None:
+            log.error("a background task failed; stopping", exc_info=task.exception())
+            self._stopping.set()
+
+    async def _watch_files(self) -> None:
+        await asyncio.Event().wait()
+
+    def publish(self, zone: FrontZone) -> None:
+        """Tell the secondaries of the version that is served, and follow them until they have it."""
+        try:
+            with zone.database.snapshot() as snapshot:
+                soa = snapshot.rrset(APEX, SOA)
+                serial = snapshot.serial
+        except (StoreError, sqlite3.Error, OSError) as error:
+            self.events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
+            return
+        assert soa is not None
+        self.notifier.published(
+            zone.name, Goal(serial, soa_rdata(soa), soa.ttl), zone.secondaries, zone.watched
+        )
+
+    async def close(self) -> None:
+        """End everything, in the order in which things lean on one another."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.schedule.close()
+        await self.notifier.close()
+        await self.server.close()
+        await self.jobs.close()
+        await self.pool.close()
+        await self.signer.close()
+        self.databases.close()
+        self.catalogue.close()
+        self.events.close()
+        os.close(self._lock)
+
+
+def _own(state_dir: Path) -> int:
+    """Make the state directory and take the lock on it; CannotStart when another daemon has it."""
+    try:
+        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (state_dir / "zones").mkdir(mode=0o700, exist_ok=True)
+        lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CannotStart(f"state_dir {state_dir} cannot be used: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        raise CannotStart(f"another dnssecd works in {state_dir}; one daemon to a state_dir") from error
+    return lock
+
+
+def _worker_died(zone: str, why: str) -> None:
+    log.error("zone worker died", zone=zone, cause=why)
+
+
+async def run(config: Config, clock: Clock) -> int:
+    """Run a daemon; return the exit status."""
+    daemon = Daemon(config, clock)
+    try:
+        await daemon.run()
+    except OSError as error:
+        raise CannotStart(str(error)) from error
+    finally:
+        await daemon.close()
+    return 0
+
+
+def main(config: Config) -> int:
+    """Run the front in the foreground until SIGTERM or SIGINT; logging is set up already."""
+    os.umask(0o077)
+    for warning in config.warnings:
+        log.warning("configuration", cause=str(warning))
+    try:
+        with suppress(KeyboardInterrupt):
+            return asyncio.run(run(config, SystemClock()))
+    except (CannotStart, StoreError, sqlite3.Error) as error:
+        log.error("cannot start", cause=str(error))
+        return 1
+    return 0

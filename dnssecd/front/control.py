@@ -1,0 +1,336 @@
+"""What the daemon answers on its control socket (shapes: dnssecd.ops.control)."""
+
+import asyncio
+import os
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dnssecd import __version__
+from dnssecd.clock import Clock
+from dnssecd.core.keyset import Key, Keyset, ds_rdata
+from dnssecd.core.keystate import Rec
+from dnssecd.core.serial import is_after
+from dnssecd.front.export import export_text
+from dnssecd.front.first import Permission
+from dnssecd.front.jobs import ZoneJobs
+from dnssecd.front.zone import FrontZone
+from dnssecd.ops.control import Call, Command, Refused, alert_dict
+from dnssecd.ops.events import EventCore
+from dnssecd.pipeline import state
+from dnssecd.publish.notify import Notifier
+
+WAIT_STEP_S = 0.05
+WAIT_TIMEOUT_S = 300.0
+SHOWN_MAX = 1000
+
+
+class Commands:
+    """The handlers; one instance per daemon."""
+
+    def __init__(
+        self,
+        zones: Mapping[str, FrontZone],
+        jobs: ZoneJobs,
+        events: EventCore,
+        notifier: Notifier,
+        clock: Clock,
+        signer_state: Callable[[], dict[str, str]],
+    ) -> None:
+        self._zones, self._jobs, self._events = zones, jobs, events
+        self._notifier, self._clock, self._signer_state = notifier, clock, signer_state
+        self._started_at = clock.now()
+
+    def table(self) -> dict[str, Command]:
+        """Return the dispatch table."""
+        return {
+            "status": Command(self.status),
+            "zone.list": Command(self.zone_list),
+            "zone.show": Command(self.zone_show),
+            "zone.reload": Command(self.zone_reload, changes=True, timeout=3600.0),
+            "zone.export": Command(self.zone_export, timeout=3600.0),
+            "zone.history": Command(self.zone_history),
+            "zone.wait": Command(self.zone_wait, timeout=None),
+            "zone.freeze": Command(self.zone_freeze, changes=True),
+            "zone.thaw": Command(self.zone_thaw, changes=True),
+            "key.list": Command(self.key_list),
+            "explain": Command(self.explain),
+            "ds.show": Command(self.ds_show),
+            "alerts.list": Command(self.alerts_list),
+            "alerts.ack": Command(self.alerts_ack, changes=True),
+        }
+
+    def _zone(self, call: Call, key: str = "zone") -> FrontZone:
+        name = call.text(key).lower()
+        name = name if name.endswith(".") else name + "."
+        zone = self._zones.get(name)
+        if zone is None:
+            raise Refused(f"this daemon has no zone {name}", "dnssecd zone list shows those it has")
+        return zone
+
+    async def status(self, call: Call) -> object:
+        """Answer ``status``."""
+        zones = [self._zone(call)] if call.optional_text("zone") else self._zones.values()
+        return {
+            "zones": [self._zone_status(zone) for zone in zones],
+            "alerts": [alert_dict(event) for event in self._events.firing()[:SHOWN_MAX]],
+            "version": __version__,
+            "pid": os.getpid(),
+            "started_at": self._started_at,
+            "signer": self._signer_state(),
+            "clock_suspect": False,
+        }
+
+    def _zone_status(self, zone: FrontZone) -> dict[str, Any]:
+        events = self._events.firing(zone.name)
+        return {
+            "zone": zone.name,
+            "serial": zone.serial,
+            "input_serial": zone.input_serial,
+            "runway_seconds": zone.runway_s(self._clock.now()),
+            "secondaries": self._secondaries(zone),
+            "blockers": zone.blockers,
+            "alerts": [alert_dict(event) for event in events],
+            "state": "waiting" if zone.serial is None else "served",
+            "policy": zone.config.policy,
+            "source": zone.config.source,
+            "input_error": "; ".join(problem.cause for problem in zone.problems) or None,
+            "warnings": [warning.cause for warning in zone.warnings],
+        }
+
+    def _secondaries(self, zone: FrontZone) -> list[dict[str, Any]]:
+        seen = {sighting.server: sighting for sighting in self._notifier.ledger.last(zone.name)}
+        names = [
+            peer.name for peer in (*zone.secondaries, *(w for w in zone.watched if w not in zone.secondaries))
+        ]
+        return [
+            {
+                "name": name,
+                "serial": seen[name].serial if name in seen else None,
+                "seen_at": seen[name].at if name in seen else None,
+                "detail": seen[name].detail if name in seen else "not asked yet",
+            }
+            for name in names
+        ]
+
+    async def zone_list(self, call: Call) -> object:
+        """Answer ``zone.list``."""
+        keys = ("zone", "state", "serial", "input_serial", "runway_seconds", "policy", "source")
+        rows = [self._zone_status(zone) for zone in self._zones.values()]
+        return {"zones": [{key: row[key] for key in keys} | {"records": None} for row in rows]}
+
+    async def zone_show(self, call: Call) -> object:
+        """Answer ``zone.show``."""
+        zone = self._zone(call)
+        last = zone.last
+        return self._zone_status(zone) | {
+            "denial": zone.spec.denial + (" opt-out" if zone.spec.denial_parameters.opt_out else ""),
+            "records": None,
+            "signatures": last.signatures if last else None,
+            "file": str(zone.config.file) if zone.config.file else None,
+            "last_published": zone.published_at,
+            "earliest_expiration": zone.earliest_expiration,
+            "next_wake": zone.next_due,
+            "keys": _keys(zone),
+            "stripped": zone.stripped,
+        }
+
+    async def zone_reload(self, call: Call) -> object:
+        """Answer ``zone.reload``."""
+        zone = self._zone(call)
+        if zone.config.source != "file":
+            raise Refused(f"{zone.name} has no file to reload", f'its source is "{zone.config.source}"')
+        before = zone.serial
+        ended = await self._jobs.load(
+            zone, accept_change=call.flag("accept_change"), first_publication=call.flag("first_publication")
+        )
+        if isinstance(ended, Permission):
+            raise Refused(ended.cause, ended.remedy)
+        if call.flag("accept_change") and ended.result == "published":
+            await asyncio.to_thread(self._record, zone, call.caller.user, "delta guard overridden", "")
+        if ended.result not in ("published", "unchanged"):
+            problem = ended.problems[0]
+            raise Refused(
+                problem.cause, problem.remedy or "see the daemon's log", detail=list(ended.violations)
+            )
+        changed = zone.serial != before
+        message = f"{zone.name} is at serial {zone.serial}" + ("" if changed else ", nothing changed")
+        return {
+            "zone": zone.name,
+            "changed": changed,
+            "serial": zone.serial,
+            "signatures": ended.signatures,
+            "message": message,
+        }
+
+    def _record(self, zone: FrontZone, who: str, what: str, detail: str) -> None:
+        zone.database.record(int(self._clock.now()), who, what, detail, zone.serial)
+
+    async def zone_export(self, call: Call) -> object:
+        """Answer ``zone.export``."""
+        zone = self._zone(call)
+        held = zone.snapshot()
+        if held is None:
+            raise Refused(
+                f"{zone.name} has not been published yet", f"dnssecd zone show {zone.name} says why"
+            )
+        records = 0
+        with held as snapshot:
+            for text, number in export_text(snapshot, unsigned=call.flag("unsigned")):
+                records += number
+                await call.chunk(text)
+                await asyncio.sleep(0)
+            return {"zone": zone.name, "serial": snapshot.serial, "records": records}
+
+    async def zone_history(self, call: Call) -> object:
+        """Answer ``zone.history``."""
+        zone = self._zone(call)
+        limit = min(int(call.number("limit", 100)), SHOWN_MAX)
+        with zone.database.snapshot() as snapshot:
+            return {"entries": snapshot.history(limit)}
+
+    async def zone_wait(self, call: Call) -> object:
+        """Answer ``zone.wait``: until the zone, and its secondaries, serve a serial or a later one."""
+        zone = self._zone(call)
+        wanted = int(call.number("serial", -1))
+        if wanted < 0:
+            wanted = -1 if zone.serial is None else zone.serial
+        ends = self._clock.monotonic() + call.number("timeout", WAIT_TIMEOUT_S)
+        told = -1.0
+        while missing := self._missing(zone, wanted, call.flag("all_secondaries")):
+            now = self._clock.monotonic()
+            if now >= ends:
+                raise Refused(
+                    f"serial {wanted} of {zone.name} is not served by: {', '.join(missing)}",
+                    f"dnssecd explain {zone.name}",
+                )
+            if now - told > 1:
+                told = now
+                await call.progress(0, len(missing), "waiting for " + ", ".join(missing))
+            await asyncio.sleep(WAIT_STEP_S)
+        return {"zone": zone.name, "serial": zone.serial, "secondaries": self._secondaries(zone)}
+
+    def _missing(self, zone: FrontZone, wanted: int, secondaries: bool) -> list[str]:
+        if zone.serial is None or (wanted >= 0 and is_after(wanted, zone.serial)):
+            return ["the daemon itself"]
+        if not secondaries:
+            return []
+        serials = {row["name"]: row["serial"] for row in self._secondaries(zone)}
+        goal = zone.serial if wanted < 0 else wanted
+        return [name for name, serial in serials.items() if serial is None or is_after(goal, serial)]
+
+    async def zone_freeze(self, call: Call) -> object:
+        """Answer ``zone.freeze``: input is not taken until thawed; what is served is refreshed on."""
+        return await self._freeze(call, frozen=True)
+
+    async def zone_thaw(self, call: Call) -> object:
+        """Answer ``zone.thaw``."""
+        return await self._freeze(call, frozen=False)
+
+    async def _freeze(self, call: Call, *, frozen: bool) -> object:
+        zone = self._zone(call)
+        zone.frozen = frozen
+        await asyncio.to_thread(self._record, zone, call.caller.user, "frozen" if frozen else "thawed", "")
+        if not frozen and zone.config.source == "file":
+            self._jobs.request(zone, "load")
+        message = (
+            "takes no input until thawed; signatures are refreshed on" if frozen else "takes input again"
+        )
+        return {"zone": zone.name, "frozen": frozen, "message": f"{zone.name} {message}"}
+
+    async def key_list(self, call: Call) -> object:
+        """Answer ``key.list``."""
+        zones = [self._zone(call)] if call.optional_text("zone") else list(self._zones.values())
+        return {"keys": [row for zone in zones for row in _keys(zone)]}
+
+    async def explain(self, call: Call) -> object:
+        """Answer ``explain``: what the zone waits for, from whom, and when it is looked at next."""
+        zone = self._zone(call)
+        waiting: list[dict[str, Any]] = [_wait("publish", "safety", blocker) for blocker in zone.blockers]
+        lines = [_headline(zone)]
+        lines += [f"  waits: {problem.cause}\n  remedy: {problem.remedy}" for problem in zone.problems]
+        for row in self._secondaries(zone):
+            if zone.serial is not None and row["serial"] != zone.serial:
+                seen = f"serial {row['serial']}" if row["serial"] is not None else row["detail"]
+                wanted = f"serial {zone.serial}"
+                missing = {"from": row["name"], "seen": seen, "wanted": wanted}
+                waiting.append(
+                    _wait("transfer", "evidence", "every secondary serves what is published", missing)
+                )
+                lines.append(f"  waits for {row['name']}: seen {seen}, wanted {wanted}")
+        return {"zone": zone.name, "text": "\n".join(lines), "waiting": waiting, "next_wake": zone.next_due}
+
+    async def ds_show(self, call: Call) -> object:
+        """Answer ``ds.show``."""
+        zone = self._zone(call)
+        keyset = _keyset(zone)
+        shown = [key for key in keyset.keys if Rec.DS in key.records] if keyset else []
+        rows = [_ds(zone, key, digest) for key in shown for digest in (2, 4)]
+        dnskeys = [f"{zone.name} IN DNSKEY {_dnskey_text(key)}" for key in shown]
+        text = "\n".join([*(row["text"] for row in rows), *dnskeys])
+        return {"zone": zone.name, "ds": rows, "dnskey": dnskeys, "cds": [], "at_parent": None, "text": text}
+
+    async def alerts_list(self, call: Call) -> object:
+        """Answer ``alerts.list``."""
+        zone = self._zone(call).name if call.optional_text("zone") else None
+        return {"alerts": [alert_dict(event) for event in self._events.firing(zone)[:SHOWN_MAX]]}
+
+    async def alerts_ack(self, call: Call) -> object:
+        """Answer ``alerts.ack``."""
+        zone = self._zone(call).name if call.optional_text("zone") else None
+        return {"acknowledged": self._events.acknowledge(call.text("name"), zone, call.caller.user)}
+
+
+def _wait(step: str, gate: str, rule: str, *missing: dict[str, Any]) -> dict[str, Any]:
+    return {"step": step, "gate": gate, "rule": rule, "missing": list(missing), "next_look": None}
+
+
+def _headline(zone: FrontZone) -> str:
+    what = "waiting for its first version" if zone.serial is None else f"serial {zone.serial} is served"
+    return f"{zone.name}: {what}"
+
+
+def _keyset(zone: FrontZone) -> Keyset | None:
+    if zone.serial is None:
+        return None
+    with zone.database.snapshot() as snapshot:
+        return state.keyset_from(snapshot.state(state.KEYSET))
+
+
+def _keys(zone: FrontZone) -> list[dict[str, Any]]:
+    keyset = _keyset(zone)
+    return [] if keyset is None else [_key(zone, key) for key in keyset.keys]
+
+
+def _key(zone: FrontZone, key: Key) -> dict[str, Any]:
+    records = {
+        rec.value: key.record(rec).state.value if rec in key.records else None
+        for rec in (Rec.DNSKEY, Rec.ZRRSIG, Rec.KRRSIG, Rec.DS)
+    }
+    return {
+        "zone": zone.name,
+        "role": key.role.value,
+        "algorithm": key.algorithm,
+        "tag": key.tag,
+        "public_key": _dnskey_text(key),
+        "goal": key.goal.value,
+        "keystore": key.keystore,
+        "label": key.key_id,
+        **records,
+    }
+
+
+def _dnskey_text(key: Key) -> str:
+    return f"{key.flags} 3 {key.algorithm} {b64encode(key.public_key).decode()}"
+
+
+def _ds(zone: FrontZone, key: Key, digest_type: int) -> dict[str, Any]:
+    rdata = ds_rdata(zone.origin, key.rdata, digest_type)
+    digest = rdata[4:].hex().upper()
+    return {
+        "tag": key.tag,
+        "algorithm": key.algorithm,
+        "digest_type": digest_type,
+        "digest": digest,
+        "text": f"{zone.name} IN DS {key.tag} {key.algorithm} {digest_type} {digest}",
+    }

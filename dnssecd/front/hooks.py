@@ -1,0 +1,156 @@
+"""What the server and the followers of secondaries report, as metrics, events and log lines."""
+
+import dns.rcode
+import structlog
+
+from dnssecd.core.names import wire_to_text
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
+from dnssecd.publish.notify import NotifyHooks
+from dnssecd.publish.watch import Judgement, WatchHooks
+from dnssecd.server.acl import Address
+from dnssecd.server.interfaces import Hooks
+
+#: A secondary behind for longer than this is an event.
+LAG_EVENT_S = 300.0
+
+_OPCODES = {"query": "QUERY", "axfr": "QUERY", "ixfr": "QUERY", "notify": "NOTIFY", "update": "UPDATE"}
+_KINDS = {"axfr": "axfr", "ixfr": "ixfr", "axfr-style": "ixfr-as-axfr", "current": "up-to-date"}
+_RCODES = frozenset(range(0, 11)) | {16}
+
+log = structlog.get_logger("dnssecd.server")
+
+
+class ServerHooks(Hooks):
+    """Counts what the server does."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics.server
+
+    def answered(self, zone: bytes, kind: str, rcode: int, transport: str) -> None:
+        """Count an answer."""
+        name = dns.rcode.to_text(dns.rcode.Rcode(rcode)) if rcode in _RCODES else "OTHER"
+        self._metrics.queries.labels(_OPCODES.get(kind, "OTHER"), name).inc()
+
+    def refused(self, zone: bytes, kind: str, address: Address, key: bytes, reason: str) -> None:
+        """Log a refusal; TSIG errors are counted by kind."""
+        if reason in ("BADSIG", "BADKEY", "BADTIME", "FORMERR"):
+            self._metrics.tsig_errors.labels(reason).inc()
+        log.debug(
+            "request refused",
+            zone=_text(zone),
+            kind=kind,
+            address=str(address),
+            key=_text(key),
+            reason=reason,
+        )
+
+    def dropped(self, reason: str) -> None:
+        """Count a packet that got no answer."""
+        known = {"malformed", "response", "limit"}
+        self._metrics.dropped.labels(reason if reason in known else "limit").inc()
+
+    def connections(self, open_now: int) -> None:
+        """Set the gauge of open connections."""
+        self._metrics.tcp_connections.set(open_now)
+
+    def transfer_started(self, zone: bytes, kind: str, address: Address, serial: int) -> None:
+        """Count a transfer by its form."""
+        self._metrics.transfers.labels(_KINDS.get(kind, kind)).inc()
+
+    def transfer_ended(
+        self,
+        zone: bytes,
+        kind: str,
+        address: Address,
+        serial: int,
+        messages: int,
+        octets: int,
+        seconds: float,
+        outcome: str,
+    ) -> None:
+        """Log a transfer's end."""
+        self._metrics.transfer_bytes.inc(octets)
+        if outcome != "done":
+            self._metrics.transfers_failed.inc()
+        log.info(
+            "transfer out",
+            zone=_text(zone),
+            kind=kind,
+            serial=serial,
+            address=str(address),
+            messages=messages,
+            octets=octets,
+            seconds=round(seconds, 3),
+            outcome=outcome,
+        )
+
+    def failed(self, zone: bytes, kind: str, error: BaseException) -> None:
+        """Log a fault of ours."""
+        log.error("answering failed", zone=_text(zone), kind=kind, cause=f"{type(error).__name__}: {error}")
+
+
+class SecondaryHooks(WatchHooks, NotifyHooks):
+    """What is seen of secondaries."""
+
+    def __init__(self, metrics: Metrics, events: EventCore) -> None:
+        self._metrics = metrics.peers
+        self._events = events
+
+    def seen(self, judgement: Judgement) -> None:
+        """Count a look, and raise or resolve what it says."""
+        sighting = judgement.sighting
+        zone, server = sighting.zone, sighting.server
+        result = judgement.state if judgement.state in ("current", "behind", "ahead") else "failed"
+        self._metrics.secondary_polls.labels(result).inc()
+        if sighting.serial is not None:
+            self._metrics.secondary_serial.labels(zone, server).set(sighting.serial)
+        self._unreachable(judgement)
+        if judgement.state == "current":
+            for name in ("secondary-lagging", "notify-unanswered", "serial-backwards"):
+                self._events.resolve(name, zone, server)
+            return
+        if judgement.lag_s > LAG_EVENT_S and judgement.state in ("behind", "absent"):
+            cause = f"{server} has not taken the published version for {judgement.lag_s:.0f} s; it serves "
+            cause += (
+                f"serial {sighting.serial}" if sighting.serial is not None else f"nothing ({sighting.detail})"
+            )
+            self._events.raise_event("secondary-lagging", zone, cause, subject=server)
+        if judgement.state == "ahead" or judgement.backwards:
+            how = "went back to" if judgement.backwards else "serves a later serial than we published:"
+            self._events.raise_event(
+                "serial-backwards", zone, f"{server} {how} {sighting.serial}", subject=server
+            )
+
+    def _unreachable(self, judgement: Judgement) -> None:
+        sighting = judgement.sighting
+        if sighting.reachable:
+            self._events.resolve("secondary-unreachable", sighting.zone, sighting.server)
+        elif judgement.lag_s > LAG_EVENT_S:
+            self._events.raise_event(
+                "secondary-unreachable",
+                sighting.zone,
+                f"{sighting.server} does not answer: {sighting.detail}",
+                subject=sighting.server,
+            )
+
+    def notified(self, zone: str, secondary: str, serial: int, outcome: str) -> None:
+        """Count a NOTIFY."""
+        result = {"NOERROR": "answered", "timeout": "timeout"}.get(outcome)
+        if result is None:
+            result = "refused" if outcome.isupper() else "error"
+        self._metrics.notify.labels(result).inc()
+
+    def caught_up(self, zone: str, secondary: str, serial: int, seconds: float) -> None:
+        """Log that a secondary serves what was published."""
+        log.info(
+            "secondary serves the version",
+            zone=zone,
+            secondary=secondary,
+            serial=serial,
+            seconds=round(seconds, 3),
+        )
+
+
+def _text(wire: bytes) -> str | None:
+    return wire_to_text(wire) if wire else None

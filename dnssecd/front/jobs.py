@@ -1,0 +1,255 @@
+"""Running a zone's jobs from the front: loads when the input changes, re-signing when it is due, retries."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import structlog
+
+from dnssecd.clock import Clock
+from dnssecd.config.model import Config
+from dnssecd.front import events as job_events
+from dnssecd.front.first import Permission, ask_permission
+from dnssecd.front.schedule import Schedule
+from dnssecd.front.zone import FrontZone
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
+from dnssecd.pipeline.frames import Job
+from dnssecd.pipeline.outcome import Outcome, Problem
+from dnssecd.pipeline.workers import WorkerPool
+from dnssecd.signing.client import AsyncSignerClient
+from dnssecd.signing.errors import SignerError
+from dnssecd.store.catalogue import Catalogue, CatalogueEntry
+
+RETRY_CHANGING_S = 0.5
+RETRIES_CHANGING_MAX = 20
+RETRY_FIRST_S = 5.0
+RETRY_LAST_S = 300.0
+DUE_MARGIN_S = 1
+#: RRSIGs that come due are made anew together, in strides of this long or a tenth of the refresh, so that a level
+#: stream of them makes few versions.
+RESIGN_STRIDE_S = 3600.0
+
+log = structlog.get_logger("dnssecd.zones")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What jobs are done with."""
+
+    pool: WorkerPool
+    signer: AsyncSignerClient
+    events: EventCore
+    metrics: Metrics
+    catalogue: Catalogue
+    clock: Clock
+    schedule: Schedule
+    published: Callable[[FrontZone], None]
+
+
+class ZoneJobs:
+    """Does jobs for all zones; a zone has at most one running and one of each kind waiting."""
+
+    def __init__(self, config: Config, parts: Parts) -> None:
+        self.config = config
+        self._parts = parts
+        self._waiting: dict[tuple[str, str], asyncio.Task[Any]] = {}
+        self._failures: dict[tuple[str, str], int] = {}
+
+    def request(self, zone: FrontZone, kind: str) -> None:
+        """Ask for a job, ``load`` or ``resign``, as soon as may be; asking twice before it begins is asking once."""
+        place = (zone.name, kind)
+        if place not in self._waiting:
+            task = asyncio.get_running_loop().create_task(self._requested(zone, kind, place))
+            self._waiting[place] = task
+
+    async def _requested(self, zone: FrontZone, kind: str, place: tuple[str, str]) -> None:
+        await asyncio.sleep(0)
+        self._waiting.pop(place, None)
+        await (self.load(zone) if kind == "load" else self.resign(zone))
+
+    async def close(self) -> None:
+        """Start nothing more."""
+        tasks = list(self._waiting.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def load(
+        self, zone: FrontZone, *, accept_change: bool = False, first_publication: bool = False
+    ) -> Outcome | Permission:
+        """Load the zone's file; a Permission comes back where a first publication has to wait."""
+        floor = None
+        if zone.serial is None:
+            permission = await self._permission(zone)
+            floor = permission.serial_floor
+            if not permission.allowed and not (
+                first_publication and permission.event == "first-publication-waiting"
+            ):
+                self._blocked(zone, permission)
+                return permission
+        zone.blockers = []
+        for name in ("first-publication-waiting", "foreign-dnskey", "ds-mismatch"):
+            self._parts.events.resolve(name, zone.name)
+        outcome = await self._load_settled(zone, accept_change, floor)
+        self._finished(zone, outcome, "load")
+        return outcome
+
+    async def _load_settled(self, zone: FrontZone, accept_change: bool, floor: int | None) -> Outcome:
+        """Load, waiting out a file that is still being written."""
+        for _ in range(RETRIES_CHANGING_MAX):
+            job = self._job(
+                zone, "load", path=str(zone.config.file), accept_change=accept_change, serial_floor=floor
+            )
+            outcome = await self._parts.pool.run(job, _octets(zone))
+            if outcome.result != "retry":
+                return outcome
+            log.info("zone file is changing, reading it again", zone=zone.name)
+            await asyncio.sleep(RETRY_CHANGING_S)
+        return outcome
+
+    async def resign(self, zone: FrontZone) -> Outcome:
+        """Make anew what is due."""
+        outcome = await self._parts.pool.run(self._job(zone, "resign"))
+        self._finished(zone, outcome, "resign")
+        return outcome
+
+    def _job(self, zone: FrontZone, kind: str, **more: Any) -> Job:
+        now = int(self._parts.clock.now())
+        date = int(datetime.fromtimestamp(now, UTC).strftime("%Y%m%d"))
+        return Job(kind=kind, spec=zone.spec, now=now, date=date, **more)
+
+    async def _permission(self, zone: FrontZone) -> Permission:
+        try:
+            keys = [key.dnskey for key in await self._parts.signer.keys(zone.origin)]
+        except SignerError as error:
+            self._retry(zone, "load")
+            return Permission(
+                False,
+                event="signing-failed",
+                cause=str(error),
+                remedy="the zone is signed when the signer answers",
+            )
+        return await ask_permission(zone, self.config, keys, self._parts.clock.now)
+
+    def _blocked(self, zone: FrontZone, permission: Permission) -> None:
+        zone.blockers = [permission.cause]
+        zone.problems = (Problem(permission.event, permission.cause, permission.remedy),)
+        self._parts.events.raise_event(
+            permission.event, zone.name, permission.cause, remedy=permission.remedy or None
+        )
+        self._retry(zone, "load")
+
+    def _finished(self, zone: FrontZone, outcome: Outcome, kind: str) -> None:
+        before = zone.serial
+        zone.last = outcome
+        self._count(outcome, kind)
+        _log(outcome, kind)
+        job_events.report(self._parts.events, outcome, load=kind == "load")
+        if kind == "load" or outcome.result == "failed":
+            zone.problems = outcome.problems
+        if kind == "load":
+            zone.warnings = outcome.warnings
+            zone.files = outcome.files or zone.files
+            zone.stripped = outcome.stripped
+        if outcome.serial is not None:
+            self._served(zone, outcome)
+        if outcome.result in ("failed", "retry"):
+            self._retry(zone, kind)
+        else:
+            self._failures.pop((zone.name, kind), None)
+            self._wake_when_due(zone)
+        if zone.serial is not None and zone.serial != before:
+            self._parts.published(zone)
+
+    def _served(self, zone: FrontZone, outcome: Outcome) -> None:
+        """Take over what the zone's database now holds."""
+        zone.serial = outcome.serial
+        zone.earliest_expiration = outcome.earliest_expiration
+        zone.next_due = outcome.next_due
+        zone.refresh_s = outcome.refresh_s
+        if outcome.input_serial is not None and outcome.result != "rejected":
+            zone.input_serial = outcome.input_serial
+        if outcome.result == "published":
+            zone.published_at = self._parts.clock.now()
+        self.measure(zone)
+        self._parts.catalogue.put(
+            CatalogueEntry(
+                zone.name,
+                zone.serial,
+                zone.input_serial,
+                None if zone.published_at is None else int(zone.published_at),
+                zone.earliest_expiration,
+                zone.next_due,
+            )
+        )
+
+    def measure(self, zone: FrontZone) -> None:
+        """Bring the zone's gauges up to date."""
+        metrics = self._parts.metrics.zone
+        for gauge, value in (
+            (metrics.serial, zone.serial),
+            (metrics.input_serial, zone.input_serial),
+            (metrics.earliest_expiration, zone.earliest_expiration),
+            (metrics.last_published, zone.published_at),
+        ):
+            if value is not None:
+                gauge.labels(zone.name).set(value)
+
+    def _count(self, outcome: Outcome, kind: str) -> None:
+        metrics = self._parts.metrics.zone
+        metrics.signatures.inc(outcome.signatures)
+        if kind == "load":
+            result = {"published": "changed", "unchanged": "unchanged"}.get(outcome.result, "rejected")
+            metrics.loads.labels(result).inc()
+            metrics.load_seconds.observe(outcome.seconds.get("all", 0.0))
+            metrics.stripped.inc(outcome.stripped)
+        if outcome.result == "published":
+            metrics.versions.inc()
+            metrics.verifications.labels("ok").inc()
+        if any(problem.event == "verification-failed" for problem in outcome.problems):
+            metrics.verifications.labels("failed").inc()
+        if any(problem.event == "store-failed" for problem in outcome.problems):
+            metrics.store_errors.inc()
+
+    def _wake_when_due(self, zone: FrontZone) -> None:
+        if zone.next_due is None:
+            return
+        stride = min(RESIGN_STRIDE_S, zone.refresh_s / 10)
+        when = zone.next_due + max(stride, DUE_MARGIN_S)
+        self._parts.schedule.wake(f"resign {zone.name}", when, lambda: self.request(zone, "resign"))
+
+    def _retry(self, zone: FrontZone, kind: str) -> None:
+        place = (zone.name, kind)
+        failures = self._failures[place] = self._failures.get(place, 0) + 1
+        delay = min(RETRY_FIRST_S * 2 ** (failures - 1), RETRY_LAST_S)
+        self._parts.schedule.wake(
+            f"{kind} {zone.name}", self._parts.clock.now() + delay, lambda: self.request(zone, kind)
+        )
+
+
+def _octets(zone: FrontZone) -> int:
+    with suppress(OSError):
+        return os.stat(zone.config.file or "").st_size
+    return 0
+
+
+def _log(outcome: Outcome, kind: str) -> None:
+    fields: dict[str, Any] = {"zone": outcome.zone, "serial": outcome.serial}
+    if outcome.result == "published":
+        log.info(
+            "zone published",
+            **fields,
+            changed=outcome.changed_rrsets,
+            chain=outcome.chain_changes,
+            signatures=outcome.signatures,
+            seconds=round(outcome.seconds.get("all", 0.0), 3),
+        )
+    elif outcome.result == "unchanged":
+        log.info("zone unchanged", **fields, job=kind)
+    for warning in outcome.warnings:
+        log.warning("zone warning", zone=outcome.zone, cause=warning.cause)

@@ -1,0 +1,141 @@
+"""The key service as the front sees it: started as a child or found at its socket, watched, its warnings told."""
+
+import asyncio
+from pathlib import Path
+
+import structlog
+
+from dnssecd.clock import Clock
+from dnssecd.config.model import Config, SoftwareKeystore
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
+from dnssecd.signing.client import AsyncSignerClient
+from dnssecd.signing.errors import SignerError
+from dnssecd.signing.launch import SignerChild
+from dnssecd.wire_protocol import KeystoreSettings, SignerSettings, StatusReply, TokenSettings
+
+POLL_S = 10.0
+
+#: The service's warnings by code, as events.
+WARNING_EVENTS = {
+    "key file mode": "keystore-mode-fixed",
+    "key file gone": "key-missing",
+    "key file unreadable": "key-missing",
+    "key missing": "key-missing",
+    "key not usable": "key-missing",
+    "sign refused": "key-misuse-refused",
+    "peer refused": "key-misuse-refused",
+    "media needed": "keystore-media-needed",
+    "media present": "keystore-media-present",
+    "token down": "token-down",
+    "token evicted": "token-evicted",
+    "audit log failing": "store-failed",
+    "audit log broken": "store-failed",
+}
+
+#: What happened once (a mode corrected, a request refused) is told for a day.
+TOLD_FOR_S = 86_400
+
+_BREAKER = {"closed": 0, "half open": 1, "half-open": 1, "open": 2}
+
+log = structlog.get_logger("dnssecd.signer")
+
+
+def signer_settings(config: Config, socket: Path) -> SignerSettings:
+    """Return what a key service for this configuration is told."""
+    stores = []
+    for store in config.keystores.values():
+        if isinstance(store, SoftwareKeystore):
+            passphrase = "" if store.passphrase_file is None else str(store.passphrase_file)
+            stores.append(
+                KeystoreSettings(
+                    name=store.name,
+                    type="software",
+                    directory=str(store.directory),
+                    passphrase_file=passphrase,
+                    removable=store.removable,
+                )
+            )
+            continue
+        token = TokenSettings(
+            name=store.name,
+            module=str(store.module),
+            label=store.token_label or "",
+            serial=store.token_serial or "",
+            slot=-1 if store.slot is None else store.slot,
+            pin_file=str(store.pin_file),
+            sessions=store.sessions,
+        )
+        stores.append(KeystoreSettings(name=store.name, type="pkcs11", tokens=(token,)))
+    return SignerSettings(
+        socket=str(socket), state_dir=str(config.server.state_dir / "signer"), keystores=tuple(stores)
+    )
+
+
+class SignerLink:
+    """Keeps the key service under watch."""
+
+    def __init__(self, config: Config, events: EventCore, metrics: Metrics, clock: Clock) -> None:
+        configured = config.signer.socket
+        self.socket = configured or config.server.state_dir / "signer" / "signer.sock"
+        self._events, self._metrics, self._clock = events, metrics, clock
+        self._child: SignerChild | None = None
+        if configured is None:
+            self._child = SignerChild(signer_settings(config, self.socket), self._changed)
+        self.client = AsyncSignerClient(str(self.socket))
+        self._state = "starting"
+        self._told: set[tuple[str, str]] = set()
+
+    async def start(self) -> None:
+        """Start the child, where there is to be one; OperatorNeeded when it cannot start."""
+        if self._child is not None:
+            await self._child.start()
+
+    async def close(self) -> None:
+        """End the child."""
+        await self.client.aclose()
+        if self._child is not None:
+            await self._child.stop()
+
+    def state(self) -> dict[str, str]:
+        """Return how the key service is run and fares, for ``status``."""
+        return {"mode": "service" if self._child is None else "child", "state": self._state}
+
+    async def watch(self) -> None:
+        """Poll the service for ever."""
+        while True:
+            try:
+                self._take(await self.client.status())
+            except SignerError as error:
+                self._down(str(error))
+            state = _BREAKER.get(self.client.breaker_state)
+            if state is not None:
+                self._metrics.signer.breaker.labels("service").set(state)
+            await asyncio.sleep(POLL_S)
+
+    def _changed(self, up: bool, detail: str) -> None:
+        if up:
+            self._state = "ok"
+            self._events.resolve("signer-unreachable")
+            log.info("key service runs as a child", socket=str(self.socket))
+        else:
+            self._down(detail)
+
+    def _down(self, detail: str) -> None:
+        self._state = f"down: {detail}"
+        self._events.raise_event("signer-unreachable", None, detail)
+
+    def _take(self, status: StatusReply) -> None:
+        self._state = "ok"
+        self._events.resolve("signer-unreachable")
+        told = set()
+        for warning in status.warnings:
+            name = WARNING_EVENTS.get(warning.code)
+            if name is None or not (warning.firing or warning.last_at > self._clock.now() - TOLD_FOR_S):
+                continue
+            told.add((name, warning.subject))
+            if (name, warning.subject) not in self._told:
+                self._events.raise_event(name, None, warning.detail, subject=warning.subject)
+        for name, subject in self._told - told:
+            self._events.resolve(name, None, subject)
+        self._told = told

@@ -1,0 +1,68 @@
+"""From the configuration to what the parts of the daemon are told of a zone."""
+
+from pathlib import Path
+
+from dnssecd.config.model import Config, Peer, ZoneConfig
+from dnssecd.core.names import text_to_wire
+from dnssecd.pipeline.spec import KeyWish, ZoneSpec
+from dnssecd.publish import exchange
+from dnssecd.server.acl import ZoneAccess
+from dnssecd.server.tsig import TsigKey
+from dnssecd.store.catalogue import database_name
+
+
+def zone_spec(config: Config, zone: ZoneConfig, signer_socket: str) -> ZoneSpec:
+    """Return what zone workers have to know of a zone."""
+    policy = config.policies[zone.policy]
+    templates = (("ksk", policy.ksk), ("zsk", policy.zsk), ("csk", policy.csk))
+    return ZoneSpec(
+        name=zone.name,
+        origin=text_to_wire(zone.name),
+        database=str(database_path(config, zone.name)),
+        signer_socket=signer_socket,
+        keystore=policy.keystore,
+        keys=tuple(KeyWish(role, t.algorithm, t.bits) for role, t in templates if t is not None),
+        denial=policy.denial,
+        opt_out=policy.nsec3_opt_out,
+        dnskey_ttl=policy.dnskey_ttl,
+        validity_s=policy.signature_validity,
+        inception_offset_s=policy.signature_inception,
+        refresh_s=policy.signature_refresh,
+        jitter_s=policy.signature_jitter,
+        serial=policy.serial,
+        zonemd=policy.zonemd,
+        cds=policy.cds == "auto",
+        max_change=zone.max_change,
+    )
+
+
+def database_path(config: Config, name: str) -> Path:
+    """Return where a zone's database lies."""
+    return config.server.state_dir / "zones" / database_name(name)
+
+
+def tsig_keys(config: Config) -> dict[bytes, TsigKey]:
+    """Return the TSIG keys for the server, by wire name."""
+    keys = [TsigKey.make(key.name, key.algorithm, key.secret.value) for key in config.tsig.values()]
+    return {key.name: key for key in keys}
+
+
+def peer(config: Config, server: Peer) -> exchange.Peer:
+    """Return a server to talk to."""
+    key = None
+    if server.tsig is not None:
+        found = config.tsig[server.tsig]
+        key = exchange.PeerKey(found.name, found.algorithm, found.secret.value)
+    return exchange.Peer(server.name, server.address.host, server.address.port, key)
+
+
+def access(config: Config, zone: ZoneConfig) -> ZoneAccess:
+    """Return who may do what with a zone."""
+    query = [*zone.allow_query.tsig, *map(str, zone.allow_query.networks)]
+    transfer = [*zone.allow_transfer.tsig, *map(str, zone.allow_transfer.networks)]
+    secondaries = [(s.address.host, s.tsig) for s in config.secondaries_of(zone.name)]
+    primaries = [
+        (config.primaries[name].address.host, config.primaries[name].tsig) for name in zone.primaries
+    ]
+    updaters = [grant.tsig for grant in zone.allow_update]
+    return ZoneAccess.make(query, transfer, secondaries, primaries, updaters)

@@ -1,0 +1,61 @@
+"""A configured zone in the front: what is served of it and how it fares."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dnssecd.config.model import ZoneConfig
+from dnssecd.front.databases import Databases
+from dnssecd.pipeline.outcome import Outcome, Problem
+from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.publish import exchange
+from dnssecd.server.acl import ZoneAccess
+from dnssecd.store.zonedb import Snapshot, ZoneDatabase
+
+
+@dataclass(eq=False)
+class FrontZone:
+    """One zone. ``serial`` None: nothing has been published yet. Times in epoch seconds."""
+
+    config: ZoneConfig
+    spec: ZoneSpec
+    access: ZoneAccess
+    secondaries: list[exchange.Peer]
+    watched: list[exchange.Peer]
+    databases: Databases
+    serial: int | None = None
+    input_serial: int | None = None
+    published_at: float | None = None
+    earliest_expiration: int | None = None
+    next_due: int | None = None
+    refresh_s: int = 0
+    frozen: bool = False
+    stripped: int = 0
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    blockers: list[str] = field(default_factory=list)
+    files: tuple[str, ...] = ()
+    last: Outcome | None = None
+
+    @property
+    def name(self) -> str:
+        """The zone's name, text, absolute."""
+        return self.config.name
+
+    @property
+    def origin(self) -> bytes:
+        """The zone's name, wire form, lower-cased."""
+        return self.spec.origin
+
+    @property
+    def database(self) -> ZoneDatabase:
+        """The zone's database; StoreError, sqlite3.Error or OSError when it cannot be opened."""
+        return self.databases.get(Path(self.spec.database), self.spec.origin)
+
+    def snapshot(self) -> AbstractContextManager[Snapshot] | None:
+        """Return the published version to serve, or None while there is none."""
+        return None if self.serial is None else self.database.snapshot()
+
+    def runway_s(self, now: float) -> float | None:
+        """Return the seconds until the first published RRSIG expires; negative when it has."""
+        return None if self.earliest_expiration is None else self.earliest_expiration - now

@@ -1,0 +1,75 @@
+"""The catalogue of zones: serial, next wake, earliest expiration, so that 10,000 zones need not be opened to start.
+
+It is a digest of the zone databases, written after their commits, and may lag behind one after a crash; what is
+served always comes from the zone's own database. One small SQLite file, written by the front alone.
+"""
+
+import sqlite3
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import quote
+
+from dnssecd.store import schema
+
+APPLICATION_ID = 0x444E5343
+FILE_NAME_MAX = 200
+
+_VERSION_1 = """
+CREATE TABLE zone (name TEXT NOT NULL PRIMARY KEY, serial INTEGER, input_serial INTEGER, published_at INTEGER,
+    earliest_expiration INTEGER, next_wake INTEGER, records INTEGER, signatures INTEGER) WITHOUT ROWID;
+CREATE TABLE fact (name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+"""
+MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+
+
+class CatalogueEntry(NamedTuple):
+    """One zone; times in epoch seconds."""
+
+    name: str
+    serial: int | None = None
+    input_serial: int | None = None
+    published_at: int | None = None
+    earliest_expiration: int | None = None
+    next_wake: int | None = None
+    records: int | None = None
+    signatures: int | None = None
+
+
+class Catalogue:
+    """The catalogue database."""
+
+    def __init__(self, path: Path) -> None:
+        schema.create_file(path)
+        self._connection: sqlite3.Connection = schema.connect(path)
+        schema.migrate(self._connection, path, MIGRATIONS, APPLICATION_ID)
+        # A lost write is made good when the zone is next opened, so it need not wait for the disk.
+        self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    def entries(self) -> dict[str, CatalogueEntry]:
+        """Return all zones by name."""
+        rows = self._connection.execute(
+            "SELECT name, serial, input_serial, published_at, earliest_expiration, next_wake, records, signatures "
+            "FROM zone"
+        )
+        return {row[0]: CatalogueEntry._make(row) for row in rows}
+
+    def put(self, entry: CatalogueEntry) -> None:
+        """Write one zone's entry."""
+        self._connection.execute("INSERT OR REPLACE INTO zone VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
+
+    def remove(self, name: str) -> None:
+        """Forget a zone."""
+        self._connection.execute("DELETE FROM zone WHERE name = ?", (name,))
+
+    def close(self) -> None:
+        """Close the database."""
+        self._connection.close()
+
+
+def database_name(zone: str) -> str:
+    """Return the file name of a zone's database: the zone's name where a file may be called that."""
+    name = quote(zone.rstrip("."), safe="-_*.") or "%2E"
+    if len(name) > FILE_NAME_MAX:
+        name = f"{name[:100]}-{sha256(zone.encode()).hexdigest()[:32]}"
+    return f"{name}.sqlite"
