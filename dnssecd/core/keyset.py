@@ -283,7 +283,7 @@ def signing_view(keyset: Keyset, *, cds: bool = True) -> SigningView:
         cds=(DELETE_CDS,) if deletes else tuple(sorted(ds_rdata(keyset.apex, key.rdata) for key in wanted)),
         cdnskey=(DELETE_CDNSKEY,) if deletes else tuple(sorted(key.rdata for key in wanted)),
         dnskey_keys=tuple(_signer(key) for key in keyset.keys if key.krrsig.visible),
-        cds_keys=tuple(_signer(key) for key in keyset.keys if _signs_cds(key, algorithms)),
+        cds_keys=tuple(_signer(key) for key in _cds_signers(keyset, algorithms)),
         zone_keys=tuple(_signer(key) for key in zone),
         retiring_keys=tuple(_signer(key) for key in fading),
         urgent=any(key.compromised for key in fading),
@@ -297,12 +297,22 @@ def _cds_content(keyset: Keyset) -> tuple[bool, list[Key]]:
     return leaving and not wanted and not keyset.signed, wanted
 
 
-def _signs_cds(key: Key, zone_algorithms: set[int]) -> bool:
-    """CDS and CDNSKEY need a signature of every algorithm, also while it has no KSK in the DNSKEY RRset."""
-    if key.revoked or Rec.KRRSIG not in key.records:
-        return False
-    known = State.HIDDEN not in (key.dnskey.state, key.ds.state)
-    return key.krrsig.visible or (key.algorithm in zone_algorithms and (known or key.goal is Goal.PRESENT))
+def _cds_signers(keyset: Keyset, zone_algorithms: set[int]) -> list[Key]:
+    """Who signs CDS and CDNSKEY: the keys that sign the DNSKEY RRset (RFC 7344 section 4.1).
+
+    Like all data they need every algorithm, also one that signs the zone before its keys are in the DNSKEY RRset,
+    or still.
+    """
+    signers = [key for key in keyset.keys if key.krrsig.visible and not key.revoked]
+    lacking = zone_algorithms - {key.algorithm for key in signers}
+    return signers + [
+        key
+        for key in keyset.keys
+        if key.algorithm in lacking
+        and Rec.KRRSIG in key.records
+        and not key.revoked
+        and (key.goal is Goal.PRESENT or key.krrsig.state is not State.HIDDEN)
+    ]
 
 
 def _signer(key: Key) -> SigningKey:

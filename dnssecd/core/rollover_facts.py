@@ -77,12 +77,15 @@ def contradicted(keyset: Keyset, key: Key, rec: Rec, world: World) -> tuple[str,
         )
     if record.serial is None or record.seen is None:
         return ()
+    return _gone_back(record.serial, max(record.seen, keyset.trust_after), world)
+
+
+def _gone_back(serial: int, since: int, world: World) -> tuple[str, ...]:
+    """The secondaries that were seen after `since` to serve a zone version before `serial`."""
     return tuple(
         sight.name
         for sight in world.evidence.secondaries
-        if sight.serial is not None
-        and sight.at > max(record.seen, keyset.trust_after - 1)
-        and is_after(record.serial, sight.serial)
+        if sight.serial is not None and sight.at > since and is_after(serial, sight.serial)
     )
 
 
@@ -106,8 +109,10 @@ def _zone_look(keyset: Keyset, record: RecordState, ttl: int, world: World) -> L
     if serial is None or published is None:
         return Look(record, (Missing("this server", "not committed yet", "a zone version with this step"),))
     seen = record.seen
+    if seen is not None and _gone_back(serial, max(seen, keyset.trust_after), world):
+        seen = None
     if seen is None:
-        record = replace(record, ttl=max(record.ttl, ttl))
+        record = replace(record, seen=None, ttl=max(record.ttl, ttl))
         times, witnesses, missing = _secondaries_at(serial, keyset.trust_after, world)
         if missing:
             return Look(record, missing)
@@ -161,7 +166,9 @@ def _signature_look(keyset: Keyset, record: RecordState, left: int | None, what:
         if evidence.serial is None or evidence.committed is None:
             return Look(record, (Missing("this server", "nothing committed", "a zone version"),))
         record = replace(record, serial=evidence.serial, published=evidence.committed)
-    ttl = max(remembered(keyset.ttl_zone, evidence.ttl_zone, world.now, world.policy.margin), evidence.ttl_negative)
+    ttl = max(
+        remembered(keyset.ttl_zone, evidence.ttl_zone, world.now, world.policy.margin), evidence.ttl_negative
+    )
     return _zone_look(keyset, record, timing.iret_zsk(0, 0, ttl), world)
 
 
@@ -192,7 +199,7 @@ def _ds_look(keyset: Keyset, key: Key, present: bool, world: World) -> Look:
     if record.seen is None:
         record = replace(record, ttl=max(record.ttl, _ttl_ds(keyset, world)))
         word = _confirmation(keyset, key, present, world)
-        missing = _ds_missing(key, good, present, word, world)
+        missing = _ds_missing(key, good, present, word, world) + _cds_missing(keyset, record, world)
         if missing:
             return Look(record, missing)
         times = [sight.at for sight, agrees in zip(sights, good, strict=True) if agrees]
@@ -237,6 +244,13 @@ def _ds_missing(
     return tuple(missing)
 
 
+def _cds_missing(keyset: Keyset, record: RecordState, world: World) -> tuple[Missing, ...]:
+    """A secondary with an older version has older CDS: a parent that reads them there would take a step back."""
+    if record.serial is None:
+        return ()
+    return _secondaries_at(record.serial, keyset.trust_after, world)[2]
+
+
 def _ds_seen(sight: ParentSight, agrees: bool | None) -> str:
     if agrees is None:
         return sight.answer or "no answer since"
@@ -257,7 +271,9 @@ def _confirmation(keyset: Keyset, key: Key, present: bool, world: World) -> Conf
 def _anchor_settles(keyset: Keyset, key: Key, world: World) -> Look:
     word = _confirmation(keyset, key, True, world)
     if word is not None:
-        return Look(replace(key.ds, seen=word.at, witnesses=(f"{word.who}: confirmed at {word.at}",)), until=word.at)
+        return Look(
+            replace(key.ds, seen=word.at, witnesses=(f"{word.who}: confirmed at {word.at}",)), until=word.at
+        )
     if world.policy.rfc5011:
         if key.dnskey.state is not State.OMNIPRESENT:
             return Look(key.ds, (Missing("this zone", "DNSKEY not omnipresent", "DNSKEY omnipresent"),))
@@ -272,19 +288,25 @@ def _anchor_fades(keyset: Keyset, key: Key, world: World) -> Look:
         return Look(key.ds, until=world.now)
     word = _confirmation(keyset, key, False, world)
     if word is not None:
-        return Look(replace(key.ds, seen=word.at, witnesses=(f"{word.who}: confirmed at {word.at}",)), until=word.at)
+        return Look(
+            replace(key.ds, seen=word.at, witnesses=(f"{word.who}: confirmed at {word.at}",)), until=word.at
+        )
     wanted = f"a person's word that no validator has trust anchor {key.tag} (ds confirm)"
     return Look(key.ds, (Missing("an operator", "nothing", wanted),))
 
 
 def _ttl_dnskey(keyset: Keyset, world: World) -> int:
     policy, evidence = world.policy, world.evidence
-    return max(policy.dnskey_ttl, remembered(keyset.ttl_dnskey, evidence.ttl_dnskey, world.now, policy.margin))
+    return max(
+        policy.dnskey_ttl, remembered(keyset.ttl_dnskey, evidence.ttl_dnskey, world.now, policy.margin)
+    )
 
 
 def _ttl_ds(keyset: Keyset, world: World) -> int:
     observed = max((sight.ttl for sight in world.evidence.parents), default=0)
-    return max(world.policy.parent_ds_ttl, remembered(keyset.ttl_ds, observed, world.now, world.policy.margin))
+    return max(
+        world.policy.parent_ds_ttl, remembered(keyset.ttl_ds, observed, world.now, world.policy.margin)
+    )
 
 
 WAITS: tuple[Wait, ...] = (

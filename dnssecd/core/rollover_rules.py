@@ -126,7 +126,9 @@ def _one_ds_anchors(keyset: Keyset, algorithm: int) -> bool:
 
 
 def _goes_with_signer(key: Key, signers: list[Key]) -> bool:
-    return any(_goes_with(key.dnskey, other.dnskey) and _goes_with(key.dnskey, other.krrsig) for other in signers)
+    return any(
+        _goes_with(key.dnskey, other.dnskey) and _goes_with(key.dnskey, other.krrsig) for other in signers
+    )
 
 
 def _dnskey_signed(keyset: Keyset, algorithm: int) -> bool:

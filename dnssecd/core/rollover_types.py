@@ -1,7 +1,9 @@
 """What goes into the roll-over planner and what comes out: policy, effects, blockers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 from .keyset import Key, Keyset
 from .keystate import Event, Goal, Rec, Role, State
@@ -154,32 +156,20 @@ class RecordReached(KeyEffect):
     witnesses: tuple[str, ...]
 
 
-Effect = (
-    GenerateKey
-    | PublishDnskey
-    | WithdrawDnskey
-    | SignDnskeyWith
-    | StopSigningDnskey
-    | SignWith
-    | RetireSignatures
-    | SubmitDs
-    | WithdrawDs
-    | RevokeKey
-    | RemoveKey
-    | GoalChanged
-    | RecordReached
-)
+Effect = GenerateKey | KeyEffect
 
-STEP_EFFECTS = {
-    (Rec.DNSKEY, Event.PUBLISH): PublishDnskey,
-    (Rec.DNSKEY, Event.WITHDRAW): WithdrawDnskey,
-    (Rec.KRRSIG, Event.PUBLISH): SignDnskeyWith,
-    (Rec.KRRSIG, Event.WITHDRAW): StopSigningDnskey,
-    (Rec.ZRRSIG, Event.PUBLISH): SignWith,
-    (Rec.ZRRSIG, Event.WITHDRAW): RetireSignatures,
-    (Rec.DS, Event.PUBLISH): SubmitDs,
-    (Rec.DS, Event.WITHDRAW): WithdrawDs,
-}
+STEP_EFFECTS: Mapping[tuple[Rec, Event], type[KeyEffect]] = MappingProxyType(
+    {
+        (Rec.DNSKEY, Event.PUBLISH): PublishDnskey,
+        (Rec.DNSKEY, Event.WITHDRAW): WithdrawDnskey,
+        (Rec.KRRSIG, Event.PUBLISH): SignDnskeyWith,
+        (Rec.KRRSIG, Event.WITHDRAW): StopSigningDnskey,
+        (Rec.ZRRSIG, Event.PUBLISH): SignWith,
+        (Rec.ZRRSIG, Event.WITHDRAW): RetireSignatures,
+        (Rec.DS, Event.PUBLISH): SubmitDs,
+        (Rec.DS, Event.WITHDRAW): WithdrawDs,
+    }
+)
 
 
 class Gate(StrEnum):

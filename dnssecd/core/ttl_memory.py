@@ -14,9 +14,13 @@ from .serial import is_after
 def remember_ttls(keyset: Keyset, evidence: Evidence, now: int, margin: int) -> Keyset:
     """The keyset with the TTLs of `evidence` noted.  Pure; to be called by every plan."""
     behind, all_at = _behind(keyset, evidence, keyset.ttl_dnskey.lowered), _latest(evidence, now)
-    dnskey = _noted(keyset.ttl_dnskey, evidence.ttl_dnskey, evidence.serial, None if behind else all_at, now, margin)
+    dnskey = _noted(
+        keyset.ttl_dnskey, evidence.ttl_dnskey, evidence.serial, None if behind else all_at, now, margin
+    )
     behind = _behind(keyset, evidence, keyset.ttl_zone.lowered)
-    zone = _noted(keyset.ttl_zone, evidence.ttl_zone, evidence.serial, None if behind else all_at, now, margin)
+    zone = _noted(
+        keyset.ttl_zone, evidence.ttl_zone, evidence.serial, None if behind else all_at, now, margin
+    )
     observed = max((sight.ttl for sight in evidence.parents), default=0)
     ds = _noted(keyset.ttl_ds, observed, evidence.serial or 0, now, now, margin)
     if (dnskey, zone, ds) == (keyset.ttl_dnskey, keyset.ttl_zone, keyset.ttl_ds):

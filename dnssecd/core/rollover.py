@@ -1,0 +1,146 @@
+"""The roll-over planner: one pure function.
+
+There is no script per kind of roll-over.  Policy and commands set goals (`rollover_goals`), evidence and time move
+records as facts (`rollover_facts`), goals ask for steps and the safety rules (`rollover_rules`) say which may be
+taken (`rollover_steps`), again and again until nothing changes.  All that was refused is in the plan.
+"""
+
+from dataclasses import replace
+
+from .evidence import Evidence
+from .keyset import Key, Keyset
+from .keystate import Event, Goal, Rec, State, advance
+from .rollover_facts import World, contradicted, look
+from .rollover_goals import Notes, in_use, set_goals
+from .rollover_rules import broken
+from .rollover_steps import TABLES, Tables, explain_refusals, take_steps
+from .rollover_types import (
+    Blocker,
+    Gate,
+    Missing,
+    Plan,
+    RecordReached,
+    RemoveKey,
+    RolloverPolicy,
+)
+from .ttl_memory import remember_ttls
+
+__all__ = ["TABLES", "Tables", "plan_rollover"]
+
+
+def plan_rollover(
+    keyset: Keyset, policy: RolloverPolicy, evidence: Evidence, now: int, tables: Tables = TABLES
+) -> Plan:
+    """What to do now, when to ask again, and why what waits.
+
+    The shell stores the plan's keyset in the transaction that commits a version made from its signing view,
+    (at once if nothing is to be published), and performs the effects afterwards.  Asking again with the same
+    arguments gives the same plan; asking again with the new keyset adds nothing but open GenerateKey requests.
+    """
+    if not evidence.clock_sure:
+        detail = "the clock jumped; nothing moves until a secondary's TSIG time or an operator confirms it"
+        return Plan((), None, (Blocker(Gate.TIME, "clock", detail),), keyset)
+    world = World(policy, evidence, now)
+    notes = Notes()
+    step = keyset.step + 1
+    keyset = remember_ttls(keyset, evidence, now, policy.margin)
+    keyset = _facts(keyset, tables, world, notes)
+    keyset = set_goals(keyset, world, notes)
+    while True:
+        before = keyset
+        keyset = take_steps(keyset, tables, step, world, notes)
+        keyset = _facts(keyset, tables, world, notes)
+        if keyset == before:
+            break
+    keyset = _remove(keyset, world, notes)
+    explain_refusals(keyset, tables, world, notes)
+    _explain_waits(keyset, tables, world, notes)
+    wakes = [wake for wake in notes.wakes if wake > now]
+    return Plan(tuple(notes.effects), min(wakes, default=None), tuple(notes.blockers), keyset)
+
+
+def _facts(keyset: Keyset, tables: Tables, world: World, notes: Notes) -> Keyset:
+    for ref in [key.ref for key in keyset.keys]:
+        key = keyset.find(ref)
+        assert key is not None
+        for rec in key.records:
+            keyset = _fact(keyset, ref, rec, tables, world, notes)
+    return keyset
+
+
+def _fact(keyset: Keyset, ref: str, rec: Rec, tables: Tables, world: World, notes: Notes) -> Keyset:
+    """What is known of one record now.
+
+    Forgetting is put off while a rule needs it: that an old DS is gone says nothing about the new one.
+    """
+    key = keyset.find(ref)
+    assert key is not None
+    record = key.record(rec)
+    seen = look(tables.waits, keyset, key, rec, world)
+    if seen is None:
+        doubters = contradicted(keyset, key, rec, world)
+        if not doubters:
+            return keyset
+        event = Event.UNSETTLE if record.state is State.OMNIPRESENT else Event.REAPPEAR
+        return _moved(keyset, key, rec, event, doubters, world, notes)
+    key = key.with_record(rec, seen.record)
+    keyset = keyset.with_key(key)
+    if seen.until is None or seen.until > world.now:
+        return keyset
+    event = Event.SETTLE if record.state is State.RUMOURED else Event.FADE
+    after = _moved(keyset, key, rec, event, seen.record.witnesses, world, Notes())
+    if (
+        event is Event.FADE
+        and broken(after, tables.rules) is not None
+        and broken(keyset, tables.rules) is None
+    ):
+        return keyset
+    return _moved(keyset, key, rec, event, seen.record.witnesses, world, notes)
+
+
+def _moved(
+    keyset: Keyset, key: Key, rec: Rec, event: Event, witnesses: tuple[str, ...], world: World, notes: Notes
+) -> Keyset:
+    record = advance(key.record(rec), event, keyset.step, world.now)
+    notes.effects.append(RecordReached(key.ref, key.tag, rec, record.state, witnesses))
+    return keyset.with_key(key.with_record(rec, record))
+
+
+def _remove(keyset: Keyset, world: World, notes: Notes) -> Keyset:
+    """Keys whose goal is absent and that nobody can hold go for good, some time after."""
+    for key in keyset.keys:
+        if key.goal is not Goal.ABSENT or in_use(key):
+            continue
+        hidden = max(key.created, *(key.record(rec).changed for rec in key.records))
+        if world.now < hidden + world.policy.purge:
+            notes.wakes.append(hidden + world.policy.purge)
+            continue
+        keyset = replace(keyset, keys=tuple(other for other in keyset.keys if other.ref != key.ref))
+        if not any(other.key_id == key.key_id for other in keyset.keys):
+            notes.effects.append(RemoveKey(key.ref, key.tag, key.key_id, key.keystore))
+    return keyset
+
+
+def _explain_waits(keyset: Keyset, tables: Tables, world: World, notes: Notes) -> None:
+    quiet = not world.policy.parent and not any(
+        key.goal is Goal.ABSENT and in_use(key) for key in keyset.keys
+    )
+    for key in keyset.keys:
+        for rec in key.records:
+            seen = look(tables.waits, keyset, key, rec, world)
+            if seen is None or (quiet and rec is Rec.DS):
+                continue
+            if seen.until is not None:
+                notes.wakes.append(seen.until)
+            notes.blockers.append(_wait_blocker(key, rec, tables, seen.until, seen.missing))
+
+
+def _wait_blocker(
+    key: Key, rec: Rec, tables: Tables, until: int | None, missing: tuple[Missing, ...]
+) -> Blocker:
+    record = key.record(rec)
+    text = next((row.text for row in tables.waits if (row.rec, row.state) == (rec, record.state)), "")
+    event = Event.SETTLE if record.state is State.RUMOURED else Event.FADE
+    gate = Gate.TIME if until is not None else Gate.SAFETY
+    rule = f"{rec.value}-{event.value}s"
+    return Blocker(gate, rule, text, key.ref, key.tag, rec, event, missing, record.changed, until)
