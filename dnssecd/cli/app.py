@@ -1,0 +1,47 @@
+"""The tree of commands."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated
+
+import typer
+
+from dnssecd.cli.common import Defaults
+
+#: Modules with a `register(app)`; each adds its commands. Their order is that of the help.
+_MODULES = ("run", "signer", "check_config", "status", "explain", "zone", "key", "ds", "alerts", "config")
+
+
+def build() -> typer.Typer:
+    """The application with all commands."""
+    app = typer.Typer(
+        name="dnssecd",
+        help="Hidden-primary DNSSEC signing daemon.",
+        no_args_is_help=True,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name in _MODULES:
+        importlib.import_module(f"dnssecd.cli.{name}").register(app)
+    return app
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"dnssecd {version('dnssecd')}")
+        raise typer.Exit
+
+
+def _root(
+    context: typer.Context,
+    config: Annotated[str | None, typer.Option(metavar="FILE", help="Configuration file.")] = None,
+    socket: Annotated[str | None, typer.Option(metavar="PATH", help="Control socket.")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version)] = False,
+) -> None:
+    context.obj = Defaults(config, socket, json)

@@ -1,0 +1,225 @@
+"""What all commands share: their options, how they end, how they speak."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import json
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, get_type_hints
+
+import typer
+
+from dnssecd.cli import client
+
+DONE, BAD, USAGE, UNREACHABLE = 0, 1, 2, 3
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="FILE",
+        help="Configuration file (default: $DNSSECD_CONFIG, then /etc/dnssecd/config.toml).",
+        show_default=False,
+    ),
+]
+SocketOption = Annotated[
+    str | None,
+    typer.Option(metavar="PATH", help="Control socket (default: as configured).", show_default=False),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+ZoneArgument = Annotated[str, typer.Argument(metavar="ZONE", help="Name of the zone.")]
+OptionalZone = Annotated[str | None, typer.Argument(metavar="[ZONE]", help="Name of the zone; default: all.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """Options given before the command."""
+
+    config: str | None = None
+    socket: str | None = None
+    json: bool = False
+
+
+class Bad(Exception):
+    """A command's own failure: what happened to what, and what to do."""
+
+    def __init__(self, what: str, remedy: str, exit: int = BAD) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+        self.exit = exit
+
+
+class Cli:
+    """What a command is given: where the daemon is, and how to print."""
+
+    def __init__(self, config: str | None, socket: str | None, as_json: bool) -> None:
+        self._config = config or os.environ.get("DNSSECD_CONFIG")
+        self._socket = socket
+        self.json = as_json
+
+    @property
+    def config_path(self) -> Path:
+        from dnssecd.config.load import DEFAULT_PATH
+
+        return Path(self._config) if self._config else DEFAULT_PATH
+
+    @property
+    def socket(self) -> str:
+        """The daemon's control socket. A missing configuration at the default place is no error."""
+        if self._socket:
+            return self._socket
+        from dnssecd.config.load import DEFAULT_CONTROL_SOCKET, control_socket_of
+
+        if self._config is None and not self.config_path.exists():
+            return str(DEFAULT_CONTROL_SOCKET)
+        return str(control_socket_of(self.config_path))
+
+    def call(self, command: str, args: dict[str, Any] | None = None, **more: Any) -> Any:
+        """The daemon's answer (see dnssecd/ops/control.py). more: as of client.call."""
+        return client.call(self.socket, command, args, **more)
+
+    def show(self, result: Any, render: Callable[[], None]) -> None:
+        """Print *result* as JSON if that was asked for, else *render* it."""
+        if self.json:
+            print_json(result)
+        else:
+            render()
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on standard output."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+Function = Callable[..., None]
+
+
+def command(app: typer.Typer, name: str) -> Callable[[Function], Function]:
+    """Add ``function(cli, …)`` to *app* as the command *name*, with --config, --socket and --json."""
+
+    def add(function: Function) -> Function:
+        hints = get_type_hints(function, include_extras=True)
+
+        @functools.wraps(function)
+        def run(
+            context: typer.Context, config: str | None, socket: str | None, json: bool, **arguments: Any
+        ) -> None:
+            defaults = context.obj if isinstance(context.obj, Defaults) else Defaults()
+            cli = Cli(config or defaults.config, socket or defaults.socket, json or defaults.json)
+            _guarded(cli, functools.partial(function, cli, **arguments))
+
+        given = [
+            parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            for parameter in list(inspect.signature(function).parameters.values())[1:]
+        ]
+        run.__signature__ = inspect.Signature([_keyword("context", typer.Context), *given, *_common()])  # type: ignore[attr-defined]
+        run.__annotations__ = {
+            parameter.name: parameter.annotation for parameter in inspect.signature(run).parameters.values()
+        }
+        del run.__wrapped__
+        app.command(name)(run)
+        return function
+
+    return add
+
+
+def _keyword(name: str, annotation: Any, default: Any = inspect.Parameter.empty) -> inspect.Parameter:
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+def _common() -> list[inspect.Parameter]:
+    return [
+        _keyword("config", ConfigOption, None),
+        _keyword("socket", SocketOption, None),
+        _keyword("json", JsonOption, False),
+    ]
+
+
+def _guarded(cli: Cli, work: Callable[[], None]) -> None:
+    """Run *work*; turn what it raises into a message and an exit code."""
+    try:
+        work()
+        sys.stdout.flush()
+    except client.Unreachable as error:
+        _fail(cli, error.what, error.remedy, UNREACHABLE)
+    except client.Failed as error:
+        _fail(cli, error.what, error.remedy, error.exit, error.detail)
+    except Bad as error:
+        _fail(cli, error.what, error.remedy, error.exit)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # no second error at exit
+        raise typer.Exit(BAD) from None
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if type(error).__name__ != "ConfigErrors":  # its module is heavy: it is not imported for this
+            raise
+        _fail_config(cli, error)
+
+
+def _fail(cli: Cli, what: str, remedy: str, exit: int, detail: object = None) -> NoReturn:
+    if cli.json:
+        error = {"what": what, "remedy": remedy} | ({} if detail is None else {"detail": detail})
+        print_json({"error": error})
+    else:
+        print(f"dnssecd: {what}\n  to do: {remedy}", file=sys.stderr)
+        if isinstance(detail, list):
+            for line in detail:
+                print(f"  {line}", file=sys.stderr)
+    raise typer.Exit(exit)
+
+
+def _fail_config(cli: Cli, error: Any) -> NoReturn:
+    if cli.json:
+        print_json({"ok": False, "errors": [error_dict(one) for one in error.errors]})
+    else:
+        for one in error.errors:
+            print(f"dnssecd: {one}", file=sys.stderr)
+    raise typer.Exit(BAD)
+
+
+def error_dict(error: Any) -> dict[str, Any]:
+    """A ConfigError for JSON."""
+    return {name: getattr(error, name) for name in ("file", "line", "where", "what", "remedy")}
+
+
+def zone_name(text: str) -> str:
+    """*text* as the daemon writes zone names: lower case, with the final dot."""
+    return text.lower() if text.endswith(".") else text.lower() + "."
+
+
+def optional_zone(text: str | None) -> str | None:
+    return None if text is None else zone_name(text)
+
+
+def duration(text: str) -> int:
+    """Seconds of an option such as "30s" or "5m"; a usage error otherwise. A bare number is seconds."""
+    from dnssecd.durations import parse_duration
+
+    try:
+        seconds = parse_duration(text + "s" if text.isascii() and text.isdigit() else text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if seconds < 0:
+        raise typer.BadParameter("time does not run backwards")
+    return seconds
+
+
+def moment(text: str) -> int:
+    """Epoch seconds of an option given as epoch seconds or YYYYMMDDHHMMSS (UTC); a usage error otherwise."""
+    from datetime import UTC, datetime
+
+    if text.isascii() and text.isdigit():
+        if len(text) < 14:
+            return int(text)
+        if len(text) == 14:
+            try:
+                return int(datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp())
+            except ValueError:
+                pass
+    raise typer.BadParameter(f'"{text}" is neither epoch seconds nor YYYYMMDDHHMMSS')

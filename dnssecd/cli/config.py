@@ -1,0 +1,35 @@
+"""`dnssecd config …`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from dnssecd.cli.common import Cli, command, zone_name
+
+
+def register(app: typer.Typer) -> None:
+    config = typer.Typer(help="The configuration of the running daemon.", no_args_is_help=True)
+    app.add_typer(config, name="config")
+    command(config, "reload")(_reload)
+
+
+def _reload(
+    cli: Cli,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ZONE", help="A zone that is no longer configured may be removed (repeatable)."),
+    ] = None,
+) -> None:
+    """Apply the configuration file as a whole, or not at all."""
+    result = cli.call("config.reload", {"remove": [zone_name(zone) for zone in remove or []]})
+    cli.show(result, lambda: _render(result))
+
+
+def _render(result: dict[str, Any]) -> None:
+    for warning in result.get("warnings", []):
+        print(f"warning: {warning}")
+    for change in result.get("changes", []):
+        print(f"  {change}")
+    print("the configuration is applied" if result["changed"] else "the configuration has not changed")

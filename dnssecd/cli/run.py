@@ -1,0 +1,22 @@
+"""`dnssecd run`."""
+
+from __future__ import annotations
+
+import typer
+
+from dnssecd.cli.common import Cli, command
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "run")
+    def run(cli: Cli) -> None:
+        """Run the daemon in the foreground."""
+        from dnssecd.config import load
+        from dnssecd.ops import log
+
+        config = load(cli.config_path)
+        log.setup(config.log.format, config.log.level)
+
+        from dnssecd.daemon import main
+
+        raise typer.Exit(main(config))

@@ -1,0 +1,87 @@
+"""`dnssecd status`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from dnssecd.cli.common import Cli, OptionalZone, command, optional_zone
+from dnssecd.cli.output import pairs, print_alerts, span, table, when
+
+
+def register(app: typer.Typer) -> None:
+    @command(app, "status")
+    def status(cli: Cli, zone: OptionalZone = None) -> None:
+        """What is served, by whom, and what is wrong."""
+        result = cli.call("status", {"zone": optional_zone(zone)})
+        cli.show(result, lambda: _render(result))
+
+
+def _render(result: dict[str, Any]) -> None:
+    table(
+        ("zone", "state", "serial", "input", "runway", "secondaries", "alerts"),
+        [_row(zone) for zone in result["zones"]],
+        empty="no zones",
+    )
+    for zone in result["zones"]:
+        notes = [*zone.get("blockers", []), *zone.get("warnings", [])]
+        if notes:
+            print(f"\n{zone['zone']}")
+            pairs([("  note", notes)])
+    signer = result.get("signer")
+    if signer:
+        print(f"\nkey service: {signer['state']} ({_signer_mode(signer['mode'])})")
+    alerts = [*result.get("alerts", []), *(alert for zone in result["zones"] for alert in zone["alerts"])]
+    unique = {(alert["name"], alert.get("zone"), alert.get("subject")): alert for alert in alerts}
+    print_alerts(list(unique.values()))
+
+
+def _signer_mode(mode: str) -> str:
+    return "child of the daemon: for demos" if mode == "child" else mode
+
+
+def _row(zone: dict[str, Any]) -> tuple[Any, ...]:
+    secondaries = zone["secondaries"]
+    current = sum(1 for one in secondaries if one["serial"] == zone["serial"])
+    return (
+        zone["zone"],
+        zone.get("state"),
+        zone["serial"],
+        zone["input_serial"],
+        span(zone["runway_seconds"]),
+        f"{current}/{len(secondaries)} current" if secondaries else "none",
+        ", ".join(sorted({alert["name"] for alert in zone["alerts"]})) or "-",
+    )
+
+
+def zone_pairs(zone: dict[str, Any]) -> list[tuple[str, Any]]:
+    """The lines of one zone in full."""
+    secondaries = [
+        f"{one['name']} has {_serial(one['serial'])}"
+        + (f", seen {when(one['seen_at'])}" if one["seen_at"] else "")
+        for one in zone["secondaries"]
+    ]
+    return [
+        ("zone", zone["zone"]),
+        ("state", zone.get("state")),
+        ("serial", zone["serial"]),
+        ("input serial", zone["input_serial"]),
+        ("source", zone.get("source")),
+        ("file", zone.get("file")),
+        ("policy", zone.get("policy")),
+        ("denial", zone.get("denial")),
+        ("records", zone.get("records")),
+        ("signatures", zone.get("signatures")),
+        ("published", when(zone.get("last_published"))),
+        ("first expiration", when(zone.get("earliest_expiration"))),
+        ("runway", span(zone["runway_seconds"])),
+        ("next wake", when(zone.get("next_wake"))),
+        ("secondaries", secondaries),
+        ("waits for", zone.get("blockers")),
+        ("warnings", zone.get("warnings")),
+    ]
+
+
+def _serial(serial: int | None) -> str:
+    return "no known serial" if serial is None else f"serial {serial}"

@@ -1,0 +1,178 @@
+"""`dnssecd zone …`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from dnssecd.cli.common import USAGE, Bad, Cli, ZoneArgument, command, duration, print_json, zone_name
+from dnssecd.cli.output import pairs, print_alerts, progress, span, table, when
+from dnssecd.cli.private_file import PrivateFile
+from dnssecd.cli.status import zone_pairs
+
+_WAIT_S = 300
+_GRACE_S = 30
+
+
+def register(app: typer.Typer) -> None:
+    zone = typer.Typer(help="Zones: look, reload, export, wait.", no_args_is_help=True)
+    app.add_typer(zone, name="zone")
+    command(zone, "list")(_list)
+    command(zone, "show")(_show)
+    command(zone, "reload")(_reload)
+    command(zone, "export")(_export)
+    command(zone, "history")(_history)
+    command(zone, "wait")(_wait)
+    command(zone, "freeze")(_freeze)
+    command(zone, "thaw")(_thaw)
+
+
+def _list(cli: Cli) -> None:
+    """All zones, one a line."""
+    result = cli.call("zone.list")
+    cli.show(
+        result,
+        lambda: table(
+            ("zone", "state", "serial", "input", "runway", "policy", "source", "records"),
+            [
+                (
+                    zone["zone"],
+                    zone["state"],
+                    zone["serial"],
+                    zone["input_serial"],
+                    span(zone["runway_seconds"]),
+                    zone["policy"],
+                    zone["source"],
+                    zone.get("records"),
+                )
+                for zone in result["zones"]
+            ],
+            empty="no zones",
+        ),
+    )
+
+
+def _show(cli: Cli, zone: ZoneArgument) -> None:
+    """All about one zone."""
+    result = cli.call("zone.show", {"zone": zone_name(zone)})
+
+    def render() -> None:
+        pairs(zone_pairs(result))
+        keys = result.get("keys", [])
+        if keys:
+            print()
+            key_table(keys)
+        print_alerts(result["alerts"])
+
+    cli.show(result, render)
+
+
+def key_table(keys: list[dict[str, Any]]) -> None:
+    """Keys and the states of their records."""
+    columns = ("zone", "role", "tag", "algorithm", "goal", "dnskey", "zrrsig", "krrsig", "ds")
+    table(columns, [[key[column] for column in columns] for key in keys], empty="no keys")
+
+
+def _reload(
+    cli: Cli,
+    zone: ZoneArgument,
+    accept_change: Annotated[
+        bool, typer.Option("--accept-change", help="Let the change through that max_change held back.")
+    ] = False,
+    first_publication: Annotated[
+        bool,
+        typer.Option(
+            "--first-publication", help="Publish though it is not known whether the zone is signed."
+        ),
+    ] = False,
+) -> None:
+    """Read the zone's input again."""
+    args = {"zone": zone_name(zone), "accept_change": accept_change, "first_publication": first_publication}
+    with progress(f"reloading {args['zone']}") as advance:
+        result = cli.call("zone.reload", args, on_progress=advance)
+    cli.show(result, lambda: print(result["message"]))
+
+
+def _export(
+    cli: Cli,
+    zone: ZoneArgument,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Without DNSSEC records.")] = False,
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Write there (mode 0600), not to stdout."),
+    ] = None,
+) -> None:
+    """The zone as served, as a zone file."""
+    args = {"zone": zone_name(zone), "unsigned": unsigned}
+    if output is None:
+        chunks: list[str] = []
+        result = cli.call("zone.export", args, on_chunk=chunks.append if cli.json else sys.stdout.write)
+        if cli.json:
+            print_json({**result, "text": "".join(chunks)})
+        return
+    with PrivateFile(output) as file, progress(f"exporting {args['zone']}") as advance:
+        result = cli.call("zone.export", args, on_chunk=file.write, on_progress=advance)
+    message = f"{result['zone']} serial {result['serial']}: {result['records']} records written to {output}"
+    cli.show({**result, "file": output}, lambda: print(message))
+
+
+def _history(
+    cli: Cli,
+    zone: ZoneArgument,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the latest.")] = 50,
+) -> None:
+    """What happened to a zone: who, when, what, which serial."""
+    result = cli.call("zone.history", {"zone": zone_name(zone), "limit": limit})
+    cli.show(
+        result,
+        lambda: table(
+            ("at", "who", "what", "serial", "detail"),
+            [
+                (when(entry["at"]), entry["who"], entry["what"], entry["serial"], entry.get("detail"))
+                for entry in result["entries"]
+            ],
+            empty="nothing yet",
+        ),
+    )
+
+
+def _wait(
+    cli: Cli,
+    zone: ZoneArgument,
+    serial: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="Until this serial is served.")
+    ] = None,
+    current: Annotated[bool, typer.Option("--current", help="Until the present serial is served.")] = False,
+    all_secondaries: Annotated[
+        bool, typer.Option("--all-secondaries", help="By every secondary, not by us alone.")
+    ] = False,
+    timeout: Annotated[str, typer.Option(metavar="DURATION", help="Give up after this.")] = "5m",
+) -> None:
+    """Wait until a serial is being served."""
+    if (serial is None) == (not current):
+        raise Bad("what to wait for is not clear", "give either --serial N or --current", USAGE)
+    seconds = duration(timeout)
+    args = {
+        "zone": zone_name(zone),
+        "serial": serial,
+        "current": current,
+        "all_secondaries": all_secondaries,
+        "timeout": float(seconds),
+    }
+    with progress(f"waiting for {args['zone']}") as advance:
+        result = cli.call("zone.wait", args, on_progress=advance, silence_s=seconds + _GRACE_S)
+    cli.show(result, lambda: print(f"{result['zone']} serial {result['serial']} is served"))
+
+
+def _freeze(cli: Cli, zone: ZoneArgument) -> None:
+    """Begin no roll-over steps and take no input, until thawed."""
+    result = cli.call("zone.freeze", {"zone": zone_name(zone)})
+    cli.show(result, lambda: print(result["message"]))
+
+
+def _thaw(cli: Cli, zone: ZoneArgument) -> None:
+    """End a freeze."""
+    result = cli.call("zone.thaw", {"zone": zone_name(zone)})
+    cli.show(result, lambda: print(result["message"]))
