@@ -6,7 +6,7 @@ import asyncio
 from typing import TypeVar
 
 from dnssecd import wire_protocol as wp
-from dnssecd.signing.breaker import Breaker
+from dnssecd.breaker import Breaker
 from dnssecd.signing.errors import (
     BadRequest,
     SignerBroken,

@@ -39,8 +39,8 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from dnssecd import wire_protocol as wp
+from dnssecd.breaker import Breaker
 from dnssecd.signing.async_client import AsyncSignerClient
-from dnssecd.signing.breaker import Breaker
 from dnssecd.signing.errors import (
     BadRequest,
     SignerBroken,

@@ -26,7 +26,7 @@ from pathlib import Path
 import msgspec
 
 import dnssecd
-from dnssecd.signing.breaker import Breaker
+from dnssecd.breaker import Breaker
 from dnssecd.signing.errors import OperatorNeeded
 from dnssecd.wire_protocol import SignerSettings
 
