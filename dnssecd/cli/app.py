@@ -10,7 +10,19 @@ import typer
 from dnssecd.cli.common import Defaults
 
 #: Modules with a `register(app)`; each adds its commands. Their order is that of the help.
-_MODULES = ("run", "signer", "check_config", "status", "explain", "zone", "key", "ds", "alerts", "config")
+_MODULES = (
+    "run",
+    "signer",
+    "check_config",
+    "oneshot",
+    "status",
+    "explain",
+    "zone",
+    "key",
+    "ds",
+    "alerts",
+    "config",
+)
 
 
 def build() -> typer.Typer:

@@ -12,7 +12,14 @@ from dnssecd.cli.common import Cli, command, zone_name
 def register(app: typer.Typer) -> None:
     config = typer.Typer(help="The configuration of the running daemon.", no_args_is_help=True)
     app.add_typer(config, name="config")
+    command(config, "diff")(_diff)
     command(config, "reload")(_reload)
+
+
+def _diff(cli: Cli) -> None:
+    """What the configuration file has that the running daemon does not, and the other way round."""
+    result = cli.call("config.diff")
+    cli.show(result, lambda: print("\n".join(result["changes"]) or "nothing differs"))
 
 
 def _reload(

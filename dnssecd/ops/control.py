@@ -55,6 +55,7 @@ added. Those marked * change something.
                           "dnskey": [str], "cds": [str], "at_parent": [str]|null, "text": str}
     alerts.list       {zone: Z|null} → {"alerts": [ALERT]}
     alerts.ack *      {name, zone: Z|null} → {"acknowledged": int}
+    config.diff       {} → as config.reload, nothing done (dnssecd.config.diff makes it)
     config.reload *   {remove: [Z]} → {"changed": bool, "added": [Z], "removed": [Z], "changes": [str],
                           "warnings": [str]}; Refused when there are errors, with "errors" in detail
 """

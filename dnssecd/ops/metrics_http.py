@@ -7,6 +7,7 @@ event loop never waits for one.
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,7 +90,7 @@ class _Server(ThreadingHTTPServer):
             self._slots.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        log.debug("metrics client went away", client=str(client_address[0]), exc_info=True)
+        log.debug("metrics client went away", client=str(client_address[0]), cause=str(sys.exc_info()[1]))
 
 
 def _shut(request: socket.socket) -> None:

@@ -1,0 +1,68 @@
+"""The difference between two configurations."""
+
+from pathlib import Path
+
+from dnssecd.config import Config, parse
+from dnssecd.config.diff import ConfigDiff, diff
+
+BASE = """
+[server]
+[keystore.local]
+[policy.default]
+[policy.other]
+[tsig."t."]
+secret = "c2VjcmV0IHNlY3JldCBzZWNyZXQ="
+[secondary.ns1]
+address = "192.0.2.1:53"
+[zone."a.example."]
+policy = "default"
+source = "dynamic"
+secondaries = ["ns1"]
+[zone."b.example."]
+policy = "other"
+source = "dynamic"
+"""
+
+
+def read(text: str) -> Config:
+    return parse(text, Path("/etc/dnssecd/config.toml"))
+
+
+def change(old: str, new: str) -> ConfigDiff:
+    return diff(read(BASE), read(BASE.replace(old, new)))
+
+
+def test_nothing_changed() -> None:
+    assert change("", "") == ConfigDiff((), (), (), ())
+
+
+def test_zones_come_and_go() -> None:
+    found = change("b.example.", "c.example.")
+    assert (found.added, found.removed, found.changed) == (("c.example.",), ("b.example.",), ())
+    assert [str(one) for one in found.changes] == ['- zone."b.example."', '+ zone."c.example."']
+
+
+def test_a_policy_changes_its_zones() -> None:
+    found = change("[policy.other]", "[policy.other]\ndenial = 'nsec'\nmanual = ['zsk', 'ksk']")
+    assert found.changed == ("b.example.",)
+    assert [str(one) for one in found.changes] == [
+        "~ policy.other.denial: nsec3 -> nsec",
+        "~ policy.other.manual: [] -> [ksk, zsk]",
+    ]
+
+
+def test_a_secondary_changes_its_zones() -> None:
+    found = change("192.0.2.1:53", "192.0.2.2:53")
+    assert found.changed == ("a.example.",)
+    assert "~ secondary.ns1.address: 192.0.2.1:53 -> 192.0.2.2:53" in map(str, found.changes)
+
+
+def test_secrets_are_not_shown() -> None:
+    found = change("c2VjcmV0IHNlY3JldCBzZWNyZXQ=", "b3RoZXIgb3RoZXIgb3RoZXI=")
+    assert [str(one) for one in found.changes] == ['~ tsig."t.".secret: Secret(…) -> Secret(…)']
+    assert "secret secret" not in repr(found)
+
+
+def test_what_needs_a_restart() -> None:
+    found = change("[server]", '[server]\nstate_dir = "/srv/dnssecd"')
+    assert any(one.needs_restart for one in found.changes)
