@@ -24,6 +24,8 @@ _OPEN_QUOTE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*\\\Z', re.DOTALL)
 class Record(NamedTuple):
     """The words of one record or directive as written; a quoted string keeps its quotes.
 
+    What is not parted by a blank is one word: ``alpn="h2,h3"``, and ``a"b"`` too, which as TXT is two strings.
+
     ``line`` is where it begins; ``blank_owner`` tells that it begins with a blank, so the last owner applies.
     """
 
@@ -54,6 +56,7 @@ def read_record(line: int, text: bytes, following: Iterator[tuple[int, bytes]], 
 
 def _read_line(text: bytes, words: list[bytes], depth: int, following: Iterator[tuple[int, bytes]]) -> int:
     position = 0
+    glued = False
     while position < len(text):
         match = _WORD.match(text, position)
         if match is None:
@@ -70,7 +73,13 @@ def _read_line(text: bytes, words: list[bytes], depth: int, following: Iterator[
                 raise RecordError("a parenthesis is closed that was not opened", "remove the )")
         elif mark != 0x3B and mark not in BLANKS:  # neither comment nor blank
             _check(word)
-            words.append(word)
+            if glued:
+                words[-1] += word
+            else:
+                words.append(word)
+            glued = True
+            continue
+        glued = False
     return depth
 
 

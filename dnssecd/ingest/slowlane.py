@@ -10,6 +10,7 @@ import dns.rdatatype
 import dns.tokenizer
 
 from dnssecd.core.rdata import BadRdata, canonical
+from dnssecd.ingest import svcb
 from dnssecd.ingest.errors import RecordError
 from dnssecd.ingest.words import shown, type_text
 
@@ -24,6 +25,8 @@ def rdata_wire(rtype: int, words: list[bytes], origin: bytes) -> bytes:
     """
     if words[:1] != [_GENERIC]:
         _need_parser(rtype)
+        if rtype in svcb.TYPES:
+            words = svcb.prepare(words)
     text = _ascii(b" ".join(words))
     try:
         rdata = dns.rdata.from_text(
@@ -38,6 +41,8 @@ def rdata_wire(rtype: int, words: list[bytes], origin: bytes) -> bytes:
         raise RecordError(f"bad {type_text(rtype)} RDATA: {error}") from None
     except (dns.exception.DNSException, ValueError) as error:
         raise RecordError(f"bad {type_text(rtype)} RDATA {shown(text.encode())}: {_reason(error)}") from None
+    if rtype in svcb.TYPES:
+        svcb.check(wire)
     if len(wire) > 65535:
         raise RecordError(f"the RDATA takes {len(wire)} octets, more than 65535", "shorten it")
     return wire

@@ -47,8 +47,6 @@ def name_wire(word: bytes, origin: bytes) -> bytes:
         return origin
     if word == b".":
         return b"\x00"
-    if word.startswith(b'"'):
-        raise RecordError("a quoted string stands where a name belongs")
     parts = _split_labels(word)
     absolute = not parts[-1]
     if absolute:
@@ -74,6 +72,8 @@ def _split_labels(word: bytes) -> list[bytes]:
     for piece in _LABEL_PIECE.findall(word):
         if piece == b".":
             parts.append(b"")
+        elif b'"' in piece and piece[0] != 0x5C:
+            raise RecordError(f"a quoted string stands where a name belongs: {shown(word)}")
         else:
             parts[-1] += piece
     return parts
