@@ -170,7 +170,8 @@ def _fail(cli: Cli, what: str, remedy: str, exit: int, detail: object = None) ->
         print(f"dnssecd: {what}\n  to do: {remedy}", file=sys.stderr)
         if isinstance(detail, list):
             for line in detail:
-                print(f"  {line}", file=sys.stderr)
+                if line != what:
+                    print(f"  {line}", file=sys.stderr)
     raise typer.Exit(exit)
 
 

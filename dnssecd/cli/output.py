@@ -83,9 +83,13 @@ def print_alerts(alerts: list[dict[str, Any]]) -> None:
                 ("  cause", alert["cause"]),
                 ("  effect", alert.get("effect")),
                 ("  to do", alert.get("remedy")),
-                ("  since", f"{when(alert['first_seen'])}, seen {alert['count']} times{acked}"),
+                ("  since", f"{when(alert['first_seen'])}, {_times(alert['count'])}{acked}"),
             ]
         )
+
+
+def _times(count: int) -> str:
+    return "seen once" if count == 1 else f"seen {count} times"
 
 
 Advance = Callable[[float, float | None, str], None]
