@@ -32,10 +32,12 @@ from dnssecd.pipeline.signatures import carry_out
 from dnssecd.pipeline.spec import ZoneSpec
 from dnssecd.publish.commit import commit
 from dnssecd.signing.client import SignerClient
-from dnssecd.store.zonedb import WriteTransaction
+from dnssecd.store.zonedb import Snapshot, WriteTransaction
 
-#: At most this many RRSIGs are made anew in one version, so that no version is unduly large.
+#: At most this many RRSIGs that come due are made anew in one version, so that no version is unduly large; those
+#: that expire within the hour, or have expired in an outage, are all made, whatever their number.
 DUE_MAX = 20_000
+URGENT_S = 3600
 
 CHUNK_RRSETS = 10_000
 
@@ -116,7 +118,7 @@ def make_version(
     view = signing_view(keyset, cds=spec.cds)
     changes = content_changes(transaction, given, apex_rrsets(view, spec))
     refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(given.soa), given.largest_ttl)
-    due = old.rrsigs_due(now + refresh, DUE_MAX) if given.resign else []
+    due = _due(old, now, refresh) if given.resign else []
     mark = policy_mark(spec, view)
     new_input = before is not None and _input_rose(before, given)
     if before is not None and not changes and not due and before.policy == mark and not new_input:
@@ -152,6 +154,15 @@ def content_changes(transaction: WriteTransaction, given: Input, derived: list[R
         changes.append(Change(APEX, SOA, held, given.soa))
     changes.sort(key=lambda change: change[:2])
     return changes
+
+
+def _due(old: Snapshot, now: int, refresh: int) -> list[tuple[bytes, int]]:
+    """Return the places to be signed again, soonest to expire first."""
+    due = old.rrsigs_due(now + refresh, DUE_MAX)
+    if len(due) < DUE_MAX:
+        return due
+    urgent = old.rrsigs_due(now + URGENT_S, -1)
+    return urgent if len(urgent) > len(due) else due
 
 
 def _apply_denial(
