@@ -1,16 +1,21 @@
 """Judging one name of the zone: its sets, their signatures, and what it must have for denial."""
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from dnssecd.core import rrtypes
 from dnssecd.core.rrset import RRset, Rrsigs
 from dnssecd.core.verify.keys import ZoneKey
-from dnssecd.core.verify.signatures import SignatureJudge, check_order
+from dnssecd.core.verify.signatures import SignatureJudge
 from dnssecd.core.verify.violations import Report
 from dnssecd.core.verify.walk import NameGroup, Standing
-from dnssecd.core.verify.wire import Malformed
+from dnssecd.core.verify.wire import CHECKED_TYPES, FIXED_SIZES, Malformed, check_form, split
 
 _SINGLETONS = frozenset({rrtypes.SOA, rrtypes.CNAME, rrtypes.DNAME})
+
+
+#: What a set of one RR of a fixed size begins with.
+_FIXED_HEADS = {rtype: size.to_bytes(2, "big") for rtype, size in FIXED_SIZES.items()}
 
 
 class DenialNeed(NamedTuple):
@@ -45,13 +50,12 @@ class NameJudge:
             self._leftover(owner, covered, standing)
 
     def _one(self, rrset: RRset, standing: Standing, wire: bytes, sigs: dict[int, Rrsigs]) -> None:
-        owner, rtype, ttl, packed = rrset
+        owner, rtype, ttl, _ = rrset
         if ttl > self._max_ttl:
             self._report.add("ttl-too-large", owner, rtype, f"TTL {ttl}, at most {self._max_ttl} allowed")
-        if len(packed) < 2 or len(packed) != 2 + (packed[0] << 8 | packed[1]):
-            check_order(self._report, rrset)
-            if rtype in _SINGLETONS:
-                self._report.add(_multiple_code(rtype), owner, rtype, "more than one RR")
+        if not self._well_formed(rrset):
+            sigs.pop(rtype, None)
+            return
         if standing is Standing.AUTHORITATIVE or (standing is Standing.DELEGATION and rtype == rrtypes.DS):
             try:
                 signers = self.signatures.check(rrset, wire, sigs.pop(rtype, None))
@@ -60,6 +64,28 @@ class NameJudge:
             else:
                 if rtype == rrtypes.DNSKEY and not owner:
                     self.dnskey_signers = signers
+
+    def _well_formed(self, rrset: RRset) -> bool:
+        """Report a set that does not decode, is out of order, or has too many RRs; False: not worth more."""
+        owner, rtype, _, packed = rrset
+        if packed[:2] == _FIXED_HEADS.get(rtype) and len(packed) == 2 + packed[1]:
+            return True
+        try:
+            rdatas = split(packed)
+            if rtype in CHECKED_TYPES:
+                for rdata in rdatas:
+                    check_form(rtype, rdata)
+        except Malformed as error:
+            code = "soa-malformed" if rtype == rrtypes.SOA and not owner else "rdata-malformed"
+            self._report.add(code, owner, rtype, str(error))
+            return False
+        if len(rdatas) > 1:
+            if any(a >= b for a, b in pairwise(rdatas)):
+                self._report.add("rrset-order", owner, rtype, "RRs not in canonical order, or repeated")
+            if rtype in _SINGLETONS:
+                code = "rrset-multiple" if rtype == rrtypes.SOA else "cname-multiple"
+                self._report.add(code, owner, rtype, "more than one RR")
+        return True
 
     def _denial_sets(
         self, denial: list[RRset], standing: Standing, wire: bytes, sigs: dict[int, Rrsigs]
@@ -120,7 +146,3 @@ class NameJudge:
 
 _INSECURE = DenialNeed((rrtypes.NS,), True)
 _INSECURE_NSEC = DenialNeed((rrtypes.NS, rrtypes.RRSIG, rrtypes.NSEC), False)
-
-
-def _multiple_code(rtype: int) -> str:
-    return "rrset-multiple" if rtype == rrtypes.SOA else "cname-multiple"

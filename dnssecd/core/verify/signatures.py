@@ -1,7 +1,6 @@
 """Judging the RRSIGs over one RRset: fields here, cryptography by batches (RFC 4034 §3, RFC 4035 §2.2 and §5.3)."""
 
 from collections.abc import Callable
-from itertools import pairwise
 from struct import Struct
 
 from dnssecd.core import rrtypes
@@ -10,7 +9,7 @@ from dnssecd.core.rrset import RRset, Rrsigs
 from dnssecd.core.verify.checker import BatchQueue, SignatureChecker, SignatureJob
 from dnssecd.core.verify.keys import KeyRing, Verify, ZoneKey
 from dnssecd.core.verify.violations import Report
-from dnssecd.core.verify.wire import NAME_TYPES, Malformed, canonical_set, split
+from dnssecd.core.verify.wire import NAME_TYPES, canonical_set, split
 
 _FIXED = Struct(">HBBIIIH")
 _RR_HEAD = Struct(">HHI")
@@ -170,14 +169,3 @@ def _signed_body(rtype: int, owner_wire: bytes, ttl: int, packed: bytes) -> byte
     for rdata in canonical_set(rtype, packed):
         out += head + len(rdata).to_bytes(2, "big") + rdata
     return out
-
-
-def check_order(report: Report, rrset: RRset) -> None:
-    """Report a set that is not in canonical order without duplicates (RFC 4034 §6.3)."""
-    try:
-        rdatas = split(rrset.rdata)
-    except Malformed as error:
-        report.add("rdata-malformed", rrset.owner, rrset.rtype, str(error))
-        return
-    if any(a >= b for a, b in pairwise(rdatas)):
-        report.add("rrset-order", rrset.owner, rrset.rtype, "RRs not in canonical order, or repeated")

@@ -82,6 +82,38 @@ def _name_span(rtype: int, rdata: bytes) -> tuple[int, int]:
     return (start, name_end(rdata, start)) if rdata[0] else (start, start)
 
 
+#: Octets of RDATA of types that have a fixed size.
+FIXED_SIZES = {rrtypes.A: 4, rrtypes.AAAA: 16}
+_MINIMUM_SIZES = {rrtypes.DS: 5, rrtypes.CDS: 4, rrtypes.DNSKEY: 4, rrtypes.CDNSKEY: 4, rrtypes.ZONEMD: 6}
+#: Types whose RDATA :func:`check_form` looks at.
+CHECKED_TYPES = NAME_TYPES | frozenset(FIXED_SIZES) | frozenset(_MINIMUM_SIZES)
+
+
+def check_form(rtype: int, rdata: bytes) -> None:
+    """Raise Malformed where RDATA has not the form of its type, as far as the verifier knows it."""
+    size = len(rdata)
+    if rtype in FIXED_SIZES and size != FIXED_SIZES[rtype]:
+        raise Malformed(f"RDATA has {size} octets, not {FIXED_SIZES[rtype]}")
+    if size < _MINIMUM_SIZES.get(rtype, 0):
+        raise Malformed(f"RDATA has {size} octets only")
+    if rtype in (14, 17):
+        end = name_end(rdata, name_end(rdata, 0))
+    elif rtype in _WHOLE_NAME:
+        end = name_end(rdata, 0)
+    elif rtype == 26:
+        end = name_end(rdata, name_end(rdata, 2))
+    elif rtype in _AFTER_OCTETS:
+        end = name_end(rdata, _AFTER_OCTETS[rtype])
+    elif rtype == rrtypes.SOA:
+        end = _name_span(rtype, rdata)[1] + 20
+    elif rtype in (35, 38):
+        end = _name_span(rtype, rdata)[1]
+    else:
+        return
+    if end != size:
+        raise Malformed(f"RDATA has {size} octets, its fields take {end}")
+
+
 def canonical_set(rtype: int, packed: bytes) -> list[bytes]:
     """Return the RDATAs of a packed set in canonical form and order, without duplicates."""
     rdatas = split(packed)
