@@ -270,12 +270,11 @@ def test_big_records_and_sets_are_held_by_all(servers: Servers, peer_dir: Path, 
 
 
 def test_set_over_64k_is_transferred(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
-    """No answer can hold such a set and BIND refuses the zone, but NSD and Knot take it."""
-    with world(servers, peer_dir, tsig_key, Nsd, Knotd) as (primary, seconds):
+    """NSD and Knot take such a set in, though no answer can hold it and they cannot pass it on; BIND refuses it."""
+    with world(servers, peer_dir, tsig_key, Nsd, Knotd) as (primary, _):
         wide = RRset(b"wide\x00", 65280, 60, pack([bytes([n]) * 900 for n in range(75)]))
         primary.publish(base() | {(b"wide\x00", 65280): wide}, 1)
         primary.wait_caught_up()
-        assert_equal(primary, [second for second in seconds if isinstance(second, Knotd)])
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)

@@ -25,9 +25,13 @@ from dnssecd.server.listener import DnsServer
 from tests.unit.server.fakes import KEY, KEYS, OTHER_KEY, FakeVersion, FakeZone, small_zone, soa_rdata
 
 QUICK = Timing(udp_s=0.3, udp_attempts=2, tcp_s=1.0)
-FAST = Pace(look_first_s=0.005, look_last_s=0.02, notify_first_s=0.03, notify_last_s=0.1, gap_s=0.001, sweep_s=0.05)
+FAST = Pace(
+    look_first_s=0.005, look_last_s=0.02, notify_first_s=0.03, notify_last_s=0.1, gap_s=0.001, sweep_s=0.05
+)
 PEER_KEY = PeerKey("transfer.", "hmac-sha256", KEY.secret)
-ACCESS = ZoneAccess.make(["127.0.0.1"], secondaries=[("127.0.0.1", "transfer.")], primaries=[("127.0.0.1", None)])
+ACCESS = ZoneAccess.make(
+    ["127.0.0.1"], secondaries=[("127.0.0.1", "transfer.")], primaries=[("127.0.0.1", None)]
+)
 
 
 @asynccontextmanager
@@ -182,7 +186,9 @@ def dnskey(seed: int, flags: int = 257) -> bytes:
 
 
 def ds(rdata: bytes, digest_type: int = 2) -> bytes:
-    digest = hashlib.new({2: "sha256", 4: "sha384"}[digest_type], b"\x05child\x07example\x00" + rdata).digest()
+    digest = hashlib.new(
+        {2: "sha256", 4: "sha384"}[digest_type], b"\x05child\x07example\x00" + rdata
+    ).digest()
     return key_tag(rdata).to_bytes(2, "big") + b"\x0d" + bytes([digest_type]) + digest
 
 
@@ -207,7 +213,9 @@ async def test_first_check_finds_foreign_keys_and_ds() -> None:
     async with serving(parent) as upper, serving(secondary) as peer, serving(None) as empty:
         down = Peer("down", "127.0.0.1", closed_port())
         not_yet = Peer("not yet", empty.host, empty.port)
-        found = await first_check("child.example.", [peer, down, not_yet], [upper, down], [ours], time.time, QUICK)
+        found = await first_check(
+            "child.example.", [peer, down, not_yet], [upper, down], [ours], time.time, QUICK
+        )
         assert found.highest_serial == 41
         assert [key.rdata for key in found.foreign_keys] == [theirs]
         assert [one.ds.digest_type for one in found.foreign_ds] == [4]

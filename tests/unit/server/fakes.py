@@ -134,15 +134,24 @@ class FakeVersion:
 def wire_rrs(rrset: RRset | Rrsigs, origin: bytes = ORIGIN) -> list[bytes]:
     """The RRs of a set, uncompressed."""
     rtype = rrset.rtype if isinstance(rrset, RRset) else 46
-    head = key_to_wire(rrset.owner, origin) + rtype.to_bytes(2, "big") + b"\x00\x01" + rrset.ttl.to_bytes(4, "big")
+    head = (
+        key_to_wire(rrset.owner, origin)
+        + rtype.to_bytes(2, "big")
+        + b"\x00\x01"
+        + rrset.ttl.to_bytes(4, "big")
+    )
     return [head + len(one).to_bytes(2, "big") + one for one in unpack(rrset.rdata)]
 
 
 def step(before: int, after: int, removed: Iterable[RRset] = (), added: Iterable[RRset] = ()) -> JournalStep:
     """A difference sequence between two serials."""
     halves = [(False, removed), (True, added)]
-    chunks = [JournalChunk(flag, b"".join(rr for one in sets for rr in wire_rrs(one))) for flag, sets in halves]
-    return JournalStep(before, after, soa_rdata(before), 3600, soa_rdata(after), 3600, [c for c in chunks if c.rrs])
+    chunks = [
+        JournalChunk(flag, b"".join(rr for one in sets for rr in wire_rrs(one))) for flag, sets in halves
+    ]
+    return JournalStep(
+        before, after, soa_rdata(before), 3600, soa_rdata(after), 3600, [c for c in chunks if c.rrs]
+    )
 
 
 class FakeZone:

@@ -52,7 +52,14 @@ class Recorder(Hooks):
 @asynccontextmanager
 async def serving(zone: FakeZone, limits: Limits | None = None, **handlers) -> AsyncIterator[DnsServer]:
     server = DnsServer(
-        [("127.0.0.1", 0)], {zone.origin: zone}.get, lambda: KEYS, xfrout, time.time, Recorder(), limits, **handlers
+        [("127.0.0.1", 0)],
+        {zone.origin: zone}.get,
+        lambda: KEYS,
+        xfrout,
+        time.time,
+        Recorder(),
+        limits,
+        **handlers,
     )
     await server.start()
     try:
@@ -61,7 +68,9 @@ async def serving(zone: FakeZone, limits: Limits | None = None, **handlers) -> A
         await server.close(0.2)
 
 
-def fetch(port: int, kind: str = "AXFR", serial: int = 0, key: dns.tsig.Key | None = DNS_KEY) -> list[dns.message.Message]:
+def fetch(
+    port: int, kind: str = "AXFR", serial: int = 0, key: dns.tsig.Key | None = DNS_KEY
+) -> list[dns.message.Message]:
     """All messages of a transfer, TSIG verified by dnspython."""
     query = dns.message.make_query("example.", kind)
     if kind == "IXFR":
@@ -78,9 +87,11 @@ def _messages(port: int, query: dns.message.Message) -> Iterator[dns.message.Mes
         dns.query.send_tcp(sock, query)
         context, soas = None, 0
         while True:
-            answer, _ = dns.query.receive_tcp(
-                sock, time.time() + 10, True, query.keyring, query.mac, False
-            ) if context is None else (_next(sock, query, context), 0)
+            answer, _ = (
+                dns.query.receive_tcp(sock, time.time() + 10, True, query.keyring, query.mac, False)
+                if context is None
+                else (_next(sock, query, context), 0)
+            )
             context = answer.tsig_ctx
             yield answer
             soas += sum(rr.rdtype == 6 for rrset in answer.answer for rr in rrset)
@@ -91,7 +102,12 @@ def _messages(port: int, query: dns.message.Message) -> Iterator[dns.message.Mes
 def _next(sock, query, context):
     size = int.from_bytes(_exactly(sock, 2), "big")
     return dns.message.from_wire(
-        _exactly(sock, size), keyring=query.keyring, request_mac=query.mac, xfr=True, tsig_ctx=context, multi=True,
+        _exactly(sock, size),
+        keyring=query.keyring,
+        request_mac=query.mac,
+        xfr=True,
+        tsig_ctx=context,
+        multi=True,
         one_rr_per_rrset=False,
     )
 

@@ -18,13 +18,25 @@ from dnssecd.server.acl import Acl, ZoneAccess, client_address
 from dnssecd.server.dispatch import Dispatcher
 from dnssecd.server.interfaces import Hooks
 from dnssecd.server.message import (
-    BADVERS, FORMERR, NOERROR, NOTAUTH, NOTIMP, REFUSED, SERVFAIL, FormError, parse, parse_header, read_name,
+    BADVERS,
+    FORMERR,
+    NOERROR,
+    NOTAUTH,
+    NOTIMP,
+    REFUSED,
+    SERVFAIL,
+    FormError,
+    parse,
+    parse_header,
+    read_name,
 )  # fmt: skip
 from dnssecd.server.transfer import TransferJob
 from tests.unit.server.fakes import FakeVersion, FakeZone, small_zone
 
 CLIENT, STRANGER, SECONDARY = map(ip_address, ("192.0.2.7", "198.51.100.1", "192.0.2.53"))
-ACCESS = ZoneAccess.make(["192.0.2.0/24"], secondaries=[("192.0.2.53", None)], primaries=[("192.0.2.10", None)])
+ACCESS = ZoneAccess.make(
+    ["192.0.2.0/24"], secondaries=[("192.0.2.53", None)], primaries=[("192.0.2.10", None)]
+)
 ORIGIN = b"\x07example\x00"
 
 
@@ -58,7 +70,9 @@ def rcode(wire: bytes) -> int:
     return dns.message.from_wire(wire).rcode()
 
 
-@pytest.mark.parametrize("wire", [b"", b"\x12", header()[:11], header(0x8000) + QUESTION, header(0x8400, 0, 0, 0, 0)])
+@pytest.mark.parametrize(
+    "wire", [b"", b"\x12", header()[:11], header(0x8000) + QUESTION, header(0x8400, 0, 0, 0, 0)]
+)
 def test_runts_and_responses_are_dropped(wire: bytes) -> None:
     assert ask(wire) is None
 
@@ -119,8 +133,8 @@ def test_broken_messages_are_formerr(wire: bytes) -> None:
         (b"\x3f" + b"a" * 63) * 3 + b"\x3e" + b"a" * 62 + b"\x00",
     ],
     ids=[
-        "to itself", "forward", "header", "header end", "past the end", "half", "loop over a label", "label 64", "type 10",
-        "label cut", "no end", "257 octets", "256 octets",
+        "to itself", "forward", "header", "header end", "past the end", "half", "loop over a label", "label 64",
+        "type 10", "label cut", "no end", "257 octets", "256 octets",
     ],
 )  # fmt: skip
 def test_name_traps_of_rfc_9267(name: bytes) -> None:
