@@ -158,8 +158,9 @@ class SigningView:
     """What the signed zone must have.
 
     `dnskey_rdatas`, `cds`, `cdnskey`: RDATA of the apex RRsets (an empty tuple: no such RRset).
-    `dnskey_keys` sign the DNSKEY RRset; `cds_keys` sign CDS and CDNSKEY; `zone_keys` sign all else: every
-    RRset needs one signature of every algorithm among them.  A signature by one of `retiring_keys` may stay
+    `dnskey_keys` sign the DNSKEY RRset, `cds_keys` CDS and CDNSKEY: these RRsets have exactly the signatures of
+    those keys, in the first version of this view.  `zone_keys` sign all else: every RRset needs one signature
+    of every algorithm among them.  A signature by one of `retiring_keys` may stay
     in place of the `zone_keys` one of its algorithm until it is replaced (at once if `urgent`); signatures
     by any other key go.
     """
@@ -283,7 +284,7 @@ def signing_view(keyset: Keyset, *, cds: bool = True) -> SigningView:
         cds=(DELETE_CDS,) if deletes else tuple(sorted(ds_rdata(keyset.apex, key.rdata) for key in wanted)),
         cdnskey=(DELETE_CDNSKEY,) if deletes else tuple(sorted(key.rdata for key in wanted)),
         dnskey_keys=tuple(_signer(key) for key in keyset.keys if key.krrsig.visible),
-        cds_keys=tuple(_signer(key) for key in _cds_signers(keyset, algorithms)),
+        cds_keys=tuple(_signer(key) for key in _cds_signers(keyset)),
         zone_keys=tuple(_signer(key) for key in zone),
         retiring_keys=tuple(_signer(key) for key in fading),
         urgent=any(key.compromised for key in fading),
@@ -297,22 +298,12 @@ def _cds_content(keyset: Keyset) -> tuple[bool, list[Key]]:
     return leaving and not wanted and not keyset.signed, wanted
 
 
-def _cds_signers(keyset: Keyset, zone_algorithms: set[int]) -> list[Key]:
+def _cds_signers(keyset: Keyset) -> list[Key]:
     """Who signs CDS and CDNSKEY: the keys that sign the DNSKEY RRset (RFC 7344 section 4.1).
 
-    Like all data they need every algorithm, also one that signs the zone before its keys are in the DNSKEY RRset,
-    or still.
+    Those that sign the zone do too, so that the two RRsets have every algorithm whenever all other data has.
     """
-    signers = [key for key in keyset.keys if key.krrsig.visible and not key.revoked]
-    lacking = zone_algorithms - {key.algorithm for key in signers}
-    return signers + [
-        key
-        for key in keyset.keys
-        if key.algorithm in lacking
-        and Rec.KRRSIG in key.records
-        and not key.revoked
-        and (key.goal is Goal.PRESENT or key.krrsig.state is not State.HIDDEN)
-    ]
+    return [key for key in keyset.keys if (key.krrsig.visible and not key.revoked) or key.zrrsig.visible]
 
 
 def _signer(key: Key) -> SigningKey:

@@ -109,7 +109,7 @@ class RecordState:
     first_in: int = 0  # step of the first publication since it was last hidden
     step_in: int = 0  # step of the latest publication
     step_out: int = 0  # step of the latest withdrawal
-    full: bool = False  # it was omnipresent when it was withdrawn
+    full: bool = False  # it was omnipresent when it was withdrawn: every set up to `step_out` has it
     serial: int | None = None
     published: int | None = None
     seen: int | None = None

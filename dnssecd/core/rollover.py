@@ -25,6 +25,8 @@ from .rollover_types import (
 )
 from .ttl_memory import remember_ttls
 
+Fading = tuple[str, Rec, tuple[str, ...]]  # entry, record, witnesses
+
 __all__ = ["TABLES", "Tables", "plan_rollover"]
 
 
@@ -60,42 +62,51 @@ def plan_rollover(
 
 
 def _facts(keyset: Keyset, tables: Tables, world: World, notes: Notes) -> Keyset:
-    for ref in [key.ref for key in keyset.keys]:
+    """What evidence and time say of every record."""
+    forgotten: list[Fading] = []
+    for ref, rec in [(key.ref, rec) for key in keyset.keys for rec in key.records]:
         key = keyset.find(ref)
         assert key is not None
-        for rec in key.records:
-            keyset = _fact(keyset, ref, rec, tables, world, notes)
-    return keyset
+        seen = look(tables.waits, keyset, key, rec, world)
+        if seen is None:
+            keyset = _doubt(keyset, key, rec, world, notes)
+            continue
+        key = key.with_record(rec, seen.record)
+        keyset = keyset.with_key(key)
+        if seen.until is None or seen.until > world.now:
+            continue
+        if seen.record.state is State.RUMOURED:
+            keyset = _moved(keyset, key, rec, Event.SETTLE, seen.record.witnesses, world, notes)
+        else:
+            forgotten.append((ref, rec, seen.record.witnesses))
+    return _forget(keyset, forgotten, tables, world, notes)
 
 
-def _fact(keyset: Keyset, ref: str, rec: Rec, tables: Tables, world: World, notes: Notes) -> Keyset:
-    """What is known of one record now.
+def _doubt(keyset: Keyset, key: Key, rec: Rec, world: World, notes: Notes) -> Keyset:
+    """A server was seen to go back behind what counted as settled."""
+    doubters = contradicted(keyset, key, rec, world)
+    if not doubters:
+        return keyset
+    event = Event.UNSETTLE if key.record(rec).state is State.OMNIPRESENT else Event.REAPPEAR
+    return _moved(keyset, key, rec, event, doubters, world, notes)
 
-    Forgetting is put off while a rule needs it: that an old DS is gone says nothing about the new one.
+
+def _forget(keyset: Keyset, forgotten: list[Fading], tables: Tables, world: World, notes: Notes) -> Keyset:
+    """Records that nobody holds any more: all together, else each alone; put off while a rule needs one.
+
+    That an old record is gone says nothing about the new one that it vouches for.
     """
-    key = keyset.find(ref)
-    assert key is not None
-    record = key.record(rec)
-    seen = look(tables.waits, keyset, key, rec, world)
-    if seen is None:
-        doubters = contradicted(keyset, key, rec, world)
-        if not doubters:
-            return keyset
-        event = Event.UNSETTLE if record.state is State.OMNIPRESENT else Event.REAPPEAR
-        return _moved(keyset, key, rec, event, doubters, world, notes)
-    key = key.with_record(rec, seen.record)
-    keyset = keyset.with_key(key)
-    if seen.until is None or seen.until > world.now:
-        return keyset
-    event = Event.SETTLE if record.state is State.RUMOURED else Event.FADE
-    after = _moved(keyset, key, rec, event, seen.record.witnesses, world, Notes())
-    if (
-        event is Event.FADE
-        and broken(after, tables.rules) is not None
-        and broken(keyset, tables.rules) is None
-    ):
-        return keyset
-    return _moved(keyset, key, rec, event, seen.record.witnesses, world, notes)
+    for group in (forgotten, *([fading] for fading in forgotten)):
+        after, heard = keyset, Notes()
+        for ref, rec, witnesses in group:
+            key = after.find(ref)
+            assert key is not None
+            if key.record(rec).state is State.UNRETENTIVE:
+                after = _moved(after, key, rec, Event.FADE, witnesses, world, heard)
+        if broken(after, tables.rules) is None or broken(keyset, tables.rules) is not None:
+            keyset = after
+            notes.effects.extend(heard.effects)
+    return keyset
 
 
 def _moved(

@@ -167,7 +167,9 @@ def _signature_look(keyset: Keyset, record: RecordState, left: int | None, what:
             return Look(record, (Missing("this server", "nothing committed", "a zone version"),))
         record = replace(record, serial=evidence.serial, published=evidence.committed)
     ttl = max(
-        remembered(keyset.ttl_zone, evidence.ttl_zone, world.now, world.policy.margin), evidence.ttl_negative
+        remembered(keyset.ttl_zone, evidence.ttl_zone, world.now, world.policy.margin),
+        _ttl_dnskey(keyset, world),  # CDS and CDNSKEY have it too
+        evidence.ttl_negative,
     )
     return _zone_look(keyset, record, timing.iret_zsk(0, 0, ttl), world)
 

@@ -14,6 +14,7 @@ from .keyset import Key, Keyset
 from .keystate import RecordState, State
 
 NEVER = 1 << 62
+DS_STAYS = "ds-stays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,8 @@ def _goes_with(inner: RecordState, outer: RecordState) -> bool:
     """Whether every set that has `inner` has `outer` (two records of one RRset)."""
     if everywhere(outer):
         return True
-    return may_be_held(outer) and outer.step_in <= inner.first_in and _end(inner) <= _end(outer)
+    from_then = outer.full or outer.step_in <= inner.first_in
+    return may_be_held(outer) and from_then and _end(inner) <= _end(outer)
 
 
 def covered(records: Iterable[RecordState]) -> bool:
@@ -149,7 +151,9 @@ def _zone_signature_swap(keyset: Keyset, algorithm: int) -> bool:
 
 
 def _no_ds_leaves(keyset: Keyset, _zone: int) -> bool:
-    return not any(key.ds.full and not key.ds.visible and may_be_held(key.ds) for key in keyset.keys)
+    leaving = [key.ds for key in keyset.keys if key.ds.state is State.UNRETENTIVE]
+    staying = any(key.ds.visible for key in keyset.keys)
+    return not leaving or (staying and not any(ds.full for ds in leaving))
 
 
 def _ds_follows(keyset: Keyset, _zone: int) -> bool:
@@ -209,11 +213,15 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
-        "ds-stays",
+        DS_STAYS,
         "while the zone is to be secure, the parent is never left without a DS",
         _zone_if_signed,
         (
-            Way("no-ds-leaves", "no DS that was omnipresent is being withdrawn", _no_ds_leaves),
+            Way(
+                "no-ds-leaves",
+                "no DS is being withdrawn, or none that was omnipresent while another is submitted",
+                _no_ds_leaves,
+            ),
             Way("ds-follows", "every DS set that may be held has one of our DS", _ds_follows),
         ),
     ),

@@ -8,7 +8,7 @@ from .keyset import REVOKE, Key, Keyset, key_tag
 from .keystate import HIDDEN, Event, Goal, Rec, Role, State, advance
 from .rollover_facts import WAITS, Wait, World
 from .rollover_goals import KSK_ROLES, Notes, frozen_until, in_use
-from .rollover_rules import RULES, Rule, backed, broken
+from .rollover_rules import DS_STAYS, RULES, Rule, backed, broken
 from .rollover_types import STEP_EFFECTS, Blocker, Gate, RevokeKey
 
 Atom = tuple[str, Rec, Event]  # (entry, record, PUBLISH or WITHDRAW)
@@ -143,13 +143,26 @@ def _apply(keyset: Keyset, move: Move, step: int, world: World) -> Keyset:
         if starts and event is Event.PUBLISH and key.active is None:
             key = replace(key, active=world.now)
         keyset = keyset.with_key(key)
-        if rec is Rec.DNSKEY and event is Event.WITHDRAW and _to_revoke(key, world):
+    return _revoke(replace(keyset, step=step), move, step, world)
+
+
+def _revoke(keyset: Keyset, move: Move, step: int, world: World) -> Keyset:
+    """KSKs that leave come back revoked (RFC 5011 section 2.1).
+
+    Not so the last of its algorithm: validators would want a signature of that algorithm by a key they may use.
+    """
+    for ref, rec, event in move:
+        key = keyset.find(ref)
+        assert key is not None
+        if rec is not Rec.DNSKEY or event is not Event.WITHDRAW or key.role not in KSK_ROLES or key.revoked:
+            continue
+        stay = any(
+            other.algorithm == key.algorithm and other.krrsig.visible and not other.revoked
+            for other in keyset.keys
+        )
+        if (world.policy.rfc5011 or key.revoke) and stay and keyset.signed:
             keyset = replace(keyset, keys=(*keyset.keys, _revoked_entry(key, step, world)))
-    return replace(keyset, step=step)
-
-
-def _to_revoke(key: Key, world: World) -> bool:
-    return key.role in KSK_ROLES and not key.revoked and (world.policy.rfc5011 or key.revoke)
+    return keyset
 
 
 def _revoked_entry(key: Key, step: int, world: World) -> Key:
@@ -230,7 +243,8 @@ def _emergency(keyset: Keyset) -> bool:
 
 def _harmless(before: Keyset, event: Event, rec: Rec, rule: Rule, rules: tuple[Rule, ...]) -> bool:
     """A rule already broken (by the world, not by us) does not forbid to publish what can mend it."""
-    return event is Event.PUBLISH and rec is not Rec.DS and broken(before, rules) is rule
+    mends = rec is not Rec.DS or rule.name == DS_STAYS
+    return event is Event.PUBLISH and mends and broken(before, rules) is rule
 
 
 def _add_hold_down(keyset: Keyset, move: Move, world: World) -> int | None:

@@ -1,0 +1,175 @@
+"""What a seed stands for: TTLs, lags, habits of registry and operator, and what befalls the zone."""
+
+from dataclasses import dataclass, replace
+from random import Random
+
+from dnssecd.core.keystate import Role
+from dnssecd.core.rollover_types import KeySpec, RolloverPolicy
+
+MINUTE, HOUR, DAY = 60, 3_600, 86_400
+MARGIN = 300
+
+ALGORITHMS = (8, 13, 14, 15)
+SIZES = {8: 256, 13: 64, 14: 96, 15: 32}
+
+
+@dataclass(frozen=True)
+class Act:
+    """Something that happens: `kind` at `at`, with what it needs."""
+
+    at: float
+    kind: str
+    value: object = None
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """All times in seconds."""
+
+    policy: RolloverPolicy
+    acts: tuple[Act, ...]
+    quiet_at: float
+    secondaries: int
+    secondary_lag: float
+    poll: float
+    parents: int
+    parent_lag: float
+    registry: str  # "cds": it scans; "person": somebody types it in
+    registry_delay: float
+    parents_known: bool
+    generate_delay: float
+    resign: float
+    ttl_zone: int
+    ttl_negative: int
+    ttl_ds: int
+    crash: float  # probability per commit
+    forgetful: bool  # evidence is lost at a restart
+
+
+def make(seed: int) -> Scenario:
+    """The scenario of a seed."""
+    rng = Random(seed)
+    policy = _policy(rng)
+    quiet = rng.uniform(20, 90) * DAY
+    if policy.rfc5011:
+        quiet += 60 * DAY
+    acts = sorted(_acts(rng, policy, quiet), key=lambda act: act.at)
+    last = next((act.value for act in reversed(acts) if act.kind == "policy"), policy)
+    assert isinstance(last, RolloverPolicy)
+    specs = tuple(replace(spec, lifetime=None) for spec in last.specs)
+    acts.append(Act(quiet, "policy", replace(last, specs=specs, freeze=())))
+    registry = rng.choice(("cds", "person"))
+    parents_known = registry == "cds" or rng.random() < 0.8
+    ttl_ds = int(_log(rng, MINUTE, 2 * DAY))
+    if not parents_known:  # its TTL cannot be observed: the policy has to know
+        policy = replace(policy, parent_ds_ttl=2 * ttl_ds)
+        acts = [
+            replace(act, value=replace(act.value, parent_ds_ttl=2 * ttl_ds))
+            if isinstance(act.value, RolloverPolicy)
+            else act
+            for act in acts
+        ]
+    return Scenario(
+        policy=policy,
+        acts=tuple(acts),
+        quiet_at=quiet,
+        secondaries=rng.choice((0, 1, 2, 3)),
+        secondary_lag=_log(rng, 1, DAY),
+        poll=_log(rng, 5 * MINUTE, 12 * HOUR),
+        parents=rng.choice((1, 2, 3)),
+        parent_lag=_log(rng, 1, DAY),
+        registry=registry,
+        registry_delay=_log(rng, MINUTE, 6 * DAY),
+        parents_known=parents_known,
+        generate_delay=rng.choice((0.0, 0.0, HOUR, 4 * DAY)),
+        resign=rng.choice((0.0, _log(rng, HOUR, 10 * DAY))),
+        ttl_zone=int(_log(rng, MINUTE, 2 * DAY)),
+        ttl_negative=int(_log(rng, MINUTE, HOUR)),
+        ttl_ds=ttl_ds,
+        crash=rng.choice((0.0, 0.3)),
+        forgetful=rng.random() < 0.3,
+    )
+
+
+def _log(rng: Random, low: float, high: float) -> float:
+    """Spread evenly over the orders of magnitude."""
+    return float(low * (high / low) ** rng.random())
+
+
+def _policy(rng: Random) -> RolloverPolicy:
+    return RolloverPolicy(
+        specs=_specs(rng, rng.choice(ALGORITHMS)),
+        dnskey_ttl=int(_log(rng, MINUTE, 2 * DAY)),
+        propagation_delay=int(_log(rng, 1, HOUR)),
+        parent_propagation_delay=int(_log(rng, 1, HOUR)),
+        parent_ds_ttl=int(_log(rng, 1, DAY)),
+        standby_ksk=rng.random() < 0.25,
+        rfc5011=rng.random() < 0.15,
+        manual=frozenset(kind for kind in ("zsk", "ksk", "algorithm") if rng.random() < 0.1),
+        margin=MARGIN,
+        purge=int(_log(rng, HOUR, 7 * DAY)),
+    )
+
+
+def _specs(rng: Random, algorithm: int) -> tuple[KeySpec, ...]:
+    store = rng.choice(("local", "local", "hsm"))
+    bits = rng.choice((2048, 3072)) if algorithm == 8 else 0
+    if rng.random() < 0.3:
+        return (KeySpec(Role.CSK, algorithm, store, _lifetime(rng), bits),)
+    return (
+        KeySpec(Role.KSK, algorithm, store, _lifetime(rng), bits),
+        KeySpec(Role.ZSK, algorithm, store, _lifetime(rng), bits),
+    )
+
+
+def _lifetime(rng: Random) -> int | None:
+    return rng.choice((None, int(_log(rng, 5 * DAY, 60 * DAY))))
+
+
+COMMANDS = ("roll ksk", "roll ksk", "roll zsk", "compromised", "compromised", "retire", "revoke")
+TROUBLES = (
+    "restart",
+    "lose evidence",
+    "clock",
+    "drift",
+    "secondary out",
+    "parent out",
+    "ttl",
+    "ds ttl",
+    "freeze",
+)
+
+
+def _acts(rng: Random, policy: RolloverPolicy, quiet: float) -> list[Act]:
+    acts = [
+        Act(rng.uniform(0, quiet), rng.choice(COMMANDS), rng.random())
+        for _ in range(rng.choice((0, 1, 1, 2, 4)))
+    ]
+    acts += [
+        Act(rng.uniform(0, quiet), rng.choice(TROUBLES), rng.random())
+        for _ in range(rng.choice((0, 2, 5, 10)))
+    ]
+    times = sorted(rng.uniform(0, quiet) for _ in range(rng.choice((0, 1, 1, 2, 3))))
+    for at in times:
+        if rng.random() < 0.4 and len(times) > 1:  # changed again before it has got far
+            at = times[0] + _log(rng, HOUR, 10 * DAY)
+        policy = _changed(rng, policy)
+        acts.append(Act(min(at, quiet), "policy", policy))
+    return acts
+
+
+def _changed(rng: Random, policy: RolloverPolicy) -> RolloverPolicy:
+    kind = rng.choice(("keys", "keys", "keys", "algorithm", "signed", "standby", "5011", "ttl"))
+    match kind:
+        case "signed":
+            return replace(policy, signed=not policy.signed)
+        case "standby":
+            return replace(policy, standby_ksk=not policy.standby_ksk)
+        case "5011":
+            return replace(policy, rfc5011=False)
+        case "ttl":
+            return replace(policy, dnskey_ttl=int(_log(rng, MINUTE, 2 * DAY)))
+        case "keys":
+            return replace(policy, specs=_specs(rng, policy.specs[0].algorithm))
+        case _:
+            return replace(policy, specs=_specs(rng, rng.choice(ALGORITHMS)))

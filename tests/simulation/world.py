@@ -1,0 +1,528 @@
+"""A zone's world on a virtual clock: the daemon around the planner, secondaries, parent, operator, mishaps.
+
+The true time is `now`; the daemon's clock is `now + offset`.  What servers serve goes to the oracle the moment it
+is served.  Everything random comes from one generator, so the same seed gives the same trace.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+
+from dnssecd.core import rollover_commands as commands
+from dnssecd.core.evidence import Confirmation, Evidence, ParentSight, SecondarySight, SignatureCount
+from dnssecd.core.keyset import Key, Keyset, KeysetError, published, signing_view
+from dnssecd.core.keystate import Goal, Rec, Role, State
+from dnssecd.core.rollover import TABLES, Tables, plan_rollover
+from dnssecd.core.rollover_types import Gate, GenerateKey, KeyEffect, Plan, RolloverPolicy
+
+from .oracle import AnchorKeeper, Bogus, Validators, Version
+from .scenario import DAY, HOUR, MARGIN, SIZES, Act, Scenario
+
+ORIGIN = "zone.example."
+APEX = b"\x04zone\x07example\x00"
+RRSETS = 4
+PLANS_MAX = 20_000
+PATIENCE = 400 * DAY
+
+
+class Stuck(AssertionError):
+    """The zone did not get where its policy wants it; the message has the blockers."""
+
+
+@dataclass
+class Secondary:
+    name: str
+    version: int = -1  # index of the zone version it serves
+    out_until: float = 0.0
+
+
+@dataclass
+class ParentServer:
+    name: str
+    ds: frozenset[bytes] = frozenset()
+    out_until: float = 0.0
+
+
+@dataclass
+class Zone:
+    """The committed versions: serial, view and who signed which RRset."""
+
+    versions: list[tuple[int, Version, frozenset[bytes], frozenset[bytes]]] = field(default_factory=list)
+    signed_by: list[frozenset[bytes]] = field(default_factory=lambda: [frozenset()] * RRSETS)
+
+
+class World:
+    """Run it; it raises Bogus or Stuck, or comes to rest."""
+
+    def __init__(self, scenario: Scenario, seed: int, tables: Tables = TABLES) -> None:
+        self.scenario, self.tables = scenario, tables
+        self.rng = Random(f"world {seed}")
+        self.now = 0.0
+        self.start = 1_700_000_000
+        self.offset = 0.0
+        self.clock_sure = True
+        self.heap: list[tuple[float, int, Callable[[], None]]] = []
+        self.count = 0
+        self.trace: list[str] = []
+        self.oracle = Validators(ORIGIN)
+        self.keepers: list[AnchorKeeper] = []
+        # the daemon: what it keeps
+        self.policy = scenario.policy
+        self.keyset = Keyset(APEX)
+        self.zone = Zone()
+        self.serial = 2**32 - 3
+        self.committed = 0
+        self.pending: list[tuple[float, int]] = []  # RRsets to sign anew: (when, which)
+        self.generating: dict[str, float] = {}
+        self.confirmations: list[Confirmation] = []
+        # the daemon: what it has seen
+        self.sights: dict[str, SecondarySight] = {}
+        self.parent_sights: dict[str, ParentSight] = {}
+        self.planned_at = -1.0
+        self.polling = False
+        self.plan: Plan | None = None
+        # the others
+        self.ttl_zone, self.ttl_ds = scenario.ttl_zone, scenario.ttl_ds
+        self.secondaries = [Secondary(f"ns{n}") for n in range(scenario.secondaries)]
+        self.parents = [ParentServer(f"parent{n}") for n in range(scenario.parents)]
+        self.registry: frozenset[bytes] = frozenset()
+        self.registry_serial = -1
+        self.registry_busy = False
+        self.signed_since: float | None = None
+        self.plans = 0
+
+    # The clock
+
+    @property
+    def clock(self) -> int:
+        """What the daemon takes the time to be."""
+        return int(self.start + self.now + self.offset)
+
+    def at(self, when: float, what: Callable[[], None]) -> None:
+        self.count += 1
+        heapq.heappush(self.heap, (max(when, self.now), self.count, what))
+
+    def after(self, delay: float, what: Callable[[], None]) -> None:
+        self.at(self.now + delay, what)
+
+    def log(self, text: str) -> None:
+        self.trace.append(f"{self.now / DAY:9.4f} {text}")
+
+    def run(self) -> None:
+        """From the first key to the end of all acts, then until all is as the last policy wants it."""
+        for act in self.scenario.acts:
+            self.at(act.at, lambda act=act: self.act(act))  # type: ignore[misc]
+        for parent in self.parents:
+            self.oracle.serve_ds(parent.name, parent.ds, self.ttl_ds, 0.0)
+        self.commit()
+        self.at(0, self.daemon)
+        while self.heap and self.plans < PLANS_MAX:
+            when, _, what = heapq.heappop(self.heap)
+            if when > self.scenario.quiet_at + PATIENCE:
+                break
+            self.now = when
+            what()
+            if self.now > self.scenario.quiet_at and self.settled():
+                return
+        raise Stuck(f"not settled at {self.now / DAY:.1f} d: " + "; ".join(self.why()))
+
+    def why(self) -> list[str]:
+        return [
+            f"{b.gate}/{b.rule} {b.tag} {b.rec} {b.event} {b.missing}"
+            for b in (self.plan.blockers if self.plan else ())
+        ]
+
+    def settled(self) -> bool:
+        """Whether keys are exactly those wanted, each of their records known everywhere."""
+        if self.plan is None or self.generating or not self.clock_sure:
+            return False
+        keys = [
+            key
+            for key in self.keyset.keys
+            if any(key.record(rec).state is not State.HIDDEN for rec in key.records)
+        ]
+        if not self.policy.signed:
+            return not keys
+        wanted = [spec.role for spec in self.policy.specs] + [
+            spec.role for spec in self.policy.specs if self.policy.standby_ksk and spec.role is not Role.ZSK
+        ]
+        if sorted(wanted) != sorted(key.role for key in keys):
+            return False
+        return all(self._arrived(key) for key in keys)
+
+    def _arrived(self, key: Key) -> bool:
+        if not any(spec.fits(key) for spec in self.policy.specs):
+            return False
+        recs: tuple[Rec, ...] = key.records if key.goal is Goal.PRESENT else (Rec.DS,)
+        return all(key.record(rec).state is State.OMNIPRESENT for rec in recs)
+
+    # The daemon
+
+    def daemon(self) -> None:
+        """Plan and act until nothing changes."""
+        for _ in range(20):
+            self.plans += 1
+            plan = plan_rollover(self.keyset, self.policy, self.evidence(), self.clock, self.tables)
+            self.plan = plan
+            changed = plan.keyset != self.keyset or plan.republish
+            if changed and self.rng.random() < self.scenario.crash:
+                self.log("crash before commit")
+                self.restart()
+                self.after(60, self.daemon)
+                return
+            self.keyset = plan.keyset
+            self.note(plan)
+            if plan.republish:
+                self.commit()
+            if not changed:
+                break
+        self.believe()
+        for request in plan.effects:
+            if isinstance(request, GenerateKey):
+                self.generate(request)
+        if plan.next_wake is not None:
+            self.after(max(plan.next_wake - self.clock, 1), self.daemon)
+        self.see_to_people(plan)
+
+    def note(self, plan: Plan) -> None:
+        for effect in plan.effects:
+            if isinstance(effect, KeyEffect):
+                self.log(f"{type(effect).__name__} {effect!r}")
+
+    def believe(self) -> None:
+        for key in self.keyset.keys:
+            for rec in key.records:
+                self.oracle.believe(key.rdata, rec.value, key.record(rec).state.value, self.now)
+
+    def evidence(self) -> Evidence:
+        sights = tuple(self.sights.get(s.name, SecondarySight(s.name)) for s in self.secondaries)
+        parents = tuple(self.parent_sights.get(p.name, ParentSight(p.name)) for p in self.parents)
+        return Evidence(
+            serial=self.serial,
+            committed=self.committed,
+            secondaries=sights,
+            parents=parents if self.scenario.parents_known else (),
+            confirmations=tuple(self.confirmations),
+            signatures=tuple(
+                self.signature_count(key) for key in self.keyset.keys if Rec.ZRRSIG in key.records
+            ),
+            ttl_dnskey=self.policy.dnskey_ttl,
+            ttl_zone=self.ttl_zone,
+            ttl_negative=self.scenario.ttl_negative,
+            clock_sure=self.clock_sure,
+        )
+
+    def signature_count(self, key: Key) -> SignatureCount:
+        made = sum(key.rdata in signers for signers in self.zone.signed_by)
+        return SignatureCount(key.ref, made, RRSETS - made)
+
+    def generate(self, request: GenerateKey) -> None:
+        if request.request_id in self.generating:
+            return
+        delay = self.scenario.generate_delay * self.rng.random()
+        self.generating[request.request_id] = self.now + delay
+        self.after(delay, lambda: self.generated(request))
+
+    def generated(self, request: GenerateKey) -> None:
+        self.generating.pop(request.request_id, None)
+        if request.role.value not in self.keyset_wants():
+            self.after(1, self.daemon)
+            return
+        for attempt in range(9):
+            seed = f"{request.request_id} {self.rng.random()} {attempt}".encode()
+            public = hashlib.shake_256(seed).digest(SIZES[request.algorithm])
+            try:
+                self.keyset = commands.generated(
+                    self.keyset, request, f"{request.request_id}#{self.count}", public, self.clock
+                )
+                break
+            except KeysetError:
+                continue
+        self.log(f"generated {request.request_id} tag {self.keyset.keys[-1].tag} because {request.reason}")
+        self.daemon()
+
+    def keyset_wants(self) -> set[str]:
+        """The requests the planner still makes (one may have been overtaken by a change of policy)."""
+        plan = plan_rollover(self.keyset, self.policy, self.evidence(), self.clock, self.tables)
+        return {effect.role.value for effect in plan.effects if isinstance(effect, GenerateKey)}
+
+    def commit(self) -> None:
+        """Make a zone version of what the key set wants, and tell the secondaries."""
+        view = signing_view(self.keyset)
+        zone = frozenset(_rdata(self.keyset, key.key_id, key.flags) for key in view.zone_keys)
+        retiring = frozenset(_rdata(self.keyset, key.key_id, key.flags) for key in view.retiring_keys)
+        self._sign(zone, retiring, view.urgent)
+        cds_signers = frozenset(_rdata(self.keyset, key.key_id, key.flags) for key in view.cds_keys)
+        data = [(f"rrset{n}", self._ttl_of(n), signers) for n, signers in enumerate(self.zone.signed_by)]
+        if view.cds:
+            data.append(("cds", self.policy.dnskey_ttl, cds_signers))
+        version = Version(
+            frozenset(view.dnskey_rdatas),
+            frozenset(_rdata(self.keyset, key.key_id, key.flags) for key in view.dnskey_keys),
+            self.policy.dnskey_ttl,
+            self.scenario.ttl_negative,
+            tuple(data),
+        )
+        self.serial = (self.serial + 1) % 2**32 or 1
+        self.committed = self.clock
+        self.zone.versions.append((self.serial, version, frozenset(view.cds), self.wanted_ds()))
+        self.keyset = published(self.keyset, self.serial, self.clock)
+        self.log(f"commit serial {self.serial}")
+        if not self.secondaries:
+            self.oracle.serve("primary", version, self.now)
+            self.scan_soon()
+        for secondary in self.secondaries:
+            lag = self.scenario.secondary_lag * self.rng.random()
+            self.at(max(self.now + lag, secondary.out_until), lambda s=secondary: self.transfer(s))  # type: ignore[misc]
+
+    def _ttl_of(self, rrset: int) -> int:
+        return max(1, self.ttl_zone // (1 + 3 * rrset)) if rrset < RRSETS - 1 else self.scenario.ttl_negative
+
+    def _sign(self, zone: frozenset[bytes], retiring: frozenset[bytes], urgent: bool) -> None:
+        algorithms = {key[3] for key in zone}
+        todo = []
+        for n, signers in enumerate(self.zone.signed_by):
+            kept = frozenset(
+                key for key in signers if key in zone or (key in retiring and key[3] in algorithms)
+            )
+            self.zone.signed_by[n] = kept
+            if kept != zone:
+                todo.append(n)
+        complete = all({key[3] for key in signers} >= algorithms for signers in self.zone.signed_by)
+        resign = 0.0 if urgent or (not complete and self.rng.random() < 0.7) else self.scenario.resign
+        self.pending = []
+        for n in todo:
+            delay = resign * self.rng.random()
+            if delay < 1:
+                self.zone.signed_by[n] = zone
+            else:
+                self.pending.append((self.now + delay, n))
+                self.at(self.now + delay, self.resign_due)
+
+    def resign_due(self) -> None:
+        """The signatures of some RRsets are replaced."""
+        due = [n for when, n in self.pending if when <= self.now]
+        if not due or not self.clock_sure:
+            if due:
+                self.after(HOUR, self.resign_due)
+            return
+        view = signing_view(self.keyset)
+        zone = frozenset(_rdata(self.keyset, key.key_id, key.flags) for key in view.zone_keys)
+        later = [(when, n) for when, n in self.pending if when > self.now]
+        for n in due:
+            self.zone.signed_by[n] = zone
+        self.commit()
+        self.pending = [item for item in later if self.zone.signed_by[item[1]] != zone]
+        for when, _ in self.pending:
+            self.at(when, self.resign_due)
+        self.daemon()
+
+    def restart(self) -> None:
+        self.log("restart")
+        if self.scenario.forgetful:
+            self.sights, self.parent_sights = {}, {}
+        self.generating = {}
+
+    def poll(self) -> None:
+        """Ask every secondary for its serial and every parent server for its DS set."""
+        self.polling = False
+        for secondary in self.secondaries:
+            if secondary.out_until <= self.now and secondary.version >= 0 and self.rng.random() < 0.9:
+                serial = self.zone.versions[secondary.version][0]
+                self.sights[secondary.name] = SecondarySight(secondary.name, serial, self.clock)
+        for parent in self.parents:
+            if parent.out_until <= self.now and self.rng.random() < 0.9:
+                ds = tuple(sorted(parent.ds))
+                self.parent_sights[parent.name] = ParentSight(parent.name, ds, self.ttl_ds, self.clock)
+        self.daemon()
+
+    # The secondaries and the parent
+
+    def transfer(self, secondary: Secondary) -> None:
+        newest = len(self.zone.versions) - 1
+        if secondary.out_until > self.now:
+            self.at(secondary.out_until, lambda: self.transfer(secondary))
+        elif secondary.version < newest:
+            secondary.version = newest
+            self.oracle.serve(secondary.name, self.zone.versions[newest][1], self.now)
+            self.scan_soon()
+
+    def wanted_ds(self) -> frozenset[bytes]:
+        return frozenset(
+            ds
+            for key in self.keyset.keys
+            if key.ds.visible
+            for ds in self.oracle.ds_of(key.rdata)
+            if ds[3] == 2
+        )
+
+    def scan_soon(self) -> None:
+        """The registry (or a person) looks some time after something has changed."""
+        if not self.registry_busy:
+            self.registry_busy = True
+            self.after(self.scenario.registry_delay * self.rng.uniform(0.1, 1), self.registry_acts)
+
+    def registry_acts(self) -> None:
+        self.registry_busy = False
+        if self.scenario.registry == "cds":
+            self.scan_cds()
+        elif self.scenario.registry == "person":
+            self.type_in()
+
+    def scan_cds(self) -> None:
+        """RFC 7344: read CDS at one server, refuse what is older than what was accepted."""
+        served = [s.version for s in self.secondaries if s.version >= 0] or [len(self.zone.versions) - 1]
+        index = self.rng.choice(served)
+        cds = self.zone.versions[index][2]
+        if index < self.registry_serial:
+            self.scan_soon()
+        elif cds:
+            self.registry_serial = index
+            self.register(frozenset() if cds == {bytes(5)} else cds)
+        if index < len(self.zone.versions) - 1:
+            self.scan_soon()
+
+    def type_in(self) -> None:
+        """A person looks at `ds show`: adds what is wanted, removes the rest some time later."""
+        wanted = self.wanted_ds()
+        if wanted == self.registry:
+            return
+        if wanted - self.registry and self.registry - wanted and self.rng.random() < 0.5:
+            self.register(self.registry | wanted)
+            self.registry_busy = True
+            self.after(self.scenario.registry_delay * self.rng.uniform(0.1, 1), self.registry_acts)
+        elif wanted or self.registry:
+            self.register(wanted)
+
+    def register(self, ds: frozenset[bytes]) -> None:
+        if ds == self.registry:
+            return
+        self.registry = ds
+        self.log(f"registry has DS {sorted(int.from_bytes(d[:2]) for d in ds)}")
+        if not ds and self.keyset.signed and self.policy.signed:
+            raise Bogus(f"at {self.now / DAY:.4f} d: the zone lost its last DS, but is to be secure")
+        for parent in self.parents:
+            lag = self.scenario.parent_lag * self.rng.random()
+            self.at(max(self.now + lag, parent.out_until), lambda p=parent: self.parent_serves(p))  # type: ignore[misc]
+
+    def parent_serves(self, parent: ParentServer) -> None:
+        if parent.out_until > self.now:
+            self.at(parent.out_until, lambda: self.parent_serves(parent))
+        elif parent.ds != self.registry:
+            parent.ds = self.registry
+            self.oracle.serve_ds(parent.name, parent.ds, self.ttl_ds, self.now)
+            if not self.scenario.parents_known:
+                self.after(self.rng.uniform(0, DAY), self.confirm)
+
+    # People
+
+    def see_to_people(self, plan: Plan) -> None:
+        """Approvals are given, servers polled while something is awaited of them."""
+        tokens = [blocker.token for blocker in plan.blockers if blocker.gate is Gate.APPROVAL]
+        for token in tokens:
+            self.after(self.rng.uniform(0, 2 * DAY), lambda token=token: self.approve(token))  # type: ignore[misc]
+        waits = any(blocker.missing for blocker in plan.blockers)
+        if not self.polling:
+            self.polling = True
+            self.after(self.scenario.poll * self.rng.uniform(0.5, 1) if waits else 5 * DAY, self.poll)
+        if waits:
+            self.scan_soon()
+
+    def approve(self, token: str) -> None:
+        if token not in self.keyset.approved:
+            self.keyset = commands.approve(self.keyset, token)
+            self.daemon()
+
+    def confirm(self) -> None:
+        """A person has looked at all the parent's servers."""
+        if any(parent.ds != self.registry for parent in self.parents):
+            return
+        for key in self.keyset.keys:
+            present = bool(self.oracle.ds_of(key.rdata) & self.registry)
+            self.confirmations.append(Confirmation(key.ref, present, self.clock, "an operator"))
+        self.daemon()
+
+    # What befalls
+
+    def act(self, act: Act) -> None:
+        self.log(f"act {act.kind}")
+        share = act.value if isinstance(act.value, float) else 0.0
+        match act.kind:
+            case "policy":
+                assert isinstance(act.value, RolloverPolicy)
+                old = self.policy
+                self.policy = act.value
+                if old.dnskey_ttl != act.value.dnskey_ttl:
+                    self.commit()
+            case "roll ksk":
+                self.command(lambda keyset: commands.roll_over(keyset, self.ksk_role()))
+            case "roll zsk":
+                self.command(lambda keyset: commands.roll_over(keyset, Role.ZSK))
+            case "compromised" | "retire" | "revoke":
+                self.on_a_key(act.kind, share)
+            case "restart":
+                self.restart()
+            case "lose evidence":
+                self.sights, self.parent_sights = {}, {}
+            case "clock":
+                self.step_clock(share)
+            case "drift":
+                self.offset = (share - 0.5) * 0.4 * MARGIN
+            case "secondary out":
+                for secondary in self.secondaries[:1]:
+                    secondary.out_until = self.now + share * 5 * DAY
+            case "parent out":
+                self.parents[0].out_until = self.now + share * 5 * DAY
+            case "ttl":
+                self.ttl_zone = max(60, int(share * 2 * self.scenario.ttl_zone))
+                self.commit()
+            case "ds ttl":
+                self.ttl_ds = max(60, int(share * 2 * self.scenario.ttl_ds))
+                for parent in self.parents:
+                    self.oracle.serve_ds(parent.name, parent.ds, self.ttl_ds, self.now)
+                self.poll_now()
+            case "freeze":
+                until = self.clock + int(share * 5 * DAY)
+                self.policy = replace(self.policy, freeze=((self.clock, until),))
+        self.daemon()
+
+    def poll_now(self) -> None:
+        """The TTL of a DS is noticed: it was observed before it was lowered, and is again."""
+
+    def ksk_role(self) -> Role:
+        return next((spec.role for spec in self.policy.specs if spec.role is not Role.ZSK), Role.KSK)
+
+    def command(self, what: Callable[[Keyset], Keyset]) -> None:
+        try:
+            self.keyset = what(self.keyset)
+        except KeysetError as error:
+            self.log(f"refused: {error}")
+
+    def on_a_key(self, kind: str, share: float) -> None:
+        keys = [key for key in self.keyset.keys if not key.revoked]
+        if keys:
+            key = keys[int(share * len(keys))]
+            self.log(f"{kind} {key.tag}")
+            self.command(lambda keyset: getattr(commands, kind)(keyset, key.ref))
+
+    def step_clock(self, share: float) -> None:
+        """The clock jumps; the daemon notices and waits until the time is confirmed, then measures anew."""
+        self.offset += (share - 0.5) * 60 * DAY
+        self.clock_sure = False
+        self.after(share * 2 * DAY, self.clock_confirmed)
+
+    def clock_confirmed(self) -> None:
+        self.log("clock confirmed")
+        self.offset = 0.0
+        self.clock_sure = True
+        self.sights, self.parent_sights, self.confirmations = {}, {}, []
+        self.keyset = commands.clock_stepped(self.keyset, self.clock)
+        if not self.scenario.parents_known:
+            self.after(HOUR, self.confirm)
+        self.daemon()
+
+
+def _rdata(keyset: Keyset, key_id: str, flags: int) -> bytes:
+    return next(key.rdata for key in keyset.keys if key.key_id == key_id and key.flags == flags)
