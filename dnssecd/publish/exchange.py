@@ -87,7 +87,9 @@ class Outcome:
         return self.answer.get_rrset(self.answer.answer, name, dns.rdataclass.IN, rtype)
 
 
-def question(zone: dns.name.Name, rtype: dns.rdatatype.RdataType, dnssec: bool = False) -> dns.message.QueryMessage:
+def question(
+    zone: dns.name.Name, rtype: dns.rdatatype.RdataType, dnssec: bool = False
+) -> dns.message.QueryMessage:
     """Return a query without RD, with EDNS."""
     query = dns.message.make_query(zone, rtype, use_edns=0, want_dnssec=dnssec, payload=1232)
     query.flags &= ~dns.flags.RD

@@ -1,50 +1,176 @@
-"""Answers from a served version to QUERY: exact matches, NODATA and NXDOMAIN, with RRSIGs when DO is set."""
+"""Authoritative answers from a served version (RFC 1034 §4.3.2, RFC 4592, RFC 6672), with RRSIGs and proofs.
 
-from dnssecd.core.names import APEX, key_to_wire, owner_key, subtree_end
-from dnssecd.core.rrtypes import NSEC, NSEC3, RRSIG, SOA
+One lookup per name: referral at a zone cut, DNAME substitution, exact match, CNAME, wildcard, NODATA, NXDOMAIN.
+CNAME and DNAME are followed while they stay in the zone. With DO set every answer carries what RFC 4035 §3.1 and
+RFC 5155 §7.2 want beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dnssecd.core.names import (
+    APEX,
+    BadName,
+    is_subdomain,
+    key_to_wire,
+    lower,
+    owner_key,
+    wildcard_key,
+)
+from dnssecd.core.rrset import RRset, unpack
+from dnssecd.core.rrtypes import AAAA, CNAME, DNAME, DS, NS, NSEC, RRSIG, SOA, A
+from dnssecd.core.zonecut import cut_above
 from dnssecd.core.zoneview import ServedVersion
-from dnssecd.server.message import NOERROR, NXDOMAIN, TYPE_ANY, Message
+from dnssecd.server.denial import closest_encloser, exists, proofs_of
+from dnssecd.server.message import NOERROR, NXDOMAIN, SERVFAIL, TYPE_ANY, YXDOMAIN, Message
 from dnssecd.server.reply import Reply
 
 ANSWER, AUTHORITY, ADDITIONAL = range(3)
+#: Names visited for one question, the first one included.
+CHAIN_MAX = 9
+#: Types of the parent's side of a zone cut (RFC 4035 §2.4 and §2.6).
+_PARENT_TYPES = frozenset({DS, NSEC})
 
 
-def answer(version: ServedVersion, request: Message, reply: Reply) -> int:
-    """Fill ``reply`` for the request, whose name lies in the zone; return the RCODE."""
-    owner = owner_key(request.qname, version.origin)
-    dnssec_ok = request.edns is not None and request.edns.dnssec_ok
-    if _positive(version, owner, request.qtype, reply, dnssec_ok):
-        return NOERROR
-    _add(version, reply, AUTHORITY, APEX, SOA, dnssec_ok)
-    return NOERROR if _exists(version, owner) else NXDOMAIN
+def answer(version: ServedVersion, request: Message, reply: Reply) -> tuple[int, bool]:
+    """Fill ``reply`` for the request, whose name lies in the zone; return the RCODE and whether AA is set."""
+    if version.rrset(APEX, SOA) is None:
+        return SERVFAIL, False
+    return _Lookup(version, request, reply).run()
 
 
-def _positive(version: ServedVersion, owner: bytes, qtype: int, reply: Reply, dnssec_ok: bool) -> bool:
-    wire = key_to_wire(owner, version.origin)
-    if qtype == RRSIG:
-        for sigs in version.rrsigs_at(owner):
-            reply.add(ANSWER, wire, RRSIG, sigs.ttl, sigs.rdata)
-        return bool(version.rrsigs_at(owner))
-    if qtype == TYPE_ANY:
-        found = [_add(version, reply, ANSWER, owner, one.rtype, dnssec_ok) for one in version.rrsets_at(owner)]
-        return any(found)
-    return _add(version, reply, ANSWER, owner, qtype, dnssec_ok)
+class _Lookup:
+    """The answer to one question."""
 
+    def __init__(self, version: ServedVersion, request: Message, reply: Reply) -> None:
+        self._version = version
+        self._origin = version.origin
+        self._name = request.qname
+        self._qtype = request.qtype
+        self._reply = reply
+        self._signed = request.edns is not None and request.edns.dnssec_ok
+        self._proofs = proofs_of(version)
 
-def _add(
-    version: ServedVersion, reply: Reply, section: int, owner: bytes, rtype: int, dnssec_ok: bool
-) -> bool:
-    """Add one RRset and, if wanted, its RRSIGs; tell whether it exists."""
-    rrset = version.denial(owner) if rtype in (NSEC, NSEC3) else version.rrset(owner, rtype)
-    if rrset is None or rrset.rtype != rtype:
-        return False
-    wire = key_to_wire(owner, version.origin)
-    reply.add(section, wire, rtype, rrset.ttl, rrset.rdata)
-    if dnssec_ok and (sigs := version.rrsigs(owner, rtype)) is not None:
-        reply.add(section, wire, RRSIG, sigs.ttl, sigs.rdata)
-    return True
+    def run(self) -> tuple[int, bool]:
+        """Look up the name asked for, then where it leads while that is in the zone."""
+        authoritative = True
+        visited: set[bytes] = set()
+        name: bytes | None = self._name
+        rcode = NOERROR
+        while name is not None and name not in visited and len(visited) < CHAIN_MAX:
+            visited.add(name)
+            rcode, name, referred = self._look_up(name)
+            authoritative = authoritative and not (referred and len(visited) == 1)
+        return rcode, authoritative
 
+    def _look_up(self, name: bytes) -> tuple[int, bytes | None, bool]:
+        """Return (RCODE, name to go on with or None, whether it was a referral)."""
+        try:
+            owner = owner_key(name, self._origin)
+        except BadName:
+            return NOERROR, None, False
+        cut = cut_above(self._version, owner)
+        if cut is not None:
+            if cut and self._version.rrset(cut, NS) is not None:
+                return self._refer(cut)
+            return *self._substitute(cut, name), False
+        rrsets = self._version.rrsets_at(owner)
+        if owner and self._qtype not in _PARENT_TYPES and any(one.rtype == NS for one in rrsets):
+            return self._refer(owner)
+        if exists(self._version, owner):
+            return NOERROR, self._match(owner, owner, rrsets), False
+        return *self._wildcard(owner), False
 
-def _exists(version: ServedVersion, owner: bytes) -> bool:
-    """Tell whether the name owns data or is an empty non-terminal (RFC 8020)."""
-    return version.first_owner(owner, subtree_end(owner)) is not None
+    def _match(self, owner: bytes, source: bytes, rrsets: Iterable[RRset]) -> bytes | None:
+        """Answer with the data of ``source`` under the name ``owner``; return the target of a CNAME."""
+        by_type = {one.rtype: one for one in rrsets}
+        types = sorted(by_type) if self._qtype == TYPE_ANY else [self._qtype]
+        found = [by_type[rtype] for rtype in types if rtype in by_type]
+        if self._qtype == NSEC and (denial := self._version.denial(source)) is not None:
+            found = [denial] if denial.rtype == NSEC else []
+        if self._qtype == RRSIG and self._add_signatures(owner, source):
+            return None
+        alias = by_type.get(CNAME) if not found else None
+        for one in [alias] if alias is not None else found:
+            self._add(ANSWER, one, owner)
+        if source != owner and (found or alias):
+            self._prove(self._proofs.expanded(owner))
+        if alias is not None:
+            return lower(unpack(alias.rdata)[0])
+        if not found:
+            self._negative()
+            self._prove(
+                self._proofs.no_type(owner) if source == owner else self._proofs.no_wildcard_type(owner)
+            )
+        return None
+
+    def _wildcard(self, owner: bytes) -> tuple[int, bytes | None]:
+        """Answer for a name that does not exist: from a wildcard, or NXDOMAIN."""
+        source = wildcard_key(closest_encloser(self._version, owner))
+        if exists(self._version, source):
+            return NOERROR, self._match(owner, source, self._version.rrsets_at(source))
+        self._negative()
+        self._prove(self._proofs.no_name(owner))
+        return NXDOMAIN, None
+
+    def _refer(self, cut: bytes) -> tuple[int, None, bool]:
+        """Refer to the servers of a delegation, with glue and what is known of its security."""
+        servers = self._version.rrset(cut, NS)
+        assert servers is not None
+        self._reply.add(AUTHORITY, self._wire(cut), NS, servers.ttl, servers.rdata)
+        secure = self._version.rrset(cut, DS)
+        if self._signed and secure is not None:
+            self._add(AUTHORITY, secure, cut)
+        elif self._signed:
+            self._prove(self._proofs.no_type(cut))
+        for target in unpack(servers.rdata):
+            if not is_subdomain(lower(target), self._origin):
+                continue
+            glue = owner_key(target, self._origin)
+            for rtype in (A, AAAA):
+                if (found := self._version.rrset(glue, rtype)) is not None:
+                    self._reply.add(ADDITIONAL, lower(target), rtype, found.ttl, found.rdata)
+        return NOERROR, None, True
+
+    def _substitute(self, cut: bytes, name: bytes) -> tuple[int, bytes | None]:
+        """Answer with a DNAME above the name and the CNAME it makes (RFC 6672 §3.1)."""
+        redirect = self._version.rrset(cut, DNAME)
+        assert redirect is not None
+        self._add(ANSWER, redirect, cut)
+        target = lower(unpack(redirect.rdata)[0])
+        made = lower(name)[: len(name) - len(self._wire(cut))] + target
+        if len(made) > 255:
+            return YXDOMAIN, None
+        self._reply.add(ANSWER, lower(name), CNAME, redirect.ttl, len(made).to_bytes(2, "big") + made)
+        return NOERROR, None if self._qtype in (CNAME, TYPE_ANY) else made
+
+    def _negative(self) -> None:
+        """Add the SOA with the TTL of a negative answer (RFC 2308 §3)."""
+        soa = self._version.rrset(APEX, SOA)
+        assert soa is not None
+        self._add(AUTHORITY, soa._replace(ttl=min(soa.ttl, int.from_bytes(soa.rdata[-4:], "big"))), APEX)
+
+    def _prove(self, owners: Iterable[bytes]) -> None:
+        if not self._signed:
+            return
+        for owner in owners:
+            denial = self._version.denial(owner)
+            if denial is not None:
+                self._add(AUTHORITY, denial, owner)
+
+    def _add(self, section: int, rrset: RRset, owner: bytes) -> None:
+        """Add an RRset under the name ``owner``, with its RRSIGs if they are wanted."""
+        wire = self._wire(owner)
+        self._reply.add(section, wire, rrset.rtype, rrset.ttl, rrset.rdata)
+        if self._signed and (sigs := self._version.rrsigs(rrset.owner, rrset.rtype)) is not None:
+            self._reply.add(section, wire, RRSIG, rrset.ttl, sigs.rdata)
+
+    def _add_signatures(self, owner: bytes, source: bytes) -> bool:
+        found = self._version.rrsigs_at(source)
+        for sigs in found:
+            self._reply.add(ANSWER, self._wire(owner), RRSIG, sigs.ttl, sigs.rdata)
+        return bool(found)
+
+    def _wire(self, owner: bytes) -> bytes:
+        return key_to_wire(owner, self._origin)

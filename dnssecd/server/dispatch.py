@@ -148,8 +148,8 @@ class Dispatcher:
             return self._plain(exchange, "query", m.SERVFAIL, zone)
         reply = Reply(request, exchange.size_max)
         with context as version:
-            rcode = answer(version, request, reply)
-        return self._finish(exchange, "query", reply.render(rcode), rcode, zone)
+            rcode, authoritative = answer(version, request, reply)
+        return self._finish(exchange, "query", reply.render(rcode, authoritative), rcode, zone)
 
     def _enclosing(self, name: bytes, qtype: int) -> ServedZone | None:
         """Return the closest zone at or above a name; for DS at an apex the parent, if it is served here."""
@@ -187,7 +187,9 @@ class Dispatcher:
         request, transfers = exchange.message, self._transfers
         opt = b"" if request.edns is None else opt_record(0, request.edns.dnssec_ok)
         common = (
-            request.header.id, answer_flags(request, m.NOERROR, True), request.question,
+            request.header.id,
+            answer_flags(request, m.NOERROR, True),
+            request.question,
             exchange.reserve + len(opt),
         )
 
@@ -247,7 +249,11 @@ class Dispatcher:
 
     async def _deferred(self, exchange: _Exchange, zone: ServedZone, kind: str, handler: Handler) -> bytes:
         message = exchange.message
-        wire = exchange.wire if message.tsig is None else strip(exchange.wire, parse_rdata(exchange.wire, message.tsig))
+        wire = (
+            exchange.wire
+            if message.tsig is None
+            else strip(exchange.wire, parse_rdata(exchange.wire, message.tsig))
+        )
         request = Request(wire, message, exchange.key, exchange.address, exchange.transport, int(self._now()))
         try:
             rcode = await handler(zone, request)

@@ -64,12 +64,24 @@ class TransferOut(Protocol):
     ) -> Transfer: ...
 
     def ixfr(
-        self, version: ServedVersion, message_id: int, flags: int, question: bytes, reserve: int, client_serial: int
+        self,
+        version: ServedVersion,
+        message_id: int,
+        flags: int,
+        question: bytes,
+        reserve: int,
+        client_serial: int,
     ) -> Transfer: ...
 
     def ixfr_datagram(
-        self, version: ServedVersion, message_id: int, flags: int, question: bytes, reserve: int,
-        client_serial: int, size_max: int,
+        self,
+        version: ServedVersion,
+        message_id: int,
+        flags: int,
+        question: bytes,
+        reserve: int,
+        client_serial: int,
+        size_max: int,
     ) -> bytes: ...
 
 
@@ -116,7 +128,14 @@ class Hooks:
         """A transfer begins; kind as in Transfer."""
 
     def transfer_ended(
-        self, zone: bytes, kind: str, address: Address, serial: int, messages: int, octets: int, seconds: float,
+        self,
+        zone: bytes,
+        kind: str,
+        address: Address,
+        serial: int,
+        messages: int,
+        octets: int,
+        seconds: float,
         outcome: str,
     ) -> None:
         """A transfer ended; outcome: ``done``, or what stopped it."""

@@ -84,9 +84,7 @@ class Reply:
         return bytes(body)
 
 
-def _write(
-    body: bytearray, names: dict[bytes, int], entry: tuple[bytes, int, int, bytes], room: int
-) -> int:
+def _write(body: bytearray, names: dict[bytes, int], entry: tuple[bytes, int, int, bytes], room: int) -> int:
     """Append the RRs of a set if they all fit; return their number, or 0 with ``body`` unchanged."""
     owner, rtype, ttl, rdata = entry
     start = len(body)

@@ -58,7 +58,11 @@ class _Session:
     """One connection."""
 
     def __init__(
-        self, server: DnsServer, service: TcpService, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        server: DnsServer,
+        service: TcpService,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._server = server
         self._service = service
@@ -166,8 +170,14 @@ class _Session:
         finally:
             self._server.slots.release(slot)
             self._server.hooks.transfer_ended(
-                job.zone.origin, job.kind, job.address, job.serial, job.messages, job.octets,
-                time.monotonic() - started, outcome,
+                job.zone.origin,
+                job.kind,
+                job.address,
+                job.serial,
+                job.messages,
+                job.octets,
+                time.monotonic() - started,
+                outcome,
             )
 
     async def _run_transfer(self, job: TransferJob, slot: Slot, ends_at: float) -> str:

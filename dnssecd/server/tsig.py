@@ -57,7 +57,9 @@ class TsigKey:
         """Return the key for configuration texts; raises ValueError for an algorithm that is not in RFC 8945."""
         wire = text_to_wire(algorithm)
         if wire not in ALGORITHMS:
-            raise ValueError(f"TSIG algorithm {algorithm!r} is not supported: use one of hmac-sha1/224/256/384/512")
+            raise ValueError(
+                f"TSIG algorithm {algorithm!r} is not supported: use one of hmac-sha1/224/256/384/512"
+            )
         return cls(text_to_wire(name), wire, secret)
 
     @property
@@ -117,9 +119,7 @@ class TsigRdata:
             + len(self.other).to_bytes(2, "big")
             + self.other
         )
-        return (
-            self.name + TYPE_TSIG.to_bytes(2, "big") + _CLASS_TTL + len(rdata).to_bytes(2, "big") + rdata
-        )
+        return self.name + TYPE_TSIG.to_bytes(2, "big") + _CLASS_TTL + len(rdata).to_bytes(2, "big") + rdata
 
 
 def parse_rdata(wire: bytes, record: Record) -> TsigRdata:
@@ -206,8 +206,15 @@ class AnswerSigner:
         other = now.to_bytes(6, "big") if late else b""
         original_id = int.from_bytes(wire[:2], "big")
         unsigned = TsigRdata(
-            0, request.name, request.algorithm, time_signed, request.fudge if late else DEFAULT_FUDGE_S, b"",
-            original_id, self._error, other,
+            0,
+            request.name,
+            request.algorithm,
+            time_signed,
+            request.fudge if late else DEFAULT_FUDGE_S,
+            b"",
+            original_id,
+            self._error,
+            other,
         )
         if key is None:
             return append(wire, unsigned)
@@ -219,7 +226,14 @@ class AnswerSigner:
 
 def _with_mac(tsig: TsigRdata, mac: bytes) -> TsigRdata:
     return TsigRdata(
-        tsig.start, tsig.name, tsig.algorithm, tsig.time_signed, tsig.fudge, mac, tsig.original_id, tsig.error,
+        tsig.start,
+        tsig.name,
+        tsig.algorithm,
+        tsig.time_signed,
+        tsig.fudge,
+        mac,
+        tsig.original_id,
+        tsig.error,
         tsig.other,
     )
 
@@ -311,5 +325,3 @@ class AnswerVerifier:
             raise TsigError(f"the peer reports TSIG error {tsig.error}")
         if abs(now - tsig.time_signed) > tsig.fudge:
             raise TsigError("signed at a time beyond the fudge")
-
-

@@ -1,0 +1,136 @@
+"""Proofs of non-existence for answers: which NSEC or NSEC3 RRsets show that a name or type is not there.
+
+Each function yields the owner keys of the denial RRsets to add, for RFC 4035 §3.1.3 and RFC 5155 §7.2. An unsigned
+version has none to give.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dnssecd.core.names import APEX, ancestors, key_to_wire, subtree_end, wildcard_key
+from dnssecd.core.nsec3hash import hash_to_owner, nsec3_hash
+from dnssecd.core.rrset import unpack
+from dnssecd.core.rrtypes import NSEC, NSEC3PARAM
+from dnssecd.core.zoneview import ZoneView
+
+
+def exists(version: ZoneView, owner: bytes) -> bool:
+    """Tell whether the name owns data or is an empty non-terminal (RFC 8020)."""
+    return version.first_owner(owner, subtree_end(owner)) is not None
+
+
+def closest_encloser(version: ZoneView, owner: bytes) -> bytes:
+    """Return the longest existing ancestor of a name that does not exist (RFC 4592 §3.3.1)."""
+    return next(name for name in ancestors(owner) if exists(version, name))
+
+
+def next_closer(owner: bytes, encloser: bytes) -> bytes:
+    """Return the name one label below ``encloser`` on the way to ``owner`` (RFC 5155 §1.3)."""
+    return owner[: owner.index(b"\x00", len(encloser)) + 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Proofs:
+    """The proofs one version can give."""
+
+    version: ZoneView
+
+    def no_type(self, owner: bytes) -> Iterator[bytes]:
+        """Show that an existing name (an empty non-terminal, an insecure delegation too) lacks a type."""
+        return iter(())
+
+    def no_name(self, owner: bytes) -> Iterator[bytes]:
+        """Show that a name does not exist and no wildcard covers it."""
+        return iter(())
+
+    def expanded(self, owner: bytes) -> Iterator[bytes]:
+        """Show that the name a wildcard was expanded to does not exist itself."""
+        return iter(())
+
+    def no_wildcard_type(self, owner: bytes) -> Iterator[bytes]:
+        """Show that a name does not exist and the wildcard covering it lacks the type."""
+        return iter(())
+
+
+class NsecProofs(Proofs):
+    """RFC 4035 §3.1.3.1–4."""
+
+    def no_type(self, owner: bytes) -> Iterator[bytes]:
+        yield owner if self.version.denial(owner) is not None else self._covering(owner)
+
+    def no_name(self, owner: bytes) -> Iterator[bytes]:
+        yield self._covering(owner)
+        yield self._covering(wildcard_key(closest_encloser(self.version, owner)))
+
+    def expanded(self, owner: bytes) -> Iterator[bytes]:
+        yield self._covering(owner)
+
+    def no_wildcard_type(self, owner: bytes) -> Iterator[bytes]:
+        yield self._covering(owner)
+        yield from self.no_type(wildcard_key(closest_encloser(self.version, owner)))
+
+    def _covering(self, owner: bytes) -> bytes:
+        found = self.version.denial_before(owner)
+        return APEX if found is None else found.owner
+
+
+@dataclass(frozen=True, slots=True)
+class Nsec3Proofs(Proofs):
+    """RFC 5155 §7.2; ``salt`` and ``iterations`` are the chain's."""
+
+    iterations: int
+    salt: bytes
+
+    def no_type(self, owner: bytes) -> Iterator[bytes]:
+        matching = self._matching(owner)
+        if matching is not None:
+            yield matching
+        else:
+            # Opt-out left it out: the proof is that nothing signed lies there (RFC 5155 §7.2.4).
+            yield from self._encloser(owner)[1]
+
+    def no_name(self, owner: bytes) -> Iterator[bytes]:
+        encloser, proof = self._encloser(owner)
+        yield from proof
+        yield self._covering(wildcard_key(encloser))
+
+    def expanded(self, owner: bytes) -> Iterator[bytes]:
+        yield self._covering(next_closer(owner, closest_encloser(self.version, owner)))
+
+    def no_wildcard_type(self, owner: bytes) -> Iterator[bytes]:
+        encloser, proof = self._encloser(owner)
+        yield from proof
+        wildcard = wildcard_key(encloser)
+        matching = self._matching(wildcard)
+        yield self._covering(wildcard) if matching is None else matching
+
+    def _encloser(self, owner: bytes) -> tuple[bytes, list[bytes]]:
+        """Return the closest provable encloser, and the owners of its proof (RFC 5155 §7.2.1)."""
+        for name in ancestors(owner):
+            matching = self._matching(name)
+            if matching is not None:
+                return name, [matching, self._covering(next_closer(owner, name))]
+        return APEX, []
+
+    def _hashed(self, owner: bytes) -> bytes:
+        return hash_to_owner(nsec3_hash(key_to_wire(owner, self.version.origin), self.iterations, self.salt))
+
+    def _matching(self, owner: bytes) -> bytes | None:
+        hashed = self._hashed(owner)
+        return None if self.version.denial(hashed) is None else hashed
+
+    def _covering(self, owner: bytes) -> bytes:
+        found = self.version.denial_before(self._hashed(owner)) or self.version.denial_last()
+        return APEX if found is None else found.owner
+
+
+def proofs_of(version: ZoneView) -> Proofs:
+    """Return the proofs of a version, by what its apex says about its chain."""
+    parameters = version.rrset(APEX, NSEC3PARAM)
+    if parameters is not None:
+        rdata = unpack(parameters.rdata)[0]
+        return Nsec3Proofs(version, int.from_bytes(rdata[2:4], "big"), rdata[5:])
+    first = version.denial(APEX)
+    return NsecProofs(version) if first is not None and first.rtype == NSEC else Proofs(version)
