@@ -58,7 +58,9 @@ class TokenSettings:
     serial: str = ""
     slot: int = -1
     sessions: int = 4
-    call_deadline_s: float = 10.0
+    call_deadline_s: float = 5.0
+    idle_canary_s: float = 30.0
+    retry_longest_s: float = 15.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +167,15 @@ class AdoptRequest(Message, frozen=True, tag="adopt"):
     timeout_ms: int = 0
 
 
+class ReportRequest(Message, frozen=True, tag="report"):
+    """A signature this service made does not verify: find out which token made it, and evict it."""
+
+    zone: bytes
+    key_id: str
+    preimage: bytes
+    signature: bytes
+
+
 class BindRequest(Message, frozen=True, tag="bind"):
     """Let an existing key sign for one more zone (`share_keys`)."""
 
@@ -230,6 +241,7 @@ Request = (
     | ImportRequest
     | AdoptRequest
     | BindRequest
+    | ReportRequest
     | RemoveRequest
     | SignRequest
     | ProveRequest

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Protocol
 
+from dnssecd.signer.algorithms import PrivateKey
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.sealed import Description
 from dnssecd.wire_protocol import KeyState, Proof, Role, StoreStatus
@@ -27,6 +28,22 @@ class Keystore(Protocol):
     ) -> Description:
         """Make a key whose tags are not in `taken`."""
 
+    async def take_in(
+        self,
+        zone: bytes,
+        role: Role,
+        algorithm: int,
+        private: PrivateKey,
+        created: int,
+        taken: frozenset[int],
+    ) -> Description:
+        """Store a private key made elsewhere; Unsupported where that cannot be."""
+
+    async def adopt(
+        self, zone: bytes, role: Role, algorithm: int, cka_id: str, label: str, taken: frozenset[int]
+    ) -> Description:
+        """Bind a key that is in a token already; Unsupported where there are no tokens."""
+
     async def rebind(self, key: Description, zones: tuple[bytes, ...]) -> Description:
         """Change the zones a key is bound to."""
 
@@ -35,6 +52,15 @@ class Keystore(Protocol):
 
     def state(self, key: Description) -> tuple[KeyState, str]:
         """Whether the key can be used now, and why not."""
+
+    async def look(self, key: Description) -> None:
+        """Ask whatever holds the keys, so that `state` is up to date."""
+
+    def accuse(self, key: Description, preimage: bytes, signature: bytes) -> str:
+        """A signature of the key does not verify: draw the consequences and say which."""
+
+    async def try_evicted(self, deadline: float) -> list[str]:
+        """Try evicted tokens out; return those that are used again. ServiceError when one still fails."""
 
     def submit(
         self, lane: int, key: Description, preimages: list[bytes], deadline: float

@@ -10,15 +10,17 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import structlog
 
 from dnssecd.signer import files
 from dnssecd.signer.audit import AuditLog
-from dnssecd.signer.errors import ServiceError, Unsupported
+from dnssecd.signer.errors import ServiceError
 from dnssecd.signer.keystore import Keystore
 from dnssecd.signer.now import Now, wall_clock
+from dnssecd.signer.pkcs11.store import Pkcs11Store
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.server import Server, bind_socket, serve
 from dnssecd.signer.service import Service
@@ -28,7 +30,11 @@ from dnssecd.wire_protocol import KeystoreSettings, SignerSettings
 
 log = structlog.get_logger()
 AUDIT_FILE = "audit.log"
+TOKENS = "tokens"
 KNOWN_KEYS = "known-keys"
+AUDITED_WARNINGS = frozenset(
+    {"token evicted", "key file mode", "key file gone", "key missing", "peer refused"}
+)
 _PR_SET_DUMPABLE = 4
 
 
@@ -75,6 +81,7 @@ async def _run(settings: SignerSettings, now: Now, ready: Callable[[], None], en
     warnings = WarningBook(now)
     audit_log = AuditLog(state / AUDIT_FILE, now)
     audit_log.open()
+    warnings.listener = partial(_audit_warning, audit_log)
     if audit_log.fault:
         warnings.add("audit log broken", str(audit_log.path), audit_log.fault)
     stores = {one.name: make_store(one, settings, warnings, now) for one in settings.keystores}
@@ -111,7 +118,12 @@ def make_store(
             threads=all_of.threads,
             deterministic=all_of.deterministic_ecdsa,
         )
-    raise Unsupported(f"key store {settings.name}: type {settings.type} is not supported")
+    return Pkcs11Store(settings, registry, warnings, now, Path(all_of.state_dir) / TOKENS)
+
+
+def _audit_warning(audit_log: AuditLog, code: str, subject: str, detail: str) -> None:
+    if code in AUDITED_WARNINGS:
+        audit_log.append("warning", code=code, subject=subject, detail=detail)
 
 
 def _stdin_readable(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:

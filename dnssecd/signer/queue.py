@@ -116,6 +116,10 @@ class FairQueue:
                 return self._cut(jobs, size)
         return None
 
+    def poke(self) -> None:
+        """Wake all workers: something else than the queue has changed."""
+        self._changed.set()
+
     async def wait(self) -> None:
         """Return when something was queued since the last `take` that found nothing."""
         await self._changed.wait()

@@ -37,7 +37,10 @@ class Kdf(msgspec.Struct, frozen=True):
 
 
 class Description(msgspec.Struct, frozen=True):
-    """What is known of a key without its private half; `dnskey` is RDATA, `created` epoch seconds."""
+    """What is known of a key without its private half; `dnskey` is RDATA, `created` epoch seconds.
+
+    `cka_id` (hex) and `label` are those of a token's objects; empty in a software store.
+    """
 
     id: str
     zones: tuple[bytes, ...]
@@ -47,6 +50,7 @@ class Description(msgspec.Struct, frozen=True):
     flags: int
     dnskey: bytes
     created: int
+    cka_id: str = ""
     label: str = ""
     idempotency: str = ""
 

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
+from cryptography.exceptions import InvalidSignature
 
 from dnssecd import wire_protocol as wp
 from dnssecd.signer import algorithms, audit, private_formats, selftest
@@ -26,7 +27,6 @@ from dnssecd.signer.errors import (
 from dnssecd.signer.keystore import Keystore
 from dnssecd.signer.preimage import BadName, Permit, name_text, proof_preimage
 from dnssecd.signer.sealed import Description
-from dnssecd.signer.software import SoftwareStore
 from dnssecd.signer.warnings import WarningBook
 
 log = structlog.get_logger()
@@ -63,7 +63,9 @@ class Service:
             wp.KeysRequest: self._keys,
             wp.GenerateRequest: self._generate,
             wp.ImportRequest: self._import,
+            wp.AdoptRequest: self._adopt,
             wp.BindRequest: self._bind,
+            wp.ReportRequest: self._report,
             wp.RemoveRequest: self._remove,
             wp.SignRequest: self._sign,
             wp.ProveRequest: self._prove,
@@ -140,6 +142,8 @@ class Service:
             ),
             key=lambda item: item[0],
         )
+        if request.zone:
+            await asyncio.gather(*(store.look(key) for _, store, key in found))
         page: list[wp.KeyInfo] = []
         octets = 0
         for _, store, key in found:
@@ -231,8 +235,6 @@ class Service:
     async def _import(self, request: wp.ImportRequest, lane: int) -> wp.Reply:
         zone = _zone_text(request.zone)
         store = self._store(request.store)
-        if not isinstance(store, SoftwareStore):
-            raise Unsupported(f"key store {store.name} takes no private keys; adopt those in its token")
         private = private_formats.load(request.private, request.algorithm)
         async with self._changing:
             public = algorithms.dnskey_rdata(0, request.algorithm, private.public_key())[4:]
@@ -245,6 +247,23 @@ class Service:
             )
             tag = algorithms.key_tag(key.dnskey)
             self._audit.append("imported", key=key.id, zone=zone, role=key.role, tag=tag, store=store.name)
+        return wp.KeysReply(request.id, (self._info(store, key),))
+
+    async def _adopt(self, request: wp.AdoptRequest, lane: int) -> wp.Reply:
+        zone = _zone_text(request.zone)
+        store = self._store(request.store)
+        algorithms.algorithm_of(request.algorithm)
+        async with self._changing:
+            key = await store.adopt(
+                request.zone,
+                request.role,
+                request.algorithm,
+                request.cka_id,
+                request.label,
+                self._tags(request.zone),
+            )
+            tag = algorithms.key_tag(key.dnskey)
+            self._audit.append("adopted", key=key.id, zone=zone, role=key.role, tag=tag, store=store.name)
         return wp.KeysReply(request.id, (self._info(store, key),))
 
     async def _bind(self, request: wp.BindRequest, lane: int) -> wp.Reply:
@@ -276,10 +295,25 @@ class Service:
             self._forget_permits(key.id)
         return wp.DoneReply(request.id, f"unbound from {zone}" if rest else "destroyed")
 
+    async def _report(self, request: wp.ReportRequest, lane: int) -> wp.Reply:
+        store, key, _ = self._permit(request.zone, request.key_id)
+        try:
+            algorithms.verifier(key.dnskey)(request.signature, request.preimage)
+        except InvalidSignature:
+            done = store.accuse(key, request.preimage, request.signature)
+            self._audit.append("wrong signature", key=key.id, done=done, store=store.name)
+            return wp.DoneReply(request.id, done)
+        raise BadRequest(f"that signature verifies with the public key of {key.id} on record")
+
     async def _test(self, request: wp.TestRequest, lane: int) -> wp.Reply:
         store = self._store(request.store)
         async with self._changing:
-            detail = await selftest.test(store, request.algorithm, self._deadline(request.timeout_ms))
+            deadline = self._deadline(request.timeout_ms)
+            readmitted = await store.try_evicted(deadline)
+            for token in readmitted:
+                self._audit.append("token readmitted", token=token, store=store.name)
+            detail = await selftest.test(store, request.algorithm, deadline)
+            detail += f"; used again: {', '.join(readmitted)}" if readmitted else ""
         return wp.DoneReply(request.id, detail)
 
     async def _bench(self, request: wp.BenchRequest, lane: int) -> wp.Reply:

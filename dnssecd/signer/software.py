@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidSignature
 
 from dnssecd.signer import algorithms
 from dnssecd.signer.algorithms import PrivateKey, Sign
-from dnssecd.signer.errors import Collision, MissingKey, ServiceError, Unavailable
+from dnssecd.signer.errors import Collision, MissingKey, ServiceError, Unavailable, Unsupported
 from dnssecd.signer.key_directory import KeyDirectory
 from dnssecd.signer.now import Now
 from dnssecd.signer.queue import FairQueue, Piece
@@ -154,6 +154,27 @@ class SoftwareStore:
             raise Collision("another key of the zone has the same key tag, with or without the REVOKE bit")
         await self._off_loop(lambda: self._keep(key, private))
         return key
+
+    async def adopt(
+        self, zone: bytes, role: Role, algorithm: int, cka_id: str, label: str, taken: frozenset[int]
+    ) -> Description:
+        """There is no token here."""
+        raise Unsupported(f"key store {self.name} has no token to adopt keys from; import the private key")
+
+    async def look(self, key: Description) -> None:
+        """Nothing to ask: `state` looks at the directory."""
+
+    def accuse(self, key: Description, preimage: bytes, signature: bytes) -> str:
+        """Memory or disk may be damaged: read the key anew when it is used next."""
+        self._signers.pop(key.id, None)
+        self._warnings.add(
+            "wrong signature", key.id, "a signature did not verify; check this machine's memory"
+        )
+        return "the key is read from its file anew"
+
+    async def try_evicted(self, deadline: float) -> list[str]:
+        """Nothing is ever evicted here."""
+        return []
 
     async def rebind(self, key: Description, zones: tuple[bytes, ...]) -> Description:
         """Change the zones a key is bound to; the file is sealed anew, since it vouches for them."""

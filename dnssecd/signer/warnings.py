@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -23,9 +24,13 @@ class _Condition:
 
 
 class WarningBook:
-    """Warnings by (code, subject). A one-time event stays listed, not firing, until it is the oldest of many."""
+    """Warnings by (code, subject). A one-time event stays listed, not firing, until it is the oldest of many.
+
+    `listener(code, subject, detail)` is told of each that is new.
+    """
 
     def __init__(self, now: Now) -> None:
+        self.listener: Callable[[str, str, str], None] = lambda code, subject, detail: None
         self._now = now
         self._conditions: dict[tuple[str, str], _Condition] = {}
 
@@ -37,6 +42,7 @@ class WarningBook:
             known = _Condition(detail, at, at, 0)
         if known.count == 0 or not known.firing or not firing:
             log.warning("key service warning", code=code, subject=subject, detail=detail)
+            self.listener(code, subject, detail)
         known.detail, known.last_at, known.count, known.firing = detail, at, known.count + 1, firing
         self._conditions[code, subject] = known
         if len(self._conditions) > KEPT_MAX:

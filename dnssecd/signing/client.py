@@ -149,6 +149,11 @@ class SignerClient:
         reply = self._call(wp.ProveRequest(self._id(), lower(zone), key_id, nonce), wp.ProveReply)
         return check_proofs(reply.proofs, nonce, published_dnskey)
 
+    def report_bad(self, zone: bytes, key_id: str, preimage: bytes, signature: bytes) -> str:
+        """Tell the service that a signature it made does not verify; the token that made it is evicted."""
+        request = wp.ReportRequest(self._id(), lower(zone), key_id, preimage, signature)
+        return self._call(request, wp.DoneReply).detail
+
     def audit(self, limit: int = 100) -> wp.AuditReply:
         """Check the audit log's hash chain and return its last entries."""
         return self._call(wp.AuditRequest(self._id(), limit), wp.AuditReply)

@@ -1,0 +1,113 @@
+"""The key service's end of one HSM worker process: start it, call it with a deadline, kill it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TypeVar
+
+import dnssecd
+from dnssecd.signer.pkcs11 import messages as m
+from dnssecd.wire_protocol import FRAME_OCTETS_MAX, LENGTH, ProtocolError
+
+A = TypeVar("A", bound=m.Answer)
+
+
+class WorkerLost(Exception):
+    """The worker is of no use any more; `kind` is a stable name for counters."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class CallFailed(Exception):
+    """The token refused the call; the session is as good as before."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
+class WorkerLink:
+    """One worker process. One call at a time; after WorkerLost only `kill` is left to do."""
+
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
+        self._process = process
+        self._reader = reader
+        self._writer = writer
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @classmethod
+    async def start(cls) -> WorkerLink:
+        """Start a worker process, executed afresh so that nothing of ours is in its memory."""
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        with theirs:
+            ours.setblocking(False)
+            paths = [str(Path(dnssecd.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "dnssecd.signer.pkcs11.worker",
+                str(os.getpid()),
+                str(theirs.fileno()),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=sys.stderr.fileno(),
+                pass_fds=(theirs.fileno(),),
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+            )
+        reader, writer = await asyncio.open_connection(sock=ours, limit=FRAME_OCTETS_MAX)
+        return cls(process, reader, writer)
+
+    async def call(self, call: m.AnyCall, kind: type[A], deadline_s: float) -> A:
+        """Make one call; CallFailed when the token refuses it, WorkerLost when the worker is lost."""
+        try:
+            async with asyncio.timeout(deadline_s):
+                self._writer.write(m.encode(call))
+                await self._writer.drain()
+                (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
+                answer = m.decode_answer(await self._reader.readexactly(min(length, FRAME_OCTETS_MAX)))
+        except TimeoutError:
+            raise WorkerLost("timeout", f"no answer within {deadline_s:g} s") from None
+        except (OSError, asyncio.IncompleteReadError):
+            raise WorkerLost("died", f"HSM worker died: {await self._how_it_ended()}") from None
+        except ProtocolError as error:
+            raise WorkerLost("nonsense", str(error)) from None
+        if isinstance(answer, m.Failed):
+            raise (WorkerLost if answer.fatal else CallFailed)(answer.kind, answer.message)
+        if not isinstance(answer, kind):
+            raise WorkerLost("nonsense", f"{type(answer).__name__} in answer to {type(call).__name__}")
+        return answer
+
+    async def kill(self) -> None:
+        """End the process, whatever it is doing."""
+        self._writer.close()
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+    async def _how_it_ended(self) -> str:
+        try:
+            async with asyncio.timeout(1.0):
+                status = await self._process.wait()
+        except TimeoutError:
+            return "it closed its connection"
+        if status >= 0:
+            return f"exit status {status}"
+        with contextlib.suppress(ValueError):
+            return signal.Signals(-status).name
+        return f"signal {-status}"

@@ -1,0 +1,92 @@
+"""One open session as the pool sees it: calls with deadlines, found keys, checked signatures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+
+from dnssecd.signer import algorithms
+from dnssecd.signer.pkcs11 import messages as m
+from dnssecd.signer.pkcs11.link import WorkerLink
+from dnssecd.signer.pkcs11.verify import Checker
+from dnssecd.signer.preimage import proof_preimage
+from dnssecd.signer.sealed import Description
+
+PIECE_SECONDS = 0.1
+PIECE_MAX = 128
+SLOW_DEADLINE_S = 120.0
+
+
+class WrongAnswer(Exception):
+    """The token signed something that does not verify: it must not be used any more."""
+
+
+class Session:
+    """A logged-in session in a worker process. What was found in it dies with it."""
+
+    def __init__(
+        self, link: WorkerLink, opened: m.Opened, deadline_s: float, monotonic: Callable[[], float]
+    ) -> None:
+        self.link = link
+        self.algorithms = frozenset(opened.algorithms)
+        self.piece_size = 1
+        self._deadline_s = deadline_s
+        self._monotonic = monotonic
+        self._checkers: dict[str, Checker] = {}
+
+    async def find(self, key: Description) -> str:
+        """Look the key up and have a first signature verified; return "" or why it cannot be used here."""
+        if key.id in self._checkers:
+            return ""
+        if key.algorithm not in self.algorithms:
+            return f"the token cannot sign with algorithm {key.algorithm}"
+        call = m.FindCall(key.id, key.cka_id, key.dnskey)
+        found = await self.link.call(call, m.Found, self._deadline_s)
+        if found.there:
+            self._checkers[key.id] = Checker(key)
+            await self.canary(key)
+        return found.detail
+
+    async def sign(self, key: Description, preimages: list[bytes]) -> tuple[list[bytes], float]:
+        """Sign with a key that was found; return signatures and seconds. WrongAnswer when a check fails."""
+        started_at = self._monotonic()
+        signed = await self.link.call(m.SignCall(key.id, preimages), m.Signed, self._deadline_s)
+        seconds = self._monotonic() - started_at
+        fault = self._checkers[key.id].sample_fault(preimages, signed.signatures)
+        if fault:
+            raise WrongAnswer(fault)
+        fitting = int(PIECE_SECONDS * len(preimages) / max(seconds, 1e-6))
+        self.piece_size = max(1, min(PIECE_MAX, fitting, 2 * self.piece_size))
+        return signed.signatures, seconds
+
+    async def canary(self, key: Description) -> None:
+        """Sign a nonce that can never validate as data and verify it."""
+        await self.prove(key, nonce_preimage(key))
+
+    async def prove(self, key: Description, preimage: bytes) -> bytes:
+        """Sign `preimage` and verify the signature."""
+        signed = await self.link.call(m.SignCall(key.id, [preimage]), m.Signed, self._deadline_s)
+        fault = self._checkers[key.id].fault(preimage, b"".join(signed.signatures))
+        if fault:
+            raise WrongAnswer(fault)
+        return signed.signatures[0]
+
+    async def generate(self, key_id: str, label: str, algorithm: int, bits: int) -> bytes:
+        """Make a key pair; return the public key field of its DNSKEY RDATA."""
+        call = m.GenerateCall(key_id, key_id, label, algorithm, bits)
+        return (await self.link.call(call, m.Generated, SLOW_DEADLINE_S)).public_key
+
+    async def destroy(self, key: Description) -> None:
+        """Destroy the key pair."""
+        await self.link.call(m.DestroyCall(key.id, key.cka_id, key.dnskey), m.Done, SLOW_DEADLINE_S)
+        self._checkers.pop(key.id, None)
+
+    async def search(self, cka_id: str, label: str, algorithm: int) -> list[m.Candidate]:
+        """Describe keys that are in the token."""
+        call = m.SearchCall(cka_id, label, algorithm)
+        return (await self.link.call(call, m.Candidates, SLOW_DEADLINE_S)).keys
+
+
+def nonce_preimage(key: Description) -> bytes:
+    """A preimage of type covered 0 with a fresh nonce."""
+    return proof_preimage(key.zones[0], key.algorithm, algorithms.key_tag(key.dnskey), os.urandom(32))

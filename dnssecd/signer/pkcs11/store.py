@@ -1,0 +1,332 @@
+"""The PKCS#11 key store: keys in one or several tokens, which share the work or stand by.
+
+Keys are made in the first token; how they get into the others is the tokens' own business (cloning,
+back-up). A token signs with a key only after it was found there by CKA_ID *and* public key and a signature
+of it was verified.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+from functools import partial
+from pathlib import Path
+
+import msgspec
+
+from dnssecd.signer import algorithms, files
+from dnssecd.signer.algorithms import PrivateKey
+from dnssecd.signer.errors import (
+    BadRequest,
+    Collision,
+    Exists,
+    MissingKey,
+    ServiceError,
+    Unavailable,
+    Unsupported,
+)
+from dnssecd.signer.now import Now
+from dnssecd.signer.pkcs11.messages import Candidate
+from dnssecd.signer.pkcs11.pin import Pin
+from dnssecd.signer.pkcs11.pool import TokenPool
+from dnssecd.signer.pkcs11.session import Session, nonce_preimage
+from dnssecd.signer.preimage import name_text
+from dnssecd.signer.queue import FairQueue
+from dnssecd.signer.registry import Registry
+from dnssecd.signer.sealed import Description
+from dnssecd.signer.warnings import WarningBook
+from dnssecd.wire_protocol import KeyState, KeystoreSettings, Proof, Role, StoreStatus
+
+TRIES = 16
+TRIAL_SIGNATURES = 8
+LABEL_OCTETS_MAX = 200
+CHANGE_DEADLINE_S = 120.0
+LOOK_DEADLINE_S = 10.0
+
+
+class Pkcs11Store:
+    """See the module."""
+
+    def __init__(
+        self,
+        settings: KeystoreSettings,
+        registry: Registry,
+        warnings: WarningBook,
+        now: Now,
+        state_directory: Path,
+    ) -> None:
+        self.name = settings.name
+        self.registry = registry
+        files.make_private_directory(state_directory)
+        self._standby = settings.standby
+        self._now = now
+        self._monotonic = asyncio.get_running_loop().time
+        self._queue = FairQueue(self._monotonic)
+        self._signatures_before = 0
+        self._last_used = 0
+        self._pools = [
+            TokenPool(
+                token,
+                self._queue,
+                registry,
+                Pin(Path(token.pin_file), state_directory / f"{token.name}.pin-refused", warnings),
+                warnings,
+                state_directory / f"{token.name}.evicted",
+                has_precedence=self._has_precedence,
+                changed=self._changed,
+            )
+            for token in settings.tokens
+        ]
+
+    # Life
+
+    async def start(self) -> None:
+        """Start opening sessions; the tokens need not be there."""
+        self.registry.load()
+        for pool in self._pools:
+            pool.start()
+
+    async def stop(self) -> None:
+        """End the workers."""
+        await asyncio.gather(*(pool.stop() for pool in self._pools))
+        self._queue.fail_all(Unavailable("the key service is stopping"))
+
+    def _has_precedence(self, pool: TokenPool, key_id: str) -> bool:
+        """With stand-by tokens: whether an earlier token is there to do it."""
+        if not self._standby:
+            return False
+        earlier = self._pools[: self._pools.index(pool)]
+        return any(one.working and one.may_hold(key_id) for one in earlier)
+
+    def _changed(self) -> None:
+        """After any change for the worse: nobody waits for what no token can do; others may take over."""
+        self._queue.fail_all(self._cannot(), lambda key_id: not self._holders(key_id))
+        self._queue.poke()
+
+    def _holders(self, key_id: str) -> list[TokenPool]:
+        return [pool for pool in self._pools if pool.hopeful and pool.may_hold(key_id)]
+
+    def _cannot(self) -> ServiceError:
+        details = "; ".join(pool.detail for pool in self._pools if pool.detail) or "no token has the key"
+        waits = [pool.status().retry_in_s for pool in self._pools if not pool.evicted]
+        return Unavailable(f"key store {self.name}: {details}", retry_in_s=min(waits, default=0.0))
+
+    # Keys
+
+    def state(self, key: Description) -> tuple[KeyState, str]:
+        """Whether the key can be used now, as far as is known without asking."""
+        hopeful = [pool for pool in self._pools if pool.hopeful]
+        if not hopeful:
+            return "unavailable", str(self._cannot())
+        if all(not pool.may_hold(key.id) for pool in hopeful):
+            return "missing", "; ".join(pool.why_not(key.id) for pool in hopeful)
+        lacking = "; ".join(filter(None, (pool.why_not(key.id) for pool in hopeful)))
+        return ("available" if any(key.id in pool.found for pool in hopeful) else "unproven"), lacking
+
+    async def look(self, key: Description) -> None:
+        """Ask the tokens that are there whether they hold the key."""
+        deadline = self._monotonic() + LOOK_DEADLINE_S
+        looks = [
+            pool.command(partial(pool.find, key), deadline)
+            for pool in self._pools
+            if pool.hopeful and key.id not in pool.found
+        ]
+        await asyncio.gather(*looks, return_exceptions=True)  # `state` tells what came of it
+
+    async def generate(
+        self, zone: bytes, role: Role, algorithm: int, bits: int, idempotency: str, taken: frozenset[int]
+    ) -> Description:
+        """Make a key in the first token, prove it there, and remember it."""
+        deadline = self._monotonic() + CHANGE_DEADLINE_S
+        created = int(self._now())
+        label = f"dnssecd {name_text(zone)} {role} {algorithm} {created}"[:LABEL_OCTETS_MAX]
+        flags = algorithms.flags_of(role)
+        first = self._pools[0]
+        for _ in range(TRIES):
+            key_id = secrets.token_hex(16)
+            public = await first.command(partial(_generate, key_id, label, algorithm, bits), deadline)
+            key = Description(
+                id=key_id,
+                zones=(zone,),
+                role=role,
+                algorithm=algorithm,
+                bits=bits,
+                flags=flags,
+                dnskey=flags.to_bytes(2) + b"\x03" + bytes([algorithm]) + public,
+                created=created,
+                cka_id=key_id,
+                label=label,
+                idempotency=idempotency,
+            )
+            if taken.isdisjoint(algorithms.tags(key.dnskey)):
+                self.registry.put(key)
+                await first.command(partial(first.find, key), deadline)
+                return key
+            await first.command(partial(_destroy, key), deadline)
+        raise Collision(f"{TRIES} keys made, each with a key tag the zone uses already; remove retired keys")
+
+    async def adopt(
+        self, zone: bytes, role: Role, algorithm: int, cka_id: str, label: str, taken: frozenset[int]
+    ) -> Description:
+        """Bind a key that is in a token already; it stays as it is there."""
+        candidate = await self._candidate(cka_id, label, algorithm)
+        flags = algorithms.flags_of(role)
+        dnskey = flags.to_bytes(2) + b"\x03" + bytes([algorithm]) + candidate.public_key
+        key = Description(
+            id=hashlib.sha256(candidate.public_key).hexdigest()[:32],
+            zones=(zone,),
+            role=role,
+            algorithm=algorithm,
+            bits=candidate.bits,
+            flags=flags,
+            dnskey=dnskey,
+            created=int(self._now()),
+            cka_id=candidate.cka_id,
+            label=candidate.label,
+        )
+        if any(known.dnskey[4:] == candidate.public_key for known in self.registry.all()):
+            raise Exists("that key is known already; bind it to the zone instead")
+        if not taken.isdisjoint(algorithms.tags(dnskey)):
+            raise Collision("another key of the zone has the same key tag, with or without the REVOKE bit")
+        proofs = await self.prove(key, nonce_preimage(key), self._monotonic() + CHANGE_DEADLINE_S)
+        if all(proof.error for proof in proofs):
+            raise ServiceError("; ".join(proof.error for proof in proofs))
+        self.registry.put(key)
+        return key
+
+    async def _candidate(self, cka_id: str, label: str, algorithm: int) -> Candidate:
+        try:
+            bytes.fromhex(cka_id)
+        except ValueError:
+            raise BadRequest("CKA_ID must be given in hex") from None
+        if not cka_id and not label:
+            raise BadRequest("name the key by CKA_ID or label")
+        deadline = self._monotonic() + CHANGE_DEADLINE_S
+        found: dict[bytes, Candidate] = {}
+        for pool in self._pools:
+            if pool.hopeful:
+                for one in await pool.command(
+                    lambda session: session.search(cka_id, label, algorithm), deadline
+                ):
+                    found[one.public_key] = one
+        wanted = f"CKA_ID {cka_id}" if cka_id else f"label {label!r}"
+        if not found:
+            raise MissingKey(
+                f"no key pair of algorithm {algorithm} with {wanted} is in a token of {self.name}"
+            )
+        if len(found) > 1:
+            raise BadRequest(f"{len(found)} different keys with {wanted}; name one by its CKA_ID")
+        return next(iter(found.values()))
+
+    async def take_in(
+        self,
+        zone: bytes,
+        role: Role,
+        algorithm: int,
+        private: PrivateKey,
+        created: int,
+        taken: frozenset[int],
+    ) -> Description:
+        """Private keys from outside are refused: those of a token have never been elsewhere."""
+        raise Unsupported(f"key store {self.name} takes no private keys; adopt those in its tokens")
+
+    async def rebind(self, key: Description, zones: tuple[bytes, ...]) -> Description:
+        """Change the zones a key is bound to."""
+        changed = msgspec.structs.replace(key, zones=zones)
+        self.registry.put(changed)
+        return changed
+
+    async def destroy(self, key: Description) -> None:
+        """Destroy the key pair in every token; Unavailable, and nothing forgotten, unless all are there."""
+        deadline = self._monotonic() + CHANGE_DEADLINE_S
+        for pool in self._pools:
+            if not pool.evicted:
+                await pool.command(partial(_destroy, key), deadline)
+        self.registry.drop(key.id)
+        for pool in self._pools:
+            pool.forget(key.id)
+
+    # Signing
+
+    def submit(
+        self, lane: int, key: Description, preimages: list[bytes], deadline: float
+    ) -> asyncio.Future[list[bytes]]:
+        """Queue preimages; MissingKey or Unavailable at once when no token can sign them."""
+        if not self._holders(key.id):
+            state, detail = self.state(key)
+            if state == "missing":
+                raise MissingKey(f"{detail}; restore it, no other key is made in its place")
+            raise self._cannot()
+        self._last_used = int(self._now())
+        return self._queue.put(lane, key.id, preimages, deadline)
+
+    async def prove(self, key: Description, preimage: bytes, deadline: float) -> list[Proof]:
+        """Have every token sign `preimage`; a token that does not hold the key, or lies, has an error."""
+        return list(
+            await asyncio.gather(*(self._prove(pool, key, preimage, deadline) for pool in self._pools))
+        )
+
+    async def _prove(self, pool: TokenPool, key: Description, preimage: bytes, deadline: float) -> Proof:
+        try:
+            return await pool.command(partial(_prove, pool, key, preimage), deadline)
+        except ServiceError as error:
+            return Proof(pool.name, preimage, b"", str(error))
+
+    def accuse(self, key: Description, preimage: bytes, signature: bytes) -> str:
+        """A signature of `key` does not verify: evict the token that made it; return which."""
+        for pool in self._pools:
+            if any(signature in signatures for signatures in pool.recent):
+                pool.evict("a signature that does not verify with the public key on record")
+                return f"token {pool.name} evicted"
+        return "made by none of the tokens lately; it was damaged on the way, or is old"
+
+    async def try_evicted(self, deadline: float) -> list[str]:
+        """Put evicted tokens to the test with all keys; return the names of those that are used again."""
+        again = []
+        for pool in [pool for pool in self._pools if pool.evicted]:
+            await pool.try_again(partial(_try, self.registry.all()), deadline)
+            again.append(pool.name)
+        return again
+
+    def status(self) -> StoreStatus:
+        """For monitoring."""
+        tokens = tuple(pool.status() for pool in self._pools)
+        usable = any(token.state == "ok" for token in tokens)
+        return StoreStatus(
+            name=self.name,
+            type="pkcs11",
+            state="available" if usable else "unavailable",
+            detail="" if usable else str(self._cannot()),
+            keys=len(self.registry),
+            queue=len(self._queue),
+            signatures=sum(token.signatures for token in tokens),
+            tokens=tokens,
+            last_used=self._last_used,
+        )
+
+
+async def _generate(key_id: str, label: str, algorithm: int, bits: int, session: Session) -> bytes:
+    return await session.generate(key_id, label, algorithm, bits)
+
+
+async def _destroy(key: Description, session: Session) -> None:
+    await session.destroy(key)
+
+
+async def _search(cka_id: str, label: str, algorithm: int, session: Session) -> list[Candidate]:
+    return await session.search(cka_id, label, algorithm)
+
+
+async def _prove(pool: TokenPool, key: Description, preimage: bytes, session: Session) -> Proof:
+    detail = await pool.find(key, session)
+    signature = b"" if detail else await session.prove(key, preimage)
+    return Proof(pool.name, preimage, signature, detail)
+
+
+async def _try(keys: list[Description], session: Session) -> None:
+    """All keys that are there must sign right, several times."""
+    for key in keys:
+        if not await session.find(key):
+            for _ in range(TRIAL_SIGNATURES):
+                await session.canary(key)
