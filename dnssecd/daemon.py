@@ -5,6 +5,7 @@ import fcntl
 import os
 import signal
 import sqlite3
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,11 +22,15 @@ from dnssecd.front.databases import OPEN_MAX, Databases
 from dnssecd.front.guard import Guard
 from dnssecd.front.hooks import SecondaryHooks, ServerHooks
 from dnssecd.front.jobs import Parts, ZoneJobs
+from dnssecd.front.reload import Reloader
 from dnssecd.front.schedule import Schedule
+from dnssecd.front.serving import remember
 from dnssecd.front.signerlink import SignerLink
 from dnssecd.front.stored import recall
 from dnssecd.front.zone import FrontZone
-from dnssecd.ops.control import ControlServer
+from dnssecd.front.zones import ZoneTable
+from dnssecd.ops import log as log_setup
+from dnssecd.ops.control import ControlServer, Refused
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.looplag import LoopMonitor
 from dnssecd.ops.metrics import Metrics
@@ -67,8 +72,10 @@ class Daemon:
         hooks = SecondaryHooks(self.metrics, self.events)
         self.notifier = Notifier(Ledger(hooks), clock.now, hooks)
         self.pool = WorkerPool(_worker_died)
-        self.zones: dict[str, FrontZone] = {name: self._zone(name) for name in config.zones}
-        self._by_origin = {zone.origin: zone for zone in self.zones.values()}
+        self.table = ZoneTable(self.signer.socket, self.databases)
+        self.zones = self.table.by_name
+        for zone in config.zones.values():
+            self.table.put(config, zone)
         self.jobs = ZoneJobs(
             config,
             Parts(
@@ -82,14 +89,26 @@ class Daemon:
                 self.publish,
             ),
         )
-        keys = specs.tsig_keys(config)
+        self._tsig = specs.tsig_keys(config)
         self.server = DnsServer(
             [(address.host, address.port) for address in config.server.listen],
-            self._by_origin.get,
-            lambda: keys,
+            self.table.by_origin.get,
+            lambda: self._tsig,
             xfrout,
             clock.now,
             ServerHooks(self.metrics),
+        )
+        self.reloader = Reloader(
+            config,
+            self.table,
+            self.jobs,
+            self.signer,
+            self.notifier,
+            self.events,
+            self.metrics,
+            self.catalogue,
+            clock,
+            self._applied,
         )
         self.monitor = LoopMonitor(self.metrics.daemon.loop_lag.observe)
         self.guard = Guard(self.zones, self.events, self.metrics, clock, state_dir)
@@ -97,28 +116,19 @@ class Daemon:
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
 
-    def _zone(self, name: str) -> FrontZone:
-        config, zone = self.config, self.config.zones[name]
-        return FrontZone(
-            config=zone,
-            spec=specs.zone_spec(config, zone, str(self.signer.socket)),
-            access=specs.access(config, zone),
-            secondaries=[specs.peer(config, server) for server in config.secondaries_of(name)],
-            watched=[specs.peer(config, server) for server in zone.check_servers],
-            databases=self.databases,
-        )
-
     async def run(self) -> None:
         """Serve the stored zones, then take up work, until told to stop."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._hangup)
         self.schedule.start()
         self._recall()
         await self.server.start()
         endpoint = self._metrics_endpoint()
         commands = Commands(self.zones, self.jobs, self.events, self.notifier, self.clock, self.signer.state)
-        control = ControlServer(self.config.server.control_socket, commands.table(), self._commanded)
+        table = {**commands.table(), **self.reloader.table()}
+        control = ControlServer(self.config.server.control_socket, table, self._commanded)
         await control.start()
         self._ready()
         await self._take_up_work()
@@ -131,6 +141,7 @@ class Daemon:
 
     def _recall(self) -> None:
         """Know again what was published before, so that it is served at once."""
+        self._adopt_orphans()
         entries = self.catalogue.entries()
         exact = len(self.zones) <= OPEN_MAX
         for zone in self.zones.values():
@@ -140,6 +151,42 @@ class Daemon:
                 self.events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
                 continue
             self.jobs.measure(zone)
+
+    def _adopt_orphans(self) -> None:
+        """Serve on stored zones that the configuration has lost; note how the others are served."""
+        stored = self.catalogue.serving()
+        for name, document in stored.items():
+            orphan = self.table.put_orphan(self.config, document) if name not in self.zones else None
+            if orphan is not None:
+                cause = f"{name} is stored and served, but the configuration does not name it"
+                self.events.raise_event("zone-not-configured", name, cause)
+        for name in self.config.zones:
+            self.events.resolve("zone-not-configured", name)
+        now = {n: remember(self.config, z, self.zones[n].spec) for n, z in self.config.zones.items()}
+        self.catalogue.put_serving({name: text for name, text in now.items() if stored.get(name) != text})
+
+    def _applied(self, config: Config) -> None:
+        """Take up a new configuration; its zones have been put into the table already."""
+        self.config = config
+        self._tsig = specs.tsig_keys(config)
+        log_setup.setup(config.log.format, config.log.level)
+        for zone in self.zones.values():
+            if zone.serial is not None:
+                self.publish(zone)
+
+    def _hangup(self) -> None:
+        """SIGHUP: reload the configuration; what is wrong with it is told by event and log."""
+        notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+        task = asyncio.get_running_loop().create_task(self._reload())
+        self._reloading = task
+
+    async def _reload(self) -> None:
+        try:
+            result = await self.reloader.reload([])
+            log.info("configuration reloaded", changes=len(result["changes"]))
+        except Refused as refused:
+            log.error("configuration not applied", cause=refused.what, remedy=refused.remedy)
+        notify("READY=1")
 
     def _metrics_endpoint(self) -> MetricsEndpoint | None:
         listen = self.config.metrics.listen
@@ -181,7 +228,9 @@ class Daemon:
         for task in self._tasks:
             task.add_done_callback(self._ended)
         for zone in self.zones.values():
-            if zone.config.source == "file":
+            if zone.orphan:
+                self.jobs.request(zone, "resign")
+            elif zone.config.source == "file":
                 self.jobs.request(zone, "load")
             else:
                 self._unsupported(zone)
@@ -197,7 +246,16 @@ class Daemon:
             self._stopping.set()
 
     async def _watch_files(self) -> None:
-        await asyncio.Event().wait()
+        seen: dict[str, object] = {}
+        while True:
+            await asyncio.sleep(0.2)
+            for zone in self.zones.values():
+                with suppress(OSError):
+                    st = os.stat(zone.config.file or "")
+                    mark = (st.st_mtime_ns, st.st_ino, st.st_size)
+                    if seen.setdefault(zone.name, mark) != mark:
+                        seen[zone.name] = mark
+                        self.jobs.request(zone, "load")
 
     def publish(self, zone: FrontZone) -> None:
         """Tell the secondaries of the version that is served, and follow them until they have it."""

@@ -63,6 +63,8 @@ class ZoneJobs:
     def request(self, zone: FrontZone, kind: str) -> None:
         """Ask for a job, ``load`` or ``resign``, as soon as may be; asking twice before it begins is asking once."""
         place = (zone.name, kind)
+        if kind == "load" and (zone.frozen or zone.orphan or zone.config.source != "file"):
+            return
         if place not in self._waiting:
             task = asyncio.get_running_loop().create_task(self._requested(zone, kind, place))
             self._waiting[place] = task
@@ -71,6 +73,15 @@ class ZoneJobs:
         await asyncio.sleep(0)
         self._waiting.pop(place, None)
         await (self.load(zone) if kind == "load" else self.resign(zone))
+
+    def forget(self, zone: FrontZone) -> None:
+        """Drop what is planned for a zone that was removed."""
+        for kind in ("load", "resign"):
+            self._parts.schedule.forget(f"{kind} {zone.name}")
+            task = self._waiting.pop((zone.name, kind), None)
+            if task is not None:
+                task.cancel()
+            self._failures.pop((zone.name, kind), None)
 
     async def close(self) -> None:
         """Start nothing more."""

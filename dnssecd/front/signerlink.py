@@ -1,18 +1,18 @@
 """The key service as the front sees it: started as a child or found at its socket, watched, its warnings told."""
 
 import asyncio
-from pathlib import Path
 
 import structlog
 
 from dnssecd.clock import Clock
-from dnssecd.config.model import Config, SoftwareKeystore
+from dnssecd.config.model import Config
+from dnssecd.config.signer_settings import signer_settings
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.signing.client import AsyncSignerClient
 from dnssecd.signing.errors import SignerError
 from dnssecd.signing.launch import SignerChild
-from dnssecd.wire_protocol import KeystoreSettings, SignerSettings, StatusReply, TokenSettings
+from dnssecd.wire_protocol import StatusReply
 
 POLL_S = 10.0
 
@@ -41,37 +41,6 @@ _BREAKER = {"closed": 0, "half open": 1, "half-open": 1, "open": 2}
 log = structlog.get_logger("dnssecd.signer")
 
 
-def signer_settings(config: Config, socket: Path) -> SignerSettings:
-    """Return what a key service for this configuration is told."""
-    stores = []
-    for store in config.keystores.values():
-        if isinstance(store, SoftwareKeystore):
-            passphrase = "" if store.passphrase_file is None else str(store.passphrase_file)
-            stores.append(
-                KeystoreSettings(
-                    name=store.name,
-                    type="software",
-                    directory=str(store.directory),
-                    passphrase_file=passphrase,
-                    removable=store.removable,
-                )
-            )
-            continue
-        token = TokenSettings(
-            name=store.name,
-            module=str(store.module),
-            label=store.token_label or "",
-            serial=store.token_serial or "",
-            slot=-1 if store.slot is None else store.slot,
-            pin_file=str(store.pin_file),
-            sessions=store.sessions,
-        )
-        stores.append(KeystoreSettings(name=store.name, type="pkcs11", tokens=(token,)))
-    return SignerSettings(
-        socket=str(socket), state_dir=str(config.server.state_dir / "signer"), keystores=tuple(stores)
-    )
-
-
 class SignerLink:
     """Keeps the key service under watch."""
 
@@ -81,7 +50,8 @@ class SignerLink:
         self._events, self._metrics, self._clock = events, metrics, clock
         self._child: SignerChild | None = None
         if configured is None:
-            self._child = SignerChild(signer_settings(config, self.socket), self._changed)
+            settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
+            self._child = SignerChild(settings, self._changed)
         self.client = AsyncSignerClient(str(self.socket))
         self._state = "starting"
         self._told: set[tuple[str, str]] = set()
@@ -96,6 +66,16 @@ class SignerLink:
         await self.client.aclose()
         if self._child is not None:
             await self._child.stop()
+
+    async def reconfigure(self, config: Config) -> None:
+        """Give the child other key stores by starting it anew; a separate service reads the file by itself."""
+        if self._child is None:
+            log.warning("key stores changed: restart the key service to make it use them")
+            return
+        await self._child.stop()
+        settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
+        self._child = SignerChild(settings, self._changed)
+        await self._child.start()
 
     def state(self) -> dict[str, str]:
         """Return how the key service is run and fares, for ``status``."""

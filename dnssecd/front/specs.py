@@ -56,13 +56,14 @@ def peer(config: Config, server: Peer) -> exchange.Peer:
     return exchange.Peer(server.name, server.address.host, server.address.port, key)
 
 
-def access(config: Config, zone: ZoneConfig) -> ZoneAccess:
+def access(zone: ZoneConfig, secondaries: tuple[Peer, ...], config: Config) -> ZoneAccess:
     """Return who may do what with a zone."""
     query = [*zone.allow_query.tsig, *map(str, zone.allow_query.networks)]
     transfer = [*zone.allow_transfer.tsig, *map(str, zone.allow_transfer.networks)]
-    secondaries = [(s.address.host, s.tsig) for s in config.secondaries_of(zone.name)]
     primaries = [
         (config.primaries[name].address.host, config.primaries[name].tsig) for name in zone.primaries
     ]
     updaters = [grant.tsig for grant in zone.allow_update]
-    return ZoneAccess.make(query, transfer, secondaries, primaries, updaters)
+    return ZoneAccess.make(
+        query, transfer, [(peer.address.host, peer.tsig) for peer in secondaries], primaries, updaters
+    )

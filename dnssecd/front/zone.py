@@ -15,7 +15,10 @@ from dnssecd.store.zonedb import Snapshot, ZoneDatabase
 
 @dataclass(eq=False)
 class FrontZone:
-    """One zone. ``serial`` None: nothing has been published yet. Times in epoch seconds."""
+    """One zone. ``serial`` None: nothing has been published yet. ``orphan``: stored, but not configured any more.
+
+    Times in epoch seconds.
+    """
 
     config: ZoneConfig
     spec: ZoneSpec
@@ -30,6 +33,7 @@ class FrontZone:
     next_due: int | None = None
     refresh_s: int = 0
     frozen: bool = False
+    orphan: bool = False
     stripped: int = 0
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()

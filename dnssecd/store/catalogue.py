@@ -18,7 +18,7 @@ FILE_NAME_MAX = 200
 _VERSION_1 = """
 CREATE TABLE zone (name TEXT NOT NULL PRIMARY KEY, serial INTEGER, input_serial INTEGER, published_at INTEGER,
     earliest_expiration INTEGER, next_wake INTEGER, records INTEGER, signatures INTEGER) WITHOUT ROWID;
-CREATE TABLE fact (name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE serving (name TEXT NOT NULL PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 """
 MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
 
@@ -58,9 +58,20 @@ class Catalogue:
         """Write one zone's entry."""
         self._connection.execute("INSERT OR REPLACE INTO zone VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
 
+    def put_serving(self, documents: dict[str, str]) -> None:
+        """Note how zones are served, for the day when the configuration does not say; in one transaction."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        self._connection.executemany("INSERT OR REPLACE INTO serving VALUES (?, ?)", documents.items())
+        self._connection.execute("COMMIT")
+
+    def serving(self) -> dict[str, str]:
+        """Return how zones are, or were last, served: a document each."""
+        return dict(self._connection.execute("SELECT name, document FROM serving").fetchall())
+
     def remove(self, name: str) -> None:
         """Forget a zone."""
         self._connection.execute("DELETE FROM zone WHERE name = ?", (name,))
+        self._connection.execute("DELETE FROM serving WHERE name = ?", (name,))
 
     def close(self) -> None:
         """Close the database."""

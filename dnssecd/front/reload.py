@@ -1,0 +1,140 @@
+"""Applying a changed configuration: as a whole, or not at all."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from dnssecd.clock import Clock
+from dnssecd.config import ConfigErrors, load
+from dnssecd.config.diff import ConfigDiff, diff
+from dnssecd.config.model import Config
+from dnssecd.front import serving
+from dnssecd.front.jobs import ZoneJobs
+from dnssecd.front.signerlink import SignerLink
+from dnssecd.front.zone import FrontZone
+from dnssecd.front.zones import ZoneTable
+from dnssecd.ops.control import Call, Command, Refused
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
+from dnssecd.publish.notify import Notifier
+from dnssecd.store.catalogue import Catalogue
+
+
+class Reloader:
+    """Holds the configuration in force. ``on_applied`` is told of every new one."""
+
+    def __init__(
+        self,
+        config: Config,
+        zones: ZoneTable,
+        jobs: ZoneJobs,
+        signer: SignerLink,
+        notifier: Notifier,
+        events: EventCore,
+        metrics: Metrics,
+        catalogue: Catalogue,
+        clock: Clock,
+        on_applied: Callable[[Config], None],
+    ) -> None:
+        self.config = config
+        self._zones, self._jobs, self._signer, self._notifier = zones, jobs, signer, notifier
+        self._events, self._metrics, self._catalogue, self._clock = events, metrics, catalogue, clock
+        self._on_applied = on_applied
+
+    def table(self) -> dict[str, Command]:
+        """Return the commands."""
+        return {
+            "config.diff": Command(self.diff),
+            "config.reload": Command(self.reload_command, changes=True),
+        }
+
+    async def diff(self, call: Call) -> object:
+        """Answer ``config.diff``."""
+        return {"changes": [str(change) for change in diff(self.config, self._read()).changes]}
+
+    async def reload_command(self, call: Call) -> object:
+        """Answer ``config.reload``."""
+        return await self.reload(call.texts("remove"))
+
+    async def reload(self, remove: list[str]) -> dict[str, Any]:
+        """Read the file again and apply it; Refused when it cannot be applied, with nothing changed."""
+        try:
+            config = self._read()
+            found = diff(self.config, config)
+            self._check(config, found, {name.lower() for name in remove})
+        except Refused as refused:
+            self._metrics.daemon.config_reloads.labels("rejected").inc()
+            self._events.raise_event("config-rejected", None, refused.what, remedy=refused.remedy)
+            raise
+        await self._apply(config, found)
+        self._events.resolve("config-rejected")
+        self._metrics.daemon.config_reloads.labels("ok").inc()
+        self._metrics.daemon.config_loaded.set(self._clock.now())
+        return {
+            "changed": bool(found.changes),
+            "added": list(found.added),
+            "removed": list(found.removed),
+            "changes": [str(change) for change in found.changes],
+            "warnings": [str(warning) for warning in config.warnings],
+        }
+
+    def _read(self) -> Config:
+        try:
+            return load(self.config.path)
+        except ConfigErrors as error:
+            raise Refused(
+                f"{self.config.path} has {len(error.errors)} error(s), the first: {error.errors[0]}",
+                "the configuration before stays in force; dnssecd check-config lists all errors",
+                detail=[str(one) for one in error.errors],
+            ) from None
+
+    def _check(self, config: Config, found: ConfigDiff, remove: set[str]) -> None:
+        fixed = [str(change) for change in found.changes if change.needs_restart]
+        if fixed:
+            raise Refused(
+                f"this cannot be changed while the daemon runs: {'; '.join(fixed)}",
+                "restart the daemon, or take the change back; nothing was applied",
+            )
+        kept = [name for name in found.removed if name not in remove]
+        if kept:
+            options = " ".join(f"--remove {name}" for name in kept)
+            raise Refused(
+                f"the file no longer has {', '.join(kept)}, which would go dark",
+                f"if that is meant: dnssecd config reload {options}; nothing was applied",
+            )
+
+    async def _apply(self, config: Config, found: ConfigDiff) -> None:
+        if config.keystores != self.config.keystores:
+            await self._signer.reconfigure(config)
+        self.config = self._jobs.config = config
+        for name in found.removed:
+            self._remove(self._zones.remove(name))
+        for name in (*found.added, *found.changed):
+            zone = self._zones.put(config, config.zones[name])
+            self._events.resolve("zone-not-configured", name)
+            self._jobs.request(zone, "load")
+        documents = {
+            name: serving.remember(config, config.zones[name], self._zones.by_name[name].spec)
+            for name in (*found.added, *found.changed)
+        }
+        self._catalogue.put_serving(documents)
+        self._on_applied(config)
+
+    def _remove(self, zone: FrontZone) -> None:
+        self._notifier.withdraw(zone.name)
+        self._jobs.forget(zone)
+        self._events.resolve_zone(zone.name)
+        self._metrics.forget_zone(zone.name)
+        self._catalogue.remove(zone.name)
+        set_aside(Path(zone.spec.database), int(self._clock.now()))
+
+
+def set_aside(database: Path, now: int) -> None:
+    """Move a removed zone's database out of the way, for a person to delete or bring back."""
+    target = database.parent / "removed"
+    target.mkdir(mode=0o700, exist_ok=True)
+    for suffix in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.replace(f"{database}{suffix}", target / f"{database.name}.{now}{suffix}")
