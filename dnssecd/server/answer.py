@@ -29,8 +29,8 @@ from dnssecd.server.reply import Reply
 ANSWER, AUTHORITY, ADDITIONAL = range(3)
 #: Names visited for one question, the first one included.
 CHAIN_MAX = 9
-#: Types of the parent's side of a zone cut (RFC 4035 §2.4 and §2.6).
-_PARENT_TYPES = frozenset({DS, NSEC})
+#: Types that a CNAME may stand beside, so that it is not followed for them (RFC 4035 §2.5).
+_BESIDE_CNAME = frozenset({NSEC, RRSIG})
 
 
 def answer(version: ServedVersion, request: Message, reply: Reply) -> tuple[int, bool]:
@@ -76,11 +76,18 @@ class _Lookup:
                 return self._refer(cut)
             return *self._substitute(cut, name), False
         rrsets = self._version.rrsets_at(owner)
-        if owner and self._qtype not in _PARENT_TYPES and any(one.rtype == NS for one in rrsets):
+        if owner and any(one.rtype == NS for one in rrsets) and not self._is_parents(owner):
             return self._refer(owner)
         if exists(self._version, owner):
             return NOERROR, self._match(owner, owner, rrsets), False
         return *self._wildcard(owner), False
+
+    def _is_parents(self, cut: bytes) -> bool:
+        """Tell whether the type asked for is of the parent's side of a cut (RFC 4035 §3.1.4.1)."""
+        if self._qtype == NSEC:
+            denial = self._version.denial(cut)
+            return denial is not None and denial.rtype == NSEC
+        return self._qtype == DS
 
     def _match(self, owner: bytes, source: bytes, rrsets: Iterable[RRset]) -> bytes | None:
         """Answer with the data of ``source`` under the name ``owner``; return the target of a CNAME."""
@@ -91,7 +98,7 @@ class _Lookup:
             found = [denial] if denial.rtype == NSEC else []
         if self._qtype == RRSIG and self._add_signatures(owner, source):
             return None
-        alias = by_type.get(CNAME) if not found else None
+        alias = None if found or self._qtype in _BESIDE_CNAME else by_type.get(CNAME)
         for one in [alias] if alias is not None else found:
             self._add(ANSWER, one, owner)
         if source != owner and (found or alias):
@@ -125,13 +132,19 @@ class _Lookup:
         elif self._signed:
             self._prove(self._proofs.no_type(cut))
         for target in unpack(servers.rdata):
-            if not is_subdomain(lower(target), self._origin):
-                continue
-            glue = owner_key(target, self._origin)
-            for rtype in (A, AAAA):
-                if (found := self._version.rrset(glue, rtype)) is not None:
-                    self._reply.add(ADDITIONAL, lower(target), rtype, found.ttl, found.rdata)
+            self._glue(lower(target))
         return NOERROR, None, True
+
+    def _glue(self, target: bytes) -> None:
+        """Add the addresses of a server that lies at or below a cut of this zone (RFC 9471)."""
+        if not is_subdomain(target, self._origin):
+            return
+        owner = owner_key(target, self._origin)
+        if cut_above(self._version, owner) is None and (not owner or self._version.rrset(owner, NS) is None):
+            return
+        for rtype in (A, AAAA):
+            if (found := self._version.rrset(owner, rtype)) is not None:
+                self._reply.add(ADDITIONAL, target, rtype, found.ttl, found.rdata)
 
     def _substitute(self, cut: bytes, name: bytes) -> tuple[int, bytes | None]:
         """Answer with a DNAME above the name and the CNAME it makes (RFC 6672 §3.1)."""
