@@ -314,7 +314,7 @@ async def run(config: Config, clock: Clock) -> int:
     try:
         await daemon.run()
     except OSError as error:
-        raise CannotStart(str(error)) from error
+        raise CannotStart(error.strerror or str(error)) from error
     finally:
         await daemon.close()
     return 0

@@ -6,6 +6,7 @@ waits for another zone's size.
 
 import asyncio
 import os
+import signal
 import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
@@ -47,7 +48,7 @@ class _Process:
             raise WorkerDied(f"no answer within {JOB_DEADLINE_S:g} s; the worker was ended") from error
         except (OSError, asyncio.IncompleteReadError, frames.FrameError) as error:
             await self.stop()
-            raise WorkerDied(f"the worker ended with status {process.returncode}") from error
+            raise WorkerDied(f"the zone worker {_ending(process.returncode)}") from error
         except asyncio.CancelledError:
             await self.stop()
             raise
@@ -62,6 +63,7 @@ class _Process:
             "dnssecd.pipeline.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
+            start_new_session=True,
             limit=frames.FRAME_OCTETS_MAX + frames.LENGTH_OCTETS,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
@@ -85,6 +87,15 @@ class _Process:
             with suppress(ProcessLookupError):
                 process.kill()
             await process.wait()
+
+
+def _ending(status: int | None) -> str:
+    """Say how a process ended."""
+    if status is None:
+        return "was ended after it sent something unreadable"
+    if status < 0:
+        return f"was killed by {signal.Signals(-status).name}; was memory short?"
+    return f"ended with status {status}; its last words are in the log"
 
 
 class WorkerPool:
