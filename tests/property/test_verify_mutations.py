@@ -17,6 +17,8 @@ from tests.unit.verify import naive
 from tests.unit.verify.naive import KSK, NOW, ORIGIN, ZSK, Key, Naive, key, name
 
 FOREIGN = Key(9, 256)
+#: The key tag is a sum, so two 16-bit words of a key can change places.
+SAME_TAG = ZSK.rdata[:4] + ZSK.rdata[6:8] + ZSK.rdata[4:6] + ZSK.rdata[8:]
 CDS, CDNSKEY, ZONEMD, RRSIG, MX = 59, 60, 63, 46, 15
 BITMAP_A = naive.bitmap({1, RRSIG})
 
@@ -346,6 +348,8 @@ def test_damage_is_named(kind: str, code: str, where: str, damage: Damage) -> No
         ({"max_ttl": 3599}, "ttl-too-large"),
         ({"dnskeys": pack([KSK.rdata])}, "dnskey-unexpected"),
         ({"dnskeys": pack([KSK.rdata, ZSK.rdata])}, None),
+        ({"dnskeys": pack([KSK.rdata, ZSK.rdata]), "unpublished_keys": (SAME_TAG,)}, "key-tag-collision"),
+        ({"unpublished_keys": (SAME_TAG,)}, None),
         ({"dnskeys": b""}, "unsigned-zone-signed"),
         ({"algorithms": frozenset({13, 15})}, "algorithm-missing"),
         ({"zonemd": True}, "zonemd-missing"),
@@ -376,6 +380,14 @@ def test_signatures_of_a_key_not_yet_published_are_checked() -> None:
     assert verify_zone(zone.view(), expectation) == []
     zone.edit_sig("mail", 1, flip(-1))
     assert {found.code for found in verify_zone(zone.view(), expectation)} == {"rrsig-bad"}
+
+
+def test_iterations_beyond_all_measure_are_not_computed() -> None:
+    zone = fresh("nsec3")
+    zone.put("@", 51, b"\1\0\xff\xff\0", ttl=0)
+    assert {found.code for found in verify_zone(zone.view(), Expectation(ORIGIN, NOW))} == {
+        "nsec3-parameters"
+    }
 
 
 def test_the_list_of_violations_is_bounded() -> None:

@@ -39,6 +39,7 @@ def read_apex(report: Report, view: ZoneView, expectation: Expectation) -> Apex:
     for key in ring.published:
         if key.problem:
             report.add(key.problem_code, APEX, rrtypes.DNSKEY, f"{key.text}: {key.problem}")
+    _collisions(report, ring, expectation.dnskeys is not None or ring.is_crowded)
     algorithms = expectation.algorithms if expectation.algorithms is not None else ring.algorithms
     _cds(report, view, ring)
     _cdnskey(report, view, ring)
@@ -82,6 +83,13 @@ def _dnskey(report: Report, view: ZoneView, expectation: Expectation) -> list[by
     return rdatas
 
 
+def _collisions(report: Report, ring: KeyRing, planned: bool) -> None:
+    """Report keys that share algorithm and tag: lawful (RFC 4034 §5.3), but validators have failed on them."""
+    if planned and (shared := ring.shared_tags()):
+        detail = ", ".join(f"tag {tag} (algorithm {algorithm})" for algorithm, tag in shared)
+        report.add("key-tag-collision", APEX, rrtypes.DNSKEY, f"several keys share {detail}")
+
+
 def judge_dnskey_signers(
     report: Report, ring: KeyRing, signers: list[ZoneKey], expectation: Expectation
 ) -> None:
@@ -123,8 +131,25 @@ def _cdnskey(report: Report, view: ZoneView, ring: KeyRing) -> None:
             report.add("cdnskey-mismatch", APEX, rrtypes.CDNSKEY, detail)
 
 
+#: RFC 5155 §10.3 allows no more for any key size; RFC 9276 asks for 0. Hashing more would take for ever.
+ITERATIONS_MAX = 2500
+
+
 def _denial(report: Report, view: ZoneView, expected: DenialExpectation | None) -> DenialExpectation | None:
-    """Return the denial parameters; None when nothing of the zone tells."""
+    """Return the denial parameters; None when the chain cannot be judged, which is then reported."""
+    found = _denial_of(report, view, expected)
+    if found is not None and found.iterations > ITERATIONS_MAX:
+        detail = (
+            f"{found.iterations} iterations: more than {ITERATIONS_MAX} (RFC 5155 §10.3), chain not checked"
+        )
+        report.add("nsec3-parameters", APEX, rrtypes.NSEC3PARAM, detail)
+        return None
+    return found
+
+
+def _denial_of(
+    report: Report, view: ZoneView, expected: DenialExpectation | None
+) -> DenialExpectation | None:
     published = _nsec3params(report, view)
     first = next(iter(view.denial_scan()), None)
     has_nsec3 = first is not None and (first.rtype == rrtypes.NSEC3 or view.denial(APEX) is None)

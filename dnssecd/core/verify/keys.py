@@ -26,6 +26,9 @@ SUPPORTED = frozenset(_RSA_HASHES) | frozenset(_CURVES) | {15, 16}
 
 _DS_DIGESTS = {1: sha1, 2: sha256, 4: sha384}
 
+#: How many keys of one algorithm and tag are tried for a signature.
+SHARED_TAG_MAX = 8
+
 ZONE_KEY = 0x0100
 REVOKE = 0x0080
 SEP = 0x0001
@@ -179,8 +182,20 @@ class KeyRing:
                 bucket.append(key)
 
     def find(self, algorithm: int, tag: int) -> list[ZoneKey]:
-        """Return all keys of this algorithm and tag; tags are no identity, so there may be several."""
-        return self._by_tag.get((algorithm, tag), [])
+        """Return the keys of this algorithm and tag; tags are no identity, so there may be several.
+
+        At most SHARED_TAG_MAX of them, lest keys made to collide cost keys times signatures (CVE-2023-50387).
+        """
+        return self._by_tag.get((algorithm, tag), [])[:SHARED_TAG_MAX]
+
+    def shared_tags(self) -> list[tuple[int, int]]:
+        """Return each (algorithm, tag) that several keys have."""
+        return sorted(place for place, keys in self._by_tag.items() if len(keys) > 1)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether more keys share a tag than are tried."""
+        return any(len(keys) > SHARED_TAG_MAX for keys in self._by_tag.values())
 
     @property
     def algorithms(self) -> frozenset[int]:

@@ -60,7 +60,7 @@ class NameJudge:
             try:
                 signers = self.signatures.check(rrset, wire, sigs.pop(rtype, None))
             except Malformed as error:
-                self._report.add("rdata-malformed", owner, rtype, str(error))
+                self._report.add("rrsig-malformed", owner, rtype, str(error))
             else:
                 if rtype == rrtypes.DNSKEY and not owner:
                     self.dnskey_signers = signers
@@ -101,10 +101,13 @@ class NameJudge:
                 continue
             if ttl != self._denial_ttl and self._denial_ttl is not None:
                 self._report.add("denial-ttl", owner, rtype, f"TTL {ttl}, not {self._denial_ttl}")
+            found = sigs.pop(rtype, None)
+            if not self._well_formed(rrset):
+                continue
             try:
-                self.signatures.check(rrset, wire, sigs.pop(rtype, None))
+                self.signatures.check(rrset, wire, found)
             except Malformed as error:
-                self._report.add("rdata-malformed", owner, rtype, str(error))
+                self._report.add("rrsig-malformed", owner, rtype, str(error))
 
     def _leftover(self, owner: bytes, covered: int, standing: Standing) -> None:
         """Report an RRSIG that should not be there."""

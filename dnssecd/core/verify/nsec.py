@@ -40,7 +40,11 @@ class NsecChain:
         if nsec is None:
             self._report.add("nsec-missing", owner, rrtypes.NSEC, "has no NSEC RR")
             return
-        rdatas = split(nsec.rdata)
+        try:
+            rdatas = split(nsec.rdata)
+        except Malformed as error:
+            self._report.add("rdata-malformed", owner, rrtypes.NSEC, str(error))
+            return
         if len(rdatas) > 1:
             self._report.add("rrset-multiple", owner, rrtypes.NSEC, f"{len(rdatas)} NSEC RRs")
         self._owner, self._rdata, self._tail = owner, rdatas[0], self._bitmaps.of(types)

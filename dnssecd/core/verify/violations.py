@@ -28,6 +28,7 @@ CODES: dict[str, str] = {
     "ds-mismatch": "no DS given matches a DNSKEY that signs the DNSKEY RRset (RFC 4035 §5.2)",
     "ds-without-ns": "a DS RRset stands where there is no delegation (RFC 4035 §2.4)",
     "duplicate-rr": "an RR is given more than once (RFC 2181 §5)",
+    "key-tag-collision": "keys of one algorithm share a key tag, against the plan or beyond all measure",
     "ksk-missing": "the DNSKEY RRset is not signed by any of its SEP keys (RFC 6781 §3.1)",
     "limit-reached": "there are more violations than are listed",
     "nsec-extra": "an NSEC RR stands at a name that has no authoritative data (RFC 4035 §2.3)",

@@ -163,7 +163,7 @@ def test_the_least_validity_is_demanded_of_new_signatures_only() -> None:
     expectation = planned(fresh, min_validity=5000)
     assert verify_change(old, kept, [SOA_PLACE], expectation) == []
     short = Naive(expiration=NOW + 1001).sign(content(2))
-    assert codes(verify_change(old, short, [SOA_PLACE], expectation)) == {"rrsig-validity-short"}
+    assert "rrsig-validity-short" in codes(verify_change(old, short, [SOA_PLACE], expectation))
 
 
 def damaged(view: MemoryZoneView, place: bytes, edit: Callable[[bytes], bytes]) -> MemoryZoneView:
