@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd.cli.signedfile import read_signed_file
+from dnssecd.cli.verify import parse_ds
 from dnssecd.clock import SystemClock
 from dnssecd.core.names import text_to_wire
 from dnssecd.core.verify import Expectation, Violation, verify_zone
@@ -174,6 +175,51 @@ def test_zones_of_other_signers_are_accepted(
 ) -> None:
     signed = SIGNERS[signer](zone_file, "example.", tmp_path, [algorithm], denial)
     assert judge(signed, "example.") == []
+
+
+@pytest.mark.parametrize("denial", ["nsec", "nsec3"])
+@pytest.mark.parametrize("signer", SIGNERS)
+@pytest.mark.parametrize(("ttl", "minimum"), [(300, 900), (7200, 900)])
+def test_ttl_of_denial(
+    signer: str, denial: str, ttl: int, minimum: int, zone_file: Path, tmp_path: Path
+) -> None:
+    """RFC 9077: min(SOA minimum, SOA TTL), whichever is lower."""
+    text = zone_file.read_text().replace("@           IN SOA", f"@ {ttl}      IN SOA")
+    zone_file.write_text(text.replace("86400 900", f"86400 {minimum}"))
+    signed = SIGNERS[signer](zone_file, "example.", tmp_path, [13], denial)
+    assert judge(signed, "example.") == []
+
+
+@pytest.mark.parametrize("sep", [True, False])
+def test_one_key_for_everything(sep: bool, zone_file: Path, tmp_path: Path) -> None:
+    flags = ["-f", "KSK"] if sep else []
+    made = run("dnssec-keygen", "-q", "-K", str(tmp_path), "-a", "13", *flags, "example.")
+    signed = tmp_path / "signed"
+    done = run(
+        "dnssec-signzone", "-q", "-z", "-S", "-K", str(tmp_path), "-d", str(tmp_path), "-o", "example.",
+        "-f", str(signed), str(zone_file),
+    )  # fmt: skip
+    assert made.ok, made
+    assert done.ok, done
+    ds = parse_ds((tmp_path / "dsset-example.").read_text().splitlines()[0])
+    assert judge(signed, "example.", ds=(ds,)) == []
+
+
+@pytest.mark.parametrize("zone_text", ["apex only", "one wildcard", "all delegations"])
+@pytest.mark.parametrize("denial", DENIALS)
+@pytest.mark.parametrize("signer", SIGNERS)
+def test_small_zones(signer: str, denial: str, zone_text: str, tmp_path: Path) -> None:
+    file = tmp_path / "small.zone"
+    more = {
+        "apex only": "",
+        "one wildcard": "* A 192.0.2.1\n",
+        "all delegations": "".join(f"d{at}.x{at % 3} NS ns.other.\n" for at in range(20)),
+    }
+    file.write_text(
+        "$ORIGIN small.\n$TTL 60\n@ SOA ns.other. h.other. 1 60 60 60 60\n@ NS ns.other.\n" + more[zone_text]
+    )
+    signed = SIGNERS[signer](file, "small.", tmp_path, [13], denial)
+    assert judge(signed, "small.") == []
 
 
 @pytest.mark.parametrize("denial", ["nsec", "nsec3"])
