@@ -37,13 +37,20 @@ def expected_serial(published: int, input_serial: int, content_changed: bool) ->
 
 
 def signature_bound(before: set[str], after: set[str]) -> int:
-    """The most signatures a change may cost, from the unsigned zones before and after.
+    """The most signatures a change of the root zone may cost, from the unsigned zones before and after.
 
-    The SOA, each RRset touched, and the denial records of its owner, of the owner's neighbour, and of a few
-    empty non-terminals on the way.
+    One for the SOA; for each DS RRset touched one, and one for the bitmap at its owner; for each delegation that
+    comes or goes two denial records (its own, its neighbour's) for its name and each empty non-terminal above.
+    NS RRsets of delegations and glue are not signed.
     """
-    touched = {(line.split()[0], line.split()[3]) for line in before ^ after}
-    return 2 + 4 * len(touched)
+    touched = {tuple(line.split()[:4:3]) for line in before ^ after}
+    secured = sum(rrtype == "DS" for _, rrtype in touched)
+    delegations = _owners_of_ns(before) ^ _owners_of_ns(after)
+    return 1 + 2 * secured + sum(2 * owner.count(".") for owner in delegations)
+
+
+def _owners_of_ns(content: set[str]) -> set[str]:
+    return {line.split()[0] for line in content if line.split()[3] == "NS"}
 
 
 @dataclass

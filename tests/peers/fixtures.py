@@ -21,7 +21,7 @@ def _failed(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def peer_dir(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A directory for the peers' files, its path short enough for Unix sockets; kept when the test fails."""
-    path = Path(tempfile.mkdtemp(prefix="dnssecd-peers-"))
+    path = Path(tempfile.mkdtemp(prefix="peers-"))
     yield path
     if _failed(request):
         print(f"the peers' files are kept in {path}")

@@ -124,9 +124,17 @@ class RootEditor:
         return f"delegation {owner} below two empty non-terminals"
 
     def _remove_delegation(self) -> str:
-        owner = self.random.choice(self._delegations())
+        owner = self.random.choice([each for each in self._delegations() if not self._hosts_others(each)])
         self._remove(lambda record: record.owner == owner or record.owner.endswith(f".{owner}"))
         return f"delegation {owner} and all below removed"
+
+    def _hosts_others(self, owner: str) -> bool:
+        """Whether another delegation's name server is below ``owner``: removing it would take that glue along."""
+        below = f".{owner}"
+        return any(
+            record.rrtype == "NS" and record.owner != owner and record.rdata.lower().endswith(below)
+            for record in self.records
+        )
 
     def _add_ds(self) -> str:
         owner = self.random.choice(sorted(set(self._delegations()) - set(self._with_ds())))
@@ -154,7 +162,9 @@ class RootEditor:
         return f"glue {old.owner} changed"
 
     def _remove_glue(self) -> str:
-        old = self.random.choice([record for record in self._glue() if record.rrtype == "AAAA"])
+        with_a = {record.owner for record in self._glue() if record.rrtype == "A"}  # no delegation goes lame
+        both = [each for each in self._glue() if each.rrtype == "AAAA" and each.owner in with_a]
+        old = self.random.choice(both)
         self._remove(lambda record: record.owner == old.owner and record.rrtype == "AAAA")
         return f"glue {old.owner} AAAA removed"
 
