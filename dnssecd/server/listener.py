@@ -83,16 +83,21 @@ class DnsServer:
             await asyncio.wait(set(self.deferred), timeout=grace_s)
         self.pool.shutdown(wait=False)
 
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> asyncio.Task[Any] | None:
-        """Run a deferred answer, or drop it (None) when too many are under way."""
-        if len(self.deferred) >= self.limits.deferred_max:
-            work.close()
-            self.hooks.dropped("too many requests under way")
-            return None
+    @property
+    def full(self) -> bool:
+        """Whether as many deferred answers are under way as may be."""
+        return len(self.deferred) >= self.limits.deferred_max
+
+    async def room(self) -> None:
+        """Wait until another deferred answer may be started."""
+        while self.full:
+            await asyncio.wait(set(self.deferred), return_when=asyncio.FIRST_COMPLETED)
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run a deferred answer."""
         task = asyncio.get_running_loop().create_task(work)
         self.deferred.add(task)
         task.add_done_callback(self.deferred.discard)
-        return task
 
     async def _bind(self, host: str, port: int) -> None:
         loop = asyncio.get_running_loop()
@@ -146,6 +151,10 @@ class _Datagrams(asyncio.DatagramProtocol):
             self._send(outcome, addr)
             return
         assert not isinstance(outcome, TransferJob)
+        if self._server.full:
+            outcome.close()
+            self._server.hooks.dropped("too many requests under way")
+            return
         self._server.spawn(self._later(outcome, addr))
 
     def pause_writing(self) -> None:

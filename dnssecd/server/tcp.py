@@ -126,14 +126,13 @@ class _Session:
             await self._transfer(outcome)
         else:
             await self._deferred.acquire()
-            if self._server.spawn(self._later(outcome)) is None:
-                self._deferred.release()
-                raise _Stop("too many requests under way")
+            await self._server.room()
+            self._server.spawn(self._later(outcome))
 
     async def _later(self, work: Coroutine[Any, Any, bytes]) -> None:
         try:
             await self._send(await work)
-        except (_Stop, OSError):
+        except _Stop:
             self._writer.transport.abort()
         finally:
             self._deferred.release()
@@ -150,6 +149,8 @@ class _Session:
                 await self._writer.drain()
         except TimeoutError:
             raise _Stop("TCP peer does not read") from None
+        except OSError:
+            raise _Stop from None
 
     async def _transfer(self, job: TransferJob) -> None:
         slot = await self._server.slots.acquire(self._writer.transport.abort)
@@ -163,9 +164,6 @@ class _Session:
             outcome = await self._run_transfer(job, slot, started + self._limits.transfer_s)
         except _Stop as stop:
             outcome = str(stop) or "connection lost"
-            raise
-        except OSError:
-            outcome = "connection lost"
             raise
         finally:
             self._server.slots.release(slot)
@@ -200,7 +198,7 @@ class _Session:
         except NotServed:
             await self._send(job.decline(SERVFAIL))
             return "no version"
-        except (_Stop, OSError):
+        except _Stop:
             raise
         except Exception as error:
             self._server.hooks.failed(job.zone.origin, job.kind, error)

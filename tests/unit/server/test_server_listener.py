@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 
 import dns.asyncquery
 import dns.message
@@ -15,6 +16,7 @@ import dns.rcode
 import dns.tsig
 import dns.xfr
 import dns.zone
+import pytest
 
 from dnssecd.core.rrset import RRset, pack
 from dnssecd.publish import xfrout
@@ -68,59 +70,6 @@ async def serving(zone: FakeZone, limits: Limits | None = None, **handlers) -> A
         await server.close(0.2)
 
 
-def fetch(
-    port: int, kind: str = "AXFR", serial: int = 0, key: dns.tsig.Key | None = DNS_KEY
-) -> list[dns.message.Message]:
-    """All messages of a transfer, TSIG verified by dnspython."""
-    query = dns.message.make_query("example.", kind)
-    if kind == "IXFR":
-        query.authority = [dns.rrset.from_text("example.", 0, "IN", "SOA", f". . {serial} 0 0 0 0")]
-    if key is not None:
-        query.use_tsig(key)
-    return list(_messages(port, query))
-
-
-def _messages(port: int, query: dns.message.Message) -> Iterator[dns.message.Message]:
-    import socket
-
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
-        dns.query.send_tcp(sock, query)
-        context, soas = None, 0
-        while True:
-            answer, _ = (
-                dns.query.receive_tcp(sock, time.time() + 10, True, query.keyring, query.mac, False)
-                if context is None
-                else (_next(sock, query, context), 0)
-            )
-            context = answer.tsig_ctx
-            yield answer
-            soas += sum(rr.rdtype == 6 for rrset in answer.answer for rr in rrset)
-            if answer.rcode() or soas >= 2 or (query.question[0].rdtype == 251 and soas == 1):
-                return
-
-
-def _next(sock, query, context):
-    size = int.from_bytes(_exactly(sock, 2), "big")
-    return dns.message.from_wire(
-        _exactly(sock, size),
-        keyring=query.keyring,
-        request_mac=query.mac,
-        xfr=True,
-        tsig_ctx=context,
-        multi=True,
-        one_rr_per_rrset=False,
-    )
-
-
-def _exactly(sock, size: int) -> bytes:
-    out = b""
-    while len(out) < size:
-        part = sock.recv(size - len(out))
-        assert part, "connection closed"
-        out += part
-    return out
-
-
 async def test_soa_over_udp_and_tcp() -> None:
     async with serving(FakeZone(FakeVersion(small_zone(7)), access())) as server:
         port = server.addresses[0][1]
@@ -153,3 +102,299 @@ async def test_axfr_and_ixfr_by_dnspython() -> None:
                 await asyncio.sleep(0)
         kinds = [event[1] for event in server.hooks.events if event[0] == "ended"]
         assert kinds == ["axfr", "ixfr"]
+
+
+AXFR = dns.message.make_query("example.", "AXFR").to_wire()
+SOA = dns.message.make_query("example.", "SOA").to_wire()
+OPEN = ZoneAccess.make(["127.0.0.0/8"], ["127.0.0.0/8"])
+
+
+def framed(wire: bytes) -> bytes:
+    return len(wire).to_bytes(2, "big") + wire
+
+
+def big_zone(records: int = 40_000) -> FakeVersion:
+    return FakeVersion(small_zone(5) + [host(n) for n in range(records)])
+
+
+async def connect(server: DnsServer, **options) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    return await asyncio.open_connection(*server.addresses[0], **options)
+
+
+async def message(reader: asyncio.StreamReader) -> bytes:
+    async with asyncio.timeout(10):
+        return await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+
+
+async def transfer(reader: asyncio.StreamReader, records: int) -> None:
+    """Read the messages of one transfer of so many RRs."""
+    while records > 0:
+        wire = await message(reader)
+        assert wire[3] & 15 == 0
+        records -= int.from_bytes(wire[6:8], "big")
+    assert records == 0
+
+
+@cache
+def fat_zone() -> FakeVersion:
+    """20 MB in 5,004 RRs: more than the kernel takes in for a client that does not read."""
+    fat = [RRset(b"h%06d\x00" % n, 65280, 60, pack([bytes(4000)])) for n in range(5000)]
+    return FakeVersion([*small_zone(5), *fat])
+
+
+FAT = 5004
+
+
+async def ended(server: DnsServer, count: int = 1) -> list[tuple]:
+    """The first ``count`` ends of transfers, as reported."""
+    async with asyncio.timeout(10):
+        while True:
+            found = [event for event in server.hooks.events if event[0] == "ended"]
+            if len(found) >= count:
+                return found
+            await asyncio.sleep(0.005)
+
+
+async def closed(reader: asyncio.StreamReader) -> None:
+    async with asyncio.timeout(10):
+        try:
+            while await reader.read(65536):
+                pass
+        except ConnectionError:
+            pass
+
+
+async def test_hundred_pipelined_transfers_hold_one_snapshot() -> None:
+    zone = FakeZone(big_zone(2000), OPEN)
+    async with serving(zone) as server:
+        reader, writer = await connect(server)
+        writer.write(framed(AXFR) * 100 + framed(SOA))
+        for _ in range(100):
+            await transfer(reader, 2004)
+        assert zone.held_max == 1
+        assert int.from_bytes((await message(reader))[6:8], "big") == 1
+        writer.close()
+
+
+async def test_client_that_stops_reading_is_cut_off_and_others_are_served() -> None:
+    zone = FakeZone(fat_zone(), OPEN)
+    async with serving(zone, Limits(write_s=0.5)) as server:
+        reader, writer = await connect(server, limit=1024)
+        writer.write(framed(AXFR))
+        await reader.readexactly(2)
+        other_reader, other_writer = await connect(server)
+        other_writer.write(framed(AXFR))
+        await transfer(other_reader, FAT)
+        (_, _, slow), (_, _, done) = sorted(await ended(server, 2), key=lambda event: event[2] == "done")
+        assert (slow, done) == ("TCP peer does not read", "done")
+        assert zone.held == 0
+        await closed(reader)
+        writer.close()
+        other_writer.close()
+
+
+async def test_client_that_resets_during_a_transfer() -> None:
+    zone = FakeZone(fat_zone(), OPEN)
+    async with serving(zone) as server:
+        reader, writer = await connect(server)
+        writer.write(framed(AXFR))
+        await reader.readexactly(100)
+        writer.transport.abort()
+        assert [event[2] for event in await ended(server)] == ["connection lost"]
+        assert zone.held == 0
+
+
+async def test_octets_that_trickle_in_and_half_a_prefix() -> None:
+    async with serving(FakeZone(big_zone(10), OPEN), Limits(message_s=0.3)) as server:
+        half, half_writer = await connect(server)
+        half_writer.write(b"\x00")
+        reader, writer = await connect(server)
+        started = time.monotonic()
+        try:
+            for octet in framed(SOA):
+                writer.write(bytes([octet]))
+                await writer.drain()
+                await asyncio.sleep(0.05)
+        except ConnectionError:
+            pass
+        await closed(reader)
+        await closed(half)
+        assert time.monotonic() - started < 3
+        assert server.hooks.events.count(("dropped", "TCP message too slow")) == 2
+
+
+async def test_idle_connections_are_closed() -> None:
+    async with serving(FakeZone(big_zone(10), OPEN), Limits(idle_s=0.1)) as server:
+        reader, writer = await connect(server)
+        writer.write(framed(SOA))
+        await message(reader)
+        await closed(reader)
+        assert len(server.ledger) == 0
+        writer.close()
+
+
+async def test_connections_of_one_client_are_bounded() -> None:
+    async with serving(FakeZone(big_zone(10), OPEN), Limits(connections_per_client_max=3)) as server:
+        peers = [await connect(server) for _ in range(3)]
+        for _, writer in peers:
+            writer.write(framed(SOA))
+        for reader, _ in peers:
+            await message(reader)
+        reader, writer = await connect(server)
+        await closed(reader)
+        other, other_writer = await connect(server, local_addr=("127.0.0.2", 0))
+        other_writer.write(framed(SOA))
+        assert await message(other)
+        for _, one in [*peers, (reader, writer), (other, other_writer)]:
+            one.close()
+
+
+async def test_longest_idle_connection_makes_room() -> None:
+    async with serving(FakeZone(big_zone(10), OPEN), Limits(connections_max=2)) as server:
+        peers = []
+        for _ in range(3):
+            reader, writer = await connect(server)
+            writer.write(framed(SOA))
+            await message(reader)
+            peers.append((reader, writer))
+        await closed(peers[0][0])
+        peers[1][1].write(framed(SOA))
+        assert await message(peers[1][0])
+        for _, writer in peers:
+            writer.close()
+
+
+async def test_transfers_are_bounded_and_a_stalled_one_gives_way() -> None:
+    limits = Limits(transfers_max=1, transfer_wait_s=0.3, transfer_stall_s=0.2)
+    async with serving(FakeZone(fat_zone(), OPEN), limits) as server:
+        stalled, stalled_writer = await connect(server, limit=1024)
+        stalled_writer.write(framed(AXFR))
+        await stalled.readexactly(2)
+        reader, writer = await connect(server)
+        writer.write(framed(AXFR))
+        answer = await message(reader)
+        assert answer[3] & 15 == 2, "SERVFAIL while the place is taken"
+        writer.write(framed(AXFR))
+        await transfer(reader, FAT)
+        writer.close()
+        stalled_writer.close()
+
+
+async def test_transfer_is_one_snapshot_while_the_zone_changes_and_goes() -> None:
+    zone = FakeZone(fat_zone(), OPEN)
+    async with serving(zone) as server:
+        reader, writer = await connect(server)
+        writer.write(framed(AXFR))
+        first = await message(reader)
+        zone.version = FakeVersion(small_zone(6))
+        assert int.from_bytes(first[6:8], "big") > 1
+        await transfer(reader, FAT - int.from_bytes(first[6:8], "big"))
+        zone.version = None
+        writer.write(framed(AXFR))
+        assert (await message(reader))[3] & 15 == 2
+        writer.close()
+
+
+async def test_event_loop_goes_on_during_transfers() -> None:
+    """Five big transfers at once: the loop's own wake-ups come in time."""
+    async with serving(FakeZone(big_zone(40_000), OPEN)) as server:
+        peers = [await connect(server) for _ in range(5)]
+        for _, writer in peers:
+            writer.write(framed(AXFR))
+        readers = asyncio.gather(*(transfer(reader, 40_004) for reader, _ in peers))
+        lags = []
+        while not readers.done():
+            started = time.monotonic()
+            await asyncio.sleep(0.001)
+            lags.append(time.monotonic() - started - 0.001)
+        await readers
+        assert sorted(lags)[int(len(lags) * 0.95)] < 0.1
+        for _, writer in peers:
+            writer.close()
+
+
+async def test_deferred_answers_are_bounded_and_pipelined_out_of_order() -> None:
+    gate = asyncio.Event()
+    working = 0
+
+    async def on_update(zone, request) -> int:
+        nonlocal working
+        working += 1
+        await gate.wait()
+        return 0
+
+    update = SOA[:2] + b"\x28" + SOA[3:]
+    limits = Limits(deferred_max=5, deferred_per_connection_max=3)
+    async with serving(FakeZone(big_zone(10), OPEN), limits, on_update=on_update) as server:
+        reader, writer = await connect(server)
+        writer.write(framed(SOA) + framed(update) + framed(SOA) + framed(update) * 4)
+        assert (await message(reader))[2] & 0x78 == 0
+        assert (await message(reader))[2] & 0x78 == 0, "the answer to the query overtakes that to the update"
+        loop = asyncio.get_running_loop()
+        async with asyncio.timeout(5):
+            while working < 3:
+                await asyncio.sleep(0.005)
+        udp, _ = await loop.create_datagram_endpoint(
+            asyncio.DatagramProtocol, remote_addr=server.addresses[0]
+        )
+        for _ in range(10):
+            udp.sendto(update)
+        async with asyncio.timeout(5):
+            while server.hooks.events.count(("dropped", "too many requests under way")) < 8:
+                await asyncio.sleep(0.005)
+        assert working == 5
+        gate.set()
+        for _ in range(5):
+            assert (await message(reader))[2] & 0x78 == 0x28
+        udp.close()
+        writer.close()
+
+
+async def test_closing_ends_a_stalled_transfer_and_lets_the_snapshot_go() -> None:
+    zone = FakeZone(fat_zone(), OPEN)
+    async with serving(zone) as server:
+        reader, writer = await connect(server, limit=1024)
+        writer.write(framed(AXFR))
+        await reader.readexactly(2)
+        started = time.monotonic()
+        await server.close(0.2)
+        assert time.monotonic() - started < 2
+        async with asyncio.timeout(5):
+            while zone.held:
+                await asyncio.sleep(0.005)
+        writer.close()
+
+
+async def test_error_in_the_middle_of_a_transfer_closes_the_connection() -> None:
+    class Broken(FakeVersion):
+        def scan(self, start: bytes = b"", stop: bytes | None = None):
+            yield from list(super().scan(start, stop))[:50_000]
+            raise OSError("disk")
+
+    zone = FakeZone(Broken(small_zone(5) + [host(n) for n in range(60_000)]), OPEN)
+    async with serving(zone) as server:
+        reader, writer = await connect(server)
+        writer.write(framed(AXFR))
+        await closed(reader)
+        assert ("failed", "axfr", "OSError('disk')") in server.hooks.events
+        assert zone.held == 0
+        writer.close()
+
+
+async def test_address_that_is_taken_is_named() -> None:
+    async with serving(FakeZone(big_zone(10), OPEN)) as server:
+        host_port = server.addresses[0]
+        other = DnsServer([("127.0.0.1", 0), host_port], {}.get, dict, xfrout, time.time)
+        with pytest.raises(OSError, match=f"cannot listen on 127.0.0.1 port {host_port[1]}"):
+            await other.start()
+
+
+async def test_ipv6() -> None:
+    zone = FakeZone(big_zone(10), ZoneAccess.make(["::1"]))
+    server = DnsServer([("::1", 0)], {zone.origin: zone}.get, dict, xfrout, time.time)
+    await server.start()
+    answer = await dns.asyncquery.udp(
+        dns.message.make_query("example.", "SOA"), "::1", 5, server.addresses[0][1]
+    )
+    assert answer.rcode() == dns.rcode.NOERROR
+    await server.close(0.1)
