@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -84,17 +85,24 @@ class Notifier:
         timing: Timing | None = None,
         in_flight_max: int = 64,
     ) -> None:
-        """ledger: takes every sighting; now: epoch seconds; in_flight_max: exchanges at one time."""
+        """ledger: takes every sighting; now: epoch seconds; in_flight_max: exchanges at one time.
+
+        One server gets at most a quarter of them: a dead one must not hold up the others.
+        """
         self.ledger = ledger
         self.now = now
         self.hooks = hooks or NotifyHooks()
         self.pace = pace or Pace()
         self._timing = timing
         self._free = asyncio.Semaphore(in_flight_max)
+        self._free_by_server: dict[tuple[str, int], asyncio.Semaphore] = {}
+        self._per_server_max = max(1, in_flight_max // 4)
         self._followers: dict[tuple[str, str], _Follower] = {}
         self._sweep: asyncio.Task[Any] | None = None
 
-    def published(self, zone: str, goal: Goal, secondaries: Iterable[Peer], watched: Iterable[Peer] = ()) -> None:
+    def published(
+        self, zone: str, goal: Goal, secondaries: Iterable[Peer], watched: Iterable[Peer] = ()
+    ) -> None:
         """Bring ``goal`` to the secondaries; ``watched`` (check_servers) are looked at but get no NOTIFY.
 
         Replaces what was being done for the zone: servers no longer named are dropped.
@@ -121,7 +129,9 @@ class Notifier:
 
     def waiting_for(self, zone: str) -> list[str]:
         """Return the names of servers not yet seen to serve what is published."""
-        return sorted(name for (of, name), follower in self._followers.items() if of == zone and follower.busy)
+        return sorted(
+            name for (of, name), follower in self._followers.items() if of == zone and follower.busy
+        )
 
     async def close(self) -> None:
         """Stop everything."""
@@ -141,19 +151,26 @@ class Notifier:
             for place in places:
                 await asyncio.sleep(pause_s)
                 follower = self._followers.get(place)
-                if follower is not None and not follower.busy:
-                    await follower.check()
+                if follower is not None:
+                    follower.check()
             if not places:
                 await asyncio.sleep(self.pace.sweep_s)
 
+    @asynccontextmanager
+    async def _turn(self, peer: Peer) -> AsyncIterator[None]:
+        place = (peer.host, peer.port)
+        mine = self._free_by_server.setdefault(place, asyncio.Semaphore(self._per_server_max))
+        async with mine, self._free:
+            yield
+
     async def send(self, zone: str, peer: Peer, goal: Goal) -> Outcome:
         """Send one NOTIFY, within the bound on exchanges."""
-        async with self._free:
+        async with self._turn(peer):
             return await exchange(peer, notify_message(zone, goal), self._timing)
 
     async def look(self, zone: str, peer: Peer) -> str:
         """Look at one server within the bound on exchanges; return its state (watch.Judgement)."""
-        async with self._free:
+        async with self._turn(peer):
             sighting = await sight(zone, peer, self.now, self._timing)
         return self.ledger.record(sighting).state
 
@@ -168,6 +185,7 @@ class _Follower:
         self._peer: Peer | None = None
         self._notified = True
         self._since = 0.0
+        self.reached = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
 
@@ -181,17 +199,24 @@ class _Follower:
             return
         self._goal, self._peer, self._notified = goal, peer, notified
         self._since = time.monotonic()
+        self.reached = False
         self._news.set()
         if not self.busy:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
-    async def check(self) -> None:
-        """Look once; resume the pursuit if the server is not where it was."""
+    def check(self) -> None:
+        """Look once, unless something is under way; resume the pursuit if the server is not where it was."""
+        if not self.busy:
+            self._task = asyncio.get_running_loop().create_task(self._check())
+
+    async def _check(self) -> None:
         peer, goal = self._peer, self._goal
         assert peer is not None
         assert goal is not None
-        if await self._notifier.look(self._zone, peer) != "current" and not self.busy:
-            self.pursue(goal, peer, self._notified)
+        if await self._notifier.look(self._zone, peer) != "current":
+            self.reached = False
+            self._news.set()
+        await self._run()
 
     def stop(self) -> None:
         if self._task is not None:
@@ -234,6 +259,7 @@ class _Follower:
             if self._news.is_set():
                 return True
             if state == "current":
+                self.reached = True
                 seconds = time.monotonic() - self._since
                 self._notifier.hooks.caught_up(self._zone, peer.name, goal.serial, seconds)
                 return True

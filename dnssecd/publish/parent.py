@@ -98,7 +98,9 @@ async def _addresses(target: dns.name.Name, asking: dns.asyncresolver.Resolver, 
     return peers
 
 
-async def ask_ds(zone: str, server: Peer, now: Callable[[], float], timing: Timing | None = None) -> ParentAnswer:
+async def ask_ds(
+    zone: str, server: Peer, now: Callable[[], float], timing: Timing | None = None
+) -> ParentAnswer:
     """Ask one server for the DS of ``zone``; never raises for a peer."""
     name = dns.name.from_text(zone)
     outcome = await exchange(server, question(name, dns.rdatatype.DS, dnssec=True), timing)

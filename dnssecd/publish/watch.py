@@ -53,9 +53,7 @@ class WatchHooks:
         """A server was looked at."""
 
 
-async def sight(
-    zone: str, peer: Peer, now: Callable[[], float], timing: Timing | None = None
-) -> Sighting:
+async def sight(zone: str, peer: Peer, now: Callable[[], float], timing: Timing | None = None) -> Sighting:
     """Ask one server for the SOA of ``zone`` (absolute name) and return what was seen; never raises for a peer."""
     name = dns.name.from_text(zone)
     outcome = await exchange(peer, question(name, dns.rdatatype.SOA), timing)

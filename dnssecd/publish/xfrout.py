@@ -85,7 +85,12 @@ def ixfr(
 
 
 def ixfr_datagram(
-    version: ServedVersion, message_id: int, flags: int, question: bytes, reserve: int, client_serial: int,
+    version: ServedVersion,
+    message_id: int,
+    flags: int,
+    question: bytes,
+    reserve: int,
+    client_serial: int,
     size_max: int,
 ) -> bytes:
     """Return the one message that answers an IXFR request over UDP: the difference if it fits, or one SOA."""
@@ -298,5 +303,3 @@ def pack_records(runs: Iterable[bytes], frame: Frame) -> Iterator[bytes]:
         size += len(run) - taken
     if count:
         yield frame.message(parts, count)
-
-

@@ -6,19 +6,17 @@ import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, cast
+from typing import Any
 
-from dnssecd.server.acl import client_address
 from dnssecd.server.dispatch import Dispatcher
 from dnssecd.server.interfaces import Handler, Hooks, TransferOut, ZoneDirectory
 from dnssecd.server.limits import ConnectionLedger, Limits, TransferSlots
 from dnssecd.server.tcp import TcpService
-from dnssecd.server.transfer import TransferJob
 from dnssecd.server.tsig import TsigKey
+from dnssecd.server.udp import UdpService
 
 #: Two threads keep transfers going while one waits for the disk; Python code takes turns anyway.
 _TRANSFER_THREADS = 2
-_UDP_BUFFER = 1024 * 1024
 _BACKLOG = 256
 
 
@@ -53,7 +51,7 @@ class DnsServer:
         self.pool = ThreadPoolExecutor(_TRANSFER_THREADS, "transfer-out")
         self.deferred: set[asyncio.Task[Any]] = set()
         self._listen = list(listen)
-        self._udp: list[asyncio.DatagramTransport] = []
+        self._udp: list[UdpService] = []
         self._tcp: list[asyncio.Server] = []
         self._service = TcpService(self)
 
@@ -75,8 +73,8 @@ class DnsServer:
         """Stop listening, let what is under way end within ``grace_s``, then cut it off."""
         for server in self._tcp:
             server.close()
-        for transport in self._udp:
-            transport.close()
+        for udp in self._udp:
+            udp.close()
         await self._service.drain(grace_s)
         self.ledger.abort_all()
         if self.deferred:
@@ -100,13 +98,11 @@ class DnsServer:
         task.add_done_callback(self.deferred.discard)
 
     async def _bind(self, host: str, port: int) -> None:
-        loop = asyncio.get_running_loop()
         try:
             tcp = _socket(host, port, socket.SOCK_STREAM)
             self._tcp.append(await asyncio.start_server(self._service.connected, sock=tcp, backlog=_BACKLOG))
             udp = _socket(host, tcp.getsockname()[1], socket.SOCK_DGRAM)
-            transport, _ = await loop.create_datagram_endpoint(lambda: _Datagrams(self), sock=udp)
-            self._udp.append(transport)
+            self._udp.append(UdpService(self, udp))
         except OSError as error:
             raise OSError(error.errno, f"cannot listen on {host} port {port}: {error.strerror}") from error
 
@@ -120,60 +116,8 @@ def _socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        else:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _UDP_BUFFER)
         sock.bind((host, port))
     except BaseException:
         sock.close()
         raise
     return sock
-
-
-class _Datagrams(asyncio.DatagramProtocol):
-    """Answers datagrams; what cannot be sent at once is dropped rather than queued without end."""
-
-    def __init__(self, server: DnsServer) -> None:
-        self._server = server
-        self._transport: asyncio.DatagramTransport | None = None
-        self._full = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.DatagramTransport, transport)
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        if not addr[1]:
-            self._server.hooks.dropped("source port 0")
-            return
-        outcome = self._server.dispatcher.handle(data, client_address(addr[0]), "udp")
-        if outcome is None:
-            return
-        if isinstance(outcome, bytes):
-            self._send(outcome, addr)
-            return
-        assert not isinstance(outcome, TransferJob)
-        if self._server.full:
-            outcome.close()
-            self._server.hooks.dropped("too many requests under way")
-            return
-        self._server.spawn(self._later(outcome, addr))
-
-    def pause_writing(self) -> None:
-        self._full = True
-
-    def resume_writing(self) -> None:
-        self._full = False
-
-    def error_received(self, exc: Exception) -> None:
-        self._server.hooks.dropped("UDP send error")
-
-    async def _later(self, work: Coroutine[Any, Any, bytes], addr: tuple[Any, ...]) -> None:
-        self._send(await work, addr)
-
-    def _send(self, wire: bytes, addr: tuple[Any, ...]) -> None:
-        transport = self._transport
-        if transport is None or transport.is_closing():
-            return
-        if self._full:
-            self._server.hooks.dropped("UDP send buffer full")
-            return
-        transport.sendto(wire, addr)

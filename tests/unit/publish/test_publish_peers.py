@@ -18,7 +18,7 @@ from dnssecd.publish import xfrout
 from dnssecd.publish.exchange import Peer, PeerKey, Timing
 from dnssecd.publish.firstcheck import ds_matches, first_check
 from dnssecd.publish.notify import Goal, Notifier, NotifyHooks, Pace
-from dnssecd.publish.parent import DsRecord, ask_ds
+from dnssecd.publish.parent import DsRecord, ParentUnknown, ask_ds, find_parent_servers, resolver
 from dnssecd.publish.watch import Ledger, Sighting, sight
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.listener import DnsServer
@@ -234,3 +234,32 @@ async def test_first_check_finds_foreign_keys_and_ds() -> None:
 
 def test_ds_of_an_unknown_digest_type_matches_nothing() -> None:
     assert not ds_matches(DsRecord(1, 13, 99, b""), dnskey(1), "example.")
+
+
+async def test_dead_server_does_not_hold_up_another() -> None:
+    zone = FakeZone(FakeVersion(small_zone(2)), ACCESS)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        async with serving(zone) as peer:
+            hooks = Recorder()
+            slow = Timing(udp_s=30.0)
+            notifier = Notifier(Ledger(), time.time, hooks, FAST, slow, in_flight_max=8)
+            dead = Peer("dead", *silent.getsockname())
+            for number in range(40):
+                notifier.published(f"z{number}.", goal(2), [dead])
+            notifier.published("example.", goal(2), [peer])
+            await eventually(lambda: hooks.caught == [2])
+            assert len(notifier.waiting_for("z7.")) == 1
+            await notifier.close()
+
+
+async def test_parent_servers_are_found_by_the_resolver() -> None:
+    async with serving(FakeZone(FakeVersion(small_zone(1)), ACCESS)) as peer:
+        asking = resolver([(peer.host, peer.port)])
+        (found,) = await find_parent_servers("child.example.", asking, port=53)
+        assert (found.name, found.host, found.port) == ("ns.example. [192.0.2.1]", "192.0.2.1", 53)
+    with pytest.raises(ParentUnknown, match="no parent"):
+        await find_parent_servers(".", asking)
+    asking.lifetime = 0.3
+    with pytest.raises(ParentUnknown, match=r"parent of child\.example\."):
+        await find_parent_servers("child.example.", asking)

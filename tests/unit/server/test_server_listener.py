@@ -398,3 +398,15 @@ async def test_ipv6() -> None:
     )
     assert answer.rcode() == dns.rcode.NOERROR
     await server.close(0.1)
+
+
+@pytest.mark.parametrize(("listen", "asked"), [("0.0.0.0", "127.0.0.3"), ("::", "::1")])
+async def test_wildcard_socket_answers_from_the_address_that_was_asked(listen: str, asked: str) -> None:
+    zone = FakeZone(big_zone(10), ZoneAccess.make(["127.0.0.0/8", "::1"]))
+    server = DnsServer([(listen, 0)], {zone.origin: zone}.get, dict, xfrout, time.time)
+    await server.start()
+    query = dns.message.make_query("example.", "SOA")
+    # dnspython raises UnexpectedSource if the answer comes from elsewhere.
+    answer = await dns.asyncquery.udp(query, asked, 5, server.addresses[0][1])
+    assert answer.rcode() == dns.rcode.NOERROR
+    await server.close(0.1)

@@ -1,0 +1,104 @@
+"""DNS over UDP: datagrams in, answers out from the address that was asked, nothing ever queued.
+
+asyncio's datagram transport cannot say which address a datagram was sent to; on a wildcard socket of a host with
+several addresses the answer would leave from the wrong one, so the socket is read here, with IP_PKTINFO.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Coroutine
+from ipaddress import ip_address
+from struct import Struct
+from typing import TYPE_CHECKING, Any
+
+from dnssecd.server.acl import client_address
+from dnssecd.server.transfer import TransferJob
+
+if TYPE_CHECKING:
+    from dnssecd.server.listener import DnsServer
+
+#: Datagrams answered before the event loop gets its turn.
+_BATCH = 16
+_BUFFER = 1024 * 1024
+_ANCILLARY = 128
+_DATAGRAM_MAX = 65_535
+#: ip(7): not in the socket module before Python 3.14.
+_IP_PKTINFO = 8
+_PKTINFO4 = Struct("=I4s4s")
+
+Ancillary = list[tuple[int, int, bytes]]
+
+
+class UdpService:
+    """Serves one bound UDP socket."""
+
+    def __init__(self, server: DnsServer, sock: socket.socket) -> None:
+        self._server = server
+        self._socket = sock
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER)
+        if ip_address(sock.getsockname()[0]).is_unspecified:
+            if sock.family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+            else:
+                sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
+        asyncio.get_running_loop().add_reader(sock, self._readable)
+
+    def close(self) -> None:
+        """Stop serving and close the socket."""
+        if self._socket.fileno() >= 0:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+
+    def _readable(self) -> None:
+        for _ in range(_BATCH):
+            try:
+                wire, ancillary, _, peer = self._socket.recvmsg(_DATAGRAM_MAX, _ANCILLARY)
+            except BlockingIOError:
+                return
+            except OSError:
+                self._server.hooks.dropped("UDP receive error")
+                return
+            self._received(wire, peer, _reply_from(ancillary))
+
+    def _received(self, wire: bytes, peer: tuple[Any, ...], source: Ancillary) -> None:
+        if not peer[1]:
+            self._server.hooks.dropped("source port 0")
+            return
+        outcome = self._server.dispatcher.handle(wire, client_address(peer[0]), "udp")
+        if outcome is None:
+            return
+        if isinstance(outcome, bytes):
+            self._send(outcome, peer, source)
+            return
+        assert not isinstance(outcome, TransferJob)
+        if self._server.full:
+            outcome.close()
+            self._server.hooks.dropped("too many requests under way")
+            return
+        self._server.spawn(self._later(outcome, peer, source))
+
+    async def _later(
+        self, work: Coroutine[Any, Any, bytes], peer: tuple[Any, ...], source: Ancillary
+    ) -> None:
+        self._send(await work, peer, source)
+
+    def _send(self, wire: bytes, peer: tuple[Any, ...], source: Ancillary) -> None:
+        try:
+            self._socket.sendmsg([wire], source, 0, peer)
+        except BlockingIOError:
+            self._server.hooks.dropped("UDP send buffer full")
+        except OSError:
+            self._server.hooks.dropped("UDP send error")
+
+
+def _reply_from(ancillary: Ancillary) -> Ancillary:
+    """Return the ancillary data that makes the answer leave from where the datagram was sent to."""
+    for level, kind, data in ancillary:
+        if level == socket.IPPROTO_IP and kind == _IP_PKTINFO:
+            local = _PKTINFO4.unpack(data[: _PKTINFO4.size])[1]
+            return [(level, kind, _PKTINFO4.pack(0, local, bytes(4)))]
+        if level == socket.IPPROTO_IPV6 and kind == socket.IPV6_PKTINFO:
+            return [(level, kind, data)]
+    return []
