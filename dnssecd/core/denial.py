@@ -320,5 +320,3 @@ def _local_changes(old: ZoneView, wanted: dict[bytes, bytes | None], chain: Chai
 
 def _differs(chain: Chain, present: RRset | None, bitmap: bytes) -> bool:
     return present is None or chain.bitmap(present) != bitmap
-
-

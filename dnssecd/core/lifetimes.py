@@ -32,7 +32,7 @@ class Window:
         span = self.expiration_max - self.expiration_min
         if span <= 0:
             return self.expiration_max
-        return self.expiration_max - crc32(owner, rtype) * span // 0x1_0000_0000
+        return self.expiration_max - crc32(owner + rtype.to_bytes(4, "big")) * span // 0x1_0000_0000
 
 
 def signing_window(lifetimes: Lifetimes, now: int, *, spread: bool) -> Window:

@@ -11,7 +11,7 @@ from dnssecd.clock import Clock
 from dnssecd.core.keyset import Key, Keyset, ds_rdata
 from dnssecd.core.keystate import Rec
 from dnssecd.core.serial import is_after
-from dnssecd.front.export import export_text
+from dnssecd.pipeline.export import export_text
 from dnssecd.front.first import Permission
 from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.zone import FrontZone

@@ -3,12 +3,14 @@
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 from dnssecd.core import deltaguard, zonecheck
 from dnssecd.core.changeset import diff
 from dnssecd.core.keyset import Keyset
-from dnssecd.core.lifetimes import refresh_s
+from dnssecd.core.lifetimes import Window, refresh_s
 from dnssecd.core.names import APEX, key_to_text
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DS, SOA
@@ -72,17 +74,24 @@ def load_file(
 
     def work() -> Published:
         started = tools.monotonic()
-        parsed = _parse(path, spec, report)
+        parsed = parse_input(path, spec, report)
         report.seconds["parse"] = tools.monotonic() - started
-        rrsets = _checked(parsed, spec, report)
+        rrsets = checked_content(parsed, spec, report)
         with db.write() as transaction:
             keyset = _keyset(transaction, spec, tools)
-            given = _file_input(transaction, spec, parsed, rrsets, report, serial_floor)
+            given = whole_input(
+                transaction,
+                rrsets,
+                digest=parsed.digest.sha256.hex(),
+                input_serial=parsed.serial,
+                serial_floor=serial_floor,
+            )
+            _check_timing(spec, given, report)
             if not accept_change:
                 _guard(transaction, spec, given)
             return _make(transaction, spec, keyset, given, tools)
 
-    return _outcome(db, spec, report, work, tools)
+    return run_job(db, spec, report, work, tools)
 
 
 def resign(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
@@ -101,7 +110,7 @@ def resign(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
             given = Input([], soa, before.largest_ttl, before.owners, resign=True)
             return _make(transaction, spec, keyset, given, tools)
 
-    return _outcome(db, spec, report, work, tools)
+    return run_job(db, spec, report, work, tools)
 
 
 def _make(
@@ -112,7 +121,7 @@ def _make(
     )
 
 
-def _parse(path: Path, spec: ZoneSpec, report: Report) -> ParsedZone:
+def parse_input(path: Path, spec: ZoneSpec, report: Report) -> ParsedZone:
     try:
         parsed = parse_zone_file(path, spec.origin)
     except FileChanged:
@@ -131,7 +140,7 @@ def _parse(path: Path, spec: ZoneSpec, report: Report) -> ParsedZone:
     return parsed
 
 
-def _checked(parsed: ParsedZone, spec: ZoneSpec, report: Report) -> list[RRset]:
+def checked_content(parsed: ParsedZone, spec: ZoneSpec, report: Report) -> list[RRset]:
     """Return the content to be signed; raises Rejected where no signer could make a good zone of it."""
     findings = zonecheck.check(parsed.rrsets, spec.origin)
     if findings.errors:
@@ -155,34 +164,33 @@ def _keyset(transaction: WriteTransaction, spec: ZoneSpec, tools: Tools) -> Keys
     return keyset
 
 
-def _file_input(
+def whole_input(
     transaction: WriteTransaction,
-    spec: ZoneSpec,
-    parsed: ParsedZone,
     rrsets: list[RRset],
-    report: Report,
-    serial_floor: int | None,
+    *,
+    digest: str = "",
+    input_serial: int | None = None,
+    serial_floor: int | None = None,
+    window: Window | None = None,
 ) -> Input:
-    soa = rrsets[0] if rrsets[0].rtype == SOA else next(r for r in rrsets if r.rtype == SOA and not r.owner)
-    largest = max(rrset.ttl for rrset in rrsets)
-    _check_timing(spec, soa, max(largest, spec.dnskey_ttl), report)
-    changes = list(diff(_unsigned(transaction.old.scan()), (r for r in rrsets if r.owner or r.rtype != SOA)))
-    owners = 0
-    previous = None
-    for rrset in rrsets:
-        if rrset.owner != previous:
-            owners += 1
-            previous = rrset.owner
+    """Return the job's input where the whole content is at hand (ordered): what differs from what is published."""
+    changes = diff(_unsigned(transaction.old.scan()), (r for r in rrsets if r.owner or r.rtype != SOA))
     return Input(
-        changes=changes,
-        soa=soa,
-        largest_ttl=largest,
-        owners=owners,
-        digest=parsed.digest.sha256.hex(),
-        input_serial=parsed.serial,
+        changes=list(changes),
+        soa=soa_of(rrsets),
+        largest_ttl=max(rrset.ttl for rrset in rrsets),
+        owners=sum(1 for _ in groupby(rrsets, key=itemgetter(0))),
+        digest=digest,
+        input_serial=input_serial,
         serial_floor=serial_floor,
         rrsets=rrsets,
+        window=window,
     )
+
+
+def soa_of(rrsets: list[RRset]) -> RRset:
+    """Return the apex SOA RRset of ordered, checked content."""
+    return next(rrset for rrset in rrsets if rrset.rtype == SOA and not rrset.owner)
 
 
 def _unsigned(rrsets: Iterable[RRset]) -> Iterable[RRset]:
@@ -190,7 +198,8 @@ def _unsigned(rrsets: Iterable[RRset]) -> Iterable[RRset]:
     return (r for r in rrsets if r.owner or (r.rtype not in APEX_DERIVED_TYPES and r.rtype != SOA))
 
 
-def _check_timing(spec: ZoneSpec, soa: RRset, largest_ttl: int, report: Report) -> None:
+def _check_timing(spec: ZoneSpec, given: Input, report: Report) -> None:
+    soa, largest_ttl = given.soa, max(given.largest_ttl, spec.dnskey_ttl)
     refresh, capped = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), largest_ttl)
     if refresh <= largest_ttl:
         raise Rejected(
@@ -223,7 +232,7 @@ def _guard(transaction: WriteTransaction, spec: ZoneSpec, given: Input) -> None:
         )
 
 
-def _outcome(
+def run_job(
     db: ZoneDatabase, spec: ZoneSpec, report: Report, work: Callable[[], Published], tools: Tools
 ) -> Outcome:
     started = tools.monotonic()

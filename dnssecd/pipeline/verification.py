@@ -12,7 +12,7 @@ from dnssecd.core.verify import (
     verify_unsigned_equal,
     verify_version,
 )
-from dnssecd.pipeline.version import Draft
+from dnssecd.pipeline.version import Draft, verification_failed
 
 
 class DraftVerifier:
@@ -39,6 +39,12 @@ class DraftVerifier:
             transaction.generation,
             verify_signatures=self._checker,
         )
+
+    def check(self, draft: Draft) -> None:
+        """Verify a draft that is not to be committed; raises Rejected."""
+        verdict = self(draft)
+        if isinstance(verdict, VerificationFailed):
+            raise verification_failed(verdict.violations)
 
 
 def _unsigned_places(draft: Draft) -> list[tuple[bytes, int]]:

@@ -16,20 +16,21 @@ import msgspec
 from dnssecd.core.changeset import Change, diff
 from dnssecd.core.denial import denial_changes
 from dnssecd.core.keyset import Keyset, SigningView, published, signing_view
-from dnssecd.core.lifetimes import SPREAD_SHARE, Lifetimes, refresh_s, signing_window
+from dnssecd.core.lifetimes import SPREAD_SHARE, Lifetimes, Window, refresh_s, signing_window
 from dnssecd.core.names import APEX
 from dnssecd.core.regions import WHOLE_ZONE, Regions, regions_of
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrsig import RrsigBuilder
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA, ZONEMD
 from dnssecd.core.serial import latest, next_serial
-from dnssecd.core.signplan import SignatureJudge, plan_signatures
-from dnssecd.core.verify import VerificationFailed, VerifiedVersion
+from dnssecd.core.signplan import Drop, SignatureJudge, SignNeed, plan_signatures
+from dnssecd.core.verify import VerificationFailed, VerifiedVersion, Violation
 from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import apex_rrsets, soa_expire, soa_serial, with_serial
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.signatures import carry_out
 from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.pipeline.zonedigest import complete, drop, reserve, without_zonemd
 from dnssecd.publish.commit import commit
 from dnssecd.signing.client import SignerClient
 from dnssecd.store.zonedb import Snapshot, WriteTransaction
@@ -49,7 +50,8 @@ class Input:
     """What a job brings: changes to content and the SOA that content has now (any serial).
 
     ``serial_floor`` is the latest serial seen anywhere (secondaries at a first publication); ``resign`` asks for
-    RRSIGs that come due; ``rrsets`` is the whole unsigned content, where the job has it, for the verifier.
+    RRSIGs that come due; ``rrsets`` is the whole unsigned content, where the job has it, for the verifier;
+    ``window`` are signature times asked for explicitly.
     """
 
     changes: list[Change]
@@ -61,6 +63,7 @@ class Input:
     serial_floor: int | None = None
     rrsets: list[RRset] | None = None
     resign: bool = False
+    window: Window | None = None
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ class Draft:
     spec: ZoneSpec
     now: int
     given: Input
-    refresh_s: int
+    chain_changes: int
+    signatures: int
 
 
 @dataclass(frozen=True)
@@ -93,6 +97,7 @@ def policy_mark(spec: ZoneSpec, view: SigningView) -> str:
     parts = (
         spec.denial,
         spec.opt_out,
+        spec.zonemd,
         *(f"{key.algorithm}/{key.tag}" for key in (*view.dnskey_keys, *view.cds_keys, *view.zone_keys)),
         view.urgent,
     )
@@ -113,6 +118,27 @@ def make_version(
 
     ``now`` is epoch seconds, ``date`` today as YYYYMMDD (UTC).
     """
+    draft = draft_version(transaction, spec, keyset, given, signer, now, date)
+    if draft is None:
+        return Published(None)
+    verdict = verify(draft)
+    if isinstance(verdict, VerificationFailed):
+        raise verification_failed(verdict.violations)
+    transaction.prune_journal(spec.journal_octets_max, now - spec.journal_age_s_max)
+    commit(verdict, transaction)
+    return Published(draft.serial, len(draft.changes), draft.chain_changes, draft.signatures)
+
+
+def draft_version(
+    transaction: WriteTransaction,
+    spec: ZoneSpec,
+    keyset: Keyset,
+    given: Input,
+    signer: SignerClient,
+    now: int,
+    date: int,
+) -> Draft | None:
+    """Write the next version into the transaction, signed but neither verified nor committed; None if none is due."""
     old = transaction.old
     before = state.from_document(old.version, state.VersionState)
     view = signing_view(keyset, cds=spec.cds)
@@ -120,34 +146,57 @@ def make_version(
     refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(given.soa), given.largest_ttl)
     due = _due(old, now, refresh) if given.resign else []
     mark = policy_mark(spec, view)
-    new_input = before is not None and _input_rose(before, given)
-    if before is not None and not changes and not due and before.policy == mark and not new_input:
-        return Published(None)
+    same_policy = before is not None and before.policy == mark
+    if same_policy and not changes and not due and not _input_rose(before, given):
+        return None
     serial = _serial(before, spec, given, now, date)
     changes = _with_soa(old.rrset(APEX, SOA), with_serial(given.soa, serial), changes)
-    regions = regions_of(changes) if before is not None and before.policy == mark else WHOLE_ZONE
-    transaction.apply_content(changes)
+    regions = regions_of(changes) if same_policy else WHOLE_ZONE
+    _apply_content(transaction, spec, changes, serial, given.soa.ttl)
     denial, chain_changes = _apply_denial(transaction, regions, spec, first=before is None)
-    spread = _is_spread(before, len(changes) + chain_changes + len(due), regions)
-    window = signing_window(_lifetimes(spec, refresh), now, spread=spread)
+    window = given.window or signing_window(
+        Lifetimes(spec.validity_s, spec.inception_offset_s, refresh, spec.jitter_s),
+        now,
+        spread=_is_spread(before, len(changes) + chain_changes + len(due), regions),
+    )
     changed = {(change.owner, change.rtype) for change in changes} if before is not None else set()
     plan = plan_signatures(old, transaction, regions, changed, denial, due, SignatureJudge(view))
-    made = carry_out(plan, transaction, view, RrsigBuilder(spec.origin, window), signer)
-    _write_state(transaction, spec, keyset, given, before, serial, mark, made.signatures, now)
+    signatures = _sign(transaction, plan, view, RrsigBuilder(spec.origin, window), signer, spec, serial)
+    _write_state(transaction, spec, keyset, given, before, serial, mark, signatures, now)
     previous = None if before is None else before.serial
-    draft = Draft(transaction, changes, serial, previous, view, spec, now, given, refresh)
-    verdict = verify(draft)
-    if isinstance(verdict, VerificationFailed):
-        raise _verification_failed(verdict)
-    transaction.prune_journal(spec.journal_octets_max, now - spec.journal_age_s_max)
-    commit(verdict, transaction)
-    return Published(serial, len(changes), chain_changes, made.signatures)
+    return Draft(transaction, changes, serial, previous, view, spec, now, given, chain_changes, signatures)
+
+
+def _apply_content(
+    transaction: WriteTransaction, spec: ZoneSpec, changes: list[Change], serial: int, soa_ttl: int
+) -> None:
+    transaction.apply_content(changes)
+    if spec.zonemd:
+        reserve(transaction, serial, soa_ttl)
+    else:
+        drop(transaction)
+
+
+def _sign(
+    transaction: WriteTransaction,
+    plan: Iterable[SignNeed | Drop],
+    view: SigningView,
+    builder: RrsigBuilder,
+    signer: SignerClient,
+    spec: ZoneSpec,
+    serial: int,
+) -> int:
+    """Carry out the plan, and what the zone digest needs after it; return how many signatures were made."""
+    if not spec.zonemd:
+        return carry_out(plan, transaction, view, builder, signer).signatures
+    made = carry_out(without_zonemd(plan), transaction, view, builder, signer).signatures
+    return made + carry_out(complete(transaction, serial), transaction, view, builder, signer).signatures
 
 
 def content_changes(transaction: WriteTransaction, given: Input, derived: list[RRset]) -> list[Change]:
     """Return the content changes without the SOA's serial: the job's own and those of the derived apex RRsets."""
     old = transaction.old
-    standing = [rrset for rrset in old.rrsets_at(APEX) if rrset.rtype in APEX_DERIVED_TYPES]
+    standing = [r for r in old.rrsets_at(APEX) if r.rtype in APEX_DERIVED_TYPES and r.rtype != ZONEMD]
     changes = [*given.changes, *diff(standing, sorted(derived))]
     held = old.rrset(APEX, SOA)
     if held is not None and with_serial(held, 0) != with_serial(given.soa, 0):
@@ -191,9 +240,9 @@ def _with_soa(held: RRset | None, soa: RRset, changes: list[Change]) -> list[Cha
     return sorted([Change(APEX, SOA, held, soa), *rest], key=lambda change: change[:2])
 
 
-def _input_rose(before: state.VersionState, given: Input) -> bool:
+def _input_rose(before: state.VersionState | None, given: Input) -> bool:
     """Tell whether the input's serial alone is a change: it is above the published one."""
-    if given.input_serial is None or given.input_serial == before.input_serial:
+    if before is None or given.input_serial is None or given.input_serial == before.input_serial:
         return False
     return latest(before.serial, given.input_serial) != before.serial
 
@@ -208,10 +257,6 @@ def _is_spread(before: state.VersionState | None, places: int, regions: Regions)
     if before is None or regions.whole:
         return True
     return places > SPREAD_SHARE * max(before.owners, 1) and places > 100
-
-
-def _lifetimes(spec: ZoneSpec, refresh: int) -> Lifetimes:
-    return Lifetimes(spec.validity_s, spec.inception_offset_s, refresh, spec.jitter_s)
 
 
 def _write_state(
@@ -247,8 +292,9 @@ def _write_state(
     transaction.add_history(now, "dnssecd", "published", serial, f"{signatures} signatures")
 
 
-def _verification_failed(verdict: VerificationFailed) -> Rejected:
-    lines = [str(violation) for violation in verdict.violations]
+def verification_failed(violations: Iterable[Violation]) -> Rejected:
+    """Return the refusal for a version with violations."""
+    lines = [str(violation) for violation in violations]
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return Rejected(
         "verification-failed",

@@ -27,12 +27,16 @@ def main() -> int:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.JSONRenderer(),
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(_log_level()),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
     )
     line = read_line(sys.stdin.fileno())
     settings = msgspec.json.decode(line, type=SignerSettings)
     return run_signer(settings, ready=say_ready, end_with_stdin=True)
+
+
+def _log_level() -> int:
+    return logging.WARNING if os.environ.get("DNSSECD_SIGNER_LOG") == "warning" else logging.INFO
 
 
 def read_line(descriptor: int) -> bytes:

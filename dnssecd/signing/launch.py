@@ -54,10 +54,14 @@ def _failed(settings: SignerSettings) -> OperatorNeeded:
 
 
 @contextlib.contextmanager
-def launched_signer(settings: SignerSettings) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a key service for the length of the block; OperatorNeeded when it does not get ready."""
+def launched_signer(settings: SignerSettings, *, quiet: bool = False) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a key service for the length of the block; OperatorNeeded when it does not get ready.
+
+    quiet: only warnings and errors in its log.
+    """
+    environment = {**_environment(), "DNSSECD_SIGNER_LOG": "warning" if quiet else "info"}
     process = subprocess.Popen(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=_environment(), start_new_session=True
+        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
     )
     assert process.stdin is not None
     assert process.stdout is not None

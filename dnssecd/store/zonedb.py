@@ -11,6 +11,7 @@ from typing import Any
 
 from dnssecd.core.changeset import Change
 from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.rrtypes import RRSIG, SOA
 from dnssecd.core.zoneview import JournalChunk, JournalStep
 from dnssecd.store import schema
 from dnssecd.store.errors import JournalGap, StaleVersion, StoreError
@@ -133,8 +134,11 @@ class WriteTransaction(SqliteView):
         if self.touched is not None:
             self.touched.add((owner, rtype))
 
-    def apply_content(self, changes: Iterable[Change]) -> None:
-        """Write content RRsets; the SOA is left to commit's journal frame, all else is journalled."""
+    def apply_content(self, changes: Iterable[Change], *, journalled: bool = True) -> None:
+        """Write content RRsets; the SOA is left to commit's journal frame, all else is journalled.
+
+        journalled=False is for an RRset that is written again, with its final RDATA, before the commit.
+        """
         self.generation += 1
         removed, put = [], []
         for change in changes:
@@ -142,7 +146,7 @@ class WriteTransaction(SqliteView):
                 removed.append((change.owner, change.rtype))
             else:
                 put.append(change.new)
-            if change.rtype != 6:
+            if change.rtype != SOA and journalled:
                 self._note(change.owner, change.rtype, change.old, change.new, change.rtype)
         self._connection.executemany("DELETE FROM rrset WHERE owner = ? AND rtype = ?", removed)
         self._connection.executemany(
@@ -174,7 +178,7 @@ class WriteTransaction(SqliteView):
         put = []
         for old, new, expiration in rows:
             put.append((*new, expiration))
-            self._note(new.owner, new.covered, old, new, 46)
+            self._note(new.owner, new.covered, old, new, RRSIG)
         self._connection.executemany(
             "INSERT OR REPLACE INTO rrsig (owner, covered, ttl, rdata, expiration) VALUES (?, ?, ?, ?, ?)",
             put,
@@ -186,7 +190,7 @@ class WriteTransaction(SqliteView):
         gone = []
         for old in rows:
             gone.append((old.owner, old.covered))
-            self._note(old.owner, old.covered, old, None, 46)
+            self._note(old.owner, old.covered, old, None, RRSIG)
         self._connection.executemany("DELETE FROM rrsig WHERE owner = ? AND covered = ?", gone)
 
     def set_state(self, name: str, value: State) -> None:
@@ -231,7 +235,15 @@ class WriteTransaction(SqliteView):
 class ZoneDatabase:
     """The database file of one zone. Snapshots may be taken in any thread; one write transaction at a time."""
 
-    def __init__(self, path: Path, origin: bytes, factory: type[sqlite3.Connection] | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        origin: bytes,
+        factory: type[sqlite3.Connection] | None = None,
+        *,
+        durable: bool = True,
+    ) -> None:
+        """Open or create; durable=False is for a throw-away store. StoreError, sqlite3.Error, OSError."""
         self.path = path
         self.origin = origin
         self._factory = factory
@@ -243,6 +255,8 @@ class ZoneDatabase:
         self._writer = schema.connect(path, factory=factory)
         try:
             schema.migrate(self._writer, path, schema.MIGRATIONS, schema.APPLICATION_ID)
+            if not durable:
+                self._writer.execute("PRAGMA synchronous = OFF")
         except BaseException:
             self._writer.close()
             raise
