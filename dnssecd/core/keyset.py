@@ -54,7 +54,7 @@ class Key:
     @property
     def ref(self) -> str:
         """The entry's name in a keyset: unlike `key_id` unique, as a revoked key has two entries."""
-        return f"{self.key_id}/revoked" if self.revoked else self.key_id
+        return f"{self.key_id}/revoked" if self.flags & REVOKE else self.key_id
 
     @property
     def revoked(self) -> bool:

@@ -93,14 +93,14 @@ def _gone_back(serial: int, since: int, world: World) -> tuple[str, ...]:
 
 
 def _dnskey_settles(keyset: Keyset, key: Key, rec: Rec, world: World) -> Look:
-    ttl = _ttl_dnskey(keyset, world)
+    ttl = ttl_dnskey(keyset, world)
     first = not any(other.dnskey.state is State.OMNIPRESENT for other in keyset.keys)
     wait = timing.ipub_first(0, ttl, world.evidence.ttl_negative) if first else timing.ipub(0, ttl)
     return _zone_look(keyset, key.record(rec), wait, world)
 
 
 def _dnskey_fades(keyset: Keyset, key: Key, rec: Rec, world: World) -> Look:
-    return _zone_look(keyset, key.record(rec), timing.ipub(0, _ttl_dnskey(keyset, world)), world)
+    return _zone_look(keyset, key.record(rec), timing.ipub(0, ttl_dnskey(keyset, world)), world)
 
 
 def _zone_look(keyset: Keyset, record: RecordState, ttl: int, world: World) -> Look:
@@ -168,7 +168,7 @@ def _signature_look(keyset: Keyset, record: RecordState, left: int | None, what:
         record = replace(record, serial=evidence.serial, published=evidence.committed)
     ttl = max(
         remembered(keyset.ttl_zone, evidence.ttl_zone, world.now, world.policy.margin),
-        _ttl_dnskey(keyset, world),  # CDS and CDNSKEY have it too
+        ttl_dnskey(keyset, world),  # CDS and CDNSKEY have it too
         evidence.ttl_negative,
     )
     return _zone_look(keyset, record, timing.iret_zsk(0, 0, ttl), world)
@@ -279,7 +279,7 @@ def _anchor_settles(keyset: Keyset, key: Key, world: World) -> Look:
     if world.policy.rfc5011:
         if key.dnskey.state is not State.OMNIPRESENT:
             return Look(key.ds, (Missing("this zone", "DNSKEY not omnipresent", "DNSKEY omnipresent"),))
-        wait = timing.itrp(_ttl_dnskey(keyset, world))
+        wait = timing.itrp(ttl_dnskey(keyset, world))
         return Look(key.ds, until=max(key.dnskey.changed, keyset.trust_after) + wait + world.policy.margin)
     wanted = f"a person's word that validators have trust anchor {key.tag} (ds confirm)"
     return Look(key.ds, (Missing("an operator", "nothing", wanted),))
@@ -297,7 +297,8 @@ def _anchor_fades(keyset: Keyset, key: Key, world: World) -> Look:
     return Look(key.ds, (Missing("an operator", "nothing", wanted),))
 
 
-def _ttl_dnskey(keyset: Keyset, world: World) -> int:
+def ttl_dnskey(keyset: Keyset, world: World) -> int:
+    """The largest TTL (s) of a DNSKEY set that may be held; the policy's value at least."""
     policy, evidence = world.policy, world.evidence
     return max(
         policy.dnskey_ttl, remembered(keyset.ttl_dnskey, evidence.ttl_dnskey, world.now, policy.margin)

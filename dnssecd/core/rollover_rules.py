@@ -11,10 +11,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .keyset import Key, Keyset
-from .keystate import RecordState, State
+from .keystate import Event, Rec, RecordState, State
 
 NEVER = 1 << 62
-DS_STAYS = "ds-stays"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +27,23 @@ class Way:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """`scope` gives the algorithms for which one of the ways has to hold (0 stands for the zone)."""
+    """`scope` gives the algorithms for which one of the ways has to hold (0 stands for the zone).
+
+    `binds`: the only step it has to hold after (None: at all times).
+    """
 
     name: str
     text: str
     scope: Callable[[Keyset], frozenset[int]]
     ways: tuple[Way, ...]
+    binds: tuple[Rec, Event] | None = None
 
 
-def broken(keyset: Keyset, rules: tuple[Rule, ...]) -> Rule | None:
-    """The first rule that the keyset does not keep.  Pure."""
+def broken(keyset: Keyset, rules: tuple[Rule, ...], step: tuple[Rec, Event] | None = None) -> Rule | None:
+    """The first rule that the keyset, as it is after `step`, does not keep.  Pure."""
     for rule in rules:
+        if rule.binds is not None and rule.binds != step:
+            continue
         for algorithm in rule.scope(keyset):
             if not any(way.holds(keyset, algorithm) for way in rule.ways):
                 return rule
@@ -150,10 +155,9 @@ def _zone_signature_swap(keyset: Keyset, algorithm: int) -> bool:
     return all(everywhere(key.dnskey) for key in signers) and covered(key.zrrsig for key in signers)
 
 
-def _no_ds_leaves(keyset: Keyset, _zone: int) -> bool:
+def _ds_never_there(keyset: Keyset, _zone: int) -> bool:
     leaving = [key.ds for key in keyset.keys if key.ds.state is State.UNRETENTIVE]
-    staying = any(key.ds.visible for key in keyset.keys)
-    return not leaving or (staying and not any(ds.full for ds in leaving))
+    return any(key.ds.visible for key in keyset.keys) and not any(ds.full for ds in leaving)
 
 
 def _ds_follows(keyset: Keyset, _zone: int) -> bool:
@@ -213,16 +217,17 @@ RULES: tuple[Rule, ...] = (
         ),
     ),
     Rule(
-        DS_STAYS,
-        "while the zone is to be secure, the parent is never left without a DS",
+        "ds-stays",
+        "while the zone is to be secure, a DS is withdrawn from the parent only where another takes its place",
         _zone_if_signed,
         (
-            Way(
-                "no-ds-leaves",
-                "no DS is being withdrawn, or none that was omnipresent while another is submitted",
-                _no_ds_leaves,
-            ),
             Way("ds-follows", "every DS set that may be held has one of our DS", _ds_follows),
+            Way(
+                "ds-never-there",
+                "another is submitted, and none that leaves was ever at all the parent's servers",
+                _ds_never_there,
+            ),
         ),
+        (Rec.DS, Event.WITHDRAW),
     ),
 )

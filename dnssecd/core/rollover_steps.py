@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from . import timing
 from .keyset import REVOKE, Key, Keyset, key_tag
 from .keystate import HIDDEN, Event, Goal, Rec, Role, State, advance
-from .rollover_facts import WAITS, Wait, World
+from .rollover_facts import WAITS, Wait, World, ttl_dnskey
 from .rollover_goals import KSK_ROLES, Notes, frozen_until, in_use
-from .rollover_rules import DS_STAYS, RULES, Rule, backed, broken
+from .rollover_rules import RULES, Rule, backed, broken
 from .rollover_types import STEP_EFFECTS, Blocker, Gate, RevokeKey
 
 Atom = tuple[str, Rec, Event]  # (entry, record, PUBLISH or WITHDRAW)
@@ -161,16 +161,17 @@ def _revoke(keyset: Keyset, move: Move, step: int, world: World) -> Keyset:
             for other in keyset.keys
         )
         if (world.policy.rfc5011 or key.revoke) and stay and keyset.signed:
-            keyset = replace(keyset, keys=(*keyset.keys, _revoked_entry(key, step, world)))
+            keyset = replace(
+                keyset, keys=(*keyset.keys, _revoked_entry(key, step, ttl_dnskey(keyset, world), world))
+            )
     return keyset
 
 
-def _revoked_entry(key: Key, step: int, world: World) -> Key:
+def _revoked_entry(key: Key, step: int, ttl: int, world: World) -> Key:
     """The same key with the REVOKE bit: in the DNSKEY RRset, and signing it, for the hold-down time."""
-    policy = world.policy
     flags = key.flags | REVOKE
     start = advance(HIDDEN, Event.PUBLISH, step, world.now)
-    hold = timing.irev(policy.propagation_delay, policy.dnskey_ttl) + policy.margin
+    hold = timing.irev(world.policy.propagation_delay, ttl) + world.policy.margin
     revoked = replace(
         key,
         flags=flags,
@@ -214,7 +215,7 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
     until = None if _emergency(before) else frozen_until(world)
     if until is not None:
         return blocker(Gate.FREEZE, "freeze", "inside a freeze window", until)
-    rule = broken(after, tables.rules)
+    rule = broken(after, tables.rules, (rec, event))
     if rule is not None and not _harmless(before, event, rec, rule, tables.rules):
         return blocker(Gate.SAFETY, rule.name, rule.text)
     for hold in tables.holds:
@@ -243,8 +244,7 @@ def _emergency(keyset: Keyset) -> bool:
 
 def _harmless(before: Keyset, event: Event, rec: Rec, rule: Rule, rules: tuple[Rule, ...]) -> bool:
     """A rule already broken (by the world, not by us) does not forbid to publish what can mend it."""
-    mends = rec is not Rec.DS or rule.name == DS_STAYS
-    return event is Event.PUBLISH and mends and broken(before, rules) is rule
+    return event is Event.PUBLISH and rec is not Rec.DS and broken(before, rules) is rule
 
 
 def _add_hold_down(keyset: Keyset, move: Move, world: World) -> int | None:
@@ -254,7 +254,7 @@ def _add_hold_down(keyset: Keyset, move: Move, world: World) -> int | None:
     anchors = [key for key in keyset.keys if key.ref in leaving and key.role in KSK_ROLES and not key.revoked]
     if not any(key.dnskey.state is State.OMNIPRESENT for key in anchors):
         return None
-    wait = timing.itrp(world.policy.dnskey_ttl) + world.policy.margin
+    wait = timing.itrp(ttl_dnskey(keyset, world)) + world.policy.margin
     heirs = [
         key for key in keyset.keys if key.goal is Goal.PRESENT and backed(key) and key.ref not in leaving
     ]

@@ -69,6 +69,12 @@ class Validators:
         self._serve("dnskey", server, keys, ttl, now)
         for name, data_ttl, signers in version.data:
             self._serve(f"data {name}", server, signers, data_ttl, now)
+        here = {f"data {name}" for name, _, _ in version.data}
+        for name in self.contents.keys() - here:
+            if name.startswith("data "):
+                for holding in self.contents[name].values():
+                    if server in holding.serving:
+                        holding.stop(server, now)
         self._check()
 
     def serve_ds(self, server: str, ds: frozenset[bytes], ttl: int, now: float) -> None:
@@ -186,21 +192,18 @@ def _names(keys: object) -> list[str]:
 class AnchorKeeper:
     """A validator with trust anchors of its own that follows RFC 5011 (section 4's automaton, simplified)."""
 
-    def __init__(self, name: str, anchor: bytes, ttl: int, phase: float, now: float) -> None:
+    def __init__(self, name: str, anchors: frozenset[bytes]) -> None:
         self.name = name
-        self.valid = {anchor}
+        self.valid = set(anchors)
         self.pending: dict[bytes, float] = {}
         self.revoked: set[bytes] = set()
-        self.interval = max(3_600.0, min(15 * DAY, ttl / 2))
-        self.ttl = ttl
-        self.next_poll = now + phase * self.interval
 
-    def poll(self, dnskeys: frozenset[bytes], signers: frozenset[bytes], now: float) -> None:
-        """Look at the DNSKEY set: it has to be signed by a trusted key."""
-        self.next_poll = now + self.interval
+    def poll(self, version: Version, now: float) -> float:
+        """Look at the DNSKEY set, which a trusted key has to sign; gives the time of the next look."""
+        dnskeys, signers = version.dnskeys, version.dnskey_signers
         for key in dnskeys & signers:
             plain = (_flags(key) & ~REVOKE).to_bytes(2) + key[2:]
-            if _flags(key) & REVOKE:
+            if _flags(key) & REVOKE and plain in self.valid:
                 self.valid.discard(plain)
                 self.revoked.add(plain)
         if not self.valid & dnskeys & signers:
@@ -214,6 +217,7 @@ class AnchorKeeper:
         )
         self.pending = {key: self.pending.get(key, now) for key in new}
         for key, since in list(self.pending.items()):
-            if now >= since + max(30 * DAY, self.ttl):
+            if now >= since + max(30 * DAY, version.dnskey_ttl):
                 self.valid.add(key)
                 del self.pending[key]
+        return now + max(3_600.0, min(15 * DAY, version.dnskey_ttl / 2))

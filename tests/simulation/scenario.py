@@ -34,7 +34,7 @@ class Scenario:
     poll: float
     parents: int
     parent_lag: float
-    registry: str  # "cds": it scans; "person": somebody types it in
+    registry: str  # "cds": it scans; "person": somebody types it in; "never": no DS ever comes
     registry_delay: float
     parents_known: bool
     generate_delay: float
@@ -50,16 +50,21 @@ def make(seed: int) -> Scenario:
     """The scenario of a seed."""
     rng = Random(seed)
     policy = _policy(rng)
+    registry = rng.choice(("cds", "person"))
+    if rng.random() < 0.1:
+        policy = replace(policy, parent=False)  # an island of trust
+        registry = "never" if policy.rfc5011 else "person"
+    elif rng.random() < 0.1:
+        policy, registry = replace(policy, standby_ksk=False), "never"
     quiet = rng.uniform(20, 90) * DAY
     if policy.rfc5011:
         quiet += 60 * DAY
-    acts = sorted(_acts(rng, policy, quiet), key=lambda act: act.at)
+    acts = sorted(_acts(rng, policy, quiet, registry), key=lambda act: act.at)
     last = next((act.value for act in reversed(acts) if act.kind == "policy"), policy)
     assert isinstance(last, RolloverPolicy)
     specs = tuple(replace(spec, lifetime=None) for spec in last.specs)
     acts.append(Act(quiet, "policy", replace(last, specs=specs, freeze=())))
-    registry = rng.choice(("cds", "person"))
-    parents_known = registry == "cds" or rng.random() < 0.8
+    parents_known = registry != "person" or (policy.parent and rng.random() < 0.8)
     ttl_ds = int(_log(rng, MINUTE, 2 * DAY))
     if not parents_known:  # its TTL cannot be observed: the policy has to know
         policy = replace(policy, parent_ds_ttl=2 * ttl_ds)
@@ -85,7 +90,7 @@ def make(seed: int) -> Scenario:
         resign=rng.choice((0.0, _log(rng, HOUR, 10 * DAY))),
         ttl_zone=int(_log(rng, MINUTE, 2 * DAY)),
         ttl_negative=int(_log(rng, MINUTE, HOUR)),
-        ttl_ds=ttl_ds,
+        ttl_ds=ttl_ds if policy.parent else 1,
         crash=rng.choice((0.0, 0.3)),
         forgetful=rng.random() < 0.3,
     )
@@ -140,7 +145,7 @@ TROUBLES = (
 )
 
 
-def _acts(rng: Random, policy: RolloverPolicy, quiet: float) -> list[Act]:
+def _acts(rng: Random, policy: RolloverPolicy, quiet: float, registry: str) -> list[Act]:
     acts = [
         Act(rng.uniform(0, quiet), rng.choice(COMMANDS), rng.random())
         for _ in range(rng.choice((0, 1, 1, 2, 4)))
@@ -154,6 +159,8 @@ def _acts(rng: Random, policy: RolloverPolicy, quiet: float) -> list[Act]:
         if rng.random() < 0.4 and len(times) > 1:  # changed again before it has got far
             at = times[0] + _log(rng, HOUR, 10 * DAY)
         policy = _changed(rng, policy)
+        if registry == "never":
+            policy = replace(policy, standby_ksk=False)
         acts.append(Act(min(at, quiet), "policy", policy))
     return acts
 

@@ -80,8 +80,8 @@ class World:
         # the daemon: what it has seen
         self.sights: dict[str, SecondarySight] = {}
         self.parent_sights: dict[str, ParentSight] = {}
-        self.planned_at = -1.0
         self.polling = False
+        self.poll_gap = scenario.poll
         self.plan: Plan | None = None
         # the others
         self.ttl_zone, self.ttl_ds = scenario.ttl_zone, scenario.ttl_ds
@@ -91,7 +91,8 @@ class World:
         self.registry_serial = -1
         self.registry_busy = False
         self.signed_since: float | None = None
-        self.plans = 0
+        self.plans = self.wakes = 0
+        self.asked: set[str] = set()
 
     # The clock
 
@@ -156,6 +157,8 @@ class World:
         if not any(spec.fits(key) for spec in self.policy.specs):
             return False
         recs: tuple[Rec, ...] = key.records if key.goal is Goal.PRESENT else (Rec.DS,)
+        if self.scenario.registry == "never" and key.ds.state is State.RUMOURED:
+            recs = tuple(rec for rec in recs if rec is not Rec.DS)
         return all(key.record(rec).state is State.OMNIPRESENT for rec in recs)
 
     # The daemon
@@ -178,13 +181,21 @@ class World:
                 self.commit()
             if not changed:
                 break
+        else:
+            raise Stuck("twenty plans in a row changed something")
         self.believe()
         for request in plan.effects:
             if isinstance(request, GenerateKey):
                 self.generate(request)
+        self.wakes += 1
         if plan.next_wake is not None:
-            self.after(max(plan.next_wake - self.clock, 1), self.daemon)
+            self.after(max(plan.next_wake - self.clock, 1), lambda wake=self.wakes: self.wake(wake))  # type: ignore[misc]
         self.see_to_people(plan)
+
+    def wake(self, number: int) -> None:
+        """The planner's own wake-up, unless it has planned since."""
+        if number == self.wakes:
+            self.daemon()
 
     def note(self, plan: Plan) -> None:
         for effect in plan.effects:
@@ -194,6 +205,8 @@ class World:
     def believe(self) -> None:
         for key in self.keyset.keys:
             for rec in key.records:
+                if rec is Rec.DS and not self.policy.parent:
+                    continue  # an anchor of an island is as good as hidden once validators have another
                 self.oracle.believe(key.rdata, rec.value, key.record(rec).state.value, self.now)
 
     def evidence(self) -> Evidence:
@@ -267,15 +280,39 @@ class World:
         )
         self.serial = (self.serial + 1) % 2**32 or 1
         self.committed = self.clock
+        self.keep_anchors()
         self.zone.versions.append((self.serial, version, frozenset(view.cds), self.wanted_ds()))
         self.keyset = published(self.keyset, self.serial, self.clock)
         self.log(f"commit serial {self.serial}")
+        self.poll_gap = self.scenario.poll
         if not self.secondaries:
             self.oracle.serve("primary", version, self.now)
             self.scan_soon()
         for secondary in self.secondaries:
             lag = self.scenario.secondary_lag * self.rng.random()
             self.at(max(self.now + lag, secondary.out_until), lambda s=secondary: self.transfer(s))  # type: ignore[misc]
+
+    def keep_anchors(self) -> None:
+        """While RFC 5011 is promised, validators rely on it; each begins with the keys announced then."""
+        if not (self.policy.rfc5011 and self.policy.signed and self.keyset.signed):
+            self.keepers = []
+        elif len(self.keepers) < 3:
+            keys = [key for key in self.keyset.keys if Rec.DS in key.records and key.goal is not Goal.ABSENT]
+            anchors = frozenset(key.rdata for key in keys if key.dnskey.state is State.OMNIPRESENT)
+            if any(key.krrsig.state is State.OMNIPRESENT for key in keys):
+                keeper = AnchorKeeper(f"validator{self.count}", anchors)
+                self.keepers.append(keeper)
+                self.after(self.rng.uniform(0, HOUR), lambda: self.keeper_polls(keeper, True))
+
+    def keeper_polls(self, keeper: AnchorKeeper, first: bool = False) -> None:
+        served = [s.version for s in self.secondaries if s.version >= 0] or [len(self.zone.versions) - 1]
+        version = self.zone.versions[self.rng.choice(served)][1]
+        if keeper not in self.keepers or (
+            first and not keeper.valid & version.dnskeys & version.dnskey_signers
+        ):
+            self.keepers = [other for other in self.keepers if other is not keeper]
+            return
+        self.at(keeper.poll(version, self.now), lambda: self.keeper_polls(keeper))
 
     def _ttl_of(self, rrset: int) -> int:
         return max(1, self.ttl_zone // (1 + 3 * rrset)) if rrset < RRSETS - 1 else self.scenario.ttl_negative
@@ -422,15 +459,20 @@ class World:
         """Approvals are given, servers polled while something is awaited of them."""
         tokens = [blocker.token for blocker in plan.blockers if blocker.gate is Gate.APPROVAL]
         for token in tokens:
+            if token in self.asked:
+                continue
+            self.asked.add(token)
             self.after(self.rng.uniform(0, 2 * DAY), lambda token=token: self.approve(token))  # type: ignore[misc]
         waits = any(blocker.missing for blocker in plan.blockers)
         if not self.polling:
             self.polling = True
-            self.after(self.scenario.poll * self.rng.uniform(0.5, 1) if waits else 5 * DAY, self.poll)
+            self.poll_gap = min(self.poll_gap * 1.3, DAY)
+            self.after(self.poll_gap * self.rng.uniform(0.5, 1) if waits else 5 * DAY, self.poll)
         if waits:
             self.scan_soon()
 
     def approve(self, token: str) -> None:
+        self.asked.discard(token)
         if token not in self.keyset.approved:
             self.keyset = commands.approve(self.keyset, token)
             self.daemon()
