@@ -1,0 +1,75 @@
+"""inotify(7) on directories, through the C library: what appears, vanishes or is written under which name."""
+
+import ctypes
+import errno
+import os
+from struct import Struct
+from typing import NamedTuple
+
+_MODIFY, _ATTRIB, _CLOSE_WRITE, _MOVED_FROM, _MOVED_TO = 0x2, 0x4, 0x8, 0x40, 0x80
+_CREATE, _DELETE, _DELETE_SELF, _MOVE_SELF = 0x100, 0x200, 0x400, 0x800
+_Q_OVERFLOW, _IGNORED, _ONLYDIR = 0x4000, 0x8000, 0x01000000
+_MASK = (
+    _MODIFY | _ATTRIB | _CLOSE_WRITE | _MOVED_FROM | _MOVED_TO
+    | _CREATE | _DELETE | _DELETE_SELF | _MOVE_SELF | _ONLYDIR
+)  # fmt: skip
+_HEADER = Struct("iIII")
+_READ_SIZE = 65536
+
+
+class Event(NamedTuple):
+    """Something happened to ``name`` in the directory of ``watch``; an empty name: to the directory itself.
+
+    ``watch`` -1: events were lost. ``gone``: the watch has ended.
+    """
+
+    watch: int
+    name: bytes
+    gone: bool
+
+
+class Inotify:
+    """One inotify instance; OSError where the kernel has none to give."""
+
+    def __init__(self) -> None:
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self.descriptor: int = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        if self.descriptor < 0:
+            raise self._error()
+
+    def add(self, directory: bytes) -> int:
+        """Watch a directory and return the watch's number: the same number for the same directory."""
+        watch: int = self._libc.inotify_add_watch(self.descriptor, directory, ctypes.c_uint32(_MASK))
+        if watch < 0:
+            raise self._error()
+        return watch
+
+    def remove(self, watch: int) -> None:
+        """End a watch; one that has ended already is no error."""
+        if self._libc.inotify_rm_watch(self.descriptor, watch) < 0 and ctypes.get_errno() != errno.EINVAL:
+            raise self._error()
+
+    def read(self) -> list[Event]:
+        """Return the events that are there, without waiting."""
+        try:
+            data = os.read(self.descriptor, _READ_SIZE)
+        except BlockingIOError:
+            return []
+        events = []
+        position = 0
+        while position < len(data):
+            watch, mask, _, length = _HEADER.unpack_from(data, position)
+            position += _HEADER.size
+            name = data[position : position + length].rstrip(b"\x00")
+            position += length
+            events.append(Event(-1 if mask & _Q_OVERFLOW else watch, name, bool(mask & _IGNORED)))
+        return events
+
+    def close(self) -> None:
+        """Give the instance back."""
+        os.close(self.descriptor)
+
+    @staticmethod
+    def _error() -> OSError:
+        number = ctypes.get_errno()
+        return OSError(number, os.strerror(number))

@@ -1,0 +1,261 @@
+"""Watching zone files and what they include, so that an edit is read within a fraction of a second.
+
+Events are hints, ``stat`` is the truth: an event under a watched name makes the zone's files be compared with
+what was read. Directories are watched, not files, so that a rename over the file, an editor's temporary file, a
+link that is swapped, or a directory that goes and comes back are all seen. Where inotify is missing or its
+limit is reached, and on file systems that report nothing, the periodic comparison remains.
+"""
+
+import asyncio
+import os
+import stat
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from pathlib import Path
+from time import monotonic
+from typing import NamedTuple
+
+from dnssecd.ingest.inotify import Inotify
+from dnssecd.ingest.source import FileIdentity, identity
+
+_LINKS_MAX = 40
+#: Zones placed before the event loop gets its turn.
+_BATCH = 100
+
+
+class Timing(NamedTuple):
+    """Seconds: ``quiet`` without events before files are compared, ``most`` to wait for that, ``poll`` between
+    comparisons of everything."""
+
+    quiet: float = 0.2
+    most: float = 2.0
+    poll: float = 60.0
+
+
+DEFAULT_TIMING = Timing()
+
+
+class Point(NamedTuple):
+    """A name whose appearance, change or loss in a directory concerns a file."""
+
+    directory: bytes
+    name: bytes
+
+
+def identity_now(path: Path) -> FileIdentity:
+    """Return the identity of a file, or one that equals no file's when it cannot be had."""
+    try:
+        return identity(path)
+    except OSError:
+        return FileIdentity(str(path), 0, 0, -1, 0, 0)
+
+
+def points(path: Path) -> list[Point]:
+    """Return what to watch for a file: each link on the way to it, and its last name or the first that is missing."""
+    found: list[Point] = []
+    directory = b"/"
+    ahead = [part for part in os.path.abspath(os.fsencode(path)).split(b"/") if part]
+    links = 0
+    while ahead:
+        name = ahead.pop(0)
+        if name == b"..":
+            directory = os.path.dirname(directory)
+            continue
+        here = os.path.join(directory, name)
+        try:
+            mode = os.lstat(here).st_mode
+        except OSError:
+            return [*found, Point(directory, name)]
+        if stat.S_ISLNK(mode):
+            found.append(Point(directory, name))
+            links += 1
+            target = os.readlink(here)
+            ahead = [part for part in target.split(b"/") if part not in (b"", b".")] + ahead
+            directory = b"/" if target.startswith(b"/") else directory
+            if links > _LINKS_MAX:
+                return found
+        elif ahead:
+            directory = here
+        else:
+            found.append(Point(directory, name))
+    return found
+
+
+class ZoneWatcher:
+    """Tells which zones' files have changed since they were read; one task iterates over :meth:`changes`."""
+
+    def __init__(self, timing: Timing = DEFAULT_TIMING) -> None:
+        self._timing = timing
+        #: What was read, by zone.
+        self._read: dict[str, tuple[FileIdentity, ...]] = {}
+        self._hinted: set[str] = set()
+        self._woken = asyncio.Event()
+        self._inotify: Inotify | None = None
+        #: Zones by the watch and name that concern them, and the reverse.
+        self._zones: dict[tuple[int, bytes], set[str]] = defaultdict(set)
+        self._places: dict[str, set[tuple[int, bytes]]] = {}
+        self._names: dict[int, int] = defaultdict(int)
+        #: Why events do not come, by directory; empty when all do.
+        self.polled: dict[str, str] = {}
+
+    def watch(self, zone: str, files: Iterable[FileIdentity]) -> None:
+        """Watch the files of a zone, given as they were when they were read (or :func:`identity_now`)."""
+        self._read[zone] = tuple(files)
+        self._hint([zone])
+
+    def forget(self, zone: str) -> None:
+        """Watch a zone's files no longer."""
+        self._read.pop(zone, None)
+        self._hinted.discard(zone)
+        self._place(zone, set())
+
+    async def changes(self) -> AsyncIterator[frozenset[str]]:
+        """Yield the zones whose files differ from what was read; each difference once, until it is watched anew."""
+        self._start()
+        try:
+            next_poll = monotonic() + self._timing.poll
+            while True:
+                await self._wait(next_poll - monotonic())
+                changed = await self._compare_hinted()
+                if monotonic() >= next_poll:
+                    next_poll = monotonic() + self._timing.poll
+                    changed |= await self._poll()
+                if changed:
+                    yield changed
+        finally:
+            self._stop()
+
+    def _start(self) -> None:
+        try:
+            self._inotify = Inotify()
+        except OSError as error:
+            self.polled["*"] = error.strerror or str(error)
+            return
+        for places in (self._zones, self._places, self._names):
+            places.clear()
+        self._hint(self._read)
+        asyncio.get_running_loop().add_reader(self._inotify.descriptor, self._readable)
+
+    def _stop(self) -> None:
+        if self._inotify is not None:
+            asyncio.get_running_loop().remove_reader(self._inotify.descriptor)
+            self._inotify.close()
+            self._inotify = None
+
+    def _readable(self) -> None:
+        assert self._inotify is not None
+        for event in self._inotify.read():
+            if event.watch < 0:
+                self._hint(self._read)
+            elif event.gone or not event.name:
+                self._hint(
+                    {
+                        zone
+                        for (watch, _), zones in self._zones.items()
+                        if watch == event.watch
+                        for zone in zones
+                    }
+                )
+            else:
+                self._hint(self._zones.get((event.watch, event.name), ()))
+
+    def _hint(self, zones: Iterable[str]) -> None:
+        hinted = set(zones)
+        if hinted:
+            self._hinted |= hinted
+            self._woken.set()
+
+    async def _wait(self, seconds: float) -> None:
+        """Return when events came and then paused, or after ``seconds``."""
+        if not await self._wake(seconds):
+            return
+        deadline = monotonic() + self._timing.most
+        while (left := deadline - monotonic()) > 0:
+            if not await self._wake(min(self._timing.quiet, left)):
+                return
+
+    async def _wake(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(max(seconds, 0)):
+                await self._woken.wait()
+        except TimeoutError:
+            return False
+        self._woken.clear()
+        return True
+
+    async def _compare_hinted(self) -> frozenset[str]:
+        """Watch the right directories for the hinted zones, then compare: what changes in between is an event."""
+        hinted = {zone: self._read[zone] for zone in self._hinted if zone in self._read}
+        self._hinted.clear()
+        if not hinted:
+            return frozenset()
+        # File system calls may hang (network file systems): not in the event loop.
+        to_watch = await asyncio.to_thread(_points_of, hinted)
+        for number, (zone, wanted) in enumerate(to_watch.items(), 1):
+            if zone in self._read:
+                self._place(zone, wanted)
+            if number % _BATCH == 0:
+                await asyncio.sleep(0)
+        return await self._compare(hinted)
+
+    async def _poll(self) -> frozenset[str]:
+        """Compare all zones; those that events missed, or cannot reach, are placed anew."""
+        changed = await self._compare(dict(self._read))
+        self._hint(zone for zone in self._read if zone in changed or zone not in self._places)
+        return changed
+
+    async def _compare(self, read: dict[str, tuple[FileIdentity, ...]]) -> frozenset[str]:
+        now = await asyncio.to_thread(_identities_of, read)
+        changed = frozenset(zone for zone in read if self._read.get(zone) == read[zone] != now[zone])
+        for zone in changed:
+            self._read[zone] = now[zone]
+        return changed
+
+    def _place(self, zone: str, wanted: set[Point]) -> None:
+        """Make the watches of a zone those of the points wanted."""
+        if self._inotify is None:
+            return
+        places = set()
+        for point in wanted:
+            watch = self._add(point.directory)
+            if watch is not None:
+                places.add((watch, point.name))
+        before = self._places.pop(zone, set())
+        if places:
+            self._places[zone] = places
+        for place in places - before:
+            self._zones[place].add(zone)
+            self._names[place[0]] += 1
+        for place in before - places:
+            self._leave(zone, place)
+
+    def _add(self, directory: bytes) -> int | None:
+        assert self._inotify is not None
+        shown = os.fsdecode(directory)
+        try:
+            watch = self._inotify.add(directory)
+        except OSError as error:
+            self.polled[shown] = error.strerror or str(error)
+            return None
+        self.polled.pop(shown, None)
+        return watch
+
+    def _leave(self, zone: str, place: tuple[int, bytes]) -> None:
+        assert self._inotify is not None
+        self._zones[place].discard(zone)
+        if not self._zones[place]:
+            del self._zones[place]
+        self._names[place[0]] -= 1
+        if not self._names[place[0]]:
+            del self._names[place[0]]
+            self._inotify.remove(place[0])
+
+
+def _points_of(zones: dict[str, tuple[FileIdentity, ...]]) -> dict[str, set[Point]]:
+    return {
+        zone: {point for file in files for point in points(Path(file.path))} for zone, files in zones.items()
+    }
+
+
+def _identities_of(zones: dict[str, tuple[FileIdentity, ...]]) -> dict[str, tuple[FileIdentity, ...]]:
+    return {zone: tuple(identity_now(Path(file.path)) for file in files) for zone, files in zones.items()}
