@@ -61,6 +61,7 @@ naptr       IN NAPTR 1 1 "u" "x" "!a!b!" Repl.Example.
 rp          IN RP    A.Example. B.Example.
 unknown     IN TYPE65280 \# 3 010203
 caa         IN CAA   0 issue "ca.example.net"
+svcb        IN SVCB  1 Svc.Example. alpn=h2
 zz0         IN TXT   ( "long" "txt" )
 """
 
