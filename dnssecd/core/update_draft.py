@@ -1,0 +1,136 @@
+"""The names an update touches, in the making: read from the zone once each, changed in place, compared at the end."""
+
+from dnssecd.core.changeset import Change
+from dnssecd.core.rrset import RRset, pack, unpack
+from dnssecd.core.rrtypes import CNAME, DNAME, SOA
+from dnssecd.core.update_types import (
+    REFUSED,
+    UpdateFailed,
+    UpdatePolicy,
+    folded,
+    rrset_octets,
+)
+from dnssecd.core.zoneview import ZoneView
+
+WKS = 11
+
+#: A new RR of these types takes the place of the one that is there (RFC 2136 §3.4.2.2; RFC 6672 §2.4).
+_SINGLETONS = frozenset({CNAME, DNAME, SOA})
+
+
+class DraftSet:
+    """An RRset being changed: RDATA by its folded form."""
+
+    __slots__ = ("rdatas", "ttl")
+
+    def __init__(self, rtype: int, ttl: int, packed: bytes) -> None:
+        self.ttl = ttl
+        self.rdatas = {folded(rtype, rdata): rdata for rdata in unpack(packed)}
+
+
+NameDraft = dict[int, RRset | DraftSet]
+
+
+class Draft:
+    """Content of a zone with one message's changes."""
+
+    def __init__(self, view: ZoneView) -> None:
+        self._view = view
+        self._before: dict[bytes, dict[int, RRset]] = {}
+        self._now: dict[bytes, NameDraft] = {}
+
+    def at(self, owner: bytes) -> NameDraft:
+        """Return what is at a name by type, as it stands now; not to be changed by the caller."""
+        found = self._now.get(owner)
+        if found is None:
+            self._before[owner] = {rrset.rtype: rrset for rrset in self._view.rrsets_at(owner)}
+            found = self._now[owner] = dict(self._before[owner])
+        return found
+
+    def before(self, owner: bytes) -> dict[int, RRset]:
+        """Return what was at a name before the message, by type."""
+        self.at(owner)
+        return self._before[owner]
+
+    def rdatas(self, owner: bytes, rtype: int) -> list[bytes]:
+        """Return the RDATA of an RRset as it stands now, in no order; empty when there is none."""
+        drafted = self._drafted(owner, rtype)
+        return [] if drafted is None else list(drafted.rdatas.values())
+
+    def add(self, owner: bytes, rtype: int, ttl: int, rdata: bytes) -> None:
+        """Add an RR; its TTL becomes that of the RRset (RFC 2136 §3.4.2.2)."""
+        drafted = self._drafted(owner, rtype)
+        if drafted is None:
+            drafted = self._now[owner][rtype] = DraftSet(rtype, ttl, b"")
+        form = folded(rtype, rdata)
+        if form in drafted.rdatas and ttl == drafted.ttl:
+            return
+        if rtype in _SINGLETONS:
+            drafted.rdatas.clear()
+        elif rtype == WKS:
+            # Address and protocol, the first five octets, are the key of a WKS RR.
+            for other in [other for other in drafted.rdatas if other[:5] == form[:5]]:
+                del drafted.rdatas[other]
+        drafted.rdatas[form] = rdata
+        drafted.ttl = ttl
+
+    def delete_rrset(self, owner: bytes, rtype: int) -> None:
+        """Delete an RRset, if it is there."""
+        self.at(owner).pop(rtype, None)
+
+    def delete_rr(self, owner: bytes, rtype: int, rdata: bytes) -> None:
+        """Delete an RR, if it is there."""
+        drafted = self._drafted(owner, rtype)
+        if drafted is not None:
+            drafted.rdatas.pop(folded(rtype, rdata), None)
+            if not drafted.rdatas:
+                del self._now[owner][rtype]
+
+    def has_additions(self, owner: bytes, rtype: int) -> bool:
+        """Tell whether an RRset holds an RR that it did not hold before with the same TTL."""
+        drafted, before = self.at(owner).get(rtype), self._before[owner].get(rtype)
+        if not isinstance(drafted, DraftSet):
+            return False
+        if before is None or before.ttl != drafted.ttl:
+            return True
+        return not drafted.rdatas.keys() <= {folded(rtype, rdata) for rdata in unpack(before.rdata)}
+
+    def touched(self) -> list[bytes]:
+        """Return the names looked at so far, in canonical order."""
+        return sorted(self._now)
+
+    def changes(self, policy: UpdatePolicy) -> tuple[list[Change], int]:
+        """Return the net changes by (owner, type), and owner names added less gone; raises UpdateFailed."""
+        changes: list[Change] = []
+        owners_delta = 0
+        for owner in self.touched():
+            before, now = self._before[owner], self._now[owner]
+            owners_delta += bool(now) - bool(before)
+            for rtype in sorted(before.keys() | now.keys()):
+                old, new = before.get(rtype), self._made(owner, rtype, policy)
+                if new != old:
+                    changes.append(Change(owner, rtype, old, new))
+            if len(now) > policy.types_per_name_max and len(now) > len(before):
+                raise UpdateFailed(REFUSED, f"a name would have {len(now)} types")
+        return changes, owners_delta
+
+    def _drafted(self, owner: bytes, rtype: int) -> DraftSet | None:
+        found = self.at(owner).get(rtype)
+        if isinstance(found, RRset):
+            found = self._now[owner][rtype] = DraftSet(rtype, found.ttl, found.rdata)
+        return found
+
+    def _made(self, owner: bytes, rtype: int, policy: UpdatePolicy) -> RRset | None:
+        drafted = self._now[owner].get(rtype)
+        if not isinstance(drafted, DraftSet):
+            return drafted
+        rrset = RRset(owner, rtype, drafted.ttl, pack(drafted.rdatas.values()))
+        rrs = len(drafted.rdatas)
+        before = self._before[owner].get(rtype)
+        if before is not None and len(rrset.rdata) <= len(before.rdata):
+            return rrset  # what does not grow is not too large
+        if rrset_octets(rrset, rrs) > policy.rrset_octets_max:
+            raise UpdateFailed(REFUSED, f"an RRset of type {rtype} would not fit in a message")
+        if rrs > policy.rrs_per_rrset_max:
+            raise UpdateFailed(REFUSED, f"an RRset of type {rtype} would have {rrs} RRs")
+        return rrset

@@ -1,0 +1,66 @@
+"""Group commit: several updates one after another on one version, of which a single new version is made.
+
+Each message sees what the ones before it changed, and each fails alone. To a client nothing differs from updates
+that were committed one by one: after every message that changes something the SOA serial moves, so that a
+prerequisite on the SOA that another client has overtaken is not met.
+"""
+
+from dataclasses import replace
+
+from dnssecd.core.changeset import Change
+from dnssecd.core.names import APEX
+from dnssecd.core.overlay import Overlay
+from dnssecd.core.rrset import RRset
+from dnssecd.core.rrtypes import SOA
+from dnssecd.core.serial import increment
+from dnssecd.core.update import apply_update
+from dnssecd.core.update_types import UpdateMessage, UpdatePolicy, UpdateResult, soa_serial
+from dnssecd.core.zoneview import ZoneView
+
+
+class UpdateGroup:
+    """The updates that go into one version.
+
+    ``view`` is the zone with all of them. ``client_serial`` is the last serial a client has set, None if none has.
+    ``owners_delta``: owner names added less gone. ``ttl_max``: the largest TTL any of them brought, seconds.
+    """
+
+    def __init__(self, base: ZoneView) -> None:
+        self.view = Overlay(base)
+        self.client_serial: int | None = None
+        self.owners_delta = 0
+        self.ttl_max = 0
+
+    def apply(self, message: UpdateMessage, policy: UpdatePolicy) -> UpdateResult:
+        """Carry out one message; what fails leaves no trace. ``policy.names_added_max`` is for the whole group."""
+        if policy.names_added_max is not None:
+            policy = replace(policy, names_added_max=policy.names_added_max - self.owners_delta)
+        result = apply_update(self.view, message, policy)
+        if result.rcode or result.is_noop:
+            return result
+        soa = result.soa
+        if soa is None:
+            soa = _next(self.soa)
+        else:
+            self.client_serial = soa_serial(soa)
+        self.view.apply([*result.changes, Change(APEX, SOA, None, soa)])
+        self.owners_delta += result.owners_delta
+        ttls = [change.new.ttl for change in result.changes if change.new is not None]
+        self.ttl_max = max(self.ttl_max, soa.ttl, *ttls)
+        return result
+
+    @property
+    def soa(self) -> RRset:
+        """The SOA RRset; its serial is for comparison inside the group only."""
+        soa = self.view.rrset(APEX, SOA)
+        assert soa is not None, "a zone that takes updates has an SOA"
+        return soa
+
+    def changes(self) -> list[Change]:
+        """Return the net changes of content without the SOA, ordered by (owner, type)."""
+        return [change for change in self.view.changes() if change.owner or change.rtype != SOA]
+
+
+def _next(soa: RRset) -> RRset:
+    serial = increment(soa_serial(soa)).to_bytes(4, "big")
+    return soa._replace(rdata=soa.rdata[:-20] + serial + soa.rdata[-16:])

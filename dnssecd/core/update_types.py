@@ -1,0 +1,123 @@
+"""What a dynamic update (RFC 2136) is made of, what may limit it, and what comes of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dnssecd.core.changeset import Change
+from dnssecd.core.grants import NameGrants
+from dnssecd.core.names import lower
+from dnssecd.core.rdata import LOWERCASED_TYPES, name_spans
+from dnssecd.core.rrset import RRset
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES
+
+NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
+YXDOMAIN, YXRRSET, NXRRSET, NOTAUTH, NOTZONE = 6, 7, 8, 9, 10
+
+CLASS_IN, CLASS_NONE, CLASS_ANY = 1, 254, 255
+TYPE_ANY = 255
+TTL_MAX = 2**31 - 1
+
+#: Octets an RRset may take in a message of 65,535: what is left after header, question, OPT and TSIG. An RR takes
+#: its RDATA and twelve octets of owner (compressed), type, class, TTL and length.
+RRSET_OCTETS_MAX = 65_535 - 12 - 259 - 11 - 300
+_RR_OCTETS = 10
+
+_IGNORED_MAX = 20
+
+
+class UpdateRR(NamedTuple):
+    """One RR of the prerequisite or update section, well formed.
+
+    ``owner`` is an owner key, None for a name outside the zone. ``rdata`` is canonical and without RDLENGTH; it is
+    empty where RFC 2136 wants none. ``rclass`` is IN, ANY or NONE.
+    """
+
+    owner: bytes | None
+    rtype: int
+    rclass: int
+    ttl: int
+    rdata: bytes
+
+
+class UpdateMessage(NamedTuple):
+    """An UPDATE whose form is right; ``zone`` is the zone section's name, lower-cased wire form."""
+
+    zone: bytes
+    prerequisites: Sequence[UpdateRR]
+    updates: Sequence[UpdateRR]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatePolicy:
+    """What an update must keep to; what does not is REFUSED as a whole.
+
+    ``grants`` are those of the request's key. ``apex_refused`` are types nobody updates at the apex. TTLs in seconds:
+    ``ttl_max`` is what the signature refresh allows. ``names_added_max`` bounds by how many owner names the zone
+    may grow; the other bounds hold for each RRset or name that a message changes.
+    """
+
+    grants: NameGrants
+    apex_refused: frozenset[int] = APEX_DERIVED_TYPES
+    ttl_max: int = TTL_MAX
+    rrset_octets_max: int = RRSET_OCTETS_MAX
+    rrs_per_rrset_max: int = 10_000
+    types_per_name_max: int = 100
+    names_added_max: int | None = None
+
+
+class UpdateResult(NamedTuple):
+    """What comes of a message.
+
+    rcode: NOERROR, or why nothing at all was changed (``reason`` tells in words). changes: the net difference of
+    content without the SOA, ordered by (owner, type); empty when the message changes nothing. soa: the new SOA RRset
+    with the client's serial, None where the message brings none that counts. owners_delta: owner names added less
+    owner names gone. ignored: RRs that RFC 2136 passes over in silence, in words (the first few).
+    """
+
+    rcode: int
+    changes: Sequence[Change] = ()
+    soa: RRset | None = None
+    owners_delta: int = 0
+    reason: str = ""
+    ignored: Sequence[str] = ()
+
+    @property
+    def is_noop(self) -> bool:
+        """Whether the zone stays as it is."""
+        return not self.changes and self.soa is None
+
+
+class UpdateFailed(Exception):
+    """The message is not carried out: RCODE and reason."""
+
+    def __init__(self, rcode: int, reason: str) -> None:
+        super().__init__(reason)
+        self.rcode = rcode
+        self.reason = reason
+
+
+def folded(rtype: int, rdata: bytes) -> bytes:
+    """Return RDATA as RFC 2136 §1.1 compares it: names without regard to case, in types too whose canonical form
+    keeps it (SVCB, HTTPS, …)."""
+    if rtype in LOWERCASED_TYPES:
+        return rdata
+    for start, end in list(name_spans(rtype, rdata)):
+        rdata = rdata[:start] + lower(rdata[start:end]) + rdata[end:]
+    return rdata
+
+
+def rrset_octets(rrset: RRset, rrs: int) -> int:
+    """Return what an RRset of ``rrs`` RRs takes in a message, roughly from above."""
+    return len(rrset.rdata) + _RR_OCTETS * rrs
+
+
+def soa_serial(soa: RRset) -> int:
+    """Return the serial of an SOA RRset."""
+    return int.from_bytes(soa.rdata[-20:-16], "big")
+
+
+def note(ignored: list[str], text: str) -> None:
+    """Add to what was ignored, up to a bound."""
+    if len(ignored) < _IGNORED_MAX:
+        ignored.append(text)

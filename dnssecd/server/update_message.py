@@ -1,0 +1,182 @@
+"""UPDATE messages (RFC 2136 §2) from wire form, strictly: whatever is not exactly right is a FormError.
+
+The whole message is read: sections, counts, classes, TTLs, RDATA of every type known. The common types take a few
+microseconds an RR. The sole exception is FormError, whatever the octets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+
+from dnssecd.core.names import BadName, lower, owner_key
+from dnssecd.core.rrtypes import SOA
+from dnssecd.core.update_types import UpdateMessage, UpdateRR
+from dnssecd.server.message import (
+    CLASS_ANY,
+    CLASS_IN,
+    CLASS_NONE,
+    HEADER_SIZE,
+    TYPE_ANY,
+    TYPE_OPT,
+    UPDATE,
+    FormError,
+    parse_header,
+    read_name,
+)
+from dnssecd.server.update_rdata import RdataReader
+
+_FIXED = Struct("!HHIH")
+_QUESTION = Struct("!HH")
+#: An RR takes at least eleven octets.
+_RR_SIZE_MIN = 11
+
+
+def is_meta_type(rtype: int) -> bool:
+    """Tell whether no data can be of this type: 0, OPT, and the range of Q and meta types (RFC 6895 §3.1)."""
+    return not rtype or rtype == TYPE_OPT or 128 <= rtype <= 255
+
+
+def parse_update(wire: bytes) -> UpdateMessage:
+    """Return the update in ``wire`` (without its TSIG record; OPT may stand in the additional section).
+
+    Owner keys are relative to the zone section's name. Raises FormError.
+    """
+    header = parse_header(wire)
+    if header.opcode != UPDATE or header.is_response:
+        raise FormError("not an UPDATE request")
+    zones, *counts = header.counts
+    if zones != 1:
+        raise FormError("the zone section does not hold exactly one zone")
+    return _Parser(wire).parse(counts)
+
+
+def _judge_prerequisite(rtype: int, rclass: int, ttl: int, length: int) -> bool:
+    """Tell whether a prerequisite has RDATA (RFC 2136 §2.4); raises FormError for what is no prerequisite."""
+    if ttl:
+        raise FormError("the TTL of a prerequisite is not 0")
+    if rclass == CLASS_IN:
+        if is_meta_type(rtype):
+            raise FormError("a value-dependent prerequisite of a meta-type")
+        return True
+    _judge_bare(rtype, rclass, length)
+    return False
+
+
+def _judge_update(rtype: int, rclass: int, ttl: int, length: int) -> bool:
+    """Tell whether an RR of the update section has RDATA (RFC 2136 §2.5, §3.4.1); raises FormError."""
+    if rclass == CLASS_IN:
+        if is_meta_type(rtype):
+            raise FormError("an RR of a meta-type to be added")
+        return True
+    if ttl:
+        raise FormError("the TTL of a deletion is not 0")
+    if rclass == CLASS_NONE:
+        if is_meta_type(rtype):
+            raise FormError("an RR of a meta-type to be deleted")
+        return True
+    if rclass != CLASS_ANY:
+        raise FormError("a class other than the zone's, NONE and ANY")
+    _judge_bare(rtype, rclass, length)
+    return False
+
+
+def _judge_bare(rtype: int, rclass: int, length: int) -> None:
+    """Check an RR that names an RRset, or with type ANY all at a name, and holds no data."""
+    if rclass not in (CLASS_ANY, CLASS_NONE):
+        raise FormError("a class other than the zone's, NONE and ANY")
+    if length:
+        raise FormError("RDATA where there must be none")
+    if is_meta_type(rtype) and rtype != TYPE_ANY:
+        raise FormError("an RRset of a meta-type")
+
+
+#: Takes type, class, TTL and RDLENGTH.
+_Judge = Callable[[int, int, int, int], bool]
+
+
+class _Parser:
+    """One message on its way; names are remembered by position, owner keys by name."""
+
+    __slots__ = ("_fixed_end", "_keys", "_names", "_origin", "_rdata", "_wire")
+
+    def __init__(self, wire: bytes) -> None:
+        self._wire = wire
+        self._names: dict[int, bytes] = {}
+        self._keys: dict[bytes, bytes | None] = {}
+        self._rdata = RdataReader(wire, self._name)
+        self._origin = b""
+        self._fixed_end = len(wire) - 10
+
+    def parse(self, counts: list[int]) -> UpdateMessage:
+        self._origin, position = self._name(HEADER_SIZE)
+        if position + 4 > len(self._wire):
+            raise FormError("zone section cut short")
+        ztype, zclass = _QUESTION.unpack_from(self._wire, position)
+        if ztype != SOA or zclass != CLASS_IN:
+            raise FormError("the zone section is not of type SOA and class IN")
+        sections = []
+        position += 4
+        for number, judge in zip(counts, (_judge_prerequisite, _judge_update, None), strict=True):
+            if number * _RR_SIZE_MIN > len(self._wire) - position:
+                raise FormError("more records announced than fit")
+            section: list[UpdateRR] = []
+            for _ in range(number):
+                if judge is None:
+                    position = self._skip(position)
+                    continue
+                position = self._rr(position, judge, section)
+            sections.append(section)
+        if position != len(self._wire):
+            raise FormError("octets after the last record")
+        return UpdateMessage(self._origin, sections[0], sections[1])
+
+    def _name(self, position: int) -> tuple[bytes, int]:
+        """Return the lower-cased name at a position and the position after it."""
+        wire = self._wire
+        if position < self._fixed_end and wire[position] >= 192:
+            # A pointer alone, to a name that was read before: it leads back, and that name was found sound.
+            known = self._names.get((wire[position] & 63) << 8 | wire[position + 1])
+            if known is not None:
+                return known, position + 2
+        name, after = read_name(wire, position)
+        name = lower(name)
+        self._names[position] = name
+        return name, after
+
+    def _owner(self, name: bytes) -> bytes | None:
+        try:
+            return self._keys[name]
+        except KeyError:
+            pass
+        key: bytes | None
+        try:
+            key = owner_key(name, self._origin)
+        except BadName:
+            key = None
+        self._keys[name] = key
+        return key
+
+    def _rr(self, position: int, judge: _Judge, section: list[UpdateRR]) -> int:
+        name, position = self._name(position)
+        if position > self._fixed_end:
+            raise FormError("record cut short")
+        rtype, rclass, ttl, length = _FIXED.unpack_from(self._wire, position)
+        position += 10
+        end: int = position + length
+        if end > len(self._wire):
+            raise FormError("RDLENGTH past the end")
+        rdata = self._rdata.read(rtype, position, end) if judge(rtype, rclass, ttl, length) else b""
+        section.append(UpdateRR(self._owner(name), rtype, rclass, ttl, rdata))
+        return end
+
+    def _skip(self, position: int) -> int:
+        """Return the position after an RR that is not looked at."""
+        _, position = read_name(self._wire, position)
+        if position > self._fixed_end:
+            raise FormError("record cut short")
+        _, _, _, length = _FIXED.unpack_from(self._wire, position)
+        end: int = position + 10 + length
+        if end > len(self._wire):
+            raise FormError("RDLENGTH past the end")
+        return end
