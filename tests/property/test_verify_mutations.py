@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
 
 import pytest
 from hypothesis import given, settings
@@ -12,7 +13,14 @@ from hypothesis import strategies as st
 
 from dnssecd.core.names import key_to_text
 from dnssecd.core.rrset import RRset, Rrsigs, pack, unpack
-from dnssecd.core.verify import CODES, DenialExpectation, Expectation, MemoryZoneView, verify_zone
+from dnssecd.core.verify import (
+    CODES,
+    DenialExpectation,
+    Expectation,
+    MemoryZoneView,
+    verify_change,
+    verify_zone,
+)
 from tests.unit.verify import naive
 from tests.unit.verify.naive import KSK, NOW, ORIGIN, ZSK, Key, Naive, key, name
 
@@ -316,7 +324,13 @@ def damages() -> list[object]:
 
 def fresh(kind: str) -> Zone:
     """A good zone to damage."""
-    return Zone.of(SIGNERS[kind], SIGNERS[kind].sign(naive.example_content()))
+    return Zone.of(SIGNERS[kind], good(kind))
+
+
+@cache
+def good(kind: str) -> MemoryZoneView:
+    """The good zone itself; signed once."""
+    return SIGNERS[kind].sign(naive.example_content())
 
 
 @pytest.mark.parametrize("kind", SIGNERS)
@@ -434,9 +448,13 @@ def test_arbitrary_rdata_is_a_violation_never_an_exception(
             zone.denial[key(text)] = RRset(key(text), rtype, 900, raw)
         else:
             zone.content[key(text), rtype] = RRset(key(text), rtype, 600, raw)
+    places = [(key(text), rtype) for text, rtype, _, _ in sets]
+    touched = [*places, *(place for place in zone.rrsigs if good(kind).rrsigs(*place) is None)]
     for expectation in (Expectation(ORIGIN, NOW), planned(SIGNERS[kind])):
         found = verify_zone(zone.view(), expectation)
         assert all(violation.code in CODES for violation in found)
+        after_change = verify_change(good(kind), zone.view(), places, expectation, touched)
+        assert bool(found) == bool(after_change)
 
 
 @settings(max_examples=300, deadline=None)

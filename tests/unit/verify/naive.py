@@ -189,7 +189,7 @@ def is_signed(types: dict[bytes, set[int]], owner: bytes, rtype: int) -> bool:
 def bitmap(types: Iterable[int]) -> bytes:
     """Type bit maps, octet by octet."""
     out = b""
-    for window in range(256):
+    for window in sorted({rtype >> 8 for rtype in types}):
         octets = bytearray(32)
         for rtype in types:
             if rtype >> 8 == window:
