@@ -49,15 +49,23 @@ class Piece:
     preimages: list[bytes]
     attempts: int = 0
 
-    def finish(self, signatures: Sequence[bytes]) -> None:
-        """Hand in the signatures, in the order of the preimages."""
+    def finish(self, signatures: Sequence[bytes]) -> Piece | None:
+        """Hand in signatures of the first preimages, in order; return a piece of the rest, if there is one."""
         job = self.job
         if job.done.done():
-            return
+            return None
         job.signatures[self.start : self.start + len(signatures)] = signatures
         job.missing -= len(signatures)
         if job.missing == 0:
             job.done.set_result(job.signatures)
+        return self.cut(len(signatures))[1]
+
+    def cut(self, size: int) -> tuple[Piece, Piece | None]:
+        """Divide: at most `size` preimages, and the rest."""
+        if size >= len(self.preimages):
+            return self, None
+        first = Piece(self.job, self.start, self.preimages[:size], self.attempts)
+        return first, Piece(self.job, self.start + size, self.preimages[size:], self.attempts)
 
     def fail(self, error: ServiceError) -> None:
         """End the whole job: a request is answered entirely or not at all."""
@@ -97,6 +105,10 @@ class FairQueue:
     def give_back(self, piece: Piece) -> None:
         """Return a piece its worker could not do; it is handed out again before all else."""
         piece.attempts += 1
+        self.put_back(piece)
+
+    def put_back(self, piece: Piece) -> None:
+        """Return a piece its worker had no time for."""
         self._returned.append(piece)
         self._queued += len(piece.preimages)
         self._changed.set()
@@ -106,10 +118,14 @@ class FairQueue:
         self._drop_dead()
         for _ in range(len(self._returned)):
             piece = self._returned.popleft()
-            if accepts(piece.job.key_id):
-                self._queued -= len(piece.preimages)
-                return piece
-            self._returned.append(piece)
+            if not accepts(piece.job.key_id):
+                self._returned.append(piece)
+                continue
+            first, rest = piece.cut(size)
+            if rest is not None:
+                self._returned.appendleft(rest)
+            self._queued -= len(first.preimages)
+            return first
         for lane, jobs in self._lanes.items():
             if accepts(jobs[0].key_id):
                 self._lanes.move_to_end(lane)

@@ -81,10 +81,9 @@ class Found(Answer, frozen=True, tag="found"):
 
 
 class Signed(Answer, frozen=True, tag="signed"):
-    """Signatures in DNSSEC wire form, in order, and the seconds the token took."""
+    """Signatures of the first preimages, in DNSSEC wire form and in order; the rest are left for another call."""
 
     signatures: list[bytes]
-    seconds: float
 
 
 class Generated(Answer, frozen=True, tag="generated"):

@@ -224,12 +224,16 @@ class TokenPool:
             try:
                 await self._work(session)
             except (WorkerLost, CallFailed) as error:
-                self._failed(error)
-                self.gauges.replaced += 1
-            finally:
                 self._open -= 1
+                self.gauges.replaced += 1
+                self._failed(error)
+            except BaseException:
+                self._open -= 1
+                raise
+            else:
+                self._open -= 1
+            finally:
                 await session.link.kill()
-                self._changed()
 
     async def _open_session(self) -> Session:
         """Open a session, as often as it takes; one at a time, so that a wrong PIN is tried once."""
@@ -337,7 +341,7 @@ class TokenPool:
             if self._commands:
                 await self._run(session, self._commands.popleft())
                 continue
-            piece = None if self._trial else self._queue.take(session.piece_size, self._accepts)
+            piece = None if self._trial else self._take(session)
             if piece is not None:
                 await self._sign(session, piece)
                 continue
@@ -346,6 +350,11 @@ class TokenPool:
                     await self._queue.wait()
             except TimeoutError:
                 await self._canary(session)
+
+    def _take(self, session: Session) -> Piece | None:
+        """What this session does next: its share of what is waiting, so that no other session idles."""
+        share = -(-len(self._queue) // self._open)
+        return self._queue.take(min(session.piece_size, max(1, share)), self._accepts)
 
     def _accepts(self, key_id: str) -> bool:
         return self.may_hold(key_id) and not self._has_precedence(self, key_id)
@@ -402,7 +411,9 @@ class TokenPool:
         self._breaker.succeeded()
         self.gauges.called(seconds, len(signatures))
         self.recent.append(signatures)
-        piece.finish(signatures)
+        rest = piece.finish(signatures)
+        if rest is not None:
+            self._queue.put_back(rest)
 
     def _pass_on(self, piece: Piece) -> None:
         """Let another session do it, unless too many have failed on it."""

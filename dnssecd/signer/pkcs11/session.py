@@ -48,16 +48,23 @@ class Session:
         return found.detail
 
     async def sign(self, key: Description, preimages: list[bytes]) -> tuple[list[bytes], float]:
-        """Sign with a key that was found; return signatures and seconds. WrongAnswer when a check fails."""
+        """Sign the first preimages with a key that was found, as many as the worker had time for.
+
+        Returns signatures and seconds; WrongAnswer when a check fails.
+        """
         started_at = self._monotonic()
         signed = await self.link.call(m.SignCall(key.id, preimages), m.Signed, self._deadline_s)
         seconds = self._monotonic() - started_at
         fault = self._checkers[key.id].sample_fault(preimages, signed.signatures)
         if fault:
             raise WrongAnswer(fault)
-        fitting = int(PIECE_SECONDS * len(preimages) / max(seconds, 1e-6))
-        self.piece_size = max(1, min(PIECE_MAX, fitting, 2 * self.piece_size))
+        self._adapt(len(signed.signatures), seconds)
         return signed.signatures, seconds
+
+    def _adapt(self, signatures: int, seconds: float) -> None:
+        """Choose the size of pieces by what the token has just shown."""
+        fitting = int(PIECE_SECONDS * signatures / max(seconds, 1e-6))
+        self.piece_size = max(1, min(PIECE_MAX, fitting, 2 * self.piece_size))
 
     async def canary(self, key: Description) -> None:
         """Sign a nonce that can never validate as data and verify it."""
@@ -65,7 +72,9 @@ class Session:
 
     async def prove(self, key: Description, preimage: bytes) -> bytes:
         """Sign `preimage` and verify the signature."""
+        started_at = self._monotonic()
         signed = await self.link.call(m.SignCall(key.id, [preimage]), m.Signed, self._deadline_s)
+        self._adapt(1, self._monotonic() - started_at)
         fault = self._checkers[key.id].fault(preimage, b"".join(signed.signatures))
         if fault:
             raise WrongAnswer(fault)

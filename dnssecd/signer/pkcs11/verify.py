@@ -35,9 +35,9 @@ class Checker:
 
         Whoever commits signatures verifies all of them; this is to find a token that answers wrong early.
         """
-        if len(signatures) != len(preimages):
+        if not 1 <= len(signatures) <= len(preimages):
             return f"{len(signatures)} signatures for {len(preimages)} preimages"
         if any(len(signature) != self._octets for signature in signatures):
             return "a signature of a wrong length"
-        chosen = random.randrange(len(preimages))
+        chosen = random.randrange(len(signatures))
         return self.fault(preimages[chosen], signatures[chosen])

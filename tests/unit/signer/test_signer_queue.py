@@ -90,3 +90,22 @@ async def test_fail_all() -> None:
         await lost
     assert not kept.done()
     assert len(queue) == 1
+
+
+async def test_pieces_may_be_done_in_parts_by_several_workers() -> None:
+    queue = FairQueue(Clock())
+    done = queue.put(1, "k", [b"a", b"b", b"c", b"d", b"e"], 100.0)
+    piece = queue.take(5)
+    assert piece is not None
+    rest = piece.finish([b"A", b"B"])
+    assert rest is not None
+    queue.put_back(rest)
+    assert len(queue) == 3
+    first, second = queue.take(1), queue.take(5)
+    assert first is not None
+    assert second is not None
+    assert (first.preimages, second.preimages) == ([b"c"], [b"d", b"e"])
+    assert second.finish([b"D", b"E"]) is None
+    assert first.finish([b"C"]) is None
+    assert await done == [b"A", b"B", b"C", b"D", b"E"]
+    assert len(queue) == 0

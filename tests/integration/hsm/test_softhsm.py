@@ -1,0 +1,143 @@
+"""The PKCS#11 key store on a real token."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from dnssecd.signing.errors import BadRequest, KeyMissing, SignRefused, Unsupported
+from dnssecd.wire_protocol import BenchRequest
+from tests.integration.hsm.softhsm import PIN, ZONE, SoftHsm, make_preimages, service, sign_and_check
+from tests.unit.signer.preimages import preimage_for, wire
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture
+def hsm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SoftHsm:
+    monkeypatch.setenv("SOFTHSM2_CONF", "")
+    hsm = SoftHsm(tmp_path / "hsm")
+    hsm.make_token("dns")
+    return hsm
+
+
+def test_every_algorithm_is_generated_used_and_found_again(hsm: SoftHsm) -> None:
+    settings = hsm.settings(hsm.token("dns"))
+    with service(settings) as client:
+        keys = [client.generate(wire(ZONE), "zsk", number) for number in (8, 10, 13, 14, 15, 16)]
+        keys.append(client.generate(wire(ZONE), "ksk", 8, bits=3072))
+        assert keys[-1].bits == 3072
+    for found in hsm.inspect("dns"):
+        assert found["private"] is True
+        assert found["sensitive"] is True
+        assert found["extractable"] is False
+        assert found["uses"] == ["SIGN"]
+        assert str(found["label"]).startswith(f"dnssecd {ZONE} ")
+    assert {found["id"] for found in hsm.inspect("dns")} == {key.id for key in keys}
+    with service(settings) as client:
+        assert {(key.id, key.state) for key in client.keys(wire(ZONE))} == {
+            (key.id, "available") for key in keys
+        }
+        for key in keys[:-1]:
+            sign_and_check(client, key)
+            assert [proof.error for proof in client.prove(wire(ZONE), key.id, key.dnskey)] == [""]
+        with pytest.raises(SignRefused):
+            client.sign(wire(ZONE), keys[-1].id, make_preimages(keys[-1], 1))
+        for key in keys:
+            client.remove(wire(ZONE), key.id)
+        assert client.audit().ok
+    assert hsm.inspect("dns") == []
+
+
+def test_the_pin_shows_nowhere(hsm: SoftHsm, capfd: pytest.CaptureFixture[str]) -> None:
+    with service(hsm.settings(hsm.token("dns"))) as client:
+        key = client.generate(wire(ZONE), "zsk", 13)
+        sign_and_check(client, key)
+        pid = client.status().pid
+        pids = [
+            pid,
+            *map(
+                int, subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, check=True).stdout.split()
+            ),
+        ]
+        assert len(pids) >= 2, "the service and its workers"
+        for one in pids:
+            assert PIN.encode() not in Path(f"/proc/{one}/cmdline").read_bytes()
+            assert PIN.encode() not in Path(f"/proc/{one}/environ").read_bytes()
+    out = capfd.readouterr()
+    assert PIN not in out.out + out.err
+    for directory, _, names in os.walk(hsm.path / "state"):
+        for name in names:
+            assert PIN.encode() not in (Path(directory) / name).read_bytes()
+
+
+def test_many_sessions_share_one_request(hsm: SoftHsm) -> None:
+    with service(hsm.settings(hsm.token("dns", sessions=4))) as client:
+        key = client.generate(wire(ZONE), "zsk", 13)
+        sign_and_check(client, key, 3000)
+        (token,) = client.status().stores[0].tokens
+        assert token.signatures >= 3000
+        assert token.latency_buckets["+Inf"] == token.calls
+        assert token.state == "ok"
+
+
+def test_token_by_serial(hsm: SoftHsm) -> None:
+    text = subprocess.run(
+        ["softhsm2-util", "--show-slots"], capture_output=True, text=True, check=True
+    ).stdout
+    block = next(part for part in text.split("Slot ") if "Label:            dns" in part)
+    serial = block.split("Serial number:", 1)[1].split()[0]
+    with service(hsm.settings(hsm.token("dns", label="", serial=serial))) as client:
+        sign_and_check(client, client.generate(wire(ZONE), "zsk", 13))
+
+
+def test_keys_already_in_the_token_are_adopted(hsm: SoftHsm) -> None:
+    hsm.inspect("dns", "make", "beef", "old key")
+    hsm.inspect("dns", "make", "f00d", "twin")
+    hsm.inspect("dns", "make", "cafe", "twin")
+    with service(hsm.settings(hsm.token("dns"))) as client:
+        key = client.adopt(wire(ZONE), "zsk", 13, cka_id="beef")
+        sign_and_check(client, key)
+        assert client.adopt(wire(ZONE), "ksk", 13, cka_id="f00d").role == "ksk"
+        with pytest.raises(BadRequest, match="2 different keys"):
+            client.adopt(wire("example.net."), "zsk", 13, label="twin")
+        with pytest.raises(KeyMissing):
+            client.adopt(wire(ZONE), "zsk", 13, cka_id="0000")
+        with pytest.raises(KeyMissing):
+            client.adopt(wire(ZONE), "zsk", 8, cka_id="cafe")
+        with pytest.raises(Unsupported, match="adopt"):
+            client.import_key(wire(ZONE), "zsk", 13, make_pem())
+    assert len(hsm.inspect("dns")) == 3, "adoption changes nothing in the token"
+
+
+def test_keystore_test_and_bench_leave_nothing_behind(hsm: SoftHsm) -> None:
+    with service(hsm.settings(hsm.token("dns"))) as client:
+        assert "verified and destroyed" in client.test_store("hsm")
+        (line,) = client.bench_store(BenchRequest(0, store="hsm", signatures=500, batch=50))
+        assert line.signatures == 500
+        assert line.sessions in (1, 2), "the second may still be opening"
+        assert client.keys() == []
+    assert hsm.inspect("dns") == []
+
+
+def test_a_shared_key_signs_for_several_zones(hsm: SoftHsm) -> None:
+    with service(hsm.settings(hsm.token("dns"))) as client:
+        key = client.generate(wire(ZONE), "csk", 13)
+        client.bind(wire("example.net."), key.id)
+        preimage = preimage_for(key, "example.net.", "www.example.net.", "A", "192.0.2.1")
+        client.sign(wire("example.net."), key.id, [preimage])
+        client.remove(wire(ZONE), key.id)
+        assert len(hsm.inspect("dns")) == 1
+        client.remove(wire("example.net."), key.id)
+    assert hsm.inspect("dns") == []
+
+
+def make_pem() -> bytes:
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    private = ec.generate_private_key(ec.SECP256R1())
+    return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
