@@ -8,7 +8,11 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
+import dns.flags
+import dns.message
+import dns.rrset
 import pytest
 
 from dnssecd.core.keyset import key_tag
@@ -85,7 +89,7 @@ async def test_notify_is_repeated_until_the_serial_is_seen() -> None:
 
     async with serving(zone, on_notify=on_notify) as peer:
         hooks = Recorder()
-        notifier = Notifier(Ledger(), time.time, hooks, FAST, QUICK)
+        notifier = Notifier(Ledger(), time.time, hooks, replace(FAST, sweep_s=60), QUICK)
         notifier.published("example.", goal(2), [peer])
         assert notifier.waiting_for("example.") == ["ns1"]
         await eventually(lambda: hooks.caught == [2])
@@ -263,3 +267,58 @@ async def test_parent_servers_are_found_by_the_resolver() -> None:
     asking.lifetime = 0.3
     with pytest.raises(ParentUnknown, match=r"parent of child\.example\."):
         await find_parent_servers("child.example.", asking)
+
+
+class _Replier(asyncio.DatagramProtocol):
+    """Answers every query with what ``make`` returns for it."""
+
+    def __init__(self, make) -> None:
+        self.make = make
+
+    def connection_made(self, transport) -> None:
+        self.transport = transport
+
+    def datagram_received(self, data: bytes, addr) -> None:
+        for wire in self.make(data):
+            self.transport.sendto(wire, addr)
+
+
+@asynccontextmanager
+async def replying(make) -> AsyncIterator[Peer]:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Replier(make), local_addr=("127.0.0.1", 0))
+    try:
+        yield Peer("odd", *transport.get_extra_info("sockname"))
+    finally:
+        transport.close()
+
+
+def soa_answer(query: bytes, serial: int, flags: int = 0x8400) -> bytes:
+    answer = dns.message.make_query("example.", "SOA", id=int.from_bytes(query[:2], "big"))
+    answer.flags = dns.flags.Flag(flags)
+    answer.answer = [dns.rrset.from_text("example.", 60, "IN", "SOA", f". . {serial} 1 1 1 1")]
+    return answer.to_wire()
+
+
+async def test_soa_that_is_not_authoritative_is_no_sighting() -> None:
+    async with replying(lambda query: [soa_answer(query, 5, 0x8000)]) as peer:
+        seen = await sight("example.", peer, time.time, QUICK)
+        assert (seen.serial, seen.reachable) == (None, True)
+
+
+async def test_answers_to_other_questions_are_passed_over() -> None:
+    def answers(query: bytes) -> list[bytes]:
+        right = soa_answer(query, 5)
+        other_id = bytes([query[0] ^ 1]) + soa_answer(query, 6)[1:]
+        return [b"", b"\x00", other_id, query, right]
+
+    async with replying(answers) as peer:
+        assert (await sight("example.", peer, time.time, QUICK)).serial == 5
+
+
+async def test_garbage_and_unsigned_answers_are_data() -> None:
+    async with replying(lambda query: [query[:2] + b"\x84\x00\xff\xff" + bytes(20)]) as peer:
+        assert "bad answer" in (await sight("example.", peer, time.time, QUICK)).detail
+    async with replying(lambda query: [soa_answer(query, 5)]) as peer:
+        signed = replace(peer, key=PEER_KEY)
+        assert "not signed" in (await sight("example.", signed, time.time, QUICK)).detail

@@ -244,6 +244,15 @@ def test_difference_with_big_records_is_split_over_messages(monkeypatch: pytest.
     assert records(messages) == [rr for one in expected for rr in wire_rrs(one)]
 
 
+@pytest.mark.parametrize("size", range(65_300, 65_443, 7))
+def test_difference_leaves_room_in_full_messages(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    monkeypatch.setattr(xfrout, "SMALL_DIFFERENCE", 10**9)
+    version = FakeVersion([soa(2), *small_zone()[1:]], steps=[step(1, 2, [], [txt(b"z\x00", size)])])
+    messages = list(xfrout.ixfr(version, 77, FLAGS, question(qtype=251), 60, 1).messages)
+    assert max(map(len, messages)) <= 65_535 - 60
+    assert records(messages)[3] == wire_rrs(txt(b"z\x00", size))[0]
+
+
 @pytest.mark.parametrize(
     ("client", "size_max", "count"), [(2, 1232, 6), (2, 130, 1), (3, 1232, 1), (9, 1232, 1), (0, 1232, 1)]
 )
