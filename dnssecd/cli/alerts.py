@@ -7,13 +7,14 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import BAD, Bad, Cli, OptionalZone, command, optional_zone
-from dnssecd.cli.output import print_alerts
+from dnssecd.cli.output import print_alerts, progress, table
 
 
 def register(app: typer.Typer) -> None:
     alerts = typer.Typer(help="What is wrong, and what to do about it.", no_args_is_help=True)
     app.add_typer(alerts, name="alerts")
     command(alerts, "list")(_list)
+    command(alerts, "test")(_test)
     command(alerts, "ack")(_ack)
 
 
@@ -27,6 +28,24 @@ def _render(alerts: list[dict[str, Any]]) -> None:
     if not alerts:
         print("nothing is wrong")
     print_alerts(alerts)
+
+
+def _test(cli: Cli) -> None:
+    """Send a test message by every configured way, and say of each whether it was taken."""
+    with progress("sending") as advance:
+        result = cli.call("alerts.test", on_progress=advance)
+    results = result["results"]
+    cli.show(result, lambda: table(("way", "to", "result", "detail"), [_test_row(one) for one in results]))
+    if not all(one["ok"] for one in results):
+        raise typer.Exit(BAD)
+
+
+def _test_row(result: dict[str, Any]) -> tuple[Any, ...]:
+    to = ", ".join(result["to"])
+    to = f"{to} by {result['target']}" if to else result["target"]
+    if result["ok"]:
+        return result["way"], to, "delivered", f"in {result['seconds']:.1f} s"
+    return result["way"], to, "FAILED", result["detail"]
 
 
 def _ack(

@@ -20,6 +20,7 @@ from prometheus_client import (
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.events import EventCore
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all samples, of no use here
@@ -261,6 +262,7 @@ class Metrics:
         self.peers = PeerMetrics(self.registry)
         self.signer = SignerMetrics(self.registry)
         self.daemon = DaemonMetrics(self.registry)
+        self.alerts = AlertMetrics(self.registry)
         self.registry.register(_EventCollector(events))
         ProcessCollector(registry=self.registry)
 
@@ -274,7 +276,14 @@ class Metrics:
         return sorted(self._rows())
 
     def _rows(self) -> Iterable[MetricInfo]:
-        groups: tuple[object, ...] = (self.zone, self.server, self.peers, self.signer, self.daemon)
+        groups: tuple[object, ...] = (
+            self.zone,
+            self.server,
+            self.peers,
+            self.signer,
+            self.daemon,
+            self.alerts,
+        )
         for group in groups:
             for metric in vars(group).values():
                 (family,) = metric.describe()

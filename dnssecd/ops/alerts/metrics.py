@@ -1,0 +1,41 @@
+"""Metrics of the alerts' delivery, so that monitoring notices when people are not told."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+
+class AlertMetrics:
+    """One instance per registry. way: mail, webhook, command."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.deliveries = Counter(
+            "dnssecd_alert_deliveries_total",
+            "Messages about alerts by way and result: delivered, deferred (tried again), rejected, dropped",
+            ("way", "result"),
+            registry=registry,
+        )
+        self.queue = Gauge(
+            "dnssecd_alert_queue_messages",
+            "Messages about alerts not yet delivered",
+            ("way",),
+            registry=registry,
+        )
+        self.oldest = Gauge(
+            "dnssecd_alert_queue_oldest_timestamp_seconds",
+            "When the oldest message not yet delivered was made; 0: none waits",
+            ("way",),
+            registry=registry,
+        )
+        self.last_delivered = Gauge(
+            "dnssecd_alert_last_delivered_timestamp_seconds",
+            "When a message was last delivered; 0: not since there is a record",
+            ("way",),
+            registry=registry,
+        )
+        self.working = Gauge(
+            "dnssecd_alert_way_working",
+            "1: the last attempt by this way succeeded, 0: it failed",
+            ("way",),
+            registry=registry,
+        )
