@@ -11,13 +11,13 @@ from dnssecd.clock import Clock
 from dnssecd.core.keyset import Key, Keyset, ds_rdata
 from dnssecd.core.keystate import Rec
 from dnssecd.core.serial import is_after
-from dnssecd.pipeline.export import export_text
 from dnssecd.front.first import Permission
 from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.zone import FrontZone
 from dnssecd.ops.control import Call, Command, Refused, alert_dict
 from dnssecd.ops.events import EventCore
 from dnssecd.pipeline import state
+from dnssecd.pipeline.export import export_text
 from dnssecd.publish.notify import Notifier
 
 WAIT_STEP_S = 0.05

@@ -41,7 +41,7 @@ def read_key_file(path: Path, origin: bytes) -> KeyFile:
 
 
 def roles(files: Sequence[KeyFile]) -> list[Role]:
-    """Return the role of each key: SEP keys sign the keys, others the zone; one kind alone of an algorithm does both."""
+    """Return the role of each key: SEP keys sign the keys, others the zone; one kind alone does both."""
     kinds: dict[int, set[bool]] = {}
     for file in files:
         kinds.setdefault(file.algorithm, set()).add(bool(file.flags & SEP))

@@ -1,45 +1,104 @@
-"""A zone as master file text, in pieces: what ``zone export`` gives."""
+"""A zone as master file text, in pieces: what ``zone export`` and ``sign`` write."""
 
-from collections.abc import Iterator
+from binascii import b2a_base64
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from time import gmtime, strftime
 
-from dnssecd.core.names import key_to_text
-from dnssecd.core.rrset import RRset, Rrsigs, count
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, RRSIG, SOA
+from dnssecd.core.rrset import RRset, count, unpack
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA
 from dnssecd.core.zoneview import ZoneView
-from dnssecd.ingest.export import rrset_lines
+from dnssecd.ingest.export import owner_text, rrset_lines, type_text
 
 PIECE_RRSETS = 500
+DAY_S = 86_400
+
+Piece = tuple[str, int]
 
 
-def export_text(view: ZoneView, *, unsigned: bool) -> Iterator[tuple[str, int]]:
-    """Yield (text, records) pieces: SOA first, then the zone by owner; without DNSSEC records if ``unsigned``."""
+def export_text(view: ZoneView, *, unsigned: bool) -> Iterator[Piece]:
+    """Yield (text, records) pieces: SOA first, then content, chain and RRSIGs, each by owner.
+
+    unsigned: without the DNSSEC records that the signer made.
+    """
     soa = view.rrset(b"", SOA)
     if soa is not None:
-        yield _lines(view, [soa]), 1
+        yield rrset_lines(owner_text(b"", view.origin), SOA, soa.ttl, soa.rdata), 1
     if unsigned:
-        content = (r for r in view.scan() if r.owner or r.rtype not in (SOA, *APEX_DERIVED_TYPES))
-        yield from _pieces(view, content)
+        left_out = frozenset({SOA, *APEX_DERIVED_TYPES})
+        yield from _rrset_pieces(view, (r for r in view.scan() if r.owner or r.rtype not in left_out))
         return
-    yield from _pieces(view, (r for r in view.scan() if r.owner or r.rtype != SOA))
-    yield from _pieces(view, view.denial_scan())
-    yield from _pieces(view, (_as_rrset(sigs) for sigs in view.rrsig_scan()))
+    yield from _rrset_pieces(view, (r for r in view.scan() if r.owner or r.rtype != SOA))
+    yield from _rrset_pieces(view, view.denial_scan())
+    yield from _rrsig_pieces(view)
 
 
-def _as_rrset(sigs: Rrsigs) -> RRset:
-    return RRset(sigs.owner, RRSIG, sigs.ttl, sigs.rdata)
-
-
-def _pieces(view: ZoneView, rrsets: Iterator[RRset]) -> Iterator[tuple[str, int]]:
-    held: list[RRset] = []
-    for rrset in rrsets:
-        held.append(rrset)
-        if len(held) >= PIECE_RRSETS:
-            yield _lines(view, held), sum(count(r.rdata) for r in held)
-            held = []
-    if held:
-        yield _lines(view, held), sum(count(r.rdata) for r in held)
-
-
-def _lines(view: ZoneView, rrsets: list[RRset]) -> str:
+def _rrset_pieces(view: ZoneView, rrsets: Iterable[RRset]) -> Iterator[Piece]:
     origin = view.origin
-    return "".join([rrset_lines(key_to_text(r.owner, origin), r.rtype, r.ttl, r.rdata) for r in rrsets])
+    rows = iter(rrsets)
+    while chunk := list(islice(rows, PIECE_RRSETS)):
+        lines = []
+        records = 0
+        previous, name = None, ""
+        for owner, rtype, ttl, rdata in chunk:
+            if owner != previous:
+                previous, name = owner, owner_text(owner, origin)
+            lines.append(rrset_lines(name, rtype, ttl, rdata))
+            records += count(rdata)
+        yield "".join(lines), records
+
+
+def _rrsig_pieces(view: ZoneView) -> Iterator[Piece]:
+    origin = view.origin
+    line = _RrsigLines(len(origin)).line
+    rows = view.rrsig_scan()
+    while chunk := list(islice(rows, PIECE_RRSETS)):
+        lines = []
+        previous, name = None, ""
+        for owner, _, ttl, rdata in chunk:
+            if owner != previous:
+                previous, name = owner, owner_text(owner, origin)
+            lines += [line(name, ttl, one) for one in unpack(rdata)]
+        yield "".join(lines), len(lines)
+
+
+class _RrsigLines:
+    """RRSIG records as text. Nearly all of one is the same in thousands of others, so it is looked up."""
+
+    def __init__(self, signer_octets: int) -> None:
+        self._signature_at = 18 + signer_octets
+        self._fronts: dict[bytes, str] = {}
+        self._backs: dict[bytes, str] = {}
+        self._days: dict[int, str] = {}
+        self._seconds: dict[int, str] = {}
+
+    def line(self, owner: str, ttl: int, rdata: bytes) -> str:
+        """Return one record's line."""
+        front = self._fronts.get(rdata[:8]) or self._front(rdata[:8])
+        back = self._backs.get(rdata[12 : self._signature_at]) or self._back(rdata)
+        signature = b2a_base64(rdata[self._signature_at :]).decode("ascii")
+        return f"{owner}\t{ttl}\tIN\tRRSIG\t{front} {self._time(rdata[8:12])} {back} {signature}"
+
+    def _front(self, octets: bytes) -> str:
+        covered, ttl = int.from_bytes(octets[:2], "big"), int.from_bytes(octets[4:8], "big")
+        text = f"{type_text(covered)} {octets[2]} {octets[3]} {ttl}"
+        self._fronts[octets] = text
+        return text
+
+    def _back(self, rdata: bytes) -> str:
+        octets = rdata[12 : self._signature_at]
+        tag = int.from_bytes(octets[4:6], "big")
+        text = f"{self._time(octets[:4])} {tag} {owner_text(b'', octets[6:])}"
+        self._backs[octets] = text
+        return text
+
+    def _time(self, field: bytes) -> str:
+        """Return a time field as YYYYMMDDHHMMSS, from a table of days and one of seconds."""
+        day, second = divmod(int.from_bytes(field, "big"), DAY_S)
+        date = self._days.get(day)
+        if date is None:
+            date = self._days[day] = strftime("%Y%m%d", gmtime(day * DAY_S))
+        clock = self._seconds.get(second)
+        if clock is None:
+            clock = self._seconds[second] = f"{second // 3600:02d}{second // 60 % 60:02d}{second % 60:02d}"
+        return date + clock

@@ -1,8 +1,11 @@
 """Carrying out a signature plan: preimages to the key service, RRSIGs into the transaction, in batches."""
 
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
+from queue import Empty, Full, Queue, SimpleQueue
 from typing import NamedTuple
 
 from dnssecd.core.keyset import SigningKey, SigningView
@@ -13,7 +16,12 @@ from dnssecd.signing.client import SignerClient
 from dnssecd.store.zonedb import WriteTransaction
 
 BATCH_RRSETS = 256
+#: Batches waiting for the key service: enough to keep it busy while a denial chain is made.
+WAITING_MAX = 512
 BATCH_OCTETS_MAX = 16 * 1024
+
+
+Request = tuple[bytes, str, list[bytes]]
 
 
 class Made(NamedTuple):
@@ -21,6 +29,85 @@ class Made(NamedTuple):
 
     signatures: int
     dropped: int
+
+
+class SigningPump:
+    """Keeps the key service busy from a thread of its own, so that planning goes on meanwhile.
+
+    A context manager; what is put comes back finished, in order. An error of the key service is raised by the
+    next call.
+    """
+
+    def __init__(self, signer: SignerClient) -> None:
+        self._signer = signer
+        self._requests: Queue[Request | None] = Queue(WAITING_MAX)
+        self._answers: SimpleQueue[list[bytes] | BaseException | None] = SimpleQueue()
+        self._waiting: deque[tuple[_Batch, int]] = deque()
+        self._held: list[list[bytes]] = []
+        self._thread = threading.Thread(target=self._run, name="signing", daemon=True)
+
+    def __enter__(self) -> "SigningPump":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        # After an error in planning the thread may still be owed an end; its queue may be full.
+        while self._thread.is_alive():
+            with suppress(Full):
+                self._requests.put(None, timeout=0.1)
+                self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            for signatures in self._signer.sign_stream(self._drawn()):
+                self._answers.put(signatures)
+        except BaseException as error:  # handed to the thread that plans
+            self._answers.put(error)
+            self._drain()
+        else:
+            self._answers.put(None)
+
+    def _drawn(self) -> Iterator[Request]:
+        while (request := self._requests.get()) is not None:
+            yield request
+
+    def _drain(self) -> None:
+        """Take what is still put, so that nobody waits for room, until the end is put."""
+        while self._requests.get() is not None:
+            pass
+
+    def put(self, batch: "_Batch", requests: list[Request]) -> None:
+        """Hand over a batch; waits while too much is waiting."""
+        self._waiting.append((batch, len(requests)))
+        for request in requests:
+            self._requests.put(request)
+
+    def finished(self) -> Iterator[tuple["_Batch", list[list[bytes]]]]:
+        """Yield the batches that are finished, with the signatures of each request; does not wait."""
+        while self._waiting:
+            try:
+                answer = self._answers.get_nowait()
+            except Empty:
+                return
+            yield from self._take(answer)
+
+    def rest(self) -> Iterator[tuple["_Batch", list[list[bytes]]]]:
+        """Yield all that is left, waiting for it."""
+        self._requests.put(None)
+        while self._waiting:
+            yield from self._take(self._answers.get())
+        self._thread.join()
+
+    def _take(
+        self, answer: list[bytes] | BaseException | None
+    ) -> Iterator[tuple["_Batch", list[list[bytes]]]]:
+        if isinstance(answer, BaseException):
+            raise answer
+        assert answer is not None, "every request is answered before the end"
+        self._held.append(answer)
+        if len(self._held) == self._waiting[0][1]:
+            held, self._held = self._held, []
+            yield self._waiting.popleft()[0], held
 
 
 class _Part(NamedTuple):
@@ -44,28 +131,23 @@ def carry_out(
     builder: RrsigBuilder,
     signer: SignerClient,
 ) -> Made:
-    """Sign what the plan needs and write it; the signatures are unverified until core.verify has seen them."""
+    """Sign what the plan needs and write it; the signatures are unverified until core.verify has seen them.
+
+    The plan is drawn on while the key service works on what came before. Raises SignerError.
+    """
     dropped: list[Rrsigs] = []
-    waiting: deque[_Batch] = deque()
     made = dropped_count = 0
-
-    def requests() -> Iterator[tuple[bytes, str, list[bytes]]]:
+    with SigningPump(signer) as pump:
         for batch in _batches(plan, view, builder, dropped):
-            waiting.append(batch)
-            for part in batch.parts:
-                yield transaction.origin, part.key.key_id, part.preimages
-
-    answers: list[list[bytes]] = []
-    for signatures in signer.sign_stream(requests()):
-        answers.append(signatures)
-        made += len(signatures)
-        if len(answers) == len(waiting[0].parts):
-            transaction.put_rrsigs(_rows(waiting.popleft(), answers))
-            answers = []
+            pump.put(batch, [(transaction.origin, part.key.key_id, part.preimages) for part in batch.parts])
+            for done, answers in pump.finished():
+                transaction.put_rrsigs(_rows(done, answers))
+                made += sum(map(len, answers))
             dropped_count += _flush(transaction, dropped)
-    dropped_count += _flush(transaction, dropped)
-    assert not waiting, "every batch has been answered"
-    return Made(made, dropped_count)
+        for done, answers in pump.rest():
+            transaction.put_rrsigs(_rows(done, answers))
+            made += sum(map(len, answers))
+    return Made(made, dropped_count + _flush(transaction, dropped))
 
 
 def _flush(transaction: WriteTransaction, dropped: list[Rrsigs]) -> int:

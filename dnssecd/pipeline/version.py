@@ -40,7 +40,7 @@ from dnssecd.store.zonedb import Snapshot, WriteTransaction
 DUE_MAX = 20_000
 URGENT_S = 3600
 
-CHUNK_RRSETS = 10_000
+CHUNK_RRSETS = 1_000
 
 Verifier = Callable[["Draft"], VerifiedVersion | VerificationFailed]
 
@@ -153,18 +153,20 @@ def draft_version(
     changes = _with_soa(old.rrset(APEX, SOA), with_serial(given.soa, serial), changes)
     regions = regions_of(changes) if same_policy else WHOLE_ZONE
     _apply_content(transaction, spec, changes, serial, given.soa.ttl)
-    denial, chain_changes = _apply_denial(transaction, regions, spec, first=before is None)
+    chain = _ChainChanges(transaction, denial_changes(old, transaction, regions, spec.denial_parameters))
+    if before is not None:
+        chain.settle()
     window = given.window or signing_window(
         Lifetimes(spec.validity_s, spec.inception_offset_s, refresh, spec.jitter_s),
         now,
-        spread=_is_spread(before, len(changes) + chain_changes + len(due), regions),
+        spread=_is_spread(before, len(changes) + chain.count + len(due), regions),
     )
     changed = {(change.owner, change.rtype) for change in changes} if before is not None else set()
-    plan = plan_signatures(old, transaction, regions, changed, denial, due, SignatureJudge(view))
+    plan = plan_signatures(old, transaction, regions, changed, chain, due, SignatureJudge(view))
     signatures = _sign(transaction, plan, view, RrsigBuilder(spec.origin, window), signer, spec, serial)
     _write_state(transaction, spec, keyset, given, before, serial, mark, signatures, now)
     previous = None if before is None else before.serial
-    return Draft(transaction, changes, serial, previous, view, spec, now, given, chain_changes, signatures)
+    return Draft(transaction, changes, serial, previous, view, spec, now, given, chain.count, signatures)
 
 
 def _apply_content(
@@ -214,25 +216,24 @@ def _due(old: Snapshot, now: int, refresh: int) -> list[tuple[bytes, int]]:
     return urgent if len(urgent) > len(due) else due
 
 
-def _apply_denial(
-    transaction: WriteTransaction, regions: Regions, spec: ZoneSpec, *, first: bool
-) -> tuple[Iterable[Change], int]:
-    """Write the chain's changes; return them and their number. A first chain is read back, not held in memory."""
-    changes = denial_changes(transaction.old, transaction, regions, spec.denial_parameters)
-    if not first:
-        held = list(changes)
-        transaction.apply_denial(held)
-        return held, len(held)
-    count = 0
-    while chunk := list(islice(changes, CHUNK_RRSETS)):
-        transaction.apply_denial(chunk)
-        count += len(chunk)
-    return _additions(transaction.denial_scan()), count
+class _ChainChanges:
+    """The chain's changes, written as they are drawn: a first chain is made while content is being signed."""
 
+    def __init__(self, transaction: WriteTransaction, changes: Iterable[Change]) -> None:
+        self._transaction, self._changes = transaction, iter(changes)
+        self._written: list[Change] = []
+        self.count = 0
 
-def _additions(rrsets: Iterable[RRset]) -> Iterator[Change]:
-    for rrset in rrsets:
-        yield Change(rrset.owner, rrset.rtype, None, rrset)
+    def settle(self) -> None:
+        """Draw and write them all now, so that ``count`` is known; they can be drawn once more."""
+        self._written = list(self)
+
+    def __iter__(self) -> Iterator[Change]:
+        yield from self._written
+        while chunk := list(islice(self._changes, CHUNK_RRSETS)):
+            self._transaction.apply_denial(chunk)
+            self.count += len(chunk)
+            yield from chunk
 
 
 def _with_soa(held: RRset | None, soa: RRset, changes: list[Change]) -> list[Change]:
