@@ -117,8 +117,6 @@ async def exchange(peer: Peer, query: dns.message.Message, timing: Timing | None
         return Outcome(None, f"the peer rejects our TSIG: {error}")
     except UnwantedAnswer as error:
         return Outcome(None, str(error))
-    except dns.exception.DNSException as error:
-        return Outcome(None, f"bad answer: {error or type(error).__name__}")
 
 
 async def _udp(peer: Peer, query: dns.message.Message, wire: bytes, timing: Timing) -> dns.message.Message:
@@ -181,7 +179,18 @@ async def _tcp(peer: Peer, query: dns.message.Message, wire: bytes, tcp_s: float
 
 def _decode(wire: bytes, query: dns.message.Message) -> dns.message.Message:
     keyring = cast(Mapping[Any, Any] | None, query.keyring)
-    answer = dns.message.from_wire(wire, keyring=keyring, request_mac=query.mac, ignore_trailing=False)
-    if query.keyring is not None and not answer.had_tsig:
-        raise UnwantedAnswer(f"{dns.rcode.to_text(answer.rcode())}, not signed although the question was")
+    try:
+        answer = dns.message.from_wire(wire, keyring=keyring, request_mac=query.mac)
+        unsigned = query.keyring is not None and not answer.had_tsig
+    except dns.tsig.PeerError:
+        raise
+    except dns.exception.DNSException as error:
+        raise UnwantedAnswer(f"bad answer ({_rcode(wire)}): {error or type(error).__name__}") from error
+    if unsigned:
+        raise UnwantedAnswer(f"bad answer ({_rcode(wire)}): not signed although the question was")
     return answer
+
+
+def _rcode(wire: bytes) -> str:
+    """The RCODE of a message that could not be decoded."""
+    return dns.rcode.to_text(dns.rcode.Rcode(wire[3] & 15))
