@@ -195,6 +195,12 @@ ANY: dict[str, tuple[str, str, Damage]] = {
         z.sign("mail", 1, tag=ZSK.tag + 0x80))),
     "ZSK without the zone flag": ("rrsig-key-unusable", "mail", lambda z: (
         z.put("@", 48, KSK.rdata, b"\0\0" + ZSK.rdata[2:], ttl=3600), z.sign("mail", 1, tag=ZSK.tag - 0x100))),
+    "CDS signed by the ZSK only": (
+        "ksk-missing", "@", lambda z: z.put("@", CDS, struct.pack(">HBB", KSK.tag, 15, 2) + bytes(32))),
+    "RRSIG repeated": (
+        "rrset-order", "mail",
+        lambda z: z.rrsigs.update({(key("mail"), 1): z.rrsigs[key("mail"), 1]._replace(
+            rdata=2 * z.rrsigs[key("mail"), 1].rdata)})),
     "CDS of no key": ("cds-mismatch", "@", lambda z: z.put("@", CDS, b"\0\1\x0f\2" + bytes(32))),
     "CDS delete beside another": (
         "cds-delete-mixed", "@", lambda z: z.put("@", CDS, bytes(5), b"\0\1\x0f\2" + bytes(32))),

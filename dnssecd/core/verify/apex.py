@@ -90,15 +90,19 @@ def _collisions(report: Report, ring: KeyRing, planned: bool) -> None:
         report.add("key-tag-collision", APEX, rrtypes.DNSKEY, f"several keys share {detail}")
 
 
-def judge_dnskey_signers(
-    report: Report, ring: KeyRing, signers: list[ZoneKey], expectation: Expectation
+def judge_ksk_signers(
+    report: Report, ring: KeyRing, signers: dict[int, list[ZoneKey]], expectation: Expectation
 ) -> None:
-    """Check who signs the DNSKEY RRset: a SEP key if there is any, and a key some DS given is of."""
-    seps = [key for key in ring.published if key.is_sep and key.is_zone_key and not key.is_revoked]
-    signing = {key.rdata for key in signers}
-    if seps and not any(key.rdata in signing for key in seps):
-        detail = "no RRSIG by any of " + ", ".join(key.text for key in seps)
-        report.add("ksk-missing", APEX, rrtypes.DNSKEY, detail)
+    """Check who signs DNSKEY, CDS and CDNSKEY: a SEP key if there is any, and a key that some DS given is of.
+
+    For CDS and CDNSKEY see RFC 7344 §4.1. ``signers``: the keys with an RRSIG right in every field, by type.
+    """
+    seps = {key.rdata: key for key in ring.published if key.is_sep and key.is_zone_key and not key.is_revoked}
+    for rtype, keys in signers.items():
+        if seps and not any(key.rdata in seps for key in keys):
+            detail = "no RRSIG by any of " + ", ".join(key.text for key in seps.values())
+            report.add("ksk-missing", APEX, rtype, detail)
+    signing = {key.rdata for key in signers.get(rrtypes.DNSKEY, ())}
     if not expectation.ds:
         return
     for ds in expectation.ds:
@@ -151,7 +155,7 @@ def _denial_of(
     report: Report, view: ZoneView, expected: DenialExpectation | None
 ) -> DenialExpectation | None:
     published = _nsec3params(report, view)
-    first = next(iter(view.denial_scan()), None)
+    first = view.denial_from(b"")
     has_nsec3 = first is not None and (first.rtype == rrtypes.NSEC3 or view.denial(APEX) is None)
     if expected is None:
         if published and has_nsec3:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from dnssecd.core import rrtypes
 from dnssecd.core.names import key_to_wire
 from dnssecd.core.rrset import RRset, Rrsigs
-from dnssecd.core.verify.apex import Apex, judge_dnskey_signers, read_apex
+from dnssecd.core.verify.apex import Apex, judge_ksk_signers, read_apex
 from dnssecd.core.verify.checker import SignatureChecker, inline_checker
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.links import ChainLinks, Nsec3Links, NsecLinks
@@ -114,7 +114,7 @@ def _same_frame(old: ZoneView, new: ZoneView, expectation: Expectation) -> bool:
 
 def _opt_out(view: ZoneView) -> bool | None:
     """Return the opt-out flag of the first NSEC3 RR; a chain that was verified has the same on all."""
-    first = next(iter(view.denial_scan()), None)
+    first = view.denial_from(b"")
     try:
         return None if first is None else bool(Nsec3(split(first.rdata)[0]).flags & 1)
     except Malformed:
@@ -159,7 +159,7 @@ class _ChangeJudge:
             seen |= pending
             pending = links.neighbours
         links.finish()
-        judge_dnskey_signers(self.report, apex.ring, judge.dnskey_signers, self.expectation)
+        judge_ksk_signers(self.report, apex.ring, judge.ksk_signers, self.expectation)
         judge.signatures.finish()
 
     def _name(self, judge: NameJudge, links: ChainLinks, owner: bytes, explained: bool) -> None:

@@ -11,6 +11,7 @@ from dnssecd.core.verify.violations import Report
 from dnssecd.core.verify.walk import NameGroup, Standing
 from dnssecd.core.verify.wire import CHECKED_TYPES, FIXED_SIZES, Malformed, check_form, split
 
+_KSK_SIGNED = frozenset({rrtypes.DNSKEY, rrtypes.CDS, rrtypes.CDNSKEY})
 _SINGLETONS = frozenset({rrtypes.SOA, rrtypes.CNAME, rrtypes.DNAME})
 
 
@@ -36,7 +37,8 @@ class NameJudge:
         self._denial_ttl = denial_ttl
         self._max_ttl = max_ttl if max_ttl is not None else 1 << 32
         self.nsec3 = False
-        self.dnskey_signers: list[ZoneKey] = []
+        #: By type, the keys with an RRSIG right in every field over an apex RRset that KSKs sign.
+        self.ksk_signers: dict[int, list[ZoneKey]] = {}
 
     def judge(self, group: NameGroup, standing: Standing, owner_wire: bytes) -> None:
         """Judge content, denial RRs and signatures at one name."""
@@ -62,8 +64,8 @@ class NameJudge:
             except Malformed as error:
                 self._report.add("rrsig-malformed", owner, rtype, str(error))
             else:
-                if rtype == rrtypes.DNSKEY and not owner:
-                    self.dnskey_signers = signers
+                if not owner and rtype in _KSK_SIGNED:
+                    self.ksk_signers[rtype] = signers
 
     def _well_formed(self, rrset: RRset) -> bool:
         """Report a set that does not decode, is out of order, or has too many RRs; False: not worth more."""

@@ -1,6 +1,7 @@
 """Judging the RRSIGs over one RRset: fields here, cryptography by batches (RFC 4034 §3, RFC 4035 §2.2 and §5.3)."""
 
 from collections.abc import Callable
+from itertools import pairwise
 from struct import Struct
 
 from dnssecd.core import rrtypes
@@ -72,7 +73,10 @@ class SignatureJudge:
         least = self._min_validity if crypto else 0
         good: list[ZoneKey] = []
         seen = set()
-        for rdata in split(sigs.rdata):
+        rdatas = split(sigs.rdata)
+        if len(rdatas) > 1 and any(a >= b for a, b in pairwise(rdatas)):
+            self._report.add("rrset-order", owner, rtype, "RRSIGs not in canonical order, or repeated")
+        for rdata in rdatas:
             if len(rdata) < 20:
                 self._report.add("rrsig-malformed", owner, rtype, "RRSIG is cut short")
                 continue

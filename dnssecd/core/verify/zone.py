@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from dnssecd.core import rrtypes
 from dnssecd.core.names import APEX, key_to_wire
-from dnssecd.core.verify.apex import Apex, judge_dnskey_signers, judge_soa, read_apex
+from dnssecd.core.verify.apex import Apex, judge_ksk_signers, judge_soa, read_apex
 from dnssecd.core.verify.checker import SignatureChecker, inline_checker
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.name import NameJudge
@@ -33,6 +33,8 @@ def verify_zone(
     known: tells which sets need no cryptography, since the same octets were verified before with a key (DNSKEY
     RDATA) of ``trusted_keys``; all other checks are made on them too.
     """
+    if view.origin != expectation.origin:
+        raise ValueError(f"zone {view.origin!r} judged by what is expected of {expectation.origin!r}")
     report = Report(view.origin, limit)
     try:
         if expectation.dnskeys == b"":
@@ -88,7 +90,7 @@ class _ZoneWalk:
             self._walk_nsec(judge, apex)
         else:
             self._walk_nsec3(judge, apex)
-        judge_dnskey_signers(self.report, apex.ring, judge.dnskey_signers, self.expectation)
+        judge_ksk_signers(self.report, apex.ring, judge.ksk_signers, self.expectation)
         judge.signatures.finish()
 
     def _walk_nsec(self, judge: NameJudge, apex: Apex) -> None:
