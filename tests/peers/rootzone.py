@@ -124,7 +124,9 @@ class RootEditor:
         return f"delegation {owner} below two empty non-terminals"
 
     def _remove_delegation(self) -> str:
-        owner = self.random.choice([each for each in self._delegations() if not self._hosts_others(each)])
+        delegations = self._delegations()
+        while self._hosts_others(owner := self.random.choice(delegations)):
+            pass
         self._remove(lambda record: record.owner == owner or record.owner.endswith(f".{owner}"))
         return f"delegation {owner} and all below removed"
 
