@@ -8,7 +8,7 @@ taken (`rollover_steps`), again and again until nothing changes.  All that was r
 from dataclasses import replace
 
 from .evidence import Evidence
-from .keyset import Key, Keyset
+from .keyset import DS_DIGESTS, Key, Keyset, ds_rdata
 from .keystate import Event, Goal, Rec, State, advance
 from .rollover_facts import World, contradicted, look
 from .rollover_goals import Notes, in_use, set_goals
@@ -57,6 +57,7 @@ def plan_rollover(
     keyset = _remove(keyset, world, notes)
     explain_refusals(keyset, tables, world, notes)
     _explain_waits(keyset, tables, world, notes)
+    notes.blockers.extend(_foreign_ds(keyset, world))
     wakes = [wake for wake in notes.wakes if wake > now]
     return Plan(tuple(notes.effects), min(wakes, default=None), tuple(notes.blockers), keyset)
 
@@ -133,9 +134,8 @@ def _remove(keyset: Keyset, world: World, notes: Notes) -> Keyset:
 
 
 def _explain_waits(keyset: Keyset, tables: Tables, world: World, notes: Notes) -> None:
-    quiet = not world.policy.parent and not any(
-        key.goal is Goal.ABSENT and in_use(key) for key in keyset.keys
-    )
+    leaving = not keyset.signed or any(key.goal is Goal.ABSENT and in_use(key) for key in keyset.keys)
+    quiet = not world.policy.parent and not leaving
     for key in keyset.keys:
         for rec in key.records:
             seen = look(tables.waits, keyset, key, rec, world)
@@ -155,3 +155,19 @@ def _wait_blocker(
     gate = Gate.TIME if until is not None else Gate.SAFETY
     rule = f"{rec.value}-{event.value}s"
     return Blocker(gate, rule, text, key.ref, key.tag, rec, event, missing, record.changed, until)
+
+
+def _foreign_ds(keyset: Keyset, world: World) -> list[Blocker]:
+    """A warning for each of the parent's servers with a DS that none of the zone's keys has."""
+    if not world.policy.parent:
+        return []
+    ours = {ds_rdata(keyset.apex, key.rdata, digest) for key in keyset.keys for digest in DS_DIGESTS}
+    warnings = []
+    for sight in world.evidence.parents:
+        foreign = sorted({int.from_bytes(ds[:2]) for ds in sight.ds or () if ds not in ours})
+        if foreign:
+            seen = "DS with key tag " + ", ".join(map(str, foreign))
+            missing = (Missing(sight.name, seen, "DS of this zone's keys only", sight.next_look),)
+            detail = "the parent has a DS that is of none of this zone's keys"
+            warnings.append(Blocker(Gate.SAFETY, "foreign-ds", detail, missing=missing))
+    return warnings

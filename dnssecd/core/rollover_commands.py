@@ -50,6 +50,11 @@ def approve(keyset: Keyset, token: str) -> Keyset:
     return keyset if token in keyset.approved else replace(keyset, approved=(*keyset.approved, token))
 
 
+def used(keyset: Keyset, token: str) -> Keyset:
+    """Drop an approval whose step was taken (the planner drops those of keys itself)."""
+    return replace(keyset, approved=tuple(other for other in keyset.approved if other != token))
+
+
 def clock_stepped(keyset: Keyset, now: int) -> Keyset:
     """Begin every wait anew, from evidence seen from `now` on: to be called when a clock step was confirmed.
 

@@ -286,13 +286,18 @@ def _anchor_settles(keyset: Keyset, key: Key, world: World) -> Look:
 
 
 def _anchor_fades(keyset: Keyset, key: Key, world: World) -> Look:
-    if any(other.ref != key.ref and other.ds.state is State.OMNIPRESENT for other in keyset.keys):
-        return Look(key.ds, until=world.now)
+    """Nobody can be asked; validators that follow RFC 5011 will take a revoked key out by themselves.
+
+    Not so the last key of an algorithm, which cannot be revoked without leaving the algorithm half signed.
+    """
     word = _confirmation(keyset, key, False, world)
     if word is not None:
         return Look(
             replace(key.ds, seen=word.at, witnesses=(f"{word.who}: confirmed at {word.at}",)), until=word.at
         )
+    heirs = [other for other in keyset.keys if other.ref != key.ref and other.algorithm == key.algorithm]
+    if world.policy.rfc5011 and any(heir.ds.state is State.OMNIPRESENT for heir in heirs):
+        return Look(key.ds, until=world.now)
     wanted = f"a person's word that no validator has trust anchor {key.tag} (ds confirm)"
     return Look(key.ds, (Missing("an operator", "nothing", wanted),))
 

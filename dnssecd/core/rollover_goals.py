@@ -9,8 +9,9 @@ from . import timing
 from .keyset import Key, Keyset, used_tags
 from .keystate import Goal, Rec, Role, State
 from .rollover_facts import World
-from .rollover_types import Blocker, Effect, Gate, GenerateKey, GoalChanged, KeySpec
+from .rollover_types import Blocker, Effect, Gate, GenerateKey, GoalChanged, KeySpec, RolloverPolicy
 
+DENIAL = "denial:"
 KSK_ROLES = (Role.KSK, Role.CSK)
 
 
@@ -50,7 +51,22 @@ def set_goals(keyset: Keyset, world: World, notes: Notes) -> Keyset:
         keyset = _retire_other_roles(keyset, world, notes)
     keyset = _standby(keyset, all(chosen), world, notes)
     keyset = _end_revocations(keyset, world, notes)
-    return replace(keyset, approved=tuple(token for token in keyset.approved if token in notes.asked))
+    kept = (token for token in keyset.approved if token in notes.asked or token.startswith(DENIAL))
+    return replace(keyset, approved=tuple(kept))
+
+
+def denial_blocker(keyset: Keyset, policy: RolloverPolicy, now: int, change: str) -> Blocker | None:
+    """Why a change of denial ("nsec to nsec3") waits; None: do it, and drop its approval with `commands.used`.
+
+    The change is one atomic zone version, so only the gates that people set apply.
+    """
+    until = max((stop for start, stop in policy.freeze if start <= now < stop), default=None)
+    if until is not None:
+        return Blocker(Gate.FREEZE, "freeze", f"denial: {change}", until=until)
+    token = f"{DENIAL}{change}"
+    if "denial" in policy.manual and token not in keyset.approved:
+        return Blocker(Gate.APPROVAL, "denial", f"{change}; waits for approval", token=token)
+    return None
 
 
 def due_at(key: Key, spec: KeySpec, world: World) -> int | None:

@@ -147,7 +147,7 @@ def _apply(keyset: Keyset, move: Move, step: int, world: World) -> Keyset:
 
 
 def _revoke(keyset: Keyset, move: Move, step: int, world: World) -> Keyset:
-    """KSKs that leave come back revoked (RFC 5011 section 2.1).
+    """KSKs that validators may have come to trust, and that leave, come back revoked (RFC 5011 section 2.1).
 
     Not so the last of its algorithm: validators would want a signature of that algorithm by a key they may use.
     """
@@ -155,6 +155,8 @@ def _revoke(keyset: Keyset, move: Move, step: int, world: World) -> Keyset:
         key = keyset.find(ref)
         assert key is not None
         if rec is not Rec.DNSKEY or event is not Event.WITHDRAW or key.role not in KSK_ROLES or key.revoked:
+            continue
+        if not key.dnskey.full:
             continue
         stay = any(
             other.algorithm == key.algorithm and other.krrsig.visible and not other.revoked

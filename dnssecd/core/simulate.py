@@ -14,7 +14,7 @@ from .keystate import Rec, State
 from .rollover import plan_rollover
 from .rollover_commands import generated
 from .rollover_types import Effect, GenerateKey, GoalChanged, KeyEffect, RecordReached, RolloverPolicy
-from .serial import increment
+from .serial import increment, latest
 
 PUBLIC_KEY_OCTETS = {8: 260, 10: 260, 13: 64, 14: 96, 15: 32, 16: 57}
 PLANS_MAX = 100_000
@@ -102,9 +102,10 @@ class _World:
 
 
 def simulate(
-    keyset: Keyset, policy: RolloverPolicy, assume: Assumptions, start: int, stop: int, serial: int = 1
+    keyset: Keyset, policy: RolloverPolicy, assume: Assumptions, start: int, stop: int
 ) -> Simulation:
     """Everything the planner would do from `start` to `stop` (epoch s).  Pure; same arguments, same answer."""
+    serial = _latest_serial(keyset)
     ds = tuple(ds_rdata(keyset.apex, key.rdata) for key in keyset.keys if key.ds.state is State.OMNIPRESENT)
     world = _World(assume, start, serial, start, ds, [start])
     keyset = _catch_up(keyset, serial, start)
@@ -120,6 +121,11 @@ def simulate(
         keyset = _wake(keyset, policy, world, events)
         _draw(keyset, world.now, open_spans, spans)
     return Simulation(tuple(events), (*spans, *open_spans.values()), keyset)
+
+
+def _latest_serial(keyset: Keyset) -> int:
+    known = [key.record(rec).serial for key in keyset.keys for rec in key.records]
+    return latest(*(serial for serial in known if serial is not None), 1)
 
 
 def _catch_up(keyset: Keyset, serial: int, now: int) -> Keyset:

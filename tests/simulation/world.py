@@ -13,7 +13,7 @@ from random import Random
 from dnssecd.core import rollover_commands as commands
 from dnssecd.core.evidence import Confirmation, Evidence, ParentSight, SecondarySight, SignatureCount
 from dnssecd.core.keyset import Key, Keyset, KeysetError, published, signing_view
-from dnssecd.core.keystate import Goal, Rec, Role, State
+from dnssecd.core.keystate import Event, Goal, Rec, Role, State
 from dnssecd.core.rollover import TABLES, Tables, plan_rollover
 from dnssecd.core.rollover_types import Gate, GenerateKey, KeyEffect, Plan, RolloverPolicy
 
@@ -90,7 +90,7 @@ class World:
         self.registry: frozenset[bytes] = frozenset()
         self.registry_serial = -1
         self.registry_busy = False
-        self.signed_since: float | None = None
+        self.gave_up = False  # the policy wanted the zone insecure, and the parent may act on that late
         self.plans = self.wakes = 0
         self.asked: set[str] = set()
 
@@ -438,7 +438,8 @@ class World:
             return
         self.registry = ds
         self.log(f"registry has DS {sorted(int.from_bytes(d[:2]) for d in ds)}")
-        if not ds and self.keyset.signed and self.policy.signed:
+        self.gave_up = self.gave_up and not ds
+        if not ds and self.keyset.signed and self.policy.signed and not self.gave_up:
             raise Bogus(f"at {self.now / DAY:.4f} d: the zone lost its last DS, but is to be secure")
         for parent in self.parents:
             lag = self.scenario.parent_lag * self.rng.random()
@@ -463,6 +464,14 @@ class World:
                 continue
             self.asked.add(token)
             self.after(self.rng.uniform(0, 2 * DAY), lambda token=token: self.approve(token))  # type: ignore[misc]
+        for blocker in plan.blockers if self.scenario.registry == "never" and not self.policy.parent else ():
+            if (
+                any(missing.whom == "an operator" for missing in blocker.missing)
+                and blocker.ref not in self.asked
+            ):
+                self.asked.add(blocker.ref)
+                present = blocker.event is Event.SETTLE
+                self.after(self.rng.uniform(0, 5 * DAY), lambda ref=blocker.ref, p=present: self.say(ref, p))  # type: ignore[misc]
         waits = any(blocker.missing for blocker in plan.blockers)
         if not self.polling:
             self.polling = True
@@ -470,6 +479,12 @@ class World:
             self.after(self.poll_gap * self.rng.uniform(0.5, 1) if waits else 5 * DAY, self.poll)
         if waits:
             self.scan_soon()
+
+    def say(self, ref: str, present: bool) -> None:
+        """The word of a person who looks after the validators of an island of trust."""
+        self.confirmations.append(Confirmation(ref, present, self.clock, "an operator"))
+        self.asked.discard(ref)
+        self.daemon()
 
     def approve(self, token: str) -> None:
         self.asked.discard(token)
@@ -496,6 +511,7 @@ class World:
                 assert isinstance(act.value, RolloverPolicy)
                 old = self.policy
                 self.policy = act.value
+                self.gave_up = self.gave_up or not act.value.signed
                 if old.dnskey_ttl != act.value.dnskey_ttl:
                     self.commit()
             case "roll ksk":
