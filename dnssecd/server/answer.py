@@ -22,7 +22,7 @@ from dnssecd.core.rrset import RRset, unpack
 from dnssecd.core.rrtypes import AAAA, CNAME, DNAME, DS, NS, NSEC, RRSIG, SOA, A
 from dnssecd.core.zonecut import cut_above
 from dnssecd.core.zoneview import ServedVersion
-from dnssecd.server.denial import closest_encloser, exists, proofs_of
+from dnssecd.server.denial import Proofs, closest_encloser, exists, proofs_of
 from dnssecd.server.message import NOERROR, NXDOMAIN, SERVFAIL, TYPE_ANY, YXDOMAIN, Message
 from dnssecd.server.reply import Reply
 
@@ -50,7 +50,7 @@ class _Lookup:
         self._qtype = request.qtype
         self._reply = reply
         self._signed = request.edns is not None and request.edns.dnssec_ok
-        self._proofs = proofs_of(version)
+        self._proofs = proofs_of(version) if self._signed else Proofs(version)
 
     def run(self) -> tuple[int, bool]:
         """Look up the name asked for, then where it leads while that is in the zone."""

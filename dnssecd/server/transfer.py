@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 
 from dnssecd.core.zoneview import ServedVersion
@@ -77,6 +77,9 @@ class TransferJob:
 
     def close(self) -> None:
         """Let go of the snapshot (event loop); no slice may be running."""
+        if isinstance(self._iterator, Generator):
+            # Before the snapshot goes: cursors left open would keep its read transaction alive.
+            self._iterator.close()
         self._iterator = None
         self._version = None
         self._stack.close()

@@ -31,7 +31,8 @@ from dnssecd.server.message import (
     read_name,
 )  # fmt: skip
 from dnssecd.server.transfer import TransferJob
-from tests.unit.server.fakes import FakeVersion, FakeZone, small_zone
+from dnssecd.server.tsig import sign_request
+from tests.unit.server.fakes import KEY, FakeVersion, FakeZone, small_zone
 
 CLIENT, STRANGER, SECONDARY = map(ip_address, ("192.0.2.7", "198.51.100.1", "192.0.2.53"))
 ACCESS = ZoneAccess.make(
@@ -47,7 +48,9 @@ class Failures(Hooks):
 
 def made(zone: FakeZone | None = None, **handlers) -> Dispatcher:
     zone = zone or FakeZone(FakeVersion(small_zone(5)), ACCESS)
-    return Dispatcher({zone.origin: zone}.get, dict, xfrout, lambda: 0, Failures(), **handlers)
+    return Dispatcher(
+        {zone.origin: zone}.get, lambda: {KEY.name: KEY}, xfrout, lambda: 0, Failures(), **handlers
+    )
 
 
 def ask(wire: bytes, address=CLIENT, transport: str = "udp", zone: FakeZone | None = None):
@@ -336,9 +339,11 @@ def samples() -> Iterator[bytes]:
     yield header(0, 1, 0, 1, 0) + ORIGIN + b"\x00\xfb\x00\x01" + SOA_RR
     yield header(5 << 11, 1, 0, 1, 0) + QUESTION + SOA_RR
     yield header(4 << 11) + QUESTION
+    yield sign_request(query(use_edns=0), KEY, 0)[0]
+    yield sign_request(header(0, 1, 0, 1, 0) + ORIGIN + b"\x00\xfb\x00\x01" + SOA_RR, KEY, 0)[0]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.integers(0, 2**32))
 def test_damaged_messages_get_an_answer_or_silence(seed: int) -> None:
     rng = random.Random(seed)
