@@ -7,12 +7,19 @@ import re
 from collections.abc import Callable
 
 from dnssecd.core.rdata import BadRdata, name_end
+from dnssecd.core.update_regexp import is_substitution
 
-_DNS_VARIABLE = re.compile(rb"\{[^{}]*\bdns\b[^{}]*\}")
+#: An expression of RFC 6570 with the variable dns among its own.
+_VARIABLE = rb"[\w.%]+(?:\*|:[1-9]\d{0,3})?"
+_DNS_VARIABLE = re.compile(
+    rb"\{[+#./;?&]?(?:" + _VARIABLE + rb",)*dns(?:\*|:[1-9]\d{0,3})?(?:," + _VARIABLE + rb")*\}"
+)
 
 _MANDATORY, _ALPN, _NO_DEFAULT_ALPN, _PORT, _IPV4HINT, _ECH, _IPV6HINT, _DOHPATH, _OHTTP, _GROUPS = range(10)
 _PVD = 11
 _INVALID_KEY = 65535
+_PRIVATEDNS = 253
+_DIGEST_LENGTHS = {1: 20, 2: 32, 4: 48}
 
 
 def check(rtype: int, rdata: bytes) -> None:
@@ -114,19 +121,13 @@ _SVC_VALUES: dict[int, Callable[[bytes], bool]] = {
 
 
 def _naptr(rdata: bytes) -> None:
-    """RFC 3402 §3.2: the regexp field is empty, or delimiter, ERE, delimiter, replacement, delimiter, flag ``i``."""
+    """RFC 3403 §4.1: after order, preference, flags and services the regexp, which may be empty."""
     position = 4
     for _ in range(2):
         position += 1 + rdata[position]
     regexp = rdata[position + 1 : position + 1 + rdata[position]]
-    if not regexp:
-        return
-    delimiter = regexp[:1]
-    if delimiter in b"0123456789\\i\x00" or 0 in regexp:
-        raise BadRdata("a NAPTR regexp with a bad delimiter or a NUL")
-    plain = re.sub(rb"\\.", b"", regexp[1:], flags=re.DOTALL)
-    if plain.count(delimiter) != 2 or plain.rpartition(delimiter)[2].strip(b"i"):
-        raise BadRdata("a NAPTR regexp that is not delimited in three (RFC 3402 §3.2)")
+    if regexp and not is_substitution(regexp):
+        raise BadRdata("NAPTR has a regexp that is no substitution expression (RFC 3402 §3.2)")
 
 
 def _loc(rdata: bytes) -> None:
@@ -172,4 +173,127 @@ def _hip(rdata: bytes) -> None:
         position = name_end(rdata, position)
 
 
-_CHECKS: dict[int, Callable[[bytes], None]] = {29: _loc, 35: _naptr, 42: _apl, 55: _hip, 64: _svcb, 65: _svcb}
+def _x25(rdata: bytes) -> None:
+    """RFC 1183 §3.1: a string of at least four digits."""
+    if len(rdata) < 5 or rdata[0] != len(rdata) - 1 or not rdata[1:].isdigit():
+        raise BadRdata("X25 is no PSDN address")
+
+
+def _wks(rdata: bytes) -> None:
+    """RFC 1035 §3.4.2: address, protocol, a bit map of at most 65,536 ports, here without trailing zeros."""
+    if not 5 <= len(rdata) <= 5 + 8192 or (len(rdata) > 5 and not rdata[-1]):
+        raise BadRdata("WKS is cut short, or its bit map ends in a zero octet")
+
+
+def _nxt(rdata: bytes) -> None:
+    """RFC 2535 §5.2: a bit map of types 0 to 127, type 0 not among them, without trailing zeros."""
+    bitmap = rdata[name_end(rdata, 0) :]
+    if bitmap and (bitmap[0] & 128 or len(bitmap) > 16 or not bitmap[-1]):
+        raise BadRdata("NXT has a bad bit map")
+
+
+def _a6(rdata: bytes) -> None:
+    """RFC 2874 §3.1: the padding of the address suffix is zero; a name follows where a prefix is left out."""
+    prefix = rdata[0]
+    name = 1 + (128 - prefix + 7) // 8
+    if prefix < 128 and rdata[1] >> (8 - prefix % 8):
+        raise BadRdata("A6 has bits set in its padding")
+    if (name_end(rdata, name) if prefix else name) != len(rdata):
+        raise BadRdata("A6 has octets after its end")
+
+
+def _public_key(rdata: bytes) -> None:
+    """DNSKEY, CDNSKEY: a key is there; one of a private algorithm begins with a name (RFC 4034 §2.1, §A.1.1)."""
+    if len(rdata) < 5:
+        raise BadRdata("the public key is empty")
+    if rdata[3] == _PRIVATEDNS:
+        name_end(rdata, 4)
+
+
+def _key(rdata: bytes) -> None:
+    """RFC 2535 §3.1.2: the flags of a KEY may say that there is no key."""
+    if len(rdata) != 4 or rdata[0] & 0xC0 != 0xC0:
+        _public_key(rdata)
+        if rdata[0] & 0xC0 == 0xC0:
+            raise BadRdata("a KEY with a key and the flags of one without")
+
+
+def _rkey(rdata: bytes) -> None:
+    _public_key(rdata)
+    if rdata[0] or rdata[1]:
+        raise BadRdata("the flags of an RKEY are not zero")
+
+
+def _ds(rdata: bytes) -> None:
+    """RFC 4034 §5.1: a digest, of the right length where that is known."""
+    if len(rdata) < 5 or _DIGEST_LENGTHS.get(rdata[3], len(rdata) - 4) != len(rdata) - 4:
+        raise BadRdata("the digest is empty or has the wrong length")
+
+
+def _ipseckey(rdata: bytes) -> None:
+    """RFC 4025 §2: gateway of the type announced, then a key; an empty key only has a place with algorithm 0."""
+    sizes = {0: 3, 1: 7, 2: 19}
+    if len(rdata) < 4 or rdata[1] > 3:
+        raise BadRdata("IPSECKEY is cut short or has an unknown gateway type")
+    if len(rdata) <= (name_end(rdata, 3) if rdata[1] == 3 else sizes[rdata[1]]):
+        raise BadRdata("IPSECKEY has no key")
+
+
+def _doa(rdata: bytes) -> None:
+    if len(rdata) < 10 or rdata[9] > len(rdata) - 10:
+        raise BadRdata("DOA is cut short")
+
+
+def _nsec(rdata: bytes) -> None:
+    """RFC 4034 §4.1.2: some type is there, if only NSEC itself."""
+    if name_end(rdata, 0) == len(rdata):
+        raise BadRdata("NSEC has an empty bit map")
+
+
+def _at_least(octets: int) -> Callable[[bytes], None]:
+    def checker(rdata: bytes) -> None:
+        if len(rdata) < octets:
+            raise BadRdata(f"fewer than {octets} octets")
+
+    return checker
+
+
+def _atma(rdata: bytes) -> None:
+    """ATM Name System §3: a format octet and an address, of digits in format E.164."""
+    if len(rdata) < 2 or (rdata[0] == 1 and not rdata[1:].isdigit()):
+        raise BadRdata("ATMA has no address of its format")
+
+
+_CHECKS: dict[int, Callable[[bytes], None]] = {
+    11: _wks,
+    19: _x25,
+    22: _at_least(1),  # NSAP
+    25: _key,
+    29: _loc,
+    30: _nxt,
+    31: _at_least(1),  # EID
+    32: _at_least(1),  # NIMLOC
+    34: _atma,
+    35: _naptr,
+    37: _at_least(6),  # CERT
+    38: _a6,
+    40: _at_least(3),  # SINK
+    42: _apl,
+    43: _ds,
+    45: _ipseckey,
+    47: _nsec,
+    48: _public_key,
+    49: _at_least(3),  # DHCID
+    52: _at_least(4),  # TLSA
+    53: _at_least(4),  # SMIMEA
+    55: _hip,
+    57: _rkey,
+    59: _ds,
+    60: _public_key,
+    61: _at_least(1),  # OPENPGPKEY
+    64: _svcb,
+    65: _svcb,
+    259: _doa,
+    32768: _ds,  # TA
+    32769: _ds,  # DLV
+}
