@@ -207,7 +207,8 @@ def main(words: Sequence[str] | None = None) -> int:
     second = local_secondary(home, given.origin, key, dns)
     daemon = Dnssecd(home, configuration(home, given.origin, file, key, second, dns), key)
     daemon.on_terminal = True
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may start us with SIGINT ignored
+        signal.signal(number, signal.default_int_handler)
     try:
         status = serve(daemon, given.origin, file, second)
         print(f"dnssecd ended with status {status}; its last words are above", file=sys.stderr)
