@@ -29,6 +29,7 @@ from dnssecd.front.signerlink import SignerLink
 from dnssecd.front.stored import recall
 from dnssecd.front.zone import FrontZone
 from dnssecd.front.zones import ZoneTable
+from dnssecd.ingest.watch import ZoneWatcher, identity_now
 from dnssecd.ops import log as log_setup
 from dnssecd.ops.control import ControlServer, Refused
 from dnssecd.ops.events import EventCore
@@ -71,6 +72,7 @@ class Daemon:
         self.schedule = Schedule(clock)
         hooks = SecondaryHooks(self.metrics, self.events)
         self.notifier = Notifier(Ledger(hooks), clock.now, hooks)
+        self.watcher = ZoneWatcher()
         self.pool = WorkerPool(_worker_died)
         self.table = ZoneTable(self.signer.socket, self.databases)
         self.zones = self.table.by_name
@@ -86,6 +88,7 @@ class Daemon:
                 self.catalogue,
                 clock,
                 self.schedule,
+                self.watcher,
                 self.publish,
             ),
         )
@@ -246,16 +249,12 @@ class Daemon:
             self._stopping.set()
 
     async def _watch_files(self) -> None:
-        seen: dict[str, object] = {}
-        while True:
-            await asyncio.sleep(0.2)
-            for zone in self.zones.values():
-                with suppress(OSError):
-                    st = os.stat(zone.config.file or "")
-                    mark = (st.st_mtime_ns, st.st_ino, st.st_size)
-                    if seen.setdefault(zone.name, mark) != mark:
-                        seen[zone.name] = mark
-                        self.jobs.request(zone, "load")
+        for zone in self.zones.values():
+            if zone.config.file is not None:
+                self.watcher.watch(zone.name, [identity_now(zone.config.file)])
+        async for names in self.watcher.changes():
+            for name in names & self.zones.keys():
+                self.jobs.request(self.zones[name], "load")
 
     def publish(self, zone: FrontZone) -> None:
         """Tell the secondaries of the version that is served, and follow them until they have it."""

@@ -16,6 +16,8 @@ LAG_EVENT_S = 300.0
 
 _OPCODES = {"query": "QUERY", "axfr": "QUERY", "ixfr": "QUERY", "notify": "NOTIFY", "update": "UPDATE"}
 _KINDS = {"axfr": "axfr", "ixfr": "ixfr", "axfr-style": "ixfr-as-axfr", "current": "up-to-date"}
+#: Reasons for dropping a packet that are not a bound of ours.
+_DROPPED = {"runt": "malformed", "malformed": "malformed", "response": "response"}
 _RCODES = frozenset(range(0, 11)) | {16}
 
 log = structlog.get_logger("dnssecd.server")
@@ -47,8 +49,7 @@ class ServerHooks(Hooks):
 
     def dropped(self, reason: str) -> None:
         """Count a packet that got no answer."""
-        known = {"malformed", "response", "limit"}
-        self._metrics.dropped.labels(reason if reason in known else "limit").inc()
+        self._metrics.dropped.labels(_DROPPED.get(reason, "limit")).inc()
 
     def connections(self, open_now: int) -> None:
         """Set the gauge of open connections."""
@@ -136,7 +137,7 @@ class SecondaryHooks(WatchHooks, NotifyHooks):
 
     def notified(self, zone: str, secondary: str, serial: int, outcome: str) -> None:
         """Count a NOTIFY."""
-        result = {"NOERROR": "answered", "timeout": "timeout"}.get(outcome)
+        result = {"NOERROR": "answered", "no answer in time": "timeout"}.get(outcome)
         if result is None:
             result = "refused" if outcome.isupper() else "error"
         self._metrics.notify.labels(result).inc()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -16,6 +17,8 @@ from dnssecd.front import events as job_events
 from dnssecd.front.first import Permission, ask_permission
 from dnssecd.front.schedule import Schedule
 from dnssecd.front.zone import FrontZone
+from dnssecd.ingest.source import FileIdentity
+from dnssecd.ingest.watch import ZoneWatcher, identity_now
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.frames import Job
@@ -48,6 +51,7 @@ class Parts:
     catalogue: Catalogue
     clock: Clock
     schedule: Schedule
+    watcher: ZoneWatcher
     published: Callable[[FrontZone], None]
 
 
@@ -76,6 +80,7 @@ class ZoneJobs:
 
     def forget(self, zone: FrontZone) -> None:
         """Drop what is planned for a zone that was removed."""
+        self._parts.watcher.forget(zone.name)
         for kind in ("load", "resign"):
             self._parts.schedule.forget(f"{kind} {zone.name}")
             task = self._waiting.pop((zone.name, kind), None)
@@ -113,10 +118,12 @@ class ZoneJobs:
     async def _load_settled(self, zone: FrontZone, accept_change: bool, floor: int | None) -> Outcome:
         """Load, waiting out a file that is still being written."""
         for _ in range(RETRIES_CHANGING_MAX):
+            before = _files_now(zone)
             job = self._job(
                 zone, "load", path=str(zone.config.file), accept_change=accept_change, serial_floor=floor
             )
             outcome = await self._parts.pool.run(job, _octets(zone))
+            self._parts.watcher.watch(zone.name, outcome.files or before)
             if outcome.result != "retry":
                 return outcome
             log.info("zone file is changing, reading it again", zone=zone.name)
@@ -241,6 +248,12 @@ class ZoneJobs:
         self._parts.schedule.wake(
             f"{kind} {zone.name}", self._parts.clock.now() + delay, lambda: self.request(zone, kind)
         )
+
+
+def _files_now(zone: FrontZone) -> list[FileIdentity]:
+    """Return the zone's files as they are before they are read: what changes from here on is a change."""
+    paths = {str(zone.config.file), *(file.path for file in zone.files)}
+    return [identity_now(Path(path)) for path in sorted(paths)]
 
 
 def _octets(zone: FrontZone) -> int:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from dnssecd.config.model import ZoneConfig
 from dnssecd.front.databases import Databases
+from dnssecd.ingest.source import FileIdentity
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.spec import ZoneSpec
 from dnssecd.publish import exchange
@@ -38,7 +39,7 @@ class FrontZone:
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
     blockers: list[str] = field(default_factory=list)
-    files: tuple[str, ...] = ()
+    files: tuple[FileIdentity, ...] = ()
     last: Outcome | None = None
 
     @property

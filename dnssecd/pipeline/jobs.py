@@ -16,6 +16,7 @@ from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DS, SOA
 from dnssecd.core.verify import SignatureChecker
 from dnssecd.ingest.errors import FileChanged, ZoneFileErrors
+from dnssecd.ingest.source import FileIdentity
 from dnssecd.ingest.words import type_text
 from dnssecd.ingest.zonefile import ParsedZone, parse_zone_file
 from dnssecd.pipeline import state
@@ -50,7 +51,7 @@ class Report:
     """What a job finds on its way; turned into an Outcome at the end."""
 
     warnings: list[Problem] = field(default_factory=list)
-    files: tuple[str, ...] = ()
+    files: tuple[FileIdentity, ...] = ()
     stripped: int = 0
     input_serial: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
@@ -133,7 +134,7 @@ def parse_input(path: Path, spec: ZoneSpec, report: Report) -> ParsedZone:
             "correct the file; the version before is being served on",
             (str(fault) for fault in error.errors),
         ) from error
-    report.files = tuple(str(file) for file in parsed.files)
+    report.files = parsed.digest.files
     report.stripped = sum(parsed.stripped.values())
     report.input_serial = parsed.serial
     report.warnings += [Problem("input-warning", str(warning)) for warning in parsed.warnings]
@@ -146,7 +147,7 @@ def checked_content(parsed: ParsedZone, spec: ZoneSpec, report: Report) -> list[
     if findings.errors:
         lines = [_finding(finding, spec.origin) for finding in findings.errors]
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-        raise Rejected("input-error", f"{report.files[0]}: {lines[0]}{more}", "correct the file", lines)
+        raise Rejected("input-error", f"{report.files[0].path}: {lines[0]}{more}", "correct the file", lines)
     report.warnings += [Problem("input-warning", _finding(f, spec.origin)) for f in findings.warnings]
     del report.warnings[PROBLEMS_MAX:]
     return [rrset for rrset in parsed.rrsets if rrset.owner or rrset.rtype not in (DS, *APEX_DERIVED_TYPES)]

@@ -2,6 +2,8 @@
 
 import msgspec
 
+from dnssecd.ingest.source import FileIdentity
+
 
 class Problem(msgspec.Struct, frozen=True):
     """One thing that is wrong: the name of the event it raises, what was seen, what to do next."""
@@ -12,10 +14,12 @@ class Problem(msgspec.Struct, frozen=True):
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """``result``: ``published``, ``unchanged``, ``rejected`` (the input's fault) or ``failed`` (ours, or the HSM's).
+    """``result``: ``published``, ``unchanged``, ``rejected`` (the input's fault), ``retry`` (the input is changing)
+    or ``failed`` (ours, or the HSM's).
 
-    Counts are of this job. ``earliest_expiration`` and ``next_due`` are epoch seconds of the
-    zone as it stands, ``next_due`` being ``refresh_s`` before the earliest expiration (it may have passed).
+    Counts are of this job; ``files`` are those that were read, as they were then. ``earliest_expiration`` and
+    ``next_due`` are epoch seconds of the zone as it stands, ``next_due`` being ``refresh_s`` before the earliest
+    expiration (it may have passed).
     """
 
     zone: str
@@ -33,4 +37,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     next_due: int | None = None
     refresh_s: int = 0
     seconds: dict[str, float] = {}
-    files: tuple[str, ...] = ()
+    files: tuple[FileIdentity, ...] = ()
