@@ -11,8 +11,9 @@ from dnssecd.publish.watch import Judgement, WatchHooks
 from dnssecd.server.acl import Address
 from dnssecd.server.interfaces import Hooks
 
-#: A secondary behind for longer than this is an event.
+#: A secondary that lags, or does not answer, for longer than this is an event.
 LAG_EVENT_S = 300.0
+UNREACHABLE_EVENT_S = 15.0
 
 _OPCODES = {"query": "QUERY", "axfr": "QUERY", "ixfr": "QUERY", "notify": "NOTIFY", "update": "UPDATE"}
 _KINDS = {"axfr": "axfr", "ixfr": "ixfr", "axfr-style": "ixfr-as-axfr", "current": "up-to-date"}
@@ -127,7 +128,7 @@ class SecondaryHooks(WatchHooks, NotifyHooks):
         sighting = judgement.sighting
         if sighting.reachable:
             self._events.resolve("secondary-unreachable", sighting.zone, sighting.server)
-        elif judgement.lag_s > LAG_EVENT_S:
+        elif judgement.lag_s > UNREACHABLE_EVENT_S:
             self._events.raise_event(
                 "secondary-unreachable",
                 sighting.zone,
