@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import resource
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -15,11 +15,13 @@ from pathlib import Path
 
 import structlog
 
+from dnssecd import sdnotify
+from dnssecd.clock import SystemClock
 from dnssecd.signer import files
 from dnssecd.signer.audit import AuditLog
 from dnssecd.signer.errors import ServiceError
 from dnssecd.signer.keystore import Keystore
-from dnssecd.signer.now import Now, wall_clock
+from dnssecd.signer.now import Now
 from dnssecd.signer.pkcs11.store import Pkcs11Store
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.server import Server, bind_socket, serve
@@ -41,7 +43,7 @@ _PR_SET_DUMPABLE = 4
 def run_signer(
     settings: SignerSettings,
     *,
-    now: Now = wall_clock,
+    now: Now | None = None,
     ready: Callable[[], None] | None = None,
     end_with_stdin: bool = False,
 ) -> int:
@@ -53,7 +55,7 @@ def run_signer(
     protect_memory()
     os.umask(0o077)
     try:
-        return asyncio.run(_run(settings, now, ready or (lambda: None), end_with_stdin))
+        return asyncio.run(_run(settings, now or SystemClock().now, ready or (lambda: None), end_with_stdin))
     except ServiceError as error:
         log.error("key service cannot start", fault=error.fault, error=str(error))
     except (OSError, ValueError) as error:
@@ -90,14 +92,14 @@ async def _run(settings: SignerSettings, now: Now, ready: Callable[[], None], en
     try:
         for store in stores.values():
             await store.start()
-        audit_log.append("started", pid=os.getpid())
+        _note(audit_log, warnings, "started")
         log.info("key service ready", socket=settings.socket, stores=list(stores), audit=audit_log.head)
         await serve(server, service, listener, stop, lambda: _ready(ready))
     finally:
         Path(settings.socket).unlink(missing_ok=True)
         for store in stores.values():
             await store.stop()
-        audit_log.append("stopped", pid=os.getpid())
+        _note(audit_log, warnings, "stopped")
         audit_log.close()
         os.close(lock)
     log.info("key service ended", audit=audit_log.head)
@@ -121,9 +123,18 @@ def make_store(
     return Pkcs11Store(settings, registry, warnings, now, Path(all_of.state_dir) / TOKENS)
 
 
+def _note(audit_log: AuditLog, warnings: WarningBook, event: str) -> None:
+    """A full disk must not stop signing: only changes of keys insist on the audit log."""
+    try:
+        audit_log.append(event, pid=os.getpid())
+    except OSError as error:
+        warnings.add("audit log failing", str(audit_log.path), str(error))
+
+
 def _audit_warning(audit_log: AuditLog, code: str, subject: str, detail: str) -> None:
     if code in AUDITED_WARNINGS:
-        audit_log.append("warning", code=code, subject=subject, detail=detail)
+        with contextlib.suppress(OSError):  # reported when the use counts cannot be written either
+            audit_log.append("warning", code=code, subject=subject, detail=detail)
 
 
 def _stdin_readable(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> None:
@@ -133,14 +144,5 @@ def _stdin_readable(loop: asyncio.AbstractEventLoop, stop: asyncio.Event) -> Non
 
 
 def _ready(ready: Callable[[], None]) -> None:
-    notify_systemd("READY=1")
+    sdnotify.notify("READY=1")
     ready()
-
-
-def notify_systemd(state: str) -> None:
-    """Tell systemd, where it asked to be told (sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if not address:
-        return
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as notifier:
-        notifier.sendto(state.encode(), "\0" + address[1:] if address.startswith("@") else address)

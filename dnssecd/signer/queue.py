@@ -141,15 +141,12 @@ class FairQueue:
         await self._changed.wait()
         self._changed.clear()
 
-    def fail_all(self, error: ServiceError, affected: Callable[[str], bool] = lambda key_id: True) -> None:
-        """End every waiting job whose key id is affected."""
-        for jobs in self._lanes.values():
-            for job in jobs:
-                if affected(job.key_id):
-                    job.fail(error)
-        for piece in self._returned:
-            if affected(piece.job.key_id):
-                piece.fail(error)
+    def fail_all(self, verdict: Callable[[str], ServiceError | None]) -> None:
+        """End every waiting job for whose key id the verdict is an error."""
+        waiting = [job for jobs in self._lanes.values() for job in jobs]
+        for job in [*waiting, *(piece.job for piece in self._returned)]:
+            if (error := verdict(job.key_id)) is not None:
+                job.fail(error)
         self._drop_dead()
 
     def _cut(self, jobs: deque[Job], size: int) -> Piece:

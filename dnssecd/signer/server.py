@@ -14,6 +14,7 @@ from pathlib import Path
 
 import structlog
 
+from dnssecd import sdnotify
 from dnssecd import wire_protocol as wp
 from dnssecd.signer import files
 from dnssecd.signer.errors import OperatorNeeded
@@ -117,7 +118,7 @@ class Connection:
         self._reader = reader
         self._writer = writer
         self._slots = asyncio.Semaphore(REQUESTS_PER_CONNECTION_MAX)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: dict[asyncio.Task[None], wp.Request] = {}
 
     async def run(self) -> None:
         """Serve the client until it closes or misbehaves."""
@@ -129,8 +130,10 @@ class Connection:
         except OSError as error:
             log.info("client connection lost", error=str(error))
         finally:
-            for task in self._tasks:
-                task.cancel()
+            # Nobody waits for signatures any more; changes of keys are finished, so that they are accounted for.
+            for task, request in self._tasks.items():
+                if isinstance(request, wp.SignRequest | wp.ProveRequest):
+                    task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._writer.close()
 
@@ -139,12 +142,13 @@ class Connection:
         while octets := await self._reader.read(RECEIVE_OCTETS):
             for body in frames.feed(octets):
                 await self._slots.acquire()
-                task = asyncio.get_running_loop().create_task(self._answer(wp.decode_request(body)))
-                self._tasks.add(task)
+                request = wp.decode_request(body)
+                task = asyncio.get_running_loop().create_task(self._answer(request))
+                self._tasks[task] = request
                 task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        self._tasks.pop(task, None)
         self._slots.release()
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("request failed by our own fault", error=repr(error))
@@ -174,11 +178,22 @@ async def serve(
     ready: Callable[[], None],
 ) -> None:
     """Run the server and the service's own chores until `stop` is set."""
-    chores = asyncio.get_running_loop().create_task(service.run())
+    loop = asyncio.get_running_loop()
+    chores = [loop.create_task(service.run()), loop.create_task(_feed_watchdog())]
     try:
         ready()
         await server.run(listener, stop)
     finally:
-        chores.cancel()
-        await asyncio.gather(chores, return_exceptions=True)
+        sdnotify.notify("STOPPING=1")
+        for chore in chores:
+            chore.cancel()
+        await asyncio.gather(*chores, return_exceptions=True)
         service.flush_uses()
+
+
+async def _feed_watchdog() -> None:
+    """While the event loop turns, systemd's watchdog (where there is one) is told so."""
+    limit_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
+    while limit_s > 0:
+        sdnotify.notify("WATCHDOG=1")
+        await asyncio.sleep(limit_s / 3)

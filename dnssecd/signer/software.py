@@ -33,6 +33,8 @@ T = TypeVar("T")
 
 PIECE = 64
 WATCH_S = 0.5
+MEDIUM_IDLE_S = 300.0
+MEDIUM_STILL_S = 3600.0
 TRIES = 64
 
 
@@ -62,6 +64,7 @@ class SoftwareStore:
         self._signatures = 0
         self._last_used = 0
         self._was_present = False
+        self._present_since = 0.0
         self._changing = asyncio.Lock()
         self._runners: list[asyncio.Task[None]] = []
         self._queue = FairQueue(asyncio.get_running_loop().time)
@@ -85,7 +88,7 @@ class SoftwareStore:
         for runner in self._runners:
             runner.cancel()
         await asyncio.gather(*self._runners, return_exceptions=True)
-        self._queue.fail_all(Unavailable("the key service is stopping"))
+        self._queue.fail_all(lambda key_id: Unavailable("the key service is stopping"))
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._forget()
 
@@ -99,7 +102,9 @@ class SoftwareStore:
         present = self._directory.present()
         if present != self._was_present:
             self._was_present = present
+            self._warnings.clear("media needed" if present else "media present", self.name)
             if present:
+                self._present_since = self._now()
                 for key in self._directory.scan():
                     self.registry.put(key)
             elif self._directory.removable:
@@ -107,9 +112,29 @@ class SoftwareStore:
         return present
 
     async def _watch(self) -> None:
+        """Notice when the medium comes and goes, and say when it may go."""
         while True:
-            self._present()
+            if self._present():
+                self._say_when_idle()
             await asyncio.sleep(WATCH_S)
+
+    def _say_when_idle(self) -> None:
+        idle_s = self._now() - max(self._last_used, self._present_since)
+        if idle_s < MEDIUM_IDLE_S or self._queue:
+            return
+        still = "is still there" if idle_s > MEDIUM_STILL_S else "can be removed now"
+        detail = f"key medium {self._directory.path}, last needed {int(idle_s // 60)} minutes ago, {still}"
+        self._warnings.add("media present", self.name, detail)
+
+    def _need(self) -> None:
+        """The keys are needed now: Unavailable, and reported, while the directory is not there."""
+        if self._present():
+            self._last_used = int(self._now())
+            self._warnings.clear("media present", self.name)
+            return
+        if self._directory.removable:
+            self._warnings.add("media needed", self.name, self._directory.absent_text())
+        raise Unavailable(self._directory.absent_text())
 
     # Keys
 
@@ -129,6 +154,7 @@ class SoftwareStore:
     ) -> Description:
         """Make a key whose tags are not in `taken`."""
         kind = algorithms.algorithm_of(algorithm)
+        self._need()
         for _ in range(TRIES):
             private = await self._off_loop(partial(algorithms.generate, kind, bits))
             key = self._describe(zone, role, algorithm, private, idempotency)
@@ -152,6 +178,7 @@ class SoftwareStore:
             key = msgspec.structs.replace(key, created=created)
         if not taken.isdisjoint(algorithms.tags(key.dnskey)):
             raise Collision("another key of the zone has the same key tag, with or without the REVOKE bit")
+        self._need()
         await self._off_loop(lambda: self._keep(key, private))
         return key
 
@@ -179,11 +206,13 @@ class SoftwareStore:
     async def rebind(self, key: Description, zones: tuple[bytes, ...]) -> Description:
         """Change the zones a key is bound to; the file is sealed anew, since it vouches for them."""
         changed = msgspec.structs.replace(key, zones=zones)
+        self._need()
         await self._off_loop(lambda: self._keep(changed, self._directory.read(key)))
         return changed
 
     async def destroy(self, key: Description) -> None:
         """Remove the key file."""
+        self._need()
         await self._off_loop(lambda: self._directory.remove(key))
         self._signers.pop(key.id, None)
         self.registry.drop(key.id)
@@ -240,10 +269,9 @@ class SoftwareStore:
         self, lane: int, key: Description, preimages: list[bytes], deadline: float
     ) -> asyncio.Future[list[bytes]]:
         """Queue preimages; MissingKey, Unavailable or OperatorNeeded when the key cannot be used."""
-        if self._directory.removable:
-            self._present()
+        if self._directory.removable or key.id not in self._signers:
+            self._need()
         if key.id not in self._signers:
-            self._directory.must_be_present()
             self._load(key)
         self._directory.check_modes(key.id)
         self._last_used = int(self._now())

@@ -1,28 +1,18 @@
-"""The sessions of one token: worker processes that are opened, watched, replaced and, if need be, evicted.
-
-States of a token: *starting* until a session is open; *ok*; *down* while the breaker is open (too many
-failures; tried again with back-off); *operator* while a person must act (PIN); *evicted* once it answered
-wrong, until `dnssecd keystore test` finds it good again. The eviction is kept in a file, so a restart does
-not forget it.
-"""
+"""The sessions of one token: worker processes that are opened, watched, and replaced when they hang or die."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 import structlog
 
-from dnssecd.breaker import Breaker
-from dnssecd.signer import files
 from dnssecd.signer.errors import Late, OperatorNeeded, ServiceError, Unavailable
 from dnssecd.signer.pkcs11 import messages as m
-from dnssecd.signer.pkcs11.gauges import Gauges
+from dnssecd.signer.pkcs11.health import TokenHealth
 from dnssecd.signer.pkcs11.link import CallFailed, WorkerLink, WorkerLost
 from dnssecd.signer.pkcs11.pin import Pin
 from dnssecd.signer.pkcs11.session import Session, WrongAnswer
@@ -52,9 +42,18 @@ class Command:
     run: Callable[[Session], Awaitable[Any]]
     done: asyncio.Future[Any]
 
+    def fail(self, error: ServiceError) -> None:
+        """End it without a result."""
+        if not self.done.done():
+            self.done.set_exception(error)
+
 
 class TokenPool:
-    """See the module. Pieces come from the store's queue, shared with the pools of its other tokens."""
+    """See the module. Pieces come from the store's queue, shared with the pools of its other tokens.
+
+    `has_precedence(pool, key id)` tells whether another token is to do it; `worse()` is called after every
+    change for the worse, so that nobody waits in vain.
+    """
 
     def __init__(
         self,
@@ -62,60 +61,31 @@ class TokenPool:
         queue: FairQueue,
         registry: Registry,
         pin: Pin,
+        health: TokenHealth,
         warnings: WarningBook,
-        evicted_path: Path,
         *,
         has_precedence: Callable[[TokenPool, str], bool],
-        changed: Callable[[], None],
+        worse: Callable[[], None],
     ) -> None:
         self.name = settings.name
-        self.gauges = Gauges()
+        self.health = health
         self.found: set[str] = set()
+        self.recent: deque[list[bytes]] = deque(maxlen=2048)
         self._settings = settings
         self._queue = queue
         self._registry = registry
         self._pin = pin
         self._warnings = warnings
-        self._evicted_path = evicted_path
         self._has_precedence = has_precedence
-        self._changed = changed
+        self._worse = worse
         self._monotonic = asyncio.get_running_loop().time
-        self._breaker = Breaker(threshold=2, first_s=0.5, longest_s=settings.retry_longest_s)
         self._opening = asyncio.Lock()
         self._commands: deque[Command] = deque()
         self._slots: list[asyncio.Task[None]] = []
-        self._open = 0
         self._busy = 0
-        self._fault = ""
-        self._detail = ""
         self._not_here: dict[str, tuple[str, float]] = {}
-        self._evicted = ""
-        self._trial = False
-        self.recent: deque[list[bytes]] = deque(maxlen=2048)
 
     # State
-
-    @property
-    def evicted(self) -> bool:
-        """Whether the token answered wrong and was not found good since."""
-        return bool(self._evicted)
-
-    @property
-    def hopeful(self) -> bool:
-        """Whether it makes sense to wait for this token."""
-        if self._evicted:
-            return False
-        return self._open > 0 or (not self._fault and self._breaker.state == "closed")
-
-    @property
-    def working(self) -> bool:
-        """Whether a session is open."""
-        return self._open > 0 and not self._evicted
-
-    @property
-    def detail(self) -> str:
-        """Why the token is not working."""
-        return self._evicted or self._fault or self._detail
 
     def may_hold(self, key_id: str) -> bool:
         """False when the key was looked for lately and not found."""
@@ -133,37 +103,29 @@ class TokenPool:
 
     def status(self) -> TokenStatus:
         """For monitoring."""
-        state = (
-            "evicted" if self._evicted
-            else "ok" if self._open
-            else "operator" if self._fault
-            else "starting" if self._breaker.state == "closed"
-            else "down"
-        )  # fmt: skip
+        health, gauges = self.health, self.health.gauges
         return TokenStatus(
             name=self.name,
-            state=state,
-            detail="" if state == "ok" else self.detail,
-            sessions_open=self._open,
+            state=health.state,
+            detail="" if health.state == "ok" else health.why,
+            sessions_open=health.sessions,
             sessions_busy=self._busy,
             queue=len(self._commands),
-            breaker=self._breaker.state,
-            retry_in_s=self._breaker.wait_s(),
-            signatures=self.gauges.signatures,
-            calls=self.gauges.calls,
-            latency_sum_s=self.gauges.latency_sum_s,
-            latency_buckets=self.gauges.buckets(),
-            errors=dict(self.gauges.errors),
-            workers_replaced=self.gauges.replaced,
+            breaker=health.breaker.state,
+            retry_in_s=health.breaker.wait_s(),
+            signatures=gauges.signatures,
+            calls=gauges.calls,
+            latency_sum_s=gauges.latency_sum_s,
+            latency_buckets=gauges.buckets(),
+            errors=dict(gauges.errors),
+            workers_replaced=gauges.replaced,
         )
 
     # Life
 
     def start(self) -> None:
         """Start opening sessions."""
-        if self._evicted_path.exists():
-            self._evicted = self._evicted_path.read_text("utf-8", "replace") or "evicted earlier"
-            self._warnings.add("token evicted", self.name, self._evicted)
+        self.health.load()
         loop = asyncio.get_running_loop()
         self._slots = [loop.create_task(self._slot()) for _ in range(self._settings.sessions)]
 
@@ -172,12 +134,12 @@ class TokenPool:
         for slot in self._slots:
             slot.cancel()
         await asyncio.gather(*self._slots, return_exceptions=True)
-        self._fail_commands("the key service is stopping")
+        self._fail_commands(Unavailable("the key service is stopping"))
 
     async def command(self, run: Callable[[Session], Awaitable[T]], deadline: float) -> T:
         """Do something in any session of this token; ServiceError when that is not possible in time."""
-        if not self.hopeful and not self._trial:
-            raise Unavailable(f"token {self.name}: {self.detail}", retry_in_s=self._breaker.wait_s())
+        if not self.health.hopeful and not self.health.on_trial:
+            raise self.health.unavailable()
         if len(self._commands) >= COMMANDS_MAX:
             raise Unavailable(f"token {self.name}: {COMMANDS_MAX} commands wait already", retry_in_s=1.0)
         command = Command(run, asyncio.get_running_loop().create_future())
@@ -187,33 +149,28 @@ class TokenPool:
             async with asyncio.timeout_at(deadline):
                 result: T = await command.done
         except TimeoutError:
-            raise Late(f"token {self.name} did not answer in time; {self.detail}".rstrip("; ")) from None
+            raise Late(f"token {self.name} did not answer in time; {self.health.why}".rstrip("; ")) from None
         return result
-
-    def evict(self, why: str) -> None:
-        """Stop using the token: it answered wrong."""
-        self._evicted = f"token {self.name} made {why}; it is not used. See why, then `dnssecd keystore test`"
-        self.gauges.errors["wrong signature"] += 1
-        log.error("token evicted", token=self.name, why=why)
-        with contextlib.suppress(OSError):
-            files.write_atomically(self._evicted_path, self._evicted.encode())
-        self._warnings.add("token evicted", self.name, self._evicted)
-        self._fail_commands(self._evicted)
-        self._queue.poke()
-        self._changed()
 
     async def try_again(self, check: Callable[[Session], Awaitable[None]], deadline: float) -> None:
         """Put an evicted token through `check`; it is used again when that raises nothing."""
-        self._trial = True
+        self.health.on_trial = True
         self._queue.poke()
         try:
             await self.command(check, deadline)
-            files.remove(self._evicted_path)
-            self._evicted = ""
-            self._warnings.clear("token evicted", self.name)
+            self.health.readmit()
         finally:
-            self._trial = False
+            self.health.on_trial = False
             self._queue.poke()
+
+    def release(self) -> None:
+        """Commands nobody can do any more are answered now."""
+        if not self.health.hopeful and not self.health.on_trial:
+            self._fail_commands(self.health.unavailable())
+
+    def _fail_commands(self, error: ServiceError) -> None:
+        while self._commands:
+            self._commands.popleft().fail(error)
 
     # Sessions
 
@@ -221,40 +178,40 @@ class TokenPool:
         """Keep one session open and at work, for ever."""
         while True:
             session = await self._open_session()
+            lost: WorkerLost | CallFailed | None = None
             try:
                 await self._work(session)
             except (WorkerLost, CallFailed) as error:
-                self._open -= 1
-                self.gauges.replaced += 1
-                self._failed(error)
-            except BaseException:
-                self._open -= 1
-                raise
-            else:
-                self._open -= 1
+                lost = error
+            except Exception as error:  # our own fault; the other sessions and the service live on
+                log.exception("session failed by our own fault", token=self.name)
+                lost = WorkerLost("internal", repr(error))
             finally:
+                self.health.sessions -= 1
                 await session.link.kill()
+            if lost is not None:
+                self.health.gauges.replaced += 1
+                self.health.failed(lost)
 
     async def _open_session(self) -> Session:
         """Open a session, as often as it takes; one at a time, so that a wrong PIN is tried once."""
+        health = self.health
         while True:
-            while self._evicted and not self._trial:
+            while health.evicted and not health.on_trial:
                 await self._queue.wait()
-            await asyncio.sleep(self._breaker.wait_s())
+            await asyncio.sleep(health.breaker.wait_s())
             async with self._opening:
-                if self._breaker.wait_s() > 0:
+                if health.breaker.wait_s() > 0:
                     continue
                 try:
                     session = await self._try_to_open()
                 except OperatorNeeded as error:
-                    self._set_fault(str(error))
+                    health.needs_operator(str(error))
                     pause_s = PIN_LOOK_S
                 except (WorkerLost, CallFailed) as error:
                     pause_s = self._could_not_open(error)
                 else:
-                    self._set_fault("")
-                    self._warnings.clear("token down", self.name)
-                    self._open += 1
+                    health.opened()
                     log.info("token session opened", token=self.name, worker=session.link.pid)
                     return session
             await asyncio.sleep(pause_s)
@@ -271,89 +228,68 @@ class TokenPool:
             opened = await link.call(call, m.Opened, OPEN_DEADLINE_S)
             self._pin.accepted()
             session = Session(link, opened, one.call_deadline_s, self._monotonic)
-            if not self._trial:
+            if not self.health.on_trial:
                 await self._health_check(session)
         except BaseException as error:
             await link.kill()
             if isinstance(error, WorkerLost) and error.kind in PIN_REFUSED:
                 self._pin.refused(pin)
-                self.gauges.errors[error.kind] += 1
-                text = f"token {self.name} refused the PIN; it is not tried again. Put the right one there"
+                self.health.gauges.errors[error.kind] += 1
+                text = f"token {self.name} refused the PIN; it is not tried again. Put the right one into its file"
                 raise OperatorNeeded(text) from None
             raise
         return session
 
     async def _health_check(self, session: Session) -> None:
         """Before a session is used: a signature with one of its keys must verify."""
-        if not self._open:
+        if not self.health.sessions:
             self._not_here.clear()  # another session generation: look again
             self.found.clear()
         for key in self._registry.all()[:3]:
             if not await self.find(key, session):
-                self._breaker.succeeded()
+                self.health.breaker.succeeded()
                 return
         if not len(self._registry):
-            self._breaker.succeeded()
+            self.health.breaker.succeeded()
 
     def _could_not_open(self, error: WorkerLost | CallFailed) -> float:
         """Count and report; return how long to pause, beyond what the breaker says."""
-        if error.kind == "SessionCount" and self._open:
-            detail = f"the token has no room for more than {self._open} of {self._settings.sessions} sessions"
+        sessions = self.health.sessions
+        if error.kind == "SessionCount" and sessions:
+            detail = f"the token has no room for more than {sessions} of {self._settings.sessions} sessions"
             self._warnings.add("token session limit", self.name, detail)
-            self.gauges.errors[error.kind] += 1
+            self.health.gauges.errors[error.kind] += 1
             return SESSION_LIMIT_WAIT_S
         if error.kind in NEEDS_OPERATOR:
-            self._set_fault(f"token {self.name}: {error}")
-        self._failed(error)
+            self.health.needs_operator(f"token {self.name}: {error}")
+        self.health.failed(error)
         return 0.0
-
-    def _failed(self, error: WorkerLost | CallFailed) -> None:
-        """Count a failure; with the breaker open, nobody is left waiting for this token."""
-        self.gauges.errors[error.kind] += 1
-        self._detail = f"token {self.name}: {error.kind}: {error}"
-        log.warning("token session lost", token=self.name, kind=error.kind, error=str(error))
-        self._breaker.failed()
-        if not self.hopeful:
-            self._warnings.add("token down", self.name, self._detail)
-            self._fail_commands(self._detail)
-        self._changed()
-
-    def _set_fault(self, fault: str) -> None:
-        if fault and fault != self._fault:
-            self._warnings.add("token needs operator", self.name, fault)
-        if not fault:
-            self._warnings.clear("token needs operator", self.name)
-        self._fault = fault
-        if fault and not self.hopeful:
-            self._fail_commands(fault)
-            self._changed()
-
-    def _fail_commands(self, why: str) -> None:
-        while self._commands:
-            command = self._commands.popleft()
-            if not command.done.done():
-                command.done.set_exception(Unavailable(why, retry_in_s=self._breaker.wait_s()))
 
     # Work
 
     async def _work(self, session: Session) -> None:
-        while not self._evicted or self._trial:
+        while not self.health.evicted or self.health.on_trial:
             if self._commands:
                 await self._run(session, self._commands.popleft())
-                continue
-            piece = None if self._trial else self._take(session)
-            if piece is not None:
+            elif (piece := self._take(session)) is not None:
                 await self._sign(session, piece)
-                continue
-            try:
-                async with asyncio.timeout(self._settings.idle_canary_s):
-                    await self._queue.wait()
-            except TimeoutError:
+            elif session.idle_s() >= self._settings.idle_canary_s:
                 await self._canary(session)
+            else:
+                await self._wait(self._settings.idle_canary_s - session.idle_s())
+
+    async def _wait(self, longest_s: float) -> None:
+        try:
+            async with asyncio.timeout(longest_s):
+                await self._queue.wait()
+        except TimeoutError:
+            return
 
     def _take(self, session: Session) -> Piece | None:
         """What this session does next: its share of what is waiting, so that no other session idles."""
-        share = -(-len(self._queue) // self._open)
+        if self.health.on_trial:
+            return None
+        share = -(-len(self._queue) // self.health.sessions)
         return self._queue.take(min(session.piece_size, max(1, share)), self._accepts)
 
     def _accepts(self, key_id: str) -> bool:
@@ -364,18 +300,23 @@ class TokenPool:
         try:
             detail = await session.find(key)
         except WrongAnswer as error:
-            self.evict(str(error))
-            raise WorkerLost("wrong signature", str(error)) from None
+            raise self._wrong(error) from None
+        subject = f"{key.id} {self.name}"
         if detail:
-            self._not_here[key.id] = detail, self._monotonic() + LOOK_AGAIN_S
             self.found.discard(key.id)
-            self._warnings.add("key not in token", f"{key.id} {self.name}", detail)
-            self._changed()
+            self._not_here[key.id] = detail, self._monotonic() + LOOK_AGAIN_S
+            self._warnings.add("key not in token", subject, detail)
+            self._worse()
         else:
-            self._not_here.pop(key.id, None)
             self.found.add(key.id)
-            self._warnings.clear("key not in token", f"{key.id} {self.name}")
+            self._not_here.pop(key.id, None)
+            self._warnings.clear("key not in token", subject)
         return detail
+
+    def _wrong(self, error: WrongAnswer) -> WorkerLost:
+        """Evict the token; returns what ends this session."""
+        self.health.evict(str(error))
+        return WorkerLost("wrong signature", str(error))
 
     async def _sign(self, session: Session, piece: Piece) -> None:
         key = self._registry.get(piece.job.key_id)
@@ -385,19 +326,20 @@ class TokenPool:
         self._busy += 1
         try:
             if await self.find(key, session):
-                self._pass_on(piece)
+                self._queue.put_back(piece)
+                self._worse()
                 return
             signatures, seconds = await session.sign(key, piece.preimages)
         except WrongAnswer as error:
-            self.evict(str(error))
+            lost = self._wrong(error)
             self._pass_on(piece)
-            raise WorkerLost("wrong signature", str(error)) from None
+            raise lost from None
         except CallFailed as error:
-            self.gauges.errors[error.kind] += 1
+            self.health.gauges.errors[error.kind] += 1
             piece.fail(ServiceError(f"token {self.name}: {error.kind}: {error}"))
             return
         except WorkerLost as error:
-            self._detail = f"token {self.name}: {error.kind}: {error}"
+            self.health.note(error)
             self._pass_on(piece)
             raise
         except asyncio.CancelledError:
@@ -405,11 +347,14 @@ class TokenPool:
             raise
         finally:
             self._busy -= 1
-        if self._evicted:
+        self._hand_in(piece, signatures, seconds)
+
+    def _hand_in(self, piece: Piece, signatures: list[bytes], seconds: float) -> None:
+        if self.health.evicted:  # meanwhile, for what another session did
             self._pass_on(piece)
             return
-        self._breaker.succeeded()
-        self.gauges.called(seconds, len(signatures))
+        self.health.breaker.succeeded()
+        self.health.gauges.called(seconds, len(signatures))
         self.recent.append(signatures)
         rest = piece.finish(signatures)
         if rest is not None:
@@ -418,10 +363,10 @@ class TokenPool:
     def _pass_on(self, piece: Piece) -> None:
         """Let another session do it, unless too many have failed on it."""
         if piece.attempts + 1 >= ATTEMPTS_MAX:
-            piece.fail(Unavailable(self.detail or f"token {self.name} failed", retry_in_s=1.0))
+            piece.fail(self.health.unavailable())
         else:
             self._queue.give_back(piece)
-            self._changed()
+            self._worse()
 
     async def _run(self, session: Session, command: Command) -> None:
         if command.done.done():
@@ -430,45 +375,36 @@ class TokenPool:
         try:
             result = await command.run(session)
         except WrongAnswer as error:
-            self._end(command, ServiceError(f"token {self.name} made {error}"))
-            self.evict(str(error))
-            raise WorkerLost("wrong signature", str(error)) from None
+            command.fail(ServiceError(f"token {self.name} made {error}"))
+            raise self._wrong(error) from None
         except CallFailed as error:
-            self.gauges.errors[error.kind] += 1
-            self._end(command, _call_error(self.name, error))
+            self.health.gauges.errors[error.kind] += 1
+            command.fail(_call_error(self.name, error))
         except WorkerLost as error:
-            self._end(command, Unavailable(f"token {self.name}: {error.kind}: {error}", retry_in_s=1.0))
+            command.fail(Unavailable(f"token {self.name}: {error.kind}: {error}", retry_in_s=1.0))
             raise
         except ServiceError as error:
-            self._end(command, error)
+            command.fail(error)
         except asyncio.CancelledError:
-            self._end(command, Unavailable("the key service is stopping"))
+            command.fail(Unavailable("the key service is stopping"))
             raise
         else:
-            self._breaker.succeeded()
+            self.health.breaker.succeeded()
             if not command.done.done():
                 command.done.set_result(result)
         finally:
             self._busy -= 1
 
-    def _end(self, command: Command, error: ServiceError) -> None:
-        if not command.done.done():
-            command.done.set_exception(error)
-
     async def _canary(self, session: Session) -> None:
-        """Idle for long: see that the session still signs, before a firewall or a token has forgotten it."""
-        for key_id in self.found:
-            key = self._registry.get(key_id)
-            if key is None:
-                continue
+        """Idle for long: see that the session still signs, before a firewall or the token has forgotten it."""
+        session.touch()
+        for key in filter(None, map(self._registry.get, sorted(self.found)[:1])):
             try:
                 if not await self.find(key, session):
                     await session.canary(key)
-                    self._breaker.succeeded()
+                    self.health.breaker.succeeded()
             except WrongAnswer as error:
-                self.evict(str(error))
-                raise WorkerLost("wrong signature", str(error)) from None
-            return
+                raise self._wrong(error) from None
 
 
 def _call_error(token: str, error: CallFailed) -> ServiceError:

@@ -33,6 +33,15 @@ class Session:
         self._deadline_s = deadline_s
         self._monotonic = monotonic
         self._checkers: dict[str, Checker] = {}
+        self._used_at = monotonic()
+
+    def idle_s(self) -> float:
+        """Seconds since the token was last seen to sign here."""
+        return self._monotonic() - self._used_at
+
+    def touch(self) -> None:
+        """Start counting `idle_s` anew."""
+        self._used_at = self._monotonic()
 
     async def find(self, key: Description) -> str:
         """Look the key up and have a first signature verified; return "" or why it cannot be used here."""
@@ -63,6 +72,7 @@ class Session:
 
     def _adapt(self, signatures: int, seconds: float) -> None:
         """Choose the size of pieces by what the token has just shown."""
+        self.touch()
         fitting = int(PIECE_SECONDS * signatures / max(seconds, 1e-6))
         self.piece_size = max(1, min(PIECE_MAX, fitting, 2 * self.piece_size))
 

@@ -27,6 +27,7 @@ from dnssecd.signer.errors import (
     Unsupported,
 )
 from dnssecd.signer.now import Now
+from dnssecd.signer.pkcs11.health import TokenHealth
 from dnssecd.signer.pkcs11.messages import Candidate
 from dnssecd.signer.pkcs11.pin import Pin
 from dnssecd.signer.pkcs11.pool import TokenPool
@@ -36,7 +37,7 @@ from dnssecd.signer.queue import FairQueue
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.sealed import Description
 from dnssecd.signer.warnings import WarningBook
-from dnssecd.wire_protocol import KeyState, KeystoreSettings, Proof, Role, StoreStatus
+from dnssecd.wire_protocol import KeyState, KeystoreSettings, Proof, Role, StoreStatus, TokenSettings
 
 TRIES = 16
 TRIAL_SIGNATURES = 8
@@ -65,19 +66,20 @@ class Pkcs11Store:
         self._queue = FairQueue(self._monotonic)
         self._signatures_before = 0
         self._last_used = 0
-        self._pools = [
-            TokenPool(
-                token,
-                self._queue,
-                registry,
-                Pin(Path(token.pin_file), state_directory / f"{token.name}.pin-refused", warnings),
-                warnings,
-                state_directory / f"{token.name}.evicted",
-                has_precedence=self._has_precedence,
-                changed=self._changed,
-            )
-            for token in settings.tokens
-        ]
+        self._pools = [self._pool(token, state_directory, warnings) for token in settings.tokens]
+
+    def _pool(self, token: TokenSettings, state_directory: Path, warnings: WarningBook) -> TokenPool:
+        evicted = state_directory / f"{token.name}.evicted"
+        return TokenPool(
+            token,
+            self._queue,
+            self.registry,
+            Pin(Path(token.pin_file), state_directory / f"{token.name}.pin-refused", warnings),
+            TokenHealth(token.name, token.retry_longest_s, evicted, warnings, self._worse),
+            warnings,
+            has_precedence=self._has_precedence,
+            worse=self._worse,
+        )
 
     # Life
 
@@ -90,38 +92,47 @@ class Pkcs11Store:
     async def stop(self) -> None:
         """End the workers."""
         await asyncio.gather(*(pool.stop() for pool in self._pools))
-        self._queue.fail_all(Unavailable("the key service is stopping"))
+        self._queue.fail_all(lambda key_id: Unavailable("the key service is stopping"))
 
     def _has_precedence(self, pool: TokenPool, key_id: str) -> bool:
         """With stand-by tokens: whether an earlier token is there to do it."""
         if not self._standby:
             return False
         earlier = self._pools[: self._pools.index(pool)]
-        return any(one.working and one.may_hold(key_id) for one in earlier)
+        return any(one.health.working and one.may_hold(key_id) for one in earlier)
 
-    def _changed(self) -> None:
-        """After any change for the worse: nobody waits for what no token can do; others may take over."""
-        self._queue.fail_all(self._cannot(), lambda key_id: not self._holders(key_id))
+    def _worse(self) -> None:
+        """Something got worse: nobody waits for what no token can do; others may take over."""
+        for pool in self._pools:
+            pool.release()
+        self._queue.fail_all(self._why_not)
         self._queue.poke()
 
-    def _holders(self, key_id: str) -> list[TokenPool]:
-        return [pool for pool in self._pools if pool.hopeful and pool.may_hold(key_id)]
+    def _why_not(self, key_id: str) -> ServiceError | None:
+        """Why nothing can be signed with the key now, or None when there is hope."""
+        hopeful = [pool for pool in self._pools if pool.health.hopeful]
+        if any(pool.may_hold(key_id) for pool in hopeful):
+            return None
+        if not hopeful or len(hopeful) < len(self._pools):
+            return self._unavailable()
+        detail = "; ".join(pool.why_not(key_id) for pool in hopeful)
+        return MissingKey(f"{detail}; restore it, no other key is made in its place")
 
-    def _cannot(self) -> ServiceError:
-        details = "; ".join(pool.detail for pool in self._pools if pool.detail) or "no token has the key"
-        waits = [pool.status().retry_in_s for pool in self._pools if not pool.evicted]
-        return Unavailable(f"key store {self.name}: {details}", retry_in_s=min(waits, default=0.0))
+    def _unavailable(self) -> Unavailable:
+        why = "; ".join(pool.health.why for pool in self._pools if pool.health.why) or "no token is open yet"
+        waits = [pool.health.breaker.wait_s() for pool in self._pools if not pool.health.evicted]
+        return Unavailable(f"key store {self.name}: {why}", retry_in_s=min(waits, default=0.0))
 
     # Keys
 
     def state(self, key: Description) -> tuple[KeyState, str]:
         """Whether the key can be used now, as far as is known without asking."""
-        hopeful = [pool for pool in self._pools if pool.hopeful]
+        hopeful = [pool for pool in self._pools if pool.health.hopeful]
         if not hopeful:
-            return "unavailable", str(self._cannot())
-        if all(not pool.may_hold(key.id) for pool in hopeful):
-            return "missing", "; ".join(pool.why_not(key.id) for pool in hopeful)
+            return "unavailable", str(self._unavailable())
         lacking = "; ".join(filter(None, (pool.why_not(key.id) for pool in hopeful)))
+        if not any(pool.may_hold(key.id) for pool in hopeful):
+            return "missing", lacking
         return ("available" if any(key.id in pool.found for pool in hopeful) else "unproven"), lacking
 
     async def look(self, key: Description) -> None:
@@ -130,7 +141,7 @@ class Pkcs11Store:
         looks = [
             pool.command(partial(pool.find, key), deadline)
             for pool in self._pools
-            if pool.hopeful and key.id not in pool.found
+            if pool.health.hopeful and key.id not in pool.found
         ]
         await asyncio.gather(*looks, return_exceptions=True)  # `state` tells what came of it
 
@@ -205,7 +216,7 @@ class Pkcs11Store:
         deadline = self._monotonic() + CHANGE_DEADLINE_S
         found: dict[bytes, Candidate] = {}
         for pool in self._pools:
-            if pool.hopeful:
+            if pool.health.hopeful:
                 for one in await pool.command(
                     lambda session: session.search(cka_id, label, algorithm), deadline
                 ):
@@ -241,7 +252,7 @@ class Pkcs11Store:
         """Destroy the key pair in every token; Unavailable, and nothing forgotten, unless all are there."""
         deadline = self._monotonic() + CHANGE_DEADLINE_S
         for pool in self._pools:
-            if not pool.evicted:
+            if not pool.health.evicted:
                 await pool.command(partial(_destroy, key), deadline)
         self.registry.drop(key.id)
         for pool in self._pools:
@@ -253,11 +264,8 @@ class Pkcs11Store:
         self, lane: int, key: Description, preimages: list[bytes], deadline: float
     ) -> asyncio.Future[list[bytes]]:
         """Queue preimages; MissingKey or Unavailable at once when no token can sign them."""
-        if not self._holders(key.id):
-            state, detail = self.state(key)
-            if state == "missing":
-                raise MissingKey(f"{detail}; restore it, no other key is made in its place")
-            raise self._cannot()
+        if (error := self._why_not(key.id)) is not None:
+            raise error
         self._last_used = int(self._now())
         return self._queue.put(lane, key.id, preimages, deadline)
 
@@ -277,14 +285,14 @@ class Pkcs11Store:
         """A signature of `key` does not verify: evict the token that made it; return which."""
         for pool in self._pools:
             if any(signature in signatures for signatures in pool.recent):
-                pool.evict("a signature that does not verify with the public key on record")
+                pool.health.evict("a signature that does not verify with the public key on record")
                 return f"token {pool.name} evicted"
         return "made by none of the tokens lately; it was damaged on the way, or is old"
 
     async def try_evicted(self, deadline: float) -> list[str]:
         """Put evicted tokens to the test with all keys; return the names of those that are used again."""
         again = []
-        for pool in [pool for pool in self._pools if pool.evicted]:
+        for pool in [pool for pool in self._pools if pool.health.evicted]:
             await pool.try_again(partial(_try, self.registry.all()), deadline)
             again.append(pool.name)
         return again
@@ -297,7 +305,7 @@ class Pkcs11Store:
             name=self.name,
             type="pkcs11",
             state="available" if usable else "unavailable",
-            detail="" if usable else str(self._cannot()),
+            detail="" if usable else str(self._unavailable()),
             keys=len(self.registry),
             queue=len(self._queue),
             signatures=sum(token.signatures for token in tokens),

@@ -85,7 +85,7 @@ async def test_fail_all() -> None:
     queue = FairQueue(Clock())
     lost = queue.put(1, "a", [b"1"], 100.0)
     kept = queue.put(1, "b", [b"2"], 100.0)
-    queue.fail_all(Unavailable("gone"), lambda key_id: key_id == "a")
+    queue.fail_all(lambda key_id: Unavailable("gone") if key_id == "a" else None)
     with pytest.raises(Unavailable):
         await lost
     assert not kept.done()

@@ -28,7 +28,14 @@ NONE: frozenset[int] = frozenset()
 class Bench:
     """A store in a temporary directory that can be stopped and started again."""
 
-    def __init__(self, path: Path, *, removable: bool = False, passphrase_file: str = "") -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        removable: bool = False,
+        passphrase_file: str = "",
+        now: Callable[[], float] = lambda: 1_900_000_000.0,
+    ) -> None:
         self.path = path
         self.keys = path / "keys"
         self.settings = KeystoreSettings(
@@ -38,13 +45,17 @@ class Bench:
             removable=removable,
             passphrase_file=passphrase_file,
         )
-        self.warnings = WarningBook(lambda: 1_900_000_000.0)
+        self.now = now
+        self.warnings = WarningBook(now)
 
     async def open(self) -> SoftwareStore:
         registry = Registry(self.path / "state" / "known")
-        store = SoftwareStore(self.settings, registry, self.warnings, lambda: 1_900_000_000.0, threads=1)
+        store = SoftwareStore(self.settings, registry, self.warnings, self.now, threads=1)
         await store.start()
         return store
+
+    def firing(self) -> set[str]:
+        return {warning.code for warning in self.warnings.listed() if warning.firing}
 
     def codes(self) -> set[str]:
         return {warning.code for warning in self.warnings.listed()}
@@ -262,3 +273,34 @@ def test_bind_rsa_file_round_trip(tmp_path: Path) -> None:
         for name, value in fields.items()
     )
     assert private_formats.load(text.encode(), 8).public_key() == private.public_key()
+
+
+async def test_a_medium_is_asked_for_and_may_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [1_900_000_000.0]
+    bench = Bench(tmp_path, removable=True, now=lambda: now[0])
+    store = await bench.open()
+    firing = bench.firing
+    assert firing() == set(), "an absent medium is no fault while nobody needs it"
+    with pytest.raises(Unavailable):
+        await store.generate(ZONE, "ksk", 13, 0, "", NONE)
+    assert firing() == {"media needed"}
+    bench.keys.mkdir(mode=0o700)
+    key = await store.generate(ZONE, "ksk", 13, 0, "", NONE)
+    assert firing() == set()
+    now[0] += 301
+    store._say_when_idle()
+    assert "can be removed" in bench.warnings.listed()[-1].detail
+    now[0] += 3600
+    store._say_when_idle()
+    assert "still there" in bench.warnings.listed()[-1].detail
+    await sign(store, key)
+    assert firing() == set()
+    now[0] += 301
+    store._say_when_idle()
+    assert firing() == {"media present"}
+    bench.keys.rename(tmp_path / "away")
+    assert store.status().state == "unavailable"
+    assert firing() == set()
+    await store.stop()
