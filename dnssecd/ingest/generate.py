@@ -80,10 +80,12 @@ def _number(modifier: bytes | None, number: int) -> bytes:
 
 
 def _nibbles(value: int, width: int, *, upper: bool) -> bytes:
-    """Hexadecimal digits, lowest first, parted by dots; ``width`` counts digits and dots."""
-    digits = []
+    """Hexadecimal digits, lowest first, parted by dots; ``width`` counts both, so an even one ends in a dot."""
+    out = ""
     while True:
-        digits.append(format(value & 15, "X" if upper else "x"))
+        out += format(value & 15, "X" if upper else "x")
         value >>= 4
-        if not value and 2 * len(digits) >= width:
-            return ".".join(digits).encode()
+        if value or len(out) < width:
+            out += "."
+        if not value and len(out) >= width:
+            return out.encode()

@@ -7,7 +7,7 @@ from dnssecd.core.names import escape_label, is_subdomain, labels, wire_to_text
 from dnssecd.ingest import words
 from dnssecd.ingest.errors import RecordError
 
-DECLINED = (IndexError, KeyError, ValueError)
+DECLINED = (IndexError, KeyError, ValueError, OverflowError)
 
 #: Octets that mean themselves wherever they stand in a word.
 PLAIN = bytes(c for c in range(33, 127) if c not in b'"();\\@$')

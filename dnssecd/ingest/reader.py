@@ -92,13 +92,23 @@ class Reader:
             raise RecordError(f"cannot read {context.path}: {error.strerror}") from None
         with source:
             self._enter(source.identity)
-            numbered = enumerate(chain.from_iterable(source.blocks()), 1)
+            numbered = enumerate(chain.from_iterable(self._bounded(source.blocks())), 1)
             try:
                 self._lines(numbered, context)
             except RecordError as error:
                 self._error(context.path, source.lines + 1, error)
             source.check_unchanged()
             self._leave(source)
+
+    def _bounded(self, blocks: Iterator[list[bytes]]) -> Iterator[list[bytes]]:
+        for block in blocks:
+            self._check_number()
+            yield block
+        self._check_number()
+
+    def _check_number(self) -> None:
+        if len(self.rows) > self.limits.records:
+            raise RecordError(f"the zone has more than {self.limits.records} records", fatal=True)
 
     def _enter(self, identity: FileIdentity) -> None:
         if len(self._open_files) > self.limits.include_depth:
@@ -254,8 +264,6 @@ class Reader:
             return
         if ttl is None:
             ttl = self._implied_ttl(line, context, rtype, wire)
-        if len(self.rows) >= self.limits.records:
-            raise RecordError(f"the zone has more than {self.limits.records} records", fatal=True)
         self.rows.append((context.key, rtype, ttl, len(wire).to_bytes(2, "big") + wire))
 
     def _check_soa(self, key: bytes, wire: bytes) -> None:

@@ -93,7 +93,7 @@ class Source:
         """Yield lists of lines without their ends; CR LF and a lone CR end lines as LF does."""
         carry = b""
         first = True
-        while block := os.read(self._descriptor, _BLOCK):
+        while block := self._read():
             self._digest.update(block)
             if first:
                 first = False
@@ -111,6 +111,12 @@ class Source:
             text = _unix_lines(carry)
             self.ends_in_line = not text.endswith(b"\n")
             yield from self._lines(text if not self.ends_in_line else text + b"\n")
+
+    def _read(self) -> bytes:
+        try:
+            return os.read(self._descriptor, _BLOCK)
+        except OSError as error:
+            raise RecordError(f"cannot read {self.path}: {error.strerror}", fatal=True) from None
 
     def _lines(self, text: bytes) -> Iterator[list[bytes]]:
         lines = _unix_lines(text).split(b"\n")

@@ -66,7 +66,7 @@ def name_wire(word: bytes, origin: bytes) -> bytes:
 
 
 def _split_labels(word: bytes) -> list[bytes]:
-    if b"\\" not in word:
+    if b"\\" not in word and b'"' not in word:
         return word.split(b".")
     parts = [b""]
     for piece in _LABEL_PIECE.findall(word):
