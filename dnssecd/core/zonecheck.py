@@ -27,8 +27,8 @@ from dnssecd.core.rrset import RRset
 
 TTL_MAX = 2**31 - 1
 
-#: Octets an RRset may take in a message of 65,535: what is left after header, question, OPT and TSIG.
-_MESSAGE_ROOM = 65535 - 12 - 259 - 11 - 300
+#: Octets an RRset may take in a message of 65,535, leaving 500 for header, question, OPT, a signature and TSIG.
+_MESSAGE_ROOM = 65535 - 500
 
 #: RR types that may stand beside a CNAME: SIG, KEY, NXT, RRSIG, NSEC (RFC 4034 §3 and §4, RFC 3007).
 _BESIDE_CNAME = frozenset({t.CNAME, 24, 25, 30, t.RRSIG, t.NSEC})

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from socket import AF_INET, AF_INET6, inet_pton
 
+from dnssecd.ingest.limits import RDATA_MAX
 from dnssecd.ingest.plainwords import PlainWords, uint
 
 Parser = Callable[[PlainWords, list[bytes], int, bytes, bytes], bytes]
@@ -22,6 +23,8 @@ _CAA_TAG = re.compile(rb"[A-Za-z0-9]{1,255}")
 
 def pack_one(rdata: bytes) -> bytes:
     """Return RDATA with its length in front."""
+    if len(rdata) > RDATA_MAX:
+        raise ValueError
     return len(rdata).to_bytes(2, "big") + rdata
 
 

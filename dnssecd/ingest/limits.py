@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+#: Octets of RDATA that still fit in a message with header, owner name and TSIG.
+RDATA_MAX = 65_000
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

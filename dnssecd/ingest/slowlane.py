@@ -12,6 +12,7 @@ import dns.tokenizer
 from dnssecd.core.rdata import BadRdata, canonical
 from dnssecd.ingest import svcb
 from dnssecd.ingest.errors import RecordError
+from dnssecd.ingest.limits import RDATA_MAX
 from dnssecd.ingest.words import shown, type_text
 
 _GENERIC = rb"\#"
@@ -43,8 +44,10 @@ def rdata_wire(rtype: int, words: list[bytes], origin: bytes) -> bytes:
         raise RecordError(f"bad {type_text(rtype)} RDATA {shown(text.encode())}: {_reason(error)}") from None
     if rtype in svcb.TYPES:
         svcb.check(wire)
-    if len(wire) > 65535:
-        raise RecordError(f"the RDATA takes {len(wire)} octets, more than 65535", "shorten it")
+    if len(wire) > RDATA_MAX:
+        raise RecordError(
+            f"the RDATA takes {len(wire)} octets; over {RDATA_MAX} fit in no message", "shorten it"
+        )
     return wire
 
 
