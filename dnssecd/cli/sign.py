@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,8 +16,8 @@ from dnssecd.clock import SystemClock
 from dnssecd.config.algorithms import algorithm_number
 from dnssecd.core.lifetimes import Window
 from dnssecd.core.names import BadName, text_to_wire, wire_to_text
-from dnssecd.core.verify import executor_checker
 from dnssecd.pipeline.bindkeys import BadKeyFile, KeyFile, read_key_file, roles
+from dnssecd.pipeline.checkers import spread_checker
 from dnssecd.pipeline.oneshot import OneShot, Signed, sign_file
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
@@ -79,8 +77,8 @@ def _run(options: Options) -> Signed:
     with tempfile.TemporaryDirectory(prefix="dnssecd-sign-") as name, _signer(options, Path(name)) as signer:
         keys = _keys(options, spec, signer)
         job = OneShot(spec, options.file, keys, window, judged_at, date, options.verify)
-        with ThreadPoolExecutor(os.cpu_count() or 1) as threads, _output(options.output) as write:
-            return sign_file(job, Path(name) / "zone.sqlite", signer, executor_checker(threads), write)
+        with spread_checker() as checker, _output(options.output) as write:
+            return sign_file(job, Path(name) / "zone.sqlite", signer, checker, write)
 
 
 def _spec(options: Options) -> ZoneSpec:

@@ -21,6 +21,7 @@ from dnssecd.ingest.words import type_text
 from dnssecd.ingest.zonefile import ParsedZone, parse_zone_file
 from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import soa_expire
+from dnssecd.pipeline.checkers import CheckerDied
 from dnssecd.pipeline.keys import check_available, first_keyset
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.rejected import Rejected
@@ -249,6 +250,10 @@ def run_job(
     except FileChanged as error:
         problem = Rejected("file-changing", str(error), "it is read again shortly")
         result = "retry"
+    except CheckerDied as error:
+        problem = Rejected(
+            "verification-failed", f"the new version could not be verified: {error}", "it is tried again"
+        )
     except SignerError as error:
         problem = Rejected(
             "signing-failed", f"{error} (fault: {error.fault})", "the version before is served on"

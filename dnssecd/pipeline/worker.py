@@ -10,11 +10,10 @@ import signal
 import sys
 import time
 from collections import OrderedDict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from dnssecd.core.verify import SignatureChecker, executor_checker
 from dnssecd.pipeline import frames
+from dnssecd.pipeline.checkers import SpreadChecker, spread_checker
 from dnssecd.pipeline.jobs import Tools, load_file, resign
 from dnssecd.pipeline.outcome import Outcome
 from dnssecd.signing.client import SignerClient
@@ -28,15 +27,18 @@ RESIDENT_KIB_MAX = 256 * 1024
 class Worker:
     """Does jobs one after another; keeps a few databases and the connection to the key service open."""
 
-    def __init__(self, checker: SignatureChecker) -> None:
-        self._checker = checker
+    def __init__(self) -> None:
         self._databases: OrderedDict[str, ZoneDatabase] = OrderedDict()
         self._signers: dict[str, SignerClient] = {}
 
     def run(self, job: frames.Job) -> Outcome:
         """Do one job."""
+        with spread_checker() as checker:
+            return self._run(job, checker)
+
+    def _run(self, job: frames.Job, checker: SpreadChecker) -> Outcome:
         db = self._database(job.spec.database, job.spec.origin)
-        tools = Tools(self._signer(job.spec.signer_socket), self._checker, job.now, job.date, time.monotonic)
+        tools = Tools(self._signer(job.spec.signer_socket), checker, job.now, job.date, time.monotonic)
         if job.kind == "load":
             return load_file(
                 db,
@@ -71,14 +73,13 @@ def main() -> int:
     os.umask(0o077)
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
-    with ThreadPoolExecutor(os.cpu_count() or 1, "verify") as executor:
-        worker = Worker(executor_checker(executor))
-        while (body := frames.read_frame(sys.stdin.buffer)) is not None:
-            outcome = worker.run(frames.decode(body, frames.Job))
-            replies.write(frames.encode(outcome))
-            replies.flush()
-            if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > RESIDENT_KIB_MAX:
-                break
+    worker = Worker()
+    while (body := frames.read_frame(sys.stdin.buffer)) is not None:
+        outcome = worker.run(frames.decode(body, frames.Job))
+        replies.write(frames.encode(outcome))
+        replies.flush()
+        if resource.getrusage(resource.RUSAGE_SELF).ru_maxrss > RESIDENT_KIB_MAX:
+            break
     return 0
 
 

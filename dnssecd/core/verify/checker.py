@@ -11,17 +11,21 @@ _PENDING_MAX = 8
 
 
 class SignatureJob(NamedTuple):
-    """One check; good when any of ``verifies`` accepts (keys may share a tag)."""
+    """One check; good when any of ``verifies`` accepts (keys may share a tag).
+
+    ``keys`` are the DNSKEY RDATAs that ``verifies`` check with, for checkers in other processes.
+    """
 
     verifies: tuple[Verify, ...]
     signature: bytes
     message: bytes
+    keys: tuple[bytes, ...] = ()
 
 
 def run_batch(jobs: Sequence[SignatureJob]) -> list[int]:
     """Check jobs; return the indexes of those that failed. Safe to run in any thread."""
     failed = []
-    for index, (verifies, signature, message) in enumerate(jobs):
+    for index, (verifies, signature, message, _) in enumerate(jobs):
         if not verifies[0](signature, message) and not any(v(signature, message) for v in verifies[1:]):
             failed.append(index)
     return failed

@@ -95,10 +95,11 @@ class SignatureJudge:
         self, owner: bytes, rtype: int, keys: tuple[ZoneKey, ...], rdata: bytes, body: bytes
     ) -> None:
         end = self._signer_end
-        verifies: tuple[Verify, ...] = tuple([key.verify for key in keys if key.verify is not None])
+        usable = [key for key in keys if key.verify is not None]
+        verifies: tuple[Verify, ...] = tuple([key.verify for key in usable if key.verify is not None])
         if verifies:
-            message = rdata[:18] + self._origin + body
-            self._queue.add(SignatureJob(verifies, rdata[end:], message), (owner, rtype, keys[0].text))
+            job = SignatureJob(verifies, rdata[end:], rdata[:18] + self._origin + body, tuple([k.rdata for k in usable]))
+            self._queue.add(job, (owner, rtype, keys[0].text))
 
     def _fields(
         self, owner: bytes, rtype: int, ttl: int, labels: int, rdata: bytes, least: int

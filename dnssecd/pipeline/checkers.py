@@ -1,0 +1,128 @@
+"""Checking many signatures: a few in this process, more spread over processes, one a core."""
+
+import os
+import socket
+import subprocess
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import dnssecd
+from dnssecd.core.verify.checker import SignatureJob, run_batch
+from dnssecd.pipeline import frames
+from dnssecd.pipeline.checker import Check
+
+#: So many batches are checked right here before processes are worth their start.
+INLINE_BATCHES = 8
+#: Batches that a process may have waiting; they fit its socket's buffer, so nobody waits to write.
+OUTSTANDING_MAX = 2
+BATCH_DEADLINE_S = 300.0
+STOP_DEADLINE_S = 5.0
+BUFFER_OCTETS = 1 << 20
+
+
+class CheckerDied(Exception):
+    """A checking process ended or hung; what it had to check counts as unchecked."""
+
+
+class _Process:
+    """One checking process and the batches it owes."""
+
+    def __init__(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_OCTETS)
+        ours.settimeout(BATCH_DEADLINE_S)
+        path = [str(Path(dnssecd.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+        environment: dict[str, str] = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "dnssecd.pipeline.checker"],
+            stdin=theirs.fileno(),
+            stdout=theirs.fileno(),
+            env=environment,
+        )
+        theirs.close()
+        self._socket = ours
+        self._stream = ours.makefile("rb")
+        self._owed: deque[list[list[int]]] = deque()
+
+    @property
+    def outstanding(self) -> int:
+        """How many batches it owes."""
+        return len(self._owed)
+
+    def submit(self, jobs: Sequence[SignatureJob]) -> Callable[[], list[int]]:
+        """Send a batch; returns the function that waits for its answer."""
+        place: list[list[int]] = []
+        checks = [Check(job.keys, job.signature, job.message) for job in jobs]
+        try:
+            self._socket.sendall(frames.encode(checks))
+        except OSError as error:
+            raise CheckerDied(f"a checking process took no batch: {error}") from error
+        self._owed.append(place)
+
+        def wait() -> list[int]:
+            while not place:
+                self.receive()
+            return place[0]
+
+        return wait
+
+    def receive(self) -> None:
+        """Wait for the oldest answer owed."""
+        try:
+            body = frames.read_frame(self._stream)
+        except (OSError, frames.FrameError) as error:
+            raise CheckerDied(f"a checking process gave no answer: {error}") from error
+        if body is None:
+            raise CheckerDied("a checking process ended before its answer")
+        self._owed.popleft().append(frames.decode(body, list[int]))
+
+    def close(self) -> None:
+        """End the process."""
+        self._stream.close()
+        self._socket.close()
+        try:
+            self._process.wait(STOP_DEADLINE_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+class SpreadChecker:
+    """A core.verify.SignatureChecker that starts processes when there is much to check."""
+
+    def __init__(self, processes: int) -> None:
+        self._wanted = processes
+        self._processes: list[_Process] = []
+        self._seen = 0
+
+    def __call__(self, jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]:
+        """Take a batch; returns the function that waits for the indexes of the bad ones."""
+        self._seen += 1
+        if self._seen <= INLINE_BATCHES:
+            failed = run_batch(jobs)
+            return lambda: failed
+        if not self._processes:
+            self._processes = [_Process() for _ in range(self._wanted)]
+        process = min(self._processes, key=lambda p: p.outstanding)
+        while process.outstanding >= OUTSTANDING_MAX:
+            process.receive()
+        return process.submit(jobs)
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._processes:
+            process.close()
+
+
+@contextmanager
+def spread_checker(processes: int | None = None) -> Iterator[SpreadChecker]:
+    """Provide a checker for one job; its processes end with the block."""
+    checker = SpreadChecker(processes or os.cpu_count() or 1)
+    try:
+        yield checker
+    finally:
+        checker.close()
