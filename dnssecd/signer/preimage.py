@@ -67,7 +67,6 @@ class Permit:
 
     def __init__(self, zone: bytes, role: str, algorithm: int, tag: int, revoked_tag: int) -> None:
         self.zone = zone
-        self._zone_octets = len(zone)
         self._role = role
         self._algorithm = algorithm
         self._tag = tag
@@ -96,16 +95,16 @@ class Permit:
                 return "a revoked key signs the DNSKEY RRset only"
         end = start
         labels = 0
-        zone_at = -1
+        inside = len(self.zone) == 1
         while length := preimage[end]:
             if length > 63:
                 return "malformed owner name"
             if preimage.startswith(self.zone, end):
-                zone_at = end
+                inside = True
             labels += 1
             end += length + 1
         end += 1
-        if end - self._zone_octets != zone_at and self._zone_octets > 1:
+        if not inside:
             return f"owner name outside {name_text(self.zone)}"
         if labels - preimage.startswith(b"\x01*", start) != preimage[3]:
             return "labels field does not fit the owner name"

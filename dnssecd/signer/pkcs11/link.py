@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -46,6 +47,16 @@ class WorkerLink:
         self._process = process
         self._reader = reader
         self._writer = writer
+        self._end = asyncio.get_running_loop().create_task(process.wait())
+
+    def when_dead(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called when the process ends, also while nobody calls it."""
+        self._end.add_done_callback(lambda task: tell())
+
+    @property
+    def dead(self) -> bool:
+        """Whether the process has ended."""
+        return self._process.returncode is not None
 
     @property
     def pid(self) -> int:
@@ -84,7 +95,7 @@ class WorkerLink:
         except TimeoutError:
             raise WorkerLost("timeout", f"no answer within {deadline_s:g} s") from None
         except (OSError, asyncio.IncompleteReadError):
-            raise WorkerLost("died", f"HSM worker died: {await self._how_it_ended()}") from None
+            raise await self.death() from None
         except ProtocolError as error:
             raise WorkerLost("nonsense", str(error)) from None
         if isinstance(answer, m.Failed):
@@ -100,14 +111,19 @@ class WorkerLink:
             self._process.kill()
         await self._process.wait()
 
-    async def _how_it_ended(self) -> str:
-        try:
+    async def death(self) -> WorkerLost:
+        """The error for a worker that died, saying how."""
+        how = "it closed its connection"
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):
-                status = await self._process.wait()
-        except TimeoutError:
-            return "it closed its connection"
-        if status >= 0:
-            return f"exit status {status}"
-        with contextlib.suppress(ValueError):
-            return signal.Signals(-status).name
+                how = _exit_text(await self._process.wait())
+        return WorkerLost("died", f"HSM worker died: {how}")
+
+
+def _exit_text(status: int) -> str:
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return signal.Signals(-status).name
+    except ValueError:
         return f"signal {-status}"

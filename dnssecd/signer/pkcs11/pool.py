@@ -212,6 +212,7 @@ class TokenPool:
                     pause_s = self._could_not_open(error)
                 else:
                     health.opened()
+                    session.link.when_dead(self._queue.poke)
                     log.info("token session opened", token=self.name, worker=session.link.pid)
                     return session
             await asyncio.sleep(pause_s)
@@ -269,6 +270,8 @@ class TokenPool:
 
     async def _work(self, session: Session) -> None:
         while not self.health.evicted or self.health.on_trial:
+            if session.link.dead:
+                raise await session.link.death()
             if self._commands:
                 await self._run(session, self._commands.popleft())
             elif (piece := self._take(session)) is not None:

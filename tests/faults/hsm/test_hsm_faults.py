@@ -255,12 +255,13 @@ def test_an_accusation_must_be_true(hsm: FaultyHsm) -> None:
 
 
 def test_keys_swapped_after_a_reconnect(hsm: FaultyHsm) -> None:
-    with service(hsm.settings(hsm.token("dns"))) as client:
+    """The first signature of a session is verified before the session is used for anything."""
+    with service(hsm.settings(hsm.token("dns", idle_canary_s=60.0))) as client:
         key, other = client.generate(wire(ZONE), "zsk", 13), client.generate(wire(ZONE), "zsk", 13)
         sign_and_check(client, key)
         hsm.orders(f"swap {key.id} {other.id}")
         kill_workers(client)
-        within_any(lambda: sign_and_check(client, key), lambda: "token evicted" in firing(client))
+        within_any(client.status, lambda: "token evicted" in firing(client))
         with pytest.raises(KeystoreUnavailable):
             sign_and_check(client, key)
         hsm.orders()

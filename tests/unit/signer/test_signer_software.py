@@ -304,3 +304,19 @@ async def test_a_medium_is_asked_for_and_may_be_removed(
     assert store.status().state == "unavailable"
     assert firing() == set()
     await store.stop()
+
+
+async def test_key_files_that_changed_places_are_not_used(bench: Bench) -> None:
+    store = await bench.open()
+    one, two = [await store.generate(ZONE, "zsk", 13, 0, "", NONE) for _ in range(2)]
+    await store.stop()
+    one_path, two_path = (bench.keys / f"{key.id}.key" for key in (one, two))
+    content = one_path.read_bytes()
+    one_path.write_bytes(two_path.read_bytes())
+    two_path.write_bytes(content)
+    store = await bench.open()
+    assert {warning.subject for warning in bench.warnings.listed()} >= {str(one_path), str(two_path)}
+    for key in (one, two):
+        with pytest.raises(OperatorNeeded, match="another key"):
+            await sign(store, key)
+    await store.stop()
