@@ -8,17 +8,20 @@ fields may be added at the end, never moved.
 Zone names are uncompressed wire form in lower case (``b"\\x07example\\x03com\\x00"``). Key ids are 32 hex
 digits. Signatures are in DNSSEC wire form (RFC 3110, RFC 6605 §4, RFC 8080 §4), as they stand in an RRSIG.
 
-This is the only module the key service and the rest of the package share.
+This, with the settings in `wire_settings`, is all the key service and the rest of the package share.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
+
+from dnssecd.wire_settings import KeystoreSettings as KeystoreSettings
+from dnssecd.wire_settings import SignerSettings as SignerSettings
+from dnssecd.wire_settings import TokenSettings as TokenSettings
 
 PROTOCOL_VERSION = 1
 FRAME_OCTETS_MAX = 4 * 1024 * 1024
@@ -45,58 +48,6 @@ ErrorCode = Literal[
     "operator",
     "internal",
 ]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TokenSettings:
-    """One PKCS#11 token, found by `label`, `serial` or `slot` (exactly one); the PIN is in `pin_file`."""
-
-    name: str
-    module: str
-    pin_file: str
-    label: str = ""
-    serial: str = ""
-    slot: int = -1
-    sessions: int = 4
-    call_deadline_s: float = 5.0
-    idle_canary_s: float = 30.0
-    retry_longest_s: float = 15.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeystoreSettings:
-    """One key store.
-
-    software: `directory`, `passphrase_file` (empty: made beside the keys, 0600); `removable` when the
-    directory is on a medium that is absent between uses. pkcs11: `tokens`, the first being where keys are
-    made; `standby` means the others are used only when those before them fail, otherwise all share the
-    work.
-    """
-
-    name: str
-    type: Literal["software", "pkcs11"]
-    directory: str = ""
-    passphrase_file: str = ""
-    removable: bool = False
-    tokens: tuple[TokenSettings, ...] = ()
-    standby: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class SignerSettings:
-    """Everything the key service is told; paths are absolute.
-
-    `state_dir` holds the audit log and what is known of keys without their store (no secrets), 0700. The
-    service's own user may always connect, others when in `allowed_uids`. `socket_mode` is 0600 or 0660.
-    """
-
-    socket: str
-    state_dir: str
-    keystores: tuple[KeystoreSettings, ...]
-    allowed_uids: tuple[int, ...] = ()
-    socket_mode: int = 0o600
-    deterministic_ecdsa: bool = False
-    threads: int = 0
 
 
 class ProtocolError(Exception):
@@ -153,6 +104,21 @@ class ImportRequest(Message, frozen=True, tag="import"):
     private: bytes
     store: str = ""
     created: int = 0
+
+
+class ExportRequest(Message, frozen=True, tag="export"):
+    """Give out a private key of a software store, sealed under `passphrase`; for root or the service's user."""
+
+    key_id: str
+    passphrase: bytes
+
+
+class RestoreRequest(Message, frozen=True, tag="restore"):
+    """Take an exported key back, as it was: id, zones, role and all."""
+
+    sealed: bytes
+    passphrase: bytes
+    store: str = ""
 
 
 class AdoptRequest(Message, frozen=True, tag="adopt"):
@@ -239,6 +205,8 @@ Request = (
     | KeysRequest
     | GenerateRequest
     | ImportRequest
+    | ExportRequest
+    | RestoreRequest
     | AdoptRequest
     | BindRequest
     | ReportRequest
@@ -413,6 +381,12 @@ class DoneReply(Message, frozen=True, tag="done!"):
     detail: str = ""
 
 
+class ExportReply(Message, frozen=True, tag="export!"):
+    """The key file's content; worth nothing without the passphrase."""
+
+    sealed: bytes
+
+
 class AuditReply(Message, frozen=True, tag="audit!"):
     """`ok` is whether the chain holds from the first entry to the last."""
 
@@ -436,6 +410,7 @@ Reply = (
     | SignReply
     | ProveReply
     | DoneReply
+    | ExportReply
     | AuditReply
     | BenchReply
 )

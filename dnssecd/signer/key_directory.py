@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from dnssecd.signer import algorithms, files, sealed
 from dnssecd.signer.algorithms import PrivateKey
-from dnssecd.signer.errors import MissingKey, OperatorNeeded, ServiceError, Unavailable
+from dnssecd.signer.errors import BadRequest, MissingKey, OperatorNeeded, ServiceError, Unavailable
 from dnssecd.signer.passphrase import ALLOWED_MODE, make_passphrase, path_of, read_passphrase
-from dnssecd.signer.sealed import Description, KeyEncryption
+from dnssecd.signer.sealed import Description, KeyEncryption, SealedKey
 from dnssecd.signer.warnings import WarningBook
 from dnssecd.wire_protocol import KeystoreSettings
 
@@ -79,9 +79,8 @@ class KeyDirectory:
         encryption = self._unlocked(may_make=True)
         if self._kdf is None:
             self._kdf = sealed.new_kdf()
-        der = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
         path = self.key_path(key.id)
-        files.write_atomically(path, sealed.seal(key, der, encryption, self._kdf))
+        files.write_atomically(path, sealed.seal(key, _der(private), encryption, self._kdf))
         if self.read(key).public_key() != private.public_key():
             raise ServiceError(f"{path} does not read back as it was written; check the disk")
 
@@ -98,11 +97,22 @@ class KeyDirectory:
         except sealed.CannotOpen as error:
             self.forget()  # the next try reads the passphrase anew
             raise OperatorNeeded(f"{path} cannot be opened with {self._passphrase_path}: {error}") from None
-        private = cast(PrivateKey, load_der_private_key(der, None))
-        public = algorithms.dnskey_rdata(key.flags, key.algorithm, private.public_key())
-        if content.key.id != key.id or public != key.dnskey:
-            raise OperatorNeeded(f"{path} holds another key than it should; restore it from the back-up")
-        return private
+        if content.key.id != key.id:
+            raise OperatorNeeded(f"{path} is the file of another key; restore it from the back-up")
+        return _private(der, key, str(path))
+
+    def export(self, key: Description, passphrase: bytes) -> bytes:
+        """Return a key file's content for the same key under another passphrase."""
+        der = _der(self.read(key))
+        return sealed.seal(key, der, KeyEncryption(passphrase), sealed.new_kdf())
+
+    def open_exported(self, content: SealedKey, passphrase: bytes) -> PrivateKey:
+        """Open what `export` made; BadRequest when the passphrase is another or the content was changed."""
+        try:
+            der = sealed.open_sealed(content, KeyEncryption(passphrase))
+        except sealed.CannotOpen as error:
+            raise BadRequest(f"the exported key cannot be opened: {error}") from None
+        return _private(der, content.key, "the exported key")
 
     def remove(self, key: Description) -> None:
         """Remove a key's file durably."""
@@ -154,3 +164,15 @@ class KeyDirectory:
                 make_passphrase(self._passphrase_path)
             self._encryption = KeyEncryption(read_passphrase(self._passphrase_path))
         return self._encryption
+
+
+def _der(private: PrivateKey) -> bytes:
+    return private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _private(der: bytes, key: Description, what: str) -> PrivateKey:
+    """Decode a private key and see that it is the one described."""
+    private = cast(PrivateKey, load_der_private_key(der, None))
+    if algorithms.dnskey_rdata(key.flags, key.algorithm, private.public_key()) != key.dnskey:
+        raise OperatorNeeded(f"{what} holds another key than it says; restore it from the back-up")
+    return private

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from dnssecd.signer.algorithms import PrivateKey
 from dnssecd.signer.registry import Registry
-from dnssecd.signer.sealed import Description
+from dnssecd.signer.sealed import Description, SealedKey
 from dnssecd.wire_protocol import KeyState, Proof, Role, StoreStatus
 
 
@@ -38,6 +38,12 @@ class Keystore(Protocol):
         taken: frozenset[int],
     ) -> Description:
         """Store a private key made elsewhere; Unsupported where that cannot be."""
+
+    async def export(self, key: Description, passphrase: bytes) -> bytes:
+        """Return the private key sealed under another passphrase; Unsupported where it never leaves."""
+
+    async def restore(self, content: SealedKey, passphrase: bytes) -> None:
+        """Take back what `export` gave; Unsupported where that cannot be."""
 
     async def adopt(
         self, zone: bytes, role: Role, algorithm: int, cka_id: str, label: str, taken: frozenset[int]

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import struct
 
+from dnssecd.signer.errors import BadRequest
+
 DNSKEY = 48
 CDS = 59
 CDNSKEY = 60
@@ -46,6 +48,14 @@ def name_labels(wire: bytes) -> list[bytes]:
 def name_text(wire: bytes) -> str:
     """Return a wire name in presentation form with its final dot, for messages and labels."""
     return "".join(_label_text(label) + "." for label in name_labels(wire)) or "."
+
+
+def zone_text(zone: bytes) -> str:
+    """`name_text` for what a client sent: BadRequest when it is no name."""
+    try:
+        return name_text(zone)
+    except BadName as error:
+        raise BadRequest(f"zone name: {error}") from None
 
 
 def _label_text(label: bytes) -> str:

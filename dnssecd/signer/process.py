@@ -87,7 +87,7 @@ async def _run(settings: SignerSettings, now: Now, ready: Callable[[], None], en
     if audit_log.fault:
         warnings.add("audit log broken", str(audit_log.path), audit_log.fault)
     stores = {one.name: make_store(one, settings, warnings, now) for one in settings.keystores}
-    service = Service(stores, audit_log, warnings, loop.time)
+    service = Service(stores.values(), audit_log, warnings, loop.time)
     server = Server(service, warnings, frozenset(settings.allowed_uids))
     try:
         for store in stores.values():

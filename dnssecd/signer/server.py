@@ -98,7 +98,8 @@ class Server:
         elif len(self._connections) > CONNECTIONS_MAX:
             await self._turn_away(writer, f"{CONNECTIONS_MAX} connections are open already")
         else:
-            await Connection(self._service, next(self._lanes), reader, writer).run()
+            keeper = uid in (0, os.geteuid())
+            await Connection(self._service, next(self._lanes), reader, writer, keeper=keeper).run()
 
     async def _turn_away(self, writer: asyncio.StreamWriter, why: str) -> None:
         writer.write(wp.encode_frame(wp.ErrorReply(0, "operator", "refused", why)))
@@ -111,10 +112,17 @@ class Connection:
     """One client; at most REQUESTS_PER_CONNECTION_MAX of its requests are under way, further ones are not read."""
 
     def __init__(
-        self, service: Service, lane: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        service: Service,
+        lane: int,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        keeper: bool,
     ) -> None:
         self._service = service
         self._lane = lane
+        self._keeper = keeper
         self._reader = reader
         self._writer = writer
         self._slots = asyncio.Semaphore(REQUESTS_PER_CONNECTION_MAX)
@@ -155,7 +163,7 @@ class Connection:
             self._writer.close()
 
     async def _answer(self, request: wp.Request) -> None:
-        await self._reply(await self._service.answer(request, self._lane))
+        await self._reply(await self._service.answer(request, self._lane, keeper=self._keeper))
 
     async def _reply(self, reply: wp.Reply) -> None:
         try:

@@ -25,7 +25,7 @@ from dnssecd.signer.key_directory import KeyDirectory
 from dnssecd.signer.now import Now
 from dnssecd.signer.queue import FairQueue, Piece
 from dnssecd.signer.registry import Registry
-from dnssecd.signer.sealed import Description
+from dnssecd.signer.sealed import Description, SealedKey
 from dnssecd.signer.warnings import WarningBook
 from dnssecd.wire_protocol import KeyState, KeystoreSettings, Proof, Role, StoreStatus
 
@@ -181,6 +181,17 @@ class SoftwareStore:
         self._need()
         await self._off_loop(lambda: self._keep(key, private))
         return key
+
+    async def export(self, key: Description, passphrase: bytes) -> bytes:
+        """Return the private key sealed under another passphrase."""
+        self._need()
+        return await self._off_loop(partial(self._directory.export, key, passphrase))
+
+    async def restore(self, content: SealedKey, passphrase: bytes) -> None:
+        """Take back what `export` gave."""
+        self._need()
+        private = await self._off_loop(partial(self._directory.open_exported, content, passphrase))
+        await self._off_loop(partial(self._keep, content.key, private))
 
     async def adopt(
         self, zone: bytes, role: Role, algorithm: int, cka_id: str, label: str, taken: frozenset[int]

@@ -96,6 +96,15 @@ class AsyncSignerClient:
         request = adopt_request(self._id(), zone, role, algorithm, store=store, cka_id=cka_id, label=label)
         return (await self._call(request, wp.KeysReply)).keys[0]
 
+    async def export_key(self, key_id: str, passphrase: bytes) -> bytes:
+        """A private key of a software store, sealed under `passphrase`; for root and the service's own user."""
+        return (await self._call(wp.ExportRequest(self._id(), key_id, passphrase), wp.ExportReply)).sealed
+
+    async def restore_key(self, sealed: bytes, passphrase: bytes, store: str = "") -> wp.KeyInfo:
+        """Take an exported key back as it was: id, zones, role and all."""
+        request = wp.RestoreRequest(self._id(), sealed, passphrase, store)
+        return (await self._call(request, wp.KeysReply)).keys[0]
+
     async def bind(self, zone: bytes, key_id: str) -> wp.KeyInfo:
         """Let an existing key sign for `zone` too."""
         return (await self._call(wp.BindRequest(self._id(), lower(zone), key_id), wp.KeysReply)).keys[0]

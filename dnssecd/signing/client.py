@@ -132,6 +132,15 @@ class SignerClient:
         request = adopt_request(self._id(), zone, role, algorithm, store=store, cka_id=cka_id, label=label)
         return self._call(request, wp.KeysReply).keys[0]
 
+    def export_key(self, key_id: str, passphrase: bytes) -> bytes:
+        """A private key of a software store, sealed under `passphrase`; for root and the service's own user."""
+        return (self._call(wp.ExportRequest(self._id(), key_id, passphrase), wp.ExportReply)).sealed
+
+    def restore_key(self, sealed: bytes, passphrase: bytes, store: str = "") -> wp.KeyInfo:
+        """Take an exported key back as it was: id, zones, role and all."""
+        request = wp.RestoreRequest(self._id(), sealed, passphrase, store)
+        return (self._call(request, wp.KeysReply)).keys[0]
+
     def bind(self, zone: bytes, key_id: str) -> wp.KeyInfo:
         """Let an existing key sign for `zone` too (`share_keys`)."""
         return self._call(wp.BindRequest(self._id(), lower(zone), key_id), wp.KeysReply).keys[0]

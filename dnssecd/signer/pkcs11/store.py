@@ -35,7 +35,7 @@ from dnssecd.signer.pkcs11.session import Session, nonce_preimage
 from dnssecd.signer.preimage import name_text
 from dnssecd.signer.queue import FairQueue
 from dnssecd.signer.registry import Registry
-from dnssecd.signer.sealed import Description
+from dnssecd.signer.sealed import Description, SealedKey
 from dnssecd.signer.warnings import WarningBook
 from dnssecd.wire_protocol import KeyState, KeystoreSettings, Proof, Role, StoreStatus, TokenSettings
 
@@ -241,6 +241,14 @@ class Pkcs11Store:
     ) -> Description:
         """Private keys from outside are refused: those of a token have never been elsewhere."""
         raise Unsupported(f"key store {self.name} takes no private keys; adopt those in its tokens")
+
+    async def export(self, key: Description, passphrase: bytes) -> bytes:
+        """A token's keys never leave it."""
+        raise Unsupported(f"keys of {self.name} never leave their tokens; use the tokens' own back-up")
+
+    async def restore(self, content: SealedKey, passphrase: bytes) -> None:
+        """Private keys from outside are refused."""
+        raise Unsupported(f"key store {self.name} takes no private keys; restore its tokens instead")
 
     async def rebind(self, key: Description, zones: tuple[bytes, ...]) -> Description:
         """Change the zones a key is bound to."""

@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from dnssecd import wire_protocol as wp
 from dnssecd.signing.client import AsyncSignerClient, SignerClient
 from dnssecd.signing.errors import (
     BadRequest,
+    KeyExists,
     KeyUnknown,
     OperatorNeeded,
     SignerBroken,
@@ -184,6 +186,27 @@ def test_an_error_in_a_stream_spoils_no_later_call(client: SignerClient) -> None
     check(key, good, client.sign(wire(zone), key.id, good))
 
 
+def test_export_and_restore(client: SignerClient, tmp_path: Path) -> None:
+    zone = next(zones)
+    key = client.generate(wire(zone), "csk", 13)
+    content = client.export_key(key.id, b"a long passphrase")
+    with pytest.raises(KeyExists):
+        client.restore_key(content, b"a long passphrase")
+    with pytest.raises(BadRequest, match="8 octets"):
+        client.export_key(key.id, b"short")
+    with launched_signer(other := settings_in(tmp_path)), SignerClient(other.socket) as second:
+        with pytest.raises(BadRequest, match="cannot be opened"):
+            second.restore_key(content, b"another passphrase")
+        with pytest.raises(BadRequest, match="cannot be opened"):
+            second.restore_key(content.replace(b'"csk"', b'"zsk"'), b"a long passphrase")
+        assert second.restore_key(content, b"a long passphrase") == key
+        check(key, hosts(key, zone, 2), second.sign(wire(zone), key.id, hosts(key, zone, 2)))
+    assert [entry.event for entry in client.audit(1000).entries if entry.fields.get("key") == key.id] == [
+        "generated",
+        "exported",
+    ]
+
+
 def test_many_threads_each_with_a_client(settings: SignerSettings) -> None:
     zone = next(zones)
     with SignerClient(settings.socket) as first:
@@ -232,26 +255,57 @@ def test_the_socket_and_its_directory_are_private(settings: SignerSettings) -> N
     assert Path(settings.socket).parent.stat().st_mode & 0o777 == 0o700
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
-def test_other_users_are_turned_away() -> None:
+def ask_as_nobody(settings: SignerSettings, *requests: wp.Request) -> wp.Reply:
+    """Send requests as user nobody; return the last reply."""
     script = (
         "import os, socket, sys; os.setgid(65534); os.setuid(65534)\n"
         "s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(sys.argv[1])\n"
-        "sys.stdout.buffer.write(s.recv(4096))"
+        "s.sendall(bytes.fromhex(sys.argv[2])); sys.stdout.buffer.write(s.recv(4096))"
     )
-    with tempfile.TemporaryDirectory() as path, launched_signer(settings := settings_in(Path(path))):
-        Path(path).chmod(0o711)
-        Path(settings.socket).parent.chmod(0o711)
-        Path(settings.socket).chmod(0o666)
-        done = subprocess.run(
-            [sys.executable, "-I", "-c", script, settings.socket], capture_output=True, timeout=20, check=True
-        )
-        (body,) = wp.FrameBuffer().feed(done.stdout)
-        reply = wp.decode_reply(body)
+    octets = b"".join(map(wp.encode_frame, requests))
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script, settings.socket, octets.hex()],
+        capture_output=True,
+        timeout=20,
+        check=True,
+    )
+    *_, body = wp.FrameBuffer().feed(done.stdout)
+    return wp.decode_reply(body)
+
+
+@contextlib.contextmanager
+def open_to_nobody(*allowed_uids: int) -> Iterator[SignerSettings]:
+    """A service whose socket any user reaches, as far as the file system goes."""
+    with tempfile.TemporaryDirectory() as path:
+        settings = replace(settings_in(Path(path)), allowed_uids=allowed_uids)
+        with launched_signer(settings):
+            Path(path).chmod(0o711)
+            Path(settings.socket).parent.chmod(0o711)
+            Path(settings.socket).chmod(0o666)
+            yield settings
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+def test_other_users_are_turned_away() -> None:
+    with open_to_nobody() as settings:
+        reply = ask_as_nobody(settings)
         assert isinstance(reply, wp.ErrorReply)
         assert (reply.code, reply.fault) == ("refused", "operator")
         with SignerClient(settings.socket) as client:
             assert any(warning.code == "peer refused" for warning in client.status().warnings)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+def test_allowed_users_get_signatures_but_no_private_keys() -> None:
+    """The daemon talks to the network: it may use keys, never have them."""
+    with open_to_nobody(65534) as settings, SignerClient(settings.socket) as client:
+        zone = next(zones)
+        key = client.generate(wire(zone), "zsk", 13)
+        signed = ask_as_nobody(settings, wp.SignRequest(2, wire(zone), key.id, hosts(key, zone, 1)))
+        assert isinstance(signed, wp.SignReply)
+        refused = ask_as_nobody(settings, wp.ExportRequest(2, key.id, b"a long passphrase"))
+        assert isinstance(refused, wp.ErrorReply)
+        assert refused.code == "refused"
 
 
 def test_the_private_key_and_settings_are_not_in_the_process_list(client: SignerClient) -> None:
