@@ -7,7 +7,18 @@ from collections.abc import Sequence
 
 from dnssecd.core.names import key_to_wire
 from dnssecd.core.rrset import RRset, unpack
-from tests.unit.update.build import ANY, IN, NONE, ORIGIN, RR, message, rdata_of, rtype_of, wire_name, zone_view
+from tests.unit.update.build import (
+    ANY,
+    IN,
+    NONE,
+    ORIGIN,
+    RR,
+    message,
+    rdata_of,
+    rtype_of,
+    wire_name,
+    zone_view,
+)
 
 OWNERS = (
     "@", "www", "alias", "*.wild", "wild", "sub", "ns.sub", "below.ns.sub", "mx", "a", "b.a", "c.b.a", "d", "*.d", "e",
@@ -50,7 +61,9 @@ class Generator:
         while rng.random() < 0.3:
             prerequisites += self._prerequisite(content)
         # named holds a doubled RR of a value-dependent prerequisite against the client; to us it is a set.
-        prerequisites = list({(rr.name.lower(), rr.rtype, rr.rclass, rr.rdata.lower()): rr for rr in prerequisites}.values())
+        prerequisites = list(
+            {(rr.name.lower(), rr.rtype, rr.rclass, rr.rdata.lower()): rr for rr in prerequisites}.values()
+        )
         rng.shuffle(prerequisites)
         updates = [self._update(content) for _ in range(rng.choice((0, 1, 1, 2, 2, 3, 5, 8)))]
         if rng.random() < 0.1 and updates:
@@ -67,7 +80,9 @@ class Generator:
     def _prerequisite(self, content: Sequence[RRset]) -> list[RR]:
         rng = self._rng
         some = self._existing(content)
-        name = self._case(key_to_wire(some.owner, ORIGIN) if rng.random() < 0.6 else wire_name(rng.choice(OWNERS)))
+        name = self._case(
+            key_to_wire(some.owner, ORIGIN) if rng.random() < 0.6 else wire_name(rng.choice(OWNERS))
+        )
         rtype = some.rtype if rng.random() < 0.6 else rtype_of(rng.choice(_WEIGHTED))
         kind = rng.randrange(4)
         if kind == 0:
@@ -91,13 +106,17 @@ class Generator:
         name, mnemonic = self._case(wire_name(rng.choice(OWNERS))), rng.choice(_WEIGHTED)
         rdata = rdata_of(mnemonic, rng.choice(SETS[mnemonic]))
         if mnemonic == "SOA" and rng.random() < 0.5:
-            rdata = rdata[:-20] + ((self._serial + rng.randrange(-2, 4)) % 2**32).to_bytes(4, "big") + rdata[-16:]
+            rdata = (
+                rdata[:-20] + ((self._serial + rng.randrange(-2, 4)) % 2**32).to_bytes(4, "big") + rdata[-16:]
+            )
         return RR(name, rtype_of(mnemonic), IN, rng.choice(TTLS), rdata)
 
     def _deletion(self, content: Sequence[RRset]) -> RR:
         rng = self._rng
         some = self._existing(content)
-        name = self._case(key_to_wire(some.owner, ORIGIN) if rng.random() < 0.7 else wire_name(rng.choice(OWNERS)))
+        name = self._case(
+            key_to_wire(some.owner, ORIGIN) if rng.random() < 0.7 else wire_name(rng.choice(OWNERS))
+        )
         kind = rng.randrange(4)
         if kind == 0:
             return RR(name, 255, ANY)
