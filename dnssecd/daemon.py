@@ -27,6 +27,7 @@ from dnssecd.front.schedule import Schedule
 from dnssecd.front.serving import remember
 from dnssecd.front.signerlink import SignerLink
 from dnssecd.front.stored import recall
+from dnssecd.front.sweep import Sweep
 from dnssecd.front.zone import FrontZone
 from dnssecd.front.zones import ZoneTable
 from dnssecd.ingest.watch import ZoneWatcher, identity_now
@@ -115,6 +116,7 @@ class Daemon:
         )
         self.monitor = LoopMonitor(self.metrics.daemon.loop_lag.observe)
         self.guard = Guard(self.zones, self.events, self.metrics, clock, state_dir)
+        self.sweep = Sweep(self.zones, self.jobs, clock)
         self.ready = False
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
@@ -226,7 +228,13 @@ class Daemon:
             await self.signer.start()
         except SignerError as error:
             self.events.raise_event("signer-unreachable", None, str(error))
-        background = (self.monitor.run(), self.signer.watch(), self.guard.watch(), self._watch_files())
+        background = (
+            self.monitor.run(),
+            self.signer.watch(),
+            self.guard.watch(),
+            self.sweep.run(),
+            self._watch_files(),
+        )
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in background]
         for task in self._tasks:
             task.add_done_callback(self._ended)

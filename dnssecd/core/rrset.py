@@ -49,6 +49,8 @@ def unpack(packed: bytes) -> list[bytes]:
 
 def count(packed: bytes) -> int:
     """Return how many RRs a packed set holds."""
+    if len(packed) == 2 + (packed[0] << 8 | packed[1]):
+        return 1
     number = position = 0
     while position < len(packed):
         position += 2 + (packed[position] << 8 | packed[position + 1])

@@ -94,6 +94,7 @@ class Commands:
             "state": "waiting" if zone.serial is None else "served",
             "policy": zone.config.policy,
             "source": zone.config.source,
+            "records": zone.records,
             "input_error": "; ".join(problem.cause for problem in zone.problems) or None,
             "warnings": [warning.cause for warning in zone.warnings],
         }
@@ -115,9 +116,9 @@ class Commands:
 
     async def zone_list(self, call: Call) -> object:
         """Answer ``zone.list``."""
-        keys = ("zone", "state", "serial", "input_serial", "runway_seconds", "policy", "source")
+        keys = ("zone", "state", "serial", "input_serial", "runway_seconds", "policy", "source", "records")
         rows = [self._zone_status(zone) for zone in self._zones.values()]
-        return {"zones": [{key: row[key] for key in keys} | {"records": None} for row in rows]}
+        return {"zones": [{key: row[key] for key in keys} for row in rows]}
 
     async def zone_show(self, call: Call) -> object:
         """Answer ``zone.show``."""
@@ -125,7 +126,6 @@ class Commands:
         last = zone.last
         return self._zone_status(zone) | {
             "denial": zone.spec.denial + (" opt-out" if zone.spec.denial_parameters.opt_out else ""),
-            "records": None,
             "signatures": last.signatures if last else None,
             "file": str(zone.config.file) if zone.config.file else None,
             "last_published": zone.published_at,
@@ -230,6 +230,7 @@ class Commands:
     async def _freeze(self, call: Call, *, frozen: bool) -> object:
         zone = self._zone(call)
         zone.frozen = frozen
+        self._jobs.remember(zone)
         await asyncio.to_thread(self._record, zone, call.caller.user, "frozen" if frozen else "thawed", "")
         if not frozen and zone.config.source == "file":
             self._jobs.request(zone, "load")

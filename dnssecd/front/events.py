@@ -27,6 +27,20 @@ def report(events: EventCore, outcome: Outcome, *, load: bool) -> None:
                 events.resolve(name, zone)
 
 
+def report_sweep(events: EventCore, zone: str, faults: list[Problem]) -> None:
+    """Raise what the verification of the published version found, apart from that of new versions."""
+    for problem in faults:
+        events.raise_event(
+            "verification-failed",
+            zone,
+            problem.cause,
+            subject="published version",
+            remedy=problem.remedy or None,
+        )
+    if not faults:
+        events.resolve("verification-failed", zone, "published version")
+
+
 def _cause(outcome: Outcome, problem: Problem) -> str:
     if problem.event != "verification-failed" or len(outcome.violations) < 2:
         return problem.cause

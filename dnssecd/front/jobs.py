@@ -23,10 +23,10 @@ from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.frames import Job
 from dnssecd.pipeline.outcome import Outcome, Problem
-from dnssecd.pipeline.workers import WorkerPool
+from dnssecd.pipeline.workers import BULK_OCTETS, WorkerPool
 from dnssecd.signing.client import AsyncSignerClient
 from dnssecd.signing.errors import SignerError
-from dnssecd.store.catalogue import Catalogue, CatalogueEntry
+from dnssecd.store.catalogue import Catalogue
 
 RETRY_CHANGING_S = 0.5
 RETRIES_CHANGING_MAX = 20
@@ -136,6 +136,20 @@ class ZoneJobs:
         self._finished(zone, outcome, "resign")
         return outcome
 
+    async def sweep(self, zone: FrontZone) -> Outcome:
+        """Verify the whole zone as it is published; what is wrong is an event until a good sweep."""
+        outcome = await self._parts.pool.run(self._job(zone, "verify"), BULK_OCTETS)
+        bad = [problem for problem in outcome.problems if problem.event == "verification-failed"]
+        self._parts.metrics.zone.verifications.labels("failed" if bad else "ok").inc()
+        job_events.report_sweep(self._parts.events, zone.name, bad)
+        zone.verified_at = self._parts.clock.now()
+        self._parts.catalogue.put(zone.catalogue_entry())
+        return outcome
+
+    def remember(self, zone: FrontZone) -> None:
+        """Write what the catalogue keeps of a zone."""
+        self._parts.catalogue.put(zone.catalogue_entry())
+
     def _job(self, zone: FrontZone, kind: str, **more: Any) -> Job:
         now = int(self._parts.clock.now())
         date = int(datetime.fromtimestamp(now, UTC).strftime("%Y%m%d"))
@@ -190,21 +204,15 @@ class ZoneJobs:
         zone.earliest_expiration = outcome.earliest_expiration
         zone.next_due = outcome.next_due
         zone.refresh_s = outcome.refresh_s
+        zone.records = outcome.records
+        if zone.verified_at is None:
+            zone.verified_at = self._parts.clock.now()
         if outcome.input_serial is not None and outcome.result != "rejected":
             zone.input_serial = outcome.input_serial
         if outcome.result == "published":
             zone.published_at = self._parts.clock.now()
         self.measure(zone)
-        self._parts.catalogue.put(
-            CatalogueEntry(
-                zone.name,
-                zone.serial,
-                zone.input_serial,
-                None if zone.published_at is None else int(zone.published_at),
-                zone.earliest_expiration,
-                zone.next_due,
-            )
-        )
+        self._parts.catalogue.put(zone.catalogue_entry())
 
     def measure(self, zone: FrontZone) -> None:
         """Bring the zone's gauges up to date."""
@@ -214,6 +222,7 @@ class ZoneJobs:
             (metrics.input_serial, zone.input_serial),
             (metrics.earliest_expiration, zone.earliest_expiration),
             (metrics.last_published, zone.published_at),
+            (metrics.records, zone.records),
         ):
             if value is not None:
                 gauge.labels(zone.name).set(value)

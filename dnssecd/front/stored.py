@@ -16,13 +16,19 @@ def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> Non
 
     StoreError, sqlite3.Error or OSError when the database is there and cannot be read.
     """
+    if entry is not None:
+        zone.verified_at, zone.frozen = entry.verified_at, bool(entry.frozen)
     if not exact and entry is not None and entry.serial is not None:
         zone.serial, zone.input_serial, zone.published_at = (
             entry.serial,
             entry.input_serial,
             entry.published_at,
         )
-        zone.earliest_expiration, zone.next_due = entry.earliest_expiration, entry.next_wake
+        zone.earliest_expiration, zone.next_due, zone.records = (
+            entry.earliest_expiration,
+            entry.next_wake,
+            entry.records,
+        )
         return
     if not Path(zone.spec.database).exists():
         return
@@ -32,7 +38,7 @@ def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> Non
         if version is None or soa is None:
             return
         zone.serial, zone.input_serial = version.serial, version.input_serial
-        zone.published_at = version.published_at
+        zone.published_at, zone.records = version.published_at, version.records
         zone.earliest_expiration = snapshot.earliest_expiration()
     spec = zone.spec
     zone.refresh_s, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), version.largest_ttl)

@@ -11,6 +11,7 @@ from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.spec import ZoneSpec
 from dnssecd.publish import exchange
 from dnssecd.server.acl import ZoneAccess
+from dnssecd.store.catalogue import CatalogueEntry
 from dnssecd.store.zonedb import Snapshot, ZoneDatabase
 
 
@@ -33,6 +34,8 @@ class FrontZone:
     earliest_expiration: int | None = None
     next_due: int | None = None
     refresh_s: int = 0
+    records: int | None = None
+    verified_at: float | None = None
     frozen: bool = False
     orphan: bool = False
     stripped: int = 0
@@ -60,6 +63,20 @@ class FrontZone:
     def snapshot(self) -> AbstractContextManager[Snapshot] | None:
         """Return the published version to serve, or None while there is none."""
         return None if self.serial is None else self.database.snapshot()
+
+    def catalogue_entry(self) -> CatalogueEntry:
+        """Return what the catalogue keeps of it."""
+        return CatalogueEntry(
+            self.name,
+            self.serial,
+            self.input_serial,
+            None if self.published_at is None else int(self.published_at),
+            self.earliest_expiration,
+            self.next_due,
+            self.records,
+            None if self.verified_at is None else int(self.verified_at),
+            int(self.frozen),
+        )
 
     def runway_s(self, now: float) -> float | None:
         """Return the seconds until the first published RRSIG expires; negative when it has."""

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job on one zone. kind: ``load``, ``resign``. now: epoch seconds; date: YYYYMMDD (UTC)."""
+    """One job on one zone. kind: ``load``, ``resign``, ``verify``. now: epoch seconds; date: YYYYMMDD (UTC)."""
 
     kind: str
     spec: ZoneSpec

@@ -1,4 +1,7 @@
-"""The jobs done on a zone: load its file, sign again what comes due. Each ends in an Outcome, never an exception."""
+"""The jobs done on a zone: load its file, sign again what is due, verify it whole.
+
+Each ends in an Outcome, never in an exception, but for defects of ours.
+"""
 
 import sqlite3
 from collections.abc import Callable, Iterable
@@ -9,12 +12,12 @@ from pathlib import Path
 
 from dnssecd.core import deltaguard, zonecheck
 from dnssecd.core.changeset import diff
-from dnssecd.core.keyset import Keyset
+from dnssecd.core.keyset import Keyset, signing_view
 from dnssecd.core.lifetimes import Window, refresh_s
 from dnssecd.core.names import APEX, key_to_text
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DS, SOA
-from dnssecd.core.verify import SignatureChecker
+from dnssecd.core.verify import SignatureChecker, verify_zone
 from dnssecd.ingest.errors import FileChanged, ZoneFileErrors
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.ingest.words import type_text
@@ -26,7 +29,7 @@ from dnssecd.pipeline.keys import check_available, first_keyset
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
-from dnssecd.pipeline.verification import DraftVerifier
+from dnssecd.pipeline.verification import DraftVerifier, published_expectation
 from dnssecd.pipeline.version import Input, Published, make_version
 from dnssecd.signing.client import SignerClient
 from dnssecd.signing.errors import SignerError
@@ -111,6 +114,31 @@ def resign(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
             assert soa is not None, "a published version has an SOA"
             given = Input([], soa, before.largest_ttl, before.owners, resign=True)
             return _make(transaction, spec, keyset, given, tools)
+
+    return run_job(db, spec, report, work, tools)
+
+
+def verify_published(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
+    """Verify the whole zone as it is published: against what the disk, or a defect of ours, did to it."""
+    report = Report()
+
+    def work() -> Published:
+        with db.snapshot() as snapshot:
+            keyset = state.keyset_from(snapshot.state(state.KEYSET))
+            if snapshot.version is None or keyset is None:
+                return Published(None)
+            wanted = published_expectation(
+                spec, signing_view(keyset, cds=spec.cds), snapshot.serial, tools.now
+            )
+            faults = verify_zone(snapshot, wanted, PROBLEMS_MAX, tools.checker)
+        if faults:
+            raise Rejected(
+                "verification-failed",
+                f"the published version has faults: {faults[0]}",
+                f"list them: dnssecd zone export {spec.name} -o F && dnssecd verify F --origin {spec.name}",
+                (str(fault) for fault in faults),
+            )
+        return Published(None)
 
     return run_job(db, spec, report, work, tools)
 
@@ -276,13 +304,14 @@ def _finish(
 ) -> Outcome:
     earliest = due = serial = None
     refresh = 0
+    records = None
     try:
         with db.snapshot() as snapshot:
             earliest = snapshot.earliest_expiration()
             version = state.from_document(snapshot.version, state.VersionState)
             soa = snapshot.rrset(APEX, SOA)
         if version is not None and soa is not None and earliest is not None:
-            serial = version.serial
+            serial, records = version.serial, version.records
             refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), version.largest_ttl)
             due = earliest - refresh
     except (StoreError, sqlite3.Error) as error:
@@ -304,6 +333,7 @@ def _finish(
         earliest_expiration=earliest,
         next_due=due,
         refresh_s=refresh,
+        records=records,
         seconds=report.seconds,
         files=report.files,
     )

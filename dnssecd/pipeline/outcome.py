@@ -36,5 +36,6 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     earliest_expiration: int | None = None
     next_due: int | None = None
     refresh_s: int = 0
+    records: int | None = None
     seconds: dict[str, float] = {}
     files: tuple[FileIdentity, ...] = ()

@@ -15,7 +15,8 @@ T = TypeVar("T")
 class VersionState(msgspec.Struct, frozen=True, kw_only=True):
     """What a published version is. ``policy`` is the mark of all that, when it changes, has RRsets signed anew.
 
-    ``largest_ttl``, in seconds, is of the content at the last whole load; ``digest`` identifies the input file.
+    ``largest_ttl``, in seconds, is of the content at the last whole load; ``digest`` identifies the input file;
+    ``records`` are all RRs of the version.
     """
 
     serial: int
@@ -24,9 +25,9 @@ class VersionState(msgspec.Struct, frozen=True, kw_only=True):
     policy: str
     largest_ttl: int
     owners: int
+    records: int = 0
     digest: str = ""
     signatures: int = 0
-    verified_at: int = 0
 
 
 def to_document(value: object) -> dict[str, Any]:

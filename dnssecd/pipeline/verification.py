@@ -1,6 +1,8 @@
 """Putting a draft before the verifier: what it is told, and nothing of how the draft was planned."""
 
-from dnssecd.core.keyset import dnskey_rdata
+from dataclasses import replace
+
+from dnssecd.core.keyset import SigningView, dnskey_rdata
 from dnssecd.core.rrset import pack
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA
 from dnssecd.core.verify import (
@@ -12,6 +14,7 @@ from dnssecd.core.verify import (
     verify_unsigned_equal,
     verify_version,
 )
+from dnssecd.pipeline.spec import ZoneSpec
 from dnssecd.pipeline.version import Draft, verification_failed
 
 
@@ -57,19 +60,23 @@ def _unsigned_places(draft: Draft) -> list[tuple[bytes, int]]:
 
 def expectation(draft: Draft) -> Expectation:
     """Return what the draft must be: keys as planned, denial as configured, a serial that goes forward."""
-    view, spec = draft.view, draft.spec
+    wanted = published_expectation(draft.spec, draft.view, draft.serial, draft.now)
+    return replace(wanted, previous_serial=draft.previous_serial)
+
+
+def published_expectation(spec: ZoneSpec, view: SigningView, serial: int, now: int) -> Expectation:
+    """Return what a version with these keys must be, whatever came before it."""
     zone_keys = {
         dnskey_rdata(k.flags, k.algorithm, k.public_key) for k in (*view.zone_keys, *view.retiring_keys)
     }
+    parameters = spec.denial_parameters
     return Expectation(
         origin=spec.origin,
-        now=draft.now,
+        now=now,
         dnskeys=pack(view.dnskey_rdatas) if view.dnskey_rdatas else b"",
         unpublished_keys=tuple(sorted(zone_keys - set(view.dnskey_rdatas))),
         algorithms=frozenset(key.algorithm for key in view.zone_keys),
-        denial=DenialExpectation(
-            spec.denial, opt_out=spec.denial_parameters.opt_out if spec.denial_parameters.is_nsec3 else None
-        ),
-        previous_serial=draft.previous_serial,
-        serial=draft.serial,
+        denial=DenialExpectation(spec.denial, opt_out=parameters.opt_out if parameters.is_nsec3 else None),
+        serial=serial,
+        zonemd=spec.zonemd or None,
     )

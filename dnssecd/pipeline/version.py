@@ -281,6 +281,7 @@ def _write_state(
         policy=mark,
         largest_ttl=given.largest_ttl,
         owners=given.owners,
+        records=(before.records if before else 0) + transaction.records_delta,
         digest=given.digest or (before.digest if before else ""),
         signatures=signatures,
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from dnssecd.pipeline import frames
 from dnssecd.pipeline.checkers import SpreadChecker, spread_checker
-from dnssecd.pipeline.jobs import Tools, load_file, resign
+from dnssecd.pipeline.jobs import Tools, load_file, resign, verify_published
 from dnssecd.pipeline.outcome import Outcome
 from dnssecd.signing.client import SignerClient
 from dnssecd.store.zonedb import ZoneDatabase
@@ -50,6 +50,8 @@ class Worker:
             )
         if job.kind == "resign":
             return resign(db, job.spec, tools)
+        if job.kind == "verify":
+            return verify_published(db, job.spec, tools)
         raise ValueError(f"unknown job {job.kind!r}")
 
     def _database(self, path: str, origin: bytes) -> ZoneDatabase:

@@ -17,7 +17,7 @@ FILE_NAME_MAX = 200
 
 _VERSION_1 = """
 CREATE TABLE zone (name TEXT NOT NULL PRIMARY KEY, serial INTEGER, input_serial INTEGER, published_at INTEGER,
-    earliest_expiration INTEGER, next_wake INTEGER, records INTEGER, signatures INTEGER) WITHOUT ROWID;
+    earliest_expiration INTEGER, next_wake INTEGER, records INTEGER, verified_at INTEGER, frozen INTEGER) WITHOUT ROWID;
 CREATE TABLE serving (name TEXT NOT NULL PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 """
 MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
@@ -33,7 +33,8 @@ class CatalogueEntry(NamedTuple):
     earliest_expiration: int | None = None
     next_wake: int | None = None
     records: int | None = None
-    signatures: int | None = None
+    verified_at: int | None = None
+    frozen: int | None = None
 
 
 class Catalogue:
@@ -49,14 +50,14 @@ class Catalogue:
     def entries(self) -> dict[str, CatalogueEntry]:
         """Return all zones by name."""
         rows = self._connection.execute(
-            "SELECT name, serial, input_serial, published_at, earliest_expiration, next_wake, records, signatures "
-            "FROM zone"
+            "SELECT name, serial, input_serial, published_at, earliest_expiration, next_wake, records, "
+            "verified_at, frozen FROM zone"
         )
         return {row[0]: CatalogueEntry._make(row) for row in rows}
 
     def put(self, entry: CatalogueEntry) -> None:
         """Write one zone's entry."""
-        self._connection.execute("INSERT OR REPLACE INTO zone VALUES (?, ?, ?, ?, ?, ?, ?, ?)", entry)
+        self._connection.execute("INSERT OR REPLACE INTO zone VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", entry)
 
     def put_serving(self, documents: dict[str, str]) -> None:
         """Note how zones are served, for the day when the configuration does not say; in one transaction."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dnssecd.core.changeset import Change
-from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.rrset import RRset, Rrsigs, count
 from dnssecd.core.rrtypes import RRSIG, SOA
 from dnssecd.core.zoneview import JournalChunk, JournalStep
 from dnssecd.store import schema
@@ -30,6 +30,10 @@ def read_state(connection: sqlite3.Connection, name: str) -> State | None:
     """Return one named document of the zone's state."""
     row = connection.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
     return None if row is None else json.loads(row[0])
+
+
+def _records(rrset: RRset | Rrsigs | None) -> int:
+    return 0 if rrset is None else count(rrset.rdata)
 
 
 class Snapshot(SqliteView):
@@ -114,7 +118,7 @@ class WriteTransaction(SqliteView):
     """The next version in the making: reads see what was written. Nothing is visible to others before commit.
 
     ``old`` is the version it starts from. ``generation`` rises with every write, so that a verification can be
-    tied to exactly what it saw.
+    tied to exactly what it saw. ``records_delta`` is how many records more it has than ``old``.
     """
 
     def __init__(
@@ -123,6 +127,7 @@ class WriteTransaction(SqliteView):
         super().__init__(connection, origin)
         self.old = old
         self.generation = 0
+        self.records_delta = 0
         self._journal = journal
         self.touched: set[tuple[bytes, int]] | None = set() if journal else None
 
@@ -146,6 +151,8 @@ class WriteTransaction(SqliteView):
                 removed.append((change.owner, change.rtype))
             else:
                 put.append(change.new)
+            if journalled:
+                self.records_delta += _records(change.new) - _records(change.old)
             if change.rtype != SOA and journalled:
                 self._note(change.owner, change.rtype, change.old, change.new, change.rtype)
         self._connection.executemany("DELETE FROM rrset WHERE owner = ? AND rtype = ?", removed)
@@ -160,8 +167,10 @@ class WriteTransaction(SqliteView):
         for change in changes:
             if change.new is None:
                 removed.append((change.owner,))
+                self.records_delta -= 1
             else:
                 put.append(change.new)
+                self.records_delta += change.old is None
             if change.old is not None and change.new is not None and change.old.rtype != change.new.rtype:
                 self._note(change.owner, change.old.rtype, change.old, None, change.old.rtype)
                 self._note(change.owner, change.new.rtype, None, change.new, change.new.rtype)
@@ -178,6 +187,7 @@ class WriteTransaction(SqliteView):
         put = []
         for old, new, expiration in rows:
             put.append((*new, expiration))
+            self.records_delta += _records(new) - _records(old)
             self._note(new.owner, new.covered, old, new, RRSIG)
         self._connection.executemany(
             "INSERT OR REPLACE INTO rrsig (owner, covered, ttl, rdata, expiration) VALUES (?, ?, ?, ?, ?)",
@@ -190,6 +200,7 @@ class WriteTransaction(SqliteView):
         gone = []
         for old in rows:
             gone.append((old.owner, old.covered))
+            self.records_delta -= _records(old)
             self._note(old.owner, old.covered, old, None, RRSIG)
         self._connection.executemany("DELETE FROM rrsig WHERE owner = ? AND covered = ?", gone)
 
