@@ -91,8 +91,8 @@ def _state(facts: Facts, mailed: Mailed, at: float) -> list[str]:
     rows = [("Zones", f"{facts.served} served{waiting}")]
     if facts.runway is not None:
         left, zone = facts.runway
-        shown = about(left) if left > 0 else f"EXPIRED {about(-left)} ago"
-        rows.append(("Runway", f"{shown} until the first signature of all expires ({zone})"))
+        shown = f"{about(left)} until the first signature of all expires ({zone})"
+        rows.append(("Runway", shown if left > 0 else f"EXPIRED {about(-left)} ago ({zone})"))
     if facts.signer:
         rows.append(("Signer", facts.signer))
     if facts.since is not None:

@@ -73,6 +73,7 @@ class Engine:
             self._budget.note(kind, at)  # type: ignore[arg-type]  # kinds that are no group are never asked for
         self._inbox: deque[tuple[Event, str]] = deque(maxlen=INBOX_MAX)
         self._rejected: deque[Sequence[EventKey]] = deque(maxlen=INBOX_MAX)
+        self._looked_at: float | None = None
         self._reconciled_at: float | None = None
         self._disk_tried_at = 0.0
         self._overflowed, self._drained = False, False  # messages were dropped; and the queue is empty again
@@ -162,6 +163,9 @@ class Engine:
         def known(key: EventKey) -> Alert | None:
             return changed[key] if key in changed else self._alerts.get(key)
 
+        if self._looked_at is None or now < self._looked_at:  # the clock was set back
+            changed |= {key: lifecycle.unskewed(alert, now) for key, alert in self._alerts.items()}
+        self._looked_at = now
         overflow = len(self._inbox) == INBOX_MAX
         while self._inbox:
             event, what = self._inbox.popleft()

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
-from dnssecd.ops.alerts.lifecycle import HOUR, MINUTE, Alert, Settings, Step, next_step, unskewed
+from dnssecd.ops.alerts.lifecycle import HOUR, MINUTE, Alert, Settings, Step, next_step
 from dnssecd.ops.event_kinds import SEVERITIES
 
 Group = Literal["trouble", "reminder", "escalation", "over"]
@@ -72,7 +72,7 @@ def plan(alerts: Iterable[Alert], settings: Settings, budget: Budget, now: float
     """What of *alerts* goes out *now*."""
     later: list[tuple[float, Alert, Step]] = []
     ready: dict[Group, list[Due]] = {}
-    for alert in (unskewed(found, now) for found in alerts):
+    for alert in alerts:
         step = next_step(alert, settings)
         if step is None:
             continue

@@ -31,6 +31,7 @@ def compose(
     written: Written,
     *,
     sender: str,
+    name: str,
     to: Sequence[str],
     cc: Sequence[str] = (),
     at: float,
@@ -38,9 +39,12 @@ def compose(
     references: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The message, lines ended by CRLF. Raises ValueError or UnicodeError where an address cannot be written."""
+    """The message, lines ended by CRLF. name: of the sender, for people.
+
+    Raises ValueError or email.errors.MessageError where an address cannot be written.
+    """
     message = EmailMessage(_POLICY)
-    message["From"] = Address("dnssecd", addr_spec=sender)
+    message["From"] = Address(name, addr_spec=sender)
     message["To"] = [Address(addr_spec=address) for address in to]
     if cc:
         message["Cc"] = [Address(addr_spec=address) for address in cc]

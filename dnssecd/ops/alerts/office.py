@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from email.errors import MessageError
 
 from dnssecd.config.model import AlertsConfig, MailConfig
-from dnssecd.ops.alerts import message, payload, text
+from dnssecd.ops.alerts import message, payload, text, words
 from dnssecd.ops.alerts.lifecycle import Settings
 from dnssecd.ops.alerts.note import Note, Sender, Written
 from dnssecd.ops.alerts.store import Delivery
@@ -55,6 +55,7 @@ class Office:
             body = message.compose(
                 written,
                 sender=self.config.mail.sender,
+                name=self._name(),
                 to=to,
                 cc=cc,
                 at=note.at,
@@ -68,6 +69,9 @@ class Office:
         covers = tuple(alert.event.key for alert, _ in note.due)
         return Delivery(way, note.kind, id, recipients, body, note.at, covers)
 
+    def _name(self) -> str:
+        return f"dnssecd on {words.one_line(self.sender.host, 64)}"
+
     def mail(self, kind: str, written: Written, at: float, id: str, to: tuple[str, ...] = ()) -> Delivery:
         """A mail that is about no alert: digest or test. to: default as configured."""
         config = self.config.mail
@@ -75,6 +79,7 @@ class Office:
         body = message.compose(
             written,
             sender=config.sender,
+            name=self._name(),
             to=to or config.to,
             at=at,
             message_id=id,

@@ -56,17 +56,17 @@ def footer(sender: Sender, name: str = "") -> list[str]:
 
 def _one(alert: Alert, step: Step, details: str, at: float, sender: Sender) -> list[str]:
     event = alert.event
-    lines = [*_news(alert, step, at), *_facts(event, step, at)]
+    lines = [*_news(alert, step, at), *_facts(alert, step, at)]
     lines += ["", "What it was" if step in _OVER else "What happened", *words.wrap(event.cause, 2)]
     if step in _OVER:
         return [*lines, "", *_nothing_left(step)]
     lines += ["", "Effect", *words.wrap(words.sentence(fill_zone(event.effect, event.zone)), 2)]
     lines += ["", "What to do", *words.advice(fill_zone(event.remedy, event.zone), 2)]
     lines += ["", "Look first", *(words.command(text, 4) for text in first_look(event))]
-    if details:
-        lines += ["", "Details", *words.clean(details[:_DETAILS_MAX]).splitlines()]
     if step != "acknowledged":
         lines += ["", *_acknowledge(alert), *_next(alert, step, at, sender)]
+    if details:
+        lines += ["", "Details", *words.clean(details[:_DETAILS_MAX]).splitlines()]
     return lines
 
 
@@ -77,15 +77,18 @@ def _news(alert: Alert, step: Step, at: float) -> list[str]:
     meaning = words.wrap(words.sentence(kind.meaning if kind else event.name))
     lasted = about(at - alert.opened_at)
     seen = f"{event.acked_by} has seen it" if event.acked_by else "nobody has acknowledged it"
+    still = f"it is not over, though {event.acked_by} has seen it" if event.acked_by else seen
     news = {
         "changed": _what_changed(alert),
         "reminder": f"This has been so for {lasted}; {seen}.",
-        "escalated": f"You get this because it has been so for {lasted} and {seen}.",
+        "escalated": f"You get this because it has been so for {lasted} and {still}.",
         "acknowledged": f"{event.acked_by} has seen this and takes care of it.",
-        "resolved": "It is over.",
-        "passed": "It came and went: it is over before anybody could be told.",
+        "resolved": "It is over. It was this:",
+        "passed": "This came and went: it was over before anybody could be told.",
     }.get(step)
-    return [*words.wrap(news), "", *meaning, ""] if news else [*meaning, ""]
+    if news is None:
+        return [*meaning, ""]
+    return [*words.wrap(news), *([] if step == "resolved" else [""]), *meaning, ""]
 
 
 def _what_changed(alert: Alert) -> str:
@@ -94,7 +97,8 @@ def _what_changed(alert: Alert) -> str:
     return "It goes on, with another cause than before."
 
 
-def _facts(event: Event, step: Step, at: float) -> list[str]:
+def _facts(alert: Alert, step: Step, at: float) -> list[str]:
+    event = alert.event
     facts = [("Zone", event.zone or "none: the daemon as a whole")]
     if event.subject:
         facts.append(("About", event.subject))
@@ -106,6 +110,10 @@ def _facts(event: Event, step: Step, at: float) -> list[str]:
     else:
         since = f"{words.moment(event.first_seen)} ({words.ago(event.first_seen, at)})"
         facts += [("Since", since), ("", words.times(event.count))]
+    if alert.deadline is not None and step not in _OVER:
+        left = alert.deadline - at
+        shown = f"in {about(left)}" if left > 0 else f"{about(-left)} ago"
+        facts.append(("Deadline", f"{words.moment(alert.deadline)} ({shown})"))
     if event.acked_by and event.acked_at is not None and step not in _OVER:
         facts.append(("Seen by", f"{event.acked_by}, {words.moment(event.acked_at)}"))
     return [f"{name + ':' if name else '':11}{words.one_line(value)}" for name, value in facts]

@@ -41,14 +41,15 @@ def many(note: Note) -> list[str]:
 def _section(due: Sequence[Due], at: float) -> list[str]:
     event = due[0][0].event
     kind = EVENT_KINDS.get(event.name)
-    lines = [f"{event.severity.upper()} {event.name}"]
+    bad = [alert for alert, step in due if step not in ("resolved", "passed", "acknowledged")]
+    over = all(step in ("resolved", "passed") for _, step in due)
+    lines = [f"{'OVER' if over else event.severity.upper()} {event.name}"]
     lines += words.wrap(words.sentence(kind.meaning if kind else event.name))
     for alert, step in due[:SHOWN_PER_KIND]:
         lines += ["", *_item(alert, step, at)]
     if len(due) > SHOWN_PER_KIND:
         more = due[SHOWN_PER_KIND:]
         lines += ["", f"  and {len(more)} more of this kind; dnssecd alerts list has them all"]
-    bad = [alert for alert, step in due if step not in ("resolved", "passed", "acknowledged")]
     return [*lines, *_advice(bad)] if bad else lines
 
 
@@ -84,7 +85,7 @@ def _advice(alerts: Sequence[Alert]) -> list[str]:
     zone = events[0].zone if len(zones) == 1 else "ZONE"
     lines = [""]
     for effect in _distinct(fill_zone(event.effect, zone) for event in events):
-        lines += words.wrap(f"Effect: {effect}", 2)
+        lines += words.wrap(f"Effect: {words.stop(effect)}", 2)
     for remedy in _distinct(fill_zone(event.remedy, zone) for event in events):
         lines += words.advice(f"to do: {remedy}", 2)
     lines += ["  Look first:", *(words.command(text, 4) for text in _look(events[0], zone))]

@@ -11,7 +11,7 @@ from dnssecd.ops.alerts import payload, words
 from dnssecd.ops.alerts.note import Sender, Written
 from dnssecd.ops.alerts.office import Office
 from dnssecd.ops.alerts.text import footer
-from dnssecd.ops.alerts.ways import Deferred, Parcel, Rejected, Sent, WayDown, WayName, reason
+from dnssecd.ops.alerts.ways import Parcel, Sent, Undelivered, WayName, reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ async def _try(office: Office, way: WayName, parcel: Parcel, clock: Clock) -> Re
     try:
         detail = _refusals(await office.ways[way].send(parcel))
         ok = not detail
-    except (WayDown, Deferred, Rejected) as error:
+    except Undelivered as error:
         ok, detail = False, reason(error)
     seconds = round(clock.monotonic() - began, 3)
     return Result(way, office.ways[way].target, parcel.recipients, ok, detail, seconds)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dnssecd.ops.alerts.ways import Deferred, Parcel, Sent, WayDown, WayName
 
 DEADLINE_S = 30.0
-OUTPUT_MAX = 4_096
+_OUTPUT_MAX = 4_096
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "TZ", "HOME", "USER", "LOGNAME", "TMPDIR")
 
 
@@ -69,7 +69,7 @@ async def _converse(process: asyncio.subprocess.Process, body: bytes) -> str:
     kept = bytearray()
     try:
         while piece := await process.stdout.read(65_536):
-            kept += piece[: OUTPUT_MAX - len(kept)]
+            kept += piece[: _OUTPUT_MAX - len(kept)]
         await feeding
     finally:
         feeding.cancel()

@@ -48,7 +48,7 @@ class MailWay:
                 refused, _ = await client.sendmail(self._config.sender, list(parcel.recipients), parcel.body)
                 answers = {address: (one.code, one.message) for address, one in refused.items()}
         except TimeoutError as error:
-            raise WayDown(f"{self.target} did not answer in time: {reason(error)}") from error
+            raise WayDown(f"{self.target} did not answer within {self._deadline_s:.0f} s") from error
         except aiosmtplib.SMTPRecipientsRefused as error:
             answers = {one.recipient: (one.code, one.message) for one in error.recipients}
         except aiosmtplib.SMTPAuthenticationError as error:

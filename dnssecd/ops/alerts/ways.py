@@ -12,19 +12,26 @@ WAYS: tuple[WayName, ...] = ("mail", "webhook", "command")
 REASON_MAX = 500
 
 
-class WayDown(Exception):
+class Undelivered(Exception):
+    """A message was not taken. Its text says by whom and why; it holds no secret."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason[:REASON_MAX])
+
+
+class WayDown(Undelivered):
     """The way does not work at present (server unreachable, password refused): nothing can go by it."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
-        super().__init__(reason[:REASON_MAX])
+        super().__init__(reason)
         self.retry_after_s = retry_after_s
 
 
-class Deferred(Exception):
+class Deferred(Undelivered):
     """This message was refused for now; others may be taken."""
 
 
-class Rejected(Exception):
+class Rejected(Undelivered):
     """This message was refused for good; it would be refused again."""
 
 

@@ -61,8 +61,13 @@ def command(text: str, indent: int) -> str:
 
 
 def sentence(text: str) -> str:
-    """*text* with a capital, unless it begins with a command."""
-    return text if text.startswith("dnssecd") else text[:1].upper() + text[1:]
+    """*text* with a capital, unless it begins with a command, and a full stop."""
+    return stop(text if text.startswith("dnssecd") else text[:1].upper() + text[1:])
+
+
+def stop(text: str) -> str:
+    """*text* with a full stop, unless it ends in some other way."""
+    return text + "." if text[-1:].isalnum() or text[-1:] == ")" else text
 
 
 def moment(epoch: float) -> str:
