@@ -5,22 +5,19 @@ loaders where they agree; where they differ the stricter one is a warning here.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
-from operator import itemgetter
 from typing import NamedTuple
 
 from dnssecd.core import rrset as packed
 from dnssecd.core import rrtypes as t
 from dnssecd.core.names import (
+    AFTER_ALL,
     ancestors,
     escape_label,
-    is_subdomain,
     is_wildcard,
     key_to_text,
     labels,
-    lower,
     owner_key,
 )
 from dnssecd.core.rrset import RRset
@@ -36,6 +33,7 @@ _BESIDE_CNAME = frozenset({t.CNAME, 24, 25, 30, t.RRSIG, t.NSEC})
 #: Authoritative at a zone cut, or there as glue.
 _AT_CUT = frozenset({t.NS, t.DS, t.A, t.AAAA, t.RRSIG, t.NSEC})
 _ADDRESSES = frozenset({t.A, t.AAAA})
+_SINGLETONS = frozenset({t.SOA, t.CNAME, t.DNAME})
 
 
 class Finding(NamedTuple):
@@ -73,25 +71,10 @@ class Findings:
 def check(rrsets: Sequence[RRset], origin: bytes, limit: int = 100) -> Findings:
     """Check a zone's unsigned content; ``rrsets`` by (owner, type), ``origin`` a lower-cased wire name."""
     found = Findings(limit)
-    addresses = {rrset.owner for rrset in rrsets if rrset.rtype in _ADDRESSES}
-    cuts = {rrset.owner for rrset in rrsets if rrset.rtype == t.NS and rrset.owner}
-    doubled = doubled_suffix(origin)
-    occluder: RRset | None = None
     _check_apex(rrsets, found)
-    for owner, group in groupby(rrsets, key=itemgetter(0)):
-        sets = list(group)
-        if occluder is not None and not owner.startswith(occluder.owner):
-            occluder = None
-        _check_sets(sets, found)
-        if len(sets) > 1:
-            _check_cname(owner, sets, found)
-        if occluder is not None:
-            _check_occluded(sets, occluder, origin, found)
-        else:
-            occluder = _occluder(sets)
-        if doubled and owner.startswith(doubled):
-            found.warning("doubled-suffix", owner, sets[0].rtype, _doubled_text(owner, origin))
-    _check_delegations(rrsets, origin, addresses, cuts, found)
+    _check_sets(rrsets, found)
+    _check_names(rrsets, origin, found)
+    _check_delegations(rrsets, origin, found)
     return found
 
 
@@ -126,16 +109,22 @@ def _leading(rrsets: Sequence[RRset]) -> Iterator[RRset]:
         yield rrset
 
 
-def _check_sets(sets: Iterable[RRset], found: Findings) -> None:
-    for owner, rtype, ttl, rdata in sets:
+def _check_sets(rrsets: Sequence[RRset], found: Findings) -> None:
+    """What can be told from one RRset, and from those beside it."""
+    for index, (owner, rtype, ttl, rdata) in enumerate(rrsets):
         if ttl > TTL_MAX:
             found.error("ttl", owner, rtype, f"TTL {ttl} exceeds {TTL_MAX} (RFC 2181 §8)")
         if len(rdata) > 32000:
             _check_size(owner, rtype, rdata, found)
-        if owner and rtype == t.SOA:
-            found.error("soa-below-apex", owner, rtype, "an SOA record below the apex")
-        elif rtype in (t.CNAME, t.DNAME) and packed.count(rdata) > 1:
+        if rtype not in _SINGLETONS:
+            continue
+        if rtype == t.SOA:
+            if owner:
+                found.error("soa-below-apex", owner, rtype, "an SOA record below the apex")
+        elif packed.count(rdata) > 1:
             found.error("singleton", owner, rtype, "more than one CNAME or DNAME record at a name")
+        if rtype == t.CNAME:
+            _check_cname(rrsets, index, found)
 
 
 def _check_size(owner: bytes, rtype: int, rdata: bytes, found: Findings) -> None:
@@ -145,32 +134,48 @@ def _check_size(owner: bytes, rtype: int, rdata: bytes, found: Findings) -> None
         found.error("too-large", owner, rtype, f"the RRset takes {size} octets and fits in no message")
 
 
-def _check_cname(owner: bytes, sets: list[RRset], found: Findings) -> None:
-    types = {rrset.rtype for rrset in sets}
-    if t.CNAME in types and not types <= _BESIDE_CNAME:
-        other = min(types - _BESIDE_CNAME)
-        found.error("cname-and-other", owner, t.CNAME, f"a CNAME stands beside other data (type {other})")
+def _check_cname(rrsets: Sequence[RRset], index: int, found: Findings) -> None:
+    owner = rrsets[index].owner
+    first = last = index
+    while first and rrsets[first - 1].owner == owner:
+        first -= 1
+    while last + 1 < len(rrsets) and rrsets[last + 1].owner == owner:
+        last += 1
+    others = {rrset.rtype for rrset in rrsets[first : last + 1]} - _BESIDE_CNAME
+    if others:
+        text = f"a CNAME stands beside other data (type {min(others)})"
+        found.error("cname-and-other", owner, t.CNAME, text)
 
 
-def _occluder(sets: list[RRset]) -> RRset | None:
-    """The RRset that hides everything below this name: NS below the apex, or DNAME."""
-    for rrset in sets:
-        if (rrset.rtype == t.NS and rrset.owner) or rrset.rtype == t.DNAME:
-            return rrset
-    return None
+def _check_names(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None:
+    """What lies where: below a zone cut or DNAME, or below the zone's name repeated."""
+    doubled = doubled_suffix(origin) or AFTER_ALL
+    occluder = RRset(AFTER_ALL, 0, 0, b"")
+    last = None
+    for rrset in rrsets:
+        owner, rtype = rrset.owner, rrset.rtype
+        if owner != last:
+            last = owner
+            if owner.startswith(doubled):
+                found.warning("doubled-suffix", owner, rtype, _doubled_text(owner, origin))
+        if owner.startswith(occluder.owner):
+            if _is_occluded(rrset, occluder):
+                by = "DNAME" if occluder.rtype == t.DNAME else "delegation"
+                above = key_to_text(occluder.owner, origin)
+                found.warning("occluded", owner, rtype, f"hidden by the {by} at {above}; not served")
+        elif (rtype == t.NS and owner) or rtype == t.DNAME:
+            occluder = rrset
 
 
-def _check_occluded(sets: list[RRset], occluder: RRset, origin: bytes, found: Findings) -> None:
-    for rrset in sets:
-        if occluder.rtype == t.DNAME or rrset.rtype not in _ADDRESSES:
-            by = "DNAME" if occluder.rtype == t.DNAME else "delegation"
-            above = key_to_text(occluder.owner, origin)
-            found.warning("occluded", rrset.owner, rrset.rtype, f"hidden by the {by} at {above}; not served")
+def _is_occluded(rrset: RRset, occluder: RRset) -> bool:
+    if rrset.owner != occluder.owner:
+        return occluder.rtype == t.DNAME or rrset.rtype not in _ADDRESSES
+    return occluder.rtype == t.NS and rrset.rtype not in _AT_CUT
 
 
-def _check_delegations(
-    rrsets: Sequence[RRset], origin: bytes, addresses: set[bytes], cuts: set[bytes], found: Findings
-) -> None:
+def _check_delegations(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None:
+    addresses = {rrset.owner for rrset in rrsets if rrset.rtype in _ADDRESSES}
+    cuts = {rrset.owner for rrset in rrsets if rrset.rtype == t.NS and rrset.owner}
     for rrset in rrsets:
         owner, rtype = rrset.owner, rrset.rtype
         if rtype == t.NS:
@@ -179,21 +184,34 @@ def _check_delegations(
             _check_targets(rrset, origin, addresses, cuts, found)
         elif rtype == t.DS and owner and owner not in cuts:
             found.warning("ds-without-ns", owner, rtype, "a DS RRset at a name that is not delegated")
-        elif owner in cuts and rtype not in _AT_CUT:
-            found.warning("occluded", owner, rtype, "hidden by the delegation at this name; not served")
 
 
 def _check_targets(
     rrset: RRset, origin: bytes, addresses: set[bytes], cuts: set[bytes], found: Findings
 ) -> None:
     for target in packed.unpack(rrset.rdata):
-        if not is_subdomain(target := lower(target), origin):
-            continue
-        key = owner_key(target, origin)
-        if key in addresses:
+        key = _key_inside(target, origin) if target.endswith(origin) else None
+        if key is None or key in addresses:
             continue
         cut = next((name for name in (key, *ancestors(key)) if name in cuts), b"")
         # Below a cut other than this one the address is the child's affair.
         if cut == rrset.owner or not cut:
             text = f"name server {key_to_text(key, origin)} has no address record in the zone"
             found.warning("missing-glue", rrset.owner, t.NS, text)
+
+
+def _key_inside(name: bytes, origin: bytes) -> bytes | None:
+    """Return the owner key of a lower-cased wire name, None outside the zone: names.owner_key, for every NS target."""
+    parts = []
+    position, cut = 0, len(name) - len(origin)
+    while position < cut:
+        end = position + name[position] + 1
+        parts.append(name[position + 1 : end])
+        position = end
+    if position != cut:
+        return None
+    parts.reverse()
+    key = b"\x00".join(parts) + b"\x00" if parts else b""
+    if key.count(b"\x00") != len(parts) or b"\x01" in key:
+        return owner_key(name, origin)
+    return key

@@ -114,7 +114,7 @@ BAD = {
     "$GENERATE with bad RDATA": ("$GENERATE 255-300 a$ A 192.0.2.$\n", 5, "bad A RDATA 192.0.2.256: "),
     "$GENERATE makes no directive": ("$GENERATE 1-1 $$TTL A x\n", 5, "bad A RDATA x: "),
     "TXT too long": ("a TXT " + '"' + "x" * 256 + '"\n', 5, "bad TXT RDATA "),
-    "RDATA over 65535": ("a TXT " + ' "' + '" "'.join(["x" * 255] * 257) + '"\n', 5, "the RDATA takes 65792 octets; over 65000 fit in no message"),
+    "RDATA over 65535": ("a TXT " + ' "' + '" "'.join(["x" * 255] * 257) + '"\n', 5, "the RDATA takes 65792"),
     "1 MB line": ("a TXT " + "x" * 1_000_000 + "\n", 5, "line 5 is longer than 524288 octets"),
     "endless line": ("a TXT " + "x" * 3_000_000 + "\n", 5, "line 5 is longer than 524288 octets"),
     "endless parentheses": ("a TXT (\n" + ("x" * 1000 + "\n") * 3000, 5, "a record in parentheses is longer"),

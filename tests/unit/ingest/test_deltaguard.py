@@ -1,0 +1,77 @@
+"""The delta guard: share of owner names touched, and names that repeat the zone's name."""
+
+from __future__ import annotations
+
+from dnssecd.core.changeset import Change, diff
+from dnssecd.core.deltaguard import Verdict, judge
+from dnssecd.core.names import text_to_wire
+from dnssecd.core.rrset import RRset
+
+ORIGIN = text_to_wire("example.com.")
+
+
+def zone(
+    names: int, address: bytes = b"\x00\x04\x01\x02\x03\x04", prefix: bytes = b"", first: int = 0
+) -> list[RRset]:
+    return sorted(
+        RRset(prefix + b"h%05d\x00" % number, 1, 5, address) for number in range(first, first + names)
+    )
+
+
+def verdict(old: list[RRset], new: list[RRset], share: float = 0.3, origin: bytes = ORIGIN) -> Verdict:
+    return judge(diff(old, new), len({rrset.owner for rrset in old}), share, origin)
+
+
+def test_additions_never_trip() -> None:
+    assert not verdict(zone(100), zone(1000)).tripped
+
+
+def test_removals_trip_above_the_share() -> None:
+    assert not verdict(zone(100), zone(70)).tripped
+    result = verdict(zone(100), zone(69))
+    assert result.tripped
+    assert result[:2] == (31, 100)
+    assert result.reasons[0] == "31 of 100 owner names (31.0 %) would be removed or changed, more than 30 %"
+
+
+def test_changes_count_like_removals() -> None:
+    assert verdict(zone(100), zone(31, b"\x00\x04\x09\x09\x09\x09") + zone(69, first=31)).touched == 31
+
+
+def test_never_below_25_names() -> None:
+    assert not verdict(zone(24), zone(0)).tripped
+    assert not verdict(zone(30), zone(6)).tripped
+    assert verdict(zone(30), zone(5)).tripped
+
+
+def test_a_name_is_counted_once() -> None:
+    two = [RRset(b"h\x00", rtype, 5, b"\x00\x00") for rtype in (1, 16)]
+    assert verdict(two, []).touched == 1
+
+
+def test_the_first_load_and_the_soa_never_trip() -> None:
+    assert not verdict([], zone(1000) + zone(1000, prefix=b"com\x00example\x00")).tripped
+    soa = RRset(b"", 6, 5, b"\x00\x00")
+    assert judge([Change(b"", 6, soa, soa._replace(ttl=6))], 1, 0.0, ORIGIN).touched == 0
+
+
+def test_missing_final_dots() -> None:
+    """.se, 2009: names ended in ``zone.zone.``."""
+    result = verdict(zone(10), zone(10) + zone(1, prefix=b"com\x00example\x00"))
+    assert result.tripped
+    assert "h00000.example.com.example.com." in result.reasons[0]
+
+
+def test_a_zone_of_one_label_may_hold_its_own_label() -> None:
+    origin = text_to_wire("se.")
+    assert not verdict(zone(100), sorted(zone(100) + zone(20, prefix=b"se\x00")), origin=origin).tripped
+    assert verdict(zone(100), sorted(zone(100) + zone(30, prefix=b"se\x00")), origin=origin).tripped
+
+
+def test_doubled_names_that_were_there_do_not_trip() -> None:
+    doubled = zone(3, prefix=b"com\x00example\x00")
+    assert not verdict(doubled, [rrset._replace(ttl=9) for rrset in doubled]).tripped
+
+
+def test_the_root_has_no_suffix_to_double() -> None:
+    assert not verdict(zone(1), zone(50), origin=b"\x00").tripped

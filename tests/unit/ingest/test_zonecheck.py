@@ -1,0 +1,111 @@
+"""Semantic checks of zone content, case by case."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dnssecd.core.rrset import RRset, pack
+from dnssecd.core.zonecheck import Findings, check
+from tests.unit.ingest.zones import HEAD, ORIGIN, parse
+
+ERRORS = {
+    "CNAME and A": ("x CNAME y\nx A 192.0.2.2\n", [("cname-and-other", b"x\x00")]),
+    "CNAME and DNAME": ("x CNAME y\nx DNAME y\n", [("cname-and-other", b"x\x00")]),
+    "two CNAMEs": ("x CNAME y\nx CNAME z\n", [("singleton", b"x\x00")]),
+    "two DNAMEs": ("x DNAME y\nx DNAME z\n", [("singleton", b"x\x00")]),
+    "CNAME at the apex": ("@ CNAME y\n", [("cname-and-other", b"")]),
+    "RRset too large": (
+        "".join(f'x TXT "{n:03d}{"x" * 250}"\n' for n in range(260)),
+        [("too-large", b"x\x00")],
+    ),
+}
+WARNINGS = {
+    "glue missing": ("s NS ns.s\n", [("missing-glue", b"s\x00")]),
+    "glue there": ("s NS ns.s\nns.s A 192.0.2.2\n", []),
+    "glue with odd octets": ("s NS \\000\\001.s\n\\000\\001.s A 192.0.2.2\n", []),
+    "glue with odd octets missing": ("s NS \\000\\001.s\n\\001\\000.s A 192.0.2.2\n", [("missing-glue", b"s\x00")]),
+    "name server in a zone of like ending": ("s NS ns.xexample.com.\n", []),
+    "glue there, mixed case": ("s NS NS.S\nNS.s AAAA 2001:db8::1\n", []),
+    "name server outside": ("s NS ns.example.net.\n", []),
+    "address below another cut": ("s NS ns.t\nt NS ns.example.net.\n", []),
+    "name server of the apex without address": ("@ NS other\n", [("missing-glue", b"")]),
+    "data at a cut": ("s NS ns.example.net.\ns MX 10 m\n", [("occluded", b"s\x00")]),
+    "data below a cut": ("s NS ns.example.net.\nx.s TXT x\n", [("occluded", b"s\x00x\x00")]),
+    "address below a cut": ("s NS ns.example.net.\nx.s A 192.0.2.2\n", []),
+    "DS below a cut": ("s NS ns.example.net.\nx.s DS 1 13 2 " + "00" * 32 + "\n", [("ds-without-ns", b"s\x00x\x00"),
+                                                                                   ("occluded", b"s\x00x\x00")]),
+    "data below a DNAME": ("d DNAME x\na.d A 192.0.2.2\n", [("occluded", b"d\x00a\x00")]),
+    "data beside a DNAME": ("d DNAME x\nd A 192.0.2.2\n", []),
+    "DNAME at the apex": ("@ DNAME x.example.net.\n", [("occluded", b"ns\x00")]),
+    "cut below a cut": ("s NS ns.example.net.\nt.s NS ns.example.net.\n", [("occluded", b"s\x00t\x00")]),
+    "name like another's beginning": ("s NS ns.example.net.\ns1 TXT x\nss TXT x\n", []),
+    "NS at a wildcard": ("* NS ns.example.net.\n", [("ns-at-wildcard", b"*\x00")]),
+    "DS without NS": ("x DS 1 13 2 " + "00" * 32 + "\n", [("ds-without-ns", b"x\x00")]),
+    "final dot forgotten": ("www.example.com A 192.0.2.2\n", [("doubled-suffix", b"com\x00example\x00www\x00")]),
+    "much alike but not doubled": ("example A 192.0.2.2\nwww.example.net A 192.0.2.2\n", []),
+}  # fmt: skip
+
+
+def found(tmp_path: Path, text: str) -> Findings:
+    zone = parse(tmp_path, HEAD + text)
+    return check(zone.rrsets, zone.origin)
+
+
+@pytest.mark.parametrize("case", ERRORS)
+def test_errors(tmp_path: Path, case: str) -> None:
+    text, expected = ERRORS[case]
+    assert [finding[:2] for finding in found(tmp_path, text).errors] == expected
+
+
+@pytest.mark.parametrize("case", WARNINGS)
+def test_warnings(tmp_path: Path, case: str) -> None:
+    text, expected = WARNINGS[case]
+    result = found(tmp_path, text)
+    assert not result.errors
+    assert sorted(finding[:2] for finding in result.warnings) == expected
+
+
+def soa(serial: int) -> bytes:
+    return b"\x00\x00" + serial.to_bytes(4, "big") + bytes(16)
+
+
+def test_apex() -> None:
+    ns = RRset(b"", 2, 5, pack([b"\x00"]))
+    assert [e.code for e in check([], ORIGIN).errors] == ["no-soa", "no-ns"]
+    assert [e.code for e in check([ns, RRset(b"", 6, 5, pack([soa(1), soa(2)]))], ORIGIN).errors] == [
+        "many-soa"
+    ]
+    below = RRset(b"a\x00", 6, 5, pack([soa(1)]))
+    assert [e.code for e in check([ns, RRset(b"", 6, 5, pack([soa(1)])), below], ORIGIN).errors] == [
+        "soa-below-apex"
+    ]
+
+
+def test_ds_at_the_apex_is_ignored_with_a_warning() -> None:
+    rrsets = [
+        RRset(b"", 2, 5, pack([b"\x00"])),
+        RRset(b"", 6, 5, pack([soa(1)])),
+        RRset(b"", 43, 5, pack([b"\x00" * 36])),
+    ]
+    result = check(rrsets, ORIGIN)
+    assert not result.errors
+    assert [warning.code for warning in result.warnings] == ["ds-at-apex"]
+
+
+def test_ttl() -> None:
+    rrsets = [RRset(b"", 2, 2**31 - 1, pack([b"\x00"])), RRset(b"", 6, 2**31, pack([soa(1)]))]
+    assert [error[:3] for error in check(rrsets, ORIGIN).errors] == [("ttl", b"", 6)]
+
+
+def test_a_thousand_records_in_a_set_are_fine(tmp_path: Path) -> None:
+    text = "".join(f"x A 10.0.{number >> 8}.{number & 255}\n" for number in range(1000))
+    assert not found(tmp_path, text).errors
+
+
+def test_findings_are_bounded_and_counted(tmp_path: Path) -> None:
+    zone = parse(tmp_path, HEAD + "".join(f"s{number} NS ns.s{number}\n" for number in range(300)))
+    result = check(zone.rrsets, zone.origin, limit=10)
+    assert len(result.warnings) == 10
+    assert result.counts == {"missing-glue": 300}
