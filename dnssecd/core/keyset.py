@@ -27,7 +27,8 @@ class Key:
     """One key.  `key_id` is the key store's handle; `public_key` the DNSKEY RDATA's public key field.
 
     A revoked key (RFC 5011) is a second entry with the same `key_id`, other flags and another tag.
-    `active` is when it first signed.  `compromised`, `roll` and `revoke` are what a person asked for: replace
+    `active` is when it first signed, `announced` since when it counts among the zone's keys to come (or in
+    use).  `compromised`, `roll` and `revoke` are what a person asked for: replace
     it by the fastest safe way, replace it, revoke it on the way out.
     """
 
@@ -46,6 +47,7 @@ class Key:
     krrsig: RecordState = HIDDEN
     ds: RecordState = HIDDEN
     active: int | None = None
+    announced: int = 0
     compromised: bool = False
     roll: bool = False
     revoke: bool = False
@@ -208,7 +210,7 @@ def new_key(
     """A key nobody has seen yet; flags and tag follow from role and public key."""
     flags = ZONE if role is Role.ZSK else ZONE | SEP
     tag = key_tag(dnskey_rdata(flags, algorithm, public_key))
-    return Key(key_id, role, algorithm, flags, public_key, tag, keystore, created, bits)
+    return Key(key_id, role, algorithm, flags, public_key, tag, keystore, created, bits, announced=created)
 
 
 def all_tags(key: Key) -> frozenset[int]:

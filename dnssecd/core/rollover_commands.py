@@ -5,6 +5,7 @@ from dataclasses import replace
 from .keyset import Key, Keyset, KeysetError, add_key, new_key
 from .keystate import Goal, RecordState, Role, State
 from .rollover_types import GenerateKey
+from .timing import REMOVE_HOLD_DOWN_S
 
 
 def generated(keyset: Keyset, request: GenerateKey, key_id: str, public_key: bytes, now: int) -> Keyset:
@@ -67,7 +68,8 @@ def clock_stepped(keyset: Keyset, now: int) -> Keyset:
 def _waits_anew(key: Key, now: int) -> Key:
     for rec in key.records:
         key = key.with_record(rec, _wait_anew(key.record(rec), now))
-    return key
+    hold_until = None if key.hold_until is None else max(key.hold_until, now + REMOVE_HOLD_DOWN_S)
+    return replace(key, announced=now, hold_until=hold_until)
 
 
 def _wait_anew(record: RecordState, now: int) -> RecordState:

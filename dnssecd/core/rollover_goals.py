@@ -143,9 +143,10 @@ def _heir(
         leaving = key.goal is Goal.ABSENT and key.dnskey.visible
         ready = key.goal is Goal.STANDBY and key.ds.state is State.OMNIPRESENT
         if (leaving or ready) and spec.fits(key) and not _unfit(key, spec, world):
-            keyset = with_goal(
-                keyset, key, Goal.PRESENT, "it takes over" if ready else "it is wanted again", notes
-            )
+            if leaving:
+                key = replace(key, announced=world.now)
+            reason = "it takes over" if ready else "it is wanted again"
+            keyset = with_goal(keyset.with_key(key), key, Goal.PRESENT, reason, notes)
             return keyset, keyset.find(key.ref)
     notes.effects.append(_request(keyset, spec, Goal.PRESENT, reason, urgent))
     return keyset, None

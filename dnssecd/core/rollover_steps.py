@@ -260,7 +260,7 @@ def _add_hold_down(keyset: Keyset, move: Move, world: World) -> int | None:
     heirs = [
         key for key in keyset.keys if key.goal is Goal.PRESENT and backed(key) and key.ref not in leaving
     ]
-    return min((key.dnskey.changed + wait for key in heirs), default=world.now + wait)
+    return min((max(key.dnskey.changed, key.announced) + wait for key in heirs), default=world.now + wait)
 
 
 HOLDS: tuple[Hold, ...] = (

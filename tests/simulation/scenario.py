@@ -150,10 +150,6 @@ def _acts(rng: Random, policy: RolloverPolicy, quiet: float, registry: str) -> l
         Act(rng.uniform(0, quiet), rng.choice(COMMANDS), rng.random())
         for _ in range(rng.choice((0, 1, 1, 2, 4)))
     ]
-    acts += [
-        Act(rng.uniform(0, quiet), rng.choice(TROUBLES), rng.random())
-        for _ in range(rng.choice((0, 2, 5, 10)))
-    ]
     times = sorted(rng.uniform(0, quiet) for _ in range(rng.choice((0, 1, 1, 2, 3))))
     for at in times:
         if rng.random() < 0.4 and len(times) > 1:  # changed again before it has got far
@@ -162,7 +158,15 @@ def _acts(rng: Random, policy: RolloverPolicy, quiet: float, registry: str) -> l
         if registry == "never":
             policy = replace(policy, standby_ksk=False)
         acts.append(Act(min(at, quiet), "policy", policy))
-    return acts
+    return acts + [_trouble(rng, acts, quiet) for _ in range(rng.choice((0, 2, 5, 10)))]
+
+
+def _trouble(rng: Random, acts: list[Act], quiet: float) -> Act:
+    """Any time; more often soon after something has begun."""
+    at = rng.uniform(0, quiet)
+    if acts and rng.random() < 0.7:
+        at = min(rng.choice(acts).at + _log(rng, MINUTE, 5 * DAY), quiet)
+    return Act(at, rng.choice(TROUBLES), rng.random())
 
 
 def _changed(rng: Random, policy: RolloverPolicy) -> RolloverPolicy:

@@ -61,7 +61,7 @@ class World:
         self.rng = Random(f"world {seed}")
         self.now = 0.0
         self.start = 1_700_000_000
-        self.offset = 0.0
+        self.offset = self.base = 0.0
         self.clock_sure = True
         self.heap: list[tuple[float, int, Callable[[], None]]] = []
         self.count = 0
@@ -472,6 +472,10 @@ class World:
                 self.asked.add(blocker.ref)
                 present = blocker.event is Event.SETTLE
                 self.after(self.rng.uniform(0, 5 * DAY), lambda ref=blocker.ref, p=present: self.say(ref, p))  # type: ignore[misc]
+        asks = any(missing.whom == "the parent" for blocker in plan.blockers for missing in blocker.missing)
+        if asks and "the parent" not in self.asked:
+            self.asked.add("the parent")
+            self.after(self.rng.uniform(0, 5 * DAY), self.confirm)
         waits = any(blocker.missing for blocker in plan.blockers)
         if not self.polling:
             self.polling = True
@@ -494,6 +498,7 @@ class World:
 
     def confirm(self) -> None:
         """A person has looked at all the parent's servers."""
+        self.asked.discard("the parent")
         if any(parent.ds != self.registry for parent in self.parents):
             return
         for key in self.keyset.keys:
@@ -527,7 +532,7 @@ class World:
             case "clock":
                 self.step_clock(share)
             case "drift":
-                self.offset = (share - 0.5) * 0.4 * MARGIN
+                self.offset = self.base + (share - 0.5) * 0.4 * MARGIN
             case "secondary out":
                 for secondary in self.secondaries[:1]:
                     secondary.out_until = self.now + share * 5 * DAY
@@ -566,14 +571,19 @@ class World:
             self.command(lambda keyset: getattr(commands, kind)(keyset, key.ref))
 
     def step_clock(self, share: float) -> None:
-        """The clock jumps; the daemon notices and waits until the time is confirmed, then measures anew."""
+        """The clock jumps; the daemon notices and waits until the time is confirmed, then measures anew.
+
+        Either the jump is undone, or it was the time before that was wrong.
+        """
         self.offset += (share - 0.5) * 60 * DAY
         self.clock_sure = False
         self.after(share * 2 * DAY, self.clock_confirmed)
 
     def clock_confirmed(self) -> None:
         self.log("clock confirmed")
-        self.offset = 0.0
+        if self.rng.random() < 0.5:
+            self.offset = 0.0
+        self.base = self.offset
         self.clock_sure = True
         self.sights, self.parent_sights, self.confirmations = {}, {}, []
         self.keyset = commands.clock_stepped(self.keyset, self.clock)

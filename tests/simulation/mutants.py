@@ -1,0 +1,24 @@
+"""The planner's tables with one row taken away."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from dnssecd.core.rollover import TABLES, Tables
+
+
+def mutants() -> Iterator[tuple[str, Tables]]:
+    """Name and tables for every rule, every way where a rule has several, every wait and every hold."""
+    for n, rule in enumerate(TABLES.rules):
+        yield rule.name, replace(TABLES, rules=_without(TABLES.rules, n))
+        for m, way in enumerate(rule.ways if len(rule.ways) > 1 else ()):
+            poorer = replace(rule, ways=_without(rule.ways, m))
+            yield f"{rule.name}/{way.name}", replace(TABLES, rules=(*_without(TABLES.rules, n), poorer))
+    for n, wait in enumerate(TABLES.waits):
+        yield f"wait {wait.rec.value} {wait.state.value}", replace(TABLES, waits=_without(TABLES.waits, n))
+    for n, hold in enumerate(TABLES.holds):
+        yield hold.name, replace(TABLES, holds=_without(TABLES.holds, n))
+
+
+def _without(rows: tuple[Any, ...], n: int) -> tuple[Any, ...]:
+    return rows[:n] + rows[n + 1 :]

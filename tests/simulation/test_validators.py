@@ -1,0 +1,97 @@
+"""No validator ever fails, whatever the planner is put through; and every row of its tables is needed."""
+
+import pytest
+
+from dnssecd.core import rollover_commands, ttl_memory
+from dnssecd.core.rollover import Tables
+
+from .mutants import mutants
+from .oracle import Bogus
+from .scenario import make
+from .world import Stuck, World
+
+SEEDS = 300
+SOAK_SEEDS = 20_000
+MUTANTS = dict(mutants())
+LIKELY = (1, 13, 18, 34, 103, 155)  # seeds that tell most mutants; any will do
+
+
+def run(seed: int, tables: Tables | None = None) -> World:
+    world = World(make(seed), seed) if tables is None else World(make(seed), seed, tables)
+    try:
+        world.run()
+    except AssertionError as error:
+        print(f"seed {seed}")
+        print("\n".join(world.trace[-40:]))
+        raise error
+    return world
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_no_validator_ever_fails(seed: int) -> None:
+    run(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(20_000)
+def test_no_validator_ever_fails_for_long() -> None:
+    for seed in range(SEEDS, SOAK_SEEDS):
+        run(seed)
+
+
+@pytest.mark.parametrize("seed", [7, 34, 155])
+def test_same_seed_same_trace(seed: int) -> None:
+    first, second = run(seed), run(seed)
+    assert first.trace == second.trace
+    assert first.keyset == second.keyset
+
+
+def test_seeds_reach_what_they_are_for() -> None:
+    """Every kind of step happens somewhere in a few dozen seeds, so that silence means safety."""
+    seen = {line.split()[1] for seed in range(60) for line in run(seed).trace}
+    assert {
+        "PublishDnskey",
+        "WithdrawDnskey",
+        "SignWith",
+        "RetireSignatures",
+        "SubmitDs",
+        "WithdrawDs",
+        "RevokeKey",
+        "RemoveKey",
+        "crash",
+        "clock",
+        "compromised",
+    } <= seen
+
+
+def fails(seed: int, tables: Tables | None = None) -> bool:
+    try:
+        World(make(seed), seed, *(() if tables is None else (tables,))).run()
+    except (Bogus, Stuck):
+        return True
+    return False
+
+
+def first_failure(tables: Tables | None = None) -> int | None:
+    seeds = (*LIKELY, *(seed for seed in range(SEEDS) if seed not in LIKELY))
+    return next((seed for seed in seeds if fails(seed, tables)), None)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_every_row_is_needed(name: str) -> None:
+    seed = first_failure(MUTANTS[name])
+    assert seed is not None, f"no seed notices that {name} is gone"
+    print(f"{name}: seed {seed}")
+
+
+def test_starting_waits_anew_after_a_clock_step_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rollover_commands, "clock_stepped", lambda keyset, now: keyset)
+    assert first_failure() is not None
+
+
+def test_remembering_a_lowered_ttl_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "dnssecd.core.rollover_facts.remembered", lambda memory, observed, now, margin: observed
+    )
+    assert first_failure() is not None
+    assert ttl_memory.remembered is not None
