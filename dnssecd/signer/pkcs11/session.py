@@ -13,7 +13,7 @@ from dnssecd.signer.preimage import proof_preimage
 from dnssecd.signer.sealed import Description
 
 PIECE_SECONDS = 0.1
-PIECE_MAX = 128
+PIECE_MAX = 256
 SLOW_DEADLINE_S = 120.0
 
 

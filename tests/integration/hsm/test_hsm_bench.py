@@ -1,0 +1,70 @@
+"""Signing throughput through the service against a bare python-pkcs11 loop in as many processes, interleaved."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dnssecd.signing.client import SignerClient
+from dnssecd.wire_protocol import KeyInfo
+from tests.integration.hsm.softhsm import MODULE, PIN, ZONE, SoftHsm, make_preimages, service
+from tests.unit.signer.preimages import wire
+
+pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
+
+SESSIONS = 2
+SIGNATURES = 16000
+ROUNDS = 5
+
+
+def bare_rate(key: KeyInfo) -> float:
+    """Signatures a second of SESSIONS bare loops together."""
+    script = Path(__file__).with_name("bare_loop.py")
+    command = [sys.executable, str(script), MODULE, "dns", PIN, key.id, str(SIGNATURES // SESSIONS)]
+    loops = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        for _ in range(SESSIONS)
+    ]
+    for loop in loops:
+        assert loop.stdout is not None
+        assert loop.stdout.readline() == "ready\n"
+    started_at = time.monotonic()
+    for loop in loops:
+        assert loop.stdin is not None
+        loop.stdin.write("go\n")
+        loop.stdin.flush()
+    for loop in loops:
+        assert loop.stdout is not None
+        loop.stdout.readline()
+    seconds = time.monotonic() - started_at
+    for loop in loops:
+        loop.communicate(timeout=30)
+    return SIGNATURES / seconds
+
+
+def service_rate(client: SignerClient, key: KeyInfo) -> float:
+    preimages = make_preimages(key, SIGNATURES)
+    started_at = time.monotonic()
+    assert len(client.sign(wire(ZONE), key.id, preimages)) == SIGNATURES
+    return SIGNATURES / (time.monotonic() - started_at)
+
+
+def test_the_service_costs_less_than_a_tenth(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOFTHSM2_CONF", "")
+    hsm = SoftHsm(tmp_path / "hsm")
+    hsm.make_token("dns")
+    with service(hsm.settings(hsm.token("dns", sessions=SESSIONS))) as client:
+        key = client.generate(wire(ZONE), "zsk", 13)
+        service_rate(client, key)
+        ratios = []
+        for _ in range(ROUNDS):
+            bare, ours = bare_rate(key), service_rate(client, key)
+            ratios.append(ours / bare)
+            print(f"bare {bare:8.0f}/s   service {ours:8.0f}/s   ratio {ours / bare:.2f}")
+    print(f"median ratio {statistics.median(ratios):.2f}")
+    assert statistics.median(ratios) >= 0.9
