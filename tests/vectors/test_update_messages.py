@@ -381,6 +381,7 @@ def test_a_name_in_rdata_that_runs_over_its_end() -> None:
         ("NAPTR", "0001 0001 0175 00 05 212a217821 00"),  # repeats nothing
         ("NAPTR", "0001 0001 0175 00 06 2161215c3121 00"),  # no such group
         ("CAA", "00 00"),  # empty tag
+        ("ISDN", "03 313131 00"),  # an empty sub-address: written without it everywhere else
         ("DS", "0001 0d 02 " + "00" * 31),
         ("DS", "0001 0d 02"),
         ("SSHFP", "01"),

@@ -117,6 +117,12 @@ def test_noop_is_noerror_and_changes_nothing(rr: RR) -> None:
     _nothing(update(rr))
 
 
+def test_an_rr_that_differs_in_the_case_of_a_name_only_is_the_same() -> None:
+    zone = zone_view(f"@ 60 SOA {SOA_TEXT.format(1)}\n@ 60 NS a.\nx 60 SVCB 1 svc.example. alpn=h2")
+    _nothing(update(add("x", "SVCB", "1 SVC.Example. alpn=h2", ttl=60), zone=zone))
+    assert update(delete_rr("x", "SVCB", "1 SVC.Example. alpn=h2"), zone=zone).removed
+
+
 def test_nothing_to_do_is_noerror() -> None:
     _nothing(update())
 
