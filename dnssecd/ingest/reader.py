@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dnssecd.core.names import BadName, key_to_wire, owner_key, wire_to_text
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, CLASS_IN, DS, SIGNATURE_TYPES, SOA
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DS, SIGNATURE_TYPES, SOA
 from dnssecd.ingest import words
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.errors import FileChanged, RecordError, ZoneFileError, ZoneFileErrors
@@ -21,10 +21,18 @@ from dnssecd.ingest.generate import Generate
 from dnssecd.ingest.lexer import Record, read_record, unescape, unquote
 from dnssecd.ingest.limits import Limits
 from dnssecd.ingest.slowlane import rdata_wire
-from dnssecd.ingest.source import FileIdentity, Source
-from dnssecd.ingest.words import shown, type_text
+from dnssecd.ingest.source import Digest, FileIdentity, Source
+from dnssecd.ingest.words import shown
 
 Numbered = Iterator[tuple[int, bytes]]
+
+
+class _Stop(Exception):
+    """Reading ends: nothing sensible follows, or (``more``) there are enough errors."""
+
+    def __init__(self, *, more: bool) -> None:
+        super().__init__(more)
+        self.more = more
 
 
 class ZoneWarning(NamedTuple):
@@ -78,12 +86,16 @@ class Reader:
 
     def read(self, path: Path) -> None:
         """Read the zone file; raises ZoneFileErrors with all faults, or FileChanged."""
+        more = False
         try:
             self._file(Context(path, self.zone))
         except RecordError as error:
-            self._error(path, 0, error)
+            self.errors.append(ZoneFileError(str(path), 0, error.cause, error.remedy))
+        except _Stop as stop:
+            more = stop.more
         if self.errors:
-            raise (FileChanged if self.cut else ZoneFileErrors)(self.errors)
+            changed = self.cut or not Digest(tuple(self.files), b"").unchanged()
+            raise (FileChanged if changed else ZoneFileErrors)(self.errors, more=more)
 
     def _file(self, context: Context) -> None:
         try:
@@ -97,6 +109,9 @@ class Reader:
                 self._lines(numbered, context)
             except RecordError as error:
                 self._error(context.path, source.lines + 1, error)
+            finally:
+                if source.ends_in_line:
+                    self.cut = str(source.path)
             source.check_unchanged()
             self._leave(source)
 
@@ -125,15 +140,11 @@ class Reader:
         if source.has_bom:
             cause = "the file begins with a byte order mark"
             self._error(source.path, 1, RecordError(cause, "save it as UTF-8 without one"))
-        if source.ends_in_line:
-            self.cut = str(source.path)
 
     def _error(self, path: Path, line: int, error: RecordError) -> None:
         self.errors.append(ZoneFileError(str(path), line, error.cause, error.remedy))
-        if error.fatal:
-            raise ZoneFileErrors(self.errors)
-        if len(self.errors) >= self.limits.errors:
-            raise ZoneFileErrors(self.errors, more=True)
+        if error.fatal or len(self.errors) >= self.limits.errors:
+            raise _Stop(more=not error.fatal)
 
     def warn(self, context: Context, line: int, text: str) -> None:
         """Keep a warning while there is room."""
@@ -234,7 +245,7 @@ class Reader:
             context.owner_is_stale = False
             text = f"a record without owner follows $ORIGIN; it belongs to {wire_to_text(context.owner)}"
             self.warn(context, record.line, text)
-        ttl, rtype, position = _ttl_class_type(rest)
+        ttl, rtype, position = words.ttl_class_type(rest)
         if ttl is not None:
             self.last_ttl = ttl
         self._take(record.line, context, ttl, rtype, rest[position:])
@@ -291,26 +302,3 @@ def _arguments(keyword: bytes, given: list[bytes], least: int, most: int) -> lis
         count = str(least) if least == most else f"{least} or {most}"
         raise RecordError(f"{keyword.decode('ascii', 'replace')} takes {count} argument(s), not {len(given)}")
     return given
-
-
-def _ttl_class_type(rest: list[bytes]) -> tuple[int | None, int, int]:
-    """Return the TTL if one is stated, the type, and where the RDATA begins; TTL and class come in any order."""
-    ttl = rclass = None
-    for position, word in enumerate(rest):
-        if rclass is None and (rclass := words.rclass(word)) is not None:
-            if rclass != CLASS_IN:
-                raise RecordError(f"class {shown(word)} in a zone of class IN", "write IN, or leave it out")
-        elif ttl is None and (ttl := words.ttl(word)) is not None:
-            continue
-        else:
-            return ttl, _type(word), position + 1
-    raise RecordError("the record ends before its type", "write OWNER [TTL] [IN] TYPE RDATA")
-
-
-def _type(word: bytes) -> int:
-    rtype = words.rtype(word)
-    if rtype is None:
-        raise RecordError(f"unknown type {shown(word)}", "write types unknown here as TYPEnnn (RFC 3597)")
-    if rtype in words.META_TYPES:
-        raise RecordError(f"type {type_text(rtype)} cannot be in a zone")
-    return rtype

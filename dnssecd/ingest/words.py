@@ -5,6 +5,7 @@ import re
 import dns.rdatatype
 
 from dnssecd.core.names import lower
+from dnssecd.core.rrtypes import CLASS_IN
 from dnssecd.ingest.errors import RecordError
 from dnssecd.ingest.lexer import unescape
 
@@ -110,3 +111,26 @@ def rtype(word: bytes) -> int | None:
     if known is None and upper.startswith(b"TYPE") and upper[4:].isdigit() and int(upper[4:10]) < 65536:
         return int(upper[4:10])
     return known
+
+
+def ttl_class_type(rest: list[bytes]) -> tuple[int | None, int, int]:
+    """Return the TTL if one is stated, the type, and where the RDATA begins; TTL and class come in any order."""
+    seconds = number = None
+    for position, word in enumerate(rest):
+        if number is None and (number := rclass(word)) is not None:
+            if number != CLASS_IN:
+                raise RecordError(f"class {shown(word)} in a zone of class IN", "write IN, or leave it out")
+        elif seconds is None and (seconds := ttl(word)) is not None:
+            continue
+        else:
+            return seconds, _zone_type(word), position + 1
+    raise RecordError("the record ends before its type", "write OWNER [TTL] [IN] TYPE RDATA")
+
+
+def _zone_type(word: bytes) -> int:
+    number = rtype(word)
+    if number is None:
+        raise RecordError(f"unknown type {shown(word)}", "write types unknown here as TYPEnnn (RFC 3597)")
+    if number in META_TYPES:
+        raise RecordError(f"type {type_text(number)} cannot be in a zone")
+    return number

@@ -242,6 +242,10 @@ def test_a_cut_file_is_to_be_read_again(tmp_path: Path) -> None:
         parse(tmp_path, cut)
     with pytest.raises(FileChanged):
         parse(tmp_path, cut + "\nb TX")
+    with pytest.raises(FileChanged, match="never closed"):
+        parse(tmp_path, HEAD + "a TXT ( x")
+    with pytest.raises(FileChanged, match="not closed on its line"):
+        parse(tmp_path, HEAD + 'a TXT "x')
     assert "does not end with a line end" in str(parse(tmp_path, cut, newline=False).warnings[0])
 
 
@@ -257,6 +261,25 @@ def test_a_file_changed_while_it_is_read(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr("dnssecd.ingest.source.os.read", reading)
     with pytest.raises(FileChanged, match="the file changed while it was read"):
+        parse_zone_file(path, ORIGIN)
+
+
+def test_errors_in_a_file_that_was_replaced_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was read is of no interest any more: the caller reads again."""
+    path, new = tmp_path / "example.zone", tmp_path / "new"
+    path.write_text(HEAD + "a NOPE x\n")
+    new.write_text(HEAD)
+    read = os.read
+
+    def reading(descriptor: int, size: int) -> bytes:
+        if new.exists():
+            new.rename(path)
+        return read(descriptor, size)
+
+    monkeypatch.setattr("dnssecd.ingest.source.os.read", reading)
+    with pytest.raises(FileChanged):
         parse_zone_file(path, ORIGIN)
 
 
