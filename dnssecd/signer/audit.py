@@ -24,6 +24,8 @@ from dnssecd.wire_protocol import AuditEntry, AuditReply
 
 START = "0" * 64
 TORN = "torn line"
+CONTINUED = "continued"
+ROTATE_OCTETS = 16 * 1024 * 1024
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AuditEntry)
 
@@ -42,21 +44,24 @@ def entry_hash(before: str, entry: AuditEntry) -> str:
     return hashlib.sha256(before.encode() + _encoder.encode(bare)).hexdigest()
 
 
-def walk(path: Path) -> Iterator[AuditEntry]:
-    """Yield the entries in order, checking the chain; AuditBroken where it does not hold."""
-    before, number = START, 0
+def walk(path: Path, before: str | None = START, number: int = 0) -> Iterator[AuditEntry]:
+    """Yield one file's entries in order, checking the chain; AuditBroken where it does not hold.
+
+    The file continues at hash `before` and entry `number`; with `before` None, where its first entry says.
+    """
     torn = b""
     with path.open("rb") as file:
         for line_number, line in enumerate(file, 1):
-            try:
-                entry = _decoder.decode(line)
-            except msgspec.DecodeError:
+            entry = _decode(line)
+            if entry is None:
                 if torn:
-                    raise AuditBroken(f"{path} line {line_number - 1} is not an audit entry") from None
+                    raise AuditBroken(f"{path} line {line_number - 1} is not an audit entry")
                 torn = line
                 continue
             if torn and (entry.event != TORN or entry.fields.get("sha256") != _sha256(torn)):
                 raise AuditBroken(f"{path} line {line_number - 1} is not an audit entry")
+            if before is None:
+                before, number = _start_of(entry)
             if entry.number != number + 1 or entry.hash != entry_hash(before, entry):
                 raise AuditBroken(f"{path} line {line_number}: the chain is broken here")
             before, number, torn = entry.hash, entry.number, b""
@@ -65,28 +70,53 @@ def walk(path: Path) -> Iterator[AuditEntry]:
         raise AuditTorn(f"{path} ends in the middle of an entry")
 
 
+def _decode(line: bytes) -> AuditEntry | None:
+    try:
+        return _decoder.decode(line)
+    except msgspec.DecodeError:
+        return None
+
+
+def _start_of(first: AuditEntry) -> tuple[str, int]:
+    if first.event == CONTINUED:
+        return str(first.fields.get("before")), first.number - 1
+    return START, 0
+
+
+def files_of(path: Path) -> list[Path]:
+    """The log's files, oldest first: those put away, `path`.NUMBER of their last entry, and `path` itself."""
+    old = [one for one in path.parent.glob(path.name + ".*") if one.suffix[1:].isdigit()]
+    return [*sorted(old, key=lambda one: int(one.suffix[1:])), path]
+
+
 def check(path: Path, limit: int) -> AuditReply:
-    """Check the whole log; the last `limit` entries that hold are returned."""
+    """Check the whole log, all files that are still there; the last `limit` entries that hold are returned."""
     last: deque[AuditEntry] = deque(maxlen=max(0, min(limit, 1000)))
     count, detail = 0, ""
+    before: str | None = None
+    number = 0
     try:
-        for entry in walk(path):
-            count += 1
-            last.append(entry)
+        for file in files_of(path):
+            for entry in walk(file, before, number):
+                before, number = entry.hash, entry.number
+                count += 1
+                last.append(entry)
     except (AuditBroken, OSError) as error:
         detail = str(error)
     return AuditReply(0, not detail, detail, count, tuple(last))
 
 
 class AuditLog:
-    """Appends entries to `path`, made 0600 where it is missing."""
+    """Appends entries to `path`, made 0600 where it is missing; put away when larger than `rotate_octets`."""
 
-    def __init__(self, path: Path, now: Now) -> None:
+    def __init__(self, path: Path, now: Now, rotate_octets: int = ROTATE_OCTETS) -> None:
         self._path = path
         self._now = now
         self._number = 0
         self._hash = START
         self._descriptor = -1
+        self._octets = 0
+        self._rotate_octets = rotate_octets
         self._fault = ""
 
     @property
@@ -106,18 +136,28 @@ class AuditLog:
 
     def open(self) -> None:
         """Continue the log; a broken chain is kept, reported, and continued from its last good line."""
-        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
-        self._descriptor = os.open(self._path, flags, 0o600)
+        self._open_file()
+        put_away = files_of(self._path)[:-1]
+        if self._octets == 0 and put_away:  # a crash came between putting away and going on
+            self._go_to_end_of(put_away[-1])
+            self.append(CONTINUED, before=self._hash)
+            return
         torn = self._torn_tail()
         if torn:
             os.write(self._descriptor, b"\n")  # if only that was missing, the entry is whole
+        if self._go_to_end_of(self._path):
+            self.append(TORN, sha256=_sha256(torn + b"\n"))
+
+    def _go_to_end_of(self, path: Path) -> bool:
+        """Take number and hash from the last good entry; return whether the file ends in a torn line."""
         try:
-            for entry in walk(self._path):
+            for entry in walk(path, None):
                 self._number, self._hash = entry.number, entry.hash
         except AuditTorn:
-            self.append(TORN, sha256=_sha256(torn + b"\n"))
+            return True
         except AuditBroken as error:
             self._fault = str(error)
+        return False
 
     def close(self) -> None:
         """Close the file."""
@@ -134,6 +174,21 @@ class AuditLog:
             raise OSError(f"{self._path}: short write")
         os.fdatasync(self._descriptor)
         self._number, self._hash = entry.number, entry.hash
+        self._octets += len(line)
+        if self._octets > self._rotate_octets:
+            self._rotate()
+
+    def _open_file(self) -> None:
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._descriptor = os.open(self._path, flags, 0o600)
+        self._octets = os.fstat(self._descriptor).st_size
+
+    def _rotate(self) -> None:
+        """Put the file away and go on in a new one, whose first entry names the hash it continues from."""
+        self._path.rename(f"{self._path}.{self._number}")
+        self.close()
+        self._open_file()
+        self.append(CONTINUED, before=self._hash)
 
     def _torn_tail(self) -> bytes:
         size = os.fstat(self._descriptor).st_size

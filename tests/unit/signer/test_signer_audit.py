@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.signer.audit import AuditLog, check
+from dnssecd.signer.audit import AuditLog, check, files_of
 
 
 def write(path: Path, *events: str) -> AuditLog:
@@ -87,3 +87,36 @@ def test_a_garbage_last_line_with_a_newline_counts_as_torn_only_once(tmp_path: P
     text = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([*text[:1], b'{"number": 3\n', *text[2:]]))
     assert not check(path, 10).ok, "another garbage line than the one accounted for"
+
+
+def test_full_files_are_put_away_and_the_chain_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    for start in (0, 20):  # a restart in between
+        log = AuditLog(path, itertools.count(1_900_000_000).__next__, rotate_octets=1000)
+        log.open()
+        for number in range(start, start + 20):
+            log.append("used", key="k", signatures=number)
+        log.close()
+        assert log.fault == ""
+    assert len(files_of(path)) > 3
+    reply = check(path, 1000)
+    assert reply.ok, reply.detail
+    assert [entry.fields["signatures"] for entry in reply.entries if entry.event == "used"] == list(range(40))
+    files_of(path)[0].unlink()
+    assert check(path, 1).ok, "the oldest may be archived elsewhere"
+    middle = files_of(path)[1]
+    lines = middle.read_bytes().splitlines(keepends=True)
+    middle.write_bytes(b"".join(lines[:-1]))
+    assert not check(path, 1).ok
+    middle.unlink()
+    assert not check(path, 1).ok, "a file from the middle is missed"
+
+
+def test_a_crash_between_putting_away_and_going_on(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    write(path, "a", "b")
+    path.rename(f"{path}.2")
+    write(path, "c")
+    reply = check(path, 10)
+    assert reply.ok, reply.detail
+    assert [entry.event for entry in reply.entries] == ["a", "b", "continued", "c"]
