@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -78,6 +79,7 @@ class Engine:
         self._disk_tried_at = 0.0
         self._overflowed, self._drained = False, False  # messages were dropped; and the queue is empty again
         self._digest_at = self.store.fact("digest")
+        self._looking = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
         self.couriers: dict[WayName, Courier] = {
@@ -123,10 +125,16 @@ class Engine:
             await _stop(couriers, self.couriers.values())
 
     def close(self) -> None:
-        self.store.close()
+        """Close the database. A look that was under way when run() was cancelled is waited for."""
+        with self._looking:
+            self.store.close()
 
     def tick(self, facts: Facts | None = None) -> float:
         """Take in what was reported and put what is to be said into the queues. Seconds until the next look."""
+        with self._looking:
+            return self._look(facts)
+
+    def _look(self, facts: Facts | None) -> float:
         now = self._clock.now()
         changed = self._take_in(now)
         if not self.office.ways:
