@@ -7,7 +7,6 @@ from dnssecd.core.update_types import (
     REFUSED,
     UpdateFailed,
     UpdatePolicy,
-    folded,
     rrset_octets,
 )
 from dnssecd.core.zoneview import ZoneView
@@ -19,13 +18,13 @@ _SINGLETONS = frozenset({CNAME, DNAME, SOA})
 
 
 class DraftSet:
-    """An RRset being changed: RDATA by its folded form."""
+    """An RRset being changed."""
 
     __slots__ = ("rdatas", "ttl")
 
-    def __init__(self, rtype: int, ttl: int, packed: bytes) -> None:
+    def __init__(self, ttl: int, packed: bytes) -> None:
         self.ttl = ttl
-        self.rdatas = {folded(rtype, rdata): rdata for rdata in unpack(packed)}
+        self.rdatas = set(unpack(packed))
 
 
 NameDraft = dict[int, RRset | DraftSet]
@@ -55,23 +54,19 @@ class Draft:
     def rdatas(self, owner: bytes, rtype: int) -> list[bytes]:
         """Return the RDATA of an RRset as it stands now, in no order; empty when there is none."""
         drafted = self._drafted(owner, rtype)
-        return [] if drafted is None else list(drafted.rdatas.values())
+        return [] if drafted is None else list(drafted.rdatas)
 
     def add(self, owner: bytes, rtype: int, ttl: int, rdata: bytes) -> None:
         """Add an RR; its TTL becomes that of the RRset (RFC 2136 §3.4.2.2)."""
         drafted = self._drafted(owner, rtype)
         if drafted is None:
-            drafted = self._now[owner][rtype] = DraftSet(rtype, ttl, b"")
-        form = folded(rtype, rdata)
-        if form in drafted.rdatas and ttl == drafted.ttl:
-            return
+            drafted = self._now[owner][rtype] = DraftSet(ttl, b"")
         if rtype in _SINGLETONS:
             drafted.rdatas.clear()
         elif rtype == WKS:
             # Address and protocol, the first five octets, are the key of a WKS RR.
-            for other in [other for other in drafted.rdatas if other[:5] == form[:5]]:
-                del drafted.rdatas[other]
-        drafted.rdatas[form] = rdata
+            drafted.rdatas = {other for other in drafted.rdatas if other[:5] != rdata[:5]}
+        drafted.rdatas.add(rdata)
         drafted.ttl = ttl
 
     def delete_rrset(self, owner: bytes, rtype: int) -> None:
@@ -82,7 +77,7 @@ class Draft:
         """Delete an RR, if it is there."""
         drafted = self._drafted(owner, rtype)
         if drafted is not None:
-            drafted.rdatas.pop(folded(rtype, rdata), None)
+            drafted.rdatas.discard(rdata)
             if not drafted.rdatas:
                 del self._now[owner][rtype]
 
@@ -93,7 +88,7 @@ class Draft:
             return False
         if before is None or before.ttl != drafted.ttl:
             return True
-        return not drafted.rdatas.keys() <= {folded(rtype, rdata) for rdata in unpack(before.rdata)}
+        return not drafted.rdatas <= set(unpack(before.rdata))
 
     def touched(self) -> list[bytes]:
         """Return the names looked at so far, in canonical order."""
@@ -117,14 +112,14 @@ class Draft:
     def _drafted(self, owner: bytes, rtype: int) -> DraftSet | None:
         found = self.at(owner).get(rtype)
         if isinstance(found, RRset):
-            found = self._now[owner][rtype] = DraftSet(rtype, found.ttl, found.rdata)
+            found = self._now[owner][rtype] = DraftSet(found.ttl, found.rdata)
         return found
 
     def _made(self, owner: bytes, rtype: int, policy: UpdatePolicy) -> RRset | None:
         drafted = self._now[owner].get(rtype)
         if not isinstance(drafted, DraftSet):
             return drafted
-        rrset = RRset(owner, rtype, drafted.ttl, pack(drafted.rdatas.values()))
+        rrset = RRset(owner, rtype, drafted.ttl, pack(drafted.rdatas))
         rrs = len(drafted.rdatas)
         before = self._before[owner].get(rtype)
         if before is not None and len(rrset.rdata) <= len(before.rdata):

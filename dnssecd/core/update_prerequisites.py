@@ -17,7 +17,6 @@ from dnssecd.core.update_types import (
     YXRRSET,
     UpdateFailed,
     UpdateRR,
-    folded,
 )
 from dnssecd.core.zoneview import ZoneView
 
@@ -33,7 +32,7 @@ def check_prerequisites(view: ZoneView, draft: Draft, prerequisites: Iterable[Up
         if owner is None:
             raise UpdateFailed(NOTZONE, "a prerequisite's name is not in the zone")
         if rclass == CLASS_IN:
-            wanted.setdefault((owner, rtype), set()).add(folded(rtype, rdata))
+            wanted.setdefault((owner, rtype), set()).add(rdata)
             continue
         wants = rclass == CLASS_ANY
         if rtype == TYPE_ANY:
@@ -43,7 +42,7 @@ def check_prerequisites(view: ZoneView, draft: Draft, prerequisites: Iterable[Up
             raise _unmet(view, owner, rtype, NXRRSET if wants else YXRRSET)
     for (owner, rtype), rdatas in wanted.items():
         packed = _packed(view, draft, owner, rtype)
-        if packed is None or {folded(rtype, rdata) for rdata in unpack(packed)} != rdatas:
+        if packed is None or set(unpack(packed)) != rdatas:
             raise _unmet(view, owner, rtype, NXRRSET)
 
 

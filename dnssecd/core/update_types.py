@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 from dnssecd.core.changeset import Change
 from dnssecd.core.grants import NameGrants
-from dnssecd.core.names import lower
-from dnssecd.core.rdata import LOWERCASED_TYPES, name_spans
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES
 
@@ -29,8 +27,8 @@ _IGNORED_MAX = 20
 class UpdateRR(NamedTuple):
     """One RR of the prerequisite or update section, well formed.
 
-    ``owner`` is an owner key, None for a name outside the zone. ``rdata`` is canonical and without RDLENGTH; it is
-    empty where RFC 2136 wants none. ``rclass`` is IN, ANY or NONE.
+    ``owner`` is an owner key, None for a name outside the zone. ``rdata`` is canonical (core.rdata), so that equal RRs
+    have equal octets, and without RDLENGTH; it is empty where RFC 2136 wants none. ``rclass`` is IN, ANY or NONE.
     """
 
     owner: bytes | None
@@ -95,16 +93,6 @@ class UpdateFailed(Exception):
         super().__init__(reason)
         self.rcode = rcode
         self.reason = reason
-
-
-def folded(rtype: int, rdata: bytes) -> bytes:
-    """Return RDATA as RFC 2136 §1.1 compares it: names without regard to case, in types too whose canonical form
-    keeps it (SVCB, HTTPS, …)."""
-    if rtype in LOWERCASED_TYPES:
-        return rdata
-    for start, end in list(name_spans(rtype, rdata)):
-        rdata = rdata[:start] + lower(rdata[start:end]) + rdata[end:]
-    return rdata
 
 
 def rrset_octets(rrset: RRset, rrs: int) -> int:

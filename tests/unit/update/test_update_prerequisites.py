@@ -89,12 +89,13 @@ def test_value_dependent_on_an_absent_rrset() -> None:
     assert update(when=equals("www", "TXT", '"other"')).rcode == NXRRSET
 
 
-def test_value_dependent_compares_names_without_regard_to_case() -> None:
+def test_value_dependent_compares_names_as_the_canonical_form_does() -> None:
     assert update(when=equals("MX", "MX", "10 MAIL.Example.")).rcode == NOERROR
     assert update(when=equals("@", "NS", "NS2.OTHER.", "ns1.other.")).rcode == NOERROR
     assert update(when=equals("www", "TXT", '"HELLO"')).rcode == NXRRSET
     svcb = zone_view("@ 60 SOA a. b. 1 2 3 4 5\n@ 60 NS a.\nx 60 SVCB 1 svc.example. alpn=h2")
-    assert update(when=equals("x", "SVCB", "1 SVC.Example. alpn=h2"), zone=svcb).rcode == NOERROR
+    assert update(when=equals("X", "SVCB", "1 svc.example. alpn=h2"), zone=svcb).rcode == NOERROR
+    assert update(when=equals("x", "SVCB", "1 SVC.Example. alpn=h2"), zone=svcb).rcode == NXRRSET
 
 
 def test_value_dependent_may_repeat_an_rr() -> None:
