@@ -388,3 +388,9 @@ def test_odd_origins(tmp_path: Path, origin: bytes) -> None:
     zone = parse_zone_file(path, origin)
     assert rdata(zone, b"www\x00", 1) == [b"\xc0\x00\x02\x02"]
     assert rdata(zone, b"x\x00", 5) == [b"\x03www" + origin]
+
+
+def test_owner_names_are_held_once(tmp_path: Path) -> None:
+    zone = parse(tmp_path, HEAD + "a A 192.0.2.2\nb A 192.0.2.2\na TXT x\n")
+    first, second = [rrset.owner for rrset in zone.rrsets if rrset.owner == b"a\x00"]
+    assert first is second

@@ -65,7 +65,7 @@ def test_types_without_a_dnspython_parser() -> None:
 @pytest.mark.parametrize(
     ("rtype", "rdata"),
     [
-        (2, b""), (2, b"\x01a"), (2, b"\xc0\x0c"), (2, b"\x00\x00"), (15, b"\x00"), (6, b"\x00\x00" + b"x" * 19),
+        (2, b""), (2, b"\x01a"), (2, b"\xc0\x0c"), (2, b"\x00\x00"), (23, b"\x00\x00"), (15, b"\x00"), (6, b"\x00\x00" + b"x" * 19),
         (6, b"\x00\x00" + b"x" * 21), (33, b"\x00" * 6), (35, b"\x00" * 4 + b"\x05abc"), (2, b"\x3f" + b"a" * 63),
         (5, (b"\x3f" + b"a" * 63) * 4 + b"\x00"), (38, b"\x81"), (38, b""), (46, b"\x00" * 18), (64, b"\x00\x01\x40"),
     ],

@@ -145,6 +145,22 @@ async def test_a_forgotten_zone_is_not_reported(watched: Watched, tmp_path: Path
     assert await watched.next() == {"b."}
 
 
+async def test_watches_are_given_back(watched: Watched, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    zone, other = tmp_path / "a.zone", tmp_path / "sub" / "b.zone"
+    zone.write_text("1")
+    other.write_text("1")
+    watched.watch("a.", zone)
+    watched.watch("b.", other)
+    await watched.armed()
+    assert watched.watcher._inotify is not None
+    kernel = Path(f"/proc/self/fdinfo/{watched.watcher._inotify.descriptor}")
+    assert kernel.read_text().count("inotify wd:") == 2
+    watched.watcher.forget("b.")
+    assert kernel.read_text().count("inotify wd:") == 1
+    assert set(watched.watcher._names.values()) == {1}
+
+
 async def test_other_files_in_the_directory_wake_nobody(watched: Watched, tmp_path: Path) -> None:
     zone = tmp_path / "a.zone"
     zone.write_text("1")
