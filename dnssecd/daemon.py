@@ -21,13 +21,14 @@ from dnssecd.front.control import Commands
 from dnssecd.front.databases import OPEN_MAX, Databases
 from dnssecd.front.guard import Guard
 from dnssecd.front.hooks import SecondaryHooks, ServerHooks
-from dnssecd.front.jobs import Parts, ZoneJobs
+from dnssecd.front.jobs import Parts, ZoneJobs, today
 from dnssecd.front.reload import Reloader
 from dnssecd.front.schedule import Schedule
 from dnssecd.front.serving import remember
 from dnssecd.front.signerlink import SignerLink
 from dnssecd.front.stored import recall
 from dnssecd.front.sweep import Sweep
+from dnssecd.front.updates import Updates
 from dnssecd.front.zone import FrontZone
 from dnssecd.front.zones import ZoneTable
 from dnssecd.ingest.watch import ZoneWatcher, identity_now
@@ -93,6 +94,14 @@ class Daemon:
                 self.publish,
             ),
         )
+        self.updates = Updates(
+            clock,
+            str(self.signer.socket),
+            self.pool.lock,
+            self.jobs.updated,
+            today,
+            lambda rcode: self.metrics.server.updates.labels(rcode).inc(),
+        )
         self._tsig = specs.tsig_keys(config)
         self.server = DnsServer(
             [(address.host, address.port) for address in config.server.listen],
@@ -101,6 +110,7 @@ class Daemon:
             xfrout,
             clock.now,
             ServerHooks(self.metrics),
+            on_update=self.updates.handle,
         )
         self.reloader = Reloader(
             config,
@@ -241,10 +251,10 @@ class Daemon:
         for zone in self.zones.values():
             if zone.orphan:
                 self.jobs.request(zone, "resign")
-            elif zone.config.source == "file":
-                self.jobs.request(zone, "load")
-            else:
+            elif zone.config.source == "primaries":
                 self._unsupported(zone)
+            else:
+                self.jobs.request(zone, "load")
 
     def _unsupported(self, zone: FrontZone) -> None:
         cause = f'source = "{zone.config.source}" is not there yet in dnssecd {__version__}'
@@ -286,6 +296,7 @@ class Daemon:
         self.schedule.close()
         await self.notifier.close()
         await self.server.close()
+        await self.updates.close()
         await self.jobs.close()
         await self.pool.close()
         await self.signer.close()

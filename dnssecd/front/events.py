@@ -6,7 +6,7 @@ from dnssecd.pipeline.outcome import Outcome, Problem
 #: Events a finished load or re-signing may raise, and which of them a good end resolves.
 INPUT_EVENTS = ("input-error", "ttl-rejected", "delta-guard")
 WORK_EVENTS = ("verification-failed", "signing-failed", "store-failed", "key-missing")
-WARNING_EVENTS = ("refresh-capped",)
+WARNING_EVENTS = ("refresh-capped", "grant-overlap")
 
 _KNOWN = {"worker-died": "store-failed", "file-changing": "input-error"}
 

@@ -67,7 +67,7 @@ class ZoneJobs:
     def request(self, zone: FrontZone, kind: str) -> None:
         """Ask for a job, ``load`` or ``resign``, as soon as may be; asking twice before it begins is asking once."""
         place = (zone.name, kind)
-        if kind == "load" and (zone.frozen or zone.orphan or zone.config.source != "file"):
+        if kind == "load" and not _loads(zone):
             return
         if place not in self._waiting:
             task = asyncio.get_running_loop().create_task(self._requested(zone, kind, place))
@@ -150,10 +150,14 @@ class ZoneJobs:
         """Write what the catalogue keeps of a zone."""
         self._parts.catalogue.put(zone.catalogue_entry())
 
+    def updated(self, zone: FrontZone, outcome: Outcome) -> None:
+        """Take over what a group of dynamic updates made."""
+        if outcome.result != "unchanged":
+            self._finished(zone, outcome, "update")
+
     def _job(self, zone: FrontZone, kind: str, **more: Any) -> Job:
         now = int(self._parts.clock.now())
-        date = int(datetime.fromtimestamp(now, UTC).strftime("%Y%m%d"))
-        return Job(kind=kind, spec=zone.spec, now=now, date=date, **more)
+        return Job(kind=kind, spec=zone.spec, now=now, date=today(now), **more)
 
     async def _permission(self, zone: FrontZone) -> Permission:
         try:
@@ -190,7 +194,7 @@ class ZoneJobs:
             zone.stripped = outcome.stripped
         if outcome.serial is not None:
             self._served(zone, outcome)
-        if outcome.result in ("failed", "retry"):
+        if outcome.result in ("failed", "retry") and kind != "update":
             self._retry(zone, kind)
         else:
             self._failures.pop((zone.name, kind), None)
@@ -257,6 +261,18 @@ class ZoneJobs:
         self._parts.schedule.wake(
             f"{kind} {zone.name}", self._parts.clock.now() + delay, lambda: self.request(zone, kind)
         )
+
+
+def _loads(zone: FrontZone) -> bool:
+    """Tell whether a zone's file is read: a dynamic zone's only once."""
+    if zone.frozen or zone.orphan or zone.config.file is None:
+        return False
+    return zone.config.source == "file" or (zone.config.source == "dynamic" and zone.serial is None)
+
+
+def today(now: int) -> int:
+    """Return the date of a moment as YYYYMMDD (UTC), for the serial scheme ``date``."""
+    return int(datetime.fromtimestamp(now, UTC).strftime("%Y%m%d"))
 
 
 def _files_now(zone: FrontZone) -> list[FileIdentity]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dnssecd.config.model import Config, Peer, ZoneConfig
 from dnssecd.core.names import text_to_wire
-from dnssecd.pipeline.spec import KeyWish, ZoneSpec
+from dnssecd.pipeline.spec import GrantSpec, KeyWish, ZoneSpec
 from dnssecd.publish import exchange
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.tsig import TsigKey
@@ -33,6 +33,8 @@ def zone_spec(config: Config, zone: ZoneConfig, signer_socket: str) -> ZoneSpec:
         zonemd=policy.zonemd,
         cds=policy.cds == "auto",
         max_change=zone.max_change,
+        dynamic=zone.source == "dynamic",
+        grants=tuple(GrantSpec(g.tsig, g.names, g.types) for g in zone.allow_update),
     )
 
 

@@ -25,6 +25,7 @@ from dnssecd.ingest.zonefile import ParsedZone, parse_zone_file
 from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import soa_expire
 from dnssecd.pipeline.checkers import CheckerDied
+from dnssecd.pipeline.grants import with_updates
 from dnssecd.pipeline.keys import check_available, first_keyset
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.rejected import Rejected
@@ -84,9 +85,10 @@ def load_file(
         rrsets = checked_content(parsed, spec, report)
         with db.write() as transaction:
             keyset = _keyset(transaction, spec, tools)
+            merged = _with_updates(rrsets, transaction, spec, report)
             given = whole_input(
                 transaction,
-                rrsets,
+                merged,
                 digest=parsed.digest.sha256.hex(),
                 input_serial=parsed.serial,
                 serial_floor=serial_floor,
@@ -94,7 +96,7 @@ def load_file(
             _check_timing(spec, given, report)
             if not accept_change:
                 _guard(transaction, spec, given)
-            return _make(transaction, spec, keyset, given, tools)
+            return make(transaction, spec, keyset, given, tools)
 
     return run_job(db, spec, report, work, tools)
 
@@ -113,7 +115,7 @@ def resign(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
             soa = transaction.rrset(APEX, SOA)
             assert soa is not None, "a published version has an SOA"
             given = Input([], soa, before.largest_ttl, before.owners, resign=True)
-            return _make(transaction, spec, keyset, given, tools)
+            return make(transaction, spec, keyset, given, tools)
 
     return run_job(db, spec, report, work, tools)
 
@@ -143,12 +145,31 @@ def verify_published(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
     return run_job(db, spec, report, work, tools)
 
 
-def _make(
+def make(
     transaction: WriteTransaction, spec: ZoneSpec, keyset: Keyset, given: Input, tools: Tools
 ) -> Published:
+    """Make, verify and commit the next version with a job's tools."""
     return make_version(
         transaction, spec, keyset, given, tools.signer, DraftVerifier(tools.checker), tools.now, tools.date
     )
+
+
+def _with_updates(
+    rrsets: list[RRset], transaction: WriteTransaction, spec: ZoneSpec, report: Report
+) -> list[RRset]:
+    """Put what belongs to dynamic updates in place of what the file has there, and check the whole again."""
+    merged, ignored = with_updates(rrsets, transaction.old, spec)
+    if ignored:
+        report.warnings.append(Problem("grant-overlap", ignored, "take them out of the file"))
+    if spec.grants:
+        findings = zonecheck.check(merged, spec.origin)
+        if findings.errors:
+            raise Rejected(
+                "input-error",
+                f"the file does not go with what was updated dynamically: {_finding(findings.errors[0], spec.origin)}",
+                "correct the file, or remove the updated RRset",
+            )
+    return merged
 
 
 def parse_input(path: Path, spec: ZoneSpec, report: Report) -> ParsedZone:

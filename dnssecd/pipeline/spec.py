@@ -13,8 +13,17 @@ class KeyWish(msgspec.Struct, frozen=True):
     bits: int = 0
 
 
+class GrantSpec(msgspec.Struct, frozen=True):
+    """Who may update what (configuration: ``allow_update``)."""
+
+    tsig: str
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+
+
 class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One zone: its place, its policy. Durations in seconds; ``refresh_s`` None means automatic."""
+    """One zone: its place, its policy. Durations in seconds; ``refresh_s`` None means automatic;
+    ``dynamic`` that the whole content belongs to updates, and a file is read once."""
 
     name: str
     origin: bytes
@@ -33,6 +42,8 @@ class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     zonemd: bool = False
     cds: bool = True
     max_change: float = 0.3
+    grants: tuple[GrantSpec, ...] = ()
+    dynamic: bool = False
     journal_octets_max: int = 64 << 20
     journal_age_s_max: int = 30 * 86_400
 

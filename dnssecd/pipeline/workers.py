@@ -110,6 +110,10 @@ class WorkerPool:
         self._zones: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._on_died = on_died
 
+    def lock(self, zone: str) -> asyncio.Lock:
+        """Return the lock that keeps the jobs of one zone apart."""
+        return self._zones[zone]
+
     async def run(self, job: frames.Job, octets: int = 0) -> Outcome:
         """Do a job when its zone and a worker are free; ``octets`` is the size of what it reads."""
         async with self._zones[job.spec.name], self._bulk_slot(octets):

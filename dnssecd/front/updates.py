@@ -1,0 +1,169 @@
+"""Dynamic updates in the front: each zone's messages queue, and what waits together is committed together."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from threading import local
+
+import dns.rcode
+import structlog
+
+from dnssecd.clock import Clock
+from dnssecd.core.grants import Grants
+from dnssecd.core.lifetimes import refresh_s
+from dnssecd.core.names import BadName
+from dnssecd.core.update_types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, UpdatePolicy
+from dnssecd.core.verify import inline_checker
+from dnssecd.front.zone import FrontZone
+from dnssecd.pipeline.grants import compiled
+from dnssecd.pipeline.jobs import Tools
+from dnssecd.pipeline.outcome import Outcome
+from dnssecd.pipeline.spec import GrantSpec
+from dnssecd.pipeline.updates import Committed, Update, commit_updates
+from dnssecd.server.interfaces import Request, ServedZone
+from dnssecd.server.message import FORMERR, FormError
+from dnssecd.server.update_message import parse_update
+from dnssecd.signing.client import SignerClient
+
+GROUP_MAX = 64
+#: Messages waiting for one zone; more are answered SERVFAIL at once rather than queued invisibly.
+WAITING_MAX = 1024
+THREADS = 2
+SIGNER_DEADLINE_S = 5.0
+
+log = structlog.get_logger("dnssecd.updates")
+
+
+@dataclass(eq=False)
+class _Waiting:
+    update: Update
+    answer: "asyncio.Future[tuple[int, str]]"
+
+
+@dataclass(eq=False)
+class _ZoneQueue:
+    waiting: deque[_Waiting] = field(default_factory=deque)
+    task: "asyncio.Task[None] | None" = None
+
+
+class Updates:
+    """The handler of UPDATE requests (server.interfaces.Handler).
+
+    lock: the lock that keeps a zone's jobs apart; committed: told of every outcome that made a version.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        signer_socket: str,
+        lock: Callable[[str], asyncio.Lock],
+        committed: Callable[[FrontZone, Outcome], None],
+        today: Callable[[int], int],
+        counted: Callable[[str], None],
+    ) -> None:
+        self._clock, self._socket, self._lock = clock, signer_socket, lock
+        self._committed, self._today, self._counted = committed, today, counted
+        self._queues: dict[str, _ZoneQueue] = {}
+        self._grants: dict[str, tuple[tuple[GrantSpec, ...], Grants]] = {}
+        self._threads = ThreadPoolExecutor(THREADS, "updates")
+        self._local = local()
+
+    async def handle(self, served: ServedZone, request: Request) -> int:
+        """Carry out one request; returns its RCODE when the outcome is durable."""
+        assert isinstance(served, FrontZone)
+        rcode, reason = await self._handle(served, request)
+        self._counted(dns.rcode.to_text(dns.rcode.Rcode(rcode)))
+        if rcode != NOERROR:
+            log.info("update not carried out", zone=served.name, rcode=rcode, reason=reason)
+        return rcode
+
+    async def _handle(self, zone: FrontZone, request: Request) -> tuple[int, str]:
+        try:
+            message = parse_update(request.wire)
+        except FormError as error:
+            return FORMERR, str(error)
+        if zone.config.source == "primaries":
+            return NOTAUTH, "the zone comes from its primaries; update it there"
+        grants = self._grants_of(zone).of(request.key)
+        if not grants:
+            return REFUSED, "the key has no grant for this zone"
+        if zone.frozen:
+            return REFUSED, "the zone is frozen"
+        queue = self._queues.setdefault(zone.name, _ZoneQueue())
+        if zone.serial is None or len(queue.waiting) >= WAITING_MAX:
+            return SERVFAIL, "no version yet" if zone.serial is None else "too many updates are waiting"
+        policy = UpdatePolicy(grants=grants, ttl_max=_ttl_max(zone))
+        waiting = _Waiting((message, policy), asyncio.get_running_loop().create_future())
+        queue.waiting.append(waiting)
+        if queue.task is None:
+            queue.task = asyncio.get_running_loop().create_task(self._drain(zone, queue))
+        return await waiting.answer
+
+    def _grants_of(self, zone: FrontZone) -> Grants:
+        held = self._grants.get(zone.name)
+        if held is None or held[0] is not zone.spec.grants:
+            try:
+                made = compiled(zone.spec.grants, zone.origin)
+            except (BadName, ValueError) as error:
+                log.error("grants cannot be used", zone=zone.name, cause=str(error))
+                made = compiled((), zone.origin)
+            held = self._grants[zone.name] = zone.spec.grants, made
+        return held[1]
+
+    async def _drain(self, zone: FrontZone, queue: _ZoneQueue) -> None:
+        """Commit group after group until nothing waits."""
+        while queue.waiting:
+            async with self._lock(zone.name):
+                group = [queue.waiting.popleft() for _ in range(min(GROUP_MAX, len(queue.waiting)))]
+                await self._commit(zone, group)
+        queue.task = None
+
+    async def _commit(self, zone: FrontZone, group: list[_Waiting]) -> None:
+        loop = asyncio.get_running_loop()
+        updates = [waiting.update for waiting in group]
+        try:
+            done = await loop.run_in_executor(self._threads, self._work, zone, updates)
+        except BaseException as error:
+            # A defect of ours: the listener logs it and answers SERVFAIL to each of them.
+            for waiting in group:
+                if not waiting.answer.done():
+                    waiting.answer.set_exception(error)
+            return
+        if len(group) > 1 and done.outcome.result == "failed":
+            # One message may be what the version failed for: let it not stand in the way of the others.
+            for waiting in group:
+                await self._commit(zone, [waiting])
+            return
+        self._committed(zone, done.outcome)
+        for waiting, answer in zip(group, done.answers, strict=True):
+            if not waiting.answer.done():
+                waiting.answer.set_result(answer)
+
+    def _work(self, zone: FrontZone, updates: list[Update]) -> Committed:
+        now = int(self._clock.now())
+        tools = Tools(self._signer(), inline_checker, now, self._today(now), self._clock.monotonic)
+        return commit_updates(zone.database, zone.spec, updates, tools)
+
+    def _signer(self) -> SignerClient:
+        """Return this thread's connection to the key service."""
+        if not hasattr(self._local, "signer"):
+            self._local.signer = SignerClient(self._socket, SIGNER_DEADLINE_S)
+        signer: SignerClient = self._local.signer
+        return signer
+
+    async def close(self) -> None:
+        """Let what is being committed end; answer nothing more."""
+        for queue in self._queues.values():
+            if queue.task is not None:
+                queue.task.cancel()
+                await asyncio.gather(queue.task, return_exceptions=True)
+        self._threads.shutdown(wait=True)
+
+
+def _ttl_max(zone: FrontZone) -> int:
+    """Return the largest TTL an update may bring: less than the refresh, as for every other input."""
+    spec = zone.spec
+    refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, 0, 0)
+    return max(1, min(zone.refresh_s or refresh, spec.validity_s // 2) - 1)

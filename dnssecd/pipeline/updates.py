@@ -1,0 +1,75 @@
+"""Dynamic updates (RFC 2136) carried out: a group of messages becomes one version, or none of it happens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnssecd.core.names import APEX
+from dnssecd.core.rrtypes import SOA
+from dnssecd.core.update_group import UpdateGroup
+from dnssecd.core.update_types import NOERROR, SERVFAIL, UpdateMessage, UpdatePolicy, UpdateResult
+from dnssecd.pipeline import state
+from dnssecd.pipeline.jobs import Report, Tools, make, run_job
+from dnssecd.pipeline.outcome import Outcome
+from dnssecd.pipeline.rejected import Rejected
+from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.pipeline.version import Input, Published
+from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+
+Update = tuple[UpdateMessage, UpdatePolicy]
+
+
+@dataclass(frozen=True)
+class Committed:
+    """The RCODE and reason for each message, in order, and how the version fared."""
+
+    answers: list[tuple[int, str]]
+    outcome: Outcome
+
+
+def commit_updates(db: ZoneDatabase, spec: ZoneSpec, updates: Sequence[Update], tools: Tools) -> Committed:
+    """Carry out messages one after another in one version: NOERROR means committed, signed and served.
+
+    Where the version cannot be made, each message that would have changed something is answered SERVFAIL, and the
+    zone is as it was.
+    """
+    report = Report()
+    results: list[UpdateResult] = []
+
+    def work() -> Published:
+        with db.write() as transaction:
+            keyset = state.keyset_from(transaction.state(state.KEYSET))
+            before = state.from_document(transaction.old.version, state.VersionState)
+            if keyset is None or before is None:
+                raise Rejected("input-error", "the zone has no version yet that could be updated")
+            group = UpdateGroup(transaction)
+            results.extend(group.apply(message, policy) for message, policy in updates)
+            given = _input(transaction, group, before)
+            return Published(None) if given is None else make(transaction, spec, keyset, given, tools)
+
+    outcome = run_job(db, spec, report, work, tools)
+    failed = outcome.result not in ("published", "unchanged")
+    if failed and not results:
+        return Committed([(SERVFAIL, outcome.problems[0].cause)] * len(updates), outcome)
+    return Committed([_answer(result, outcome, failed) for result in results], outcome)
+
+
+def _input(transaction: WriteTransaction, group: UpdateGroup, before: state.VersionState) -> Input | None:
+    """Return what the group changes, or None when that is nothing."""
+    changes = group.changes()
+    soa = transaction.rrset(APEX, SOA)
+    assert soa is not None, "a published version has an SOA"
+    if not changes and group.client_serial is None:
+        return None
+    return Input(
+        changes=changes,
+        soa=group.soa,
+        largest_ttl=max(before.largest_ttl, group.ttl_max),
+        owners=before.owners + group.owners_delta,
+        input_serial=group.client_serial,
+    )
+
+
+def _answer(result: UpdateResult, outcome: Outcome, failed: bool) -> tuple[int, str]:
+    if failed and result.rcode == NOERROR and not result.is_noop:
+        return SERVFAIL, outcome.problems[0].cause
+    return result.rcode, result.reason
