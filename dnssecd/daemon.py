@@ -17,6 +17,7 @@ from dnssecd.config.model import Config
 from dnssecd.core.names import APEX
 from dnssecd.core.rrtypes import SOA
 from dnssecd.front import specs
+from dnssecd.front.alerting import AlertEngine
 from dnssecd.front.control import Commands
 from dnssecd.front.databases import OPEN_MAX, Databases
 from dnssecd.front.guard import Guard
@@ -124,6 +125,9 @@ class Daemon:
             clock,
             self._applied,
         )
+        self.alerts = AlertEngine(
+            config, self.events, clock, self.metrics.alerts, self.zones, self.schedule, self.signer.state
+        )
         self.monitor = LoopMonitor(self.metrics.daemon.loop_lag.observe)
         self.guard = Guard(self.zones, self.events, self.metrics, clock, state_dir)
         self.sweep = Sweep(self.zones, self.jobs, clock)
@@ -141,8 +145,16 @@ class Daemon:
         self._recall()
         await self.server.start()
         endpoint = self._metrics_endpoint()
-        commands = Commands(self.zones, self.jobs, self.events, self.notifier, self.clock, self.signer.state)
-        table = {**commands.table(), **self.reloader.table()}
+        commands = Commands(
+            self.zones,
+            self.jobs,
+            self.events,
+            self.notifier,
+            self.clock,
+            self.signer.state,
+            self.alerts.status,
+        )
+        table = {**commands.table(), **self.reloader.table(), **self.alerts.commands()}
         control = ControlServer(self.config.server.control_socket, table, self._commanded)
         await control.start()
         self._ready()
@@ -184,6 +196,7 @@ class Daemon:
         """Take up a new configuration; its zones have been put into the table already."""
         self.config = config
         self._tsig = specs.tsig_keys(config)
+        self.alerts.configure(config)
         log_setup.setup(config.log.format, config.log.level)
         for zone in self.zones.values():
             if zone.serial is not None:
@@ -243,6 +256,7 @@ class Daemon:
             self.signer.watch(),
             self.guard.watch(),
             self.sweep.run(),
+            self.alerts.run(),
             self._watch_files(),
         )
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in background]
@@ -302,6 +316,7 @@ class Daemon:
         await self.signer.close()
         self.databases.close()
         self.catalogue.close()
+        self.alerts.close()
         self.events.close()
         os.close(self._lock)
 

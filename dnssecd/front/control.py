@@ -3,7 +3,7 @@
 import asyncio
 import os
 from base64 import b64encode
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from dnssecd import __version__
@@ -36,9 +36,11 @@ class Commands:
         notifier: Notifier,
         clock: Clock,
         signer_state: Callable[[], dict[str, str]],
+        delivery: Callable[[], Awaitable[object]],
     ) -> None:
         self._zones, self._jobs, self._events = zones, jobs, events
         self._notifier, self._clock, self._signer_state = notifier, clock, signer_state
+        self._delivery = delivery
         self._started_at = clock.now()
 
     def table(self) -> dict[str, Command]:
@@ -79,6 +81,7 @@ class Commands:
             "started_at": self._started_at,
             "signer": self._signer_state(),
             "clock_suspect": False,
+            "delivery": await self._delivery(),
         }
 
     def _zone_status(self, zone: FrontZone) -> dict[str, Any]:
