@@ -10,11 +10,16 @@ import dns.rdatatype
 import dns.tokenizer
 
 from dnssecd.core.rdata import BadRdata, canonical
+from dnssecd.core.rrtypes import ZONEMD
 from dnssecd.ingest import svcb
 from dnssecd.ingest.errors import RecordError
 from dnssecd.ingest.limits import RDATA_MAX
+from dnssecd.ingest.plainwords import uint
 from dnssecd.ingest.words import shown, type_text
 
+#: Digest octets by hash algorithm: SHA-384, SHA-512 (RFC 8976 §5.3).
+_ZONEMD_DIGESTS = {1: 48, 2: 64}
+_ZONEMD_DIGEST_MIN = 12
 _GENERIC = rb"\#"
 _RAW = re.compile(rb"(\\[\x20-\x7e])|\\?([\x00-\x08\x0a-\x1f\x7f-\xff])", re.DOTALL)
 
@@ -26,6 +31,8 @@ def rdata_wire(rtype: int, words: list[bytes], origin: bytes) -> bytes:
     """
     if words[:1] != [_GENERIC]:
         _need_parser(rtype)
+        if rtype == ZONEMD:
+            return _zonemd(words)
         if rtype in svcb.TYPES:
             words = svcb.prepare(words)
     text = _ascii(b" ".join(words))
@@ -49,6 +56,22 @@ def rdata_wire(rtype: int, words: list[bytes], origin: bytes) -> bytes:
             f"the RDATA takes {len(wire)} octets; over {RDATA_MAX} fit in no message", "shorten it"
         )
     return wire
+
+
+def _zonemd(words: list[bytes]) -> bytes:
+    """RFC 8976 §2.2; the reserved scheme and hash 0, which dnspython refuses, may stand below the apex."""
+    try:
+        serial, scheme, algorithm = words[:3]
+        numbers = uint(serial, 2**32 - 1), uint(scheme, 255), uint(algorithm, 255)
+        digest = bytes.fromhex(b"".join(words[3:]).decode("ascii"))
+    except ValueError:
+        text = shown(b" ".join(words))
+        raise RecordError(
+            f"bad ZONEMD RDATA {text}", "write SERIAL SCHEME HASH-ALGORITHM HEX-DIGEST"
+        ) from None
+    if len(digest) != _ZONEMD_DIGESTS.get(numbers[2], len(digest)) or len(digest) < _ZONEMD_DIGEST_MIN:
+        raise RecordError(f"a ZONEMD digest of {len(digest)} octets does not go with its hash algorithm")
+    return numbers[0].to_bytes(4, "big") + bytes(numbers[1:]) + digest
 
 
 def _need_parser(rtype: int) -> None:

@@ -44,6 +44,10 @@ GOOD = {
     "lower-cased where RFC 4034 says so": (
         "A mx 10 MAIL\nb TYPE64 \\# 6 0001 02 4142 00\n", ["a MX 10 mail.example.com.", "b SVCB 1 AB."]),
     "case-only duplicates merge": ("a NS X\nA NS x\n", ["a NS x.example.com."]),
+    "ZONEMD below the apex, reserved numbers too": (
+        "a ZONEMD 1 0 0 " + "ab" * 12 + "\nb ZONEMD 1 1 1 ( " + "ab" * 24 + " " + "cd" * 24 + " )\n",
+        ["a ZONEMD 1 0 0 " + "AB" * 12, "b ZONEMD 1 1 1 " + "AB" * 24 + "CD" * 24],
+    ),
     "CR LF": ("a A 192.0.2.2\r\nb TXT (\r\n \"x\" )\r\n", ["a A 192.0.2.2", 'b TXT "x"']),
     "255 octets of name": (f"{LONGEST} A 192.0.2.2\n", [f"{LONGEST} A 192.0.2.2"]),
     "out of zone is ignored": (
@@ -118,6 +122,9 @@ BAD = {
     "1 MB line": ("a TXT " + "x" * 1_000_000 + "\n", 5, "line 5 is longer than 524288 octets"),
     "endless line": ("a TXT " + "x" * 3_000_000 + "\n", 5, "line 5 is longer than 524288 octets"),
     "endless parentheses": ("a TXT (\n" + ("x" * 1000 + "\n") * 3000, 5, "a record in parentheses is longer"),
+    "ZONEMD digest too short": ("a ZONEMD 1 1 1 " + "ab" * 47 + "\n", 5, "a ZONEMD digest of 47 octets"),
+    "ZONEMD digest missing": ("a ZONEMD 1 1 240\n", 5, "a ZONEMD digest of 0 octets"),
+    "ZONEMD not hexadecimal": ("a ZONEMD 1 1 1 x\n", 5, "bad ZONEMD RDATA 1 1 1 x"),
     "SVCB parameter unknown": ("a SVCB 1 . nope=1\n", 5, "unknown SvcParamKey nope"),
     "SVCB parameters in AliasMode": ("a HTTPS 0 . port=1\n", 5, "parameters in AliasMode (priority 0)"),
 }  # fmt: skip
