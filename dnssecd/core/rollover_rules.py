@@ -68,7 +68,8 @@ def backed(key: Key) -> bool:
     return not key.revoked and everywhere(key.dnskey) and everywhere(key.krrsig)
 
 
-def _secured(keyset: Keyset) -> bool:
+def secured(keyset: Keyset) -> bool:
+    """Whether some validator may hold a DS: only then does any look at keys and signatures."""
     return any(may_be_held(key.ds) for key in keyset.keys)
 
 
@@ -112,7 +113,7 @@ def _ds_algorithms(keyset: Keyset) -> frozenset[int]:
 
 
 def _dnskey_algorithms(keyset: Keyset) -> frozenset[int]:
-    if not _secured(keyset):
+    if not secured(keyset):
         return frozenset()
     return frozenset(key.algorithm for key in keyset.keys if may_be_held(key.dnskey))
 

@@ -8,7 +8,7 @@ from .keyset import REVOKE, Key, Keyset, key_tag
 from .keystate import HIDDEN, Event, Goal, Rec, Role, State, advance
 from .rollover_facts import WAITS, Wait, World, ttl_dnskey
 from .rollover_goals import KSK_ROLES, Notes, frozen_until, in_use
-from .rollover_rules import RULES, Rule, backed, broken
+from .rollover_rules import RULES, Rule, backed, broken, secured
 from .rollover_types import STEP_EFFECTS, Blocker, Gate, RevokeKey
 
 Atom = tuple[str, Rec, Event]  # (entry, record, PUBLISH or WITHDRAW)
@@ -214,9 +214,6 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
     reason = _one_ds_change(before, key, rec, event)
     if reason:
         return blocker(Gate.POLICY, "one-ds-change", reason)
-    until = None if _emergency(before) else frozen_until(world)
-    if until is not None:
-        return blocker(Gate.FREEZE, "freeze", "inside a freeze window", until)
     rule = broken(after, tables.rules, (rec, event))
     if rule is not None and not _harmless(before, event, rec, rule, tables.rules):
         return blocker(Gate.SAFETY, rule.name, rule.text)
@@ -224,6 +221,9 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
         until = hold.until(before, move, world)
         if until is not None and until > world.now:
             return blocker(Gate.TIME, hold.name, hold.text, until)
+    until = None if _emergency(before) or not secured(before) else frozen_until(world)
+    if until is not None:
+        return blocker(Gate.FREEZE, "freeze", "inside a freeze window", until)
     return None
 
 
