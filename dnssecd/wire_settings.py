@@ -27,9 +27,9 @@ class KeystoreSettings:
     """One key store.
 
     software: `directory`, `passphrase_file` (empty: made beside the keys, 0600); `removable` when the
-    directory is on a medium that is absent between uses. pkcs11: `tokens`, the first being where keys are
-    made; `standby` means the others are used only when those before them fail, otherwise all share the
-    work.
+    directory is on a medium that is absent between uses; `deterministic_ecdsa` as in RFC 6979. pkcs11:
+    `tokens`, the first being where keys are made; `standby` means the others are used only when those before
+    them fail, otherwise all share the work.
     """
 
     name: str
@@ -37,6 +37,7 @@ class KeystoreSettings:
     directory: str = ""
     passphrase_file: str = ""
     removable: bool = False
+    deterministic_ecdsa: bool = False
     tokens: tuple[TokenSettings, ...] = ()
     standby: bool = False
 

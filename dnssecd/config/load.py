@@ -9,8 +9,9 @@ from typing import Any
 
 from dnssecd.config.alerts import alerts
 from dnssecd.config.errors import ConfigError, ConfigErrors, Problems
+from dnssecd.config.keystores import keystores
 from dnssecd.config.model import Config, LogConfig, MetricsConfig, ServerConfig, SignerConfig
-from dnssecd.config.peers import address_at, addresses, keystores, peers, tsig_keys
+from dnssecd.config.peers import address_at, addresses, peers, tsig_keys
 from dnssecd.config.policies import policies
 from dnssecd.config.reader import Section
 from dnssecd.config.zones import Known, zones

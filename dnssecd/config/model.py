@@ -68,11 +68,15 @@ class SoftwareKeystore:
     directory: Path
     passphrase_file: Path | None  # None: made beside the keys
     removable: bool  # the directory is on a medium that may be absent between uses
+    deterministic_ecdsa: bool  # RFC 6979
 
 
 @dataclass(frozen=True, slots=True)
-class Pkcs11Keystore:
-    """A token, found by exactly one of label, serial and slot. The PIN file is read by the signer alone."""
+class Pkcs11Token:
+    """A token, found by exactly one of label, serial and slot. The PIN file is read by the signer alone.
+
+    name: the key store's, or STORE.TOKEN where the store has several. Unique among all key stores.
+    """
 
     name: str
     module: Path
@@ -81,6 +85,18 @@ class Pkcs11Keystore:
     slot: int | None
     pin_file: Path
     sessions: int
+    call_deadline_s: int
+    idle_canary_s: int
+    retry_longest_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Pkcs11Keystore:
+    """tokens: keys are made in the first. standby: a token works only while none before it does; else all do."""
+
+    name: str
+    tokens: tuple[Pkcs11Token, ...]
+    standby: bool
 
 
 Keystore = SoftwareKeystore | Pkcs11Keystore

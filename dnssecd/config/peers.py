@@ -1,12 +1,11 @@
-"""``[keystore.*]``, ``[tsig.*]``, ``[secondary.*]`` and ``[primary.*]``."""
+"""``[tsig.*]``, ``[secondary.*]`` and ``[primary.*]``."""
 
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 from dnssecd.config.errors import did_you_mean
-from dnssecd.config.model import Address, Keystore, Peer, Pkcs11Keystore, Secret, SoftwareKeystore, TsigKey
+from dnssecd.config.model import Address, Peer, Secret, TsigKey
 from dnssecd.config.reader import Section
 from dnssecd.config.values import Bad, decode_secret, parse_address, parse_name, read_secret_file
 
@@ -44,51 +43,6 @@ def addresses(
         else:
             found.append(address)
     return tuple(found)
-
-
-def keystores(root: Section, state_dir: Path) -> dict[str, Keystore]:
-    found: dict[str, Keystore] = {}
-    for name, section in root.children("keystore"):
-        check_label(name, section)
-        if section.choice("type", ("software", "pkcs11"), "software") == "pkcs11":
-            found[name] = _pkcs11(name, section)
-        else:
-            found[name] = SoftwareKeystore(
-                name,
-                section.path_of("directory", state_dir / "keys"),
-                section.optional_path("passphrase_file"),
-                section.flag("removable"),
-            )
-        section.finish()
-    directories: dict[Path, str] = {}
-    for store in found.values():
-        if isinstance(store, SoftwareKeystore):
-            other = directories.setdefault(store.directory, store.name)
-            if other != store.name:
-                root.problems.error(
-                    ("keystore", store.name),
-                    f'shares the directory of keystore "{other}"',
-                    "give each key store a directory",
-                )
-    return found
-
-
-def _pkcs11(name: str, section: Section) -> Pkcs11Keystore:
-    section.require("module", "name the vendor's library, as in /usr/lib/softhsm/libsofthsm2.so")
-    section.require("pin_file", "name the file with the user PIN; only the signer reads it")
-    ways = [key for key in ("token_label", "token_serial", "slot") if section.has(key)]
-    if len(ways) != 1:
-        what = "no token is named" if not ways else f"{' and '.join(ways)} name the token more than once"
-        section.error(ways[-1] if ways else "", what, "write one of token_label, token_serial, slot")
-    return Pkcs11Keystore(
-        name,
-        module=section.path_of("module", section.base),
-        token_label=section.text("token_label") or None,
-        token_serial=section.text("token_serial") or None,
-        slot=section.integer("slot", 0, 0, 2**63 - 1) if section.has("slot") else None,
-        pin_file=section.path_of("pin_file", section.base),
-        sessions=section.integer("sessions", 4, 1, 256),
-    )
 
 
 def tsig_keys(root: Section, *, read_secrets: bool) -> dict[str, TsigKey]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dnssecd.config.model import Config, Keystore, SoftwareKeystore
+from dnssecd.config.model import Config, Keystore, Pkcs11Token, SoftwareKeystore
 from dnssecd.wire_protocol import KeystoreSettings, SignerSettings, TokenSettings
 
 
@@ -34,14 +34,22 @@ def _keystore(store: Keystore) -> KeystoreSettings:
             directory=str(store.directory),
             passphrase_file=str(store.passphrase_file or ""),
             removable=store.removable,
+            deterministic_ecdsa=store.deterministic_ecdsa,
         )
-    token = TokenSettings(
-        name=store.name,
-        module=str(store.module),
-        pin_file=str(store.pin_file),
-        label=store.token_label or "",
-        serial=store.token_serial or "",
-        slot=-1 if store.slot is None else store.slot,
-        sessions=store.sessions,
+    tokens = tuple(_token(token) for token in store.tokens)
+    return KeystoreSettings(name=store.name, type="pkcs11", tokens=tokens, standby=store.standby)
+
+
+def _token(token: Pkcs11Token) -> TokenSettings:
+    return TokenSettings(
+        name=token.name,
+        module=str(token.module),
+        pin_file=str(token.pin_file),
+        label=token.token_label or "",
+        serial=token.token_serial or "",
+        slot=-1 if token.slot is None else token.slot,
+        sessions=token.sessions,
+        call_deadline_s=token.call_deadline_s,
+        idle_canary_s=token.idle_canary_s,
+        retry_longest_s=token.retry_longest_s,
     )
-    return KeystoreSettings(name=store.name, type="pkcs11", tokens=(token,))

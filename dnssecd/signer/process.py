@@ -118,7 +118,7 @@ def make_store(
             warnings,
             now,
             threads=all_of.threads,
-            deterministic=all_of.deterministic_ecdsa,
+            deterministic=settings.deterministic_ecdsa or all_of.deterministic_ecdsa,
         )
     return Pkcs11Store(settings, registry, warnings, now, Path(all_of.state_dir) / TOKENS)
 
