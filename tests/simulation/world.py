@@ -7,7 +7,6 @@ is served.  Everything random comes from one generator, so the same seed gives t
 import hashlib
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
 from random import Random
 
 from dnssecd.core import rollover_commands as commands
@@ -15,42 +14,21 @@ from dnssecd.core.evidence import Confirmation, Evidence, ParentSight, Secondary
 from dnssecd.core.keyset import Key, Keyset, KeysetError, published, signing_view
 from dnssecd.core.keystate import Event, Goal, Rec, Role, State
 from dnssecd.core.rollover import TABLES, Tables, plan_rollover
-from dnssecd.core.rollover_types import Gate, GenerateKey, KeyEffect, Plan, RolloverPolicy
+from dnssecd.core.rollover_types import Gate, GenerateKey, KeyEffect, Plan
 
+from .acts import perform
 from .oracle import AnchorKeeper, Bogus, Validators, Version
-from .scenario import DAY, HOUR, MARGIN, SIZES, Act, Scenario
+from .scenario import DAY, HOUR, SIZES, Scenario
+from .servers import RRSETS, ParentServer, Secondary, Zone
 
 ORIGIN = "zone.example."
 APEX = b"\x04zone\x07example\x00"
-RRSETS = 4
 PLANS_MAX = 20_000
 PATIENCE = 400 * DAY
 
 
 class Stuck(AssertionError):
     """The zone did not get where its policy wants it; the message has the blockers."""
-
-
-@dataclass
-class Secondary:
-    name: str
-    version: int = -1  # index of the zone version it serves
-    out_until: float = 0.0
-
-
-@dataclass
-class ParentServer:
-    name: str
-    ds: frozenset[bytes] = frozenset()
-    out_until: float = 0.0
-
-
-@dataclass
-class Zone:
-    """The committed versions: serial, view and who signed which RRset."""
-
-    versions: list[tuple[int, Version, frozenset[bytes], frozenset[bytes]]] = field(default_factory=list)
-    signed_by: list[frozenset[bytes]] = field(default_factory=lambda: [frozenset()] * RRSETS)
 
 
 class World:
@@ -114,7 +92,7 @@ class World:
     def run(self) -> None:
         """From the first key to the end of all acts, then until all is as the last policy wants it."""
         for act in self.scenario.acts:
-            self.at(act.at, lambda act=act: self.act(act))  # type: ignore[misc]
+            self.at(act.at, lambda act=act: perform(self, act))  # type: ignore[misc]
         for parent in self.parents:
             self.oracle.serve_ds(parent.name, parent.ds, self.ttl_ds, 0.0)
         self.commit()
@@ -504,91 +482,6 @@ class World:
         for key in self.keyset.keys:
             present = bool(self.oracle.ds_of(key.rdata) & self.registry)
             self.confirmations.append(Confirmation(key.ref, present, self.clock, "an operator"))
-        self.daemon()
-
-    # What befalls
-
-    def act(self, act: Act) -> None:
-        self.log(f"act {act.kind}")
-        share = act.value if isinstance(act.value, float) else 0.0
-        match act.kind:
-            case "policy":
-                assert isinstance(act.value, RolloverPolicy)
-                old = self.policy
-                self.policy = act.value
-                self.gave_up = self.gave_up or not act.value.signed
-                if old.dnskey_ttl != act.value.dnskey_ttl:
-                    self.commit()
-            case "roll ksk":
-                self.command(lambda keyset: commands.roll_over(keyset, self.ksk_role()))
-            case "roll zsk":
-                self.command(lambda keyset: commands.roll_over(keyset, Role.ZSK))
-            case "compromised" | "retire" | "revoke":
-                self.on_a_key(act.kind, share)
-            case "restart":
-                self.restart()
-            case "lose evidence":
-                self.sights, self.parent_sights = {}, {}
-            case "clock":
-                self.step_clock(share)
-            case "drift":
-                self.offset = self.base + (share - 0.5) * 0.4 * MARGIN
-            case "secondary out":
-                for secondary in self.secondaries[:1]:
-                    secondary.out_until = self.now + share * 5 * DAY
-            case "parent out":
-                self.parents[0].out_until = self.now + share * 5 * DAY
-            case "ttl":
-                self.ttl_zone = max(60, int(share * 2 * self.scenario.ttl_zone))
-                self.commit()
-            case "ds ttl":
-                self.ttl_ds = max(60, int(share * 2 * self.scenario.ttl_ds))
-                for parent in self.parents:
-                    self.oracle.serve_ds(parent.name, parent.ds, self.ttl_ds, self.now)
-                self.poll_now()
-            case "freeze":
-                until = self.clock + int(share * 5 * DAY)
-                self.policy = replace(self.policy, freeze=((self.clock, until),))
-        self.daemon()
-
-    def poll_now(self) -> None:
-        """The TTL of a DS is noticed: it was observed before it was lowered, and is again."""
-
-    def ksk_role(self) -> Role:
-        return next((spec.role for spec in self.policy.specs if spec.role is not Role.ZSK), Role.KSK)
-
-    def command(self, what: Callable[[Keyset], Keyset]) -> None:
-        try:
-            self.keyset = what(self.keyset)
-        except KeysetError as error:
-            self.log(f"refused: {error}")
-
-    def on_a_key(self, kind: str, share: float) -> None:
-        keys = [key for key in self.keyset.keys if not key.revoked]
-        if keys:
-            key = keys[int(share * len(keys))]
-            self.log(f"{kind} {key.tag}")
-            self.command(lambda keyset: getattr(commands, kind)(keyset, key.ref))
-
-    def step_clock(self, share: float) -> None:
-        """The clock jumps; the daemon notices and waits until the time is confirmed, then measures anew.
-
-        Either the jump is undone, or it was the time before that was wrong.
-        """
-        self.offset += (share - 0.5) * 60 * DAY
-        self.clock_sure = False
-        self.after(share * 2 * DAY, self.clock_confirmed)
-
-    def clock_confirmed(self) -> None:
-        self.log("clock confirmed")
-        if self.rng.random() < 0.5:
-            self.offset = 0.0
-        self.base = self.offset
-        self.clock_sure = True
-        self.sights, self.parent_sights, self.confirmations = {}, {}, []
-        self.keyset = commands.clock_stepped(self.keyset, self.clock)
-        if not self.scenario.parents_known:
-            self.after(HOUR, self.confirm)
         self.daemon()
 
 
