@@ -16,6 +16,7 @@ from dnssecd.clock import SystemClock
 from dnssecd.config.algorithms import algorithm_number
 from dnssecd.core.lifetimes import Window
 from dnssecd.core.names import BadName, text_to_wire, wire_to_text
+from dnssecd.ingest.errors import ZoneFileErrors
 from dnssecd.pipeline.bindkeys import BadKeyFile, KeyFile, read_key_file, roles
 from dnssecd.pipeline.checkers import spread_checker
 from dnssecd.pipeline.oneshot import OneShot, Signed, sign_file
@@ -64,6 +65,8 @@ def run(options: Options) -> Signed:
     except Rejected as error:
         more = "".join(f"\n  {line}" for line in error.violations[:100] if line != error.cause)
         raise Bad(error.cause + more, error.remedy or "correct the input") from None
+    except ZoneFileErrors as error:
+        raise Bad(str(error), "sign it again when nobody is writing it") from None
     except SignerError as error:
         raise Bad(str(error), "see the message above; nothing was written") from None
 

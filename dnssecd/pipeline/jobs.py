@@ -172,9 +172,10 @@ def _with_updates(
     return merged
 
 
-def parse_input(path: Path, spec: ZoneSpec, report: Report) -> ParsedZone:
+def parse_input(path: Path, spec: ZoneSpec, report: Report, *, finished: bool = False) -> ParsedZone:
+    """Read a zone file; ``finished`` says that nobody is writing it any more. Raises Rejected, FileChanged."""
     try:
-        parsed = parse_zone_file(path, spec.origin)
+        parsed = parse_zone_file(path, spec.origin, require_newline=not finished)
     except FileChanged:
         raise
     except ZoneFileErrors as error:

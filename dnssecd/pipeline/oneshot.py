@@ -77,7 +77,7 @@ def sign_file(
     Raises Rejected when the input is bad or verification finds fault (then nothing was written), SignerError.
     """
     report = Report()
-    rrsets = checked_content(parse_input(job.file, job.spec, report), job.spec, report)
+    rrsets = checked_content(parse_input(job.file, job.spec, report, finished=True), job.spec, report)
     keyset = keyset_of(job.spec, job.keys, job.now)
     for info in job.keys:
         prove(job.spec, info, signer)
