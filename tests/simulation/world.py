@@ -450,7 +450,8 @@ class World:
                 self.asked.add(blocker.ref)
                 present = blocker.event is Event.SETTLE
                 self.after(self.rng.uniform(0, 5 * DAY), lambda ref=blocker.ref, p=present: self.say(ref, p))  # type: ignore[misc]
-        asks = any(missing.whom == "the parent" for blocker in plan.blockers for missing in blocker.missing)
+        asked = {missing.whom for blocker in plan.blockers for missing in blocker.missing}
+        asks = self.scenario.registry == "person" and asked & {"the parent", "an operator"}
         if asks and "the parent" not in self.asked:
             self.asked.add("the parent")
             self.after(self.rng.uniform(0, 5 * DAY), self.confirm)
