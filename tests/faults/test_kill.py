@@ -22,7 +22,6 @@ from tests.peers.zones import soa_serial, unsigned_content, zone_file
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
-ROUNDS = 20
 FIRST_LOAD_ROUNDS = 4
 SEED = 20
 LONGEST_SECONDS = 1.2  # from an edit to the kill: beyond the time an edit takes to be published
@@ -44,7 +43,12 @@ def judge(world: World, content: set[str]) -> None:
         assert verdict.ok, verdict
 
 
-def test_twenty_kills_during_edits(servers: Servers, peer_dir: Path, tsig_key: TsigKey, shared: Path) -> None:
+@pytest.mark.parametrize(
+    "rounds", [20, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
+)
+def test_kills_during_edits(
+    servers: Servers, peer_dir: Path, tsig_key: TsigKey, shared: Path, rounds: int
+) -> None:
     first = root_version(shared, 12)
     chance = random.Random(SEED)
     world = start_world(servers, peer_dir, tsig_key, ".", first)
@@ -52,7 +56,7 @@ def test_twenty_kills_during_edits(servers: Servers, peer_dir: Path, tsig_key: T
     published = daemon.wait_serial_other_than(zone, None, 60)
     world.check_agreement(published)
     survived = 0
-    for round_, edit in enumerate(RootEditor(first, SEED).edits(ROUNDS)):
+    for round_, edit in enumerate(RootEditor(first, SEED).edits(rounds)):
         before = world.history[published]
         world.put(edit.text)
         moment = chance.uniform(0, LONGEST_SECONDS)
@@ -72,7 +76,7 @@ def test_twenty_kills_during_edits(servers: Servers, peer_dir: Path, tsig_key: T
             survived += soa_serial(found) != published
         published = daemon.serial(zone) or 0
         world.check_agreement(published)
-    print(f"{survived} of {ROUNDS} edits were published before the kill (or by the start)")
+    print(f"{survived} of {rounds} edits were published before the kill (or by the start)")
     world.check_export_and_referees(world.history[published])
     world.check_followed_by_ixfr()
     world.check_ixfr_from_every_serial()
