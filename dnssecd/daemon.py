@@ -95,6 +95,7 @@ class Daemon:
                 self.publish,
             ),
         )
+        self.signer.recovered = lambda: self.jobs.retry_failed(self.zones)
         self.updates = Updates(
             clock,
             str(self.signer.socket),

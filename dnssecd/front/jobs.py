@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -253,6 +253,12 @@ class ZoneJobs:
         stride = min(RESIGN_STRIDE_S, zone.refresh_s / 10)
         when = zone.next_due + max(stride, DUE_MARGIN_S)
         self._parts.schedule.wake(f"resign {zone.name}", when, lambda: self.request(zone, "resign"))
+
+    def retry_failed(self, zones: Mapping[str, FrontZone]) -> None:
+        """Try now what has failed: what it lacked may be there again."""
+        for name, kind in [place for place in self._failures if place[0] in zones]:
+            self._failures[name, kind] = 0
+            self.request(zones[name], kind)
 
     def _retry(self, zone: FrontZone, kind: str) -> None:
         place = (zone.name, kind)

@@ -1,6 +1,7 @@
 """The key service as the front sees it: started as a child or found at its socket, watched, its warnings told."""
 
 import asyncio
+from collections.abc import Callable
 
 import structlog
 
@@ -14,35 +15,44 @@ from dnssecd.signing.errors import SignerError
 from dnssecd.signing.launch import SignerChild
 from dnssecd.wire_protocol import StatusReply
 
-POLL_S = 10.0
+POLL_S = 2.0
 
 #: The service's warnings by code, as events.
 WARNING_EVENTS = {
     "key file mode": "keystore-mode-fixed",
+    "PIN file mode": "keystore-mode-fixed",
     "key file gone": "key-missing",
     "key file unreadable": "key-missing",
     "key missing": "key-missing",
     "key not usable": "key-missing",
+    "key not in token": "key-not-in-token",
     "sign refused": "key-misuse-refused",
     "peer refused": "key-misuse-refused",
     "media needed": "keystore-media-needed",
     "media present": "keystore-media-present",
     "token down": "token-down",
+    "token needs operator": "token-needs-operator",
+    "token session limit": "token-session-limit",
     "token evicted": "token-evicted",
-    "audit log failing": "store-failed",
-    "audit log broken": "store-failed",
+    "wrong signature": "signature-wrong",
+    "audit log failing": "audit-log-failed",
+    "audit log broken": "audit-log-failed",
 }
 
 #: What happened once (a mode corrected, a request refused) is told for a day.
 TOLD_FOR_S = 86_400
 
-_BREAKER = {"closed": 0, "half open": 1, "half-open": 1, "open": 2}
+_BREAKER = {"closed": 0, "half-open": 1, "open": 2}
 
 log = structlog.get_logger("dnssecd.signer")
 
 
 class SignerLink:
-    """Keeps the key service under watch."""
+    """Keeps the key service under watch.
+
+    last: what it said last, None while it does not answer. ``recovered`` is called when it answers again, or a
+    key store of it can be used again: what failed meanwhile may be tried now.
+    """
 
     def __init__(self, config: Config, events: EventCore, metrics: Metrics, clock: Clock) -> None:
         configured = config.signer.socket
@@ -53,8 +63,15 @@ class SignerLink:
             settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
             self._child = SignerChild(settings, self._changed)
         self.client = AsyncSignerClient(str(self.socket))
+        self.last: StatusReply | None = None
+        self.recovered: Callable[[], None] = lambda: None
         self._state = "starting"
-        self._told: set[tuple[str, str]] = set()
+        self._unavailable: frozenset[str] = frozenset()
+        self._told = {
+            (event.name, event.subject): ""
+            for event in events.firing()
+            if not event.zone and event.name in WARNING_EVENTS.values()
+        }
 
     async def start(self) -> None:
         """Start the child, where there is to be one; OperatorNeeded when it cannot start."""
@@ -88,34 +105,47 @@ class SignerLink:
                 self._take(await self.client.status())
             except SignerError as error:
                 self._down(str(error))
-            state = _BREAKER.get(self.client.breaker_state)
-            if state is not None:
-                self._metrics.signer.breaker.labels("service").set(state)
+            self._metrics.signer.breaker.set(_BREAKER[self.client.breaker_state])
             await asyncio.sleep(POLL_S)
 
     def _changed(self, up: bool, detail: str) -> None:
         if up:
-            self._state = "ok"
-            self._events.resolve("signer-unreachable")
             log.info("key service runs as a child", socket=str(self.socket))
         else:
             self._down(detail)
 
     def _down(self, detail: str) -> None:
-        self._state = f"down: {detail}"
-        self._events.raise_event("signer-unreachable", None, detail)
+        """The first reason is kept: that the breaker is open is no news."""
+        if not self._state.startswith("down: "):
+            self._state = f"down: {detail}"
+        self.last = None
+        self._metrics.tokens.take(None)
+        self._events.raise_event("signer-unreachable", None, self._state.removeprefix("down: "))
 
     def _take(self, status: StatusReply) -> None:
-        self._state = "ok"
+        was_down = self._state.startswith("down: ")
+        self.last, self._state = status, "ok"
+        self._metrics.tokens.take(status)
         self._events.resolve("signer-unreachable")
-        told = set()
+        self._tell(status)
+        unavailable = frozenset(store.name for store in status.stores if store.state != "available")
+        if was_down or self._unavailable - unavailable:
+            self.recovered()
+        self._unavailable = unavailable
+
+    def _tell(self, status: StatusReply) -> None:
+        """Raise the warnings that are new or have another cause; resolve those that are over."""
+        told: dict[tuple[str, str], str] = {}
         for warning in status.warnings:
             name = WARNING_EVENTS.get(warning.code)
-            if name is None or not (warning.firing or warning.last_at > self._clock.now() - TOLD_FOR_S):
+            if name is None:
+                log.warning("a warning of the key service is not known here", code=warning.code)
                 continue
-            told.add((name, warning.subject))
-            if (name, warning.subject) not in self._told:
-                self._events.raise_event(name, None, warning.detail, subject=warning.subject)
-        for name, subject in self._told - told:
+            if warning.firing or warning.last_at > self._clock.now() - TOLD_FOR_S:
+                told[name, warning.subject] = warning.detail
+        for (name, subject), detail in told.items():
+            if self._told.get((name, subject)) != detail:
+                self._events.raise_event(name, None, detail, subject=subject)
+        for name, subject in self._told.keys() - told.keys():
             self._events.resolve(name, None, subject)
         self._told = told

@@ -258,6 +258,41 @@ _TABLE = (
         "look at the mail server, then: dnssecd alerts test",
         mutable=False,
     ),
+    EventKind(
+        "token-needs-operator",
+        "error",
+        "an HSM token cannot be opened until a person has acted: its PIN is refused, locked or not readable",
+        "other tokens take over where there are any; else nothing can be signed; the PIN is not tried again",
+        "put the right PIN into the file named; it is tried as soon as the file changes",
+    ),
+    EventKind(
+        "token-session-limit",
+        "warning",
+        "an HSM token allows fewer sessions than are configured",
+        "signing goes on with the sessions there are",
+        "lower sessions in the key store, or find out who else uses the token",
+    ),
+    EventKind(
+        "key-not-in-token",
+        "critical",
+        "an HSM token does not hold a key that it should, or another key under its CKA_ID",
+        "the key is not used there; other tokens take over where there are any",
+        "clone the key into the token by its vendor's means, then: dnssecd keystore test",
+    ),
+    EventKind(
+        "signature-wrong",
+        "critical",
+        "a key of the software key store made a signature that does not verify",
+        "nothing was published with it; the key is read from its file anew",
+        "test this machine's memory and disk, then: dnssecd keystore test",
+    ),
+    EventKind(
+        "audit-log-failed",
+        "error",
+        "the key service's audit log cannot be written, or its hash chain does not hold",
+        "signing goes on; making and removing keys fails while the log cannot be written",
+        "look at disk space and who changed the log: dnssecd key audit",
+    ),
 )
 
 #: name → kind, for all events.

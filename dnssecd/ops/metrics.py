@@ -22,6 +22,7 @@ from prometheus_client.registry import Collector
 
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.events import EventCore
+from dnssecd.ops.keystore_metrics import KeystoreCollector
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all samples, of no use here
 
@@ -158,26 +159,13 @@ class PeerMetrics:
 
 
 class SignerMetrics:
-    """The client side of the key service."""
+    """The client side of the key service; what it says of itself: `KeystoreCollector`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.breaker = Gauge(
             "dnssecd_signer_breaker_state",
-            "Circuit breaker of a key store: 0 closed (works), 1 half open (trying), 2 open (does not)",
-            ("keystore",),
+            "Circuit breaker before the key service: 0 closed (works), 1 half open (trying), 2 open (does not)",
             registry=registry,
-        )
-        self.requests = Counter(
-            "dnssecd_signer_requests_total",
-            "Requests to the key service by result: ok, refused, error, timeout, unreachable",
-            ("result",),
-            registry=registry,
-        )
-        self.batch_seconds = Histogram(
-            "dnssecd_signer_batch_seconds", "One batch of signatures", buckets=_SLOW, registry=registry
-        )
-        self.queue = Gauge(
-            "dnssecd_signer_queue_batches", "Batches waiting for the key service", registry=registry
         )
 
 
@@ -263,7 +251,9 @@ class Metrics:
         self.signer = SignerMetrics(self.registry)
         self.daemon = DaemonMetrics(self.registry)
         self.alerts = AlertMetrics(self.registry)
+        self.tokens = KeystoreCollector()
         self.registry.register(_EventCollector(events))
+        self.registry.register(self.tokens)
         ProcessCollector(registry=self.registry)
 
     def forget_zone(self, zone: str) -> None:
@@ -294,3 +284,4 @@ class Metrics:
         for family in _EventCollector(None).collect():
             assert isinstance(family, GaugeMetricFamily)
             yield MetricInfo(family.name, "gauge", tuple(family._labelnames), family.documentation)
+        yield from (MetricInfo(*row) for row in self.tokens.families())

@@ -12,6 +12,7 @@ import os
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar
 
@@ -123,7 +124,8 @@ class SoftwareStore:
         if idle_s < MEDIUM_IDLE_S or self._queue:
             return
         still = "is still there" if idle_s > MEDIUM_STILL_S else "can be removed now"
-        detail = f"key medium {self._directory.path}, last needed {int(idle_s // 60)} minutes ago, {still}"
+        since = datetime.fromtimestamp(self._now() - idle_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        detail = f"key medium {self._directory.path}, not needed since {since}, {still}"
         self._warnings.add("media present", self.name, detail)
 
     def _need(self) -> None:

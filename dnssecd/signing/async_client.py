@@ -14,6 +14,7 @@ from dnssecd.signing.errors import (
     SignerTimeout,
     SignerUnreachable,
     error_from_reply,
+    nobody_there,
 )
 from dnssecd.signing.proof import check_proofs, new_nonce
 from dnssecd.signing.requests import adopt_request, generate_request, import_request, lower
@@ -211,7 +212,8 @@ class AsyncSignerClient:
             try:
                 reader, writer = await asyncio.open_unix_connection(self._path, limit=wp.FRAME_OCTETS_MAX)
             except OSError as error:
-                self._breaker.failed()
+                if not nobody_there(error):
+                    self._breaker.failed()
                 raise SignerUnreachable(
                     f"cannot reach the key service at {self._path}: {error.strerror or error};"
                     " is `dnssecd signer` running, and may this user use its socket?"

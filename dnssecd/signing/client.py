@@ -48,6 +48,7 @@ from dnssecd.signing.errors import (
     SignerTimeout,
     SignerUnreachable,
     error_from_reply,
+    nobody_there,
 )
 from dnssecd.signing.proof import check_proofs, new_nonce
 from dnssecd.signing.requests import adopt_request, generate_request, import_request, lower, repeatable
@@ -355,7 +356,8 @@ class SignerClient:
             connection.connect(self._path)
         except OSError as error:
             connection.close()
-            self._breaker.failed()
+            if not nobody_there(error):
+                self._breaker.failed()
             raise SignerUnreachable(
                 f"cannot reach the key service at {self._path}: {error.strerror or error};"
                 " is `dnssecd signer` running, and may this user use its socket?"

@@ -140,3 +140,8 @@ def error_from_reply(reply: ErrorReply) -> SignerError:
     """Return the exception that stands for `reply`."""
     kind = _BY_CODE.get(reply.code, SignerError)
     return kind(reply.message, fault=reply.fault, retry_in_s=reply.retry_in_s)
+
+
+def nobody_there(error: OSError) -> bool:
+    """Whether a connect failed at once since nobody listens: that costs nothing and needs no breaker."""
+    return isinstance(error, FileNotFoundError | ConnectionRefusedError)

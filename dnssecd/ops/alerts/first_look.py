@@ -45,6 +45,11 @@ FIRST_LOOK = MappingProxyType(
         "primary-unreachable": ("dnssecd zone show ZONE",),
         "config-rejected": ("dnssecd check-config",),
         "alert-undeliverable": ("dnssecd alerts test", "dnssecd status"),
+        "token-needs-operator": ("dnssecd status", "journalctl -u dnssecd-signer -n 50"),
+        "token-session-limit": ("dnssecd status", "journalctl -u dnssecd-signer -n 50"),
+        "key-not-in-token": ("dnssecd keystore test", "dnssecd key list", *_SIGNER),
+        "signature-wrong": ("dnssecd keystore test", "journalctl -k -n 50"),
+        "audit-log-failed": ("dnssecd key audit", "df -h"),
     }
 )
 

@@ -317,14 +317,16 @@ def test_the_private_key_and_settings_are_not_in_the_process_list(client: Signer
 
 
 def test_nobody_there(tmp_path: Path) -> None:
-    client = SignerClient(str(tmp_path / "none.sock"))
-    for _ in range(3):
-        with pytest.raises(SignerUnreachable, match="is `dnssecd signer` running"):
+    """The breaker stays closed: the service is found again at once when it comes."""
+    settings = settings_in(tmp_path)
+    client = SignerClient(settings.socket)
+    for _ in range(10):
+        with pytest.raises(SignerUnreachable, match="is `dnssecd signer` running") as caught:
             client.status()
-    with pytest.raises(SignerUnreachable, match="next try") as caught:
-        client.status()
-    assert caught.value.retry_in_s > 0
-    assert caught.value.temporary
+        assert caught.value.temporary
+    with launched_signer(settings):
+        assert client.status().pid
+        client.close()
 
 
 def test_one_service_for_one_socket(settings: SignerSettings) -> None:
@@ -439,6 +441,16 @@ def test_silence_ends_with_the_deadline(fake: Callable[..., str]) -> None:
         client.status()
     assert time.monotonic() - started_at < 2
     assert caught.value.temporary
+
+
+def test_after_three_silences_the_answer_comes_at_once(fake: Callable[..., str]) -> None:
+    client = SignerClient(fake(silent), deadline_s=0.1)
+    for _ in range(3):
+        with pytest.raises(SignerTimeout):
+            client.status()
+    with pytest.raises(SignerUnreachable, match="next try") as caught:
+        client.status()
+    assert caught.value.retry_in_s > 0
 
 
 @pytest.mark.parametrize("behaviour", [garbage, one_signature_too_few])

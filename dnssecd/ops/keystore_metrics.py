@@ -1,0 +1,149 @@
+"""Key stores and tokens as metrics, from what the key service last said of itself.
+
+The counters are the key service's own: they begin at zero when it is started. While it cannot be asked, only
+`dnssecd_signer_up` 0 is exported: what a token was like before says nothing about now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from prometheus_client.metrics_core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from dnssecd.wire_protocol import StatusReply, TokenStatus
+
+TOKEN_STATES = ("starting", "ok", "down", "operator", "evicted")
+_BREAKER = {"closed": 0, "half-open": 1, "open": 2}
+_STORE = ("keystore",)
+_TOKEN = ("keystore", "token")
+
+
+class KeystoreCollector(Collector):
+    """Collects from the status last taken."""
+
+    def __init__(self) -> None:
+        self._status: StatusReply | None = None
+
+    def take(self, status: StatusReply | None) -> None:
+        """Take over the service's answer; None: it gave none."""
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        """All families, with samples while the service answers."""
+        status = self._status
+        up = GaugeMetricFamily("dnssecd_signer_up", "1 while the key service answers, else 0")
+        up.add_metric((), int(status is not None))
+        yield up
+        yield from _service(status)
+        yield from _stores(status)
+        yield from _tokens(status)
+        yield from _token_counters(status)
+
+    def families(self) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+        """Name, kind, labels and help of each family, for the table of metrics."""
+        for family in self.collect():
+            suffix = "_total" if family.type == "counter" else ""
+            labels: tuple[str, ...] = getattr(family, "_labelnames", ())
+            yield family.name + suffix, family.type, labels, family.documentation
+
+
+def _service(status: StatusReply | None) -> Iterator[Metric]:
+    requests = CounterMetricFamily(
+        "dnssecd_signer_requests", "Requests the key service has got, by kind", labels=("request",)
+    )
+    errors = CounterMetricFamily(
+        "dnssecd_signer_request_errors", "Requests it answered with an error, by code", labels=("code",)
+    )
+    refusals = CounterMetricFamily(
+        "dnssecd_signer_refusals", "Signatures refused because the key is not for what was to be signed"
+    )
+    for name, count in status.counters.items() if status else ():
+        group, _, label = name.partition(".")
+        if group == "requests":
+            requests.add_metric((label,), count)
+        elif group == "errors":
+            errors.add_metric((label,), count)
+    if status:
+        refusals.add_metric((), status.counters.get("refusals", 0))
+    yield from (requests, errors, refusals)
+
+
+def _stores(status: StatusReply | None) -> Iterator[Metric]:
+    available = GaugeMetricFamily(
+        "dnssecd_keystore_available", "1 while keys of the store can be used", labels=_STORE
+    )
+    keys = GaugeMetricFamily("dnssecd_keystore_keys", "Keys known to be in the store", labels=_STORE)
+    queue = GaugeMetricFamily(
+        "dnssecd_keystore_queue_signatures", "Signatures that wait for the store", labels=_STORE
+    )
+    made = CounterMetricFamily("dnssecd_keystore_signatures", "Signatures made by the store", labels=_STORE)
+    for store in status.stores if status else ():
+        labels = (store.name,)
+        available.add_metric(labels, int(store.state == "available"))
+        keys.add_metric(labels, store.keys)
+        queue.add_metric(labels, store.queue)
+        made.add_metric(labels, store.signatures)
+    yield from (available, keys, queue, made)
+
+
+def _all_tokens(status: StatusReply | None) -> Iterator[tuple[tuple[str, str], TokenStatus]]:
+    for store in status.stores if status else ():
+        for token in store.tokens:
+            yield (store.name, token.name), token
+
+
+def _tokens(status: StatusReply | None) -> Iterator[Metric]:
+    state = GaugeMetricFamily(
+        "dnssecd_token_state",
+        f"1 for the state the token is in, else 0: {', '.join(TOKEN_STATES)}",
+        labels=(*_TOKEN, "state"),
+    )
+    sessions = GaugeMetricFamily(
+        "dnssecd_token_sessions", "Sessions by state: open (busy ones too), busy", labels=(*_TOKEN, "state")
+    )
+    queue = GaugeMetricFamily(
+        "dnssecd_token_queue_commands",
+        "Commands (key look-ups, proofs, new keys) that wait for a session",
+        labels=_TOKEN,
+    )
+    breaker = GaugeMetricFamily(
+        "dnssecd_token_breaker_state",
+        "Circuit breaker: 0 closed (works), 1 half open (trying), 2 open (does not)",
+        labels=_TOKEN,
+    )
+    for labels, token in _all_tokens(status):
+        for one in TOKEN_STATES:
+            state.add_metric((*labels, one), int(token.state == one))
+        sessions.add_metric((*labels, "open"), token.sessions_open)
+        sessions.add_metric((*labels, "busy"), token.sessions_busy)
+        queue.add_metric(labels, token.queue)
+        breaker.add_metric(labels, _BREAKER.get(token.breaker, 2))
+    yield from (state, sessions, queue, breaker)
+
+
+def _token_counters(status: StatusReply | None) -> Iterator[Metric]:
+    made = CounterMetricFamily("dnssecd_token_signatures", "Signatures made by the token", labels=_TOKEN)
+    errors = CounterMetricFamily(
+        "dnssecd_token_errors",
+        "Failures by kind: names of PKCS#11 errors, timeout, died, wrong signature",
+        labels=(*_TOKEN, "kind"),
+    )
+    replaced = CounterMetricFamily(
+        "dnssecd_token_workers_replaced", "Worker processes replaced because they failed", labels=_TOKEN
+    )
+    latency = HistogramMetricFamily(
+        "dnssecd_token_call_seconds", "Calls to the token, each signing a batch", labels=_TOKEN
+    )
+    for labels, token in _all_tokens(status):
+        made.add_metric(labels, token.signatures)
+        replaced.add_metric(labels, token.workers_replaced)
+        latency.add_metric(labels, list(token.latency_buckets.items()), token.latency_sum_s)
+        for kind, count in token.errors.items():
+            errors.add_metric((*labels, kind), count)
+    yield from (made, errors, replaced, latency)
