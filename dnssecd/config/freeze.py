@@ -7,6 +7,7 @@ days begin and end at midnight UTC. ``"2026-12-20T18:00/2026-12-21T06:00"`` name
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -26,16 +27,22 @@ class FreezeWindow:
 
     def covers(self, now: float) -> float | None:
         """The end of the window (epoch seconds) when *now* (epoch seconds) lies in it, else None."""
-        if not self.yearly:
-            return _inside(_moment(self.first), _end(self.last), now)
         year = datetime.fromtimestamp(now, UTC).year
-        wraps = self.last < self.first
-        for begin in (year - 1, year):
-            last_year = begin + 1 if wraps else begin
-            end = _inside(_yearly(begin, self.first), _yearly(last_year, self.last) + timedelta(days=1), now)
-            if end is not None:
-                return end
+        for start, end in self.spans(range(year - 1, year + 1)):
+            if start <= now < end:
+                return float(end)
         return None
+
+    def spans(self, years: Iterable[int]) -> list[tuple[int, int]]:
+        """The windows (from, until; epoch seconds) that begin in *years*; the one there is if not yearly."""
+        if not self.yearly:
+            return [(int(_moment(self.first).timestamp()), int(_end(self.last).timestamp()))]
+        found = []
+        for year in years:
+            last_year = year + 1 if self.last < self.first else year
+            end = _yearly(last_year, self.last) + timedelta(days=1)
+            found.append((int(_yearly(year, self.first).timestamp()), int(end.timestamp())))
+        return found
 
 
 def parse_freeze(text: str) -> FreezeWindow:
@@ -54,10 +61,6 @@ def parse_freeze(text: str) -> FreezeWindow:
     if last <= first:
         raise ValueError(f'"{text}" ends before it begins')
     return FreezeWindow(text, match[1], match[2], yearly=False)
-
-
-def _inside(start: datetime, end: datetime, now: float) -> float | None:
-    return end.timestamp() if start.timestamp() <= now < end.timestamp() else None
 
 
 def _moment(text: str) -> datetime:

@@ -21,6 +21,7 @@ DEFAULT_STATE_DIR = Path("/var/lib/dnssecd")
 DEFAULT_CONTROL_SOCKET = Path("/run/dnssecd/control.sock")
 _DEFAULT_LISTEN = ("127.0.0.1:5300", "[::1]:5300")
 _DEFAULT_METRICS = "127.0.0.1:9533"
+_CLOCK_TOLERANCE = 300
 _SOCKET_PATH_MAX = 107  # octets in sockaddr_un (unix(7))
 _SIZE_MAX = 64 * 2**20
 _TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)")
@@ -142,6 +143,7 @@ def _server(section: Section) -> ServerConfig:
         resolver=addresses(section, "resolver"),
         state_dir=section.path_of("state_dir", DEFAULT_STATE_DIR),
         control_socket=_socket_path(section, "control_socket") or DEFAULT_CONTROL_SOCKET,
+        clock_tolerance=section.duration("clock_tolerance", _CLOCK_TOLERANCE, low=1, high=3_600),
     )
     section.finish()
     return server

@@ -40,10 +40,13 @@ class Secret:
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
+    """clock_tolerance: how far (s) the clock may be off unnoticed; every roll-over wait is longer by it."""
+
     listen: tuple[Address, ...]
     resolver: tuple[Address, ...]  # empty: the system's
     state_dir: Path
     control_socket: Path
+    clock_tolerance: int = 300
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
+from dnssecd.pipeline.keychange import KeyChange
 from dnssecd.pipeline.spec import ZoneSpec
 
 FRAME_OCTETS_MAX = 8 * 1024 * 1024
@@ -13,7 +14,7 @@ T = TypeVar("T")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job on one zone. kind: ``load``, ``resign``, ``verify``. now: epoch seconds; date: YYYYMMDD (UTC)."""
+    """One job on one zone. kind: ``load``, ``resign``, ``rekey``, ``verify``. now: epoch seconds; date: YYYYMMDD."""
 
     kind: str
     spec: ZoneSpec
@@ -22,6 +23,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     accept_change: bool = False
     serial_floor: int | None = None
+    keys: KeyChange | None = None
 
 
 class FrameError(Exception):

@@ -16,6 +16,7 @@ from dnssecd.pipeline import frames
 from dnssecd.pipeline.checkers import SpreadChecker, spread_checker
 from dnssecd.pipeline.jobs import Tools, load_file, resign, verify_published
 from dnssecd.pipeline.outcome import Outcome
+from dnssecd.pipeline.rekey import rekey
 from dnssecd.signing.client import SignerClient
 from dnssecd.store.zonedb import ZoneDatabase
 
@@ -50,6 +51,8 @@ class Worker:
             )
         if job.kind == "resign":
             return resign(db, job.spec, tools)
+        if job.kind == "rekey" and job.keys is not None:
+            return rekey(db, job.spec, job.keys, tools)
         if job.kind == "verify":
             return verify_published(db, job.spec, tools)
         raise ValueError(f"unknown job {job.kind!r}")

@@ -1,7 +1,8 @@
 """A zone version read from SQLite: the store's implementation of core.zoneview."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from dnssecd.core.names import AFTER_ALL
 from dnssecd.core.rrset import RRset, Rrsigs
@@ -107,6 +108,36 @@ class SqliteView:
         number: int
         (number,) = self._connection.execute("SELECT count(*) FROM rrsig").fetchone()
         return number
+
+    def signers(self, without: Sequence[int]) -> tuple[int, dict[tuple[int, int], int]]:
+        """Return how many RRsets have RRSIGs, and how many of them each (algorithm, key tag) signed.
+
+        RRSIGs over the types ``without`` are left out. One walk of the table for each RRSIG an RRset can have.
+        """
+        found: Counter[tuple[int, int]] = Counter()
+        places = ", ".join("?" * len(without))
+        total = self._count_signers(found, f"covered NOT IN ({places})", tuple(without), 1)
+        return total, dict(found)
+
+    def _count_signers(
+        self, found: Counter[tuple[int, int]], where: str, values: tuple[object, ...], at: int
+    ) -> int:
+        """Count the RRSIG RRs that begin at octet ``at`` (from 1) of a packed set, and those that follow them."""
+        sql = (
+            f"SELECT substr(rdata, {at}, 2), substr(rdata, {at + 4}, 1), substr(rdata, {at + 18}, 2), "  # noqa: S608
+            f"count(*), max(length(rdata)) FROM rrsig WHERE {where} GROUP BY 1, 2, 3"
+        )
+        total, following = 0, set()
+        for length, algorithm, tag, number, longest in self._connection.execute(sql, values).fetchall():
+            total += number
+            found[algorithm[0], int.from_bytes(tag)] += number
+            if longest > at + 1 + int.from_bytes(length):
+                following.add(length)
+        for length in following:
+            after = at + 2 + int.from_bytes(length)
+            narrowed = f"{where} AND substr(rdata, {at}, 2) = ? AND length(rdata) >= {after}"
+            self._count_signers(found, narrowed, (*values, length), after)
+        return total
 
     def owner_count(self) -> int:
         """Return how many names have content."""

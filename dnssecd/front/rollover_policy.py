@@ -1,0 +1,43 @@
+"""From a zone's configuration to what the roll-over planner is told."""
+
+from datetime import UTC, datetime
+
+from dnssecd.config.model import Config, Policy, ZoneConfig
+from dnssecd.core.keystate import Role
+from dnssecd.core.rollover_types import KeySpec, RolloverPolicy
+
+YEARS_AHEAD = 3
+
+
+def rollover_policy(config: Config, zone: ZoneConfig, now: float) -> RolloverPolicy:
+    """Return the planner's policy for a zone; freeze windows from last year on and some years ahead."""
+    policy = config.policies[zone.policy]
+    return RolloverPolicy(
+        specs=_specs(policy),
+        parent=not (zone.parent.none or zone.name == "."),
+        dnskey_ttl=policy.dnskey_ttl,
+        propagation_delay=policy.propagation_delay,
+        parent_propagation_delay=policy.parent_propagation_delay,
+        parent_ds_ttl=policy.parent_ds_ttl,
+        standby_ksk=policy.standby_ksk,
+        rfc5011=policy.rfc5011,
+        manual=policy.manual - {"denial"},
+        freeze=_freeze(policy, now),
+        margin=config.server.clock_tolerance,
+    )
+
+
+def _specs(policy: Policy) -> tuple[KeySpec, ...]:
+    templates = ((Role.KSK, policy.ksk), (Role.ZSK, policy.zsk), (Role.CSK, policy.csk))
+    return tuple(
+        KeySpec(role, key.algorithm, policy.keystore, key.lifetime, key.bits)
+        for role, key in templates
+        if key is not None
+    )
+
+
+def _freeze(policy: Policy, now: float) -> tuple[tuple[int, int], ...]:
+    year = datetime.fromtimestamp(now, UTC).year
+    return tuple(
+        span for window in policy.freeze for span in window.spans(range(year - 1, year + YEARS_AHEAD))
+    )

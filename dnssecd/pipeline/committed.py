@@ -1,0 +1,77 @@
+"""What the committed version says of a zone's keys: the planner's evidence from our own store."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dnssecd.core.denial import FLAG_OPT_OUT, DenialParameters, denial_ttl
+from dnssecd.core.evidence import SignatureCount
+from dnssecd.core.keyset import Key, Keyset
+from dnssecd.core.keystate import Rec
+from dnssecd.core.names import APEX
+from dnssecd.core.rrtypes import CDNSKEY, CDS, DNSKEY, NSEC3PARAM, SOA
+from dnssecd.pipeline import state
+from dnssecd.pipeline.keychange import REMOVALS
+from dnssecd.pipeline.rekey import pending_removals
+from dnssecd.store.zonedb import Snapshot, ZoneDatabase
+
+_NOT_ZONE_DATA = (DNSKEY, CDS, CDNSKEY)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A published version: serial, when it was committed (epoch s), the stored key set, its largest TTLs (s)."""
+
+    serial: int
+    at: int
+    keyset: Keyset
+    ttl_dnskey: int
+    ttl_zone: int
+    ttl_negative: int
+    denial: DenialParameters
+    removals: tuple[str, ...] = ()
+
+
+def read_committed(db: ZoneDatabase) -> Committed | None:
+    """Return what is published, or None while there is nothing."""
+    with db.snapshot() as snapshot:
+        version = state.from_document(snapshot.version, state.VersionState)
+        keyset = state.keyset_from(snapshot.state(state.KEYSET))
+        soa = snapshot.rrset(APEX, SOA)
+        if version is None or keyset is None or soa is None:
+            return None
+        dnskey = snapshot.rrset(APEX, DNSKEY)
+        ttl_dnskey = 0 if dnskey is None else dnskey.ttl
+        return Committed(
+            serial=version.serial,
+            at=version.published_at,
+            keyset=keyset,
+            ttl_dnskey=ttl_dnskey,
+            ttl_zone=max(version.largest_ttl, soa.ttl),
+            ttl_negative=denial_ttl(soa),
+            denial=denial_of(snapshot),
+            removals=tuple(pending_removals(snapshot.state(REMOVALS))),
+        )
+
+
+def denial_of(snapshot: Snapshot) -> DenialParameters:
+    """Return how a published version denies existence."""
+    first = snapshot.denial_from(b"")
+    if snapshot.rrset(APEX, NSEC3PARAM) is None or first is None:
+        return DenialParameters("nsec")
+    return DenialParameters("nsec3", opt_out=bool(first.rdata[3] & FLAG_OPT_OUT))
+
+
+def count_signatures(db: ZoneDatabase, keys: Iterable[Key]) -> tuple[int, tuple[SignatureCount, ...]]:
+    """Count, for the keys that sign zone data, the RRsets each has signed; with the serial that was counted.
+
+    One index walk a signature per RRset (two while algorithms change): for a thread, and not for every version.
+    """
+    with db.snapshot() as snapshot:
+        total, made = snapshot.signers(_NOT_ZONE_DATA)
+        serial = snapshot.serial
+    counts = []
+    for key in keys:
+        if Rec.ZRRSIG in key.records:
+            number = made.get((key.algorithm, key.tag), 0)
+            counts.append(SignatureCount(key.ref, number, total - number))
+    return serial, tuple(counts)
