@@ -1,0 +1,203 @@
+"""Transfers in, sans I/O: the messages of an answer to AXFR (RFC 5936) or IXFR (RFC 1995) become a zone or differences.
+
+What is legal is a table; what is not in it is a TransferError, and then nothing that came is used. SOAs are *new*
+when they equal the first of the answer, and *other* otherwise. The answer to IXFR may be the whole zone, too, or
+one SOA alone. `docs/transfers-in.md` shows the table; it is made from it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from dnssecd.core.serial import is_after
+from dnssecd.ingest.collect import Row
+from dnssecd.ingest.xfrin_wire import AXFR, IXFR, RdataSources, TransferError, TransferMessage
+
+SERIAL_FIELD = slice(-20, -16)
+
+
+class State(Enum):
+    """Where in the answer we are."""
+
+    START = "start"
+    FIRST = "first SOA"
+    WHOLE = "whole zone"
+    DELETIONS = "deletions"
+    ADDITIONS = "additions"
+    END = "end"
+
+
+class Event(Enum):
+    """What comes next."""
+
+    SOA_NEW = "new SOA"
+    SOA_OTHER = "other SOA"
+    RR = "RR"
+
+
+Transitions = Mapping[State, Mapping[Event, State]]
+
+_AXFR: Transitions = {
+    State.START: {Event.SOA_NEW: State.FIRST},
+    State.FIRST: {Event.RR: State.WHOLE, Event.SOA_NEW: State.END},
+    State.WHOLE: {Event.RR: State.WHOLE, Event.SOA_NEW: State.END},
+    State.END: {},
+}
+#: By what was asked for.
+TRANSITIONS: Mapping[str, Transitions] = {
+    "axfr": _AXFR,
+    "ixfr": {
+        **_AXFR,
+        State.FIRST: {**_AXFR[State.FIRST], Event.SOA_OTHER: State.DELETIONS},
+        State.DELETIONS: {
+            Event.RR: State.DELETIONS,
+            Event.SOA_OTHER: State.ADDITIONS,
+            Event.SOA_NEW: State.ADDITIONS,
+        },
+        State.ADDITIONS: {
+            Event.RR: State.ADDITIONS,
+            Event.SOA_OTHER: State.DELETIONS,
+            Event.SOA_NEW: State.END,
+        },
+    },
+}
+
+
+@dataclass(frozen=True, slots=True)
+class TransferLimits:
+    """Bounds on what a primary may make us hold: RRs of one transfer."""
+
+    records: int = 20_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """The answer to IXFR is one SOA: there are no differences to be had."""
+
+    soa: Row
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """The zone: its SOA and all other rows, in the order they came."""
+
+    soa: Row
+    rows: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One difference sequence: SOAs before and after, rows deleted and added besides."""
+
+    before: Row
+    after: Row
+    deleted: list[Row]
+    added: list[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """All sequences, each beginning where the one before ended; ``soa`` is the one they lead to."""
+
+    soa: Row
+    sequences: list[Difference]
+
+
+Received = Current | Whole | Differences
+
+
+def serial_of(soa: Row) -> int:
+    """Return the serial of an SOA row."""
+    return int.from_bytes(soa[3][SERIAL_FIELD], "big")
+
+
+class Inbound:
+    """Takes the messages of one answer in order; raises TransferError as soon as it is none.
+
+    origin: lower-cased wire name; base: the serial asked for by IXFR, None for AXFR; sources: how RDATA is read.
+    ``stripped``: DNSSEC records that were left out, by type.
+    """
+
+    def __init__(
+        self, origin: bytes, base: int | None, sources: RdataSources, limits: TransferLimits | None = None
+    ) -> None:
+        self._origin, self._base, self._sources = origin, base, sources
+        self._limits = limits or TransferLimits()
+        self._table = TRANSITIONS["axfr" if base is None else "ixfr"]
+        self._state = State.START
+        self._soa: Row | None = None
+        self._rows: list[Row] = []
+        self._sequences: list[Difference] = []
+        self._records = 0
+        self.stripped: dict[int, int] = {}
+
+    @property
+    def state(self) -> State:
+        """Where in the answer we are."""
+        return self._state
+
+    def feed(self, wire: bytes) -> None:
+        """Take one message (without TSIG record)."""
+        qtype = AXFR if self._base is None else IXFR
+        message = TransferMessage(wire, self._origin, qtype, self._sources, self.stripped)
+        if not message.left:
+            raise TransferError("a message without answer")
+        while message.left:
+            left = message.left
+            soa = message.take(self._rows)
+            self._records += left - message.left
+            if left - message.left > (soa is not None):
+                self._advance(Event.RR)
+            if soa is not None:
+                self._take_soa(soa)
+        if self._records > self._limits.records:
+            raise TransferError(f"more than {self._limits.records} RRs; is there an end to it?")
+
+    def finish(self) -> Received:
+        """Return what was received; the stream has ended."""
+        if self._state is State.FIRST and self._base is not None:
+            assert self._soa is not None
+            return Current(self._soa)
+        if self._state is not State.END or self._soa is None:
+            raise TransferError(f"the transfer ends within: {self._state.value}")
+        if self._sequences:
+            return Differences(self._soa, self._sequences)
+        return Whole(self._soa, self._rows)
+
+    def _advance(self, event: Event) -> None:
+        after = self._table[self._state].get(event)
+        if after is None:
+            raise TransferError(f"{event.value} after: {self._state.value}")
+        self._state = after
+
+    def _take_soa(self, soa: Row) -> None:
+        if self._soa is None:
+            self._soa = soa
+        before = self._state
+        self._advance(Event.SOA_NEW if soa[3] == self._soa[3] else Event.SOA_OTHER)
+        if self._state is State.DELETIONS:
+            self._begin(soa)
+        elif self._state is State.ADDITIONS:
+            self._turn(soa)
+        elif self._state is State.END and before is State.ADDITIONS:
+            self._close(soa)
+
+    def _begin(self, soa: Row) -> None:
+        """A sequence begins: its first SOA is that of the zone before."""
+        expected = serial_of(self._sequences[-1].after) if self._sequences else self._base
+        if serial_of(soa) != expected:
+            raise TransferError(f"the differences do not chain: from {serial_of(soa)}, wanted {expected}")
+        self._rows = []
+        self._sequences.append(Difference(soa, soa, self._rows, []))
+
+    def _turn(self, soa: Row) -> None:
+        """The deletions are over: this SOA is that of the zone after."""
+        last = self._sequences[-1]
+        if not is_after(serial_of(soa), serial_of(last.before)):
+            raise TransferError(f"a difference goes back from {serial_of(last.before)} to {serial_of(soa)}")
+        self._rows = last.added
+        self._sequences[-1] = Difference(last.before, soa, last.deleted, last.added)
+
+    def _close(self, soa: Row) -> None:
+        if self._sequences[-1].after[3] != soa[3]:
+            raise TransferError("the last difference does not lead to the SOA that was announced")

@@ -1,0 +1,199 @@
+"""The RRs of one transfer message, from wire form to rows in canonical form: the part of a transfer that is bulk.
+
+Names are read with the traps of RFC 9267 in mind: a pointer leads strictly backwards and never into the header, a
+name is at most 255 octets, nothing is read past the end. What the signer derives itself is left out on the way
+(RRSIG, NSEC, NSEC3; at the apex DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD and DS), and its RDATA not looked at.
+"""
+
+from collections.abc import Callable
+from struct import Struct, error
+from typing import Protocol
+
+from dnssecd.core.names import BadName, lower, owner_key, wire_to_text
+from dnssecd.core.rrtypes import AAAA, APEX_DERIVED_TYPES, CLASS_IN, DS, SIGNATURE_TYPES, SOA, A
+from dnssecd.ingest.collect import Row
+from dnssecd.ingest.limits import RDATA_MAX
+from dnssecd.ingest.words import META_TYPES, type_text
+
+HEADER_OCTETS = 12
+NAME_OCTETS_MAX = 255
+AXFR, IXFR = 252, 251
+
+_HEADER = Struct("!6H")
+_FIXED = Struct("!HHIH")
+_QUESTION = Struct("!HH")
+_QR, _OPCODE, _TC, _RCODE = 0x8000, 0x7800, 0x0200, 0x000F
+_ADDRESS_OCTETS = {A: 4, AAAA: 16}
+_APEX_LEFT_OUT = APEX_DERIVED_TYPES | {DS}
+_POINTER = 0xC0
+
+#: Takes a position in the message; gives the lower-cased name there and the position after it.
+NameReader = Callable[[int], tuple[bytes, int]]
+
+
+class TransferError(Exception):
+    """What the primary sent is no proper transfer of this zone; the text says what is wrong with it."""
+
+
+class RdataSource(Protocol):
+    """Reads RDATA out of one message; ValueError where it is malformed."""
+
+    def read(self, rtype: int, start: int, end: int) -> bytes:
+        """Return the canonical RDATA that stands in the message from start to end."""
+        ...
+
+
+#: Makes the source for one message, whose names are read by the second argument.
+RdataSources = Callable[[bytes, NameReader], RdataSource]
+
+
+class NameTable:
+    """The names of one message, each read once."""
+
+    __slots__ = ("_names", "_wire")
+
+    def __init__(self, wire: bytes) -> None:
+        self._wire = wire
+        self._names: dict[int, bytes] = {}
+
+    def read(self, start: int) -> tuple[bytes, int]:
+        """Return the lower-cased uncompressed name at ``start`` and the position after it.
+
+        Raises TransferError, or IndexError where it runs past the end.
+        """
+        wire, names = self._wire, self._names
+        position = start
+        while length := wire[position]:
+            if length < 64:
+                position += length + 1
+                continue
+            if length < _POINTER:
+                raise TransferError("a name has a label of unknown kind")
+            target = (length & 63) << 8 | wire[position + 1]
+            tail = names.get(target) if target < start else None
+            if tail is None:
+                tail = self._follow(target, start)
+            if position == start:
+                return tail, start + 2
+            name = lower(wire[start:position]) + tail
+            if len(name) > NAME_OCTETS_MAX:
+                raise TransferError("a name is longer than 255 octets")
+            names[start] = name
+            return name, position + 2
+        name = lower(wire[start : position + 1])
+        if len(name) > NAME_OCTETS_MAX:
+            raise TransferError("a name is longer than 255 octets")
+        names[start] = name
+        return name, position + 1
+
+    def _follow(self, target: int, limit: int) -> bytes:
+        """Return the name at the target of a pointer that stands in a name that begins at ``limit``."""
+        wire = self._wire
+        parts: list[bytes] = []
+        octets = 1
+        position = target
+        while True:
+            if not HEADER_OCTETS <= target < limit:
+                raise TransferError("a compression pointer does not lead back")
+            start = position
+            while 0 < wire[position] < 64:
+                position += wire[position] + 1
+            parts.append(wire[start:position])
+            octets += position - start
+            if octets > NAME_OCTETS_MAX:
+                raise TransferError("a name is longer than 255 octets")
+            if not wire[position]:
+                return lower(b"".join(parts)) + b"\x00"
+            if wire[position] < _POINTER:
+                raise TransferError("a name has a label of unknown kind")
+            limit = target
+            target = position = (wire[position] & 63) << 8 | wire[position + 1]
+
+
+class TransferMessage:
+    """One message of the answer to AXFR or IXFR (``qtype``) for ``origin``, a lower-cased wire name.
+
+    ``left``: RRs of the answer section not yet taken. ``stripped`` counts what is left out, by type. Raises
+    TransferError when the message is no good answer.
+    """
+
+    __slots__ = ("_keys", "_names", "_origin", "_position", "_rdata", "_stripped", "_wire", "left")
+
+    def __init__(
+        self, wire: bytes, origin: bytes, qtype: int, sources: RdataSources, stripped: dict[int, int]
+    ) -> None:
+        self._wire, self._origin, self._stripped = wire, origin, stripped
+        self._names = NameTable(wire)
+        self._rdata = sources(wire, self._names.read)
+        self._keys: dict[bytes, bytes] = {}
+        if len(wire) < HEADER_OCTETS:
+            raise TransferError("a message is shorter than a header")
+        _, flags, questions, self.left, _, _ = _HEADER.unpack_from(wire)
+        if not flags & _QR or flags & (_OPCODE | _TC | _RCODE):
+            raise TransferError(f"a message is no good answer (header {flags:#06x})")
+        self._position = HEADER_OCTETS
+        for _ in range(questions):
+            self._question(qtype)
+
+    def _question(self, qtype: int) -> None:
+        try:
+            name, position = self._names.read(self._position)
+            kind, rclass = _QUESTION.unpack_from(self._wire, position)
+        except (IndexError, error):
+            raise TransferError("the question is cut short") from None
+        if (name, kind, rclass) != (self._origin, qtype, CLASS_IN):
+            raise TransferError(f"it answers another question: {wire_to_text(name)} type {kind}")
+        self._position = position + 4
+
+    def take(self, rows: list[Row]) -> Row | None:
+        """Append rows up to the next SOA at the apex, which is returned, or the end of the answer (None)."""
+        wire, keys, read_name, read_rdata = self._wire, self._keys, self._names.read, self._rdata.read
+        fixed, append, addresses, octets = _FIXED.unpack_from, rows.append, _ADDRESS_OCTETS, len(self._wire)
+        position, left = self._position, self.left
+        try:
+            while left:
+                name, position = read_name(position)
+                rtype, rclass, ttl, length = fixed(wire, position)
+                start = position + 10
+                position = start + length
+                if position > octets:
+                    raise TransferError("an RR runs past the end of its message")
+                left -= 1
+                key = keys.get(name)
+                if key is None:
+                    key = keys[name] = self._key(name)
+                if rclass != CLASS_IN:
+                    raise TransferError(f"{wire_to_text(name)} {type_text(rtype)} is of class {rclass}")
+                if addresses.get(rtype) == length:
+                    append((key, rtype, ttl, wire[start - 2 : position]))
+                elif rtype in SIGNATURE_TYPES or (not key and rtype in _APEX_LEFT_OUT):
+                    self._stripped[rtype] = self._stripped.get(rtype, 0) + 1
+                else:
+                    if rtype == SOA or rtype in META_TYPES:
+                        self._check_type(name, rtype)
+                    rdata = read_rdata(rtype, start, position)
+                    if len(rdata) > RDATA_MAX:
+                        raise TransferError(f"{wire_to_text(name)} has an RR of {len(rdata)} octets")
+                    row = (key, rtype, ttl, len(rdata).to_bytes(2, "big") + rdata)
+                    if rtype == SOA:
+                        return row
+                    append(row)
+        except (IndexError, error):
+            raise TransferError("a message is cut short") from None
+        except ValueError as bad:
+            raise TransferError(f"{wire_to_text(name)} {type_text(rtype)}: {bad}") from None
+        finally:
+            self._position, self.left = position, left
+        return None
+
+    def _key(self, name: bytes) -> bytes:
+        try:
+            return owner_key(name, self._origin)
+        except BadName as bad:
+            raise TransferError(str(bad)) from None
+
+    def _check_type(self, name: bytes, rtype: int) -> None:
+        if rtype != SOA:
+            raise TransferError(f"type {type_text(rtype)} cannot be in a zone")
+        if name != self._origin:
+            raise TransferError(f"an SOA of {wire_to_text(name)}, which is not the apex")
