@@ -190,13 +190,20 @@ class TestRequest(Message, frozen=True, tag="test"):
 
 
 class BenchRequest(Message, frozen=True, tag="bench"):
-    """Measure signatures per second in `store` with a throw-away key."""
+    """Measure signatures per second in `store` with a throw-away key.
+
+    It ends after `signatures`, or `seconds` where those are not 0. `sessions` are used at most (0: all) of
+    `token` (empty: the first that works).
+    """
 
     store: str = ""
     algorithm: int = 13
     signatures: int = 2000
     batch: int = 64
     timeout_ms: int = 0
+    sessions: int = 0
+    token: str = ""
+    seconds: float = 0.0
 
 
 Request = (
@@ -324,6 +331,7 @@ class BenchLine(msgspec.Struct, frozen=True):
     signatures: int
     seconds: float
     per_second: float
+    token: str = ""
 
 
 class ErrorReply(Message, frozen=True, tag="error"):

@@ -8,7 +8,7 @@ from typing import Protocol
 from dnssecd.signer.algorithms import PrivateKey
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.sealed import Description, SealedKey
-from dnssecd.wire_protocol import KeyState, Proof, Role, StoreStatus
+from dnssecd.wire_protocol import BenchLine, BenchRequest, KeyState, Proof, Role, StoreStatus
 
 
 class Keystore(Protocol):
@@ -75,6 +75,12 @@ class Keystore(Protocol):
 
     async def prove(self, key: Description, preimage: bytes, deadline: float) -> list[Proof]:
         """Have every token that should hold the key sign `preimage`."""
+
+    async def trial(self, algorithm: int, deadline: float) -> str:
+        """Try everything that holds keys out with a throw-away key; return what was done or raise what is wrong."""
+
+    async def bench(self, request: BenchRequest, deadline: float) -> BenchLine:
+        """Measure with a throw-away key."""
 
     def status(self) -> StoreStatus:
         """For monitoring."""

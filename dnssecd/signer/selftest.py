@@ -1,71 +1,80 @@
-"""Trying a key store out with throw-away keys: `dnssecd keystore test` and `bench`."""
+"""What trials and measurements of all key stores have in common: `dnssecd keystore test` and `bench`."""
 
 from __future__ import annotations
 
+import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from cryptography.exceptions import InvalidSignature
 
 from dnssecd.signer import algorithms
 from dnssecd.signer.errors import BadRequest, ServiceError
-from dnssecd.signer.keystore import Keystore
 from dnssecd.signer.preimage import proof_preimage
 from dnssecd.signer.sealed import Description
-from dnssecd.wire_protocol import BenchLine, BenchRequest
+from dnssecd.wire_protocol import BATCH_PREIMAGES_MAX, BenchLine, BenchRequest
 
 TEST_ZONE = b"\x07invalid\x00"  # RFC 6761 §6.4
-SIGNATURES_MAX = 100_000
+SIGNATURES_MAX = 1_000_000
+
+Submit = Callable[[list[bytes]], Awaitable[list[bytes]]]
 
 
-async def _throw_away(store: Keystore, algorithm: int) -> Description:
-    bits = algorithms.check_bits(algorithms.algorithm_of(algorithm), 0)
-    return await store.generate(TEST_ZONE, "csk", algorithm, bits, "", frozenset())
+def bits_for(algorithm: int) -> int:
+    """The size of a throw-away key; BadRequest when the algorithm is not known."""
+    return algorithms.check_bits(algorithms.algorithm_of(algorithm), 0)
 
 
-async def test(store: Keystore, algorithm: int, deadline: float) -> str:
-    """Generate, sign, verify and destroy; returns what was done or raises what went wrong."""
-    key = await _throw_away(store, algorithm)
+def nonce_preimages(key: Description, count: int) -> list[bytes]:
+    """Preimages whose signatures can never validate as data."""
+    tag = algorithms.key_tag(key.dnskey)
+    return [proof_preimage(key.zones[0], key.algorithm, tag, os.urandom(32)) for _ in range(count)]
+
+
+def done_text(algorithm: int) -> str:
+    """What a trial says that went well."""
+    return f"{algorithms.ALGORITHMS[algorithm].name} key generated, signed, verified and destroyed"
+
+
+async def sign_and_verify(key: Description, submit: Submit) -> None:
+    """Have one signature made and verify it; ServiceError when it is wrong."""
+    (preimage,) = nonce_preimages(key, 1)
+    (signature,) = await submit([preimage])
     try:
-        preimage = _preimage(key)
-        (signature,) = await store.submit(-1, key, [preimage], deadline)
-        try:
-            algorithms.verifier(key.dnskey)(signature, preimage)
-        except InvalidSignature:
-            raise ServiceError(f"key store {store.name}: a signature does not verify") from None
-        proofs = await store.prove(key, _preimage(key), deadline)
-        faults = [f"{proof.token}: {proof.error}" for proof in proofs if proof.error]
-        if faults:
-            raise ServiceError("; ".join(faults))
-    finally:
-        await store.destroy(key)
-    name = algorithms.ALGORITHMS[algorithm].name
-    return f"{name} key generated, signed, verified and destroyed in key store {store.name}"
+        algorithms.verifier(key.dnskey)(signature, preimage)
+    except InvalidSignature:
+        raise ServiceError("a signature does not verify") from None
 
 
-async def bench(
-    store: Keystore, request: BenchRequest, deadline: float, monotonic: Callable[[], float]
-) -> list[BenchLine]:
-    """Sign `signatures` preimages in requests of `batch`, several under way."""
-    if not 1 <= request.signatures <= SIGNATURES_MAX or not 1 <= request.batch <= 512:
-        raise BadRequest(f"signatures: 1 to {SIGNATURES_MAX}; batch: 1 to 512")
-    key = await _throw_away(store, request.algorithm)
-    try:
-        preimages = [_preimage(key) for _ in range(request.batch)]
-        started_at = monotonic()
-        jobs = [
-            store.submit(-1, key, preimages, deadline)
-            for _ in range((request.signatures + request.batch - 1) // request.batch)
-        ]
-        for job in jobs:
-            await job
-        seconds = monotonic() - started_at
-    finally:
-        await store.destroy(key)
-    made = len(jobs) * request.batch
-    sessions = sum(token.sessions_open for token in store.status().tokens)
-    return [BenchLine(sessions, request.batch, made, seconds, made / seconds)]
+def check_bench(request: BenchRequest) -> None:
+    """BadRequest when what is asked for makes no sense."""
+    if not 1 <= request.signatures <= SIGNATURES_MAX or not 1 <= request.batch <= BATCH_PREIMAGES_MAX:
+        raise BadRequest(f"signatures: 1 to {SIGNATURES_MAX}; batch: 1 to {BATCH_PREIMAGES_MAX}")
 
 
-def _preimage(key: Description) -> bytes:
-    return proof_preimage(TEST_ZONE, key.algorithm, algorithms.key_tag(key.dnskey), os.urandom(32))
+async def measure(
+    key: Description,
+    request: BenchRequest,
+    submit: Submit,
+    sessions: int,
+    monotonic: Callable[[], float],
+    token: str = "",
+) -> BenchLine:
+    """Sign in requests of `batch` preimages, as many under way as keep all sessions busy."""
+    preimages = nonce_preimages(key, request.batch)
+    started_at = monotonic()
+    ends_at = started_at + (request.seconds or float("inf"))
+    asked = made = 0
+
+    async def keep_asking() -> None:
+        nonlocal asked, made
+        while asked < request.signatures and monotonic() < ends_at:
+            asked += request.batch
+            signatures = await submit(preimages)
+            made += len(signatures)
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(2 * sessions + 2):
+            group.create_task(keep_asking())
+    seconds = max(monotonic() - started_at, 1e-6)
+    return BenchLine(sessions, request.batch, made, seconds, made / seconds, token)

@@ -216,16 +216,17 @@ class Service:
             readmitted = await store.try_evicted(deadline)
             for token in readmitted:
                 self._audit.append("token readmitted", token=token, store=store.name)
-            detail = await selftest.test(store, request.algorithm, deadline)
+            detail = await store.trial(request.algorithm, deadline)
             detail += f"; used again: {', '.join(readmitted)}" if readmitted else ""
         return wp.DoneReply(request.id, detail)
 
     async def _bench(self, request: wp.BenchRequest) -> wp.Reply:
+        selftest.check_bench(request)
         store = self._stores.named(request.store)
         deadline = self._deadline(request.timeout_ms)
         async with self._custody.lock:
-            lines = await selftest.bench(store, request, deadline, self._monotonic)
-        return wp.BenchReply(request.id, tuple(lines))
+            line = await store.bench(request, deadline)
+        return wp.BenchReply(request.id, (line,))
 
     def _deadline(self, timeout_ms: int) -> float:
         timeout_s = timeout_ms / 1000 if timeout_ms > 0 else TIMEOUT_S_DEFAULT

@@ -19,7 +19,7 @@ from typing import TypeVar
 import msgspec
 from cryptography.exceptions import InvalidSignature
 
-from dnssecd.signer import algorithms
+from dnssecd.signer import algorithms, selftest
 from dnssecd.signer.algorithms import PrivateKey, Sign
 from dnssecd.signer.errors import Collision, MissingKey, ServiceError, Unavailable, Unsupported
 from dnssecd.signer.key_directory import KeyDirectory
@@ -28,7 +28,15 @@ from dnssecd.signer.queue import FairQueue, Piece
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.sealed import Description, SealedKey
 from dnssecd.signer.warnings import WarningBook
-from dnssecd.wire_protocol import KeyState, KeystoreSettings, Proof, Role, StoreStatus
+from dnssecd.wire_protocol import (
+    BenchLine,
+    BenchRequest,
+    KeyState,
+    KeystoreSettings,
+    Proof,
+    Role,
+    StoreStatus,
+)
 
 T = TypeVar("T")
 
@@ -320,6 +328,33 @@ class SoftwareStore:
         except InvalidSignature:
             return [Proof(self.name, preimage, b"", "the key does not verify with its own public key")]
         return [Proof(self.name, preimage, signature)]
+
+    async def trial(self, algorithm: int, deadline: float) -> str:
+        """Generate, sign, verify and destroy; returns what was done or raises what went wrong."""
+        key = await self._throw_away(algorithm)
+        try:
+            await selftest.sign_and_verify(key, lambda preimages: self.submit(-1, key, preimages, deadline))
+        finally:
+            await self.destroy(key)
+        return f"{selftest.done_text(algorithm)} in key store {self.name}"
+
+    async def bench(self, request: BenchRequest, deadline: float) -> BenchLine:
+        """Measure; a session is a thread, and all are used."""
+        key = await self._throw_away(request.algorithm)
+        try:
+            return await selftest.measure(
+                key,
+                request,
+                lambda preimages: self.submit(-1, key, preimages, deadline),
+                self._threads,
+                asyncio.get_running_loop().time,
+            )
+        finally:
+            await self.destroy(key)
+
+    async def _throw_away(self, algorithm: int) -> Description:
+        bits = selftest.bits_for(algorithm)
+        return await self.generate(selftest.TEST_ZONE, "csk", algorithm, bits, "", frozenset())
 
     def status(self) -> StoreStatus:
         """For monitoring."""

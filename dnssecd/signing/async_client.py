@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from typing import TypeVar
 
+import msgspec
+
 from dnssecd import wire_protocol as wp
 from dnssecd.breaker import Breaker
 from dnssecd.signing.errors import (
@@ -131,7 +133,13 @@ class AsyncSignerClient:
 
     async def test_store(self, store: str = "", algorithm: int = 13) -> str:
         """Generate, sign, verify and destroy a throw-away key; returns what was seen."""
-        return (await self._call(wp.TestRequest(self._id(), store, algorithm), wp.DoneReply)).detail
+        request = wp.TestRequest(self._id(), store, algorithm, int(self._deadline_s * 1000))
+        return (await self._call(request, wp.DoneReply)).detail
+
+    async def bench_store(self, request: wp.BenchRequest) -> list[wp.BenchLine]:
+        """Measure a store; only the id of `request` is replaced."""
+        numbered = msgspec.structs.replace(request, id=self._id())
+        return list((await self._call(numbered, wp.BenchReply)).lines)
 
     async def sign(self, zone: bytes, key_id: str, preimages: list[bytes]) -> list[bytes]:
         """Sign any number of preimages; one signature each, in order. The first error is raised."""

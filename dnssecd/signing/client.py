@@ -38,6 +38,8 @@ from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Self, TypeVar
 
+import msgspec
+
 from dnssecd import wire_protocol as wp
 from dnssecd.breaker import Breaker
 from dnssecd.signing.async_client import AsyncSignerClient
@@ -174,8 +176,8 @@ class SignerClient:
 
     def bench_store(self, request: wp.BenchRequest) -> list[wp.BenchLine]:
         """Measure a store; only the id of `request` is replaced."""
-        fields = (request.store, request.algorithm, request.signatures, request.batch, request.timeout_ms)
-        return list(self._call(wp.BenchRequest(self._id(), *fields), wp.BenchReply).lines)
+        numbered = msgspec.structs.replace(request, id=self._id())
+        return list(self._call(numbered, wp.BenchReply).lines)
 
     def sign(self, zone: bytes, key_id: str, preimages: list[bytes]) -> list[bytes]:
         """Sign any number of preimages; one signature each, in order."""

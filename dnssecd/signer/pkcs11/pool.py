@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -51,8 +51,8 @@ class Command:
 class TokenPool:
     """See the module. Pieces come from the store's queue, shared with the pools of its other tokens.
 
-    `has_precedence(pool, key id)` tells whether another token is to do it; `worse()` is called after every
-    change for the worse, so that nobody waits in vain.
+    `may_take(pool, key id)` tells whether this token is to do it now, `key_of` the key of an id; `worse()` is
+    called after every change for the worse, so that nobody waits in vain.
     """
 
     def __init__(
@@ -64,7 +64,8 @@ class TokenPool:
         health: TokenHealth,
         warnings: WarningBook,
         *,
-        has_precedence: Callable[[TokenPool, str], bool],
+        may_take: Callable[[TokenPool, str], bool],
+        key_of: Callable[[str], Description | None],
         worse: Callable[[], None],
     ) -> None:
         self.name = settings.name
@@ -76,7 +77,9 @@ class TokenPool:
         self._registry = registry
         self._pin = pin
         self._warnings = warnings
-        self._has_precedence = has_precedence
+        self._may_take = may_take
+        self._key_of = key_of
+        self.at_work: Counter[str] = Counter()
         self._worse = worse
         self._monotonic = asyncio.get_running_loop().time
         self._opening = asyncio.Lock()
@@ -99,6 +102,7 @@ class TokenPool:
     def forget(self, key_id: str) -> None:
         """The key is no more."""
         self.found.discard(key_id)
+        self.at_work.pop(key_id, None)
         self._not_here.pop(key_id, None)
 
     def status(self) -> TokenStatus:
@@ -296,7 +300,7 @@ class TokenPool:
         return self._queue.take(min(session.piece_size, max(1, share)), self._accepts)
 
     def _accepts(self, key_id: str) -> bool:
-        return self.may_hold(key_id) and not self._has_precedence(self, key_id)
+        return self.may_hold(key_id) and self._may_take(self, key_id)
 
     async def find(self, key: Description, session: Session) -> str:
         """Look a key up; return "" or why it is not to be had here, which is remembered and reported."""
@@ -322,11 +326,12 @@ class TokenPool:
         return WorkerLost("wrong signature", str(error))
 
     async def _sign(self, session: Session, piece: Piece) -> None:
-        key = self._registry.get(piece.job.key_id)
+        key = self._key_of(piece.job.key_id)
         if key is None:
             piece.fail(Unavailable("the key was removed meanwhile"))
             return
         self._busy += 1
+        self.at_work[key.id] += 1
         try:
             if await self.find(key, session):
                 self._queue.put_back(piece)
@@ -350,6 +355,7 @@ class TokenPool:
             raise
         finally:
             self._busy -= 1
+            self.at_work[key.id] -= 1
         self._hand_in(piece, signatures, seconds)
 
     def _hand_in(self, piece: Piece, signatures: list[bytes], seconds: float) -> None:

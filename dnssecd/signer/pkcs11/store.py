@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from dnssecd.signer import algorithms, files
+from dnssecd.signer import algorithms, files, selftest
 from dnssecd.signer.algorithms import PrivateKey
 from dnssecd.signer.errors import (
     BadRequest,
@@ -27,20 +27,31 @@ from dnssecd.signer.errors import (
     Unsupported,
 )
 from dnssecd.signer.now import Now
+from dnssecd.signer.pkcs11 import trial
 from dnssecd.signer.pkcs11.health import TokenHealth
 from dnssecd.signer.pkcs11.messages import Candidate
 from dnssecd.signer.pkcs11.pin import Pin
 from dnssecd.signer.pkcs11.pool import TokenPool
 from dnssecd.signer.pkcs11.session import Session, nonce_preimage
+from dnssecd.signer.pkcs11.trial import Guest
 from dnssecd.signer.preimage import name_text
 from dnssecd.signer.queue import FairQueue
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.sealed import Description, SealedKey
 from dnssecd.signer.warnings import WarningBook
-from dnssecd.wire_protocol import KeyState, KeystoreSettings, Proof, Role, StoreStatus, TokenSettings
+from dnssecd.wire_protocol import (
+    BenchLine,
+    BenchRequest,
+    KeyState,
+    KeystoreSettings,
+    Proof,
+    Role,
+    StoreStatus,
+    TokenSettings,
+)
 
 TRIES = 16
-TRIAL_SIGNATURES = 8
+WARM_UP_S = 0.3
 LABEL_OCTETS_MAX = 200
 CHANGE_DEADLINE_S = 120.0
 LOOK_DEADLINE_S = 10.0
@@ -64,7 +75,7 @@ class Pkcs11Store:
         self._now = now
         self._monotonic = asyncio.get_running_loop().time
         self._queue = FairQueue(self._monotonic)
-        self._signatures_before = 0
+        self._guests: dict[str, Guest] = {}
         self._last_used = 0
         self._pools = [self._pool(token, state_directory, warnings) for token in settings.tokens]
 
@@ -77,7 +88,8 @@ class Pkcs11Store:
             Pin(Path(token.pin_file), state_directory / f"{token.name}.pin-refused", warnings),
             TokenHealth(token.name, token.retry_longest_s, evicted, warnings, self._worse),
             warnings,
-            has_precedence=self._has_precedence,
+            may_take=self._may_take,
+            key_of=self._key_of,
             worse=self._worse,
         )
 
@@ -94,12 +106,19 @@ class Pkcs11Store:
         await asyncio.gather(*(pool.stop() for pool in self._pools))
         self._queue.fail_all(lambda key_id: Unavailable("the key service is stopping"))
 
-    def _has_precedence(self, pool: TokenPool, key_id: str) -> bool:
-        """With stand-by tokens: whether an earlier token is there to do it."""
+    def _key_of(self, key_id: str) -> Description | None:
+        guest = self._guests.get(key_id)
+        return guest.key if guest is not None else self.registry.get(key_id)
+
+    def _may_take(self, pool: TokenPool, key_id: str) -> bool:
+        """Whether it is this token's turn: with stand-by tokens, no earlier one is there to do it."""
+        guest = self._guests.get(key_id)
+        if guest is not None:
+            return pool is guest.pool and pool.at_work[key_id] < guest.sessions
         if not self._standby:
-            return False
+            return True
         earlier = self._pools[: self._pools.index(pool)]
-        return any(one.health.working and one.may_hold(key_id) for one in earlier)
+        return not any(one.health.working and one.may_hold(key_id) for one in earlier)
 
     def _worse(self) -> None:
         """Something got worse: nobody waits for what no token can do; others may take over."""
@@ -305,6 +324,54 @@ class Pkcs11Store:
             again.append(pool.name)
         return again
 
+    async def trial(self, algorithm: int, deadline: float) -> str:
+        """Try each token out; ServiceError with what each has shown when one is not well."""
+        selftest.bits_for(algorithm)
+        trials = [trial.trial(pool, self.registry.all(), algorithm, deadline) for pool in self._pools]
+        results = await asyncio.gather(*trials, return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException) and not isinstance(result, ServiceError):
+                raise result
+        pairs = zip(self._pools, results, strict=True)
+        text = "; ".join(
+            f"token {pool.name}: {_without_name(pool.name, str(result))}" for pool, result in pairs
+        )
+        if any(isinstance(result, ServiceError) for result in results):
+            raise ServiceError(text)
+        return text
+
+    async def bench(self, request: BenchRequest, deadline: float) -> BenchLine:
+        """Measure one token with so many of its sessions as are asked for."""
+        pool = self._pool_named(request.token)
+        key = await pool.command(partial(trial.make_key, pool, request.algorithm), deadline)
+        sessions = min(request.sessions or pool.health.sessions, pool.health.sessions)
+        guest = self._guests[key.id] = Guest(key, pool, max(1, sessions))
+
+        async def submit(preimages: list[bytes]) -> list[bytes]:
+            return await self._queue.put(-1, key.id, preimages, deadline)
+
+        try:
+            # Sessions have to find the key first, and pieces to get their size.
+            warm_up = msgspec.structs.replace(request, seconds=min(WARM_UP_S, request.seconds or WARM_UP_S))
+            await selftest.measure(key, warm_up, submit, guest.sessions, self._monotonic)
+            return await selftest.measure(
+                key, request, submit, guest.sessions, self._monotonic, token=pool.name
+            )
+        finally:
+            await pool.command(partial(_destroy, key), self._monotonic() + CHANGE_DEADLINE_S)
+            del self._guests[key.id]
+            pool.forget(key.id)
+
+    def _pool_named(self, name: str) -> TokenPool:
+        """The token of that name, or the first that works."""
+        if not name:
+            return next((pool for pool in self._pools if pool.health.working), self._pools[0])
+        for pool in self._pools:
+            if pool.name == name:
+                return pool
+        have = ", ".join(pool.name for pool in self._pools)
+        raise BadRequest(f"key store {self.name} has no token {name!r}; it has: {have}")
+
     def status(self) -> StoreStatus:
         """For monitoring."""
         tokens = tuple(pool.status() for pool in self._pools)
@@ -330,10 +397,6 @@ async def _destroy(key: Description, session: Session) -> None:
     await session.destroy(key)
 
 
-async def _search(cka_id: str, label: str, algorithm: int, session: Session) -> list[Candidate]:
-    return await session.search(cka_id, label, algorithm)
-
-
 async def _prove(pool: TokenPool, key: Description, preimage: bytes, session: Session) -> Proof:
     detail = await pool.find(key, session)
     signature = b"" if detail else await session.prove(key, preimage)
@@ -343,6 +406,8 @@ async def _prove(pool: TokenPool, key: Description, preimage: bytes, session: Se
 async def _try(keys: list[Description], session: Session) -> None:
     """All keys that are there must sign right, several times."""
     for key in keys:
-        if not await session.find(key):
-            for _ in range(TRIAL_SIGNATURES):
-                await session.canary(key)
+        await trial.sign_right(key, session)
+
+
+def _without_name(token: str, text: str) -> str:
+    return text.removeprefix(f"token {token}: ")

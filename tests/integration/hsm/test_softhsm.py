@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.signing.errors import BadRequest, KeyMissing, SignRefused, Unsupported
+from dnssecd.signing.errors import BadRequest, KeyMissing, SignerError, SignRefused, Unsupported
 from dnssecd.wire_protocol import BenchRequest
 from tests.integration.hsm.softhsm import PIN, ZONE, SoftHsm, make_preimages, service, sign_and_check
 from tests.unit.signer.preimages import preimage_for, wire
@@ -121,6 +121,30 @@ def test_keystore_test_and_bench_leave_nothing_behind(hsm: SoftHsm) -> None:
         assert line.sessions in (1, 2), "the second may still be opening"
         assert client.keys() == []
     assert hsm.inspect("dns") == []
+
+
+def test_every_token_is_tried_and_measured_by_itself(hsm: SoftHsm) -> None:
+    hsm.make_token("twin")
+    with service(hsm.settings(hsm.token("dns"), hsm.token("twin"))) as client:
+        assert client.test_store("hsm").count("verified and destroyed; all of 0 keys there") == 2
+        for token, sessions in (("dns", 1), ("twin", 1), ("twin", 2)):
+            request = BenchRequest(
+                0, store="hsm", token=token, sessions=sessions, batch=1, signatures=10**6, seconds=0.2
+            )
+            (line,) = client.bench_store(request)
+            assert (line.token, line.sessions) in ((token, sessions), (token, 1))
+            assert line.signatures > 10
+            assert 0.15 < line.seconds < 5
+        with pytest.raises(BadRequest, match="no token 'none'; it has: dns, twin"):
+            client.bench_store(BenchRequest(0, store="hsm", token="none"))
+        client.generate(wire(ZONE), "zsk", 13)
+        with pytest.raises(SignerError, match=r"token dns: .* destroyed.*token twin: 1 of 1 keys lack"):
+            client.test_store("hsm")
+        with pytest.raises(Unsupported, match="algorithm 5"):
+            client.test_store("hsm", 5)
+        assert not any(one.code == "token evicted" for one in client.status().warnings)
+    assert [key["label"] for key in hsm.inspect("twin")] == []
+    assert len(hsm.inspect("dns")) == 1
 
 
 def test_a_shared_key_signs_for_several_zones(hsm: SoftHsm) -> None:
