@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,11 +78,16 @@ def _run(options: Options) -> Signed:
     window = _window(options, now)
     judged_at = min(max(now, window.inception), window.expiration_min)
     date = int(datetime.fromtimestamp(now, UTC).strftime("%Y%m%d"))
-    with tempfile.TemporaryDirectory(prefix="dnssecd-sign-") as name, _signer(options, Path(name)) as signer:
-        keys = _keys(options, spec, signer)
-        job = OneShot(spec, options.file, keys, window, judged_at, date, options.verify)
-        with spread_checker() as checker, _output(options.output) as write:
-            return sign_file(job, Path(name) / "zone.sqlite", signer, checker, write)
+    job = OneShot(spec, options.file, window, judged_at, date, options.verify)
+    with ExitStack() as stack:
+        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dnssecd-sign-")))
+        key_service = KeyService(_settings(options, scratch))
+        stack.callback(key_service.stop)
+        checker = stack.enter_context(spread_checker())
+        write = stack.enter_context(_output(options.output))
+        return sign_file(
+            job, lambda: _keys(options, spec, key_service.client()), key_service.signer, checker, write
+        )
 
 
 def _spec(options: Options) -> ZoneSpec:
@@ -117,25 +123,43 @@ def _window(options: Options, now: int) -> Window:
     return Window(inception, options.expiration, options.expiration)
 
 
-@contextmanager
-def _signer(options: Options, scratch: Path) -> Iterator[SignerClient]:
-    """Run a key service of our own: keys given by file live in a store that goes with the scratch directory."""
+def _settings(options: Options, scratch: Path) -> SignerSettings:
+    """Return what our own key service is told: keys given by file live in a store that goes with ``scratch``."""
     directory = scratch / "keys" if options.keys else _directory(options)
-    settings = SignerSettings(
+    store = KeystoreSettings(
+        name=STORE,
+        type="software",
+        directory=str(directory),
+        passphrase_file=str(options.passphrase_file or ""),
+    )
+    return SignerSettings(
         socket=str(scratch / "signer.sock"),
         state_dir=str(scratch / "signer" if options.keys else directory / "state"),
-        keystores=(
-            KeystoreSettings(
-                name=STORE,
-                type="software",
-                directory=str(directory),
-                passphrase_file=str(options.passphrase_file or ""),
-            ),
-        ),
+        keystores=(store,),
         deterministic_ecdsa=options.deterministic,
     )
-    with launched_signer(settings, quiet=True), SignerClient(settings.socket, SIGNER_DEADLINE_S) as signer:
-        yield signer
+
+
+class KeyService:
+    """Our own key service, coming up while the zone file is read."""
+
+    def __init__(self, settings: SignerSettings) -> None:
+        self.signer = SignerClient(settings.socket, SIGNER_DEADLINE_S)
+        self._stack = ExitStack()
+        self._starter = ThreadPoolExecutor(1)
+        launched = launched_signer(settings, quiet=True)
+        self._started = self._starter.submit(self._stack.enter_context, launched)
+
+    def client(self) -> SignerClient:
+        """Return the client when the service answers; OperatorNeeded when it cannot start."""
+        self._started.result()
+        return self.signer
+
+    def stop(self) -> None:
+        """End the service."""
+        self._starter.shutdown(wait=True)
+        self.signer.close()
+        self._stack.close()
 
 
 def _directory(options: Options) -> Path:

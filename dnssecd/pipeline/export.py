@@ -21,16 +21,24 @@ def export_text(view: ZoneView, *, unsigned: bool) -> Iterator[Piece]:
 
     unsigned: without the DNSSEC records that the signer made.
     """
+    yield from content_text(view, frozenset(APEX_DERIVED_TYPES) if unsigned else frozenset())
+    if not unsigned:
+        yield from chain_text(view)
+        yield from rrsig_text(view)
+
+
+def content_text(view: ZoneView, apex_left_out: frozenset[int] = frozenset()) -> Iterator[Piece]:
+    """Yield content, the SOA first; without RRsets of some types at the apex."""
     soa = view.rrset(b"", SOA)
     if soa is not None:
         yield rrset_lines(owner_text(b"", view.origin), SOA, soa.ttl, soa.rdata), 1
-    if unsigned:
-        left_out = frozenset({SOA, *APEX_DERIVED_TYPES})
-        yield from _rrset_pieces(view, (r for r in view.scan() if r.owner or r.rtype not in left_out))
-        return
-    yield from _rrset_pieces(view, (r for r in view.scan() if r.owner or r.rtype != SOA))
+    left_out = apex_left_out | {SOA}
+    yield from _rrset_pieces(view, (r for r in view.scan() if r.owner or r.rtype not in left_out))
+
+
+def chain_text(view: ZoneView) -> Iterator[Piece]:
+    """Yield the NSEC or NSEC3 chain."""
     yield from _rrset_pieces(view, view.denial_scan())
-    yield from _rrsig_pieces(view)
 
 
 def _rrset_pieces(view: ZoneView, rrsets: Iterable[RRset]) -> Iterator[Piece]:
@@ -48,7 +56,8 @@ def _rrset_pieces(view: ZoneView, rrsets: Iterable[RRset]) -> Iterator[Piece]:
         yield "".join(lines), records
 
 
-def _rrsig_pieces(view: ZoneView) -> Iterator[Piece]:
+def rrsig_text(view: ZoneView) -> Iterator[Piece]:
+    """Yield all RRSIGs."""
     origin = view.origin
     line = _RrsigLines(len(origin)).line
     rows = view.rrsig_scan()

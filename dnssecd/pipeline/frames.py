@@ -4,6 +4,7 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
+from dnssecd.pipeline.inputjobs import ImportJob, TransferJob
 from dnssecd.pipeline.keychange import KeyChange
 from dnssecd.pipeline.spec import ZoneSpec
 
@@ -14,7 +15,10 @@ T = TypeVar("T")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job on one zone. kind: ``load``, ``resign``, ``rekey``, ``verify``. now: epoch seconds; date: YYYYMMDD."""
+    """One job on one zone. kind: ``load``, ``transfer``, ``import``, ``resign``, ``rekey``, ``verify``.
+
+    now: epoch seconds; date: YYYYMMDD (UTC).
+    """
 
     kind: str
     spec: ZoneSpec
@@ -24,6 +28,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     accept_change: bool = False
     serial_floor: int | None = None
     keys: KeyChange | None = None
+    transfer: TransferJob | None = None
+    imported: ImportJob | None = None
 
 
 class FrameError(Exception):

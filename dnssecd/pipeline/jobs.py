@@ -11,7 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from dnssecd.core import deltaguard, zonecheck
-from dnssecd.core.changeset import diff
+from dnssecd.core.changeset import Change, diff
 from dnssecd.core.keyset import Keyset, signing_view
 from dnssecd.core.lifetimes import Window, refresh_s
 from dnssecd.core.names import APEX, key_to_text
@@ -30,6 +30,7 @@ from dnssecd.pipeline.keys import check_available, first_keyset
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.pipeline.transaction import Transaction
 from dnssecd.pipeline.verification import DraftVerifier, published_expectation
 from dnssecd.pipeline.version import Input, Published, make_version
 from dnssecd.signing.client import SignerClient
@@ -217,7 +218,7 @@ def _keyset(transaction: WriteTransaction, spec: ZoneSpec, tools: Tools) -> Keys
 
 
 def whole_input(
-    transaction: WriteTransaction,
+    transaction: Transaction,
     rrsets: list[RRset],
     *,
     digest: str = "",
@@ -226,9 +227,13 @@ def whole_input(
     window: Window | None = None,
 ) -> Input:
     """Return the job's input where the whole content is at hand (ordered): what differs from what is published."""
-    changes = diff(_unsigned(transaction.old.scan()), (r for r in rrsets if r.owner or r.rtype != SOA))
+    content = (r for r in rrsets if r.owner or r.rtype != SOA)
+    if transaction.old.version is None:
+        changes = [Change(r.owner, r.rtype, None, r) for r in content]
+    else:
+        changes = list(diff(_unsigned(transaction.old.scan()), content))
     return Input(
-        changes=list(changes),
+        changes=changes,
         soa=soa_of(rrsets),
         largest_ttl=max(rrset.ttl for rrset in rrsets),
         owners=sum(1 for _ in groupby(rrsets, key=itemgetter(0))),

@@ -1,24 +1,25 @@
-"""Signing one zone file without a daemon: the same path, in a throw-away store, then a signed zone file."""
+"""Signing one zone file without a daemon: the same path, in memory, then a signed zone file."""
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from dnssecd.core.keyset import Key, Keyset, KeysetError, initial_keyset, new_key
 from dnssecd.core.keystate import Role
 from dnssecd.core.lifetimes import Window
 from dnssecd.core.verify import SignatureChecker
-from dnssecd.pipeline.export import export_text
+from dnssecd.pipeline.export import Piece, chain_text, content_text, rrsig_text
+from dnssecd.pipeline.garbage import collection_paused
 from dnssecd.pipeline.jobs import Report, checked_content, parse_input, whole_input
 from dnssecd.pipeline.keys import prove
 from dnssecd.pipeline.outcome import Problem
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
 from dnssecd.pipeline.verification import DraftVerifier
-from dnssecd.pipeline.version import Draft, draft_version
+from dnssecd.pipeline.version import draft_version
 from dnssecd.signing.client import SignerClient
-from dnssecd.store.zonedb import ZoneDatabase
+from dnssecd.store.memory import MemoryTransaction
 from dnssecd.wire_protocol import KeyInfo
 
 
@@ -28,7 +29,6 @@ class OneShot:
 
     spec: ZoneSpec
     file: Path
-    keys: Sequence[KeyInfo]
     window: Window
     now: int
     date: int
@@ -67,41 +67,68 @@ def _key(info: KeyInfo, now: int) -> Key:
 
 def sign_file(
     job: OneShot,
-    database: Path,
+    keys: Callable[[], Sequence[KeyInfo]],
     signer: SignerClient,
     checker: SignatureChecker,
     write: Callable[[str], object],
 ) -> Signed:
-    """Sign ``job.file`` by way of ``database`` (created here) and hand the signed zone to ``write``, in pieces.
+    """Sign ``job.file`` and hand the signed zone to ``write``, in pieces; what was written is void if this raises.
 
-    Raises Rejected when the input is bad or verification finds fault (then nothing was written), SignerError.
+    ``keys`` is asked for the keys when the file has been read. Raises Rejected when the input is bad or
+    verification finds fault, SignerError.
     """
+    with collection_paused():
+        return _sign_file(job, keys, signer, checker, write)
+
+
+def _sign_file(
+    job: OneShot,
+    keys: Callable[[], Sequence[KeyInfo]],
+    signer: SignerClient,
+    checker: SignatureChecker,
+    write: Callable[[str], object],
+) -> Signed:
     report = Report()
     rrsets = checked_content(parse_input(job.file, job.spec, report, finished=True), job.spec, report)
-    keyset = keyset_of(job.spec, job.keys, job.now)
-    for info in job.keys:
+    infos = keys()
+    keyset = keyset_of(job.spec, infos, job.now)
+    for info in infos:
         prove(job.spec, info, signer)
-    with _store(database, job.spec) as db, db.write() as transaction:
-        given = whole_input(transaction, rrsets, input_serial=report.input_serial, window=job.window)
-        draft = draft_version(transaction, job.spec, keyset, given, signer, job.now, job.date)
-        assert draft is not None, "the first version of a zone is always made"
-        if job.verify:
-            DraftVerifier(checker).check(draft)
-        return _export(draft, report, write)
+    transaction = MemoryTransaction(job.spec.origin)
+    given = whole_input(transaction, rrsets, input_serial=report.input_serial, window=job.window)
+    out = _Output(transaction, write)
+    meanwhile = out.unsigned() if not job.spec.zonemd else iter(())
+    draft = draft_version(transaction, job.spec, keyset, given, signer, job.now, job.date, meanwhile)
+    assert draft is not None, "the first version of a zone is always made"
+    if job.verify:
+        DraftVerifier(checker).check(draft)
+    for _ in chain(meanwhile, out.rest()):
+        pass
+    return Signed(draft.serial, draft.signatures, out.records, tuple(report.warnings))
 
 
-@contextmanager
-def _store(database: Path, spec: ZoneSpec) -> Iterator[ZoneDatabase]:
-    db = ZoneDatabase(database, spec.origin, durable=False)
-    try:
-        yield db
-    finally:
-        db.close()
+class _Output:
+    """The signed zone as text; all but the RRSIGs can be written while they are being made."""
 
+    def __init__(self, transaction: MemoryTransaction, write: Callable[[str], object]) -> None:
+        self._transaction, self._write = transaction, write
+        self._began = False
+        self.records = 0
 
-def _export(draft: Draft, report: Report, write: Callable[[str], object]) -> Signed:
-    records = 0
-    for text, number in export_text(draft.transaction, unsigned=False):
-        write(text)
-        records += number
-    return Signed(draft.serial, draft.signatures, records, tuple(report.warnings))
+    def unsigned(self) -> Iterator[object]:
+        """Write content and chain, which must be complete, a piece each time this is drawn."""
+        self._began = True
+        yield from self._pieces(content_text(self._transaction))
+        yield from self._pieces(chain_text(self._transaction))
+
+    def rest(self) -> Iterator[object]:
+        """Write what has not been written."""
+        if not self._began:
+            yield from self.unsigned()
+        yield from self._pieces(rrsig_text(self._transaction))
+
+    def _pieces(self, pieces: Iterator[Piece]) -> Iterator[object]:
+        for text, number in pieces:
+            self._write(text)
+            self.records += number
+            yield None

@@ -12,8 +12,8 @@ from dnssecd.core.keyset import SigningKey, SigningView
 from dnssecd.core.rrset import Rrsigs, pack
 from dnssecd.core.rrsig import RrsigBuilder
 from dnssecd.core.signplan import Drop, SignNeed, signers
+from dnssecd.pipeline.transaction import Transaction
 from dnssecd.signing.client import SignerClient
-from dnssecd.store.zonedb import WriteTransaction
 
 BATCH_RRSETS = 256
 #: Batches waiting for the key service: enough to keep it busy while a denial chain is made.
@@ -22,6 +22,8 @@ BATCH_OCTETS_MAX = 16 * 1024
 
 
 Request = tuple[bytes, str, list[bytes]]
+
+END = object()
 
 
 class Made(NamedTuple):
@@ -91,10 +93,12 @@ class SigningPump:
                 return
             yield from self._take(answer)
 
-    def rest(self) -> Iterator[tuple["_Batch", list[list[bytes]]]]:
-        """Yield all that is left, waiting for it."""
+    def rest(self, meanwhile: Iterator[object]) -> Iterator[tuple["_Batch", list[list[bytes]]]]:
+        """Yield all that is left, drawing on ``meanwhile`` rather than wait for it."""
         self._requests.put(None)
         while self._waiting:
+            if self._answers.empty() and next(meanwhile, END) is not END:
+                continue
             yield from self._take(self._answers.get())
         self._thread.join()
 
@@ -126,14 +130,16 @@ class _Batch(NamedTuple):
 
 def carry_out(
     plan: Iterable[SignNeed | Drop],
-    transaction: WriteTransaction,
+    transaction: Transaction,
     view: SigningView,
     builder: RrsigBuilder,
     signer: SignerClient,
+    meanwhile: Iterator[object] | None = None,
 ) -> Made:
     """Sign what the plan needs and write it; the signatures are unverified until core.verify has seen them.
 
-    The plan is drawn on while the key service works on what came before. Raises SignerError.
+    The plan is drawn on while the key service works on what came before; when all is planned, ``meanwhile`` is, for
+    as long as there is nothing to take. Raises SignerError.
     """
     dropped: list[Rrsigs] = []
     made = dropped_count = 0
@@ -144,13 +150,13 @@ def carry_out(
                 transaction.put_rrsigs(_rows(done, answers))
                 made += sum(map(len, answers))
             dropped_count += _flush(transaction, dropped)
-        for done, answers in pump.rest():
+        for done, answers in pump.rest(meanwhile or iter(())):
             transaction.put_rrsigs(_rows(done, answers))
             made += sum(map(len, answers))
     return Made(made, dropped_count + _flush(transaction, dropped))
 
 
-def _flush(transaction: WriteTransaction, dropped: list[Rrsigs]) -> int:
+def _flush(transaction: Transaction, dropped: list[Rrsigs]) -> int:
     count = len(dropped)
     if count:
         transaction.delete_rrsigs(dropped)

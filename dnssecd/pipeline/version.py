@@ -30,10 +30,10 @@ from dnssecd.pipeline.apex import apex_rrsets, soa_expire, soa_serial, with_seri
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.signatures import carry_out
 from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.pipeline.transaction import OldVersion, Transaction
 from dnssecd.pipeline.zonedigest import complete, drop, reserve, without_zonemd
 from dnssecd.publish.commit import commit
 from dnssecd.signing.client import SignerClient
-from dnssecd.store.zonedb import Snapshot, WriteTransaction
 
 #: At most this many RRSIGs that come due are made anew in one version, so that no version is unduly large; those
 #: that expire within the hour, or have expired in an outage, are all made, whatever their number.
@@ -70,7 +70,7 @@ class Input:
 class Draft:
     """A version complete but for its verification: what the verifier needs to judge it by."""
 
-    transaction: WriteTransaction
+    transaction: Transaction
     changes: list[Change]
     serial: int
     previous_serial: int | None
@@ -105,7 +105,7 @@ def policy_mark(spec: ZoneSpec, view: SigningView) -> str:
 
 
 def make_version(
-    transaction: WriteTransaction,
+    transaction: Transaction,
     spec: ZoneSpec,
     keyset: Keyset,
     given: Input,
@@ -130,15 +130,19 @@ def make_version(
 
 
 def draft_version(
-    transaction: WriteTransaction,
+    transaction: Transaction,
     spec: ZoneSpec,
     keyset: Keyset,
     given: Input,
     signer: SignerClient,
     now: int,
     date: int,
+    meanwhile: Iterator[object] | None = None,
 ) -> Draft | None:
-    """Write the next version into the transaction, signed but neither verified nor committed; None if none is due."""
+    """Write the next version into the transaction, signed but neither verified nor committed; None if none is due.
+
+    ``meanwhile`` is other work, done while the key service is waited for.
+    """
     old = transaction.old
     before = state.from_document(old.version, state.VersionState)
     view = signing_view(keyset, cds=spec.cds)
@@ -163,14 +167,16 @@ def draft_version(
     )
     changed = {(change.owner, change.rtype) for change in changes} if before is not None else set()
     plan = plan_signatures(old, transaction, regions, changed, chain, due, SignatureJudge(view))
-    signatures = _sign(transaction, plan, view, RrsigBuilder(spec.origin, window), signer, spec, serial)
+    signatures = _sign(
+        transaction, plan, view, RrsigBuilder(spec.origin, window), signer, spec, serial, meanwhile
+    )
     _write_state(transaction, spec, keyset, given, before, serial, mark, signatures, now)
     previous = None if before is None else before.serial
     return Draft(transaction, changes, serial, previous, view, spec, now, given, chain.count, signatures)
 
 
 def _apply_content(
-    transaction: WriteTransaction, spec: ZoneSpec, changes: list[Change], serial: int, soa_ttl: int
+    transaction: Transaction, spec: ZoneSpec, changes: list[Change], serial: int, soa_ttl: int
 ) -> None:
     transaction.apply_content(changes)
     if spec.zonemd:
@@ -180,22 +186,23 @@ def _apply_content(
 
 
 def _sign(
-    transaction: WriteTransaction,
+    transaction: Transaction,
     plan: Iterable[SignNeed | Drop],
     view: SigningView,
     builder: RrsigBuilder,
     signer: SignerClient,
     spec: ZoneSpec,
     serial: int,
+    meanwhile: Iterator[object] | None,
 ) -> int:
     """Carry out the plan, and what the zone digest needs after it; return how many signatures were made."""
     if not spec.zonemd:
-        return carry_out(plan, transaction, view, builder, signer).signatures
+        return carry_out(plan, transaction, view, builder, signer, meanwhile).signatures
     made = carry_out(without_zonemd(plan), transaction, view, builder, signer).signatures
     return made + carry_out(complete(transaction, serial), transaction, view, builder, signer).signatures
 
 
-def content_changes(transaction: WriteTransaction, given: Input, derived: list[RRset]) -> list[Change]:
+def content_changes(transaction: Transaction, given: Input, derived: list[RRset]) -> list[Change]:
     """Return the content changes without the SOA's serial: the job's own and those of the derived apex RRsets."""
     old = transaction.old
     standing = [r for r in old.rrsets_at(APEX) if r.rtype in APEX_DERIVED_TYPES and r.rtype != ZONEMD]
@@ -207,7 +214,7 @@ def content_changes(transaction: WriteTransaction, given: Input, derived: list[R
     return changes
 
 
-def _due(old: Snapshot, now: int, refresh: int) -> list[tuple[bytes, int]]:
+def _due(old: OldVersion, now: int, refresh: int) -> list[tuple[bytes, int]]:
     """Return the places to be signed again, soonest to expire first."""
     due = old.rrsigs_due(now + refresh, DUE_MAX)
     if len(due) < DUE_MAX:
@@ -219,7 +226,7 @@ def _due(old: Snapshot, now: int, refresh: int) -> list[tuple[bytes, int]]:
 class _ChainChanges:
     """The chain's changes, written as they are drawn: a first chain is made while content is being signed."""
 
-    def __init__(self, transaction: WriteTransaction, changes: Iterable[Change]) -> None:
+    def __init__(self, transaction: Transaction, changes: Iterable[Change]) -> None:
         self._transaction, self._changes = transaction, iter(changes)
         self._written: list[Change] = []
         self.count = 0
@@ -261,7 +268,7 @@ def _is_spread(before: state.VersionState | None, places: int, regions: Regions)
 
 
 def _write_state(
-    transaction: WriteTransaction,
+    transaction: Transaction,
     spec: ZoneSpec,
     keyset: Keyset,
     given: Input,

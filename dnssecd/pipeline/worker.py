@@ -14,9 +14,12 @@ from pathlib import Path
 
 from dnssecd.pipeline import frames
 from dnssecd.pipeline.checkers import SpreadChecker, spread_checker
+from dnssecd.pipeline.garbage import collection_paused
 from dnssecd.pipeline.jobs import Tools, load_file, resign, verify_published
 from dnssecd.pipeline.outcome import Outcome
 from dnssecd.pipeline.rekey import rekey
+from dnssecd.pipeline.transferin import take_transfer
+from dnssecd.pipeline.zoneimport import import_file
 from dnssecd.signing.client import SignerClient
 from dnssecd.store.zonedb import ZoneDatabase
 
@@ -34,7 +37,7 @@ class Worker:
 
     def run(self, job: frames.Job) -> Outcome:
         """Do one job."""
-        with spread_checker() as checker:
+        with collection_paused(), spread_checker() as checker:
             return self._run(job, checker)
 
     def _run(self, job: frames.Job, checker: SpreadChecker) -> Outcome:
@@ -53,6 +56,10 @@ class Worker:
             return resign(db, job.spec, tools)
         if job.kind == "rekey" and job.keys is not None:
             return rekey(db, job.spec, job.keys, tools)
+        if job.kind == "transfer" and job.transfer is not None:
+            return take_transfer(db, job.spec, job.transfer, tools)
+        if job.kind == "import" and job.imported is not None:
+            return import_file(db, job.spec, job.imported, tools)
         if job.kind == "verify":
             return verify_published(db, job.spec, tools)
         raise ValueError(f"unknown job {job.kind!r}")

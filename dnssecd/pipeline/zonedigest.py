@@ -11,16 +11,16 @@ from dnssecd.core.rrset import RRset, pack
 from dnssecd.core.rrtypes import ZONEMD
 from dnssecd.core.signplan import Drop, SignNeed
 from dnssecd.core.zonemd import placeholder, zone_digest, zonemd_rdata
-from dnssecd.store.zonedb import WriteTransaction
+from dnssecd.pipeline.transaction import Transaction
 
 
-def reserve(transaction: WriteTransaction, serial: int, ttl: int) -> None:
+def reserve(transaction: Transaction, serial: int, ttl: int) -> None:
     """Put a ZONEMD RRset of the right size at the apex; its digest comes last."""
     held = RRset(APEX, ZONEMD, ttl, pack([placeholder(serial)]))
     transaction.apply_content([Change(APEX, ZONEMD, None, held)], journalled=False)
 
 
-def drop(transaction: WriteTransaction) -> None:
+def drop(transaction: Transaction) -> None:
     """Remove the ZONEMD RRset of the version before, where there is one."""
     old = transaction.old.rrset(APEX, ZONEMD)
     if old is not None:
@@ -34,7 +34,7 @@ def without_zonemd(plan: Iterable[SignNeed | Drop]) -> Iterator[SignNeed | Drop]
             yield step
 
 
-def complete(transaction: WriteTransaction, serial: int) -> list[SignNeed]:
+def complete(transaction: Transaction, serial: int) -> list[SignNeed]:
     """Write the digest of the signed zone; return what is left to sign."""
     held = transaction.rrset(APEX, ZONEMD)
     assert held is not None, "its place was kept"

@@ -251,10 +251,8 @@ class ZoneDatabase:
         path: Path,
         origin: bytes,
         factory: type[sqlite3.Connection] | None = None,
-        *,
-        durable: bool = True,
     ) -> None:
-        """Open or create; durable=False is for a throw-away store. StoreError, sqlite3.Error, OSError."""
+        """Open or create; StoreError, sqlite3.Error, OSError."""
         self.path = path
         self.origin = origin
         self._factory = factory
@@ -266,8 +264,6 @@ class ZoneDatabase:
         self._writer = schema.connect(path, factory=factory)
         try:
             schema.migrate(self._writer, path, schema.MIGRATIONS, schema.APPLICATION_ID)
-            if not durable:
-                self._writer.execute("PRAGMA synchronous = OFF")
         except BaseException:
             self._writer.close()
             raise

@@ -1,0 +1,28 @@
+"""What a zone worker is told of input that is not the zone's file: plain data in a Job."""
+
+import msgspec
+
+
+class TransferJob(msgspec.Struct, frozen=True, kw_only=True):
+    """What was fetched: from which primary, into which file. ``base``: the serial of the IXFR, None for AXFR.
+
+    ``replace``: a person asked for the zone whatever its serial, and whatever it changes. ``serial_floor``: the latest
+    serial seen at the secondaries before a first publication.
+    """
+
+    path: str
+    primary: str
+    base: int | None = None
+    replace: bool = False
+    serial_floor: int | None = None
+
+
+class ImportJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A file to be taken into a dynamic zone. ``merge``: its RRsets take the place of the zone's, which keeps all
+    others; otherwise the zone becomes what the file says. ``accept_change``: the delta guard is overruled.
+    """
+
+    path: str
+    merge: bool
+    accept_change: bool = False
+    serial_floor: int | None = None

@@ -1,0 +1,79 @@
+"""A zone file taken into a dynamic zone, in place of all it holds or merged into it."""
+
+from pathlib import Path
+
+from dnssecd.core import zonecheck
+from dnssecd.core.names import key_to_text
+from dnssecd.core.rrset import RRset
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES
+from dnssecd.ingest.errors import FileChanged
+from dnssecd.ingest.words import type_text
+from dnssecd.pipeline import jobs, state
+from dnssecd.pipeline.inputjobs import ImportJob
+from dnssecd.pipeline.jobs import Report, Tools, checked_content, make, parse_input, run_job, whole_input
+from dnssecd.pipeline.outcome import Outcome
+from dnssecd.pipeline.rejected import Rejected
+from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.pipeline.version import Published
+from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+
+
+def import_file(db: ZoneDatabase, spec: ZoneSpec, job: ImportJob, tools: Tools) -> Outcome:
+    """Take a file into the zone."""
+    report = Report()
+
+    def work() -> Published:
+        try:
+            parsed = parse_input(Path(job.path), spec, report)
+        except FileChanged as changed:
+            raise Rejected("input-error", str(changed), "import it again when it is complete") from None
+        rrsets = checked_content(parsed, spec, report)
+        with db.write() as transaction:
+            keyset = jobs._keyset(transaction, spec, tools)
+            if job.merge:
+                rrsets = _merged(rrsets, transaction, spec)
+            given = whole_input(
+                transaction,
+                rrsets,
+                digest=parsed.digest.sha256.hex(),
+                input_serial=parsed.serial,
+                serial_floor=job.serial_floor,
+            )
+            jobs._check_timing(spec, given, report)
+            if not job.accept_change:
+                _guard(transaction, spec, job, given)
+            return make(transaction, spec, keyset, given, tools)
+
+    return run_job(db, spec, report, work, tools)
+
+
+def _guard(transaction: WriteTransaction, spec: ZoneSpec, job: ImportJob, given: jobs.Input) -> None:
+    try:
+        jobs._guard(transaction, spec, given)
+    except Rejected as held:
+        how = "--merge" if job.merge else "--replace"
+        command = f"dnssecd zone import {spec.name} {job.path} {how} --accept-change"
+        raise Rejected(held.event, held.cause, f"if this is meant: {command}") from None
+
+
+def _merged(rrsets: list[RRset], transaction: WriteTransaction, spec: ZoneSpec) -> list[RRset]:
+    """Return the published content with the file's RRsets in place of those of the same name and type."""
+    if state.from_document(transaction.old.version, state.VersionState) is None:
+        return rrsets
+    places = {rrset[:2] for rrset in rrsets}
+    merged = rrsets + [
+        rrset
+        for rrset in transaction.old.scan()
+        if rrset[:2] not in places and (rrset.owner or rrset.rtype not in APEX_DERIVED_TYPES)
+    ]
+    merged.sort(key=lambda rrset: rrset[:2])
+    findings = zonecheck.check(merged, spec.origin)
+    if findings.errors:
+        found = findings.errors[0]
+        place = f"{key_to_text(found.owner, spec.origin)} {type_text(found.rtype)}"
+        raise Rejected(
+            "input-error",
+            f"the file does not go with what the zone holds: {place}: {found.detail}",
+            "correct it",
+        )
+    return merged

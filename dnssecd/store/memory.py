@@ -1,0 +1,112 @@
+"""A version made from nothing and kept in memory: what signing one file needs of a store, and nothing durable.
+
+It offers what the pipeline uses of store.zonedb.WriteTransaction. Rows are kept in sorted lists; RRSIGs come in the
+order they are made, and are sorted when they are first read.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+
+from dnssecd.core.changeset import Change
+from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.verify import MemoryZoneView
+from dnssecd.store.errors import StoreError
+from dnssecd.store.zonedb import State
+
+
+class Nothing(MemoryZoneView):
+    """The version before the first."""
+
+    version: State | None = None
+
+    def __init__(self, origin: bytes) -> None:
+        super().__init__(origin, (), (), ())
+
+    def rrsigs_due(self, before: int, limit: int) -> list[tuple[bytes, int]]:
+        """Return no RRSIGs."""
+        return []
+
+
+class MemoryTransaction(MemoryZoneView):
+    """The first version of a zone in the making; it cannot be committed."""
+
+    def __init__(self, origin: bytes) -> None:
+        super().__init__(origin, (), (), ())
+        self.old = Nothing(origin)
+        self.generation = 0
+        self.records_delta = 0
+        self.touched: set[tuple[bytes, int]] | None = None
+        self._rrsigs_sorted = True
+
+    def apply_content(self, changes: Iterable[Change], *, journalled: bool = True) -> None:
+        """Write content RRsets, ordered by (owner, type)."""
+        self.generation += 1
+        rows = [change.new for change in changes if change.new is not None]
+        if not self._content:
+            self._content = rows
+            return
+        for row in rows:
+            at = bisect_left(self._content, row[:2])
+            if at < len(self._content) and self._content[at][:2] == row[:2]:
+                self._content[at] = row
+            else:
+                insort(self._content, row)
+
+    def apply_denial(self, changes: Iterable[Change]) -> None:
+        """Write the next RRsets of the chain, in chain order."""
+        self.generation += 1
+        self._denial += [change.new for change in changes if change.new is not None]
+
+    def put_rrsigs(self, rows: Iterable[tuple[Rrsigs | None, Rrsigs, int]]) -> None:
+        """Write RRSIGs given as (old, new, expiration)."""
+        self.generation += 1
+        self._rrsigs += [new for _, new, _ in rows]
+        self._rrsigs_sorted = False
+
+    def delete_rrsigs(self, rows: Iterable[Rrsigs]) -> None:
+        """Remove nothing: a first version has nothing to remove."""
+        if any(True for _ in rows):
+            raise AssertionError("a first version drops no RRSIGs")
+
+    def _sort(self) -> None:
+        if not self._rrsigs_sorted:
+            self._rrsigs.sort()
+            self._rrsigs_sorted = True
+
+    def rrsigs(self, owner: bytes, covered: int) -> Rrsigs | None:
+        """Return the RRSIGs over one RRset."""
+        self._sort()
+        return super().rrsigs(owner, covered)
+
+    def rrsigs_at(self, owner: bytes) -> list[Rrsigs]:
+        """Return all RRSIGs at a name, by type covered."""
+        self._sort()
+        return super().rrsigs_at(owner)
+
+    def rrsig_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[Rrsigs]:
+        """Yield RRSIGs with start <= owner < stop, ordered by (owner, type covered)."""
+        self._sort()
+        return super().rrsig_scan(start, stop)
+
+    def set_state(self, name: str, value: State) -> None:
+        """Keep no state."""
+
+    def state(self, name: str) -> State | None:
+        """Return no state."""
+        return None
+
+    def add_history(self, at: int, who: str, what: str, serial: int | None, detail: str) -> None:
+        """Keep no history."""
+
+    def close_journal(
+        self, at: int, old_soa: RRset | None, new_soa: RRset, serials: tuple[int, int] | None
+    ) -> None:
+        """Keep no journal."""
+
+    def prune_journal(self, octets_max: int, older_than: int) -> int:
+        """Prune nothing."""
+        return 0
+
+    def commit_if(self, generation: int) -> None:
+        """Refuse: nothing of this is ever published."""
+        raise StoreError("a version in memory is not committed")
