@@ -14,7 +14,7 @@ from dnssecd.pipeline.jobs import Report, Tools, checked_content, make, parse_in
 from dnssecd.pipeline.outcome import Outcome
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
-from dnssecd.pipeline.version import Published
+from dnssecd.pipeline.version import Input, Published
 from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
 
 
@@ -47,7 +47,7 @@ def import_file(db: ZoneDatabase, spec: ZoneSpec, job: ImportJob, tools: Tools) 
     return run_job(db, spec, report, work, tools)
 
 
-def _guard(transaction: WriteTransaction, spec: ZoneSpec, job: ImportJob, given: jobs.Input) -> None:
+def _guard(transaction: WriteTransaction, spec: ZoneSpec, job: ImportJob, given: Input) -> None:
     try:
         jobs._guard(transaction, spec, given)
     except Rejected as held:
