@@ -85,7 +85,7 @@ def load_file(
         report.seconds["parse"] = tools.monotonic() - started
         rrsets = checked_content(parsed, spec, report)
         with db.write() as transaction:
-            keyset = _keyset(transaction, spec, tools)
+            keyset = zone_keyset(transaction, spec, tools)
             merged = _with_updates(rrsets, transaction, spec, report)
             given = whole_input(
                 transaction,
@@ -94,9 +94,9 @@ def load_file(
                 input_serial=parsed.serial,
                 serial_floor=serial_floor,
             )
-            _check_timing(spec, given, report)
+            check_timing(spec, given, report)
             if not accept_change:
-                _guard(transaction, spec, given)
+                check_guard(transaction, spec, given)
             return make(transaction, spec, keyset, given, tools)
 
     return run_job(db, spec, report, work, tools)
@@ -167,7 +167,8 @@ def _with_updates(
         if findings.errors:
             raise Rejected(
                 "input-error",
-                f"the file does not go with what was updated dynamically: {_finding(findings.errors[0], spec.origin)}",
+                "the file does not go with what was updated dynamically: "
+                + finding_text(findings.errors[0], spec.origin),
                 "correct the file, or remove the updated RRset",
             )
     return merged
@@ -197,19 +198,19 @@ def checked_content(parsed: ParsedZone, spec: ZoneSpec, report: Report) -> list[
     """Return the content to be signed; raises Rejected where no signer could make a good zone of it."""
     findings = zonecheck.check(parsed.rrsets, spec.origin)
     if findings.errors:
-        lines = [_finding(finding, spec.origin) for finding in findings.errors]
+        lines = [finding_text(finding, spec.origin) for finding in findings.errors]
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
         raise Rejected("input-error", f"{report.files[0].path}: {lines[0]}{more}", "correct the file", lines)
-    report.warnings += [Problem("input-warning", _finding(f, spec.origin)) for f in findings.warnings]
+    report.warnings += [Problem("input-warning", finding_text(f, spec.origin)) for f in findings.warnings]
     del report.warnings[PROBLEMS_MAX:]
     return [rrset for rrset in parsed.rrsets if rrset.owner or rrset.rtype not in (DS, *APEX_DERIVED_TYPES)]
 
 
-def _finding(finding: zonecheck.Finding, origin: bytes) -> str:
+def finding_text(finding: zonecheck.Finding, origin: bytes) -> str:
     return f"{key_to_text(finding.owner, origin)} {type_text(finding.rtype)}: {finding.detail}"
 
 
-def _keyset(transaction: WriteTransaction, spec: ZoneSpec, tools: Tools) -> Keyset:
+def zone_keyset(transaction: WriteTransaction, spec: ZoneSpec, tools: Tools) -> Keyset:
     keyset = state.keyset_from(transaction.state(state.KEYSET))
     if keyset is None:
         return first_keyset(spec, tools.signer, tools.now)
@@ -255,7 +256,7 @@ def _unsigned(rrsets: Iterable[RRset]) -> Iterable[RRset]:
     return (r for r in rrsets if r.owner or (r.rtype not in APEX_DERIVED_TYPES and r.rtype != SOA))
 
 
-def _check_timing(spec: ZoneSpec, given: Input, report: Report) -> None:
+def check_timing(spec: ZoneSpec, given: Input, report: Report) -> None:
     soa, largest_ttl = given.soa, max(given.largest_ttl, spec.dnskey_ttl)
     refresh, capped = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), largest_ttl)
     if refresh <= largest_ttl:
@@ -278,7 +279,7 @@ def _check_timing(spec: ZoneSpec, given: Input, report: Report) -> None:
         )
 
 
-def _guard(transaction: WriteTransaction, spec: ZoneSpec, given: Input) -> None:
+def check_guard(transaction: WriteTransaction, spec: ZoneSpec, given: Input) -> None:
     before = state.from_document(transaction.old.version, state.VersionState)
     verdict = deltaguard.judge(given.changes, before.owners if before else 0, spec.max_change, spec.origin)
     if verdict.tripped:

@@ -21,10 +21,22 @@ from dnssecd.ingest.words import type_text
 from dnssecd.ingest.xfrin import Current, Differences, Inbound, Received, TransferLimits, Whole, serial_of
 from dnssecd.ingest.xfrin_apply import DoesNotFit, applied
 from dnssecd.ingest.xfrin_wire import TransferError
-from dnssecd.pipeline import jobs, state
+from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import soa_serial
 from dnssecd.pipeline.inputjobs import TransferJob
-from dnssecd.pipeline.jobs import PROBLEMS_MAX, Report, Tools, make, run_job, soa_of, whole_input
+from dnssecd.pipeline.jobs import (
+    PROBLEMS_MAX,
+    Report,
+    Tools,
+    check_guard,
+    check_timing,
+    finding_text,
+    make,
+    run_job,
+    soa_of,
+    whole_input,
+    zone_keyset,
+)
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
@@ -118,14 +130,14 @@ def _take_whole(
     _check(rrsets, spec, job, report, warnings=True)
     serial = soa_serial(soa_of(rrsets))
     with db.write() as transaction:
-        keyset = jobs._keyset(transaction, spec, tools)
+        keyset = zone_keyset(transaction, spec, tools)
         _check_forward(transaction, job, serial)
         given = whole_input(
             transaction, rrsets, digest=TRANSFERRED, input_serial=serial, serial_floor=job.serial_floor
         )
-        jobs._check_timing(spec, given, report)
+        check_timing(spec, given, report)
         if not job.replace:
-            jobs._guard(transaction, spec, given)
+            check_guard(transaction, spec, given)
         return make(transaction, spec, keyset, given, tools)
 
 
@@ -156,7 +168,7 @@ def _take_differences(
     db: ZoneDatabase, spec: ZoneSpec, job: TransferJob, received: Differences, report: Report, tools: Tools
 ) -> Published:
     with db.write() as transaction:
-        keyset = jobs._keyset(transaction, spec, tools)
+        keyset = zone_keyset(transaction, spec, tools)
         before = state.from_document(transaction.old.version, state.VersionState)
         if before is None or before.digest != TRANSFERRED:
             raise Rejected(IXFR_UNUSABLE, "nothing is held that differences could be applied to")
@@ -177,9 +189,9 @@ def _take_differences(
             digest=TRANSFERRED,
             input_serial=serial_of(received.soa),
         )
-        jobs._check_timing(spec, given, report)
+        check_timing(spec, given, report)
         if not job.replace:
-            jobs._guard(transaction, spec, given)
+            check_guard(transaction, spec, given)
         return make(transaction, spec, keyset, given, tools)
 
 
@@ -212,15 +224,13 @@ def _check_touched(
 def _check(rrsets: list[RRset], spec: ZoneSpec, job: TransferJob, report: Report, *, warnings: bool) -> None:
     """Raise Rejected where no signer could make a good zone of it."""
     findings = zonecheck.check(rrsets, spec.origin)
-    lines = [jobs._finding(finding, spec.origin) for finding in findings.errors] or _crowds(rrsets, spec)
+    lines = [finding_text(finding, spec.origin) for finding in findings.errors] or _crowds(rrsets, spec)
     if lines:
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
         cause = f"the zone at primary {job.primary} is not good: {lines[0]}{more}"
         raise Rejected("input-error", cause, "correct it there; the version before is being served on", lines)
     if warnings:
-        report.warnings += [
-            Problem("input-warning", jobs._finding(f, spec.origin)) for f in findings.warnings
-        ]
+        report.warnings += [Problem("input-warning", finding_text(f, spec.origin)) for f in findings.warnings]
         del report.warnings[PROBLEMS_MAX:]
 
 

@@ -8,9 +8,20 @@ from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES
 from dnssecd.ingest.errors import FileChanged
 from dnssecd.ingest.words import type_text
-from dnssecd.pipeline import jobs, state
+from dnssecd.pipeline import state
 from dnssecd.pipeline.inputjobs import ImportJob
-from dnssecd.pipeline.jobs import Report, Tools, checked_content, make, parse_input, run_job, whole_input
+from dnssecd.pipeline.jobs import (
+    Report,
+    Tools,
+    check_guard,
+    check_timing,
+    checked_content,
+    make,
+    parse_input,
+    run_job,
+    whole_input,
+    zone_keyset,
+)
 from dnssecd.pipeline.outcome import Outcome
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
@@ -29,7 +40,7 @@ def import_file(db: ZoneDatabase, spec: ZoneSpec, job: ImportJob, tools: Tools) 
             raise Rejected("input-error", str(changed), "import it again when it is complete") from None
         rrsets = checked_content(parsed, spec, report)
         with db.write() as transaction:
-            keyset = jobs._keyset(transaction, spec, tools)
+            keyset = zone_keyset(transaction, spec, tools)
             if job.merge:
                 rrsets = _merged(rrsets, transaction, spec)
             given = whole_input(
@@ -39,7 +50,7 @@ def import_file(db: ZoneDatabase, spec: ZoneSpec, job: ImportJob, tools: Tools) 
                 input_serial=parsed.serial,
                 serial_floor=job.serial_floor,
             )
-            jobs._check_timing(spec, given, report)
+            check_timing(spec, given, report)
             if not job.accept_change:
                 _guard(transaction, spec, job, given)
             return make(transaction, spec, keyset, given, tools)
@@ -49,7 +60,7 @@ def import_file(db: ZoneDatabase, spec: ZoneSpec, job: ImportJob, tools: Tools) 
 
 def _guard(transaction: WriteTransaction, spec: ZoneSpec, job: ImportJob, given: Input) -> None:
     try:
-        jobs._guard(transaction, spec, given)
+        check_guard(transaction, spec, given)
     except Rejected as held:
         how = "--merge" if job.merge else "--replace"
         command = f"dnssecd zone import {spec.name} {job.path} {how} --accept-change"

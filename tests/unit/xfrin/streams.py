@@ -51,7 +51,9 @@ def a(owner: str, last: int, ttl: int = 300) -> RR:
 NS_RR = RR(ORIGIN, NS, name("ns"))
 
 
-def message(rrs: Sequence[RR], qtype: int = AXFR, *, mid: int = 1, flags: int = 0x8400, question: bool = True) -> bytes:
+def message(
+    rrs: Sequence[RR], qtype: int = AXFR, *, mid: int = 1, flags: int = 0x8400, question: bool = True
+) -> bytes:
     """One message of an answer."""
     counts = (int(question), len(rrs), 0, 0)
     head = b"".join(n.to_bytes(2, "big") for n in (mid, flags, *counts))

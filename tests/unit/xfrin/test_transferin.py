@@ -16,7 +16,21 @@ from dnssecd.pipeline.transferin import take_transfer
 from dnssecd.pipeline.zoneimport import import_file
 from tests.pipeline_zone import PipelineZone, running_signer
 from tests.unit.xfrin.streams import (
-    AXFR, CDS, CNAME, DNSKEY, IXFR, NS_RR, ORIGIN, RR, RRSIG, TXT, ZONEMD, a, message, name, soa,
+    AXFR,
+    CDS,
+    CNAME,
+    DNSKEY,
+    IXFR,
+    NS_RR,
+    ORIGIN,
+    RR,
+    RRSIG,
+    TXT,
+    ZONEMD,
+    a,
+    message,
+    name,
+    soa,
 )  # fmt: skip
 
 WWW = a("www", 1)
@@ -32,7 +46,11 @@ class Upstream(PipelineZone):
     """A zone that is fed with answers."""
 
     def take(
-        self, rrs: Sequence[RR] | bytes, base: int | None = None, limits: TransferLimits | None = None, **more: bool
+        self,
+        rrs: Sequence[RR] | bytes,
+        base: int | None = None,
+        limits: TransferLimits | None = None,
+        **more: bool,
     ) -> Outcome:
         if not isinstance(rrs, bytes):
             pieces = [rrs[i : i + 500] for i in range(0, len(rrs), 500)]
@@ -51,7 +69,9 @@ class Upstream(PipelineZone):
 
     def content(self) -> list[RRset]:
         with self.db.snapshot() as snapshot:
-            return [r for r in snapshot.scan() if r.rtype != 6 and (r.owner or r.rtype not in APEX_DERIVED_TYPES)]
+            return [
+                r for r in snapshot.scan() if r.rtype != 6 and (r.owner or r.rtype not in APEX_DERIVED_TYPES)
+            ]
 
     def owners(self) -> tuple[int, int]:
         """As counted along, and as there are."""
@@ -87,7 +107,9 @@ def test_first_load_then_ixfr_then_the_same_by_axfr(zone: Upstream) -> None:
 
 def test_several_sequences_in_one_ixfr(zone: Upstream) -> None:
     zone.axfr(7, WWW)
-    outcome = zone.take([soa(9), soa(7), WWW, soa(8), a("www", 2), soa(8), a("www", 2), soa(9), a("www", 3), soa(9)], 7)
+    outcome = zone.take(
+        [soa(9), soa(7), WWW, soa(8), a("www", 2), soa(8), a("www", 2), soa(9), a("www", 3), soa(9)], 7
+    )
     assert (outcome.result, outcome.serial) == ("published", 9)
     assert zone.content()[-1].rdata == b"\x00\x04\xc0\x00\x02\x03"
 
@@ -134,7 +156,12 @@ def test_ixfr_of_signatures_only_changes_nothing(zone: Upstream) -> None:
     before = zone.serial()
     rrsig = RR(name("www"), RRSIG, b"junk")
     outcome = zone.ixfr(7, 8, [rrsig, RR(ORIGIN, DNSKEY, b"old")], [rrsig, RR(ORIGIN, ZONEMD, b"new")])
-    assert (outcome.result, outcome.input_serial, outcome.signatures, outcome.stripped) == ("unchanged", 8, 0, 4)
+    assert (outcome.result, outcome.input_serial, outcome.signatures, outcome.stripped) == (
+        "unchanged",
+        8,
+        0,
+        4,
+    )
     assert zone.serial() == before
 
 
@@ -204,7 +231,11 @@ def test_import(zone: Upstream) -> None:
     head = "$TTL 300\n@ IN SOA ns host 9 60 30 600 300\n@ IN NS ns\n"
     merged = imported(head + "www IN A 192.0.2.9\ny IN A 192.0.2.3\n", merge=True)
     assert (merged.result, merged.serial) == ("published", 9)
-    assert [(r.owner, r.rdata[-1]) for r in zone.content() if r.owner] == [(b"www\x00", 9), (b"x\x00", 2), (b"y\x00", 3)]
+    assert [(r.owner, r.rdata[-1]) for r in zone.content() if r.owner] == [
+        (b"www\x00", 9),
+        (b"x\x00", 2),
+        (b"y\x00", 3),
+    ]
     assert event(imported(head + "x IN CNAME www\n", merge=True)) == "input-error"
     assert event(imported(head + "x IN A 1.2.3", merge=True)) == "input-error"
     replaced = imported(head + "z IN A 192.0.2.1\n", merge=False)

@@ -4,11 +4,36 @@ from __future__ import annotations
 
 import pytest
 
-from dnssecd.ingest.xfrin import TRANSITIONS, Current, Differences, Event, State, TransferLimits, Whole, serial_of
+from dnssecd.ingest.xfrin import (
+    TRANSITIONS,
+    Current,
+    Differences,
+    Event,
+    State,
+    TransferLimits,
+    Whole,
+    serial_of,
+)
 from dnssecd.ingest.xfrin_wire import TransferError
-
 from tests.unit.xfrin.streams import (
-    A, CDS, DNSKEY, DS, IXFR, NS_RR, NSEC, NSEC3PARAM, ORIGIN, RR, RRSIG, TXT, ZONEMD, a, message, name, receive, soa,
+    CDS,
+    DNSKEY,
+    DS,
+    IXFR,
+    NS_RR,
+    NSEC,
+    NSEC3PARAM,
+    ORIGIN,
+    RR,
+    RRSIG,
+    TXT,
+    ZONEMD,
+    A,
+    a,
+    message,
+    name,
+    receive,
+    soa,
 )  # fmt: skip
 
 W1 = a("www", 1)
@@ -120,11 +145,12 @@ def test_bad_ixfr(rrs: list[RR]) -> None:
 @pytest.mark.parametrize(
     "wire",
     [
-        b"", bytes(11), message([soa(7)], flags=0x0400), message([soa(7)], flags=0x8405), message([soa(7)], flags=0x8600),
-        message([soa(7)], flags=0xA400), message([soa(7)], IXFR), message([]), message([soa(7)])[:-1],
+        b"", bytes(11), message([soa(7)], flags=0x0400), message([soa(7)], flags=0x8405),
+        message([soa(7)], flags=0x8600), message([soa(7)], flags=0xA400), message([soa(7)], IXFR), message([]), message([soa(7)])[:-1],
         message([soa(7)])[:20],
     ],
-    ids=["empty", "no header", "a query", "REFUSED", "TC", "NOTIFY", "another question", "no answer", "cut", "cut question"],
+    ids=["empty", "no header", "a query", "REFUSED", "TC", "NOTIFY", "another question", "no answer",
+         "cut", "cut question"],
 )  # fmt: skip
 def test_bad_message(wire: bytes) -> None:
     with pytest.raises(TransferError):
