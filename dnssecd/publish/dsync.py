@@ -1,0 +1,187 @@
+"""NOTIFY(CDS) to the parent (RFC 9859): where it wants to be told of new CDS, and telling it.
+
+A notification only hastens what the parent would do anyway, and everything it does it checks for itself; so DSYNC
+records are taken without validation (RFC 9859 section 5). It is to be sent when all public servers have the CDS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import dns.asyncresolver
+import dns.exception
+import dns.flags
+import dns.message
+import dns.name
+import dns.opcode
+import dns.rcode
+import dns.rdatatype
+import dns.resolver
+import dns.rrset
+
+from dnssecd.publish.exchange import Peer, Timing, exchange, question
+
+SCHEME_NOTIFY = 1
+LABEL = b"_dsync"
+ENDPOINTS_MAX = 4
+ADDRESSES_MAX = 4
+SERVERS_MAX = 3
+LOOKUPS_MAX = 4
+#: RFC 1996 section 3.6: repeated until answered; these within one try, further tries are the caller's.
+TIMING = Timing(udp_s=3.0, udp_attempts=3, tcp_s=5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An answer: the RRset, or (None) that there is none and the owner of the SOA that says so; or a failure."""
+
+    rrset: dns.rrset.RRset | None = None
+    soa: dns.name.Name | None = None
+    failure: str = ""
+
+
+Lookup = Callable[[dns.name.Name, dns.rdatatype.RdataType], Awaitable[Found]]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Endpoint:
+    """Where the parent takes NOTIFY(CDS): host name and port; `at`: the name of the DSYNC RRset."""
+
+    target: str
+    port: int
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """How it went. `offered`: the parent has an endpoint; `ok`: one acknowledged; `detail`: which, or why not."""
+
+    offered: bool
+    ok: bool
+    detail: str
+
+
+class DsyncUnknown(Exception):
+    """It could not be found out whether the parent takes notifications; the text says why."""
+
+
+def by_resolver(asking: dns.asyncresolver.Resolver) -> Lookup:
+    """Look things up by a resolver; its lifetime is the deadline."""
+
+    async def lookup(name: dns.name.Name, rtype: dns.rdatatype.RdataType) -> Found:
+        try:
+            answer = await asking.resolve(name, rtype, search=False, raise_on_no_answer=False)
+        except dns.resolver.NXDOMAIN as error:
+            return Found(soa=_soa(cast(Any, error).response(name)))
+        except (dns.exception.DNSException, OSError) as error:
+            return Found(failure=str(error) or type(error).__name__)
+        if answer.rrset is None:
+            return Found(soa=_soa(answer.response))
+        return Found(answer.rrset)
+
+    return lookup
+
+
+def by_servers(servers: Sequence[Peer], then: Lookup | None = None, timing: Timing | None = None) -> Lookup:
+    """Ask the parent's own servers; what they are no authority for goes to `then`, if there is one."""
+
+    async def lookup(name: dns.name.Name, rtype: dns.rdatatype.RdataType) -> Found:
+        failure = "no server of the parent is known"
+        for server in servers[:SERVERS_MAX]:
+            outcome = await exchange(server, question(name, rtype), timing)
+            answer = outcome.answer
+            if answer is None:
+                failure = f"{server.name}: {outcome.failure}"
+            elif not outcome.authoritative or answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
+                failure = f"{server.name}: {outcome.rcode}, not an authority for {name}"
+            else:
+                return Found(outcome.rrset(name, rtype), _soa(answer))
+        return Found(failure=failure) if then is None else await then(name, rtype)
+
+    return lookup
+
+
+async def find_endpoints(zone: str, lookup: Lookup) -> list[Endpoint]:
+    """Return where NOTIFY(CDS) for `zone` goes; empty: the parent takes none. Raises DsyncUnknown.
+
+    RFC 9859 section 4.1. Several are alternatives: one is to be told.
+    """
+    owner = dns.name.from_text(zone)
+    if len(owner) < 2:
+        return []
+    labels = owner.labels
+    name = dns.name.Name((labels[0], LABEL, *labels[1:]))
+    inferred = False
+    for _ in range(LOOKUPS_MAX):
+        found = await lookup(name, dns.rdatatype.DSYNC)
+        if found.failure:
+            raise DsyncUnknown(f"looking for DSYNC at {name}: {found.failure}")
+        if found.rrset is not None:
+            return _endpoints(found.rrset)
+        behind = dns.name.Name(name.labels[name.labels.index(LABEL) + 1 :])
+        parent = found.soa
+        if not inferred and parent is not None and parent != behind and behind.is_subdomain(parent):
+            name, inferred = dns.name.Name((*owner.relativize(parent).labels, LABEL, *parent.labels)), True
+        elif name.labels[0] != LABEL:
+            name = dns.name.Name((LABEL, *behind.labels))
+        else:
+            return []
+    return []
+
+
+def _endpoints(rrset: dns.rrset.RRset) -> list[Endpoint]:
+    records = [cast(Any, record) for record in rrset]
+    return sorted(
+        Endpoint(str(r.target), int(r.port), str(rrset.name))
+        for r in records
+        if r.rrtype == dns.rdatatype.CDS and int(r.scheme) == SCHEME_NOTIFY
+    )[:ENDPOINTS_MAX]
+
+
+def notify_message(zone: str) -> dns.message.Message:
+    """Return NOTIFY(CDS): QTYPE CDS whether the parent reads CDS or CDNSKEY (RFC 9859 section 4)."""
+    message = dns.message.make_query(dns.name.from_text(zone), dns.rdatatype.CDS)
+    message.set_opcode(dns.opcode.NOTIFY)
+    message.flags |= dns.flags.AA
+    message.flags &= ~dns.flags.RD
+    return message
+
+
+async def notify_parent(zone: str, lookup: Lookup, timing: Timing = TIMING) -> Notified:
+    """Find the parent's endpoints and tell the first that acknowledges; nothing a peer does raises."""
+    try:
+        endpoints = await find_endpoints(zone, lookup)
+    except DsyncUnknown as error:
+        return Notified(False, False, str(error))
+    if not endpoints:
+        return Notified(False, True, "the parent has no DSYNC record for CDS")
+    failures = []
+    for endpoint in endpoints:
+        peers = await _addresses(endpoint, lookup)
+        if not peers:
+            failures.append(f"{endpoint.target} has no address")
+        for peer in peers:
+            outcome = await exchange(peer, notify_message(zone), timing)
+            if outcome.answer is not None and outcome.answer.rcode() == dns.rcode.NOERROR:
+                return Notified(True, True, f"acknowledged by {peer.name} port {peer.port}")
+            failures.append(f"{peer.name} port {peer.port}: {outcome.failure or outcome.rcode}")
+    return Notified(True, False, "; ".join(failures))
+
+
+async def _addresses(endpoint: Endpoint, lookup: Lookup) -> list[Peer]:
+    peers: list[Peer] = []
+    for rtype in (dns.rdatatype.AAAA, dns.rdatatype.A):
+        found = await lookup(dns.name.from_text(endpoint.target), rtype)
+        for record in found.rrset or ():
+            if record.rdtype == rtype:
+                peers.append(Peer(f"{endpoint.target} [{record}]", str(record), endpoint.port))
+    return peers[:ADDRESSES_MAX]
+
+
+def _soa(response: dns.message.Message) -> dns.name.Name | None:
+    for rrset in response.authority:
+        if rrset.rdtype == dns.rdatatype.SOA:
+            return rrset.name
+    return None
