@@ -121,10 +121,10 @@ def _how_long(handover: Handover, now: float) -> list[str]:
     """What time has done to the request; nothing while it is new."""
     if handover.task is Task.NOTHING or now - handover.asked_at < _SOON_S:
         return []
-    waited = f"This waits since {_moment(handover.asked_at)}, for {_about(now - handover.asked_at)}."
+    waited = f"This waits since {moment(handover.asked_at)}, for {_about(now - handover.asked_at)}."
     if now < handover.due_at:
         return _wrap(waited)
-    return _wrap(f"OVERDUE. {waited} It was to be done by {_moment(handover.due_at)}.")
+    return _wrap(f"OVERDUE. {waited} It was to be done by {moment(handover.due_at)}.")
 
 
 def _happened(handover: Handover) -> str:
@@ -188,7 +188,7 @@ def _to_do(handover: Handover) -> list[str]:
 
 
 def _by_when(handover: Handover, now: float) -> str:
-    when = _moment(handover.due_at)
+    when = moment(handover.due_at)
     if handover.urgent:
         return "At once."
     if handover.task is Task.RESTORE:
@@ -232,7 +232,7 @@ def _seen(sight: SeenAt) -> str:
         return f"    {sight.server}: no answer ({sight.failure or 'not asked yet'})"
     shown = "DS " + ", ".join(map(str, sight.tags)) if sight.tags else "no DS"
     failure = f"; last look: {sight.failure}" if sight.failure else ""
-    return f"    {sight.server}: {shown} ({_moment(sight.at)}{failure})"
+    return f"    {sight.server}: {shown} ({moment(sight.at)}{failure})"
 
 
 # Words
@@ -258,7 +258,8 @@ def _item(text: str) -> list[str]:
     return ["  - " + lines[0].lstrip(), *lines[1:]]
 
 
-def _moment(epoch: float) -> str:
+def moment(epoch: float) -> str:
+    """A time for people."""
     return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
