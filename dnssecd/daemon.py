@@ -21,9 +21,11 @@ from dnssecd.front.alerting import AlertEngine
 from dnssecd.front.control import Commands
 from dnssecd.front.databases import OPEN_MAX, Databases
 from dnssecd.front.guard import Guard
-from dnssecd.front.hooks import SecondaryHooks, ServerHooks
+from dnssecd.front.hooks import ServerHooks
 from dnssecd.front.jobs import Parts, ZoneJobs, today
+from dnssecd.front.keycommands import KeyCommands
 from dnssecd.front.reload import Reloader
+from dnssecd.front.rollover_office import EvidenceHooks, RolloverOffice
 from dnssecd.front.schedule import Schedule
 from dnssecd.front.serving import remember
 from dnssecd.front.signerlink import SignerLink
@@ -73,7 +75,7 @@ class Daemon:
         self.databases = Databases()
         self.signer = SignerLink(config, self.events, self.metrics, clock)
         self.schedule = Schedule(clock)
-        hooks = SecondaryHooks(self.metrics, self.events)
+        hooks = EvidenceHooks(self.metrics, self.events)
         self.notifier = Notifier(Ledger(hooks), clock.now, hooks)
         self.watcher = ZoneWatcher()
         self.pool = WorkerPool(_worker_died)
@@ -96,6 +98,17 @@ class Daemon:
             ),
         )
         self.signer.recovered = lambda: self.jobs.retry_failed(self.zones)
+        self.rollovers = RolloverOffice(
+            lambda: self.config,
+            self.zones,
+            self.jobs,
+            self.signer.client,
+            self.events,
+            clock,
+            self.schedule,
+            self.pool.lock,
+            hooks,
+        )
         self.updates = Updates(
             clock,
             str(self.signer.socket),
@@ -155,7 +168,9 @@ class Daemon:
             self.signer.state,
             self.alerts.status,
         )
-        table = {**commands.table(), **self.reloader.table(), **self.alerts.commands()}
+        keys = KeyCommands(self.zones, str(self.signer.socket), self.clock)
+        table = {**commands.table(), **self.reloader.table(), **self.alerts.commands(), **keys.table()}
+        table |= self.rollovers.commands()
         control = ControlServer(self.config.server.control_socket, table, self._commanded)
         await control.start()
         self._ready()
@@ -164,6 +179,7 @@ class Daemon:
         notify("STOPPING=1")
         log.info("stopping")
         await control.stop()
+        await keys.close()
         if endpoint is not None:
             await asyncio.to_thread(endpoint.stop)
 
@@ -198,6 +214,7 @@ class Daemon:
         self.config = config
         self._tsig = specs.tsig_keys(config)
         self.alerts.configure(config)
+        self.rollovers.configure()
         log_setup.setup(config.log.format, config.log.level)
         for zone in self.zones.values():
             if zone.serial is not None:
@@ -263,6 +280,7 @@ class Daemon:
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in background]
         for task in self._tasks:
             task.add_done_callback(self._ended)
+        self.rollovers.begin()
         for zone in self.zones.values():
             if zone.orphan:
                 self.jobs.request(zone, "resign")
@@ -309,6 +327,7 @@ class Daemon:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.schedule.close()
+        await self.rollovers.close()
         await self.notifier.close()
         await self.server.close()
         await self.updates.close()

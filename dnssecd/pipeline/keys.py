@@ -1,5 +1,7 @@
 """A zone's keys before its first version: made once, found again ever after, proven before use."""
 
+from collections.abc import Iterable
+
 from dnssecd.core.keyset import Key, Keyset, KeysetError, initial_keyset, new_key
 from dnssecd.core.keystate import Role
 from dnssecd.pipeline.rejected import Rejected
@@ -10,28 +12,50 @@ from dnssecd.wire_protocol import KeyInfo
 _ROLES: dict[str, Role] = {"ksk": Role.KSK, "zsk": Role.ZSK, "csk": Role.CSK}
 
 
+def idempotency_of(wish: KeyWish) -> str:
+    """Return the text under which a zone's first key of a kind is made: once, whoever asks, however often."""
+    return f"first {wish.role} of algorithm {wish.algorithm}"
+
+
+def held_keys(spec: ZoneSpec, held: Iterable[KeyInfo]) -> dict[KeyWish, KeyInfo]:
+    """Return which of the keys held for a zone its first key set takes: the oldest of each kind the policy wants.
+
+    So a key that was imported, adopted, or made and cloned beforehand is used and no other is made in its place.
+    """
+    by_age = sorted(held, key=lambda info: (info.created, info.id))
+    found: dict[KeyWish, KeyInfo] = {}
+    for wish in spec.keys:
+        for info in by_age:
+            fits = (info.store, info.role, info.algorithm) == (spec.keystore, wish.role, wish.algorithm)
+            if fits and info not in found.values():
+                found[wish] = info
+                break
+    return found
+
+
 def first_keyset(spec: ZoneSpec, signer: SignerClient, now: int) -> Keyset:
     """Return the key set of a zone that has never been published, making its keys where there are none.
 
     A key made for this zone by an attempt that a crash cut short is found again by its idempotency text, so no
     second pair is made. Every key proves itself against its DNSKEY first. Raises Rejected, SignerError.
     """
-    keys = tuple(_first_key(spec, wish, signer, now) for wish in spec.keys)
+    held = held_keys(spec, signer.keys(spec.origin))
+    keys = tuple(_first_key(spec, wish, held.get(wish), signer, now) for wish in spec.keys)
     try:
         return initial_keyset(spec.origin, keys, now)
     except KeysetError as error:
         raise Rejected("signing-failed", f"the zone's first keys do not go together: {error}") from error
 
 
-def _first_key(spec: ZoneSpec, wish: KeyWish, signer: SignerClient, now: int) -> Key:
+def _first_key(spec: ZoneSpec, wish: KeyWish, held: KeyInfo | None, signer: SignerClient, now: int) -> Key:
     role = _ROLES[wish.role]
-    info = signer.generate(
+    info = held or signer.generate(
         spec.origin,
         role.value,
         wish.algorithm,
         store=spec.keystore,
         bits=wish.bits,
-        idempotency=f"first {wish.role} of algorithm {wish.algorithm}",
+        idempotency=idempotency_of(wish),
     )
     prove(spec, info, signer)
     return new_key(info.id, role, info.algorithm, info.public_key, info.store, now, info.bits)

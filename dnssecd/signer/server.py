@@ -64,12 +64,12 @@ def bind_socket(path: Path, mode: int) -> tuple[socket.socket, int]:
 
 
 class Server:
-    """Accepts connections of `allowed_uids` and of its own user, and hands their requests to the service."""
+    """Accepts connections of `allowed_uids`, root and its own user, and hands their requests to the service."""
 
     def __init__(self, service: Service, warnings: WarningBook, allowed_uids: frozenset[int]) -> None:
         self._service = service
         self._warnings = warnings
-        self._allowed_uids = allowed_uids | {os.geteuid()}
+        self._allowed_uids = allowed_uids | {0, os.geteuid()}
         self._lanes = itertools.count(1)
         self._connections: set[asyncio.Task[None]] = set()
 
