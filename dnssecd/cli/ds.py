@@ -16,4 +16,4 @@ def register(app: typer.Typer) -> None:
 def _show(cli: Cli, zone: ZoneArgument) -> None:
     """The DS records to hand to the parent."""
     result = cli.call("ds.show", {"zone": zone_name(zone)})
-    cli.show(result, lambda: print(result["text"]))
+    cli.show(result, lambda: print(result["text"].rstrip("\n")))

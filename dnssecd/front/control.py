@@ -8,9 +8,11 @@ from typing import Any
 
 from dnssecd import __version__
 from dnssecd.clock import Clock
-from dnssecd.core.keyset import Key, Keyset, ds_rdata
+from dnssecd.core.handover_text import Progress
+from dnssecd.core.keyset import Key, Keyset
 from dnssecd.core.keystate import Rec
 from dnssecd.core.serial import is_after
+from dnssecd.front.dsshow import ds_document
 from dnssecd.front.first import Permission
 from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.zone import FrontZone
@@ -41,6 +43,7 @@ class Commands:
         self._zones, self._jobs, self._events = zones, jobs, events
         self._notifier, self._clock, self._signer_state = notifier, clock, signer_state
         self._delivery = delivery
+        self.ds_progress: Callable[[str], Progress | None] = lambda zone: None  # DS automation puts itself here
         self._started_at = clock.now()
 
     def table(self) -> dict[str, Command]:
@@ -265,14 +268,9 @@ class Commands:
         return {"zone": zone.name, "text": "\n".join(lines), "waiting": waiting, "next_wake": zone.next_due}
 
     async def ds_show(self, call: Call) -> object:
-        """Answer ``ds.show``."""
+        """Answer ``ds.show``: what the parent is to have, in every form."""
         zone = self._zone(call)
-        keyset = _keyset(zone)
-        shown = [key for key in keyset.keys if Rec.DS in key.records] if keyset else []
-        rows = [_ds(zone, key, digest) for key in shown for digest in (2, 4)]
-        dnskeys = [f"{zone.name} IN DNSKEY {_dnskey_text(key)}" for key in shown]
-        text = "\n".join([*(row["text"] for row in rows), *dnskeys])
-        return {"zone": zone.name, "ds": rows, "dnskey": dnskeys, "cds": [], "at_parent": None, "text": text}
+        return ds_document(zone, _keyset(zone), self.ds_progress(zone.name), self._clock.now())
 
     async def alerts_list(self, call: Call) -> object:
         """Answer ``alerts.list``."""
@@ -326,15 +324,3 @@ def _key(zone: FrontZone, key: Key) -> dict[str, Any]:
 
 def _dnskey_text(key: Key) -> str:
     return f"{key.flags} 3 {key.algorithm} {b64encode(key.public_key).decode()}"
-
-
-def _ds(zone: FrontZone, key: Key, digest_type: int) -> dict[str, Any]:
-    rdata = ds_rdata(zone.origin, key.rdata, digest_type)
-    digest = rdata[4:].hex().upper()
-    return {
-        "tag": key.tag,
-        "algorithm": key.algorithm,
-        "digest_type": digest_type,
-        "digest": digest,
-        "text": f"{zone.name} IN DS {key.tag} {key.algorithm} {digest_type} {digest}",
-    }

@@ -163,13 +163,17 @@ class DsAutomation:
     # Following a request
 
     def _begin(self, known: _Zone) -> None:
+        """Follow the request there is now; for none, nothing is to be told any more."""
         self._stop(known)
         known.ways = ways_of(known.parent)
         known.news = asyncio.Event()
-        if known.handover.task is not Task.NOTHING and not known.parent.alone:
-            known.closing = ""
-            log.info("ds wanted", zone=known.handover.zone, what=handover_text.cause(known.handover))
-            known.task = asyncio.get_running_loop().create_task(self._follow(known))
+        handover = known.handover
+        if handover.task is Task.NOTHING or known.parent.alone:
+            self._resolve(handover.zone)
+            return
+        known.closing = ""
+        log.info("ds wanted", zone=handover.zone, what=handover_text.cause(handover))
+        known.task = asyncio.get_running_loop().create_task(self._follow(known))
 
     def _stop(self, known: _Zone) -> None:
         if known.task is not None:
@@ -177,12 +181,17 @@ class DsAutomation:
             known.task = None
 
     async def _follow(self, known: _Zone) -> None:
+        """Until a plan asks for something else; what was seen done may be undone."""
         while True:
             known.news.clear()
             if known.reached:
                 self._close(known)
-            else:
-                await self._use_ways(known)
+                await known.news.wait()
+                continue
+            if known.closing:
+                known.closing, known.ways = "", ways_of(known.parent)
+            await self._use_ways(known)
+            if not known.reached:
                 self._tell(known)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s(known)):
@@ -224,7 +233,7 @@ class DsAutomation:
             return
         way.failed(now, detail, self._pace)
         log.warning("ds way failed", zone=handover.zone, way=way.name, failures=way.failures, cause=detail)
-        if way.failures >= FAILURES_TOLD and way.offered:
+        if way.failures >= FAILURES_TOLD and way.name != NOTIFY:
             self._raise_failed(handover, way)
 
     async def _act(self, way: Way, handover: Handover, parent: Parent) -> tuple[bool, str]:
@@ -233,7 +242,8 @@ class DsAutomation:
         if way.name == HOOK:
             return await self._doer.hook(handover, parent)
         notified = await self._doer.notify(handover, parent)
-        way.offered = notified.offered
+        if notified.offered or notified.ok:
+            way.offered = notified.offered
         return notified.ok, notified.detail
 
     # Telling people
@@ -241,8 +251,9 @@ class DsAutomation:
     def _tell(self, known: _Zone) -> None:
         """Raise the hand-over where it cannot wait, or need not, for what goes on by itself."""
         handover, now = known.handover, self._clock.now()
-        if handover.task is Task.RESTORE:
-            return  # that a DS is gone is an event of its own
+        if handover.task is Task.RESTORE:  # that a DS is gone is an event of its own
+            self._events.resolve(HANDOVER, handover.zone, SUBJECT)
+            return
         late = known.overdue or now >= handover.due_at
         if not late and self._helped(known, now):
             return
@@ -261,15 +272,14 @@ class DsAutomation:
         )
 
     def _helped(self, known: _Zone, now: float) -> bool:
-        """Whether something that goes on by itself may well do it."""
-        if any(way.helps for way in known.ways.values()):
-            return True
+        """Whether something that goes on by itself may well do it; a failing push or hook is told by itself."""
         notify = known.ways.get(NOTIFY)
-        undecided = notify is not None and not notify.tried_at
-        return undecided and now < known.handover.asked_at + self._pace.tell_s
+        if notify is None or notify.tried_at or HOOK in known.ways:
+            return any(way.helps for way in known.ways.values())
+        return now < known.handover.asked_at + self._pace.tell_s
 
     def _raise_failed(self, handover: Handover, way: Way) -> None:
-        words = {PUSH: "dynamic update", HOOK: "the registrar's hook", NOTIFY: "NOTIFY"}
+        words = {PUSH: "dynamic update", HOOK: "the registrar's hook"}
         self._events.raise_event(
             FAILED,
             handover.zone,
@@ -278,7 +288,6 @@ class DsAutomation:
             effect="the parent does not learn of the change this way; the roll-over waits",
             remedy=f"remove the cause (it is tried again), or hand the DS over yourself: "
             f"dnssecd ds show {handover.zone}",
-            severity="warning" if way.name == NOTIFY else "error",
         )
 
     def _close(self, known: _Zone) -> None:
@@ -287,10 +296,12 @@ class DsAutomation:
         if not known.closing:
             known.closing = handover_text.closing_text(handover, _progress(known), self._clock.now())
             log.info("ds done", zone=handover.zone, what=handover_text.cause(handover))
-        for way in known.ways.values():
-            way.next_at = float("inf")
-            self._events.resolve(FAILED, handover.zone, way.name)
-        self._events.resolve(HANDOVER, handover.zone, SUBJECT)
+        self._resolve(handover.zone)
+
+    def _resolve(self, zone: str) -> None:
+        for name in (PUSH, HOOK):
+            self._events.resolve(FAILED, zone, name)
+        self._events.resolve(HANDOVER, zone, SUBJECT)
 
     def _judge_sights(self, known: _Zone) -> None:
         """Raise and resolve what the parent's servers show, at any time."""

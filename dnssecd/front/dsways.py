@@ -17,7 +17,7 @@ from dnssecd.publish.dsync import Notified, by_resolver, by_servers, notify_pare
 from dnssecd.publish.parent import ParentUnknown, resolver
 
 PUSH, HOOK, NOTIFY = "push", "hook", "notify"
-FAILURES_TOLD = 3  # as many failures in a row are told
+FAILURES_TOLD = 5  # as many failures in a row are told
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class Pace:
 class Way:
     """One way and how it fares. Times in epoch seconds, 0: never. target: whom it reaches, for people.
 
-    offered: it is known that somebody listens (NOTIFY: the parent has an endpoint).
+    offered: whether somebody listens; None: not known yet (NOTIFY: has the parent an endpoint?).
     """
 
     name: str
@@ -82,14 +82,14 @@ class Way:
     done_at: float = 0
     next_at: float = 0
     detail: str = ""
-    offered: bool = True
+    offered: bool | None = True
 
     @property
     def helps(self) -> bool:
-        """Whether it worked, or has not failed so often that people have to act."""
-        return self.offered and (
-            bool(self.done_at) or (self.failures < FAILURES_TOLD and self.name != NOTIFY)
-        )
+        """Whether nobody else has to act, for all that is known: it was set up for this, or it works."""
+        if self.name != NOTIFY:
+            return True
+        return self.offered is not False and (bool(self.done_at) or self.failures < FAILURES_TOLD)
 
     def succeeded(self, now: float, detail: str, again_s: float) -> None:
         """It worked; a registrar's hook is not run a second time for it."""
@@ -124,7 +124,7 @@ def ways_of(parent: Parent) -> dict[str, Way]:
     if parent.hook:
         ways[HOOK] = Way(HOOK, parent.hook[0])
     if parent.cds and parent.push is None:
-        ways[NOTIFY] = Way(NOTIFY, "the parent", offered=False)
+        ways[NOTIFY] = Way(NOTIFY, "the parent", offered=None)
     return ways
 
 
