@@ -19,6 +19,7 @@ _MODULES = (
     "explain",
     "zone",
     "key",
+    "keystore",
     "ds",
     "alerts",
     "config",

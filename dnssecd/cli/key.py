@@ -2,19 +2,207 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated, Any
+
 import typer
 
-from dnssecd.cli.common import Cli, OptionalZone, command, optional_zone
+from dnssecd.cli.common import (
+    BAD,
+    USAGE,
+    Bad,
+    Cli,
+    OptionalZone,
+    ZoneArgument,
+    command,
+    optional_zone,
+    zone_name,
+)
+from dnssecd.cli.keystore import AlgorithmOption, algorithm_option
+from dnssecd.cli.output import progress, table, when
 from dnssecd.cli.zone import key_table
+
+RoleOption = Annotated[str | None, typer.Option("--role", metavar="ROLE", help="ksk, zsk or csk.")]
+StoreOption = Annotated[
+    str | None, typer.Option("--keystore", metavar="NAME", help="Key store; default: that of the policy.")
+]
+PassphraseOption = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", metavar="F", help="Passphrase of the back-up; default: asked for."),
+]
 
 
 def register(app: typer.Typer) -> None:
     key = typer.Typer(help="Keys and their states.", no_args_is_help=True)
     app.add_typer(key, name="key")
     command(key, "list")(_list)
+    command(key, "generate")(_generate)
+    command(key, "import")(_import)
+    command(key, "backup")(_backup)
+    command(key, "audit")(_audit)
 
 
-def _list(cli: Cli, zone: OptionalZone = None) -> None:
+def _list(
+    cli: Cli,
+    zone: OptionalZone = None,
+    stored: Annotated[
+        bool, typer.Option("--stored", help="What the key stores hold, also keys that are not in use.")
+    ] = False,
+) -> None:
     """All keys, or those of a zone, with the states of their records."""
-    result = cli.call("key.list", {"zone": optional_zone(zone)})
-    cli.show(result, lambda: key_table(result["keys"]))
+    result = cli.call("key.stored" if stored else "key.list", {"zone": optional_zone(zone)})
+    cli.show(result, lambda: _stored_table(result["keys"]) if stored else key_table(result["keys"]))
+
+
+def _stored_table(keys: list[dict[str, Any]]) -> None:
+    table(
+        ("zone", "role", "tag", "algorithm", "key store", "state", "created", "id"),
+        [
+            (
+                ", ".join(key["zones"]),
+                key["role"],
+                key["tag"],
+                key["algorithm"],
+                key["keystore"],
+                key["state"],
+                when(key["created"]),
+                key["id"],
+            )
+            for key in keys
+        ],
+        empty="no keys",
+    )
+
+
+def _show_made(result: dict[str, Any]) -> None:
+    _stored_table(result["keys"])
+    print(f"\n{result['message']}")
+
+
+def _generate(
+    cli: Cli,
+    zone: ZoneArgument,
+    role: RoleOption = None,
+    algorithm: AlgorithmOption = None,
+    bits: Annotated[int | None, typer.Option(help="Size of an RSA key.", min=2048, max=4096)] = None,
+    keystore: StoreOption = None,
+) -> None:
+    """Make the keys a zone's policy asks for, before its first publication; or one that is described.
+
+    So keys can be cloned into other tokens, and their DS be handed over, before anything is signed.
+    """
+    args = {
+        "zone": zone_name(zone),
+        "role": role,
+        "algorithm": algorithm_option(algorithm),
+        "bits": bits,
+        "keystore": keystore,
+    }
+    with progress("making keys") as advance:
+        result = cli.call("key.generate", args, on_progress=advance)
+    cli.show(result, lambda: _show_made(result))
+
+
+def _import(
+    cli: Cli,
+    zone: ZoneArgument,
+    file: Annotated[
+        Path | None,
+        typer.Argument(metavar="[FILE]", help="BIND key file, PEM or PKCS#8, or a back-up of ours."),
+    ] = None,
+    role: RoleOption = None,
+    algorithm: AlgorithmOption = None,
+    keystore: StoreOption = None,
+    cka_id: Annotated[
+        str | None, typer.Option("--cka-id", metavar="HEX", help="A key already in the token, by its CKA_ID.")
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="A key already in the token, by its label.")
+    ] = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Take a zone's key from a file into a software key store, or bind one that is in a token already.
+
+    A private key goes to the key service directly, not through the daemon: root, or the user of either, may.
+    """
+    wanted = {
+        "zone": zone_name(zone),
+        "role": role,
+        "algorithm": algorithm_option(algorithm),
+        "keystore": keystore,
+    }
+    if sum(given is not None for given in (file, cka_id, label)) != 1:
+        raise Bad("what to import is not clear", "give one of FILE, --cka-id, --label", USAGE)
+    if file is None:
+        result = cli.call("key.adopt", {**wanted, "cka_id": cka_id, "label": label})
+    else:
+        from dnssecd.cli.keyservice import take_in
+
+        result = take_in(cli, file, wanted, passphrase_file)
+    cli.show(result, lambda: _show_made(result))
+
+
+def _backup(
+    cli: Cli,
+    directory: Annotated[
+        Path, typer.Option("-o", "--output", metavar="DIR", help="Where the files go (made with mode 0700).")
+    ],
+    zone: OptionalZone = None,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Write the keys of software key stores to files, encrypted under a passphrase; `key import` takes them back.
+
+    They come from the key service directly, for root and its own user only. Keys of tokens never leave them.
+    """
+    from dnssecd.cli.keyservice import backup
+
+    result = backup(cli, optional_zone(zone), directory, passphrase_file)
+    cli.show(result, lambda: _render_backup(result, directory))
+    if not result["ok"]:
+        raise typer.Exit(BAD)
+
+
+def _render_backup(result: dict[str, Any], directory: Path) -> None:
+    table(
+        ("zone", "role", "tag", "key store", "file"),
+        [
+            (", ".join(key["zones"]), key["role"], key["tag"], key["keystore"], key["file"] or key["reason"])
+            for key in result["keys"]
+        ],
+        empty="no keys",
+    )
+    written = sum(key["file"] is not None for key in result["keys"])
+    print(f"\n{written} of {len(result['keys'])} keys written to {directory}; keep the passphrase elsewhere")
+
+
+def _audit(
+    cli: Cli,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many entries, the latest.")] = 50,
+) -> None:
+    """Check the audit log of all uses of keys, and show its last entries."""
+    result = cli.call("key.audit", {"limit": limit})
+    cli.show(result, lambda: _render_audit(result))
+    if not result["ok"]:
+        raise typer.Exit(BAD)
+
+
+def _render_audit(result: dict[str, Any]) -> None:
+    table(
+        ("number", "at", "event", "what"),
+        [
+            (
+                entry["number"],
+                when(entry["at"]),
+                entry["event"],
+                " ".join(f"{name}={value}" for name, value in entry["fields"].items()),
+            )
+            for entry in result["entries"]
+        ],
+        empty="nothing yet",
+    )
+    if result["ok"]:
+        print(f"\nthe chain of {result['count']} entries holds; its head is {result['head']}")
+        print("note the head elsewhere: a log whose end was cut off shows against it only")
+    else:
+        print(f"\nTHE CHAIN IS BROKEN: {result['detail']}")
+        print(f"the {result['count']} entries before hold; keep the file, and see docs/operations.md")

@@ -6,7 +6,6 @@ What carries private keys (import from files, back-up) goes from the command to 
 from __future__ import annotations
 
 import asyncio
-from base64 import b64encode
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
@@ -14,13 +13,13 @@ import msgspec
 
 from dnssecd.clock import Clock
 from dnssecd.config.algorithms import ALGORITHMS, algorithm_name
-from dnssecd.core.names import wire_to_text
 from dnssecd.front.sustained import sustained
 from dnssecd.front.zone import FrontZone
 from dnssecd.ops.control import Call, Command, Refused
 from dnssecd.pipeline.keys import idempotency_of
 from dnssecd.pipeline.spec import KeyWish
 from dnssecd.signing.client import AsyncSignerClient
+from dnssecd.signing.describe import key_dict, remedy_for
 from dnssecd.signing.errors import SignerError
 from dnssecd.wire_protocol import BenchLine, BenchRequest, KeyInfo, Role, StoreStatus
 
@@ -35,18 +34,6 @@ BENCH_SECONDS = 1.0
 BENCH_SECONDS_MAX = 60.0
 DEFAULT_ALGORITHM = 13
 AUDIT_SHOWN_MAX = 1000
-
-_REMEDIES = {
-    "unreachable": "start dnssecd-signer.service, or look why it does not answer",
-    "deadline": "look at the key service's log and at the HSM; dnssecd keystore list",
-    "busy": "try again when less is being signed",
-    "unavailable": "dnssecd keystore list shows the state of each token",
-    "operator": "do what the message says; the key service notices by itself",
-    "missing_key": "restore the key from the back-up; no other is made in its place",
-    "unsupported": "choose another key store or another algorithm",
-    "exists": "dnssecd key list --stored shows it",
-    "collision": "remove keys that have been retired, or use another key",
-}
 
 
 class KeyCommands:
@@ -224,11 +211,6 @@ async def _asked(asking: Awaitable[T]) -> T:
         raise Refused(str(error), remedy_for(error.code)) from None
 
 
-def remedy_for(code: str) -> str:
-    """What a person can do about an error of the key service."""
-    return _REMEDIES.get(code, "correct the command; the key service's log has more")
-
-
 def _wishes(zone: FrontZone, call: Call) -> list[KeyWish]:
     """The keys the call describes; what it leaves open is as in the policy."""
     role, algorithm = call.optional_text("role"), int(call.number("algorithm", 0))
@@ -267,23 +249,6 @@ def _next_step(zone: FrontZone) -> str:
     if zone.serial is None:
         return f"{zone.name} is signed with it when it is published first"
     return f"not in use: {zone.name} goes on with the keys it has until a roll-over"
-
-
-def key_dict(info: KeyInfo) -> dict[str, Any]:
-    """A key of a key store as commands get it."""
-    return {
-        "id": info.id,
-        "keystore": info.store,
-        "zones": [wire_to_text(zone) for zone in info.zones],
-        "role": info.role,
-        "algorithm": info.algorithm,
-        "bits": info.bits,
-        "tag": info.tag,
-        "public_key": f"{info.flags} 3 {info.algorithm} {b64encode(info.public_key).decode()}",
-        "created": info.created,
-        "state": info.state,
-        "detail": info.detail,
-    }
 
 
 def _steps(store: StoreStatus) -> Iterable[tuple[str, int, int]]:

@@ -49,6 +49,20 @@ added. Those marked * change something.
     key.list          {zone: Z|null} → {"keys": [KEY]}
         KEY           {"zone", "role", "algorithm", "tag", "public_key", "goal", "dnskey", "zrrsig", "krrsig",
                           "ds", "keystore", "label"}       states: hidden, rumoured, omnipresent, unretentive, null
+    key.stored        {zone: Z|null} → {"keys": [STORED]}, what the key stores hold, in use or not
+        STORED        {"id", "keystore", "zones": [Z], "role", "algorithm", "bits", "tag", "public_key", "created",
+                          "state": "available"|"unavailable"|"missing"|"unproven", "detail"}
+    key.generate *    {zone, role, algorithm: int, bits: int, keystore; each but zone may be null}
+                          → {"zone", "keys": [STORED], "message"}; progress meanwhile
+    key.adopt *       {zone, role, algorithm, keystore, cka_id: hex|null, label: str|null} → as key.generate
+    key.audit         {limit: int} → {"ok": bool, "detail", "count": int, "head", "entries": [{"number", "at",
+                          "event", "fields": {}, "hash"}]}
+    keystore.list     {} → {"stores": [StoreStatus of dnssecd.wire_protocol], "warnings": [Warning]}
+    keystore.test *   {keystore: str|null, algorithm: int|null} → {"ok": bool, "results": [{"keystore", "algorithm",
+                          "ok", "detail"}]}; progress meanwhile
+    keystore.bench *  {keystore, algorithm, seconds: float} → {"lines": [{"keystore", "token", "algorithm",
+                          "sessions", "batch", "signatures", "seconds", "per_second"}], "sustains": [{"zone",
+                          "signatures_per_name", "million_names_s", "names_in_an_hour", "names_fresh"}]}
     explain           {zone} → {"zone", "text": str, "waiting": [{"step", "gate", "rule", "missing": [{"from",
                           "seen", "wanted"}], "next_look"}], "next_wake"}
     ds.show           {zone} → {"zone", "ds": [{"tag", "algorithm", "digest_type", "digest", "text"}],
