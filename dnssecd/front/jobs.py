@@ -22,6 +22,8 @@ from dnssecd.ingest.watch import ZoneWatcher, identity_now
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.frames import Job
+from dnssecd.pipeline.keychange import KeyChange
+from dnssecd.pipeline.keys import held_keys
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.workers import BULK_OCTETS, WorkerPool
 from dnssecd.signing.client import AsyncSignerClient
@@ -36,6 +38,11 @@ DUE_MARGIN_S = 1
 #: RRSIGs that come due are made anew together, in strides of this long or a tenth of the refresh, so that a level
 #: stream of them makes few versions.
 RESIGN_STRIDE_S = 3600.0
+
+#: Jobs that bring content, whole or in part.
+INPUT_KINDS = frozenset({"load", "transfer", "import"})
+#: Jobs that are tried again after a failure by whoever asked for them.
+_NOT_RETRIED = frozenset({"update", "rekey", "transfer", "import"})
 
 log = structlog.get_logger("dnssecd.zones")
 
@@ -61,14 +68,21 @@ class ZoneJobs:
     def __init__(self, config: Config, parts: Parts) -> None:
         self.config = config
         self._parts = parts
+        #: Told of every job that ended.
+        self.on_finished: Callable[[FrontZone], object] = lambda zone: None
+        #: Told of every load asked for, and of zones removed: those from primaries are looked after elsewhere.
+        self.on_load: Callable[[FrontZone], object] = lambda zone: None
+        self.on_forget: Callable[[FrontZone], object] = lambda zone: None
         self._waiting: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._failures: dict[tuple[str, str], int] = {}
 
     def request(self, zone: FrontZone, kind: str) -> None:
         """Ask for a job, ``load`` or ``resign``, as soon as may be; asking twice before it begins is asking once."""
         place = (zone.name, kind)
-        if kind == "load" and not _loads(zone):
-            return
+        if kind == "load":
+            self.on_load(zone)
+            if not _loads(zone):
+                return
         if place not in self._waiting:
             task = asyncio.get_running_loop().create_task(self._requested(zone, kind, place))
             self._waiting[place] = task
@@ -80,6 +94,7 @@ class ZoneJobs:
 
     def forget(self, zone: FrontZone) -> None:
         """Drop what is planned for a zone that was removed."""
+        self.on_forget(zone)
         self._parts.watcher.forget(zone.name)
         for kind in ("load", "resign"):
             self._parts.schedule.forget(f"{kind} {zone.name}")
@@ -99,21 +114,37 @@ class ZoneJobs:
         self, zone: FrontZone, *, accept_change: bool = False, first_publication: bool = False
     ) -> Outcome | Permission:
         """Load the zone's file; a Permission comes back where a first publication has to wait."""
-        floor = None
+        permission = await self.permit(zone, first_publication=first_publication)
+        if not permission.allowed:
+            return permission
+        outcome = await self._load_settled(zone, accept_change, permission.serial_floor)
+        self._finished(zone, outcome, "load")
+        return outcome
+
+    async def permit(self, zone: FrontZone, *, first_publication: bool = False) -> Permission:
+        """Find out whether the zone may be published; where it may not, that is told, and tried again later.
+
+        first_publication: a person has said that it may although its parent cannot be asked.
+        """
+        permission = Permission(True)
         if zone.serial is None:
             permission = await self._permission(zone)
-            floor = permission.serial_floor
-            if not permission.allowed and not (
-                first_publication and permission.event == "first-publication-waiting"
-            ):
+            waits = permission.event == "first-publication-waiting"
+            if not permission.allowed and not (first_publication and waits):
                 self._blocked(zone, permission)
                 return permission
         zone.blockers = []
         for name in ("first-publication-waiting", "foreign-dnskey", "ds-mismatch"):
             self._parts.events.resolve(name, zone.name)
-        outcome = await self._load_settled(zone, accept_change, floor)
-        self._finished(zone, outcome, "load")
-        return outcome
+        return Permission(True, permission.serial_floor)
+
+    async def take(self, zone: FrontZone, kind: str, octets: int, **more: Any) -> Outcome:
+        """Do a job that brings input of so many octets; what comes of it is not taken over yet (:meth:`took`)."""
+        return await self._parts.pool.run(self._job(zone, kind, **more), octets)
+
+    def took(self, zone: FrontZone, outcome: Outcome, kind: str) -> None:
+        """Take over what came of a job that brings input."""
+        self._finished(zone, outcome, kind)
 
     async def _load_settled(self, zone: FrontZone, accept_change: bool, floor: int | None) -> Outcome:
         """Load, waiting out a file that is still being written."""
@@ -134,6 +165,12 @@ class ZoneJobs:
         """Make anew what is due."""
         outcome = await self._parts.pool.run(self._job(zone, "resign"))
         self._finished(zone, outcome, "resign")
+        return outcome
+
+    async def rekey(self, zone: FrontZone, change: KeyChange) -> Outcome:
+        """Make a version with a planned key set."""
+        outcome = await self._parts.pool.run(self._job(zone, "rekey", keys=change))
+        self._finished(zone, outcome, "rekey")
         return outcome
 
     async def sweep(self, zone: FrontZone) -> Outcome:
@@ -161,7 +198,7 @@ class ZoneJobs:
 
     async def _permission(self, zone: FrontZone) -> Permission:
         try:
-            keys = [key.dnskey for key in await self._parts.signer.keys(zone.origin)]
+            held = held_keys(zone.spec, await self._parts.signer.keys(zone.origin))
         except SignerError as error:
             self._retry(zone, "load")
             return Permission(
@@ -170,6 +207,7 @@ class ZoneJobs:
                 cause=str(error),
                 remedy="the zone is signed when the signer answers",
             )
+        keys = [key.dnskey for key in held.values()]
         return await ask_permission(zone, self.config, keys, self._parts.clock.now)
 
     def _blocked(self, zone: FrontZone, permission: Permission) -> None:
@@ -185,22 +223,23 @@ class ZoneJobs:
         zone.last = outcome
         self._count(outcome, kind)
         _log(outcome, kind)
-        job_events.report(self._parts.events, outcome, load=kind == "load")
-        if kind == "load" or outcome.result == "failed":
+        job_events.report(self._parts.events, outcome, load=kind in INPUT_KINDS)
+        if kind in INPUT_KINDS or (outcome.result == "failed" and kind != "rekey"):
             zone.problems = outcome.problems
-        if kind == "load":
+        if kind in INPUT_KINDS:
             zone.warnings = outcome.warnings
             zone.files = outcome.files or zone.files
             zone.stripped = outcome.stripped
         if outcome.serial is not None:
             self._served(zone, outcome)
-        if outcome.result in ("failed", "retry") and kind != "update":
+        if outcome.result in ("failed", "retry") and kind not in _NOT_RETRIED:
             self._retry(zone, kind)
         else:
             self._failures.pop((zone.name, kind), None)
             self._wake_when_due(zone)
         if zone.serial is not None and zone.serial != before:
             self._parts.published(zone)
+        self.on_finished(zone)
 
     def _served(self, zone: FrontZone, outcome: Outcome) -> None:
         """Take over what the zone's database now holds."""
@@ -234,7 +273,7 @@ class ZoneJobs:
     def _count(self, outcome: Outcome, kind: str) -> None:
         metrics = self._parts.metrics.zone
         metrics.signatures.inc(outcome.signatures)
-        if kind == "load":
+        if kind in INPUT_KINDS:
             result = {"published": "changed", "unchanged": "unchanged"}.get(outcome.result, "rejected")
             metrics.loads.labels(result).inc()
             metrics.load_seconds.observe(outcome.seconds.get("all", 0.0))

@@ -96,15 +96,20 @@ def question(
     return query
 
 
-async def exchange(peer: Peer, query: dns.message.Message, timing: Timing | None = None) -> Outcome:
-    """Send ``query`` to ``peer``, signed if it has a key; return the outcome within the deadlines."""
+async def exchange(
+    peer: Peer, query: dns.message.Message, timing: Timing | None = None, *, tcp: bool = False
+) -> Outcome:
+    """Send ``query`` to ``peer``, signed if it has a key; return the outcome within the deadlines.
+
+    tcp: do not begin with UDP, whose answers anybody on the way can forge.
+    """
     timing = timing or Timing()
     if peer.key is not None:
         query.use_tsig(cast(Any, peer.key.keyring()))
     try:
         wire = query.to_wire()
-        answer = await _udp(peer, query, wire, timing)
-        if answer.flags & dns.flags.TC:
+        answer = None if tcp else await _udp(peer, query, wire, timing)
+        if answer is None or answer.flags & dns.flags.TC:
             answer = await _tcp(peer, query, wire, timing.tcp_s)
         return Outcome(answer)
     except TimeoutError:

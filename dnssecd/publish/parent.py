@@ -99,11 +99,11 @@ async def _addresses(target: dns.name.Name, asking: dns.asyncresolver.Resolver, 
 
 
 async def ask_ds(
-    zone: str, server: Peer, now: Callable[[], float], timing: Timing | None = None
+    zone: str, server: Peer, now: Callable[[], float], timing: Timing | None = None, *, tcp: bool = False
 ) -> ParentAnswer:
     """Ask one server for the DS of ``zone``; never raises for a peer."""
     name = dns.name.from_text(zone)
-    outcome = await exchange(server, question(name, dns.rdatatype.DS, dnssec=True), timing)
+    outcome = await exchange(server, question(name, dns.rdatatype.DS, dnssec=True), timing, tcp=tcp)
     failure = _failure(outcome)
     if failure:
         return ParentAnswer(server.name, None, 0, now(), failure)

@@ -1,0 +1,179 @@
+"""Commands about roll-overs (shapes: dnssecd.ops.control and docs/operations.md)."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dnssecd.core import rollover_commands as commands
+from dnssecd.core.keyset import Key, Keyset, KeysetError
+from dnssecd.core.keystate import Role
+from dnssecd.core.rollover_types import Gate
+from dnssecd.front import rollover_text as text
+from dnssecd.front.rollover import STORE_ERRORS, Rollovers
+from dnssecd.front.zone import FrontZone
+from dnssecd.ops.control import Call, Command, Refused
+from dnssecd.pipeline.keychange import KeyChange, Note
+
+PLAN_WAIT_S = 30.0
+
+
+class RolloverCommands:
+    """The handlers; one instance per daemon."""
+
+    def __init__(self, zones: Mapping[str, FrontZone], rollovers: Rollovers) -> None:
+        self._zones, self._rollovers = zones, rollovers
+
+    def table(self) -> dict[str, Command]:
+        """Return the dispatch table."""
+        return {
+            "explain": Command(self.explain),
+            "key.rollover": Command(self.rollover, changes=True),
+            "key.retire": Command(self.retire, changes=True),
+            "key.revoke": Command(self.revoke, changes=True),
+            "key.approve": Command(self.approve, changes=True),
+        }
+
+    def zone(self, call: Call) -> FrontZone:
+        """Return the zone that a command names; Refused."""
+        name = call.text("zone").lower()
+        zone = self._zones.get(name if name.endswith(".") else name + ".")
+        if zone is None:
+            raise Refused(f"this daemon has no zone {name}", "dnssecd zone list shows those it has")
+        return zone
+
+    async def explain(self, call: Call) -> object:
+        """Answer ``explain``: the state of every key, what is awaited from whom, the answer seen, the next look."""
+        zone = self.zone(call)
+        now = self._rollovers.engine.clock.now()
+        keys = self._rollovers.of(zone.name)
+        lines = [_headline(zone)]
+        lines += [f"waits: {blocker}" for blocker in zone.blockers if zone.serial is None]
+        lines += [f"waits: {problem.cause}\n  remedy: {problem.remedy}" for problem in zone.problems]
+        waiting: list[dict[str, Any]] = []
+        if zone.serial is None:
+            waiting = [_first(blocker) for blocker in zone.blockers]
+        elif keys.plan is not None:
+            keyset = keys.plan.keyset
+            lines += text.states(keyset)
+            lines += text.waits(keys.plan.blockers, keyset, now) or ["nothing is awaited"]
+            waiting = [text.waiting(blocker, keyset) for blocker in keys.plan.blockers]
+        if keys.trouble:
+            lines.append(f"the last step was put off: {keys.trouble}")
+        wakes = [
+            at for at, name in self._rollovers.engine.schedule.next_wakes() if name.endswith(f" {zone.name}")
+        ]
+        next_wake = min(wakes, default=zone.next_due)
+        return {"zone": zone.name, "text": "\n".join(lines), "waiting": waiting, "next_wake": next_wake}
+
+    async def rollover(self, call: Call) -> object:
+        """Answer ``key.rollover``: a successor for the key in use in a role."""
+        role = _role(call.text("role"))
+        return await self._change(
+            call,
+            lambda keyset: commands.roll_over(keyset, role),
+            f"roll-over of the {role.value} asked for",
+        )
+
+    async def retire(self, call: Call) -> object:
+        """Answer ``key.retire``: a key leaves as soon as it safely can."""
+        tag = _tag(call)
+        return await self._change(
+            call, lambda keyset: commands.retire(keyset, key_of(keyset, tag).ref), f"key {tag} is to retire"
+        )
+
+    async def revoke(self, call: Call) -> object:
+        """Answer ``key.revoke``: a KSK leaves with the REVOKE bit (RFC 5011)."""
+        tag = _tag(call)
+        return await self._change(
+            call,
+            lambda keyset: commands.revoke(keyset, key_of(keyset, tag).ref),
+            f"key {tag} is to be revoked",
+        )
+
+    async def approve(self, call: Call) -> object:
+        """Answer ``key.approve``: let a step happen that waits for a person."""
+        zone = self.zone(call)
+        plan = self._rollovers.of(zone.name).plan
+        open_steps = [b for b in plan.blockers if b.gate is Gate.APPROVAL and b.token] if plan else []
+        wanted = call.optional_text("step")
+        chosen = [b for b in open_steps if wanted in (None, b.token)]
+        if not chosen:
+            known = ", ".join(b.token for b in open_steps) or "none"
+            raise Refused(
+                f"no such step of {zone.name} waits for approval (waiting: {known})",
+                f"dnssecd explain {zone.name}",
+            )
+        if len(chosen) > 1:
+            tokens = ", ".join(b.token for b in chosen)
+            raise Refused(f"several steps wait for approval: {tokens}", "name one with --step", exit=2)
+        token = chosen[0].token
+        return await self._change(call, lambda keyset: commands.approve(keyset, token), f"approved: {token}")
+
+    async def _change(self, call: Call, change: Callable[[Keyset], Keyset], what: str) -> object:
+        zone = self.zone(call)
+        await self.change(zone, change, what, call.caller.user)
+        keys = self._rollovers.of(zone.name)
+        blockers = keys.plan.blockers if keys.plan is not None else ()
+        keyset = keys.plan.keyset if keys.plan is not None else None
+        return {
+            "zone": zone.name,
+            "message": f"{zone.name}: {what}",
+            "waiting": [text.waiting(blocker, keyset) for blocker in blockers] if keyset else [],
+        }
+
+    async def change(self, zone: FrontZone, change: Callable[[Keyset], Keyset], what: str, who: str) -> None:
+        """Apply what a person asked for to the stored key set, and have the planner asked; Refused."""
+        keys = self._rollovers.of(zone.name)
+        async with keys.turn:
+            try:
+                known = await keys.known(zone)
+                if known is None:
+                    raise Refused(
+                        f"{zone.name} has not been published yet, so it has no keys",
+                        f"dnssecd explain {zone.name}",
+                    )
+                after = change(known.keyset)
+                await self._rollovers.store(
+                    zone, keys, KeyChange(known.keyset, after, (Note(what, "", who),))
+                )
+            except KeysetError as error:
+                raise Refused(str(error), f"dnssecd key list {zone.name}") from None
+            except STORE_ERRORS as error:
+                raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
+        if keys.stale:
+            raise Refused(f"{zone.name} was changed at the same moment", "do it again")
+        await self._planned(zone)
+
+    async def _planned(self, zone: FrontZone) -> None:
+        """Have the planner asked, and wait for its answer, but not for ever."""
+        task = self._rollovers.ask(zone.name)
+        await asyncio.wait([task], timeout=PLAN_WAIT_S)
+
+
+def _first(blocker: str) -> dict[str, Any]:
+    return {"step": "publish", "gate": "safety", "rule": blocker, "missing": [], "next_look": None}
+
+
+def _headline(zone: FrontZone) -> str:
+    what = "waiting for its first version" if zone.serial is None else f"serial {zone.serial} is served"
+    return f"{zone.name}: {what}"
+
+
+def _role(name: str) -> Role:
+    try:
+        return Role(name)
+    except ValueError:
+        raise Refused(f'"{name}" is no role of a key', "give ksk, zsk or csk", exit=2) from None
+
+
+def _tag(call: Call) -> int:
+    return int(call.number("key_tag", -1))
+
+
+def key_of(keyset: Keyset, tag: int) -> Key:
+    """Return the key with a tag; KeysetError. Tags are unique among a zone's keys."""
+    found = [key for key in keyset.keys if key.tag == tag]
+    if not found:
+        tags = ", ".join(f"{key.tag} ({key.role.value})" for key in keyset.keys)
+        raise KeysetError(f"the zone has no key with tag {tag}; it has {tags}")
+    return found[-1]

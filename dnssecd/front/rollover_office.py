@@ -1,0 +1,129 @@
+"""Roll-overs as the daemon runs them: engine, evidence, parents, events and commands wired together."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from dnssecd.clock import Clock
+from dnssecd.config.model import Config
+from dnssecd.core.evidence import Evidence
+from dnssecd.core.keyset import Keyset
+from dnssecd.core.rollover_types import Plan
+from dnssecd.front.hooks import SecondaryHooks
+from dnssecd.front.jobs import ZoneJobs
+from dnssecd.front.parents import ParentWatch
+from dnssecd.front.rollover import Engine, RolloverListener, Rollovers
+from dnssecd.front.rollover_commands import RolloverCommands
+from dnssecd.front.rollover_text import line
+from dnssecd.front.rollover_zone import awaits_ds
+from dnssecd.front.schedule import Schedule
+from dnssecd.front.zone import FrontZone
+from dnssecd.ops.control import Command
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
+from dnssecd.publish.notify import Pace
+from dnssecd.publish.parent import ParentAnswer
+from dnssecd.publish.watch import Judgement
+from dnssecd.signing.client import AsyncSignerClient
+
+BLOCKERS_SHOWN_MAX = 20
+
+
+class EvidenceHooks(SecondaryHooks):
+    """What is seen of secondaries, told to the roll-over engine as well."""
+
+    def __init__(self, metrics: Metrics, events: EventCore) -> None:
+        super().__init__(metrics, events)
+        self.on_seen: Callable[[Judgement], None] = lambda judgement: None
+
+    def seen(self, judgement: Judgement) -> None:
+        """Pass a look on."""
+        super().seen(judgement)
+        self.on_seen(judgement)
+
+
+class RolloverOffice:
+    """The daemon's part for keys and time. ``config`` gives the configuration in force."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        zones: Mapping[str, FrontZone],
+        jobs: ZoneJobs,
+        signer: AsyncSignerClient,
+        events: EventCore,
+        clock: Clock,
+        schedule: Schedule,
+        lock: Callable[[str], asyncio.Lock],
+        hooks: EvidenceHooks,
+    ) -> None:
+        self._zones, self._clock = zones, clock
+        engine = Engine(zones, config, signer, events, clock, schedule, lock, jobs.rekey)
+        self.rollovers = Rollovers(engine, self._parent_names)
+        self.parents = ParentWatch(zones, config, clock, schedule, self._answered)
+        self.rollovers.listeners.append(_Shown(self.parents))
+        self._pace = Pace()
+        hooks.on_seen = self._seen
+        jobs.on_finished = self.rollovers.committed
+
+    def commands(self) -> dict[str, Command]:
+        """Return the commands, by name."""
+        return RolloverCommands(self._zones, self.rollovers).table()
+
+    def begin(self) -> None:
+        """Take up all zones that are served."""
+        for zone in self._zones.values():
+            self.rollovers.committed(zone)
+
+    def configure(self) -> None:
+        """A new configuration is in force."""
+        self.begin()
+
+    def forget(self, zone: str) -> None:
+        """Drop a zone that was removed."""
+        self.rollovers.forget(zone)
+        self.parents.forget(zone)
+
+    async def close(self) -> None:
+        """Stop everything."""
+        await self.parents.close()
+        await self.rollovers.close()
+
+    def _seen(self, judgement: Judgement) -> None:
+        sighting = judgement.sighting
+        evidence = self.rollovers.of(sighting.zone).evidence
+        if evidence is None:
+            return
+        pause = self._pace.sweep_s if judgement.state == "current" else self._pace.look_last_s
+        if evidence.sighted(sighting, int(sighting.at + pause)):
+            self.rollovers.ask(sighting.zone)
+
+    def _answered(self, zone: FrontZone, answers: list[ParentAnswer], next_look: int) -> None:
+        evidence = self.rollovers.of(zone.name).evidence
+        if evidence is None:
+            return
+        for answer in answers:
+            evidence.answered(answer, next_look)
+        self.rollovers.ask(zone.name)
+
+    def _parent_names(self, name: str) -> tuple[str, ...]:
+        """The parent's servers; those known from before a restart while they cannot be found."""
+        zone = self._zones[name]
+        evidence = self.rollovers.of(name).evidence
+        if zone.config.parent.none or zone.name == ".":
+            return ()
+        names = self.parents.servers(zone)
+        if names is None:
+            return tuple(evidence.parents) if evidence is not None else ()
+        return names
+
+
+class _Shown(RolloverListener):
+    """Keeps what ``status`` shows, and the pace of looks at the parent, in step with the plan."""
+
+    def __init__(self, parents: ParentWatch) -> None:
+        self._parents = parents
+
+    def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
+        zone.blockers = [line(blocker, keyset) for blocker in plan.blockers[:BLOCKERS_SHOWN_MAX]]
+        self._parents.watch(zone, waiting=awaits_ds(keyset))
+        return None

@@ -1,0 +1,100 @@
+"""What a roll-over waits for, in words: which gate, which rule, who is awaited, the answer seen, the next look."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from dnssecd.core.keylabel import label
+from dnssecd.core.keyset import Keyset
+from dnssecd.core.keystate import Rec, State
+from dnssecd.core.rollover_types import Blocker, Gate, Missing
+from dnssecd.durations import about
+
+REC_WORDS = {
+    Rec.DNSKEY: "DNSKEY",
+    Rec.KRRSIG: "signature over the DNSKEY RRset",
+    Rec.ZRRSIG: "zone signatures",
+    Rec.DS: "DS",
+}
+
+
+def moment(when: float | None) -> str:
+    """Return ``2026-11-24 03:30:00Z``."""
+    return "never" if when is None else datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def step(blocker: Blocker, keyset: Keyset) -> str:
+    """Name what is held up: key, record and event."""
+    key = keyset.find(blocker.ref)
+    parts = [f"{key.role.value} {blocker.tag}"] if key is not None else []
+    if blocker.rec is not None:
+        parts.append(REC_WORDS[blocker.rec])
+    parts.append(blocker.event.value if blocker.event is not None else blocker.rule)
+    return " ".join(parts)
+
+
+def line(blocker: Blocker, keyset: Keyset) -> str:
+    """Return one line for ``status``."""
+    what = step(blocker, keyset)
+    if blocker.missing:
+        awaited = "; ".join(_missing(missing) for missing in blocker.missing)
+        return f"{what} waits: {awaited}"
+    if blocker.gate is Gate.APPROVAL:
+        return f"{what}: {blocker.detail} ({blocker.token})"
+    until = f" until {moment(blocker.until)}" if blocker.until is not None else ""
+    return f"{what} waits{until}: {blocker.detail}"
+
+
+def _missing(missing: Missing) -> str:
+    look = f", next look {moment(missing.next_look)}" if missing.next_look is not None else ""
+    return f"{missing.whom} has {missing.seen or 'nothing'}, wanted {missing.wanted}{look}"
+
+
+def waiting(blocker: Blocker, keyset: Keyset) -> dict[str, Any]:
+    """Return a blocker as commands get it (dnssecd.ops.control, ``explain``)."""
+    looks = [missing.next_look for missing in blocker.missing if missing.next_look is not None]
+    if blocker.until is not None:
+        looks.append(blocker.until)
+    return {
+        "step": step(blocker, keyset),
+        "gate": blocker.gate.value,
+        "rule": blocker.rule,
+        "detail": blocker.detail,
+        "key_tag": blocker.tag or None,
+        "since": blocker.since,
+        "until": blocker.until,
+        "token": blocker.token or None,
+        "missing": [
+            {"from": each.whom, "seen": each.seen, "wanted": each.wanted, "next_look": each.next_look}
+            for each in blocker.missing
+        ],
+        "next_look": min(looks, default=None),
+    }
+
+
+def states(keyset: Keyset) -> list[str]:
+    """Return a line for each key: its name for people, its goal and the state of each record."""
+    lines = []
+    for key in keyset.keys:
+        records = ", ".join(f"{rec.value} {key.record(rec).state.value}" for rec in key.records)
+        lines.append(f"{key.role.value} {key.tag} (algorithm {key.algorithm}): {label(key)}; {records}")
+    return lines
+
+
+def waits(blockers: tuple[Blocker, ...], keyset: Keyset, now: float) -> list[str]:
+    """Return what is awaited, some lines for each."""
+    lines: list[str] = []
+    for blocker in blockers:
+        lines.append(f"{step(blocker, keyset)}: held by {blocker.gate.value} ({blocker.rule})")
+        lines.append(f"  {blocker.detail}")
+        lines += [f"  {_missing(missing)}" for missing in blocker.missing]
+        if blocker.until is not None:
+            lines.append(f"  until {moment(blocker.until)}, in {about(max(0.0, blocker.until - now))}")
+        if blocker.token:
+            lines.append(f"  to let it happen: dnssecd key approve ZONE --step {blocker.token}")
+    return lines
+
+
+def is_settled(keyset: Keyset) -> bool:
+    """Tell whether nothing at all is under way."""
+    moving = (State.RUMOURED, State.UNRETENTIVE)
+    return not any(key.record(rec).state in moving for key in keyset.keys for rec in key.records)
