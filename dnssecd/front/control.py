@@ -95,6 +95,7 @@ class Commands:
             "input_serial": zone.input_serial,
             "runway_seconds": zone.runway_s(self._clock.now()),
             "secondaries": self._secondaries(zone),
+            "primaries": zone.primaries,
             "blockers": zone.blockers,
             "alerts": [alert_dict(event) for event in events],
             "state": "waiting" if zone.serial is None else "served",

@@ -19,7 +19,7 @@ from dnssecd.store.zonedb import Snapshot, ZoneDatabase
 class FrontZone:
     """One zone. ``serial`` None: nothing has been published yet. ``orphan``: stored, but not configured any more.
 
-    Times in epoch seconds.
+    Times in epoch seconds. ``primaries``: what each was last seen to serve, as ``status`` shows it.
     """
 
     config: ZoneConfig
@@ -43,6 +43,7 @@ class FrontZone:
     warnings: tuple[Problem, ...] = ()
     blockers: list[str] = field(default_factory=list)
     files: tuple[FileIdentity, ...] = ()
+    primaries: list[dict[str, object]] = field(default_factory=list)
     last: Outcome | None = None
 
     @property
