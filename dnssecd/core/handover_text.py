@@ -56,7 +56,7 @@ def request_text(handover: Handover, progress: Progress, now: float) -> str:
         lines += _section("What happens by itself", _by_itself(progress))
         lines += _section("If the parent cannot be asked from here", _confirmation(handover))
     if progress.seen:
-        lines += _section("What the parent's servers have", [_seen(sight) for sight in progress.seen])
+        lines += _section("What the parent's servers have", _servers(progress))
     return "\n".join([*lines, *data_lines(handover)]) + "\n"
 
 
@@ -80,7 +80,7 @@ def closing_text(handover: Handover, progress: Progress, now: float) -> str:
     took = [f"It took {_about(now - handover.asked_at)}."] if handover.asked_at else []
     lines = [title, "=" * len(title), *_wrap(" ".join([done, *took])), "", *_wrap(rest)]
     if progress.seen:
-        lines += _section("What the parent's servers have", [_seen(sight) for sight in progress.seen])
+        lines += _section("What the parent's servers have", _servers(progress))
     return "\n".join(lines) + "\n"
 
 
@@ -130,8 +130,8 @@ def _how_long(handover: Handover, now: float) -> list[str]:
 def _happened(handover: Handover) -> str:
     added, removed = handover.having(Change.ADD), handover.having(Change.REMOVE)
     text = {
-        Task.SUBMIT: f"{_keys(added)} signs {handover.zone}. Its DS can go to the parent now: until it is there, "
-        "this key vouches for nothing.",
+        Task.SUBMIT: f"{_keys(added)} is in use in {handover.zone} and its DS can go to the parent now. Until it is "
+        "there, this key vouches for nothing.",
         Task.REPLACE: f"{_keys(added)} signs {handover.zone} and is to take over from {_keys(removed)}. Resolvers "
         "trust it once the parent has its DS.",
         Task.WITHDRAW: f"The DS of {_keys(removed)} is no longer needed; the key is on its way out.",
@@ -217,7 +217,9 @@ def _by_itself(progress: Progress) -> list[str]:
         lines += _item(way)
     if progress.polled:
         lines += _item("All servers of the parent are asked for the DS, again and again.")
-        lines += _item("When all have it as wanted, you get a closing mail, and the roll-over goes on.")
+        lines += _item(
+            "When all have it as wanted, the roll-over goes on, and a mail says that this is done."
+        )
     return lines or _wrap("Nothing.")
 
 
@@ -227,12 +229,17 @@ def _confirmation(handover: Handover) -> list[str]:
     return lines + [f"    dnssecd ds confirm {handover.zone} --key-tag {key.tag}" for key in keys]
 
 
-def _seen(sight: SeenAt) -> str:
-    if sight.tags is None:
-        return f"    {sight.server}: no answer ({sight.failure or 'not asked yet'})"
-    shown = "DS " + ", ".join(map(str, sight.tags)) if sight.tags else "no DS"
-    failure = f"; last look: {sight.failure}" if sight.failure else ""
-    return f"    {sight.server}: {shown} ({moment(sight.at)}{failure})"
+def _servers(progress: Progress) -> list[str]:
+    lines: list[str] = []
+    for sight in progress.seen:
+        if sight.tags is None:
+            lines.append(f"    {sight.server}: no answer")
+        else:
+            shown = "DS " + ", ".join(map(str, sight.tags)) if sight.tags else "no DS"
+            lines.append(f"    {sight.server}: {shown}, {moment(sight.at)}")
+        if sight.failure:
+            lines += _wrap(f"last look: {sight.failure}", "      ")
+    return lines
 
 
 # Words
