@@ -24,6 +24,7 @@ from dnssecd.ingest.words import type_text
 from dnssecd.ingest.zonefile import ParsedZone, parse_zone_file
 from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import soa_expire
+from dnssecd.pipeline.badsignatures import with_another_token
 from dnssecd.pipeline.checkers import CheckerDied
 from dnssecd.pipeline.grants import with_updates
 from dnssecd.pipeline.keys import check_available, first_keyset
@@ -151,7 +152,14 @@ def make(
 ) -> Published:
     """Make, verify and commit the next version with a job's tools."""
     return make_version(
-        transaction, spec, keyset, given, tools.signer, DraftVerifier(tools.checker), tools.now, tools.date
+        transaction,
+        spec,
+        keyset,
+        given,
+        tools.signer,
+        DraftVerifier(tools.checker, tools.signer),
+        tools.now,
+        tools.date,
     )
 
 
@@ -298,7 +306,7 @@ def run_job(
     made = Published(None)
     result = "failed"
     try:
-        made = work()
+        made = with_another_token(work, report.warnings.clear)
         result = "unchanged" if made.serial is None else "published"
     except Rejected as error:
         problem = error

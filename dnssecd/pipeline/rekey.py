@@ -45,7 +45,7 @@ def _make(
         _store(transaction, change, published(change.after, serial, tools.now), serial, tools.now)
         return Published(None)
     _record(transaction, change, draft.serial, tools.now)
-    verdict = DraftVerifier(tools.checker)(draft)
+    verdict = DraftVerifier(tools.checker, tools.signer)(draft)
     if isinstance(verdict, VerificationFailed):
         raise verification_failed(verdict.violations)
     transaction.prune_journal(spec.journal_octets_max, tools.now - spec.journal_age_s_max)

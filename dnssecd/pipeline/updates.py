@@ -42,6 +42,7 @@ def commit_updates(db: ZoneDatabase, spec: ZoneSpec, updates: Sequence[Update], 
             if keyset is None or before is None:
                 raise Rejected("input-error", "the zone has no version yet that could be updated")
             group = UpdateGroup(transaction)
+            results.clear()
             results.extend(group.apply(message, policy) for message, policy in updates)
             given = _input(transaction, group, before)
             return Published(None) if given is None else make(transaction, spec, keyset, given, tools)

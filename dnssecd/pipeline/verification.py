@@ -14,18 +14,33 @@ from dnssecd.core.verify import (
     verify_unsigned_equal,
     verify_version,
 )
+from dnssecd.pipeline.badsignatures import BadSignatures, TokenEvicted
 from dnssecd.pipeline.spec import ZoneSpec
 from dnssecd.pipeline.version import Draft, verification_failed
+from dnssecd.signing.client import SignerClient
 
 
 class DraftVerifier:
-    """Verifies drafts; ``checker`` spreads the cryptography."""
+    """Verifies drafts; ``checker`` spreads the cryptography, ``signer`` is told of bad signatures it made."""
 
-    def __init__(self, checker: SignatureChecker) -> None:
+    def __init__(self, checker: SignatureChecker, signer: SignerClient | None = None) -> None:
         self._checker = checker
+        self._signer = signer
 
     def __call__(self, draft: Draft) -> VerifiedVersion | VerificationFailed:
-        """Return the token that commits the draft, or all that is wrong with it."""
+        """Return the token that commits the draft, or all that is wrong with it.
+
+        TokenEvicted is raised when the key service will not use again the token whose signatures were bad.
+        """
+        bad = BadSignatures(self._checker)
+        verdict = self._verdict(draft, bad)
+        if isinstance(verdict, VerificationFailed) and bad.found and self._signer is not None:
+            rejected = verification_failed(verdict.violations)
+            if bad.report(draft.spec.origin, draft.view, self._signer):
+                raise TokenEvicted(rejected.event, rejected.cause, rejected.remedy, rejected.violations)
+        return verdict
+
+    def _verdict(self, draft: Draft, checker: SignatureChecker) -> VerifiedVersion | VerificationFailed:
         transaction = draft.transaction
         if draft.given.rrsets is not None:
             differences = verify_unsigned_equal(draft.given.rrsets, transaction)
@@ -40,7 +55,7 @@ class DraftVerifier:
             expectation(draft),
             transaction,
             transaction.generation,
-            verify_signatures=self._checker,
+            verify_signatures=checker,
         )
 
     def check(self, draft: Draft) -> None:
