@@ -24,6 +24,8 @@ from dnssecd.front.guard import Guard
 from dnssecd.front.hooks import ServerHooks
 from dnssecd.front.jobs import Parts, ZoneJobs, today
 from dnssecd.front.keycommands import KeyCommands
+from dnssecd.front.primaries import Primaries
+from dnssecd.front.primaries_reload import PrimariesReload
 from dnssecd.front.reload import Reloader
 from dnssecd.front.rollover_office import EvidenceHooks, RolloverOffice
 from dnssecd.front.schedule import Schedule
@@ -33,6 +35,7 @@ from dnssecd.front.stored import recall
 from dnssecd.front.sweep import Sweep
 from dnssecd.front.updates import Updates
 from dnssecd.front.zone import FrontZone
+from dnssecd.front.zoneimport import Imports
 from dnssecd.front.zones import ZoneTable
 from dnssecd.ingest.watch import ZoneWatcher, identity_now
 from dnssecd.ops import log as log_setup
@@ -97,6 +100,8 @@ class Daemon:
                 self.publish,
             ),
         )
+        self.primaries = Primaries(self.jobs, self.events, self.metrics, clock, self.schedule, state_dir)
+        self.imports = Imports(self.zones, self.jobs, self.events, clock)
         self.signer.recovered = lambda: self.jobs.retry_failed(self.zones)
         self.rollovers = RolloverOffice(
             lambda: self.config,
@@ -125,6 +130,7 @@ class Daemon:
             xfrout,
             clock.now,
             ServerHooks(self.metrics),
+            on_notify=self.primaries.on_notify,
             on_update=self.updates.handle,
         )
         self.reloader = Reloader(
@@ -171,6 +177,8 @@ class Daemon:
         keys = KeyCommands(self.zones, str(self.signer.socket), self.clock)
         table = {**commands.table(), **self.reloader.table(), **self.alerts.commands(), **keys.table()}
         table |= self.rollovers.commands()
+        table |= self.imports.table()
+        table |= PrimariesReload(self.zones, self.primaries, self.clock, commands.zone_reload).table()
         control = ControlServer(self.config.server.control_socket, table, self._commanded)
         await control.start()
         self._ready()
@@ -284,14 +292,8 @@ class Daemon:
         for zone in self.zones.values():
             if zone.orphan:
                 self.jobs.request(zone, "resign")
-            elif zone.config.source == "primaries":
-                self._unsupported(zone)
             else:
                 self.jobs.request(zone, "load")
-
-    def _unsupported(self, zone: FrontZone) -> None:
-        cause = f'source = "{zone.config.source}" is not there yet in dnssecd {__version__}'
-        self.events.raise_event("input-error", zone.name, cause, remedy='use source = "file"')
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         """A background task never ends by itself; when one does, the daemon ends rather than limp on."""
@@ -305,6 +307,7 @@ class Daemon:
                 self.watcher.watch(zone.name, [identity_now(zone.config.file)])
         async for names in self.watcher.changes():
             for name in names & self.zones.keys():
+                self.imports.edited(self.zones[name])
                 self.jobs.request(self.zones[name], "load")
 
     def publish(self, zone: FrontZone) -> None:
@@ -331,6 +334,7 @@ class Daemon:
         await self.notifier.close()
         await self.server.close()
         await self.updates.close()
+        await self.primaries.close()
         await self.jobs.close()
         await self.pool.close()
         await self.signer.close()

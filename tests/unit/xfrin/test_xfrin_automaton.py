@@ -146,7 +146,8 @@ def test_bad_ixfr(rrs: list[RR]) -> None:
     "wire",
     [
         b"", bytes(11), message([soa(7)], flags=0x0400), message([soa(7)], flags=0x8405),
-        message([soa(7)], flags=0x8600), message([soa(7)], flags=0xA400), message([soa(7)], IXFR), message([]), message([soa(7)])[:-1],
+        message([soa(7)], flags=0x8600), message([soa(7)], flags=0xA400),
+        message([soa(7)], IXFR), message([]), message([soa(7)])[:-1],
         message([soa(7)])[:20],
     ],
     ids=["empty", "no header", "a query", "REFUSED", "TC", "NOTIFY", "another question", "no answer",

@@ -1,0 +1,383 @@
+"""Zones that come from primaries: when to look (SOA timers, NOTIFY, an operator), from whom to fetch, what comes of it.
+
+A look asks every primary of the zone for its SOA; who has a later serial is fetched from, the latest first, and
+whoever fails is passed over for the next. The fetcher receives, a zone worker takes apart, signs and commits; only
+small messages pass through this process. The version that is there is served whatever happens, beyond the SOA's
+expire, too: then the alert says so.
+"""
+
+import asyncio
+import sqlite3
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+
+import structlog
+
+from dnssecd.clock import Clock
+from dnssecd.front import specs
+from dnssecd.front.events import INPUT_EVENTS
+from dnssecd.front.first import Permission
+from dnssecd.front.jobs import ZoneJobs
+from dnssecd.front.schedule import Schedule
+from dnssecd.front.upstream import (
+    FIRST_RETRY_LAST_S,
+    Held,
+    Sight,
+    Upstream,
+    held_of,
+    refresh_delay_s,
+    retry_delay_s,
+    shown,
+    to_fetch_from,
+)
+from dnssecd.front.zone import FrontZone
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
+from dnssecd.pipeline.fetch_link import FetchLink
+from dnssecd.pipeline.fetch_plan import Fetched, FetchPeer, FetchPlan
+from dnssecd.pipeline.inputjobs import TransferJob
+from dnssecd.pipeline.outcome import Outcome, Problem
+from dnssecd.pipeline.transferin import IXFR_UNUSABLE, TRANSFER_BROKEN
+from dnssecd.publish.exchange import Peer
+from dnssecd.publish.watch import sight
+from dnssecd.server.interfaces import Request, ServedZone
+from dnssecd.server.message import NOERROR, NOTAUTH
+from dnssecd.store.errors import StoreError
+
+LOOKS_AT_ONCE = 64
+#: Between two looks at the primaries of one zone, however many NOTIFYs come.
+GAP_S = 0.2
+#: What a primary had and we did not take is not fetched again for this long, unless its serial rises.
+REJECTED_AGAIN_S = 3600.0
+#: What failed, perhaps through a fault of ours, is tried again after this long at the latest.
+FAILED_AGAIN_S = 60.0
+
+STORE_ERRORS = (StoreError, sqlite3.Error, OSError)
+
+log = structlog.get_logger("dnssecd.primaries")
+
+
+@dataclass(frozen=True)
+class Wish:
+    """``replace``: fetch the zone whole, whatever its serial and what it changes; ``first``: publish it in any case;
+    ``asked``: by an operator."""
+
+    replace: bool = False
+    first: bool = False
+    asked: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of a look: the outcome of a job, a missing permission, a failure in words; none: nothing newer."""
+
+    outcome: Outcome | None = None
+    permission: Permission | None = None
+    failure: str = ""
+
+
+class Primaries:
+    """Looks after all zones with ``source = "primaries"``. Methods belong to the event loop's thread.
+
+    What transfers of an earlier process left behind in ``state_dir`` is removed (OSError).
+    """
+
+    def __init__(
+        self,
+        jobs: ZoneJobs,
+        events: EventCore,
+        metrics: Metrics,
+        clock: Clock,
+        schedule: Schedule,
+        state_dir: Path,
+    ) -> None:
+        self._jobs, self._events, self._metrics = jobs, events, metrics
+        self._clock, self._schedule = clock, schedule
+        self._directory = state_dir / "transfers"
+        self._link = FetchLink()
+        self._free = asyncio.Semaphore(LOOKS_AT_ONCE)
+        self._files = count()
+        self._upstreams: dict[str, Upstream] = {}
+        self._locks: dict[str, asyncio.Lock] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._directory.mkdir(mode=0o700, exist_ok=True)
+        for left in self._directory.iterdir():
+            left.unlink()
+        jobs.on_load, jobs.on_forget = self.refresh, self.forget
+
+    def refresh(self, zone: FrontZone) -> None:
+        """Look at the primaries as soon as may be."""
+        if zone.config.source != "primaries" or zone.orphan:
+            self.forget(zone)
+            return
+        if zone.name in self._tasks:
+            self._again.add(zone.name)
+            return
+        task = asyncio.get_running_loop().create_task(self._look_on(zone))
+        self._tasks[zone.name] = task
+        task.add_done_callback(lambda done: self._ended(zone.name, done))
+
+    def forget(self, zone: FrontZone) -> None:
+        """Stop looking after a zone that was removed."""
+        self._schedule.forget(_wake(zone))
+        task = self._tasks.get(zone.name)
+        if task is not None:
+            task.cancel()
+        self._upstreams.pop(zone.name, None)
+
+    async def on_notify(self, served: ServedZone, request: Request) -> int:
+        """Handle a NOTIFY from a primary (server.interfaces.Handler); the answer does not wait for the look."""
+        assert isinstance(served, FrontZone)
+        if served.config.source != "primaries":
+            return NOTAUTH
+        self._metrics.peers.notify_in.labels("taken").inc()
+        self.refresh(served)
+        return NOERROR
+
+    async def fetch_now(self, zone: FrontZone, wish: Wish) -> Checked:
+        """Look at the primaries now, because an operator asks for it."""
+        return await self._check(zone, wish)
+
+    async def close(self) -> None:
+        """Stop everything."""
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._link.close()
+
+    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
+        self._tasks.pop(name, None)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("looking at primaries failed", zone=name, exc_info=task.exception())
+
+    async def _look_on(self, zone: FrontZone) -> None:
+        """Look, and look again for as long as somebody asked for it meanwhile."""
+        while True:
+            self._again.discard(zone.name)
+            started = self._clock.monotonic()
+            await self._check(zone, Wish())
+            if zone.name not in self._again:
+                return
+            await asyncio.sleep(max(0.0, started + GAP_S - self._clock.monotonic()))
+
+    async def _check(self, zone: FrontZone, wish: Wish) -> Checked:
+        async with self._locks.setdefault(zone.name, asyncio.Lock()):
+            up = self._upstreams.setdefault(zone.name, Upstream(self._fresh_at(zone)))
+            held = None
+            try:
+                held = held_of(zone)
+                # Whatever happens from here on, there is a next look.
+                self._wake_in(zone, retry_delay_s(held, 1))
+                return await self._look(zone, up, held, wish)
+            except STORE_ERRORS as error:
+                self._events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
+                self._wake_in(zone, retry_delay_s(held, 1))
+                return Checked(failure=str(error))
+
+    def _fresh_at(self, zone: FrontZone) -> float:
+        """When primaries were last heard of: before the event that says they are not, where that fires."""
+        lost = [e.first_seen for e in self._events.firing(zone.name) if e.name == "primary-unreachable"]
+        return min([self._clock.now(), *lost])
+
+    async def _look(self, zone: FrontZone, up: Upstream, held: Held | None, wish: Wish) -> Checked:
+        peers = self._peers(zone)
+        sights = await self._sights(zone, up, list(peers.values()))
+        zone.primaries = shown(up.seen, peers)
+        if all(sight.serial is None for _, sight in sights):
+            return self._unreachable(zone, up, held, sights)
+        up.failures = 0
+        self._events.resolve("primary-unreachable", zone.name)
+        serial = None if wish.replace else up.at_hand(held)
+        names = to_fetch_from(sights, serial)
+        if not names:
+            assert serial is not None
+            return self._nothing_newer(zone, up, held, sights, serial)
+        if not wish.asked and (zone.frozen or self._was_rejected(up, names[0])):
+            self._wake_in(zone, refresh_delay_s(zone.name, held))
+            return Checked()
+        permission = await self._jobs.permit(zone, first_publication=wish.first)
+        if not permission.allowed:
+            self._wake_in(zone, FIRST_RETRY_LAST_S)
+            return Checked(permission=permission)
+        base = serial if held is not None else None
+        return await self._transfer(zone, up, [peers[n] for n in names], base, wish, permission.serial_floor)
+
+    def _peers(self, zone: FrontZone) -> dict[str, Peer]:
+        config = self._jobs.config
+        return {name: specs.peer(config, config.primaries[name]) for name in zone.config.primaries}
+
+    async def _sights(self, zone: FrontZone, up: Upstream, peers: list[Peer]) -> list[tuple[str, Sight]]:
+        """Ask all primaries at once, and remember."""
+
+        async def one(peer: Peer) -> tuple[str, Sight]:
+            async with self._free:
+                seen = await sight(zone.name, peer, self._clock.now)
+            return peer.name, Sight(seen.serial, seen.at, seen.detail)
+
+        sights = list(await asyncio.gather(*(one(peer) for peer in peers)))
+        up.seen = dict(sights)
+        return sights
+
+    def _unreachable(
+        self, zone: FrontZone, up: Upstream, held: Held | None, sights: list[tuple[str, Sight]]
+    ) -> Checked:
+        up.failures += 1
+        self._wake_in(zone, retry_delay_s(held, up.failures))
+        cause = "no primary answers: " + "; ".join(f"{name}: {sight.detail}" for name, sight in sights)
+        silent_s = self._clock.now() - up.fresh_at
+        if held is not None and silent_s > held.expire_s:
+            cause += (
+                f". That is so for {silent_s / 3600:.1f} h, longer than SOA expire ({held.expire_s} s); "
+                "the zone is served on as it was"
+            )
+            self._events.raise_event("primary-unreachable", zone.name, cause, severity="critical")
+        elif held is None or up.failures > 1:
+            self._events.raise_event("primary-unreachable", zone.name, cause)
+        return Checked(failure=cause)
+
+    def _nothing_newer(
+        self,
+        zone: FrontZone,
+        up: Upstream,
+        held: Held | None,
+        sights: list[tuple[str, Sight]],
+        serial: int,
+    ) -> Checked:
+        self._wake_in(zone, refresh_delay_s(zone.name, held))
+        if any(sight.serial == serial for _, sight in sights):
+            up.fresh_at = self._clock.now()
+            self._metrics.server.transfers_in.labels("up-to-date").inc()
+            self._good(zone)
+            return Checked()
+        back = ", ".join(f"{name} has {seen.serial}" for name, seen in sights if seen.serial is not None)
+        cause = f"the primaries' serial went back: {back}; {serial} is held, and served on"
+        remedy = (
+            f"raise the serial at the primaries above {serial}; if the zone was begun anew there: "
+            f"dnssecd zone reload {zone.name} --accept-change"
+        )
+        self._bad(zone, Problem("input-error", cause, remedy))
+        return Checked(failure=cause)
+
+    def _was_rejected(self, up: Upstream, name: str) -> bool:
+        if up.rejected is None:
+            return False
+        serial, at = up.rejected
+        return up.seen[name].serial == serial and self._clock.now() < at + REJECTED_AGAIN_S
+
+    async def _transfer(
+        self,
+        zone: FrontZone,
+        up: Upstream,
+        peers: list[Peer],
+        base: int | None,
+        wish: Wish,
+        floor: int | None,
+    ) -> Checked:
+        path = self._directory / f"{next(self._files)}"
+        outcome = None
+        try:
+            while peers and outcome is None:
+                fetched = await self._link.fetch(self._plan(zone, peers, base, path))
+                self._count(zone, fetched)
+                if fetched.result == "failed":
+                    outcome = _failed(zone, "; ".join(str(attempt) for attempt in fetched.attempts))
+                    break
+                if fetched.result == "current":
+                    base = None  # it said something else a moment ago
+                    continue
+                asked = base if fetched.result == "ixfr" else None
+                job = TransferJob(
+                    path=str(path),
+                    primary=fetched.primary,
+                    base=asked,
+                    replace=wish.replace,
+                    serial_floor=floor,
+                )
+                outcome = await self._jobs.take(zone, "transfer", fetched.octets, transfer=job)
+                event = outcome.problems[0].event if outcome.problems else ""
+                if event == IXFR_UNUSABLE:
+                    log.info("differences cannot be used", zone=zone.name, cause=outcome.problems[0].cause)
+                    base, outcome = None, None
+                elif event == TRANSFER_BROKEN:
+                    peers = [peer for peer in peers if peer.name != fetched.primary]
+                    broken = _failed(zone, outcome.problems[0].cause)
+                    outcome = None if peers else broken
+        finally:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        assert outcome is not None
+        return self._settled(zone, up, outcome)
+
+    def _plan(self, zone: FrontZone, peers: list[Peer], base: int | None, path: Path) -> FetchPlan:
+        primaries = tuple(
+            FetchPeer(p.name, p.host, p.port, p.key.name, p.key.algorithm, p.key.secret)
+            if p.key is not None
+            else FetchPeer(p.name, p.host, p.port)
+            for p in peers
+        )
+        return FetchPlan(origin=zone.origin, primaries=primaries, path=str(path), base=base)
+
+    def _count(self, zone: FrontZone, fetched: Fetched) -> None:
+        metric = self._metrics.server.transfers_in
+        for attempt in fetched.attempts:
+            metric.labels("failed").inc()
+            log.warning("transfer in failed", zone=zone.name, primary=attempt.primary, cause=str(attempt))
+        if fetched.result in ("failed", "current"):
+            return
+        kind = "axfr" if fetched.whole else "ixfr"
+        metric.labels(kind).inc()
+        log.info(
+            "transfer in",
+            zone=zone.name,
+            primary=fetched.primary,
+            kind=kind,
+            messages=fetched.messages,
+            octets=fetched.octets,
+        )
+
+    def _settled(self, zone: FrontZone, up: Upstream, outcome: Outcome) -> Checked:
+        """Take over what came of a transfer, and plan the next look."""
+        self._jobs.took(zone, outcome, "transfer")
+        held = held_of(zone)
+        if outcome.result in ("published", "unchanged"):
+            up.fresh_at, up.rejected = self._clock.now(), None
+            if outcome.input_serial is not None and held is not None:
+                up.same = (held.serial, outcome.input_serial)
+            self._wake_in(zone, refresh_delay_s(zone.name, held))
+        elif outcome.result == "rejected":
+            if outcome.input_serial is not None:
+                up.rejected = (outcome.input_serial, self._clock.now())
+            self._wake_in(zone, refresh_delay_s(zone.name, held))
+        else:
+            up.failures += 1
+            self._wake_in(zone, min(retry_delay_s(held, up.failures), FAILED_AGAIN_S))
+        return Checked(outcome)
+
+    def _good(self, zone: FrontZone) -> None:
+        for name in INPUT_EVENTS:
+            self._events.resolve(name, zone.name)
+        zone.problems = tuple(problem for problem in zone.problems if problem.event not in INPUT_EVENTS)
+
+    def _bad(self, zone: FrontZone, problem: Problem) -> None:
+        zone.problems = (problem,)
+        self._events.raise_event(problem.event, zone.name, problem.cause, remedy=problem.remedy)
+
+    def _wake_in(self, zone: FrontZone, seconds: float) -> None:
+        self._schedule.wake(_wake(zone), self._clock.now() + seconds, lambda: self.refresh(zone))
+
+
+def _wake(zone: FrontZone) -> str:
+    return f"refresh {zone.name}"
+
+
+def _failed(zone: FrontZone, cause: str) -> Outcome:
+    problem = Problem(
+        "input-error",
+        f"the zone could not be transferred: {cause}",
+        "look at the primaries named: do they have the zone, and allow us to transfer it?",
+    )
+    return Outcome(zone=zone.name, result="failed", problems=(problem,))

@@ -1,0 +1,116 @@
+"""``zone import``: a file into a dynamic zone; and the hint for who edits such a zone's file instead."""
+
+import asyncio
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from dnssecd.clock import Clock
+from dnssecd.front.jobs import ZoneJobs
+from dnssecd.front.zone import FrontZone
+from dnssecd.ops.control import Call, Command, Refused
+from dnssecd.ops.events import EventCore
+from dnssecd.pipeline.inputjobs import ImportJob
+
+_SUBJECT = "edited file"
+
+
+class Imports:
+    """Carries out ``zone.import``, and notices edits of files that are not read any more."""
+
+    def __init__(
+        self, zones: Mapping[str, FrontZone], jobs: ZoneJobs, events: EventCore, clock: Clock
+    ) -> None:
+        self._zones, self._jobs, self._events, self._clock = zones, jobs, events, clock
+
+    def table(self) -> dict[str, Command]:
+        """Return the command."""
+        return {"zone.import": Command(self.import_zone, changes=True, timeout=3600.0)}
+
+    async def import_zone(self, call: Call) -> object:
+        """Answer ``zone.import``: {zone, path, how: "replace"|"merge", accept_change, first_publication}."""
+        zone = self._zone(call)
+        path, merge = Path(call.text("path")), _is_merge(call)
+        octets = await asyncio.to_thread(_octets, path)
+        before = zone.serial
+        permission = await self._jobs.permit(zone, first_publication=call.flag("first_publication"))
+        if not permission.allowed:
+            raise Refused(permission.cause, permission.remedy)
+        job = ImportJob(
+            path=str(path),
+            merge=merge,
+            accept_change=call.flag("accept_change"),
+            serial_floor=permission.serial_floor,
+        )
+        outcome = await self._jobs.take(zone, "import", octets, imported=job)
+        if outcome.result not in ("published", "unchanged"):
+            problem = outcome.problems[0]
+            remedy = problem.remedy or "see the daemon's log"
+            raise Refused(problem.cause, f"{remedy}; nothing was changed", detail=list(outcome.violations))
+        self._jobs.took(zone, outcome, "import")
+        self._events.resolve("input-error", zone.name, _SUBJECT)
+        what = "merged" if merge else "replaced"
+        await asyncio.to_thread(self._record, zone, call.caller.user, f"zone {what} by import", str(path))
+        changed = zone.serial != before
+        message = f"{zone.name} is at serial {zone.serial}" + ("" if changed else ", nothing changed")
+        return {
+            "zone": zone.name,
+            "changed": changed,
+            "serial": zone.serial,
+            "changed_rrsets": outcome.changed_rrsets,
+            "signatures": outcome.signatures,
+            "warnings": [warning.cause for warning in outcome.warnings],
+            "message": message,
+        }
+
+    def edited(self, zone: FrontZone) -> None:
+        """Note that the file of a zone changed; where it is read once only, say how to bring it in."""
+        if zone.config.source != "dynamic" or zone.serial is None or zone.config.file is None:
+            return
+        self._events.raise_event(
+            "input-error",
+            zone.name,
+            f"the edit of {zone.config.file} is refused: the file of a dynamic zone is read once",
+            subject=_SUBJECT,
+            effect="none: the zone is what its updates made of it",
+            remedy=f"to bring the file in: dnssecd zone import {zone.name} {zone.config.file} --replace (or --merge)",
+            severity="warning",
+        )
+
+    def _zone(self, call: Call) -> FrontZone:
+        name = call.text("zone").lower()
+        zone = self._zones.get(name if name.endswith(".") else name + ".")
+        if zone is None:
+            raise Refused(f"this daemon has no zone {name}", "dnssecd zone list shows those it has")
+        if zone.orphan:
+            raise Refused(f"{zone.name} is not in the configuration", "put it back there first")
+        if zone.config.source == "file":
+            raise Refused(f"{zone.name} is what its file says", f"edit {zone.config.file}; it is read at once")
+        if zone.config.source == "primaries":
+            raise Refused(f"{zone.name} is what its primaries say", "change the zone there")
+        if zone.frozen:
+            raise Refused(f"{zone.name} is frozen", f"dnssecd zone thaw {zone.name}")
+        return zone
+
+    def _record(self, zone: FrontZone, who: str, what: str, detail: str) -> None:
+        zone.database.record(int(self._clock.now()), who, what, detail, zone.serial)
+
+
+def _is_merge(call: Call) -> bool:
+    how = call.text("how")
+    if how not in ("replace", "merge"):
+        raise Refused('"how" is neither "replace" nor "merge"', "see dnssecd zone import --help", exit=2)
+    return how == "merge"
+
+
+def _octets(path: Path) -> int:
+    if not path.is_absolute():
+        raise Refused(f"{path} is not an absolute path", "the daemon has another directory than you", exit=2)
+    try:
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size
+    except OSError as error:
+        raise Refused(
+            f"the daemon cannot read {path}: {error.strerror}",
+            "the daemon reads the file itself: put it where its user may",
+        ) from None
