@@ -20,6 +20,7 @@ from dnssecd.cli.common import (
 )
 from dnssecd.cli.keystore import AlgorithmOption, algorithm_option
 from dnssecd.cli.output import progress, table, when
+from dnssecd.cli.rollover import add_to_key
 from dnssecd.cli.zone import key_table
 
 RoleOption = Annotated[str | None, typer.Option("--role", metavar="ROLE", help="ksk, zsk or csk.")]
@@ -40,6 +41,7 @@ def register(app: typer.Typer) -> None:
     command(key, "import")(_import)
     command(key, "backup")(_backup)
     command(key, "audit")(_audit)
+    add_to_key(key)
 
 
 def _list(

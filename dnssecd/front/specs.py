@@ -31,7 +31,7 @@ def zone_spec(config: Config, zone: ZoneConfig, signer_socket: str) -> ZoneSpec:
         jitter_s=policy.signature_jitter,
         serial=policy.serial,
         zonemd=policy.zonemd,
-        cds=policy.cds == "auto",
+        cds=policy.cds == "auto" and not zone.parent.none,
         max_change=zone.max_change,
         dynamic=zone.source == "dynamic",
         grants=tuple(GrantSpec(g.tsig, g.names, g.types) for g in zone.allow_update),

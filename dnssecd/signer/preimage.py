@@ -66,10 +66,14 @@ def _label_text(label: bytes) -> str:
 
 
 def may_cover(role: str, covered: int) -> bool:
-    """Whether a key of `role` may sign RRsets of type `covered`."""
+    """Whether a key of `role` may sign RRsets of type `covered`.
+
+    CDS and CDNSKEY are zone data too, which have to be signed in every algorithm that all other data are signed in
+    (RFC 4035 §2.2): while a new algorithm comes in its KSK is not published yet, so its ZSK signs them as well.
+    """
     if covered in (0, RRSIG, OPT) or 128 <= covered <= 255:  # RFC 6895 §3.1: meta and query types
         return False
-    return role == "csk" or (covered in KEY_TYPES) == (role == "ksk")
+    return role == "csk" or (covered in KEY_TYPES if role == "ksk" else covered != DNSKEY)
 
 
 class Permit:

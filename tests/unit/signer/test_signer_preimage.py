@@ -46,11 +46,13 @@ def test_root_zone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "key_types", "others"), [("ksk", True, False), ("zsk", False, True), ("csk", True, True)]
+    ("role", "dnskey", "cds", "others"),
+    [("ksk", True, True, False), ("zsk", False, True, True), ("csk", True, True, True)],
 )
-def test_roles(role: str, key_types: bool, others: bool) -> None:
-    for rtype, rdata in (("DNSKEY", DNSKEY), ("CDS", "0 0 0 00"), ("CDNSKEY", DNSKEY)):
-        assert (permit(role).check(preimage("example.com.", rtype, rdata)) == "") is key_types, rtype
+def test_roles(role: str, dnskey: bool, cds: bool, others: bool) -> None:
+    assert (permit(role).check(preimage("example.com.", "DNSKEY", DNSKEY)) == "") is dnskey
+    for rtype, rdata in (("CDS", "0 0 0 00"), ("CDNSKEY", DNSKEY)):
+        assert (permit(role).check(preimage("example.com.", rtype, rdata)) == "") is cds, rtype
     for rtype, rdata in (("A", "192.0.2.1"), ("NSEC", "a.example.com. A"), ("DS", "1 8 2 " + "00" * 32)):
         assert (permit(role).check(preimage("example.com.", rtype, rdata)) == "") is others, rtype
 
