@@ -8,11 +8,8 @@ answer or a temporary error within 6 s, and signatures are made again within 6 s
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -27,82 +24,24 @@ from dnssecd.signing.errors import (
     SignerTimeout,
 )
 from dnssecd.signing.proof import verifier
-from dnssecd.wire_protocol import KeyInfo, TokenStatus
-from tests.integration.hsm.softhsm import ZONE, SoftHsm, make_preimages, service, sign_and_check
+from dnssecd.wire_protocol import KeyInfo
+from tests.faults.hsm.faulty import (
+    RECOVERY_S,
+    FaultyHsm,
+    firing,
+    kill_workers,
+    token_of,
+    two_tokens,
+    within,
+    within_any,
+    workers,
+)
+from tests.integration.hsm.softhsm import ZONE, make_preimages, service, sign_and_check
 from tests.unit.signer.preimages import wire
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(90)]
 
 ANSWER_S = 6.0
-RECOVERY_S = 6.0
-
-
-class FaultyHsm(SoftHsm):
-    """SoftHSM behind the shim; `orders` are the shim's, effective at once."""
-
-    def orders(self, *lines: str) -> None:
-        control = Path(os.environ["SHIM_CONTROL"])
-        fresh = control.with_suffix(".new")
-        fresh.write_text("".join(line + "\n" for line in lines))
-        fresh.rename(control)
-
-    def logins(self) -> int:
-        log = Path(os.environ["SHIM_CONTROL"] + ".logins")
-        return len(log.read_text().splitlines()) if log.exists() else 0
-
-
-@pytest.fixture(scope="session")
-def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    compiler = shutil.which("cc") or shutil.which("gcc")
-    if compiler is None:
-        pytest.skip("no C compiler: apt install gcc")
-    built = tmp_path_factory.mktemp("shim") / "shim.so"
-    source = Path(__file__).with_name("shim.c")
-    subprocess.run(
-        [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", built, source, "-ldl"],
-        check=True,
-        timeout=60,
-    )
-    return built
-
-
-@pytest.fixture
-def hsm(tmp_path: Path, shim: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyHsm]:
-    monkeypatch.setenv("SOFTHSM2_CONF", "")
-    monkeypatch.setenv("SHIM_CONTROL", str(tmp_path / "orders"))
-    hsm = FaultyHsm(tmp_path / "hsm", module=str(shim))
-    hsm.make_token("dns")
-    hsm.orders()
-    yield hsm
-    hsm.orders()
-
-
-def temporary_error(action: Callable[[], object]) -> SignerError | None:
-    """Do it; return the error when it was a temporary one, raise any other."""
-    try:
-        action()
-    except SignerError as error:
-        if not error.temporary:
-            raise
-        return error
-    return None
-
-
-def within(seconds: float, action: Callable[[], object]) -> None:
-    """Do it again and again, while errors are temporary, until it succeeds."""
-    deadline = time.monotonic() + seconds
-    while (error := temporary_error(action)) is not None:
-        assert time.monotonic() < deadline, error
-        time.sleep(0.05)
-    assert time.monotonic() < deadline
-
-
-def token_of(client: SignerClient, index: int = 0) -> TokenStatus:
-    return client.status().stores[0].tokens[index]
-
-
-def firing(client: SignerClient) -> set[str]:
-    return {warning.code for warning in client.status().warnings if warning.firing}
 
 
 def answer_in_time(client: SignerClient, key: KeyInfo, *errors: type[SignerError]) -> SignerError | None:
@@ -168,16 +107,6 @@ def within_error(client: SignerClient, key: KeyInfo) -> None:
     while token_of(client).state != "down":
         assert time.monotonic() < deadline
         time.sleep(0.05)
-
-
-def workers(client: SignerClient) -> list[int]:
-    done = subprocess.run(["pgrep", "-P", str(client.status().pid)], capture_output=True, check=False)
-    return [int(pid) for pid in done.stdout.split()]
-
-
-def kill_workers(client: SignerClient) -> None:
-    for pid in workers(client):
-        os.kill(pid, signal.SIGKILL)
 
 
 def test_one_dead_worker_costs_nothing(hsm: FaultyHsm) -> None:
@@ -269,15 +198,6 @@ def test_keys_swapped_after_a_reconnect(hsm: FaultyHsm) -> None:
         within(RECOVERY_S, lambda: sign_and_check(client, key))
 
 
-def within_any(action: Callable[[], object], until: Callable[[], bool], seconds: float = RECOVERY_S) -> None:
-    """Do it until the condition holds; temporary errors are allowed."""
-    deadline = time.monotonic() + seconds
-    while not until():
-        error = temporary_error(action)
-        assert time.monotonic() < deadline, error
-        time.sleep(0.02)
-
-
 def test_session_limit(hsm: FaultyHsm) -> None:
     hsm.orders("sessions 2")
     with service(hsm.settings(hsm.token("dns", sessions=4))) as client:
@@ -348,24 +268,6 @@ def test_an_absent_key_is_an_error_and_no_new_key_is_made(hsm: FaultyHsm) -> Non
             sign_and_check(client, lost)
         sign_and_check(client, kept)
     assert len(hsm.inspect("dns")) == 1
-
-
-def two_tokens(hsm: FaultyHsm, *, same: bool) -> None:
-    """Tokens "dns" and "twin", each with a key of one CKA_ID and label; the same key, or not."""
-    hsm.make_token("twin")
-    if not same:
-        for label in ("dns", "twin"):
-            hsm.inspect(label, "make", "beef", "zone key")
-        return
-    pem = hsm.path / "key.pem"
-    subprocess.run(
-        ["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-out", pem],
-        check=True,
-        capture_output=True,
-        timeout=30,
-    )
-    for label in ("dns", "twin"):
-        hsm.import_key(label, pem, "beef", "zone key")
 
 
 def test_two_tokens_with_different_keys_under_one_label(hsm: FaultyHsm) -> None:
