@@ -25,6 +25,8 @@ def with_ds(key: Key, state: State, *, seen: int | None = None, lost: bool = Fal
     """The key with its DS in a state reached at NOW."""
     changed, published = (NOW, NOW - 500_000) if lost else (NOW, NOW + 5)
     record = RecordState(state, changed, 1, 1, serial=7, published=published, seen=seen)
+    in_use = RecordState(State.OMNIPRESENT, NOW - 600_000, 1, 1)
+    key = key.with_record(Rec.DNSKEY, in_use).with_record(Rec.KRRSIG, in_use)
     return replace(key.with_record(Rec.DS, record), **more)  # type: ignore[arg-type]
 
 
