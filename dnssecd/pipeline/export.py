@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from time import gmtime, strftime
 
-from dnssecd.core.rrset import RRset, count, unpack
+from dnssecd.core.rrset import RRset, Rrsigs, count, unpack
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA
 from dnssecd.core.zoneview import ZoneView
 from dnssecd.ingest.export import owner_text, rrset_lines, type_text
@@ -58,31 +58,34 @@ def _rrset_pieces(view: ZoneView, rrsets: Iterable[RRset]) -> Iterator[Piece]:
 
 def rrsig_text(view: ZoneView) -> Iterator[Piece]:
     """Yield all RRSIGs."""
-    origin = view.origin
-    line = _RrsigLines(len(origin)).line
+    text = RrsigText(view.origin)
     rows = view.rrsig_scan()
     while chunk := list(islice(rows, PIECE_RRSETS)):
-        lines = []
-        previous, name = None, ""
-        for owner, _, ttl, rdata in chunk:
-            if owner != previous:
-                previous, name = owner, owner_text(owner, origin)
-            lines += [line(name, ttl, one) for one in unpack(rdata)]
-        yield "".join(lines), len(lines)
+        yield text.piece(chunk)
 
 
-class _RrsigLines:
+class RrsigText:
     """RRSIG records as text. Nearly all of one is the same in thousands of others, so it is looked up."""
 
-    def __init__(self, signer_octets: int) -> None:
-        self._signature_at = 18 + signer_octets
+    def __init__(self, origin: bytes) -> None:
+        self._origin = origin
+        self._signature_at = 18 + len(origin)
         self._fronts: dict[bytes, str] = {}
         self._backs: dict[bytes, str] = {}
         self._days: dict[int, str] = {}
         self._seconds: dict[int, str] = {}
 
-    def line(self, owner: str, ttl: int, rdata: bytes) -> str:
-        """Return one record's line."""
+    def piece(self, rows: Iterable[Rrsigs]) -> Piece:
+        """Return the lines of RRSIGs, in the order given."""
+        lines: list[str] = []
+        previous, name = None, ""
+        for owner, _, ttl, rdata in rows:
+            if owner != previous:
+                previous, name = owner, owner_text(owner, self._origin)
+            lines += [self._line(name, ttl, one) for one in unpack(rdata)]
+        return "".join(lines), len(lines)
+
+    def _line(self, owner: str, ttl: int, rdata: bytes) -> str:
         front = self._fronts.get(rdata[:8]) or self._front(rdata[:8])
         back = self._backs.get(rdata[12 : self._signature_at]) or self._back(rdata)
         signature = b2a_base64(rdata[self._signature_at :]).decode("ascii")

@@ -1,6 +1,6 @@
 """Signing one zone file without a daemon: the same path, in memory, then a signed zone file."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -9,7 +9,7 @@ from dnssecd.core.keyset import Key, Keyset, KeysetError, initial_keyset, new_ke
 from dnssecd.core.keystate import Role
 from dnssecd.core.lifetimes import Window
 from dnssecd.core.verify import SignatureChecker
-from dnssecd.pipeline.export import Piece, chain_text, content_text, rrsig_text
+from dnssecd.pipeline.export import PIECE_RRSETS, Piece, RrsigText, chain_text, content_text
 from dnssecd.pipeline.garbage import collection_paused
 from dnssecd.pipeline.jobs import Report, checked_content, parse_input, whole_input
 from dnssecd.pipeline.keys import prove
@@ -97,38 +97,36 @@ def _sign_file(
     transaction = MemoryTransaction(job.spec.origin)
     given = whole_input(transaction, rrsets, input_serial=report.input_serial, window=job.window)
     out = _Output(transaction, write)
-    meanwhile = out.unsigned() if not job.spec.zonemd else iter(())
-    draft = draft_version(transaction, job.spec, keyset, given, signer, job.now, job.date, meanwhile)
+    early = None if job.spec.zonemd else out.work
+    draft = draft_version(transaction, job.spec, keyset, given, signer, job.now, job.date, early)
     assert draft is not None, "the first version of a zone is always made"
+    while out.work():
+        pass
     if job.verify:
         DraftVerifier(checker).check(draft)
-    for _ in chain(meanwhile, out.rest()):
-        pass
     return Signed(draft.serial, draft.signatures, out.records, tuple(report.warnings))
 
 
 class _Output:
-    """The signed zone as text; all but the RRSIGs can be written while they are being made."""
+    """The signed zone as text, a piece at a time: content, chain, and the RRSIGs as they are made."""
 
     def __init__(self, transaction: MemoryTransaction, write: Callable[[str], object]) -> None:
         self._transaction, self._write = transaction, write
-        self._began = False
+        self._unsigned = chain(content_text(transaction), chain_text(transaction))
+        self._rrsigs = RrsigText(transaction.origin)
+        self._written = 0
         self.records = 0
 
-    def unsigned(self) -> Iterator[object]:
-        """Write content and chain, which must be complete, a piece each time this is drawn."""
-        self._began = True
-        yield from self._pieces(content_text(self._transaction))
-        yield from self._pieces(chain_text(self._transaction))
+    def work(self) -> bool:
+        """Write a piece; returns whether there was one. Content and chain must be complete."""
+        piece = next(self._unsigned, None) or self._next_rrsigs()
+        if piece is None:
+            return False
+        self._write(piece[0])
+        self.records += piece[1]
+        return True
 
-    def rest(self) -> Iterator[object]:
-        """Write what has not been written."""
-        if not self._began:
-            yield from self.unsigned()
-        yield from self._pieces(rrsig_text(self._transaction))
-
-    def _pieces(self, pieces: Iterator[Piece]) -> Iterator[object]:
-        for text, number in pieces:
-            self._write(text)
-            self.records += number
-            yield None
+    def _next_rrsigs(self) -> Piece | None:
+        rows = self._transaction.arrivals[self._written : self._written + PIECE_RRSETS]
+        self._written += len(rows)
+        return self._rrsigs.piece(rows) if rows else None

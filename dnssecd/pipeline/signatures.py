@@ -2,7 +2,7 @@
 
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 from queue import Empty, Full, Queue, SimpleQueue
@@ -22,8 +22,6 @@ BATCH_OCTETS_MAX = 16 * 1024
 
 
 Request = tuple[bytes, str, list[bytes]]
-
-END = object()
 
 
 class Made(NamedTuple):
@@ -93,11 +91,11 @@ class SigningPump:
                 return
             yield from self._take(answer)
 
-    def rest(self, meanwhile: Iterator[object]) -> Iterator[tuple["_Batch", list[list[bytes]]]]:
-        """Yield all that is left, drawing on ``meanwhile`` rather than wait for it."""
+    def rest(self, meanwhile: Callable[[], bool]) -> Iterator[tuple["_Batch", list[list[bytes]]]]:
+        """Yield all that is left; while there is nothing to take ``meanwhile`` is done rather than waited."""
         self._requests.put(None)
         while self._waiting:
-            if self._answers.empty() and next(meanwhile, END) is not END:
+            if self._answers.empty() and meanwhile():
                 continue
             yield from self._take(self._answers.get())
         self._thread.join()
@@ -134,12 +132,12 @@ def carry_out(
     view: SigningView,
     builder: RrsigBuilder,
     signer: SignerClient,
-    meanwhile: Iterator[object] | None = None,
+    meanwhile: Callable[[], bool] | None = None,
 ) -> Made:
     """Sign what the plan needs and write it; the signatures are unverified until core.verify has seen them.
 
-    The plan is drawn on while the key service works on what came before; when all is planned, ``meanwhile`` is, for
-    as long as there is nothing to take. Raises SignerError.
+    The plan is drawn on while the key service works on what came before; when all is planned, ``meanwhile`` is
+    called, a piece of other work, as long as there is nothing to take and it did something. Raises SignerError.
     """
     dropped: list[Rrsigs] = []
     made = dropped_count = 0
@@ -150,10 +148,14 @@ def carry_out(
                 transaction.put_rrsigs(_rows(done, answers))
                 made += sum(map(len, answers))
             dropped_count += _flush(transaction, dropped)
-        for done, answers in pump.rest(meanwhile or iter(())):
+        for done, answers in pump.rest(meanwhile or _nothing_else):
             transaction.put_rrsigs(_rows(done, answers))
             made += sum(map(len, answers))
     return Made(made, dropped_count + _flush(transaction, dropped))
+
+
+def _nothing_else() -> bool:
+    return False
 
 
 def _flush(transaction: Transaction, dropped: list[Rrsigs]) -> int:

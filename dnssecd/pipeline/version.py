@@ -137,11 +137,11 @@ def draft_version(
     signer: SignerClient,
     now: int,
     date: int,
-    meanwhile: Iterator[object] | None = None,
+    meanwhile: Callable[[], bool] | None = None,
 ) -> Draft | None:
     """Write the next version into the transaction, signed but neither verified nor committed; None if none is due.
 
-    ``meanwhile`` is other work, done while the key service is waited for.
+    ``meanwhile`` does a piece of other work while the key service is waited for, and tells whether there was any.
     """
     old = transaction.old
     before = state.from_document(old.version, state.VersionState)
@@ -193,7 +193,7 @@ def _sign(
     signer: SignerClient,
     spec: ZoneSpec,
     serial: int,
-    meanwhile: Iterator[object] | None,
+    meanwhile: Callable[[], bool] | None,
 ) -> int:
     """Carry out the plan, and what the zone digest needs after it; return how many signatures were made."""
     if not spec.zonemd:

@@ -28,7 +28,7 @@ class Nothing(MemoryZoneView):
 
 
 class MemoryTransaction(MemoryZoneView):
-    """The first version of a zone in the making; it cannot be committed."""
+    """The first version of a zone in the making; it cannot be committed. ``arrivals``: RRSIGs as they were made."""
 
     def __init__(self, origin: bytes) -> None:
         super().__init__(origin, (), (), ())
@@ -37,6 +37,7 @@ class MemoryTransaction(MemoryZoneView):
         self.records_delta = 0
         self.touched: set[tuple[bytes, int]] | None = None
         self._rrsigs_sorted = True
+        self.arrivals: list[Rrsigs] = []
 
     def apply_content(self, changes: Iterable[Change], *, journalled: bool = True) -> None:
         """Write content RRsets, ordered by (owner, type)."""
@@ -60,7 +61,9 @@ class MemoryTransaction(MemoryZoneView):
     def put_rrsigs(self, rows: Iterable[tuple[Rrsigs | None, Rrsigs, int]]) -> None:
         """Write RRSIGs given as (old, new, expiration)."""
         self.generation += 1
-        self._rrsigs += [new for _, new, _ in rows]
+        made = [new for _, new, _ in rows]
+        self._rrsigs += made
+        self.arrivals += made
         self._rrsigs_sorted = False
 
     def delete_rrsigs(self, rows: Iterable[Rrsigs]) -> None:

@@ -1,0 +1,1 @@
+"""Timing against the peers, interleaved in one run; ratios, since machines are shared and noisy."""
