@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 # (what is wrong, what the file is then, what `status` must name)
 FAULTS = [
     ("cut in a record", small_zone(2)[:-25] + " (", "input.zone"),
-    ("garbage", "\0\1\2 not a zone", "input.zone"),
+    ("garbage", "\0\1\2 not a zone\n", "input.zone"),
     (
         "an address that is none",
         small_zone(2, "bad A 192.0.2.999\n"),
@@ -47,7 +47,8 @@ def test_each_fault_is_named_and_the_last_good_version_served(world: World) -> N
         wait_event(daemon, "input-error")
         assert named in alert_text(daemon), what
         assert daemon.zone_content(ZONE) == good, what
-        assert not daemon.cli("zone", "reload", ZONE).ok, what
+        if text.endswith("\n"):  # else it may still be being written, and a reload waits to see
+            assert not daemon.cli("zone", "reload", ZONE).ok, what
         replace_file(world.input, small_zone())
         wait_event(daemon, "input-error", firing=False)
     assert daemon.serial(ZONE) == 1, "coming back to what is served already is no change"
