@@ -57,11 +57,6 @@ def _row(zone: dict[str, Any]) -> tuple[Any, ...]:
 
 def zone_pairs(zone: dict[str, Any]) -> list[tuple[str, Any]]:
     """The lines of one zone in full."""
-    secondaries = [
-        f"{one['name']} has {_serial(one['serial'])}"
-        + (f", seen {when(one['seen_at'])}" if one["seen_at"] else "")
-        for one in zone["secondaries"]
-    ]
     return [
         ("zone", zone["zone"]),
         ("state", zone.get("state")),
@@ -77,9 +72,18 @@ def zone_pairs(zone: dict[str, Any]) -> list[tuple[str, Any]]:
         ("first expiration", when(zone.get("earliest_expiration"))),
         ("runway", span(zone["runway_seconds"])),
         ("next wake", when(zone.get("next_wake"))),
-        ("secondaries", secondaries),
+        ("primaries", _servers(zone.get("primaries", []))),
+        ("secondaries", _servers(zone["secondaries"])),
         ("waits for", zone.get("blockers")),
         ("warnings", zone.get("warnings")),
+    ]
+
+
+def _servers(servers: list[dict[str, Any]]) -> list[str]:
+    return [
+        f"{one['name']} has {_serial(one['serial'])}"
+        + (f", seen {when(one['seen_at'])}" if one["seen_at"] else "")
+        for one in servers
     ]
 
 

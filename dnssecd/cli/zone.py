@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -17,12 +18,13 @@ _GRACE_S = 30
 
 
 def register(app: typer.Typer) -> None:
-    zone = typer.Typer(help="Zones: look, reload, export, wait.", no_args_is_help=True)
+    zone = typer.Typer(help="Zones: look, reload, export, import, wait.", no_args_is_help=True)
     app.add_typer(zone, name="zone")
     command(zone, "list")(_list)
     command(zone, "show")(_show)
     command(zone, "reload")(_reload)
     command(zone, "export")(_export)
+    command(zone, "import")(_import)
     command(zone, "history")(_history)
     command(zone, "wait")(_wait)
     command(zone, "freeze")(_freeze)
@@ -116,6 +118,46 @@ def _export(
         result = cli.call("zone.export", args, on_chunk=file.write, on_progress=advance)
     message = f"{result['zone']} serial {result['serial']}: {result['records']} records written to {output}"
     cli.show({**result, "file": output}, lambda: print(message))
+
+
+def _import(
+    cli: Cli,
+    zone: ZoneArgument,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A zone file that the daemon may read.")],
+    replace: Annotated[bool, typer.Option("--replace", help="The zone becomes what the file says.")] = False,
+    merge: Annotated[
+        bool,
+        typer.Option("--merge", help="The file's RRsets take the place of the zone's; all others stay."),
+    ] = False,
+    accept_change: Annotated[
+        bool, typer.Option("--accept-change", help="Let through what max_change would hold back.")
+    ] = False,
+    first_publication: Annotated[
+        bool,
+        typer.Option(
+            "--first-publication", help="Publish though it is not known whether the zone is signed."
+        ),
+    ] = False,
+) -> None:
+    """Bring a zone file into a dynamic zone."""
+    if replace == merge:
+        raise Bad("it is not clear how to import", "give either --replace or --merge", USAGE)
+    args = {
+        "zone": zone_name(zone),
+        "path": os.path.abspath(file),
+        "how": "merge" if merge else "replace",
+        "accept_change": accept_change,
+        "first_publication": first_publication,
+    }
+    with progress(f"importing into {args['zone']}") as advance:
+        result = cli.call("zone.import", args, on_progress=advance)
+
+    def render() -> None:
+        print(result["message"])
+        for warning in result.get("warnings", []):
+            print(f"  warning: {warning}")
+
+    cli.show(result, render)
 
 
 def _history(

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dnssecd.clock import Clock
 from dnssecd.front.primaries import Primaries, Wish
 from dnssecd.front.zone import FrontZone
+from dnssecd.front.zoneimport import patiently
 from dnssecd.ops.control import Call, Command, Handler, Refused
 
 
@@ -29,7 +30,7 @@ class PrimariesReload:
         before = zone.serial
         accept = call.flag("accept_change")
         wish = Wish(replace=accept, first=call.flag("first_publication"), asked=True)
-        checked = await self._primaries.fetch_now(zone, wish)
+        checked = await patiently(call, self._primaries.fetch_now(zone, wish), "fetching")
         if checked.permission is not None:
             raise Refused(checked.permission.cause, checked.permission.remedy)
         if checked.failure:

@@ -2,8 +2,9 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from dnssecd.clock import Clock
 from dnssecd.front.jobs import ZoneJobs
@@ -12,7 +13,10 @@ from dnssecd.ops.control import Call, Command, Refused
 from dnssecd.ops.events import EventCore
 from dnssecd.pipeline.inputjobs import ImportJob
 
+TELL_S = 5.0
 _SUBJECT = "edited file"
+
+T = TypeVar("T")
 
 
 class Imports:
@@ -42,7 +46,7 @@ class Imports:
             accept_change=call.flag("accept_change"),
             serial_floor=permission.serial_floor,
         )
-        outcome = await self._jobs.take(zone, "import", octets, imported=job)
+        outcome = await patiently(call, self._jobs.take(zone, "import", octets, imported=job), f"reading {path}")
         if outcome.result not in ("published", "unchanged"):
             problem = outcome.problems[0]
             remedy = problem.remedy or "see the daemon's log"
@@ -94,6 +98,19 @@ class Imports:
 
     def _record(self, zone: FrontZone, who: str, what: str, detail: str) -> None:
         zone.database.record(int(self._clock.now()), who, what, detail, zone.serial)
+
+
+async def patiently(call: Call, work: Coroutine[Any, Any, T], text: str) -> T:
+    """Wait for long work, telling who waits every few seconds that it goes on; ends the work when they leave."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=TELL_S)
+            if not task.done():
+                await call.progress(0, None, text)
+        return await task
+    finally:
+        task.cancel()
 
 
 def _is_merge(call: Call) -> bool:
