@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, field
 
 import structlog
@@ -87,6 +87,11 @@ class DsAutomation:
         self._pace = pace or Pace()
         self._free = asyncio.Semaphore(at_once_max)
         self._zones: dict[str, _Zone] = {}
+
+    @property
+    def zones(self) -> Set[str]:
+        """The names of the zones that are known."""
+        return self._zones.keys()
 
     # What the roll-over wiring says
 
