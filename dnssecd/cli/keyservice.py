@@ -179,7 +179,8 @@ def make_directory(directory: Path) -> None:
         raise Bad(f"{directory}: {error.strerror}", "choose another place with -o") from None
     if mode & 0o077:
         raise Bad(
-            f"others may look into {directory} (mode {mode:04o})", f"chmod 0700 {directory}, or name another"
+            f"others may look into {directory} (mode {mode:04o})",
+            "name a directory that only you can look into",
         )
 
 

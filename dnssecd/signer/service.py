@@ -217,6 +217,7 @@ class Service:
             for token in readmitted:
                 self._audit.append("token readmitted", token=token, store=store.name)
             detail = await store.trial(request.algorithm, deadline)
+            self._audit.append("tested", store=store.name, algorithm=request.algorithm)
             detail += f"; used again: {', '.join(readmitted)}" if readmitted else ""
         return wp.DoneReply(request.id, detail)
 
@@ -226,6 +227,7 @@ class Service:
         deadline = self._deadline(request.timeout_ms)
         async with self._custody.lock:
             line = await store.bench(request, deadline)
+            self._audit.append("measured", store=store.name, signatures=line.signatures)
         return wp.BenchReply(request.id, (line,))
 
     def _deadline(self, timeout_ms: int) -> float:
