@@ -42,7 +42,10 @@ def _approve(
     cli: Cli,
     zone: ZoneArgument,
     step: Annotated[
-        str | None, typer.Option("--step", metavar="STEP", help="The step, as `explain` names it; default: the only one.")
+        str | None,
+        typer.Option(
+            "--step", metavar="STEP", help="The step, as `explain` names it; default: the only one."
+        ),
     ] = None,
 ) -> None:
     """Let a step happen that waits for approval (policy: manual)."""

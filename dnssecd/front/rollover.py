@@ -182,7 +182,7 @@ class Rollovers:
             evidence = keys.gathered(zone, self.parents(zone.name), clock_sure=self.engine.clock_sure())
             keys.plan = plan_rollover(known.keyset, keys.policy, evidence, int(now))
             if not await self._perform(zone, keys, known, keys.plan):
-                await self._keep_evidence(zone, keys)
+                await self.keep_evidence(zone, keys)
                 self._conclude(zone, known, keys.plan, evidence, recount)
                 return
         raise _PutOff(f"{ROUNDS_MAX} plans in a row each asked for more")
@@ -258,7 +258,8 @@ class Rollovers:
             await asyncio.to_thread(removed, zone.database, frozenset(known.removals))
         keys.stale = True
 
-    async def _keep_evidence(self, zone: FrontZone, keys: ZoneKeys) -> None:
+    async def keep_evidence(self, zone: FrontZone, keys: ZoneKeys) -> None:
+        """Store what was seen that is news; the caller has the zone's turn."""
         assert keys.evidence is not None
         rows = keys.evidence.to_write()
         if rows:

@@ -142,9 +142,9 @@ class RolloverCommands:
                 raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
         if keys.stale:
             raise Refused(f"{zone.name} was changed at the same moment", "do it again")
-        await self._planned(zone)
+        await self.planned(zone)
 
-    async def _planned(self, zone: FrontZone) -> None:
+    async def planned(self, zone: FrontZone) -> None:
         """Have the planner asked, and wait for its answer, but not for ever."""
         task = self._rollovers.ask(zone.name)
         await asyncio.wait([task], timeout=PLAN_WAIT_S)

@@ -13,6 +13,7 @@ from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.parents import ParentWatch
 from dnssecd.front.rollover import Engine, RolloverListener, Rollovers
 from dnssecd.front.rollover_commands import RolloverCommands
+from dnssecd.front.rollover_ds import DsCommands
 from dnssecd.front.rollover_text import line
 from dnssecd.front.rollover_zone import awaits_ds
 from dnssecd.front.schedule import Schedule
@@ -67,7 +68,8 @@ class RolloverOffice:
 
     def commands(self) -> dict[str, Command]:
         """Return the commands, by name."""
-        return RolloverCommands(self._zones, self.rollovers).table()
+        commands = RolloverCommands(self._zones, self.rollovers)
+        return commands.table() | DsCommands(self.rollovers, self.parents, commands).table()
 
     def begin(self) -> None:
         """Take up all zones that are served."""
