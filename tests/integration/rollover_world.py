@@ -1,0 +1,267 @@
+"""A chain of trust on loopback in which roll-overs take seconds: parent, daemon, secondaries, and a validator.
+
+The parent is a signed zone on BIND whose DS RRset the test changes by dynamic update, when it likes; Unbound trusts
+the parent's key alone, keeps what it gets for its TTL, and is asked ten times a second.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dns.rdatatype
+
+from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config, secondaries_of
+from tests.peers.knotd import Knotd
+from tests.peers.named import Named
+from tests.peers.nameserver import Nameserver, PrimaryZone, Zone, ask
+from tests.peers.nsd import Nsd
+from tests.peers.process import LOOPBACK, PeerError, Servers, wait_until
+from tests.peers.tools import dig, nsupdate
+from tests.peers.tsig import TsigKey
+from tests.peers.unbound import Unbound
+
+PARENT = "test."
+CHILD = "roll.test."
+ASK_EVERY_S = 0.1
+STEP_S = 60.0
+ALGORITHMS = {"ecdsap256sha256": 13, "ed25519": 15, "rsasha256": 8}
+
+CHILD_ZONE = f"""$ORIGIN {CHILD}
+$TTL 2
+@ SOA ns1 hostmaster 1 3600 600 604800 2
+@ NS ns1
+ns1 A {LOOPBACK}
+www A 192.0.2.1
+*.wild TXT "w"
+a.b.c AAAA 2001:db8::1
+"""
+
+#: Everything as short as it can be; the daemon's own margin for clocks that are off too.
+FAST: dict[str, Any] = {
+    "dnskey_ttl": "2s",
+    "signature_validity": "16s",
+    "signature_refresh": "8s",
+    "signature_jitter": "2s",
+    "signature_inception": "-1h",
+    "propagation_delay": "1s",
+    "parent_propagation_delay": "1s",
+    "parent_ds_ttl": "2s",
+    "zsk": {"algorithm": "ecdsap256sha256", "lifetime": "unlimited"},
+}
+
+
+class SignedParent(Named):
+    """BIND with the parent zone, which it signs itself; DS come and go by dynamic update."""
+
+    name = "parent"
+
+    def configuration(self) -> str:
+        policy = """dnssec-policy "short" {
+    keys { csk lifetime unlimited algorithm ecdsap256sha256; };
+    dnskey-ttl 2; max-zone-ttl 1h; parent-ds-ttl 2; zone-propagation-delay 1; publish-safety 1;
+};
+"""
+        return policy + super().configuration()
+
+    def _zone(self, zone: Zone) -> str:
+        return (
+            super()
+            ._zone(zone)
+            .replace(
+                "notify-delay 0;", f'notify-delay 0; dnssec-policy "short"; key-directory "{self.directory}";'
+            )
+        )
+
+
+class CachingUnbound(Unbound):
+    """Keeps answers for their TTL; finds two zones at given ports and trusts the upper one's keys."""
+
+    def __init__(self, directory: Path, stubs: Mapping[str, Iterable[int]], anchors: list[str]) -> None:
+        super().__init__(directory, CHILD, 0, anchors)
+        self.stubs = stubs
+
+    def configuration(self) -> str:
+        text = super().configuration()
+        head = text[: text.index("stub-zone:")]
+        head = head.replace("    cache-max-ttl: 0\n", "").replace("    cache-max-negative-ttl: 0\n", "")
+        stubs = ""
+        for zone, ports in self.stubs.items():
+            stubs += f'stub-zone:\n    name: "{zone}"\n'
+            stubs += "".join(f"    stub-addr: {LOOPBACK}@{port}\n" for port in ports)
+        return head + stubs + "remote-control:\n    control-enable: no\n"
+
+
+@dataclass
+class Witness:
+    """Asks the validator all the time and keeps count of what it says."""
+
+    resolver: Unbound
+    verdicts: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
+    bad: list[str] = field(default_factory=list)
+    _stop: threading.Event = field(default_factory=threading.Event)
+    _thread: threading.Thread | None = None
+
+    QUESTIONS = (
+        (f"www.{CHILD}", "A"),
+        (f"nothing.{CHILD}", "A"),
+        (CHILD, "DNSKEY"),
+        (f"x.wild.{CHILD}", "TXT"),
+        (CHILD, "SOA"),
+    )
+
+    def start(self) -> Witness:
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+        return self
+
+    def _watch(self) -> None:
+        number = 0
+        while not self._stop.wait(ASK_EVERY_S):
+            name, rrtype = self.QUESTIONS[number % len(self.QUESTIONS)]
+            number += 1
+            rcode, authentic = self.resolver.verdict(name, rrtype)
+            self.verdicts[rrtype, rcode, authentic] += 1
+            if rcode not in ("NOERROR", "NXDOMAIN") or not authentic:
+                self.bad.append(f"{time.strftime('%H:%M:%S')} {name} {rrtype}: {rcode}, AD {authentic}")
+
+    def stop(self) -> None:
+        """Stop asking; AssertionError when anything but an authenticated answer was ever given."""
+        self._stop.set()
+        assert self._thread is not None
+        self._thread.join(30)
+        assert sum(self.verdicts.values()) > 20, self.verdicts
+        assert not self.bad, f"{len(self.bad)} of {sum(self.verdicts.values())}: {self.bad[:10]}"
+
+
+@dataclass
+class RolloverWorld:
+    """The servers; `key` is for transfers and for updates of the parent."""
+
+    home: Path
+    key: TsigKey
+    parent: Named
+    secondaries: Mapping[str, Nameserver]
+    daemon: Dnssecd
+    servers: Servers
+
+    def key_list(self) -> list[dict[str, Any]]:
+        """The zone's keys as `key list` has them."""
+        found = self.daemon.cli_json("key", "list", CHILD)["keys"]
+        assert isinstance(found, list)
+        return found
+
+    def states(self) -> str:
+        """All states in one line, to see changes by."""
+        words = ("role", "tag", "goal", "dnskey", "zrrsig", "krrsig", "ds")
+        return "; ".join(" ".join(str(key[word]) for word in words) for key in self.key_list())
+
+    def in_use(self, role: str) -> dict[str, Any]:
+        """The key of a role that is to stay."""
+        return next(key for key in self.key_list() if key["role"] == role and key["goal"] == "present")
+
+    def wait(self, probe: Callable[[], Any], what: str, timeout: float = STEP_S) -> Any:
+        """wait_until, with what the daemon says of the zone when it does not happen."""
+        try:
+            return wait_until(probe, what, timeout, every=0.25)
+        except PeerError as error:
+            text = self.daemon.cli("explain", CHILD).text + self.daemon.cli("zone", "history", CHILD).text
+            raise PeerError(f"{error}\n{text}\n{self.daemon.log_tail()}") from None
+
+    def cds(self) -> list[str]:
+        """The CDS RRset at the first secondary, in presentation form."""
+        answer = ask(next(iter(self.secondaries.values())).port, CHILD, "CDS")
+        if answer is None or not answer.answer or answer.answer[0].rdtype != dns.rdatatype.CDS:
+            return []
+        return sorted(record.to_text() for record in answer.answer[0])
+
+    def ds(self) -> list[str]:
+        """The DS RRset at the parent, in presentation form."""
+        answer = ask(self.parent.port, CHILD, "DS")
+        if answer is None or not answer.answer:
+            return []
+        return sorted(record.to_text() for record in answer.answer[0])
+
+    def set_ds(self, records: Iterable[str]) -> None:
+        """Have the parent publish just these DS."""
+        lines = [f"update delete {CHILD} DS", *(f"update add {CHILD} 2 DS {record}" for record in records)]
+        done = nsupdate(self.parent.port, "\n".join(lines), self.key, self.home)
+        assert done.ok, done
+
+    def wait_cds_new(self) -> list[str]:
+        """Wait until the secondaries have CDS that differ from the DS at the parent; return them."""
+        found = self.wait(lambda: (cds := self.cds()) and cds != self.ds() and cds, "CDS asks for other DS")
+        assert isinstance(found, list)
+        return found
+
+    def wait_settled(self, timeout: float = STEP_S) -> None:
+        """Wait until no record of any key is under way and nothing is awaited."""
+
+        def settled() -> bool:
+            states = [key[rec] for key in self.key_list() for rec in ("dnskey", "zrrsig", "krrsig", "ds")]
+            moving = {"rumoured", "unretentive"} & set(states)
+            return not moving and not self.daemon.zone_status(CHILD)["blockers"]
+
+        self.wait(settled, "the zone's keys settled", timeout)
+
+    def secure(self) -> None:
+        """Have the parent take the first DS, and wait until the zone is secure and all is settled."""
+        self.set_ds(self.wait_cds_new())
+        self.wait_settled()
+
+    def witness(self) -> Witness:
+        """A validator that trusts the parent's key alone, asked from now on."""
+        answer = ask(self.parent.port, PARENT, "DNSKEY")
+        assert answer is not None
+        anchors = [f"{PARENT} DNSKEY {record.to_text()}" for record in answer.answer[0]]
+        stubs = {PARENT: [self.parent.port], CHILD: [each.port for each in self.secondaries.values()]}
+        resolver = self.servers.start(CachingUnbound(self.home / "unbound", stubs, anchors))
+        wait_until(lambda: resolver.verdict(f"www.{CHILD}", "A") == ("NOERROR", True), "the chain of trust")
+        return Witness(resolver).start()
+
+    def reload(self, **policy: Any) -> None:
+        """Change the policy and have the daemon take it up."""
+        self.daemon.config["policy"]["default"].update(policy)
+        for name in [name for name, value in policy.items() if value is None]:
+            del self.daemon.config["policy"]["default"][name]
+        self.daemon.write_config()
+        done = self.daemon.cli("config", "reload")
+        assert done.ok, done
+
+
+def start_rollover_world(
+    servers: Servers,
+    home: Path,
+    key: TsigKey,
+    *,
+    kinds: tuple[type[Nameserver], ...] = (Knotd, Nsd),
+    zone: str = CHILD_ZONE,
+    **policy: Any,
+) -> RolloverWorld:
+    """Start everything; returns when the zone is published and the parent has no DS yet."""
+    parent_file = home / "parent.zone"
+    parent_file.write_text(
+        f"$ORIGIN {PARENT}\n$TTL 2\n@ SOA ns me 1 3600 600 604800 2\n@ NS ns\nns A {LOOPBACK}\n"
+        f"roll NS ns1.roll\nns1.roll A {LOOPBACK}\n"
+    )
+    parent = servers.start(
+        SignedParent(home / "parent", [PrimaryZone(PARENT, parent_file, key, updates=True)])
+    )
+    wait_until(lambda: "RRSIG" in dig(parent.port, PARENT, "SOA", "+dnssec").out, "the parent is signed")
+    ports = DaemonPorts.free()
+    (home / "input.zone").write_text(zone)
+    secondaries = secondaries_of(home, [CHILD], ports.dns, key, kinds)
+    for second in secondaries.values():
+        servers.start(second)
+    addresses = {name: second.port for name, second in secondaries.items()}
+    config = daemon_config(home, ports, key, {CHILD: home / "input.zone"}, addresses, {**FAST, **policy})
+    config["server"]["clock_tolerance"] = "1s"
+    config["zone"][CHILD]["parent"] = {"servers": [parent.address]}
+    daemon = servers.start(Dnssecd(home / "dnssecd", config, key))
+    daemon.wait_serial_other_than(CHILD, None)
+    return RolloverWorld(home, key, parent, secondaries, daemon, servers)
