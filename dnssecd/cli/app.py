@@ -17,6 +17,7 @@ _MODULES = (
     "oneshot",
     "status",
     "explain",
+    "rollover",
     "zone",
     "key",
     "keystore",

@@ -80,6 +80,7 @@ def _sign(
             zonemd=zonemd,
             deterministic=deterministic,
             verify=not no_verify,
+            quiet=cli.json,
         )
     )
     result = {

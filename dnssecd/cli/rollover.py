@@ -11,6 +11,18 @@ from dnssecd.cli.common import Cli, ZoneArgument, command, zone_name
 KeyTag = Annotated[int, typer.Option("--key-tag", metavar="N", min=0, max=65_535, help="Tag of the key.")]
 
 
+def register(app: typer.Typer) -> None:
+    clock = typer.Typer(help="This machine's time.", no_args_is_help=True)
+    app.add_typer(clock, name="clock")
+    command(clock, "confirm")(_confirm_clock)
+
+
+def _confirm_clock(cli: Cli) -> None:
+    """Say that the time is right, after it was in doubt: signing goes on."""
+    result = cli.call("clock.confirm")
+    cli.show(result, lambda: print(result["message"]))
+
+
 def add_to_key(key: typer.Typer) -> None:
     """Add the commands of the group `key`."""
     command(key, "rollover")(_rollover)

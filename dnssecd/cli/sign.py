@@ -13,6 +13,7 @@ from pathlib import Path
 
 from dnssecd.cli.common import Bad
 from dnssecd.cli.private_file import PrivateFile
+from dnssecd.cli.progress import shown
 from dnssecd.clock import SystemClock
 from dnssecd.config.algorithms import algorithm_number
 from dnssecd.core.lifetimes import Window
@@ -55,6 +56,7 @@ class Options:
     zonemd: bool = False
     deterministic: bool = False
     verify: bool = True
+    quiet: bool = False
 
 
 def run(options: Options) -> Signed:
@@ -83,7 +85,8 @@ def _run(options: Options) -> Signed:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dnssecd-sign-")))
         key_service = KeyService(_settings(options, scratch))
         stack.callback(key_service.stop)
-        checker = stack.enter_context(spread_checker())
+        told = stack.enter_context(shown(options.quiet))
+        checker = stack.enter_context(spread_checker(told))
         write = stack.enter_context(_output(options.output))
         return sign_file(
             job, lambda: _keys(options, spec, key_service.client()), key_service.signer, checker, write

@@ -32,6 +32,8 @@ def _render(result: dict[str, Any]) -> None:
     signer = result.get("signer")
     if signer:
         print(f"\nkey service: {signer['state']} ({_signer_mode(signer['mode'])})")
+    if result.get("clock_suspect"):
+        print(f"\nclock not confirmed: {result['clock']}; if the time is right: dnssecd clock confirm")
     alerts = [*result.get("alerts", []), *(alert for zone in result["zones"] for alert in zone["alerts"])]
     unique = {(alert["name"], alert.get("zone"), alert.get("subject")): alert for alert in alerts}
     print_alerts(list(unique.values()))

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from dnssecd.cli.progress import shown
 from dnssecd.cli.signedfile import SignedFile, read_signed_file
 from dnssecd.clock import SystemClock
 from dnssecd.core.names import BadName, text_to_wire
-from dnssecd.core.verify import Expectation, Violation, executor_checker, verify_zone
+from dnssecd.core.verify import Expectation, Violation, verify_zone
 from dnssecd.ingest.errors import ZoneFileErrors
+from dnssecd.pipeline.checkers import spread_checker
+from dnssecd.pipeline.garbage import collection_paused
 
 #: A zone with more violations than this is told to be hopeless rather than listed in full.
 VIOLATIONS_MAX = 1_000_000
-_THREADS_MAX = 8
 
 
 class UsageError(Exception):
@@ -58,14 +58,16 @@ def parse_ds(text: str) -> bytes:
     return rdata
 
 
-def judge(signed: SignedFile, expectation: Expectation, threads: int) -> list[Violation]:
-    """Return all violations of a zone read from a file, signatures checked in ``threads`` threads."""
-    with ThreadPoolExecutor(threads, thread_name_prefix="verify") as executor:
-        found = verify_zone(signed.view, expectation, VIOLATIONS_MAX, executor_checker(executor))
+def judge(signed: SignedFile, expectation: Expectation, quiet: bool) -> list[Violation]:
+    """Return all violations of a zone read from a file; progress is shown unless ``quiet``."""
+    with collection_paused(), shown(quiet) as told, spread_checker(told) as checker:
+        found = verify_zone(signed.view, expectation, VIOLATIONS_MAX, checker)
     return [*signed.findings, *found]
 
 
-def _violations(file: Path, origin: bytes, now: int, zonemd: bool, ds: Sequence[bytes]) -> list[Violation]:
+def _violations(
+    file: Path, origin: bytes, now: int, zonemd: bool, ds: Sequence[bytes], quiet: bool
+) -> list[Violation]:
     try:
         signed = read_signed_file(file, origin)
     except ZoneFileErrors as failed:
@@ -74,7 +76,7 @@ def _violations(file: Path, origin: bytes, now: int, zonemd: bool, ds: Sequence[
     expectation = Expectation(
         origin, now, ds=tuple(ds), zonemd=True if zonemd else None, mixed_ttls=signed.mixed_ttls
     )
-    return judge(signed, expectation, min(_THREADS_MAX, len(os.sched_getaffinity(0))))
+    return judge(signed, expectation, quiet)
 
 
 def run(
@@ -90,13 +92,13 @@ def run(
     try:
         now = int(SystemClock().now()) if time is None else parse_time(time)
         zone = text_to_wire(origin)
-        violations = _violations(file, zone, now, zonemd, [parse_ds(text) for text in ds])
+        violations = _violations(file, zone, now, zonemd, [parse_ds(text) for text in ds], as_json)
     except (UsageError, BadName) as error:
         typer.echo(f"dnssecd verify: {error}", err=True)
         return 2
     if as_json:
-        shown = [{"code": v.code, "owner": v.owner, "type": v.type, "detail": v.detail} for v in violations]
-        write(json.dumps({"ok": not violations, "violations": shown}))
+        listed = [{"code": v.code, "owner": v.owner, "type": v.type, "detail": v.detail} for v in violations]
+        write(json.dumps({"ok": not violations, "violations": listed}))
     else:
         for violation in violations:
             write(str(violation))

@@ -13,6 +13,7 @@ import dnssecd
 from dnssecd.core.verify.checker import SignatureJob, run_batch
 from dnssecd.pipeline import frames
 from dnssecd.pipeline.checker import Check
+from dnssecd.pipeline.progress import Progress, untold
 
 #: So many batches are checked right here before processes are worth their start.
 INLINE_BATCHES = 8
@@ -94,14 +95,19 @@ class _Process:
 class SpreadChecker:
     """A core.verify.SignatureChecker that starts processes when there is much to check."""
 
-    def __init__(self, processes: int) -> None:
+    def __init__(self, processes: int, told: Progress = untold) -> None:
+        """``told`` hears how many signatures have been taken to be checked."""
         self._wanted = processes
+        self._told = told
+        self._taken = 0
         self._processes: list[_Process] = []
         self._seen = 0
 
     def __call__(self, jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]:
         """Take a batch; returns the function that waits for the indexes of the bad ones."""
         self._seen += 1
+        self._taken += len(jobs)
+        self._told("verify", self._taken, None)
         if self._seen <= INLINE_BATCHES:
             failed = run_batch(jobs)
             return lambda: failed
@@ -119,9 +125,9 @@ class SpreadChecker:
 
 
 @contextmanager
-def spread_checker(processes: int | None = None) -> Iterator[SpreadChecker]:
-    """Provide a checker for one job; its processes end with the block."""
-    checker = SpreadChecker(processes or os.cpu_count() or 1)
+def spread_checker(told: Progress = untold) -> Iterator[SpreadChecker]:
+    """Provide a checker for one job, with a process a core; they end with the block."""
+    checker = SpreadChecker(len(os.sched_getaffinity(0)), told)
     try:
         yield checker
     finally:

@@ -14,6 +14,7 @@ from dnssecd.pipeline.garbage import collection_paused
 from dnssecd.pipeline.jobs import Report, checked_content, parse_input, whole_input
 from dnssecd.pipeline.keys import prove
 from dnssecd.pipeline.outcome import Problem
+from dnssecd.pipeline.progress import Progress, untold
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
 from dnssecd.pipeline.verification import DraftVerifier
@@ -71,6 +72,7 @@ def sign_file(
     signer: SignerClient,
     checker: SignatureChecker,
     write: Callable[[str], object],
+    told: Progress = untold,
 ) -> Signed:
     """Sign ``job.file`` and hand the signed zone to ``write``, in pieces; what was written is void if this raises.
 
@@ -78,7 +80,7 @@ def sign_file(
     verification finds fault, SignerError.
     """
     with collection_paused():
-        return _sign_file(job, keys, signer, checker, write)
+        return _sign_file(job, keys, signer, checker, write, told)
 
 
 def _sign_file(
@@ -87,9 +89,11 @@ def _sign_file(
     signer: SignerClient,
     checker: SignatureChecker,
     write: Callable[[str], object],
+    told: Progress,
 ) -> Signed:
     report = Report()
     rrsets = checked_content(parse_input(job.file, job.spec, report, finished=True), job.spec, report)
+    told("read", len(rrsets), len(rrsets))
     infos = keys()
     keyset = keyset_of(job.spec, infos, job.now)
     for info in infos:
@@ -98,10 +102,10 @@ def _sign_file(
     given = whole_input(transaction, rrsets, input_serial=report.input_serial, window=job.window)
     out = _Output(transaction, write)
     early = None if job.spec.zonemd else out.work
-    draft = draft_version(transaction, job.spec, keyset, given, signer, job.now, job.date, early)
+    draft = draft_version(transaction, job.spec, keyset, given, signer, job.now, job.date, early, told)
     assert draft is not None, "the first version of a zone is always made"
     while out.work():
-        pass
+        told("write", out.records, None)
     if job.verify:
         DraftVerifier(checker).check(draft)
     return Signed(draft.serial, draft.signatures, out.records, tuple(report.warnings))

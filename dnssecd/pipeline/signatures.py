@@ -12,6 +12,7 @@ from dnssecd.core.keyset import SigningKey, SigningView
 from dnssecd.core.rrset import Rrsigs, pack
 from dnssecd.core.rrsig import RrsigBuilder
 from dnssecd.core.signplan import Drop, SignNeed, signers
+from dnssecd.pipeline.progress import Progress, untold
 from dnssecd.pipeline.transaction import Transaction
 from dnssecd.signing.client import SignerClient
 
@@ -133,6 +134,7 @@ def carry_out(
     builder: RrsigBuilder,
     signer: SignerClient,
     meanwhile: Callable[[], bool] | None = None,
+    told: Progress = untold,
 ) -> Made:
     """Sign what the plan needs and write it; the signatures are unverified until core.verify has seen them.
 
@@ -147,10 +149,12 @@ def carry_out(
             for done, answers in pump.finished():
                 transaction.put_rrsigs(_rows(done, answers))
                 made += sum(map(len, answers))
+                told("sign", made, None)
             dropped_count += _flush(transaction, dropped)
         for done, answers in pump.rest(meanwhile or _nothing_else):
             transaction.put_rrsigs(_rows(done, answers))
             made += sum(map(len, answers))
+            told("sign", made, None)
     return Made(made, dropped_count + _flush(transaction, dropped))
 
 

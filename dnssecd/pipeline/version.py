@@ -27,6 +27,7 @@ from dnssecd.core.signplan import Drop, SignatureJudge, SignNeed, plan_signature
 from dnssecd.core.verify import VerificationFailed, VerifiedVersion, Violation
 from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import apex_rrsets, soa_expire, soa_serial, with_serial
+from dnssecd.pipeline.progress import Progress, untold
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.signatures import carry_out
 from dnssecd.pipeline.spec import ZoneSpec
@@ -138,10 +139,12 @@ def draft_version(
     now: int,
     date: int,
     meanwhile: Callable[[], bool] | None = None,
+    told: Progress = untold,
 ) -> Draft | None:
     """Write the next version into the transaction, signed but neither verified nor committed; None if none is due.
 
-    ``meanwhile`` does a piece of other work while the key service is waited for, and tells whether there was any.
+    ``meanwhile`` does a piece of other work while the key service is waited for, and tells whether there was any;
+    ``told`` hears how many signatures have been made.
     """
     old = transaction.old
     before = state.from_document(old.version, state.VersionState)
@@ -168,7 +171,7 @@ def draft_version(
     changed = {(change.owner, change.rtype) for change in changes} if before is not None else set()
     plan = plan_signatures(old, transaction, regions, changed, chain, due, SignatureJudge(view))
     signatures = _sign(
-        transaction, plan, view, RrsigBuilder(spec.origin, window), signer, spec, serial, meanwhile
+        transaction, plan, view, RrsigBuilder(spec.origin, window), signer, spec, serial, meanwhile, told
     )
     _write_state(transaction, spec, keyset, given, before, serial, mark, signatures, now)
     previous = None if before is None else before.serial
@@ -194,10 +197,11 @@ def _sign(
     spec: ZoneSpec,
     serial: int,
     meanwhile: Callable[[], bool] | None,
+    told: Progress,
 ) -> int:
     """Carry out the plan, and what the zone digest needs after it; return how many signatures were made."""
     if not spec.zonemd:
-        return carry_out(plan, transaction, view, builder, signer, meanwhile).signatures
+        return carry_out(plan, transaction, view, builder, signer, meanwhile, told).signatures
     made = carry_out(without_zonemd(plan), transaction, view, builder, signer).signatures
     return made + carry_out(complete(transaction, serial), transaction, view, builder, signer).signatures
 

@@ -109,6 +109,8 @@ class WorkerPool:
         self._bulk = asyncio.Semaphore(max(1, workers - 1))
         self._zones: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._on_died = on_died
+        #: Says why nothing may be signed now ("": it may).
+        self.held: Callable[[], str] = lambda: ""
 
     def lock(self, zone: str) -> asyncio.Lock:
         """Return the lock that keeps the jobs of one zone apart."""
@@ -117,6 +119,9 @@ class WorkerPool:
     async def run(self, job: frames.Job, octets: int = 0) -> Outcome:
         """Do a job when its zone and a worker are free; ``octets`` is the size of what it reads."""
         async with self._zones[job.spec.name], self._bulk_slot(octets):
+            held = self.held() if job.kind != "verify" else ""
+            if held:
+                return Outcome(zone=job.spec.name, result="failed", problems=(Problem("clock-step", held),))
             process = await self._idle.get()
             try:
                 return await process.do(job)
