@@ -111,7 +111,7 @@ class Daemon:
             self.events,
             clock,
             self.schedule,
-            self.pool.lock,
+            self.pool,
             hooks,
         )
         self.updates = Updates(
@@ -122,6 +122,7 @@ class Daemon:
             today,
             lambda rcode: self.metrics.server.updates.labels(rcode).inc(),
         )
+        self.updates.held = self.rollovers.clock.held
         self._tsig = specs.tsig_keys(config)
         self.server = DnsServer(
             [(address.host, address.port) for address in config.server.listen],
@@ -163,6 +164,7 @@ class Daemon:
         loop.add_signal_handler(signal.SIGHUP, self._hangup)
         self.schedule.start()
         self._recall()
+        self.rollovers.begin()
         await self.server.start()
         endpoint = self._metrics_endpoint()
         commands = Commands(
@@ -176,6 +178,7 @@ class Daemon:
         )
         keys = KeyCommands(self.zones, str(self.signer.socket), self.clock)
         table = {**commands.table(), **self.reloader.table(), **self.alerts.commands(), **keys.table()}
+        commands.clock_doubt = self.rollovers.clock.held
         table |= self.rollovers.commands()
         table |= self.imports.table()
         table |= PrimariesReload(self.zones, self.primaries, self.clock, commands.zone_reload).table()
@@ -283,6 +286,7 @@ class Daemon:
             self.guard.watch(),
             self.sweep.run(),
             self.alerts.run(),
+            self.rollovers.run(),
             self._watch_files(),
         )
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in background]

@@ -44,6 +44,8 @@ class Commands:
         self._notifier, self._clock, self._signer_state = notifier, clock, signer_state
         self._delivery = delivery
         self.ds_progress: Callable[[str], Progress | None] = lambda zone: None  # DS automation puts itself here
+        #: Says why the time is in doubt ("": it is not).
+        self.clock_doubt: Callable[[], str] = lambda: ""
         self._started_at = clock.now()
 
     def table(self) -> dict[str, Command]:
@@ -83,7 +85,8 @@ class Commands:
             "pid": os.getpid(),
             "started_at": self._started_at,
             "signer": self._signer_state(),
-            "clock_suspect": False,
+            "clock_suspect": bool(self.clock_doubt()),
+            "clock": self.clock_doubt(),
             "delivery": await self._delivery(),
         }
 

@@ -16,6 +16,7 @@ import structlog
 
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
+from dnssecd.core import rollover_commands as commands
 from dnssecd.core.evidence import Evidence
 from dnssecd.core.keyset import Keyset
 from dnssecd.core.rollover import plan_rollover
@@ -123,6 +124,15 @@ class Rollovers:
         if not task.cancelled() and task.exception() is not None:
             log.error("planning failed", exc_info=task.exception())
 
+    def clock_stepped(self, zone: FrontZone) -> None:
+        """Begin every wait of a zone anew: no time from before can be relied on."""
+        self.of(zone.name).stepped = zone.serial is not None and not zone.orphan
+        self.committed(zone)
+
+    def is_stepping(self) -> bool:
+        """Tell whether some key set has not been told of a clock step yet."""
+        return any(keys.stepped for keys in self._zones.values())
+
     def forget(self, name: str) -> None:
         """Drop a zone that was removed."""
         asked = self._asked.pop(name, None)
@@ -170,11 +180,22 @@ class Rollovers:
         log.warning("roll-over step put off", zone=zone.name, cause=why, retry_in_s=delay)
         self._wake(zone.name, self.engine.clock.now() + delay)
 
+    async def _step_clock(self, zone: FrontZone, keys: ZoneKeys, known: Committed) -> None:
+        assert keys.evidence is not None
+        keys.evidence.doubt_all()
+        after = commands.clock_stepped(known.keyset, int(self.engine.clock.now()))
+        note = Note("clock stepped", "every wait begins anew, from evidence seen from now on")
+        await self.store(zone, keys, KeyChange(known.keyset, after, (note,)))
+        keys.stepped = keys.stale
+
     async def _rounds(self, zone: FrontZone, keys: ZoneKeys) -> None:
         for _ in range(ROUNDS_MAX):
             known = await keys.known(zone)
             if known is None:
                 return
+            if keys.stepped:
+                await self._step_clock(zone, keys, known)
+                continue
             await self._destroy(zone, keys, known)
             recount = await keys.count(zone, self.engine.clock)
             now = self.engine.clock.now()

@@ -1,13 +1,13 @@
 """Roll-overs as the daemon runs them: engine, evidence, parents, events and commands wired together."""
 
-import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
 from dnssecd.core.evidence import Evidence
 from dnssecd.core.keyset import Keyset
 from dnssecd.core.rollover_types import Plan
+from dnssecd.front.clockwatch import EVENT, ClockWatch
 from dnssecd.front.hooks import SecondaryHooks
 from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.parents import ParentWatch
@@ -18,9 +18,11 @@ from dnssecd.front.rollover_text import line
 from dnssecd.front.rollover_zone import awaits_ds
 from dnssecd.front.schedule import Schedule
 from dnssecd.front.zone import FrontZone
-from dnssecd.ops.control import Command
+from dnssecd.ops.control import Call, Command
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
+from dnssecd.pipeline.workers import WorkerPool
+from dnssecd.publish.exchange import Peer
 from dnssecd.publish.notify import Pace
 from dnssecd.publish.parent import ParentAnswer
 from dnssecd.publish.watch import Judgement
@@ -54,31 +56,57 @@ class RolloverOffice:
         events: EventCore,
         clock: Clock,
         schedule: Schedule,
-        lock: Callable[[str], asyncio.Lock],
+        pool: WorkerPool,
         hooks: EvidenceHooks,
     ) -> None:
-        self._zones, self._clock = zones, clock
-        engine = Engine(zones, config, signer, events, clock, schedule, lock, jobs.rekey)
+        self._zones, self._jobs = zones, jobs
+        server = config().server
+        self.clock = ClockWatch(
+            clock, server.state_dir / "clock", server.clock_tolerance, events, self._timekeepers, self._sure
+        )
+        engine = Engine(
+            zones,
+            config,
+            signer,
+            events,
+            clock,
+            schedule,
+            pool.lock,
+            jobs.rekey,
+            lambda: not self.clock.held(),
+        )
         self.rollovers = Rollovers(engine, self._parent_names)
+        self.clock.unsettled = self.rollovers.is_stepping
         self.parents = ParentWatch(zones, config, clock, schedule, self._answered)
         self.rollovers.listeners.append(_Shown(self.parents))
         self._pace = Pace()
         hooks.on_seen = self._seen
         jobs.on_finished = self.rollovers.committed
+        pool.held = self.clock.held
 
     def commands(self) -> dict[str, Command]:
         """Return the commands, by name."""
         commands = RolloverCommands(self._zones, self.rollovers)
-        return commands.table() | DsCommands(self.rollovers, self.parents, commands).table()
+        clock = {"clock.confirm": Command(self._confirm, changes=True)}
+        return commands.table() | DsCommands(self.rollovers, self.parents, commands).table() | clock
 
     def begin(self) -> None:
-        """Take up all zones that are served."""
+        """Judge the clock by what is known from before; nothing is signed while it is in doubt."""
+        self.clock.begin(max((zone.published_at or 0.0 for zone in self._zones.values()), default=0.0))
+
+    async def run(self) -> None:
+        """Take up all zones that are served, and keep an eye on the clock for ever."""
+        self.take_up()
+        await self.clock.run()
+
+    def take_up(self) -> None:
+        """Look at all zones."""
         for zone in self._zones.values():
             self.rollovers.committed(zone)
 
     def configure(self) -> None:
         """A new configuration is in force."""
-        self.begin()
+        self.take_up()
 
     def forget(self, zone: str) -> None:
         """Drop a zone that was removed."""
@@ -89,9 +117,36 @@ class RolloverOffice:
         """Stop everything."""
         await self.parents.close()
         await self.rollovers.close()
+        self.clock.record()
+
+    async def _confirm(self, call: Call) -> object:
+        """Answer ``clock.confirm``."""
+        doubt = self.clock.suspect
+        self.clock.confirm(call.caller.user)
+        message = "the time is taken to be right; signing goes on" if doubt else "the time is not in doubt"
+        return {"changed": bool(doubt), "doubt": doubt, "message": message}
+
+    def _timekeepers(self) -> Iterable[tuple[str, Peer]]:
+        """The secondaries that share a TSIG key with us."""
+        for zone in self._zones.values():
+            for peer in (*zone.secondaries, *zone.watched):
+                yield zone.name, peer
+
+    def _sure(self, stepped: bool) -> None:
+        """The time is right: what was put off is done; after a step waits begin anew."""
+        for zone in self._zones.values():
+            if stepped:
+                self.rollovers.clock_stepped(zone)
+            else:
+                self.rollovers.committed(zone)
+            if any(problem.event == EVENT for problem in zone.problems):
+                zone.problems = ()
+                for kind in ("load", "resign"):
+                    self._jobs.request(zone, kind)
 
     def _seen(self, judgement: Judgement) -> None:
         sighting = judgement.sighting
+        self.clock.seen(sighting)
         evidence = self.rollovers.of(sighting.zone).evidence
         if evidence is None:
             return

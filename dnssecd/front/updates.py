@@ -65,6 +65,8 @@ class Updates:
     ) -> None:
         self._clock, self._socket, self._lock = clock, signer_socket, lock
         self._committed, self._today, self._counted = committed, today, counted
+        #: Says why nothing may be signed now ("": it may).
+        self.held: Callable[[], str] = lambda: ""
         self._queues: dict[str, _ZoneQueue] = {}
         self._grants: dict[str, tuple[tuple[GrantSpec, ...], Grants]] = {}
         self._threads = ThreadPoolExecutor(THREADS, "updates")
@@ -117,7 +119,12 @@ class Updates:
         while queue.waiting:
             async with self._lock(zone.name):
                 group = [queue.waiting.popleft() for _ in range(min(GROUP_MAX, len(queue.waiting)))]
-                await self._commit(zone, group)
+                held = self.held()
+                if not held:
+                    await self._commit(zone, group)
+                for waiting in group if held else ():
+                    if not waiting.answer.done():
+                        waiting.answer.set_result((SERVFAIL, held))
         queue.task = None
 
     async def _commit(self, zone: FrontZone, group: list[_Waiting]) -> None:
