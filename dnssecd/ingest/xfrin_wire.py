@@ -50,18 +50,19 @@ RdataSources = Callable[[bytes, NameReader], RdataSource]
 class NameTable:
     """The names of one message, each read once."""
 
-    __slots__ = ("_names", "_wire")
+    __slots__ = ("_wire", "known")
 
     def __init__(self, wire: bytes) -> None:
         self._wire = wire
-        self._names: dict[int, bytes] = {}
+        #: By position; a name is read before any pointer to it.
+        self.known: dict[int, bytes] = {}
 
     def read(self, start: int) -> tuple[bytes, int]:
         """Return the lower-cased uncompressed name at ``start`` and the position after it.
 
         Raises TransferError, or IndexError where it runs past the end.
         """
-        wire, names = self._wire, self._names
+        wire, names = self._wire, self.known
         position = start
         while length := wire[position]:
             if length < 64:
@@ -148,11 +149,21 @@ class TransferMessage:
     def take(self, rows: list[Row]) -> Row | None:
         """Append rows up to the next SOA at the apex, which is returned, or the end of the answer (None)."""
         wire, keys, read_name, read_rdata = self._wire, self._keys, self._names.read, self._rdata.read
+        names = self._names.known
         fixed, append, addresses, octets = _FIXED.unpack_from, rows.append, _ADDRESS_OCTETS, len(self._wire)
         position, left = self._position, self.left
         try:
             while left:
-                name, position = read_name(position)
+                # Most owners are a pointer to a name that was read before.
+                known = (
+                    names.get((wire[position] & 63) << 8 | wire[position + 1])
+                    if wire[position] >= 192
+                    else None
+                )
+                if known is None:
+                    name, position = read_name(position)
+                else:
+                    name, position = known, position + 2
                 rtype, rclass, ttl, length = fixed(wire, position)
                 start = position + 10
                 position = start + length
