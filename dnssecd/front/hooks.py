@@ -75,7 +75,9 @@ class ServerHooks(Hooks):
         self._metrics.transfer_bytes.inc(octets)
         if outcome != "done":
             self._metrics.transfers_failed.inc()
-        log.info(
+        # Secondaries ask for a zone before it has been signed for the first time: no news for a person.
+        tell = log.debug if outcome == "no version" else log.info
+        tell(
             "transfer out",
             zone=_text(zone),
             kind=kind,

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import structlog
 
 from dnssecd.clock import Clock
@@ -32,6 +33,8 @@ from dnssecd.store.catalogue import Catalogue
 
 RETRY_CHANGING_S = 0.5
 RETRIES_CHANGING_MAX = 20
+#: A file that was the same so many times is not being written any more.
+RESTING_MAX = 4
 RETRY_FIRST_S = 5.0
 RETRY_LAST_S = 300.0
 DUE_MARGIN_S = 1
@@ -147,8 +150,9 @@ class ZoneJobs:
         self._finished(zone, outcome, kind)
 
     async def _load_settled(self, zone: FrontZone, accept_change: bool, floor: int | None) -> Outcome:
-        """Load, waiting out a file that is still being written."""
-        for _ in range(RETRIES_CHANGING_MAX):
+        """Load, waiting out a file that is still being written; one that rests unfinished is the input's fault."""
+        resting = 0
+        for attempt in range(RETRIES_CHANGING_MAX):
             before = _files_now(zone)
             job = self._job(
                 zone, "load", path=str(zone.config.file), accept_change=accept_change, serial_floor=floor
@@ -157,9 +161,13 @@ class ZoneJobs:
             self._parts.watcher.watch(zone.name, outcome.files or before)
             if outcome.result != "retry":
                 return outcome
-            log.info("zone file is changing, reading it again", zone=zone.name)
+            if not attempt:
+                log.info("zone file is being written, or was cut; it is read again", zone=zone.name)
             await asyncio.sleep(RETRY_CHANGING_S)
-        return outcome
+            resting = resting + 1 if _files_now(zone) == before else 0
+            if resting >= RESTING_MAX:
+                break
+        return msgspec.structs.replace(outcome, result="rejected")
 
     async def resign(self, zone: FrontZone) -> Outcome:
         """Make anew what is due."""
@@ -294,10 +302,11 @@ class ZoneJobs:
         self._parts.schedule.wake(f"resign {zone.name}", when, lambda: self.request(zone, "resign"))
 
     def retry_failed(self, zones: Mapping[str, FrontZone]) -> None:
-        """Try now what has failed: what it lacked may be there again."""
+        """Try now what could not be signed: the key service, or a token of it, is there again."""
         for name, kind in [place for place in self._failures if place[0] in zones]:
-            self._failures[name, kind] = 0
-            self.request(zones[name], kind)
+            if any(problem.event == "signing-failed" for problem in zones[name].problems):
+                self._failures[name, kind] = 0
+                self.request(zones[name], kind)
 
     def _retry(self, zone: FrontZone, kind: str) -> None:
         place = (zone.name, kind)

@@ -16,6 +16,7 @@ from dnssecd.signing.launch import SignerChild
 from dnssecd.wire_protocol import StatusReply
 
 POLL_S = 2.0
+POLL_DEADLINE_S = 5.0
 
 #: The service's warnings by code, as events.
 WARNING_EVENTS = {
@@ -51,7 +52,7 @@ class SignerLink:
     """Keeps the key service under watch.
 
     last: what it said last, None while it does not answer. ``recovered`` is called when it answers again, or a
-    key store of it can be used again: what failed meanwhile may be tried now.
+    key store of it can be used again, or sessions were opened anew: what failed meanwhile may be tried now.
     """
 
     def __init__(self, config: Config, events: EventCore, metrics: Metrics, clock: Clock) -> None:
@@ -61,12 +62,14 @@ class SignerLink:
         self._child: SignerChild | None = None
         if configured is None:
             settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
-            self._child = SignerChild(settings, self._changed)
+            self._child = SignerChild(settings, self._changed, config.log.format)
         self.client = AsyncSignerClient(str(self.socket))
+        self._polled = AsyncSignerClient(str(self.socket), POLL_DEADLINE_S)
         self.last: StatusReply | None = None
         self.recovered: Callable[[], None] = lambda: None
         self._state = "starting"
         self._unavailable: frozenset[str] = frozenset()
+        self._replaced = 0
         self._told = {
             (event.name, event.subject): ""
             for event in events.firing()
@@ -81,6 +84,7 @@ class SignerLink:
     async def close(self) -> None:
         """End the child."""
         await self.client.aclose()
+        await self._polled.aclose()
         if self._child is not None:
             await self._child.stop()
 
@@ -91,8 +95,14 @@ class SignerLink:
             return
         await self._child.stop()
         settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
-        self._child = SignerChild(settings, self._changed)
+        self._child = SignerChild(settings, self._changed, config.log.format)
         await self._child.start()
+
+    def held(self) -> str:
+        """Return why nothing can be signed now, or "": dynamic input is refused then, not queued."""
+        if self._state.startswith("down: "):
+            return f"the key service does not answer: {self._state.removeprefix('down: ')}"
+        return ""
 
     def state(self) -> dict[str, str]:
         """Return how the key service is run and fares, for ``status``."""
@@ -102,10 +112,10 @@ class SignerLink:
         """Poll the service for ever."""
         while True:
             try:
-                self._take(await self.client.status())
+                self._take(await self._polled.status())
             except SignerError as error:
                 self._down(str(error))
-            self._metrics.signer.breaker.set(_BREAKER[self.client.breaker_state])
+            self._metrics.signer.breaker.set(_BREAKER[self._polled.breaker_state])
             await asyncio.sleep(POLL_S)
 
     def _changed(self, up: bool, detail: str) -> None:
@@ -129,9 +139,10 @@ class SignerLink:
         self._events.resolve("signer-unreachable")
         self._tell(status)
         unavailable = frozenset(store.name for store in status.stores if store.state != "available")
-        if was_down or self._unavailable - unavailable:
+        replaced = sum(token.workers_replaced for store in status.stores for token in store.tokens)
+        if was_down or self._unavailable - unavailable or replaced > self._replaced:
             self.recovered()
-        self._unavailable = unavailable
+        self._unavailable, self._replaced = unavailable, replaced
 
     def _tell(self, status: StatusReply) -> None:
         """Raise the warnings that are new or have another cause; resolve those that are over."""
@@ -141,7 +152,7 @@ class SignerLink:
             if name is None:
                 log.warning("a warning of the key service is not known here", code=warning.code)
                 continue
-            if warning.firing or warning.last_at > self._clock.now() - TOLD_FOR_S:
+            if warning.firing or (warning.once and warning.last_at > self._clock.now() - TOLD_FOR_S):
                 told[name, warning.subject] = warning.detail
         for (name, subject), detail in told.items():
             if self._told.get((name, subject)) != detail:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from typing import Any
 
 import msgspec
 import structlog
@@ -25,7 +26,7 @@ def main() -> int:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.JSONRenderer(),
+            _renderer(),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(_log_level()),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
@@ -33,6 +34,12 @@ def main() -> int:
     line = read_line(sys.stdin.fileno())
     settings = msgspec.json.decode(line, type=SignerSettings)
     return run_signer(settings, ready=say_ready, end_with_stdin=True)
+
+
+def _renderer() -> Any:
+    if os.environ.get("DNSSECD_SIGNER_LOG_FORMAT") == "console":
+        return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    return structlog.processors.JSONRenderer()
 
 
 def _log_level() -> int:

@@ -88,8 +88,12 @@ class SignerChild:
     """A supervised key service. `on_change(up, detail)` is called whenever it becomes ready or dies."""
 
     def __init__(
-        self, settings: SignerSettings, on_change: Callable[[bool, str], None] = lambda up, detail: None
+        self,
+        settings: SignerSettings,
+        on_change: Callable[[bool, str], None] = lambda up, detail: None,
+        log_format: str = "json",
     ) -> None:
+        self._log_format = log_format
         self._settings = settings
         self._on_change = on_change
         self._process: asyncio.subprocess.Process | None = None
@@ -121,7 +125,7 @@ class SignerChild:
             *COMMAND,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env=_environment(),
+            env={**_environment(), "DNSSECD_SIGNER_LOG_FORMAT": self._log_format},
             start_new_session=True,
         )
         assert process.stdin is not None
