@@ -39,7 +39,7 @@ Transitions = Mapping[State, Mapping[Event, State]]
 
 _AXFR: Transitions = {
     State.START: {Event.SOA_NEW: State.FIRST},
-    State.FIRST: {Event.RR: State.WHOLE, Event.SOA_NEW: State.END},
+    State.FIRST: {Event.RR: State.WHOLE},
     State.WHOLE: {Event.RR: State.WHOLE, Event.SOA_NEW: State.END},
     State.END: {},
 }

@@ -107,6 +107,7 @@ BAD_AXFR = {
     "look-alike of the zone's name": [soa(7), NS_RR, RR(b"\x0bxxx\x07example\x00", A, bytes(4)), soa(7)],
     "cut": [soa(7), NS_RR, W1],
     "SOA alone": [soa(7)],
+    "SOA twice": [soa(7), soa(7)],
     "type ANY": [soa(7), NS_RR, RR(name("www"), 255, b""), soa(7)],
     "type TSIG": [soa(7), NS_RR, RR(name("www"), 250, b""), soa(7)],
     "type 0": [soa(7), NS_RR, RR(name("www"), 0, b""), soa(7)],
