@@ -6,7 +6,16 @@ from typing import Annotated, Any
 
 import typer
 
-from dnssecd.cli.common import Cli, ZoneArgument, command, zone_name
+from dnssecd.cli.common import Cli, ZoneArgument, command, duration, zone_name
+from dnssecd.cli.output import span, table, when
+
+LONG_S = 660.0
+WAKES = {
+    "resign": "signatures come due",
+    "load": "read the input again",
+    "parent": "look at the parent",
+    "rollover": "look at the keys",
+}
 
 KeyTag = Annotated[int, typer.Option("--key-tag", metavar="N", min=0, max=65_535, help="Tag of the key.")]
 
@@ -15,6 +24,101 @@ def register(app: typer.Typer) -> None:
     clock = typer.Typer(help="This machine's time.", no_args_is_help=True)
     app.add_typer(clock, name="clock")
     command(clock, "confirm")(_confirm_clock)
+    command(app, "schedule")(_schedule)
+    command(app, "plan")(_plan)
+    command(app, "simulate")(_simulate)
+
+
+def _schedule(
+    cli: Cli,
+    load: Annotated[
+        bool, typer.Option("--load", help="What the key stores will have to sign, by day.")
+    ] = False,
+) -> None:
+    """What the daemon will do next, of itself."""
+    result = cli.call("schedule", {"load": load}, silence_s=LONG_S)
+    cli.show(result, lambda: _render_load(result["load"]) if load else _render_wakes(result["wakes"]))
+
+
+def _render_wakes(wakes: list[dict[str, Any]]) -> None:
+    table(
+        ("at", "what", "of"),
+        [(when(wake["at"]), WAKES.get(wake["what"], wake["what"]), wake["subject"]) for wake in wakes],
+        empty="nothing is planned",
+    )
+
+
+def _render_load(loads: list[dict[str, Any]]) -> None:
+    for store in loads:
+        print(
+            f"key store {store['keystore']}: first expiration in {span(store['runway_seconds']) or 'no zone'}"
+        )
+        table(
+            ("day", "signatures"),
+            [((when(day["day"]) or "")[:10], day["signatures"]) for day in store["days"]],
+        )
+
+
+def _plan(cli: Cli) -> None:
+    """What the configuration file, as it is now, would do to keys and signatures: before `config reload`."""
+    result = cli.call("plan", silence_s=LONG_S)
+    cli.show(result, lambda: _render_plan(result))
+
+
+def _render_plan(result: dict[str, Any]) -> None:
+    for zone in result["zones"]:
+        print(zone["zone"])
+        for note in zone["notes"]:
+            print(f"  {note}")
+        _render_events(zone["events"])
+    for word in ("added", "removed"):
+        for name in result[word]:
+            print(f"{name} {word}")
+    if not any(result.values()):
+        print("nothing changes for keys and signatures")
+
+
+def _simulate(
+    cli: Cli,
+    zone: ZoneArgument,
+    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="How far to look ahead.")],
+    ds_delay: Annotated[
+        str, typer.Option(metavar="DURATION", help='How long the parent takes to change DS; "never".')
+    ] = "1d",
+    outage: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WHAT:FROM:FOR", help="secondaries, parent or signer do nothing: parent:10d:2d."
+        ),
+    ] = None,
+    svg: Annotated[str | None, typer.Option(metavar="FILE", help="Draw the keys' states over time.")] = None,
+) -> None:
+    """The calendar of every step ahead, from the zone, its policy and its TTLs as they are."""
+    never = ds_delay == "never"
+    args = {
+        "zone": zone_name(zone),
+        "days": days,
+        "ds_delay": None if never else duration(ds_delay),
+        "ds_never": never,
+        "outages": outage or [],
+        "svg": svg is not None,
+    }
+    result = cli.call("simulate", args, silence_s=LONG_S)
+    if svg is not None:
+        with open(svg, "w", encoding="utf-8") as out:
+            out.write(result.pop("svg"))
+    cli.show(result, lambda: _render_events(result["events"]))
+
+
+def _render_events(events: list[dict[str, Any]]) -> None:
+    table(
+        ("at", "key", "event", "detail"),
+        [
+            (when(event["at"]), f"{event['role']} {event['key_tag']}", event["event"], event["detail"])
+            for event in events
+        ],
+        empty="nothing happens",
+    )
 
 
 def _confirm_clock(cli: Cli) -> None:

@@ -106,8 +106,10 @@ def simulate(
 ) -> Simulation:
     """Everything the planner would do from `start` to `stop` (epoch s).  Pure; same arguments, same answer."""
     serial = _latest_serial(keyset)
-    ds = tuple(ds_rdata(keyset.apex, key.rdata) for key in keyset.keys if key.ds.state is State.OMNIPRESENT)
+    there = (State.OMNIPRESENT, State.UNRETENTIVE)
+    ds = tuple(sorted(ds_rdata(keyset.apex, key.rdata) for key in keyset.keys if key.ds.state in there))
     world = _World(assume, start, serial, start, ds, [start])
+    _ask_parent(keyset, world)
     keyset = _catch_up(keyset, serial, start)
     events: list[SimEvent] = []
     open_spans: dict[tuple[str, Rec], Span] = {}
@@ -181,11 +183,16 @@ def _publish(keyset: Keyset, policy: RolloverPolicy, world: _World) -> Keyset:
     world.reached = world.at("secondaries", world.now + world.assume.secondary_lag)
     view = signing_view(keyset, cds=policy.parent)
     _begin_signatures(keyset, view, world)
+    _ask_parent(keyset, world)
+    return published(keyset, world.serial, world.now)
+
+
+def _ask_parent(keyset: Keyset, world: _World) -> None:
+    """The parent is told which DS it is to have, and will do so in its own time."""
     wanted = tuple(sorted(ds_rdata(keyset.apex, key.rdata) for key in keyset.keys if key.ds.visible))
     aim = world.ds_next[1] if world.ds_next is not None else world.ds
     if wanted != aim and world.assume.ds_delay is not None and (wanted or not keyset.signed):
         world.ds_next = (world.at("parent", world.now + world.assume.ds_delay), wanted)
-    return published(keyset, world.serial, world.now)
 
 
 def _begin_signatures(keyset: Keyset, view: SigningView, world: _World) -> None:

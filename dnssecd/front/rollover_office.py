@@ -8,12 +8,14 @@ from dnssecd.core.evidence import Evidence
 from dnssecd.core.keyset import Keyset
 from dnssecd.core.rollover_types import Plan
 from dnssecd.front.clockwatch import EVENT, ClockWatch
+from dnssecd.front.forecast_commands import ForecastCommands
 from dnssecd.front.hooks import SecondaryHooks
 from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.parents import ParentWatch
 from dnssecd.front.rollover import Engine, RolloverListener, Rollovers
 from dnssecd.front.rollover_commands import RolloverCommands
 from dnssecd.front.rollover_ds import DsCommands
+from dnssecd.front.rollover_overdue import Overdue
 from dnssecd.front.rollover_text import line
 from dnssecd.front.rollover_zone import awaits_ds
 from dnssecd.front.schedule import Schedule
@@ -78,7 +80,8 @@ class RolloverOffice:
         self.rollovers = Rollovers(engine, self._parent_names)
         self.clock.unsettled = self.rollovers.is_stepping
         self.parents = ParentWatch(zones, config, clock, schedule, self._answered)
-        self.rollovers.listeners.append(_Shown(self.parents))
+        self.overdue = Overdue(events, clock, self.rollovers.policy)
+        self.rollovers.listeners += [_Shown(self.parents), self.overdue]
         self._pace = Pace()
         hooks.on_seen = self._seen
         jobs.on_finished = self.rollovers.committed
@@ -88,7 +91,9 @@ class RolloverOffice:
         """Return the commands, by name."""
         commands = RolloverCommands(self._zones, self.rollovers)
         clock = {"clock.confirm": Command(self._confirm, changes=True)}
-        return commands.table() | DsCommands(self.rollovers, self.parents, commands).table() | clock
+        ds = DsCommands(self.rollovers, self.parents, commands)
+        ahead = ForecastCommands(self._zones, self.rollovers, commands, self.rollovers.engine.config)
+        return commands.table() | ds.table() | ahead.table() | clock
 
     def begin(self) -> None:
         """Judge the clock by what is known from before; nothing is signed while it is in doubt."""

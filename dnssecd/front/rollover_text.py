@@ -32,11 +32,11 @@ def step(blocker: Blocker, keyset: Keyset) -> str:
     return " ".join(parts)
 
 
-def line(blocker: Blocker, keyset: Keyset) -> str:
-    """Return one line for ``status``."""
+def line(blocker: Blocker, keyset: Keyset, *, looks: bool = True) -> str:
+    """Return one line for ``status``; without the times of the next looks the same as long as nothing changes."""
     what = step(blocker, keyset)
     if blocker.missing:
-        awaited = "; ".join(_missing(missing) for missing in blocker.missing)
+        awaited = "; ".join(_missing(missing, looks=looks) for missing in blocker.missing)
         return f"{what} waits: {awaited}"
     if blocker.gate is Gate.APPROVAL:
         return f"{what}: {blocker.detail} ({blocker.token})"
@@ -44,8 +44,9 @@ def line(blocker: Blocker, keyset: Keyset) -> str:
     return f"{what} waits{until}: {blocker.detail}"
 
 
-def _missing(missing: Missing) -> str:
-    look = f", next look {moment(missing.next_look)}" if missing.next_look is not None else ""
+def _missing(missing: Missing, *, looks: bool = True) -> str:
+    told = looks and missing.next_look is not None
+    look = f", next look {moment(missing.next_look)}" if told else ""
     return f"{missing.whom} has {missing.seen or 'nothing'}, wanted {missing.wanted}{look}"
 
 

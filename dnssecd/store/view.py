@@ -103,6 +103,11 @@ class SqliteView:
         (found,) = self._connection.execute("SELECT min(expiration) FROM rrsig").fetchone()
         return found
 
+    def expirations(self, width_s: int) -> list[tuple[int, int]]:
+        """Return (start, RRsets) for each span of ``width_s`` in which RRSIGs expire; starts in epoch seconds."""
+        sql = "SELECT expiration / ? * ?, count(*) FROM rrsig GROUP BY 1 ORDER BY 1"
+        return self._connection.execute(sql, (width_s, width_s)).fetchall()
+
     def rrsig_count(self) -> int:
         """Return how many RRsets have RRSIGs; a full index walk, so not for every change."""
         number: int

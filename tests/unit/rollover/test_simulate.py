@@ -53,6 +53,24 @@ def test_it_goes_on_from_a_zone_in_the_middle_of_a_rollover() -> None:
     assert not [event for event in ahead.events if event.event == "generate"]
 
 
+def test_a_ds_that_is_awaited_at_the_start_comes_after_the_delay() -> None:
+    bench = running()
+    bench.keyset = commands.roll_over(bench.keyset, Role.KSK)
+    bench.step()
+    for _ in range(3):
+        bench.secondaries_follow()
+        bench.wait(DAY)
+    assert [key.ds.state for key in bench.keyset.keys if key.role is Role.KSK] == [
+        State.UNRETENTIVE,
+        State.RUMOURED,
+    ]
+    ahead = simulate(bench.keyset, bench.policy, Assumptions(ds_delay=DAY), bench.now, bench.now + 30 * DAY)
+    ksks = [key for key in ahead.keyset.keys if key.role is Role.KSK]
+    assert [key.ds.state for key in ksks if key.goal.value == "present"] == [State.OMNIPRESENT]
+    at = next(event.at for event in ahead.events if event.event == "ds omnipresent")
+    assert at >= bench.now + DAY
+
+
 def test_what_a_changed_policy_would_do() -> None:
     bench = running(ksk_zsk(8))
     ahead = simulate(bench.keyset, policy(ksk_zsk(13)), Assumptions(), bench.now, bench.now + 60 * DAY)

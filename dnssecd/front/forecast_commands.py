@@ -1,0 +1,187 @@
+"""Commands that look ahead: `simulate`, `schedule`, `plan`."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dnssecd.config import ConfigErrors, load
+from dnssecd.config.model import Config
+from dnssecd.core.evidence import Evidence
+from dnssecd.core.keyset import Keyset
+from dnssecd.core.rollover_types import RolloverPolicy
+from dnssecd.core.simulate import Outage, simulate
+from dnssecd.durations import parse_duration
+from dnssecd.front import forecast, specs
+from dnssecd.front.rollover import STORE_ERRORS, Rollovers
+from dnssecd.front.rollover_commands import RolloverCommands
+from dnssecd.front.rollover_policy import rollover_policy
+from dnssecd.front.zone import FrontZone
+from dnssecd.ops.control import Call, Command, Refused
+
+DAY_S = 86_400
+DAYS_MAX = 3650
+DS_DELAY_S = DAY_S
+PLAN_DAYS = 120
+LOAD_DAYS = 30
+WAKES_MAX = 200
+TIMEOUT_S = 600.0
+
+#: Parts of a zone's specification that make the whole zone be signed anew, in words.
+SPEC_WORDS = {
+    "denial": "denial of existence",
+    "opt_out": "NSEC3 opt-out",
+    "zonemd": "ZONEMD",
+    "dnskey_ttl": "TTL of the DNSKEY RRset",
+    "cds": "CDS and CDNSKEY",
+}
+
+
+class ForecastCommands:
+    """The handlers; one instance per daemon."""
+
+    def __init__(
+        self,
+        zones: Mapping[str, FrontZone],
+        rollovers: Rollovers,
+        commands: RolloverCommands,
+        config: Callable[[], Config],
+    ) -> None:
+        self._zones, self._rollovers, self._commands, self._config = zones, rollovers, commands, config
+
+    def table(self) -> dict[str, Command]:
+        """Return the dispatch table."""
+        return {
+            "simulate": Command(self.simulate, timeout=TIMEOUT_S),
+            "schedule": Command(self.schedule, timeout=TIMEOUT_S),
+            "plan": Command(self.plan, timeout=TIMEOUT_S),
+        }
+
+    async def simulate(self, call: Call) -> object:
+        """Answer ``simulate``: the calendar of every step ahead, and a picture of it."""
+        zone = self._commands.zone(call)
+        days = int(call.number("days", 0))
+        if not 0 < days <= DAYS_MAX:
+            raise Refused(f"{days} days cannot be simulated", f"give 1 to {DAYS_MAX} days", exit=2)
+        keyset, evidence = await self._known(zone)
+        start = int(self._rollovers.engine.clock.now())
+        stop = start + days * DAY_S
+        policy = self._rollovers.policy(zone)
+        never = call.args.get("ds_never") is True
+        delay = None if never else int(call.number("ds_delay", DS_DELAY_S))
+        outages = tuple(_outage(text, start) for text in call.texts("outages"))
+        assume = forecast.assumptions(zone.spec, zone.refresh_s, evidence, policy, delay, outages)
+        ahead = await asyncio.to_thread(simulate, keyset, policy, assume, start, stop)
+        answer = {
+            "zone": zone.name,
+            "start": start,
+            "stop": stop,
+            "events": forecast.rows(zone.name, ahead.events),
+        }
+        if call.flag("svg"):
+            answer["svg"] = await asyncio.to_thread(forecast.picture, zone.name, ahead, start, stop)
+        return answer
+
+    async def schedule(self, call: Call) -> object:
+        """Answer ``schedule``: what wakes the daemon next, and (``load``) what the key stores will have to sign."""
+        wakes = [
+            {"at": int(at), "what": name.split(" ", 1)[0], "subject": name.partition(" ")[2]}
+            for at, name in self._rollovers.engine.schedule.next_wakes()[:WAKES_MAX]
+        ]
+        answer: dict[str, Any] = {"wakes": wakes, "load": None}
+        if call.flag("load"):
+            start = int(self._rollovers.engine.clock.now())
+            served = [zone for zone in self._zones.values() if zone.serial is not None]
+            try:
+                found = await asyncio.to_thread(forecast.loads, served, start, LOAD_DAYS)
+            except STORE_ERRORS as error:
+                raise Refused(f"a zone's database cannot be read: {error}", "see the daemon's log") from None
+            answer["load"] = [
+                {
+                    "keystore": each.keystore,
+                    "days": [{"day": day, "signatures": number} for day, number in each.days],
+                    "earliest_expiration": each.earliest_expiration,
+                    "runway_seconds": None
+                    if each.earliest_expiration is None
+                    else each.earliest_expiration - start,
+                }
+                for each in found
+            ]
+        return answer
+
+    async def plan(self, call: Call) -> object:
+        """Answer ``plan``: what the configuration file, as it is now, would do to keys and signatures."""
+        try:
+            new = await asyncio.to_thread(load, self._config().path)
+        except ConfigErrors as error:
+            raise Refused(
+                f"{self._config().path} has {len(error.errors)} error(s), the first: {error.errors[0]}",
+                "dnssecd check-config lists all errors",
+                detail=[str(one) for one in error.errors],
+            ) from None
+        plans = []
+        for zone in list(self._zones.values()):
+            if zone.name in new.zones and zone.serial is not None:
+                found = await self._plan_zone(zone, new)
+                if found is not None:
+                    plans.append(found)
+        return {
+            "zones": plans,
+            "added": [name for name in new.zones if name not in self._zones],
+            "removed": [name for name in self._zones if name not in new.zones],
+        }
+
+    async def _plan_zone(self, zone: FrontZone, new: Config) -> dict[str, Any] | None:
+        now = self._rollovers.engine.clock.now()
+        old_policy = self._rollovers.policy(zone)
+        new_policy = rollover_policy(new, new.zones[zone.name], now)
+        notes = _spec_notes(zone, new)
+        same = old_policy == new_policy
+        if same and not notes:
+            return None
+        events = [] if same else await self._ahead(zone, old_policy, new_policy, int(now))
+        if not events and not notes:
+            notes = ["no step is taken or left out because of it in the time looked at"]
+        return {"zone": zone.name, "notes": notes, "events": events, "days": PLAN_DAYS}
+
+    async def _ahead(
+        self, zone: FrontZone, old: RolloverPolicy, new: RolloverPolicy, start: int
+    ) -> list[dict[str, Any]]:
+        keyset, evidence = await self._known(zone)
+        assume = forecast.assumptions(zone.spec, zone.refresh_s, evidence, new, DS_DELAY_S)
+        events = await asyncio.to_thread(
+            forecast.compare, keyset, old, new, assume, start, start + PLAN_DAYS * DAY_S
+        )
+        return forecast.rows(zone.name, events)
+
+    async def _known(self, zone: FrontZone) -> tuple[Keyset, Evidence]:
+        keys = self._rollovers.of(zone.name)
+        try:
+            known = await keys.known(zone) if zone.serial is not None else None
+        except STORE_ERRORS as error:
+            raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
+        if known is None:
+            raise Refused(f"{zone.name} has not been published yet", f"dnssecd explain {zone.name}")
+        evidence = keys.gathered(zone, self._rollovers.parents(zone.name), clock_sure=True)
+        return known.keyset, evidence
+
+
+def _spec_notes(zone: FrontZone, new: Config) -> list[str]:
+    """Say what a new configuration changes in all signatures or in the chain."""
+    after = specs.zone_spec(new, new.zones[zone.name], zone.spec.signer_socket)
+    notes = []
+    for name, words in SPEC_WORDS.items():
+        before, then = getattr(zone.spec, name), getattr(after, name)
+        if before != then:
+            notes.append(f"{words}: {before} becomes {then}, in one version")
+    if "denial" in new.policies[new.zones[zone.name].policy].manual and zone.spec.denial != after.denial:
+        notes.append("the change of denial waits for approval (dnssecd key approve)")
+    return notes
+
+
+def _outage(text: str, start: int) -> Outage:
+    parts = text.split(":")
+    try:
+        seconds = {part: parse_duration(part) for part in parts[1:]}
+        return forecast.parse_outage(text, start, seconds)
+    except ValueError as error:
+        raise Refused(str(error), "for example secondaries:10d:2d", exit=2) from None
