@@ -242,7 +242,7 @@ class Commands:
         zone.frozen = frozen
         self._jobs.remember(zone)
         await asyncio.to_thread(self._record, zone, call.caller.user, "frozen" if frozen else "thawed", "")
-        if not frozen and zone.config.source == "file":
+        if not frozen and zone.config.source != "dynamic":
             self._jobs.request(zone, "load")
         message = (
             "takes no input until thawed; signatures are refreshed on" if frozen else "takes input again"

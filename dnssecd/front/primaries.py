@@ -106,7 +106,7 @@ class Primaries:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         for left in self._directory.iterdir():
             left.unlink()
-        jobs.on_load, jobs.on_forget = self.refresh, self.forget
+        jobs.on_load, jobs.on_forget = self._reconsider, self.forget
 
     def refresh(self, zone: FrontZone) -> None:
         """Look at the primaries as soon as may be."""
@@ -120,13 +120,22 @@ class Primaries:
         self._tasks[zone.name] = task
         task.add_done_callback(lambda done: self._ended(zone.name, done))
 
+    def _reconsider(self, zone: FrontZone) -> None:
+        """Look anew: the configuration may have changed, or what was in the way is gone."""
+        up = self._upstreams.get(zone.name)
+        if up is not None:
+            up.rejected = None
+        self.refresh(zone)
+
     def forget(self, zone: FrontZone) -> None:
-        """Stop looking after a zone that was removed."""
+        """Stop looking after a zone that was removed, or that comes from elsewhere now."""
+        zone.primaries = []
         self._schedule.forget(_wake(zone))
-        task = self._tasks.get(zone.name)
+        task = self._tasks.pop(zone.name, None)
         if task is not None:
             task.cancel()
         self._upstreams.pop(zone.name, None)
+        self._locks.pop(zone.name, None)
 
     async def on_notify(self, served: ServedZone, request: Request) -> int:
         """Handle a NOTIFY from a primary (server.interfaces.Handler); the answer does not wait for the look."""
@@ -150,7 +159,8 @@ class Primaries:
         await self._link.close()
 
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
-        self._tasks.pop(name, None)
+        if self._tasks.get(name) is task:
+            del self._tasks[name]
         if not task.cancelled() and task.exception() is not None:
             log.error("looking at primaries failed", zone=name, exc_info=task.exception())
 
@@ -169,7 +179,8 @@ class Primaries:
             up = self._upstreams.setdefault(zone.name, Upstream(self._fresh_at(zone)))
             held = None
             try:
-                held = held_of(zone)
+                # Opening a database may take its time, and at start thousands are opened.
+                held = await asyncio.to_thread(held_of, zone)
                 # Whatever happens from here on, there is a next look.
                 self._wake_in(zone, retry_delay_s(held, 1))
                 return await self._look(zone, up, held, wish)
@@ -310,7 +321,7 @@ class Primaries:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         assert outcome is not None
-        return self._settled(zone, up, outcome)
+        return await self._settled(zone, up, outcome)
 
     def _plan(self, zone: FrontZone, peers: list[Peer], base: int | None, path: Path) -> FetchPlan:
         primaries = tuple(
@@ -339,10 +350,10 @@ class Primaries:
             octets=fetched.octets,
         )
 
-    def _settled(self, zone: FrontZone, up: Upstream, outcome: Outcome) -> Checked:
+    async def _settled(self, zone: FrontZone, up: Upstream, outcome: Outcome) -> Checked:
         """Take over what came of a transfer, and plan the next look."""
         self._jobs.took(zone, outcome, "transfer")
-        held = held_of(zone)
+        held = await asyncio.to_thread(held_of, zone)
         if outcome.result in ("published", "unchanged"):
             up.fresh_at, up.rejected = self._clock.now(), None
             if outcome.input_serial is not None and held is not None:

@@ -66,6 +66,7 @@ def _input(transaction: WriteTransaction, group: UpdateGroup, before: state.Vers
         soa=group.soa,
         largest_ttl=max(before.largest_ttl, group.ttl_max),
         owners=before.owners + group.owners_delta,
+        digest="updates",
         input_serial=group.client_serial,
     )
 
