@@ -91,7 +91,9 @@ def signzone(home: Path, zone: Path, keys: tuple[str, str]) -> Runner:
     records = "".join((home / f"{key}.key").read_text() for key in keys)
     with_keys.write_text(zone.read_text() + records)
     command = [program("dnssec-signzone"), "-q", "-3", "-", "-n", "2", "-o", ORIGIN, "-k", keys[0]]
-    return Runner("dnssec-signzone (verifies)", [*command, "-f", "bind.signed", str(with_keys), keys[1]], home)
+    return Runner(
+        "dnssec-signzone (verifies)", [*command, "-f", "bind.signed", str(with_keys), keys[1]], home
+    )
 
 
 def ldns(home: Path, zone: Path, keys: tuple[str, str]) -> Runner:
@@ -104,7 +106,11 @@ def crypto_floor() -> str:
     command = [program("openssl"), "speed", "-seconds", "2", "-multi", "2", "ecdsap256"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     found = re.search(r"256 bits ecdsa.*?([0-9.]+)\s+([0-9.]+)\s*$", done.stdout, re.MULTILINE)
-    return f"openssl on two cores: {found[1]} signatures/s, {found[2]} verifications/s" if found else "openssl gave none"
+    return (
+        f"openssl on two cores: {found[1]} signatures/s, {found[2]} verifications/s"
+        if found
+        else "openssl gave none"
+    )
 
 
 @pytest.mark.parametrize("kind", ["tld", "flat"])

@@ -42,12 +42,17 @@ def drop_denial(db: sqlite3.Connection) -> None:
 
 def sign_glue(db: sqlite3.Connection) -> None:
     row = db.execute("SELECT ttl, rdata, expiration FROM rrsig WHERE owner = ?", (b"www\x00",)).fetchone()
-    db.execute("INSERT INTO rrsig (owner, covered, ttl, rdata, expiration) VALUES (?, 1, ?, ?, ?)", (b"sub\x00ns\x00", *row))
+    db.execute(
+        "INSERT INTO rrsig (owner, covered, ttl, rdata, expiration) VALUES (?, 1, ?, ?, ?)",
+        (b"sub\x00ns\x00", *row),
+    )
 
 
 def lower_the_serial(db: sqlite3.Connection) -> None:
     (rdata,) = db.execute("SELECT rdata FROM rrset WHERE owner = x'' AND rtype = 6").fetchone()
-    db.execute("UPDATE rrset SET rdata = ? WHERE owner = x'' AND rtype = 6", (rdata[:-20] + bytes(4) + rdata[-16:],))
+    db.execute(
+        "UPDATE rrset SET rdata = ? WHERE owner = x'' AND rtype = 6", (rdata[:-20] + bytes(4) + rdata[-16:],)
+    )
 
 
 def change_content(db: sqlite3.Connection) -> None:

@@ -33,7 +33,9 @@ QUERY = dns.message.make_query("example.", "SOA", id=0x1234).to_wire()
 def dispatcher(*keys: TsigKey) -> Dispatcher:
     """Serves example. to key ``transfer.`` and other. to key ``other.``; nothing to addresses."""
     zones = {
-        b"\x07example\x00": FakeZone(FakeVersion(small_zone(5)), ZoneAccess.make(allow_transfer=["transfer."])),
+        b"\x07example\x00": FakeZone(
+            FakeVersion(small_zone(5)), ZoneAccess.make(allow_transfer=["transfer."])
+        ),
         OTHER_ORIGIN: FakeZone(
             FakeVersion(small_zone(6, OTHER_ORIGIN), origin=OTHER_ORIGIN),
             ZoneAccess.make(allow_transfer=["other."]),
@@ -56,7 +58,9 @@ def forged(wire: bytes = QUERY, key: TsigKey = KEY, mac: bytes | None = None, **
     record = replace(record, **fields)
     if mac is None:
         signed = record.original_id.to_bytes(2, "big") + wire[2:]
-        mac = key.digest(signed, replace(record, name=record.name.lower(), algorithm=record.algorithm.lower()).variables())
+        mac = key.digest(
+            signed, replace(record, name=record.name.lower(), algorithm=record.algorithm.lower()).variables()
+        )
     return tsig.append(wire, replace(record, mac=mac))
 
 
@@ -75,7 +79,9 @@ def rcode(wire: bytes) -> int:
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_each_algorithm_is_accepted_and_answered_signed(algorithm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_algorithm_is_accepted_and_answered_signed(
+    algorithm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("time.time", lambda: NOW)
     key = dns.tsig.Key("Transfer.", SECRET, algorithm)
     query = dns.message.make_query("example.", "SOA")
@@ -127,7 +133,9 @@ def test_time_beyond_fudge(skew: int) -> None:
     assert (record.error, record.other) == (tsig.BADTIME, NOW.to_bytes(6, "big"))
     assert record.time_signed == NOW + skew
     prior = parse_tsig(request).mac
-    expected = KEY.digest(len(prior).to_bytes(2, "big") + prior, tsig.strip(answer, record), record.variables())
+    expected = KEY.digest(
+        len(prior).to_bytes(2, "big") + prior, tsig.strip(answer, record), record.variables()
+    )
     assert record.mac == expected
 
 
@@ -375,7 +383,9 @@ def test_deferred_answer_is_signed() -> None:
     wire[2] = 0x28  # UPDATE
     wire = bytes(wire)
     zone = FakeZone(FakeVersion(small_zone(5)), ZoneAccess.make())
-    made = Dispatcher({zone.origin: zone}.get, lambda: {KEY.name: KEY}, xfrout, lambda: NOW, Hooks(), None, handler)
+    made = Dispatcher(
+        {zone.origin: zone}.get, lambda: {KEY.name: KEY}, xfrout, lambda: NOW, Hooks(), None, handler
+    )
     signed, mac = tsig.sign_request(wire, KEY, NOW)
     answer = asyncio.run(made.handle(signed, CLIENT, "udp"))
     verifier = tsig.AnswerVerifier(KEY, mac)

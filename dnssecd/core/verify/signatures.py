@@ -98,7 +98,9 @@ class SignatureJudge:
         usable = [key for key in keys if key.verify is not None]
         verifies: tuple[Verify, ...] = tuple([key.verify for key in usable if key.verify is not None])
         if verifies:
-            job = SignatureJob(verifies, rdata[end:], rdata[:18] + self._origin + body, tuple([k.rdata for k in usable]))
+            job = SignatureJob(
+                verifies, rdata[end:], rdata[:18] + self._origin + body, tuple([k.rdata for k in usable])
+            )
             self._queue.add(job, (owner, rtype, keys[0].text))
 
     def _fields(

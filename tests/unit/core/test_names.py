@@ -8,7 +8,9 @@ from hypothesis import strategies as st
 from dnssecd.core import names
 
 ORIGIN = names.text_to_wire("example.com.")
-label = st.binary(min_size=1, max_size=6) | st.sampled_from([b"\x00", b"\x01", b"\x00\x01", b"*", b"A", b"a.b"])
+label = st.binary(min_size=1, max_size=6) | st.sampled_from(
+    [b"\x00", b"\x01", b"\x00\x01", b"*", b"A", b"a.b"]
+)
 relative = st.lists(label, max_size=4)
 
 
@@ -64,6 +66,8 @@ def test_a_name_outside_the_zone_is_refused() -> None:
             names.owner_key(names.text_to_wire(outside), ORIGIN)
 
 
-@pytest.mark.parametrize(("key", "wild"), [(b"*\x00", True), (b"a\x00*\x00", True), (b"*\x00a\x00", False), (b"x*\x00", False)])
+@pytest.mark.parametrize(
+    ("key", "wild"), [(b"*\x00", True), (b"a\x00*\x00", True), (b"*\x00a\x00", False), (b"x*\x00", False)]
+)
 def test_wildcards(key: bytes, wild: bool) -> None:
     assert names.is_wildcard(key) is wild

@@ -32,7 +32,9 @@ def test_applying_a_difference_gives_the_new_content(old: list[rrset.RRset], new
 
 
 @given(sets, sets, sets)
-def test_merged_changes_are_the_sequence(a: list[rrset.RRset], b: list[rrset.RRset], c: list[rrset.RRset]) -> None:
+def test_merged_changes_are_the_sequence(
+    a: list[rrset.RRset], b: list[rrset.RRset], c: list[rrset.RRset]
+) -> None:
     merged = changeset.merge(changeset.diff(a, b), changeset.diff(b, c))
     assert merged == list(changeset.diff(a, c))
 
@@ -46,7 +48,15 @@ def test_packing_sorts_and_drops_duplicates(rdatas: list[bytes]) -> None:
 
 @pytest.mark.parametrize(
     ("a", "b", "wanted"),
-    [(1, 0, 1), (0, 1, -1), (5, 5, 0), (0, 2**32 - 1, 1), (2**31 - 1, 0, 1), (2**31, 0, -1), (2**31 + 1, 0, -1)],
+    [
+        (1, 0, 1),
+        (0, 1, -1),
+        (5, 5, 0),
+        (0, 2**32 - 1, 1),
+        (2**31 - 1, 0, 1),
+        (2**31, 0, -1),
+        (2**31 + 1, 0, -1),
+    ],
 )
 def test_serials_compare_as_rfc_1982_says(a: int, b: int, wanted: int) -> None:
     assert serial.compare(a, b) == wanted
@@ -67,7 +77,9 @@ def test_serials_compare_as_rfc_1982_says(a: int, b: int, wanted: int) -> None:
         ("date", 2026092001, 1, 2026092100),
     ],
 )
-def test_next_serial_always_goes_forward(scheme: str, published: int | None, given_serial: int, wanted: int) -> None:
+def test_next_serial_always_goes_forward(
+    scheme: str, published: int | None, given_serial: int, wanted: int
+) -> None:
     made = serial.next_serial(scheme, published, given_serial, 1_790_000_000, 20260921)
     assert made == wanted
     assert published is None or serial.is_after(made, published)
