@@ -268,7 +268,10 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 class Warning(msgspec.Struct, frozen=True):
-    """Something an operator should hear of; `code` is a stable name, times are epoch seconds."""
+    """Something an operator should hear of; `code` is a stable name, times are epoch seconds.
+
+    `firing`: the condition holds. `once`: it happened and was over at once, such as a mode that was corrected.
+    """
 
     code: str
     subject: str
@@ -277,6 +280,7 @@ class Warning(msgspec.Struct, frozen=True):
     last_at: int
     count: int
     firing: bool = True
+    once: bool = False
 
 
 class TokenStatus(msgspec.Struct, frozen=True):

@@ -21,6 +21,7 @@ class _Condition:
     last_at: float
     count: int = 1
     firing: bool = True
+    once: bool = False
 
 
 class WarningBook:
@@ -43,7 +44,8 @@ class WarningBook:
         if known.count == 0 or not known.firing or not firing:
             log.warning("key service warning", code=code, subject=subject, detail=detail)
             self.listener(code, subject, detail)
-        known.detail, known.last_at, known.count, known.firing = detail, at, known.count + 1, firing
+        known.detail, known.last_at, known.count = detail, at, known.count + 1
+        known.firing, known.once = firing, not firing
         self._conditions[code, subject] = known
         if len(self._conditions) > KEPT_MAX:
             del self._conditions[next(iter(self._conditions))]
@@ -59,6 +61,8 @@ class WarningBook:
     def listed(self) -> tuple[Warning, ...]:
         """All warnings kept, the latest last."""
         return tuple(
-            Warning(code, subject, one.detail, int(one.first_at), int(one.last_at), one.count, one.firing)
+            Warning(
+                code, subject, one.detail, int(one.first_at), int(one.last_at), one.count, one.firing, one.once
+            )
             for (code, subject), one in self._conditions.items()
         )

@@ -27,7 +27,6 @@ T = TypeVar("T")
 
 OPEN_DEADLINE_S = 30.0
 PIN_LOOK_S = 2.0
-SESSION_LIMIT_WAIT_S = 30.0
 LOOK_AGAIN_S = 30.0
 ATTEMPTS_MAX = 3
 COMMANDS_MAX = 1024
@@ -216,6 +215,8 @@ class TokenPool:
                     pause_s = self._could_not_open(error)
                 else:
                     health.opened()
+                    if health.sessions == self._settings.sessions:
+                        self._warnings.clear("token session limit", self.name)
                     session.link.when_dead(self._queue.poke)
                     log.info("token session opened", token=self.name, worker=session.link.pid)
                     return session
@@ -264,7 +265,7 @@ class TokenPool:
             detail = f"the token has no room for more than {sessions} of {self._settings.sessions} sessions"
             self._warnings.add("token session limit", self.name, detail)
             self.health.gauges.errors[error.kind] += 1
-            return SESSION_LIMIT_WAIT_S
+            return 2 * self._settings.retry_longest_s
         if error.kind in NEEDS_OPERATOR:
             self.health.needs_operator(f"token {self.name}: {error}")
         self.health.failed(error)

@@ -69,8 +69,12 @@ def within_any(action: Callable[[], object], until: Callable[[], bool], seconds:
 
 
 def workers(client: SignerClient) -> list[int]:
-    done = subprocess.run(["pgrep", "-P", str(client.status().pid)], capture_output=True, check=False)
-    return [int(pid) for pid in done.stdout.split()]
+    return children(client.status().pid)
+
+
+def children(pid: int) -> list[int]:
+    done = subprocess.run(["pgrep", "-P", str(pid)], capture_output=True, check=False)
+    return [int(child) for child in done.stdout.split()]
 
 
 def kill_workers(client: SignerClient) -> None:

@@ -207,6 +207,9 @@ def test_session_limit(hsm: FaultyHsm) -> None:
         sign_and_check(client, key, 500)
         kill_workers(client)
         within(RECOVERY_S, lambda: sign_and_check(client, key))
+        hsm.orders()
+        within_any(client.status, lambda: token_of(client).sessions_open == 4)
+        assert "token session limit" not in firing(client)
 
 
 def test_wrong_pin_is_tried_once_even_over_restarts(hsm: FaultyHsm) -> None:

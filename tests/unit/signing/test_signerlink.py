@@ -72,7 +72,7 @@ def test_warnings_become_events_and_are_resolved(
     link = link_to(events, metrics, clock)
     now = int(clock.now())
     down = Warning("token down", "a", "no answer", now, now, 1)
-    mode = Warning("PIN file mode", "/pin", "was 0644", now, now, 1, firing=False)
+    mode = Warning("PIN file mode", "/pin", "was 0644", now, now, 1, firing=False, once=True)
     link._take(status(down, mode))
     assert firing(events) == {
         ("token-down", "a", "no answer"),
@@ -80,7 +80,8 @@ def test_warnings_become_events_and_are_resolved(
     }
     link._take(status(Warning("token down", "a", "device removed", now, now, 2), mode))
     assert ("token-down", "a", "device removed") in firing(events)
-    link._take(status(mode))
+    over = Warning("token down", "a", "device removed", now, now, 2, firing=False)
+    link._take(status(mode, over))
     assert firing(events) == {("keystore-mode-fixed", "/pin", "was 0644")}
     clock.advance(TOLD_FOR_S + 1)
     link._take(status(mode))
@@ -108,8 +109,10 @@ def test_the_first_reason_is_kept_and_recovery_is_told(
     link._down("next try in 0.3 s")
     assert firing(events) == {("signer-unreachable", "", "it ended")}
     assert metrics.registry.get_sample_value("dnssecd_signer_up") == 0
+    assert "it ended" in link.held()
     link._take(status(state="unavailable"))
     assert told == ["ok"]
+    assert link.held() == ""
     assert firing(events) == set()
     link._take(status())
     assert told == ["ok", "ok"], "the key store can be used again"

@@ -95,7 +95,7 @@ def test_what_a_key_is_not_for_is_refused_counted_and_audited(client: SignerClie
     zone, other = next(zones), next(zones)
     zsk = client.generate(wire(zone), "zsk", 13)
     before = client.status().counters.get("refusals", 0)
-    for preimages in ([b"not a preimage"], [preimage_for(zsk, zone, zone, "CDS", "0 0 0 00")]):
+    for preimages in ([b"not a preimage"], [preimage_for(zsk, zone, zone, "DNSKEY", "256 3 13 AAAA")]):
         with pytest.raises(SignRefused) as caught:
             client.sign(wire(zone), zsk.id, hosts(zsk, zone, 3) + preimages)
         assert caught.value.fault == "caller"
