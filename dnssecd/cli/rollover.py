@@ -132,6 +132,7 @@ def add_to_key(key: typer.Typer) -> None:
     command(key, "rollover")(_rollover)
     command(key, "retire")(_retire)
     command(key, "revoke")(_revoke)
+    command(key, "compromised")(_compromised)
     command(key, "approve")(_approve)
 
 
@@ -152,6 +153,12 @@ def _retire(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
 def _revoke(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
     """Have a KSK leave, revoked (RFC 5011), so that validators that trust it take it out."""
     _ask(cli, "key.revoke", {"zone": zone_name(zone), "key_tag": key_tag})
+
+
+def _compromised(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
+    """Replace a key by the fastest safe way, now; prints what it costs and what people have to do."""
+    result = cli.call("key.compromised", {"zone": zone_name(zone), "key_tag": key_tag})
+    cli.show(result, lambda: print(result["text"], end=""))
 
 
 def _approve(

@@ -154,13 +154,8 @@ class ForecastCommands:
         return forecast.rows(zone.name, events)
 
     async def _known(self, zone: FrontZone) -> tuple[Keyset, Evidence]:
+        known = await self._commands.known(zone)
         keys = self._rollovers.of(zone.name)
-        try:
-            known = await keys.known(zone) if zone.serial is not None else None
-        except STORE_ERRORS as error:
-            raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
-        if known is None:
-            raise Refused(f"{zone.name} has not been published yet", f"dnssecd explain {zone.name}")
         evidence = keys.gathered(zone, self._rollovers.parents(zone.name), clock_sure=True)
         return known.keyset, evidence
 

@@ -12,6 +12,7 @@ from dnssecd.front import rollover_text as text
 from dnssecd.front.rollover import STORE_ERRORS, Rollovers
 from dnssecd.front.zone import FrontZone
 from dnssecd.ops.control import Call, Command, Refused
+from dnssecd.pipeline.committed import Committed
 from dnssecd.pipeline.keychange import KeyChange, Note
 
 PLAN_WAIT_S = 30.0
@@ -121,17 +122,24 @@ class RolloverCommands:
             "waiting": [text.waiting(blocker, keyset) for blocker in blockers] if keyset else [],
         }
 
+    async def known(self, zone: FrontZone) -> Committed:
+        """Return what is published of a zone; Refused."""
+        try:
+            known = await self._rollovers.of(zone.name).known(zone) if zone.serial is not None else None
+        except STORE_ERRORS as error:
+            raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
+        if known is None:
+            raise Refused(
+                f"{zone.name} has not been published yet, so it has no keys", f"dnssecd explain {zone.name}"
+            )
+        return known
+
     async def change(self, zone: FrontZone, change: Callable[[Keyset], Keyset], what: str, who: str) -> None:
         """Apply what a person asked for to the stored key set, and have the planner asked; Refused."""
         keys = self._rollovers.of(zone.name)
         async with keys.turn:
+            known = await self.known(zone)
             try:
-                known = await keys.known(zone)
-                if known is None:
-                    raise Refused(
-                        f"{zone.name} has not been published yet, so it has no keys",
-                        f"dnssecd explain {zone.name}",
-                    )
                 after = change(known.keyset)
                 await self._rollovers.store(
                     zone, keys, KeyChange(known.keyset, after, (Note(what, "", who),))

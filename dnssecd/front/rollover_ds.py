@@ -32,7 +32,7 @@ class DsCommands:
         zone = self._commands.zone(call)
         if zone.config.parent.none or zone.name == ".":
             raise Refused(f'{zone.name} has no parent (parent = "none")', "nothing to check")
-        keyset = await self._keyset(zone)
+        keyset = (await self._commands.known(zone)).keyset
         try:
             await self._parents.look(zone)
         except ParentUnknown as error:
@@ -56,7 +56,7 @@ class DsCommands:
         """Answer ``ds.confirm``: somebody says that the parent has, or has no longer, the DS of a key."""
         zone = self._commands.zone(call)
         tag = int(call.number("key_tag", -1))
-        keyset = await self._keyset(zone)
+        keyset = (await self._commands.known(zone)).keyset
         try:
             key = key_of(keyset, tag)
         except KeysetError as error:
@@ -95,15 +95,6 @@ class DsCommands:
                 await self._rollovers.keep_evidence(zone, keys)
             except STORE_ERRORS as error:
                 raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
-
-    async def _keyset(self, zone: FrontZone) -> Keyset:
-        try:
-            known = await self._rollovers.of(zone.name).known(zone) if zone.serial is not None else None
-        except STORE_ERRORS as error:
-            raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
-        if known is None:
-            raise Refused(f"{zone.name} has not been published yet", f"dnssecd explain {zone.name}")
-        return known.keyset
 
 
 def _awaited(zone: FrontZone, key: Key) -> bool:

@@ -15,6 +15,7 @@ from dnssecd.front.parents import ParentWatch
 from dnssecd.front.rollover import Engine, RolloverListener, Rollovers
 from dnssecd.front.rollover_commands import RolloverCommands
 from dnssecd.front.rollover_ds import DsCommands
+from dnssecd.front.rollover_emergency import Emergency
 from dnssecd.front.rollover_overdue import Overdue
 from dnssecd.front.rollover_text import line
 from dnssecd.front.rollover_zone import awaits_ds
@@ -81,7 +82,8 @@ class RolloverOffice:
         self.clock.unsettled = self.rollovers.is_stepping
         self.parents = ParentWatch(zones, config, clock, schedule, self._answered)
         self.overdue = Overdue(events, clock, self.rollovers.policy)
-        self.rollovers.listeners += [_Shown(self.parents), self.overdue]
+        self.emergency = Emergency(self.rollovers, events)
+        self.rollovers.listeners += [_Shown(self.parents), self.overdue, self.emergency]
         self._pace = Pace()
         hooks.on_seen = self._seen
         jobs.on_finished = self.rollovers.committed
@@ -90,10 +92,13 @@ class RolloverOffice:
     def commands(self) -> dict[str, Command]:
         """Return the commands, by name."""
         commands = RolloverCommands(self._zones, self.rollovers)
-        clock = {"clock.confirm": Command(self._confirm, changes=True)}
+        more = {
+            "clock.confirm": Command(self._confirm, changes=True),
+            "key.compromised": self.emergency.command(commands),
+        }
         ds = DsCommands(self.rollovers, self.parents, commands)
         ahead = ForecastCommands(self._zones, self.rollovers, commands, self.rollovers.engine.config)
-        return commands.table() | ds.table() | ahead.table() | clock
+        return commands.table() | ds.table() | ahead.table() | more
 
     def begin(self) -> None:
         """Judge the clock by what is known from before; nothing is signed while it is in doubt."""

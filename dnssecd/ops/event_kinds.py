@@ -145,6 +145,14 @@ _TABLE = (
         "see what is awaited from whom: dnssecd explain ZONE",
     ),
     EventKind(
+        "key-compromised",
+        "critical",
+        "a key of the zone was reported compromised and is still trusted by validators",
+        "whoever has the key can forge answers for the zone until it is replaced",
+        "follow the recovery plan that dnssecd key compromised printed; what is awaited: dnssecd explain ZONE",
+        mutable=False,
+    ),
+    EventKind(
         "zone-not-configured",
         "warning",
         "a stored zone is not in the configuration",

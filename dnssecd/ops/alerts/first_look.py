@@ -29,6 +29,7 @@ FIRST_LOOK = MappingProxyType(
         "ds-mismatch": ("dnssecd ds check ZONE", "dnssecd ds show ZONE", "dig +short DS ZONE"),
         "ds-missing": ("dnssecd ds check ZONE", "dnssecd ds show ZONE", "dig +short DS ZONE"),
         "rollover-overdue": (*_EXPLAIN, "dnssecd key list ZONE"),
+        "key-compromised": (*_EXPLAIN, "dnssecd key list ZONE"),
         "zone-not-configured": ("dnssecd zone list", "dnssecd config diff"),
         "refresh-capped": _ZONE,
         "grant-overlap": _ZONE,
