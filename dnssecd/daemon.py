@@ -122,7 +122,7 @@ class Daemon:
             today,
             lambda rcode: self.metrics.server.updates.labels(rcode).inc(),
         )
-        self.updates.held = self.rollovers.clock.held
+        self.updates.held = lambda: self.rollovers.clock.held() or self.signer.held()
         self._tsig = specs.tsig_keys(config)
         self.server = DnsServer(
             [(address.host, address.port) for address in config.server.listen],
