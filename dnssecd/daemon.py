@@ -34,6 +34,7 @@ from dnssecd.front.signerlink import SignerLink
 from dnssecd.front.stored import recall
 from dnssecd.front.sweep import Sweep
 from dnssecd.front.updates import Updates
+from dnssecd.front.watchdog import Watchdog, WatchedPool
 from dnssecd.front.zone import FrontZone
 from dnssecd.front.zoneimport import Imports
 from dnssecd.front.zones import ZoneTable
@@ -45,7 +46,6 @@ from dnssecd.ops.looplag import LoopMonitor
 from dnssecd.ops.metrics import Metrics
 from dnssecd.ops.metrics_http import MetricsEndpoint
 from dnssecd.pipeline.apex import soa_rdata
-from dnssecd.pipeline.workers import WorkerPool
 from dnssecd.publish import xfrout
 from dnssecd.publish.notify import Goal, Notifier
 from dnssecd.publish.watch import Ledger
@@ -81,7 +81,7 @@ class Daemon:
         hooks = EvidenceHooks(self.metrics, self.events)
         self.notifier = Notifier(Ledger(hooks), clock.now, hooks)
         self.watcher = ZoneWatcher()
-        self.pool = WorkerPool(_worker_died)
+        self.pool = WatchedPool(_worker_died)
         self.table = ZoneTable(self.signer.socket, self.databases)
         self.zones = self.table.by_name
         for zone in config.zones.values():
@@ -282,6 +282,7 @@ class Daemon:
             self.events.raise_event("signer-unreachable", None, str(error))
         background = (
             self.monitor.run(),
+            Watchdog(self.pool).run(),
             self.signer.watch(),
             self.guard.watch(),
             self.sweep.run(),
