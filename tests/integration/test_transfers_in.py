@@ -35,10 +35,10 @@ pytestmark = pytest.mark.integration
 ZONE = "upstream.test."
 
 
-def zone_text(serial: int, hosts: int = 40, extra: str = "", refresh: int = 600, retry: int = 1) -> str:
+def zone_text(serial: int, hosts: int = 40, extra: str = "", refresh: int = 600, expire: int = 86_400) -> str:
     lines = [
         "$TTL 300",
-        f"@ IN SOA ns1 host {serial} {refresh} {retry} 86400 300",
+        f"@ IN SOA ns1 host {serial} {refresh} 1 {expire} 300",
         "@ IN NS ns1",
         "ns1 IN A 192.0.2.1",
         "sub IN NS ns.sub",
@@ -215,7 +215,7 @@ def test_fail_over_and_restarts(servers: Servers, peer_dir: Path, tsig_key: Tsig
     daemon.wait_serial_other_than(ZONE, None)
 
     primaries[0].kill()
-    replace_file(source, zone_text(8, refresh=2, extra="by IN TXT second"))
+    replace_file(source, zone_text(8, refresh=2, expire=4, extra="by IN TXT second"))
     primaries[1].signal(signal.SIGHUP)
     assert daemon.wait_serial_other_than(ZONE, 7) == 8
     seen = {p["name"]: p["serial"] for p in daemon.zone_status(ZONE)["primaries"]}
@@ -226,6 +226,11 @@ def test_fail_over_and_restarts(servers: Servers, peer_dir: Path, tsig_key: Tsig
     cause = upstream.wait_event("primary-unreachable")
     assert "p0" in cause
     assert "p1" in cause
+    upstream.check_equal(source)
+    what = "the SOA's expire is over"
+    wait_until(lambda: "longer than SOA expire" in upstream.events()["primary-unreachable"], what, every=0.2)
+    (alert,) = daemon.zone_status(ZONE)["alerts"]
+    assert alert["severity"] == "critical"
     upstream.check_equal(source)
 
     replace_file(source, zone_text(9, refresh=2, extra="by IN TXT first"))
@@ -261,16 +266,19 @@ class Lies:
     def __init__(self, liar: Liar, upstream: Upstream) -> None:
         self.liar, self.upstream = liar, upstream
         self.daemon = upstream.daemon
-        self.good: list[RR] = []
 
     def zone(self, serial: int, *rrs: RR) -> list[RR]:
         return [s.soa(serial), s.NS_RR, s.a("ns", 1), *rrs]
 
-    def publish(self, serial: int, *rrs: RR) -> None:
-        """Let the primary be honest, and wait until the daemon has what it has."""
+    def be_honest(self, serial: int, *rrs: RR) -> None:
+        """Let the primary have a sound zone."""
         self.liar.serial = serial
         self.liar.ixfr = rcode(4, s.IXFR)
         self.liar.axfr = answers([*self.zone(serial, *rrs), s.soa(serial)])
+
+    def publish(self, serial: int, *rrs: RR) -> None:
+        """Let the primary have a sound zone, and have the daemon take it."""
+        self.be_honest(serial, *rrs)
         done = self.daemon.cli("zone", "reload", s.ZONE)
         assert done.ok, done
         assert self.daemon.zone_status(s.ZONE)["input_serial"] == serial
@@ -288,9 +296,11 @@ class Lies:
 @pytest.fixture
 def lies(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> Iterator[Lies]:
     with running(Liar(our_key(tsig_key))) as liar:
-        upstream = start_daemon(servers, peer_dir, tsig_key, [liar.port], name=s.ZONE)
+        upstream = start_daemon(servers, peer_dir, tsig_key, [liar.port], name=s.ZONE, start=False)
         made = Lies(liar, upstream)
-        made.publish(7, s.a("www", 1))
+        made.be_honest(7, s.a("www", 1))
+        upstream.daemon.start()
+        assert upstream.daemon.wait_serial_other_than(s.ZONE, None) == 7
         yield made
 
 
@@ -412,7 +422,6 @@ def test_notify(lies: Lies) -> None:
 def test_kill_9_during_a_transfer(lies: Lies) -> None:
     """Of a transfer that was under way nothing is left but the old version."""
     daemon = lies.daemon
-    daemon.wait_serial_other_than(s.ZONE, None)
     before = daemon.zone_content(s.ZONE)
     lies.liar.serial = 8
     lies.liar.axfr = lambda mid: [s.message(lies.zone(8, s.a("www", 8)), mid=mid), Stall()]
@@ -494,3 +503,59 @@ def test_import(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
         refused = daemon.cli("zone", "import", *words)
         assert refused.status in (1, 2), refused
         assert why in refused.err, refused
+
+
+def test_source_changes(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+    """From a file to primaries, to updates and back, while the daemon runs and over a restart."""
+    with running(Liar(our_key(tsig_key))) as liar:
+        upstream = start_daemon(servers, peer_dir, tsig_key, [liar.port], name=s.ZONE, start=False)
+        daemon = upstream.daemon
+        of_primaries = daemon.config["zone"][s.ZONE]
+        file = peer_dir / "own.zone"
+        file.write_text(
+            "$TTL 300\n@ IN SOA ns host 7 60 30 600 300\n@ IN NS ns\nns IN A 192.0.2.1\nold IN A 192.0.2.1\n"
+        )
+        others = {"policy": "default", "allow_transfer": [tsig_key.name], "parent": "none"}
+        grant = {"tsig": tsig_key.name, "names": ["*"], "types": ["ANY"]}
+        of_file = {**others, "source": "file", "file": file}
+        of_updates = {**others, "source": "dynamic", "allow_update": [grant]}
+
+        def change(zone: dict[str, Any]) -> None:
+            daemon.config["zone"][s.ZONE] = zone
+            daemon.write_config()
+            done = daemon.cli("config", "reload")
+            assert done.ok, done
+
+        daemon.config["zone"][s.ZONE] = of_file
+        daemon.start()
+        assert daemon.wait_serial_other_than(s.ZONE, None) == 7
+
+        # The serial of the primary is below ours, and says nothing about our content.
+        liar.serial, liar.ixfr = 5, ixfr_answers([s.soa(5)])
+        liar.axfr = answers([s.soa(5), s.NS_RR, s.a("ns", 1), s.a("new", 1), s.soa(5)])
+        change(of_primaries)
+        assert daemon.wait_serial_other_than(s.ZONE, 7) == 8
+        content = "\n".join(daemon.zone_content(s.ZONE))
+        assert "new.example." in content
+        assert "old.example." not in content
+        assert [p["serial"] for p in daemon.zone_status(s.ZONE)["primaries"]] == [5]
+
+        change(of_updates)
+        done = nsupdate(daemon.port, f"zone {s.ZONE}\nupdate add extra.{s.ZONE} 60 TXT x", tsig_key, peer_dir)
+        assert done.ok, done
+        assert daemon.wait_serial_other_than(s.ZONE, 8) == 9
+        assert daemon.zone_status(s.ZONE)["primaries"] == []
+
+        # Differences from serial 5 would apply, but not to what is held by now.
+        liar.serial = 6
+        liar.ixfr = ixfr_answers([s.soa(6), s.soa(5), s.soa(6), s.a("more", 1), s.soa(6)])
+        liar.axfr = answers([s.soa(6), s.NS_RR, s.a("ns", 1), s.a("new", 1), s.a("more", 1), s.soa(6)])
+        daemon.config["zone"][s.ZONE] = of_primaries
+        daemon.stop()
+        daemon.start()
+        assert daemon.wait_serial_other_than(s.ZONE, 9) == 10
+        content = "\n".join(daemon.zone_content(s.ZONE))
+        assert "more.example." in content
+        assert "extra.example." not in content
+        change(of_file)
+        assert daemon.wait_serial_other_than(s.ZONE, 10) == 11
