@@ -133,7 +133,8 @@ class SignerLink:
         self._events.raise_event("signer-unreachable", None, self._state.removeprefix("down: "))
 
     def _take(self, status: StatusReply) -> None:
-        was_down = self._state.startswith("down: ")
+        restarted = self.last is not None and self.last.pid != status.pid
+        was_down = restarted or self._state.startswith("down: ")
         self.last, self._state = status, "ok"
         self._metrics.tokens.take(status)
         self._events.resolve("signer-unreachable")

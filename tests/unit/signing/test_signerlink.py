@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dnssecd.clock import FakeClock
@@ -118,6 +119,8 @@ def test_the_first_reason_is_kept_and_recovery_is_told(
     assert told == ["ok", "ok"], "the key store can be used again"
     link._take(status())
     assert len(told) == 2
+    link._take(msgspec.structs.replace(status(), pid=2))
+    assert len(told) == 3, "it was started again between two looks"
 
 
 def test_tokens_as_metrics(events: EventCore, metrics: Metrics, clock: FakeClock) -> None:
