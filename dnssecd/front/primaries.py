@@ -171,6 +171,9 @@ class Primaries:
             started = self._clock.monotonic()
             await self._check(zone, Wish())
             if zone.name not in self._again:
+                # Here, not when the task is done: who asks from now on gets a task of their own.
+                if self._tasks.get(zone.name) is asyncio.current_task():
+                    del self._tasks[zone.name]
                 return
             await asyncio.sleep(max(0.0, started + GAP_S - self._clock.monotonic()))
 
