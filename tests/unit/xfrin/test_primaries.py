@@ -1,0 +1,181 @@
+"""When primaries are looked at, and what a look means; with stubs in place of jobs and network."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from dnssecd.clock import FakeClock
+from dnssecd.front.primaries import GAP_S, Checked, Primaries, Wish
+from dnssecd.front.upstream import (
+    Held,
+    Sight,
+    Upstream,
+    newest_first,
+    refresh_delay_s,
+    retry_delay_s,
+    shown,
+    to_fetch_from,
+)
+from dnssecd.front.zone import FrontZone
+
+
+class Schedule:
+    """Remembers wake-ups."""
+
+    def __init__(self) -> None:
+        self.wakes: dict[str, float] = {}
+
+    def wake(self, name: str, when: float, action: object) -> None:
+        self.wakes[name] = when
+
+    def forget(self, name: str) -> None:
+        self.wakes.pop(name, None)
+
+
+class Looking(Primaries):
+    """Counts looks instead of looking."""
+
+    def __init__(self, home: Path) -> None:
+        self.looks = 0
+        self.hold = asyncio.Event()
+        self.hold.set()
+        nothing: Any = SimpleNamespace()
+        super().__init__(nothing, nothing, nothing, FakeClock(), cast(Any, Schedule()), home)
+
+    async def _check(self, zone: FrontZone, wish: Wish) -> Checked:
+        self.looks += 1
+        await self.hold.wait()
+        return Checked()
+
+
+def a_zone(name: str = "example.", source: str = "primaries") -> FrontZone:
+    config = SimpleNamespace(source=source, name=name)
+    return cast(FrontZone, SimpleNamespace(name=name, config=config, orphan=False, primaries=[]))
+
+
+async def turns(number: int = 20) -> None:
+    for _ in range(number):
+        await asyncio.sleep(0)
+
+
+async def test_asking_in_the_moment_a_look_ends(tmp_path: Path) -> None:
+    primaries, zone = Looking(tmp_path), a_zone()
+    for looks in range(1, 50):
+        primaries.refresh(zone)
+        await turns(looks % 4 + 1)
+    await turns()
+    assert primaries.looks >= 2
+    before = primaries.looks
+    primaries.refresh(zone)
+    await asyncio.sleep(0)  # the look has ended, and its task is about to
+    primaries.refresh(zone)
+    await asyncio.sleep(GAP_S)
+    assert primaries.looks == before + 2
+    await primaries.close()
+
+
+async def test_asking_while_a_look_goes_on(tmp_path: Path) -> None:
+    primaries, zone = Looking(tmp_path), a_zone()
+    primaries.hold.clear()
+    for _ in range(100):
+        primaries.refresh(zone)
+        await turns(1)
+    assert primaries.looks == 1
+    primaries.hold.set()
+    await asyncio.sleep(2 * GAP_S)
+    assert primaries.looks == 2
+    await primaries.close()
+
+
+async def test_zones_do_not_wait_for_one_another(tmp_path: Path) -> None:
+    primaries = Looking(tmp_path)
+    primaries.hold.clear()
+    for number in range(10):
+        primaries.refresh(a_zone(f"z{number}."))
+    await turns()
+    assert primaries.looks == 10
+    primaries.hold.set()
+    await primaries.close()
+
+
+async def test_zones_from_elsewhere_are_left_alone(tmp_path: Path) -> None:
+    primaries, zone = Looking(tmp_path), a_zone()
+    primaries.hold.clear()
+    primaries.refresh(zone)
+    await turns()
+    zone.config.source = "file"  # type: ignore[misc]
+    primaries.refresh(zone)
+    primaries.hold.set()
+    await turns()
+    zone.config.source = "primaries"  # type: ignore[misc]
+    primaries.refresh(zone)
+    await turns()
+    assert primaries.looks == 2
+    await primaries.close()
+
+
+async def test_leftovers_are_removed(tmp_path: Path) -> None:
+    left = tmp_path / "transfers" / "0"
+    left.parent.mkdir()
+    left.write_bytes(b"x")
+    primaries = Looking(tmp_path)
+    assert not left.exists()
+    await primaries.close()
+
+
+def sights(**serials: int | None) -> list[tuple[str, Sight]]:
+    return [(name, Sight(serial, 0)) for name, serial in serials.items()]
+
+
+@pytest.mark.parametrize(
+    ("seen", "held", "wanted"),
+    [
+        (sights(a=7, b=8), 7, ["b"]),
+        (sights(a=8, b=9, c=8), 7, ["b", "a", "c"]),
+        (sights(a=7, b=None), 7, []),
+        (sights(a=6), 7, []),
+        (sights(a=6, b=5), None, ["a", "b"]),
+        (sights(a=2**32 - 1, b=1), 2**32 - 1, ["b"]),
+        (sights(a=2**31), 0, []),
+        (sights(a=None), None, []),
+    ],
+)
+def test_whom_to_fetch_from(seen: list[tuple[str, Sight]], held: int | None, wanted: list[str]) -> None:
+    assert to_fetch_from(seen, held) == wanted
+
+
+def test_newest_first_across_the_wrap() -> None:
+    assert newest_first([("a", 2**32 - 2), ("b", 3), ("c", 2**32 - 1), ("d", 3)]) == ["b", "d", "c", "a"]
+
+
+def test_delays() -> None:
+    held = Held(7, 3600, 600, 86_400)
+    assert 3600 * 0.9 <= refresh_delay_s("example.", held) <= 3600
+    assert refresh_delay_s("a.", held) != refresh_delay_s("b.", held)
+    assert retry_delay_s(held, 3) == 600
+    assert refresh_delay_s("example.", Held(7, 0, 0, 0)) > 1
+    assert retry_delay_s(Held(7, 0, 0, 0), 1) == 1
+    assert retry_delay_s(Held(7, 0, 2**32 - 1, 0), 1) == 3600
+    assert [retry_delay_s(None, failures) for failures in (1, 2, 3, 99)] == [2, 4, 8, 300]
+
+
+def test_what_is_at_hand() -> None:
+    up = Upstream(0.0)
+    held = Held(7, 1, 1, 1)
+    assert up.at_hand(None) is None
+    assert up.at_hand(held) == 7
+    up.same = (7, 9)
+    assert up.at_hand(held) == 9
+    assert up.at_hand(Held(8, 1, 1, 1)) == 8
+    assert up.at_hand(Held(None, 1, 1, 1)) is None
+
+
+def test_what_status_shows() -> None:
+    rows = shown({"a": Sight(7, 5.0)}, ["a", "b"])
+    assert rows[0] == {"name": "a", "serial": 7, "seen_at": 5.0, "detail": ""}
+    assert rows[1] == {"name": "b", "serial": None, "seen_at": None, "detail": "not asked yet"}
