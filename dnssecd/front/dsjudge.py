@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnssecd.core.evidence import ParentSight
-from dnssecd.core.handover import Change, Handover, ParentKey
+from dnssecd.core.handover import Change, Handover, ParentKey, Task
 from dnssecd.core.keyset import Keyset
 from dnssecd.core.keystate import Rec, State
 from dnssecd.publish.firstcheck import ds_matches
@@ -52,19 +52,26 @@ def judge(zone: str, keyset: Keyset, handover: Handover, seen: Sequence[ParentSi
         if strange:
             foreign.append(f"{sight.name} has DS {', '.join(map(str, strange))}")
             bogus = bogus or not any(ds_matches(r, key, zone) for r in records for key in signing)
-        gone = (
-            []
-            if sight.ds is None
-            else [k.tag for k, since in there if sight.at >= since and not _has(handover, sight, k)]
-        )
-        if gone:
-            missing.append(f"{sight.name} no longer has DS {', '.join(map(str, gone))}")
+        missing += _missing(handover, sight, there)
     return Verdict(
         any(sight.ds is not None for sight in seen),
         _told("the parent has a DS that is of none of this zone's keys", foreign),
         _told("the parent has lost a DS that it had", missing),
         bogus,
     )
+
+
+def _missing(handover: Handover, sight: ParentSight, there: list[tuple[ParentKey, int]]) -> list[str]:
+    """What an answer lacks: a DS that was there, or, in the middle of a replacement, both the old and the new."""
+    if sight.ds is None:
+        return []
+    gone = [str(key.tag) for key, since in there if sight.at >= since and not _has(handover, sight, key)]
+    if gone:
+        return [f"{sight.name} no longer has DS {', '.join(gone)}"]
+    either = handover.having(Change.ADD, Change.KEEP, Change.REMOVE)
+    if handover.task is Task.REPLACE and not any(_has(handover, sight, key) for key in either):
+        return [f"{sight.name} has neither the old DS nor the new"]
+    return []
 
 
 def _was_there(keyset: Keyset, handover: Handover) -> list[tuple[ParentKey, int]]:

@@ -231,6 +231,16 @@ async def test_a_ds_that_was_there_and_is_gone_is_told(rig: Rig) -> None:
     assert rig.firing() == {}
 
 
+async def test_neither_the_old_ds_nor_the_new_is_told(rig: Rig) -> None:
+    await rig.wanted(keysets.replaced(), PUSHED)
+    await rig.seen(1)
+    assert rig.firing() == {}
+    await rig.seen()
+    assert rig.firing() == {(MISSING, ""): "error"}
+    await rig.seen(2)
+    assert rig.firing() == {}
+
+
 async def test_servers_that_never_answered_prove_neither(rig: Rig) -> None:
     await rig.wanted(keysets.in_place(), SCANNED)
     await rig.seen(5)
