@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from dnssecd.signing.client import SignerClient
 from dnssecd.signing.errors import SignerError
@@ -110,3 +113,18 @@ def cloned_keys(hsm: FaultyHsm, *labels: str) -> None:
     for cka_id in ("f0", "f1"):
         for label in labels:
             hsm.import_key(label, make_pem(hsm.path / f"{cka_id}.pem"), cka_id, f"key {cka_id}")
+
+
+def build_shim(directory: Path) -> Path:
+    """Compile the shim into `directory`; skips where there is no compiler."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no C compiler: apt install gcc")
+    built = directory / "shim.so"
+    source = Path(__file__).with_name("shim.c")
+    subprocess.run(
+        [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-Wextra", "-Werror", "-o", built, source, "-ldl"],
+        check=True,
+        timeout=60,
+    )
+    return built

@@ -1,4 +1,7 @@
-"""Signing throughput through the service against a bare python-pkcs11 loop in as many processes, interleaved."""
+"""The key service's throughput: against a bare python-pkcs11 loop, and with a token that takes its time.
+
+The bare loops are as many processes as the service has sessions, on the same token, in the same run, interleaved.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ import pytest
 
 from dnssecd.signing.client import SignerClient
 from dnssecd.wire_protocol import KeyInfo
+from tests.faults.hsm.faulty import FaultyHsm, build_shim, token_of, within_any
+from tests.integration.hsm import softhsm
 from tests.integration.hsm.softhsm import MODULE, PIN, ZONE, SoftHsm, make_preimages, service
 from tests.unit.signer.preimages import wire
 
@@ -20,11 +25,13 @@ pytestmark = [pytest.mark.bench, pytest.mark.timeout(300)]
 SESSIONS = 2
 SIGNATURES = 16000
 ROUNDS = 5
+LATENCY_MS = 50
+SESSIONS_STEPS = (1, 2, 4, 8, 16)
 
 
 def bare_rate(key: KeyInfo) -> float:
     """Signatures a second of SESSIONS bare loops together."""
-    script = Path(__file__).with_name("bare_loop.py")
+    script = Path(softhsm.__file__).with_name("bare_loop.py")
     command = [sys.executable, str(script), MODULE, "dns", PIN, key.id, str(SIGNATURES // SESSIONS)]
     loops = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -68,3 +75,30 @@ def test_the_service_costs_less_than_a_tenth(tmp_path: Path, monkeypatch: pytest
             print(f"bare {bare:8.0f}/s   service {ours:8.0f}/s   ratio {ours / bare:.2f}")
     print(f"median ratio {statistics.median(ratios):.2f}")
     assert statistics.median(ratios) >= 0.9
+
+
+def test_latency_is_hidden_by_sessions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 50 ms for each signature the throughput is the sessions' number times 20 a second."""
+    monkeypatch.setenv("SOFTHSM2_CONF", "")
+    monkeypatch.setenv("SHIM_CONTROL", str(tmp_path / "orders"))
+    hsm = FaultyHsm(tmp_path / "hsm", module=str(build_shim(tmp_path)))
+    hsm.make_token("dns")
+    rates = {sessions: slow_rate(hsm, sessions) for sessions in SESSIONS_STEPS}
+    for sessions, rate in rates.items():
+        share = rate / (sessions * rates[1])
+        print(f"{sessions:3d} sessions: {rate:6.1f}/s   {share:.0%} of {sessions} times one session")
+        assert share > 0.85
+
+
+def slow_rate(hsm: FaultyHsm, sessions: int) -> float:
+    """Signatures a second with LATENCY_MS for each, once the pool has got used to that."""
+    hsm.orders()
+    with service(hsm.settings(hsm.token("dns", sessions=sessions))) as client:
+        key = client.generate(wire(ZONE), "zsk", 13)
+        within_any(client.status, lambda: token_of(client).sessions_open == sessions, 60)
+        hsm.orders(f"latency sign {LATENCY_MS}")
+        client.sign(wire(ZONE), key.id, make_preimages(key, 20 * sessions))
+        preimages = make_preimages(key, 60 * sessions)
+        started_at = time.monotonic()
+        client.sign(wire(ZONE), key.id, preimages)
+        return len(preimages) / (time.monotonic() - started_at)
