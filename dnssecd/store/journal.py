@@ -5,7 +5,6 @@ unless the TTL changes: then the whole set is, since a TTL belongs to the RRset 
 """
 
 import sqlite3
-from collections.abc import Callable
 
 from dnssecd.core.names import key_to_wire
 from dnssecd.core.rrset import unpack
@@ -88,6 +87,10 @@ class JournalWriter:
         )
 
 
+#: The bounds of the journal are looked at every so many sequences: a look walks over all of them.
+PRUNE_EVERY = 64
+
+
 def prune(connection: sqlite3.Connection, octets_max: int, older_than: int) -> int:
     """Drop the oldest sequences until the journal is within bounds; return how many went.
 
@@ -95,10 +98,9 @@ def prune(connection: sqlite3.Connection, octets_max: int, older_than: int) -> i
     """
     rows = connection.execute("SELECT sequence, octets, at FROM journal ORDER BY sequence DESC").fetchall()
     total = 0
-    keep_from: Callable[[int, int], bool] = lambda size, at: size <= octets_max and at >= older_than  # noqa: E731
     for index, (sequence, octets, at) in enumerate(rows):
         total += octets
-        if index and not keep_from(total, at):
+        if index and (total > octets_max or at < older_than):
             connection.execute("DELETE FROM journal_chunk WHERE sequence <= ?", (sequence,))
             connection.execute("DELETE FROM journal WHERE sequence <= ?", (sequence,))
             return len(rows) - index

@@ -15,7 +15,7 @@ from dnssecd.core.rrtypes import RRSIG, SOA
 from dnssecd.core.zoneview import JournalChunk, JournalStep
 from dnssecd.store import schema
 from dnssecd.store.errors import JournalGap, StaleVersion, StoreError
-from dnssecd.store.journal import JournalWriter, prune
+from dnssecd.store.journal import PRUNE_EVERY, JournalWriter, prune
 from dnssecd.store.view import SqliteView
 
 #: Idle read connections kept per zone.
@@ -234,6 +234,9 @@ class WriteTransaction(SqliteView):
 
     def prune_journal(self, octets_max: int, older_than: int) -> int:
         """Keep the journal within its bounds; return how many sequences went."""
+        journal = self._journal
+        if journal is None or (journal.sequence % PRUNE_EVERY and journal.octets < octets_max // PRUNE_EVERY):
+            return 0
         return prune(self._connection, octets_max, older_than)
 
     def commit_if(self, generation: int) -> None:
