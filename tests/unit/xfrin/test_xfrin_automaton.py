@@ -96,6 +96,7 @@ def test_keys_below_the_apex_are_data() -> None:
 
 BAD_AXFR = {
     "SOA of another owner": [soa(7), NS_RR, soa(7, name("www")), soa(7)],
+    "ends with the SOA of another owner": [soa(7), NS_RR, soa(7, name("www"))],
     "another SOA in the middle": [soa(7), NS_RR, soa(8), W1, soa(7)],
     "the SOA's other fields differ": [soa(7), NS_RR, soa(7, minimum=301)],
     "data after the final SOA": [soa(7), NS_RR, soa(7), W1],
@@ -128,6 +129,7 @@ BAD_IXFR = {
     "does not begin at our serial": [soa(9), soa(6), W1, soa(9), soa(9)],
     "does not chain": [soa(9), soa(7), soa(8), soa(6), soa(9), soa(9)],
     "ends before the announced serial": [soa(9), soa(7), soa(8), W1, soa(8), soa(9)],
+    "says it is at the end, and is not": [soa(9), soa(7), W1, soa(8), a("www", 2), soa(9)],
     "goes back": [soa(9), soa(7), W1, soa(6), soa(6), soa(9), soa(9)],
     "goes round in a ring": [soa(9), soa(7), soa(7), soa(7), soa(9), soa(9)],
     "ends in the deletions": [soa(9), soa(7), W1],
