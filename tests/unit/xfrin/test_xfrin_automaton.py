@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dnssecd.ingest.xfrin import (
@@ -14,6 +16,7 @@ from dnssecd.ingest.xfrin import (
     Whole,
     serial_of,
 )
+from dnssecd.ingest.xfrin_doc import render
 from dnssecd.ingest.xfrin_wire import TransferError
 from tests.unit.xfrin.streams import (
     CDS,
@@ -36,6 +39,7 @@ from tests.unit.xfrin.streams import (
     soa,
 )  # fmt: skip
 
+DOC = Path(__file__).parents[3] / "docs" / "transfers-in.md"
 W1 = a("www", 1)
 
 
@@ -194,3 +198,16 @@ def test_every_state_can_be_reached_and_left() -> None:
         assert reached == set(table)
     assert TRANSITIONS["ixfr"][State.FIRST][Event.SOA_OTHER] is State.DELETIONS
     assert Event.SOA_OTHER not in TRANSITIONS["axfr"][State.FIRST]
+
+
+def test_the_document_is_up_to_date() -> None:
+    assert DOC.read_text() == render(), (
+        "write it anew: python -c 'from dnssecd.ingest.xfrin_doc import render; print(render(), end=\"\")' "
+        "> docs/transfers-in.md"
+    )
+    assert (
+        render().count("-->")
+        == sum(len(moves) for table in TRANSITIONS.values() for moves in table.values())
+        + 2 * len(TRANSITIONS)
+        + 1
+    )
