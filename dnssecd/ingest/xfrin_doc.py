@@ -62,4 +62,4 @@ def _diagram(kind: str) -> str:
 
 
 def _id(state: State) -> str:
-    return state.name.lower()
+    return state.name

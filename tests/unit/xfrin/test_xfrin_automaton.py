@@ -206,7 +206,7 @@ def test_the_document_is_up_to_date() -> None:
         "> docs/transfers-in.md"
     )
     assert (
-        render().count("-->")
+        render().count(" --> ")
         == sum(len(moves) for table in TRANSITIONS.values() for moves in table.values())
         + 2 * len(TRANSITIONS)
         + 1
