@@ -324,8 +324,8 @@ class DsAutomation:
             self._events.resolve(MISMATCH, zone)
         if verdict.missing:
             self._events.raise_event(MISSING, zone, verdict.missing)
-        elif verdict.answered:
-            self._events.resolve(MISSING, zone)
+        elif verdict.answered and (verdict.held or not known.handover.wanted):
+            self._events.resolve(MISSING, zone)  # not before: the key that had the DS may have left meanwhile
 
 
 def _progress(known: _Zone) -> Progress:

@@ -19,13 +19,15 @@ SERVERS_TOLD = 10
 class Verdict:
     """Texts for events, "" where all is well. answered: somebody answered at all.
 
-    bogus: some server has DS only of which none is of a key that signs the DNSKEY RRset.
+    bogus: some server has DS only of which none is of a key that signs the DNSKEY RRset. held: every server that
+    answered has a DS of a key of ours.
     """
 
     answered: bool
     foreign: str = ""
     missing: str = ""
     bogus: bool = False
+    held: bool = False
 
 
 def reached(handover: Handover, seen: Sequence[ParentSight]) -> bool:
@@ -58,6 +60,9 @@ def judge(zone: str, keyset: Keyset, handover: Handover, seen: Sequence[ParentSi
         _told("the parent has a DS that is of none of this zone's keys", foreign),
         _told("the parent has lost a DS that it had", missing),
         bogus,
+        all(
+            any(_has(handover, sight, key) for key in handover.keys) for sight in seen if sight.ds is not None
+        ),
     )
 
 

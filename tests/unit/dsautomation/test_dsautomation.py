@@ -231,6 +231,18 @@ async def test_a_ds_that_was_there_and_is_gone_is_told(rig: Rig) -> None:
     assert rig.firing() == {}
 
 
+async def test_a_chain_that_is_lost_is_lost_until_there_is_a_ds_again(rig: Rig) -> None:
+    await rig.wanted(keysets.replaced(), PUSHED)
+    await rig.seen(5)
+    assert rig.firing() == {(MISSING, ""): "error", (MISMATCH, ""): "critical"}
+    new_alone = keysets.keyset(keysets.with_ds(keysets.key(2), State.RUMOURED))
+    await rig.wanted(new_alone, PUSHED)
+    await rig.seen(5)
+    assert rig.firing() == {(MISSING, ""): "error", (MISMATCH, ""): "critical"}
+    await rig.seen(2)
+    assert rig.firing() == {}
+
+
 async def test_neither_the_old_ds_nor_the_new_is_told(rig: Rig) -> None:
     await rig.wanted(keysets.replaced(), PUSHED)
     await rig.seen(1)
