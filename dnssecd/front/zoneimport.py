@@ -26,6 +26,7 @@ class Imports:
         self, zones: Mapping[str, FrontZone], jobs: ZoneJobs, events: EventCore, clock: Clock
     ) -> None:
         self._zones, self._jobs, self._events, self._clock = zones, jobs, events, clock
+        self._comparing: set[asyncio.Task[None]] = set()
 
     def table(self) -> dict[str, Command]:
         """Return the command."""
@@ -68,16 +69,32 @@ class Imports:
         }
 
     def edited(self, zone: FrontZone) -> None:
-        """Note that the file of a zone changed; where it is read once only, say how to bring it in."""
-        if zone.config.source != "dynamic" or zone.serial is None or zone.config.file is None:
+        """Note that the file of a zone changed; where it is read once only, say how to bring it in.
+
+        A file that says what the zone holds (``zone export`` wrote it) is no edit.
+        """
+        if zone.config.source == "dynamic" and zone.serial is not None and zone.config.file is not None:
+            task = asyncio.get_running_loop().create_task(self._compare(zone, zone.config.file))
+            self._comparing.add(task)
+            task.add_done_callback(self._comparing.discard)
+
+    async def _compare(self, zone: FrontZone, file: Path) -> None:
+        try:
+            octets = (await asyncio.to_thread(file.stat)).st_size
+        except OSError:
+            return  # gone: nobody asks for anything
+        job = ImportJob(path=str(file), merge=False, compare=True)
+        outcome = await self._jobs.take(zone, "import", octets, imported=job)
+        if outcome.result == "unchanged":
+            self._events.resolve("input-error", zone.name, _SUBJECT)
             return
         self._events.raise_event(
             "input-error",
             zone.name,
-            f"the edit of {zone.config.file} is refused: the file of a dynamic zone is read once",
+            f"the edit of {file} is refused: the file of a dynamic zone is read once",
             subject=_SUBJECT,
             effect="none: the zone is what its updates made of it",
-            remedy=f"to bring the file in: dnssecd zone import {zone.name} {zone.config.file} --replace (or --merge)",
+            remedy=f"to bring the file in: dnssecd zone import {zone.name} {file} --replace (or --merge)",
             severity="warning",
         )
 

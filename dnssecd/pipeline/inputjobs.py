@@ -20,9 +20,11 @@ class TransferJob(msgspec.Struct, frozen=True, kw_only=True):
 class ImportJob(msgspec.Struct, frozen=True, kw_only=True):
     """A file to be taken into a dynamic zone. ``merge``: its RRsets take the place of the zone's, which keeps all
     others; otherwise the zone becomes what the file says. ``accept_change``: the delta guard is overruled.
+    ``compare``: nothing is taken; the job ends ``unchanged`` where the file says what the zone holds.
     """
 
     path: str
     merge: bool
     accept_change: bool = False
+    compare: bool = False
     serial_floor: int | None = None

@@ -3,12 +3,13 @@
 from pathlib import Path
 
 from dnssecd.core import zonecheck
-from dnssecd.core.names import key_to_text
+from dnssecd.core.names import APEX, key_to_text
 from dnssecd.core.rrset import RRset
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA
 from dnssecd.ingest.errors import FileChanged
 from dnssecd.ingest.words import type_text
 from dnssecd.pipeline import state
+from dnssecd.pipeline.apex import with_serial
 from dnssecd.pipeline.inputjobs import ImportJob
 from dnssecd.pipeline.jobs import (
     Report,
@@ -40,6 +41,8 @@ def import_file(db: ZoneDatabase, spec: ZoneSpec, job: ImportJob, tools: Tools) 
             raise Rejected("input-error", str(changed), "import it again when it is complete") from None
         rrsets = checked_content(parsed, spec, report)
         with db.write() as transaction:
+            if job.compare:
+                return _compared(rrsets, transaction)
             keyset = zone_keyset(transaction, spec, tools)
             if job.merge:
                 rrsets = _merged(rrsets, transaction, spec)
@@ -65,6 +68,13 @@ def _guard(transaction: WriteTransaction, spec: ZoneSpec, job: ImportJob, given:
         how = "--merge" if job.merge else "--replace"
         command = f"dnssecd zone import {spec.name} {job.path} {how} --accept-change"
         raise Rejected(held.event, held.cause, f"if this is meant: {command}") from None
+
+
+def _compared(rrsets: list[RRset], transaction: WriteTransaction) -> Published:
+    given, held = whole_input(transaction, rrsets), transaction.old.rrset(APEX, SOA)
+    if given.changes or held is None or with_serial(held, 0) != with_serial(given.soa, 0):
+        raise Rejected("input-error", f"the file differs from the zone in {len(given.changes)} RRset(s)")
+    return Published(None)
 
 
 def _merged(rrsets: list[RRset], transaction: WriteTransaction, spec: ZoneSpec) -> list[RRset]:

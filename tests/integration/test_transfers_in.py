@@ -484,6 +484,12 @@ def test_import(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     assert any("2001:db8::1" in line for line in lines)
     assert upstream.events() == {}
 
+    replace_file(dynamic, zone_text(30))
+    upstream.wait_event("input-error")
+    exported = daemon.cli("zone", "export", ZONE, "-o", str(dynamic))
+    assert exported.ok, exported
+    upstream.wait_event("input-error", fires=False)
+
     dynamic.write_text(zone_text(21, hosts=2))
     held = daemon.cli("zone", "import", ZONE, str(dynamic), "--replace")
     assert held.status == 1
