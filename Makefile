@@ -6,10 +6,11 @@ PYTEST := $(PY) -m pytest -q
 # $(call pytest,DIRECTORIES,OPTIONS); with no directory there pytest would run everything, so it is not started.
 pytest = $(if $(wildcard $(1)),$(PYTEST) $(2) $(wildcard $(1)),@echo "no tests in $(1)")
 
-.PHONY: help demo check lint quick test slow bench soak clean venv peers
+.PHONY: help demo demo-hsm check lint quick test slow bench soak clean venv peers
 
 help:
 	@echo "make demo [ZONE=file ORIGIN=name]   sign and serve a zone on loopback"
+	@echo "make demo-hsm                       the same with its keys in SoftHSM"
 	@echo "make check                          linters and quick tests, under a minute"
 	@echo "make test                           everything, with real peers; what CI runs"
 	@echo "make bench | soak                   timing against the peers | the long forms of the tests"
@@ -23,6 +24,10 @@ peers:
 
 demo: venv
 	@$(PY) -m demo $(if $(ZONE),--zone '$(ZONE)') $(if $(ORIGIN),--origin '$(ORIGIN)')
+
+demo-hsm: venv
+	@scripts/setup-softhsm
+	@$(PY) -m demo.hsm $(if $(ZONE),--zone '$(ZONE)') $(if $(ORIGIN),--origin '$(ORIGIN)')
 
 check: venv lint quick
 

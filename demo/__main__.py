@@ -15,7 +15,8 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import dns.exception
@@ -37,6 +38,17 @@ SECONDARY_KINDS: tuple[type[Nameserver], ...] = (Nsd, Knotd, Named)
 FIRST_ANSWER_SECONDS = 600.0
 STOP_SECONDS = 20.0
 LONGEST_SOCKET_DIRECTORY = 90  # sun_path holds 108 octets
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What another form of the demo does to the configuration; it returns more lines to try."""
+
+    name: str = ""
+    prepare: Callable[[Path, Config], list[str]] = lambda home, config: []
+
+
+PLAIN = Preparation()
 
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
@@ -154,7 +166,9 @@ def suggestions(daemon: Dnssecd, origin: str, file: Path, second: Nameserver | N
     return lines
 
 
-def announce(daemon: Dnssecd, origin: str, file: Path, second: Nameserver | None, seconds: float) -> None:
+def announce(
+    daemon: Dnssecd, origin: str, file: Path, second: Nameserver | None, seconds: float, more: Sequence[str]
+) -> None:
     serial = daemon.serial(origin)
     made = int(daemon.metric("dnssecd_signatures_total"))
     lines = [
@@ -167,7 +181,7 @@ def announce(daemon: Dnssecd, origin: str, file: Path, second: Nameserver | None
     else:
         lines.append("  no secondary: none of nsd, knotd, named is installed")
     lines += ["", "try this in another terminal:"]
-    lines += [f"  {line}" for line in suggestions(daemon, origin, file, second)]
+    lines += [f"  {line}" for line in (*suggestions(daemon, origin, file, second), *more)]
     lines += ["", "Ctrl-C stops; the next start serves at once what is signed now", ""]
     print("\n".join(lines), flush=True)
 
@@ -182,7 +196,9 @@ def wait_for_secondary(second: Nameserver | None, origin: str, serial: int | Non
         print(f"{error}\n{second.log_tail()}", file=sys.stderr)
 
 
-def serve(daemon: Dnssecd, origin: str, file: Path, second: Nameserver | None) -> int:
+def serve(
+    daemon: Dnssecd, origin: str, file: Path, second: Nameserver | None, more: Sequence[str] = ()
+) -> int:
     """Run until interrupted or the daemon ends; the exit status."""
     started = time.monotonic()
     if second is not None:
@@ -194,23 +210,29 @@ def serve(daemon: Dnssecd, origin: str, file: Path, second: Nameserver | None) -
     if daemon.running:
         seconds = time.monotonic() - started
         wait_for_secondary(second, origin, daemon.serial(origin))
-        announce(daemon, origin, file, second, seconds)
+        announce(daemon, origin, file, second, seconds, more)
     assert daemon.process is not None
     return daemon.process.wait()
 
 
-def main(words: Sequence[str] | None = None) -> int:
+def main(words: Sequence[str] | None = None, prepare: Preparation = PLAIN) -> int:
     given = arguments(words)
-    home: Path = (given.state / (given.origin.rstrip(".") or "root")).resolve()
+    home: Path = (given.state / prepare.name / (given.origin.rstrip(".") or "root")).resolve()
     home.mkdir(mode=0o700, parents=True, exist_ok=True)
     key, file, dns = transfer_key(home), zone_file(home, given.zone), port(DNS_PORT)
     second = local_secondary(home, given.origin, key, dns)
-    daemon = Dnssecd(home, configuration(home, given.origin, file, key, second, dns), key)
+    config = configuration(home, given.origin, file, key, second, dns)
+    try:
+        more = prepare.prepare(home, config)
+    except PeerError as error:
+        print(error, file=sys.stderr)
+        return 1
+    daemon = Dnssecd(home, config, key)
     daemon.on_terminal = True
     for number in (signal.SIGINT, signal.SIGTERM):  # a shell may start us with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
-        status = serve(daemon, given.origin, file, second)
+        status = serve(daemon, given.origin, file, second, more)
         print(f"dnssecd ended with status {status}; its last words are above", file=sys.stderr)
         return status or 1
     except KeyboardInterrupt:
