@@ -1,6 +1,8 @@
 # dnssecd: `make demo` to see it, `make check` while working, `make test` before a push.
 SHELL := /bin/sh
 PYTHON ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -q
 # $(call pytest,DIRECTORIES,OPTIONS); with no directory there pytest would run everything, so it is not started.
@@ -14,6 +16,7 @@ help:
 	@echo "make check                          linters and quick tests, under a minute"
 	@echo "make test                           everything, with real peers; what CI runs"
 	@echo "make bench | soak                   timing against the peers | the long forms of the tests"
+	@echo "make deb | install [PREFIX=/usr/local DESTDIR=]   a Debian package in dist/ | install for good (as root)"
 	@echo "make clean                          remove .venv, caches and demo state"
 
 venv:
@@ -50,6 +53,15 @@ bench: venv peers
 
 soak: venv peers
 	$(PYTEST) -m soak --timeout=14400 tests
+
+.PHONY: deb install
+deb: venv
+	@deploy/packaging/make-deb
+
+# Users, directories and units are there afterwards; nothing is started.
+install: venv
+	$(PY) deploy/packaging/stage.py --destdir "$(DESTDIR)/" --prefix "$(PREFIX)"
+	$(if $(DESTDIR),,deploy/packaging/after-install "$(PREFIX)")
 
 clean:
 	rm -rf .venv demo-state build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

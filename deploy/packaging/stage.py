@@ -1,0 +1,228 @@
+"""Lays out an installation of dnssecd: a Python environment of its own, units, manual, completions, examples.
+
+    python deploy/packaging/stage.py [--destdir DIR] [--prefix /usr/local] [--python /usr/bin/python3.11]
+
+The environment holds this program and the packages it needs in the very versions it was tested with: they are copied
+from the environment this script runs in, with byte code that needs no writing later (the services may write nowhere
+near it). Files of the operator in /etc/dnssecd are made where they are missing and never changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import compileall
+import os
+import py_compile
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import Distribution, distribution
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+SOURCE = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(SOURCE / "deploy/packaging"))
+import manpages  # noqa: E402
+
+VERSION_DIR = f"python{sys.version_info.major}.{sys.version_info.minor}"
+DOCUMENTS = ("README.md", "CHANGELOG.md", "config.example.toml", "docs/*.md")
+EXAMPLES = ("secondaries", "prometheus", "grafana", "container")
+COMPLETIONS = {
+    "bash": "share/bash-completion/completions/dnssecd",
+    "zsh": "share/zsh/vendor-completions/_dnssecd",
+    "fish": "share/fish/vendor_completions.d/dnssecd.fish",
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where things go: below `destdir` now, and where they will be found later."""
+
+    destdir: Path
+    prefix: str
+    python: Path
+
+    def at(self, path: str) -> Path:
+        """The place of a path below the prefix, its directory made."""
+        return self.absolute(f"{self.prefix}/{path}")
+
+    def absolute(self, path: str) -> Path:
+        place = self.destdir / path.lstrip("/")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        return place
+
+    @property
+    def home(self) -> str:
+        return f"{self.prefix}/lib/dnssecd"
+
+    @property
+    def site(self) -> Path:
+        return self.absolute(f"{self.home}/lib/{VERSION_DIR}/site-packages")
+
+
+def stage(layout: Layout) -> None:
+    """Put everything in place."""
+    os.umask(0o022)
+    shutil.rmtree(layout.absolute(layout.home), ignore_errors=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        unpack(build_wheel(Path(scratch)), layout.site)
+    for package in needed():
+        copy_package(package, layout.site)
+    environment(layout)
+    units(layout)
+    documents(layout)
+    completions(layout)
+    configuration(layout)
+
+
+def build_wheel(directory: Path) -> Path:
+    """Build our wheel from a copy of the sources, so that nothing is left in them; return its path."""
+    copy = directory / "source"
+    copy.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(SOURCE / name, copy)
+    shutil.copytree(SOURCE / "dnssecd", copy / "dnssecd", ignore=shutil.ignore_patterns("__pycache__"))
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "-q", "--no-deps"]
+    subprocess.run([*pip, "--no-build-isolation", "-w", str(directory), str(copy)], check=True, timeout=300)
+    (wheel,) = directory.glob("*.whl")
+    return wheel
+
+
+def unpack(wheel: Path, site: Path) -> None:
+    """Unpack a wheel that is pure Python, without its scripts."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+
+
+def needed() -> list[Distribution]:
+    """The packages that `dnssecd` needs, and those that they need, without extras, by name."""
+    found: dict[str, Distribution] = {}
+    waiting = list(_requirements(distribution("dnssecd")))
+    while waiting:
+        name = waiting.pop().lower().replace("_", "-")
+        if name not in found:
+            found[name] = distribution(name)
+            waiting += _requirements(found[name])
+    return [found[name] for name in sorted(found)]
+
+
+def _requirements(package: Distribution) -> Iterator[str]:
+    for text in package.requires or ():
+        requirement = Requirement(text)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
+            yield requirement.name
+
+
+def copy_package(package: Distribution, site: Path) -> None:
+    """Copy an installed package's files, but for its scripts and byte code."""
+    for file in package.files or ():
+        if file.parts[0] in ("..", "/") or "__pycache__" in file.parts:
+            continue
+        target = site / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(package.locate_file(file), target)
+
+
+def environment(layout: Layout) -> None:
+    """What makes a directory of packages a Python environment, and the command in it."""
+    home = layout.absolute(layout.home)
+    (home / "bin").mkdir(exist_ok=True)
+    (home / "bin/python").symlink_to(layout.python)
+    version = ".".join(map(str, sys.version_info[:3]))
+    (home / "pyvenv.cfg").write_text(
+        f"home = {layout.python.parent}\ninclude-system-site-packages = false\nversion = {version}\n"
+    )
+    command = home / "bin/dnssecd"
+    command.write_text(
+        f"#!{layout.home}/bin/python -I\nimport sys\n\nfrom dnssecd.cli import main\n\nsys.exit(main())\n"
+    )
+    command.chmod(0o755)
+    link = layout.at("bin/dnssecd")
+    link.unlink(missing_ok=True)
+    link.symlink_to(os.path.relpath(f"{layout.home}/bin/dnssecd", f"{layout.prefix}/bin"))
+    compile_all(layout)
+
+
+def compile_all(layout: Layout) -> None:
+    """Byte code that is never compared with its source: the same bytes at each build, and valid for ever."""
+    good = compileall.compile_dir(
+        layout.site,
+        quiet=2,
+        workers=os.cpu_count() or 1,
+        stripdir=str(layout.destdir),
+        prependdir="/",
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+    if not good:
+        raise SystemExit("a module does not compile")
+
+
+def units(layout: Layout) -> None:
+    """systemd's files, with the command where it is."""
+    for path in sorted((SOURCE / "systemd").glob("*.service")):
+        text = path.read_text().replace("/usr/bin/dnssecd", f"{layout.prefix}/bin/dnssecd")
+        layout.at(f"lib/systemd/system/{path.name}").write_text(text)
+    for kind in ("sysusers.d", "tmpfiles.d"):
+        shutil.copyfile(SOURCE / f"systemd/{kind}/dnssecd.conf", layout.at(f"lib/{kind}/dnssecd.conf"))
+
+
+def documents(layout: Layout) -> None:
+    """Manual pages, documents, examples."""
+    manpages.write(layout.at("share/man/man8/x").parent)
+    for pattern in DOCUMENTS:
+        for path in SOURCE.glob(pattern):
+            shutil.copyfile(path, layout.at(f"share/doc/dnssecd/{path.name}"))
+    for name in EXAMPLES:
+        if (SOURCE / "deploy" / name).is_dir():
+            target = layout.at(f"share/doc/dnssecd/examples/{name}")
+            shutil.copytree(SOURCE / "deploy" / name, target, dirs_exist_ok=True)
+
+
+def completions(layout: Layout) -> None:
+    """What the shells are told, by the program itself."""
+    for shell, path in COMPLETIONS.items():
+        asked = {**os.environ, "_DNSSECD_COMPLETE": f"source_{shell}"}
+        command = [
+            sys.executable,
+            "-c",
+            "import sys; sys.argv = ['dnssecd']; import dnssecd.cli as c; c.main()",
+        ]
+        text = subprocess.run(
+            command, env=asked, check=True, capture_output=True, text=True, timeout=60
+        ).stdout
+        layout.at(path).write_text(text.lstrip("\n"))
+
+
+def configuration(layout: Layout) -> None:
+    """A configuration that works at once, on loopback, where there is none yet."""
+    for name in ("config.toml", "zones/zone.example.zone"):
+        target = layout.absolute(f"/etc/dnssecd/{name}")
+        if not target.exists():
+            shutil.copyfile(SOURCE / "deploy/packaging/etc" / name, target)
+    secrets = layout.absolute("/etc/dnssecd/secrets")
+    if not secrets.exists():
+        secrets.mkdir(mode=0o700)
+
+
+def interpreter() -> Path:
+    """Debian's own Python where it is of our version: one below /home or /root is out of the services' reach."""
+    system = Path("/usr/bin") / VERSION_DIR
+    return system if system.exists() else Path(sys.executable).resolve()
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--destdir", type=Path, default=Path("/"))
+    options.add_argument("--prefix", default="/usr/local")
+    options.add_argument("--python", type=Path, default=interpreter())
+    given = options.parse_args()
+    stage(Layout(given.destdir.absolute(), given.prefix.rstrip("/"), given.python))
+
+
+if __name__ == "__main__":
+    main()
