@@ -159,10 +159,14 @@ class Rollovers:
                 await self._advance(zone, self.of(name))
 
     async def _advance(self, zone: FrontZone, keys: ZoneKeys) -> None:
-        """Plan and act until a plan asks for nothing more; put off what fails."""
+        """Plan and act until a plan asks for nothing more; put off what fails, and leave it at that for a while."""
+        early = keys.not_before - self.engine.clock.monotonic()
+        if early > 0:
+            self._wake(zone.name, self.engine.clock.now() + early)
+            return
         try:
             await self._rounds(zone, keys)
-            keys.failures, keys.trouble = 0, ""
+            keys.failures, keys.trouble, keys.not_before = 0, "", 0.0
             self.engine.events.resolve("signing-failed", zone.name, "roll-over")
         except (SignerError, _PutOff) as error:
             self._failed(zone, keys, str(error))
@@ -175,8 +179,9 @@ class Rollovers:
     def _failed(self, zone: FrontZone, keys: ZoneKeys, why: str) -> None:
         keys.rekeyed()
         keys.trouble = why
+        delay = min(RETRY_FIRST_S * 2 ** min(keys.failures, 10), RETRY_LAST_S)
         keys.failures += 1
-        delay = min(RETRY_FIRST_S * 2 ** (keys.failures - 1), RETRY_LAST_S)
+        keys.not_before = self.engine.clock.monotonic() + delay
         log.warning("roll-over step put off", zone=zone.name, cause=why, retry_in_s=delay)
         self._wake(zone.name, self.engine.clock.now() + delay)
 

@@ -148,6 +148,7 @@ class RolloverCommands:
                 raise Refused(str(error), f"dnssecd key list {zone.name}") from None
             except STORE_ERRORS as error:
                 raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
+            keys.not_before = 0.0
         if keys.stale:
             raise Refused(f"{zone.name} was changed at the same moment", "do it again")
         await self.planned(zone)

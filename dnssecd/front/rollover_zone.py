@@ -31,6 +31,7 @@ class ZoneKeys:
     plan: Plan | None = None
     policy: RolloverPolicy | None = None
     failures: int = 0
+    not_before: float = 0.0  # monotonic: what failed is not tried again earlier
     stepped: bool = False  # the clock did, and the key set does not know yet
     trouble: str = ""  # why the last plan could not be carried out
 

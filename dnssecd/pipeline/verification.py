@@ -90,6 +90,7 @@ def published_expectation(spec: ZoneSpec, view: SigningView, serial: int, now: i
         now=now,
         dnskeys=pack(view.dnskey_rdatas) if view.dnskey_rdatas else b"",
         unpublished_keys=tuple(sorted(zone_keys - set(view.dnskey_rdatas))),
+        standby_keys=tuple(sorted(set(view.cdnskey) - set(view.dnskey_rdatas))),
         algorithms=frozenset(key.algorithm for key in view.zone_keys),
         denial=DenialExpectation(spec.denial, opt_out=parameters.opt_out if parameters.is_nsec3 else None),
         serial=serial,

@@ -156,6 +156,11 @@ class RolloverWorld:
         assert isinstance(found, list)
         return found
 
+    def present(self) -> list[dict[str, Any]]:
+        """The keys some record of which may be held."""
+        records = ("dnskey", "zrrsig", "krrsig", "ds")
+        return [key for key in self.key_list() if {key[rec] for rec in records} - {"hidden", None}]
+
     def states(self) -> str:
         """All states in one line, to see changes by."""
         words = ("role", "tag", "goal", "dnskey", "zrrsig", "krrsig", "ds")
@@ -199,15 +204,15 @@ class RolloverWorld:
         assert isinstance(found, list)
         return found
 
+    def is_settled(self) -> bool:
+        """Whether no record of any key is under way and nothing is awaited."""
+        states = [key[rec] for key in self.key_list() for rec in ("dnskey", "zrrsig", "krrsig", "ds")]
+        moving = {"rumoured", "unretentive"} & set(states)
+        return not moving and not self.daemon.zone_status(CHILD)["blockers"]
+
     def wait_settled(self, timeout: float = STEP_S) -> None:
-        """Wait until no record of any key is under way and nothing is awaited."""
-
-        def settled() -> bool:
-            states = [key[rec] for key in self.key_list() for rec in ("dnskey", "zrrsig", "krrsig", "ds")]
-            moving = {"rumoured", "unretentive"} & set(states)
-            return not moving and not self.daemon.zone_status(CHILD)["blockers"]
-
-        self.wait(settled, "the zone's keys settled", timeout)
+        """Wait until it is settled."""
+        self.wait(self.is_settled, "the zone's keys settled", timeout)
 
     def secure(self) -> None:
         """Have the parent take the first DS, and wait until the zone is secure and all is settled."""
@@ -224,12 +229,16 @@ class RolloverWorld:
         wait_until(lambda: resolver.verdict(f"www.{CHILD}", "A") == ("NOERROR", True), "the chain of trust")
         return Witness(resolver).start()
 
-    def reload(self, **policy: Any) -> None:
-        """Change the policy and have the daemon take it up."""
-        self.daemon.config["policy"]["default"].update(policy)
+    def configure(self, **policy: Any) -> None:
+        """Change the policy in the configuration file; None takes a setting out."""
+        settings = self.daemon.config["policy"]["default"]
+        settings.update(policy)
         for name in [name for name, value in policy.items() if value is None]:
-            del self.daemon.config["policy"]["default"][name]
+            del settings[name]
         self.daemon.write_config()
+
+    def reload(self) -> None:
+        """Have the daemon take the configuration up."""
         done = self.daemon.cli("config", "reload")
         assert done.ok, done
 
@@ -259,7 +268,9 @@ def start_rollover_world(
     for second in secondaries.values():
         servers.start(second)
     addresses = {name: second.port for name, second in secondaries.items()}
-    config = daemon_config(home, ports, key, {CHILD: home / "input.zone"}, addresses, {**FAST, **policy})
+    settings = {name: value for name, value in {**FAST, **policy}.items() if value is not None}
+    config = daemon_config(home, ports, key, {CHILD: home / "input.zone"}, addresses, settings)
+    config["keystore"]["other"] = {"type": "software", "directory": home / "other-keys"}
     config["server"]["clock_tolerance"] = "1s"
     config["zone"][CHILD]["parent"] = {"servers": [parent.address]}
     daemon = servers.start(Dnssecd(home / "dnssecd", config, key))

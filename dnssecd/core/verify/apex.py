@@ -40,9 +40,10 @@ def read_apex(report: Report, view: ZoneView, expectation: Expectation) -> Apex:
         if key.problem:
             report.add(key.problem_code, APEX, rrtypes.DNSKEY, f"{key.text}: {key.problem}")
     _collisions(report, ring, expectation.dnskeys is not None or ring.is_crowded)
-    algorithms = expectation.algorithms if expectation.algorithms is not None else ring.algorithms
-    _cds(report, view, ring)
-    _cdnskey(report, view, ring)
+    algorithms = ring.algorithms | (expectation.algorithms or frozenset())
+    known = [*(key.rdata for key in ring.published), *expectation.standby_keys]
+    _cds(report, view, known)
+    _cdnskey(report, view, known)
     denial = _denial(report, view, expectation.denial)
     return Apex(ring, algorithms, denial, denial_ttl, soa_serial)
 
@@ -112,25 +113,24 @@ def judge_ksk_signers(
     report.add("ds-mismatch", APEX, rrtypes.DS, "no DS given is of a key that signs the DNSKEY RRset")
 
 
-def _cds(report: Report, view: ZoneView, ring: KeyRing) -> None:
+def _cds(report: Report, view: ZoneView, known: list[bytes]) -> None:
     rdatas = rdatas_at(view, rrtypes.CDS)
     for rdata in rdatas:
         if rdata[:4] == b"\0\0\0\0":
             if len(rdatas) > 1:
                 report.add("cds-delete-mixed", APEX, rrtypes.CDS, "the delete form must stand alone")
-        elif all(ds_matches(rdata, report.origin, key.rdata) is False for key in ring.published):
+        elif all(ds_matches(rdata, report.origin, key) is False for key in known):
             tag = int.from_bytes(rdata[:2], "big")
             report.add("cds-mismatch", APEX, rrtypes.CDS, f"CDS with tag {tag} is of no DNSKEY of the zone")
 
 
-def _cdnskey(report: Report, view: ZoneView, ring: KeyRing) -> None:
+def _cdnskey(report: Report, view: ZoneView, known: list[bytes]) -> None:
     rdatas = rdatas_at(view, rrtypes.CDNSKEY)
-    keys = {key.rdata for key in ring.published}
     for rdata in rdatas:
         if rdata[:4] == b"\0\0\3\0":
             if len(rdatas) > 1:
                 report.add("cds-delete-mixed", APEX, rrtypes.CDNSKEY, "the delete form must stand alone")
-        elif rdata not in keys:
+        elif rdata not in known:
             detail = f"{ZoneKey(rdata).text} is no DNSKEY of the zone"
             report.add("cdnskey-mismatch", APEX, rrtypes.CDNSKEY, detail)
 

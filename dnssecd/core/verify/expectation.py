@@ -25,16 +25,19 @@ class Expectation:
     origin: zone name, wire form, lower-cased. now: epoch seconds. dnskeys: packed RDATA of the DNSKEY RRset as
     planned; None takes the zone's own; b"" means the zone is to be unsigned altogether. unpublished_keys: DNSKEY
     RDATAs outside the DNSKEY RRset whose RRSIGs may stand in the zone (algorithm roll-over, RFC 6781 §4.1.4).
-    algorithms: those every RRset must be signed with; None: the ones of the DNSKEY RRset. denial: None takes it
-    from the zone. min_validity: seconds every RRSIG must still be valid. previous_serial: the serial must be after
-    it. ds: DS RDATAs at the parent, of which one must match. zonemd: True: must be there; False: ignored; None:
-    checked when there. zonemd_ttls: original TTLs of RRs in sets with unequal TTLs (see MemoryZoneView).
+    standby_keys: DNSKEY RDATAs outside the DNSKEY RRset of which CDS and CDNSKEY may be all the same (RFC 7344 §4).
+    algorithms: those every RRset must be signed with besides the ones of the DNSKEY RRset, which itself needs only
+    the latter (a new algorithm signs all data before its DNSKEY comes). denial: None takes it from the zone.
+    min_validity: seconds every RRSIG must still be valid. previous_serial: the serial must be after it. ds: DS
+    RDATAs at the parent, of which one must match. zonemd: True: must be there; False: ignored; None: checked when
+    there. zonemd_ttls: original TTLs of RRs in sets with unequal TTLs (see MemoryZoneView).
     """
 
     origin: bytes
     now: int
     dnskeys: bytes | None = None
     unpublished_keys: tuple[bytes, ...] = ()
+    standby_keys: tuple[bytes, ...] = ()
     algorithms: frozenset[int] | None = None
     denial: DenialExpectation | None = None
     min_validity: int = 0

@@ -39,6 +39,7 @@ class SignatureJudge:
         self._origin_labels = _count_labels(report.origin)
         self._ring = ring
         self._algorithms = algorithms
+        self._dnskey_algorithms = ring.algorithms
         self._now = now & _MASK
         self._min_validity = min_validity
         self._queue = BatchQueue(checker, self._bad)
@@ -86,8 +87,9 @@ class SignatureJudge:
                 good += keys
                 if crypto or any(key.rdata not in self.trusted_keys for key in keys):
                     self._enqueue(owner, rtype, keys, rdata, body)
-        if not self._algorithms <= seen:
-            for algorithm in sorted(self._algorithms - seen):
+        wanted = self._algorithms if rtype != rrtypes.DNSKEY else self._dnskey_algorithms
+        if not wanted <= seen:
+            for algorithm in sorted(wanted - seen):
                 self._report.add("algorithm-missing", owner, rtype, f"no RRSIG of algorithm {algorithm}")
         return good
 

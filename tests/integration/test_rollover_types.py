@@ -1,0 +1,152 @@
+"""Every kind of roll-over in real time, before a validator that is asked all the time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.rollover_world import CHILD, RolloverWorld, start_rollover_world
+from tests.peers.process import Servers
+from tests.peers.tsig import TsigKey
+
+pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(600)]
+
+LATE_S = 4.0
+CSK = {"ksk": None, "zsk": None}
+
+
+def key(algorithm: str, **more: Any) -> dict[str, Any]:
+    return {"algorithm": algorithm, "lifetime": "unlimited", **more}
+
+
+def pair(algorithm: str, **more: Any) -> dict[str, Any]:
+    return {"ksk": key(algorithm, **more), "zsk": key(algorithm, **more)}
+
+
+@dataclass
+class Kind:
+    """start: policy to begin with; change: policy to go to; command: what is typed; done: what is to come of it."""
+
+    start: dict[str, Any] = field(default_factory=dict)
+    change: dict[str, Any] = field(default_factory=dict)
+    commands: tuple[Callable[[RolloverWorld], list[str]], ...] = ()
+    done: Callable[[RolloverWorld], bool] = lambda world: True
+
+
+def algorithms(*wanted: int) -> Callable[[RolloverWorld], bool]:
+    return lambda world: {k["algorithm"] for k in world.present()} == set(wanted)
+
+
+def roles(*wanted: str) -> Callable[[RolloverWorld], bool]:
+    return lambda world: sorted(k["role"] for k in world.present()) == sorted(wanted)
+
+
+def roll(role: str) -> Callable[[RolloverWorld], list[str]]:
+    return lambda world: ["key", "rollover", CHILD, "--role", role]
+
+
+def compromised(role: str) -> Callable[[RolloverWorld], list[str]]:
+    return lambda world: ["key", "compromised", CHILD, "--key-tag", str(world.in_use(role)["tag"])]
+
+
+def denied_by(rrtype: str) -> Callable[[RolloverWorld], bool]:
+    return lambda world: any(f" IN {rrtype} " in line for line in world.daemon.zone_content(CHILD))
+
+
+KINDS = {
+    "csk": Kind(start={"csk": key("ed25519"), "zsk": None}, commands=(roll("csk"),), done=roles("csk")),
+    "zsk and ksk at once": Kind(commands=(roll("zsk"), roll("ksk")), done=roles("ksk", "zsk")),
+    "algorithm 8 to 13": Kind(
+        start=pair("rsasha256", bits=2048), change=pair("ecdsap256sha256"), done=algorithms(13)
+    ),
+    "algorithm 13 to 15": Kind(change=pair("ed25519"), done=algorithms(15)),
+    "algorithm 15 to 13": Kind(start=pair("ed25519"), change=pair("ecdsap256sha256"), done=algorithms(13)),
+    "key size": Kind(
+        start=pair("rsasha256", bits=2048), change=pair("rsasha256", bits=3072), done=roles("ksk", "zsk")
+    ),
+    "ksk and zsk to csk": Kind(
+        change={"csk": key("ecdsap256sha256"), "ksk": None, "zsk": None}, done=roles("csk")
+    ),
+    "csk to ksk and zsk": Kind(
+        start={"csk": key("ecdsap256sha256"), "zsk": None},
+        change={"csk": None, **pair("ecdsap256sha256")},
+        done=roles("ksk", "zsk"),
+    ),
+    "csk 13 to ksk and zsk 15": Kind(
+        start={"csk": key("ecdsap256sha256"), "zsk": None},
+        change={"csk": None, **pair("ed25519")},
+        done=algorithms(15),
+    ),
+    "nsec3 to nsec": Kind(change={"denial": "nsec"}, done=denied_by("NSEC")),
+    "nsec to nsec3": Kind(start={"denial": "nsec"}, change={"denial": "nsec3"}, done=denied_by("NSEC3")),
+    "nsec3 to opt-out": Kind(change={"nsec3_opt_out": True}, done=denied_by("NSEC3")),
+    "key store to key store": Kind(
+        change={"keystore": "other"},
+        done=lambda world: {k["keystore"] for k in world.present()} == {"other"},
+    ),
+    "zsk compromised": Kind(commands=(compromised("zsk"),), done=roles("ksk", "zsk")),
+    "ksk compromised": Kind(commands=(compromised("ksk"),), done=roles("ksk", "zsk")),
+    "csk compromised": Kind(
+        start={"csk": key("ecdsap256sha256"), "zsk": None}, commands=(compromised("csk"),), done=roles("csk")
+    ),
+    "stand-by ksk comes": Kind(
+        change={"standby_ksk": True},
+        done=lambda world: sorted(k["goal"] for k in world.key_list() if k["role"] == "ksk")
+        == ["present", "standby"],
+    ),
+    "stand-by ksk takes over": Kind(
+        start={"standby_ksk": True},
+        commands=(compromised("ksk"),),
+        done=lambda world: sorted(
+            k["goal"] for k in world.key_list() if k["role"] == "ksk" and k["ds"] == "omnipresent"
+        )
+        == ["present", "standby"],
+    ),
+}
+
+
+def drive(world: RolloverWorld, done: Callable[[RolloverWorld], bool], timeout: float = 240.0) -> None:
+    """Let everything happen, the parent late, until it is done and all is settled."""
+    ends, differs = time.monotonic() + timeout, 0.0
+    before = world.states()
+    while time.monotonic() < ends:
+        cds = world.cds()
+        if not cds or cds == world.ds():
+            differs = 0.0
+        elif not differs:
+            differs = time.monotonic()
+        elif time.monotonic() - differs > LATE_S:
+            world.set_ds(cds)
+        if world.is_settled() and world.states() != before and done(world):
+            return
+        time.sleep(0.3)
+    raise AssertionError(f"not within {timeout} s\n{world.daemon.cli('explain', CHILD).out}\n{world.states()}")
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_nobody_notices(name: str, servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+    kind = KINDS[name]
+    world = start_rollover_world(servers, peer_dir, tsig_key, **kind.start)
+    world.secure()
+    witness = world.witness()
+    before = world.states()
+    for command in kind.commands:
+        done = world.daemon.cli(*command(world))
+        assert done.ok, done
+    if kind.change:
+        world.configure(**kind.change)
+        planned = world.daemon.cli("plan")
+        assert planned.ok, planned
+        assert CHILD in planned.out, planned
+        world.reload()
+    if "denial" in kind.change or "nsec3_opt_out" in kind.change:
+        world.wait(lambda: kind.done(world), name)
+        time.sleep(LATE_S)
+    else:
+        drive(world, lambda world: world.states() != before and kind.done(world))
+    witness.stop()
