@@ -103,6 +103,7 @@ class Daemon:
         self.primaries = Primaries(self.jobs, self.events, self.metrics, clock, self.schedule, state_dir)
         self.imports = Imports(self.zones, self.jobs, self.events, clock)
         self.signer.recovered = lambda: self.jobs.retry_failed(self.zones)
+        self.signer.needed_by = self.table.needed_by
         self.rollovers = RolloverOffice(
             lambda: self.config,
             self.zones,

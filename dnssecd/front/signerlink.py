@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import structlog
 
@@ -13,10 +14,13 @@ from dnssecd.ops.metrics import Metrics
 from dnssecd.signing.client import AsyncSignerClient
 from dnssecd.signing.errors import SignerError
 from dnssecd.signing.launch import SignerChild
-from dnssecd.wire_protocol import StatusReply
+from dnssecd.wire_protocol import StatusReply, StoreStatus
 
 POLL_S = 2.0
 POLL_DEADLINE_S = 5.0
+
+#: So long before it is needed a medium that is away is asked for.
+NEEDED_SOON_S = 3 * 86_400
 
 #: The service's warnings by code, as events.
 WARNING_EVENTS = {
@@ -53,6 +57,7 @@ class SignerLink:
 
     last: what it said last, None while it does not answer. ``recovered`` is called when it answers again, or a
     key store of it can be used again, or sessions were opened anew: what failed meanwhile may be tried now.
+    ``needed_by`` says when a key store is needed next, epoch seconds.
     """
 
     def __init__(self, config: Config, events: EventCore, metrics: Metrics, clock: Clock) -> None:
@@ -67,6 +72,7 @@ class SignerLink:
         self._polled = AsyncSignerClient(str(self.socket), POLL_DEADLINE_S)
         self.last: StatusReply | None = None
         self.recovered: Callable[[], None] = lambda: None
+        self.needed_by: Callable[[str], float | None] = lambda keystore: None
         self._state = "starting"
         self._unavailable: frozenset[str] = frozenset()
         self._replaced = 0
@@ -155,9 +161,22 @@ class SignerLink:
                 continue
             if warning.firing or (warning.once and warning.last_at > self._clock.now() - TOLD_FOR_S):
                 told[name, warning.subject] = warning.detail
+        for store in status.stores:
+            if detail := self._needed_soon(store):
+                told.setdefault(("keystore-media-needed", store.name), detail)
         for (name, subject), detail in told.items():
             if self._told.get((name, subject)) != detail:
                 self._events.raise_event(name, None, detail, subject=subject)
         for name, subject in self._told.keys() - told.keys():
             self._events.resolve(name, None, subject)
         self._told = told
+
+    def _needed_soon(self, store: StoreStatus) -> str:
+        """Say by when a medium that is away is needed, if that is soon."""
+        if not store.removable or store.state == "available":
+            return ""
+        when = self.needed_by(store.name)
+        if when is None or when > self._clock.now() + NEEDED_SOON_S:
+            return ""
+        text = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M UTC")
+        return f"needed by {text}, when signatures are to be made anew: {store.detail}"

@@ -59,6 +59,11 @@ class ZoneTable:
         self.by_name[made.name] = self.by_origin[made.origin] = made
         return made
 
+    def needed_by(self, keystore: str) -> float | None:
+        """Return when signatures come due next that keys of ``keystore`` have to make, epoch seconds."""
+        due = (zone.next_due for zone in self.by_name.values() if zone.spec.keystore == keystore)
+        return min((when for when in due if when is not None), default=None)
+
     def remove(self, name: str) -> FrontZone:
         """Take a zone out; KeyError when there is none."""
         zone = self.by_name.pop(name)
