@@ -287,13 +287,16 @@ def test_the_signer_needs_a_socket(run: Callable[..., Result], tmp_path: Path) -
 
 
 def test_status_starts_quickly(daemon: Daemon) -> None:
-    def once() -> float:
+    """Under 0.4 s; on a busy machine, beside what an interpreter alone takes in the same moment."""
+
+    def once(*words: str) -> float:
         began = time.monotonic()
-        command = [sys.executable, "-m", "dnssecd", "status", "--socket", str(daemon.path)]
-        subprocess.run(command, check=True, capture_output=True, timeout=30)
+        subprocess.run([sys.executable, *words], check=True, capture_output=True, timeout=30)
         return time.monotonic() - began
 
-    assert min(once() for _ in range(3)) < 0.4
+    status = ("-m", "dnssecd", "status", "--socket", str(daemon.path))
+    pairs = [(once(*status), once("-c", "pass")) for _ in range(5)]
+    assert min(taken for taken, _ in pairs) < max(0.4, 15 * min(bare for _, bare in pairs))
 
 
 def test_nothing_heavy_is_imported_by_the_commands() -> None:

@@ -260,7 +260,7 @@ def ask_as_nobody(settings: SignerSettings, *requests: wp.Request) -> wp.Reply:
     script = (
         "import os, socket, sys; os.setgid(65534); os.setuid(65534)\n"
         "s = socket.socket(socket.AF_UNIX); s.settimeout(5); s.connect(sys.argv[1])\n"
-        "s.sendall(bytes.fromhex(sys.argv[2])); sys.stdout.buffer.write(s.recv(4096))"
+        "sys.argv[2] and s.sendall(bytes.fromhex(sys.argv[2])); sys.stdout.buffer.write(s.recv(4096))"
     )
     octets = b"".join(map(wp.encode_frame, requests))
     done = subprocess.run(
