@@ -5,6 +5,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -q
+# Two workers, a file each at a time: servers of different tests share the machine, not their ports or directories.
+PARALLEL := -n 2 --dist loadfile
 # $(call pytest,DIRECTORIES,OPTIONS); with no directory there pytest would run everything, so it is not started.
 pytest = $(if $(wildcard $(1)),$(PYTEST) $(2) $(wildcard $(1)),@echo "no tests in $(1)")
 
@@ -40,13 +42,13 @@ lint: venv
 	.venv/bin/lint-imports
 
 quick: venv
-	$(call pytest,tests/unit tests/vectors)
+	$(call pytest,tests/unit tests/vectors,$(PARALLEL))
 
 test: venv peers check slow
 
 slow: venv peers
-	$(call pytest,tests/property tests/simulation tests/lessons)
-	$(call pytest,tests/integration tests/faults,--durations=15)
+	$(call pytest,tests/property tests/simulation tests/lessons,$(PARALLEL))
+	$(call pytest,tests/integration tests/faults,$(PARALLEL) --durations=15)
 
 bench: venv peers
 	$(call pytest,tests/bench,-s -m bench --timeout=3600)
