@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd.pipeline.fetch import fetch
+from dnssecd.pipeline.fetch_link import FetchLink
 from dnssecd.pipeline.fetch_plan import Fetched, FetchLimits, FetchPeer, FetchPlan
 from dnssecd.pipeline.transferin import spooled
 from dnssecd.server.tsig import TsigKey
@@ -209,3 +211,25 @@ async def test_disk_that_cannot_be_written(tmp_path: Path) -> None:
         liar.axfr = GOOD
         fetched = await from_peers(tmp_path / "nowhere", peer(liar))
     assert "our fault" in reasons(fetched)[0]
+
+
+async def test_the_fetcher_process(tmp_path: Path) -> None:
+    """Many at a time; one that stalls holds up no other; killed, it fails what was under way and comes again."""
+    link = FetchLink()
+
+    def plan(liar: Liar, name: str) -> FetchPlan:
+        return FetchPlan(origin=ORIGIN, primaries=(peer(liar),), path=str(tmp_path / name))
+
+    async with Liar() as slow, Liar() as good:
+        slow.axfr, good.axfr = (lambda mid: [message(ZONE, mid=mid), Stall()]), GOOD
+        stalled = asyncio.create_task(link.fetch(plan(slow, "slow")))
+        others = await asyncio.gather(*(link.fetch(plan(good, f"good{number}")) for number in range(5)))
+        assert [fetched.result for fetched in others] == ["axfr"] * 5
+        assert not stalled.done()
+        assert link._process is not None
+        link._process.kill()
+        assert "was it killed" in reasons(await stalled)[0]
+        assert (await link.fetch(plan(good, "again"))).result == "axfr"
+        await link.close()
+        assert (await link.fetch(plan(good, "closed"))).result == "axfr"
+        await link.close()
