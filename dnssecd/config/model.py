@@ -147,7 +147,10 @@ class Refresh:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """ksk and zsk, or csk alone. signature_refresh: None for "auto". signature_inception: at most 0."""
+    """ksk and zsk, or csk alone. signature_refresh: None for "auto". signature_inception: at most 0.
+
+    signed: False for zones that are to be insecure; one that is secure gets there by steps.
+    """
 
     name: str
     keystore: str
@@ -172,6 +175,7 @@ class Policy:
     standby_ksk: bool
     manual: frozenset[str]  # of "zsk", "ksk", "algorithm", "denial"
     freeze: tuple[FreezeWindow, ...]
+    signed: bool = True
 
     def refresh_for(self, soa_expire: int, largest_ttl: int) -> Refresh:
         """The refresh for a zone: as configured, or min(SOA expire + largest TTL + 1d, validity / 2)."""

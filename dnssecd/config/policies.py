@@ -73,6 +73,7 @@ def _policy(name: str, section: Section, keystores: dict[str, Keystore]) -> Poli
         standby_ksk=section.flag("standby_ksk"),
         manual=_manual(section),
         freeze=_freeze(section),
+        signed=section.flag("signed", True),
     )
 
 

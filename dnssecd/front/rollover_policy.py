@@ -14,6 +14,7 @@ def rollover_policy(config: Config, zone: ZoneConfig, now: float) -> RolloverPol
     policy = config.policies[zone.policy]
     return RolloverPolicy(
         specs=_specs(policy),
+        signed=policy.signed,
         parent=not (zone.parent.none or zone.name == "."),
         dnskey_ttl=policy.dnskey_ttl,
         propagation_delay=policy.propagation_delay,

@@ -30,6 +30,11 @@ def soa_expire(soa: RRset) -> int:
     return int.from_bytes(soa.rdata[-8:-4], "big")
 
 
+def is_signed(view: SigningView) -> bool:
+    """Tell whether a version with these keys has DNSSEC records at all."""
+    return bool(view.dnskey_rdatas or view.zone_keys)
+
+
 def apex_rrsets(view: SigningView, spec: ZoneSpec) -> list[RRset]:
     """Return the derived apex RRsets, ordered by type."""
     wanted = (
@@ -37,7 +42,9 @@ def apex_rrsets(view: SigningView, spec: ZoneSpec) -> list[RRset]:
         (
             NSEC3PARAM,
             NSEC3PARAM_TTL_S,
-            (spec.denial_parameters.nsec3param_rdata(),) if spec.denial_parameters.is_nsec3 else (),
+            (spec.denial_parameters.nsec3param_rdata(),)
+            if spec.denial_parameters.is_nsec3 and is_signed(view)
+            else (),
         ),
         (CDS, spec.dnskey_ttl, view.cds),
         (CDNSKEY, spec.dnskey_ttl, view.cdnskey),

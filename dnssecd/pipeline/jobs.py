@@ -346,10 +346,10 @@ def _finish(
             earliest = snapshot.earliest_expiration()
             version = state.from_document(snapshot.version, state.VersionState)
             soa = snapshot.rrset(APEX, SOA)
-        if version is not None and soa is not None and earliest is not None:
+        if version is not None and soa is not None:
             serial, records = version.serial, version.records
             refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), version.largest_ttl)
-            due = earliest - refresh
+            due = None if earliest is None else earliest - refresh
     except (StoreError, sqlite3.Error) as error:
         problem = problem or Rejected("store-failed", str(error))
         result = "failed"

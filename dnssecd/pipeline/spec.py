@@ -23,6 +23,7 @@ class GrantSpec(msgspec.Struct, frozen=True):
 
 class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One zone: its place, its policy. Durations in seconds; ``refresh_s`` None means automatic;
+    ``signed`` whether a new zone is signed from its first version on;
     ``dynamic`` that the whole content belongs to updates, and a file is read once."""
 
     name: str
@@ -31,6 +32,7 @@ class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     signer_socket: str
     keystore: str
     keys: tuple[KeyWish, ...]
+    signed: bool = True
     denial: str = "nsec3"
     opt_out: bool = False
     dnskey_ttl: int = 3600

@@ -26,7 +26,7 @@ from dnssecd.core.serial import latest, next_serial
 from dnssecd.core.signplan import Drop, SignatureJudge, SignNeed, plan_signatures
 from dnssecd.core.verify import VerificationFailed, VerifiedVersion, Violation
 from dnssecd.pipeline import state
-from dnssecd.pipeline.apex import apex_rrsets, soa_expire, soa_serial, with_serial
+from dnssecd.pipeline.apex import apex_rrsets, is_signed, soa_expire, soa_serial, with_serial
 from dnssecd.pipeline.progress import Progress, untold
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.signatures import carry_out
@@ -160,7 +160,7 @@ def draft_version(
     changes = _with_soa(old.rrset(APEX, SOA), with_serial(given.soa, serial), changes)
     regions = regions_of(changes) if same_policy else WHOLE_ZONE
     _apply_content(transaction, spec, changes, serial, given.soa.ttl)
-    chain = _ChainChanges(transaction, denial_changes(old, transaction, regions, spec.denial_parameters))
+    chain = _ChainChanges(transaction, _denial(transaction, regions, spec, view))
     if before is not None:
         chain.settle()
     window = given.window or signing_window(
@@ -176,6 +176,22 @@ def draft_version(
     _write_state(transaction, spec, keyset, given, before, serial, mark, signatures, now)
     previous = None if before is None else before.serial
     return Draft(transaction, changes, serial, previous, view, spec, now, given, chain.count, signatures)
+
+
+def _denial(
+    transaction: Transaction, regions: Regions, spec: ZoneSpec, view: SigningView
+) -> Iterable[Change]:
+    """Return the changes of the chain; a zone that nobody signs has none."""
+    if is_signed(view):
+        return denial_changes(transaction.old, transaction, regions, spec.denial_parameters)
+    return [Change(r.owner, r.rtype, r, None) for r in transaction.old.denial_scan()]
+
+
+def _without_signers(plan: Iterable[SignNeed | Drop]) -> Iterator[SignNeed | Drop]:
+    """Turn the plan for a zone that nobody signs any more into one that takes its signatures away."""
+    for step in plan:
+        if step.old is not None:
+            yield Drop(step.old)
 
 
 def _apply_content(
@@ -200,10 +216,12 @@ def _sign(
     told: Progress,
 ) -> int:
     """Carry out the plan, and what the zone digest needs after it; return how many signatures were made."""
+    steps: Callable[[Iterable[SignNeed | Drop]], Iterator[SignNeed | Drop]]
+    steps = iter if is_signed(view) else _without_signers
     if not spec.zonemd:
-        return carry_out(plan, transaction, view, builder, signer, meanwhile, told).signatures
-    made = carry_out(without_zonemd(plan), transaction, view, builder, signer).signatures
-    return made + carry_out(complete(transaction, serial), transaction, view, builder, signer).signatures
+        return carry_out(steps(plan), transaction, view, builder, signer, meanwhile, told).signatures
+    made = carry_out(steps(without_zonemd(plan)), transaction, view, builder, signer).signatures
+    return made + carry_out(steps(complete(transaction, serial)), transaction, view, builder, signer).signatures
 
 
 def content_changes(transaction: Transaction, given: Input, derived: list[RRset]) -> list[Change]:

@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from dnssecd.core import rollover_commands as commands
+from dnssecd.core.keyset import DELETE_CDS
 from dnssecd.core.keystate import Goal, Rec, Role, State
 from dnssecd.core.rollover_types import KeySpec, RolloverPolicy
+from dnssecd.core.rrset import unpack
 from tests.pipeline_zone import running_signer
 from tests.simulated_zone import DAY, SimulatedZone, simulated_zone
 
@@ -114,6 +116,50 @@ def test_rfc5011_revokes_what_validators_trusted(tmp_path: Path, signer: str) ->
     assert zone.run(LIMIT, zone.settled)
     assert zone.run(LIMIT, lambda: not any(key.revoked for key in zone.present()))
     assert zone.run(LIMIT, zone.settled)
+
+
+def test_going_insecure_and_secure_again(tmp_path: Path, signer: str) -> None:
+    zone = settled(tmp_path, signer, pair())
+    zone.ds_delay = 3 * DAY
+    zone.policy = replace(zone.policy, signed=False)
+    zone.step()
+    assert zone.key(Role.KSK).ds.state is State.UNRETENTIVE
+    assert cds(zone) == [DELETE_CDS]
+    assert zone.run(LIMIT, lambda: not zone.present())
+    assert dnssec_types(zone) == set()
+    gone = next(made.at for made in reversed(zone.made) if made.kind == "rekey")
+    assert gone >= zone.ds_asked + zone.ds_delay + zone.ttl_ds, "unsigned while a DS could be cached"
+    zone.run(10 * DAY)
+    assert zone.keyset.keys == ()
+    zone.text += "more IN A 192.0.2.77\n"
+    zone.load()
+    assert dnssec_types(zone) == set()
+    zone.policy = replace(zone.policy, signed=True)
+    zone.ds_delay = 3600
+    finish(zone)
+    assert zone.ds
+    assert {48, 50, 51} <= dnssec_types(zone)
+
+
+def cds(zone: SimulatedZone) -> list[bytes]:
+    with zone.zone.db.snapshot() as snapshot:
+        found = snapshot.rrset(b"", 59)
+    return [] if found is None else unpack(found.rdata)
+
+
+def dnssec_types(zone: SimulatedZone) -> set[int]:
+    """The types a signer adds that the zone has (46 stands for any RRSIG)."""
+    with zone.zone.db.snapshot() as snapshot:
+        types = {rrset.rtype for rrset in (*snapshot.scan(), *snapshot.denial_scan())}
+        types |= {46 for _ in snapshot.rrsig_scan()}
+    return types & {46, 47, 48, 50, 51, 59, 60}
+
+
+def test_a_zone_that_is_to_be_insecure_from_the_start_is_not_signed(tmp_path: Path, signer: str) -> None:
+    zone = simulated_zone(tmp_path, signer, RolloverPolicy(pair(), signed=False), signed=False)
+    zone.run(5 * DAY)
+    assert zone.made[0].signatures == 0
+    assert dnssec_types(zone) == set()
 
 
 def test_an_island_of_trust_publishes_no_cds(tmp_path: Path, signer: str) -> None:
