@@ -34,6 +34,7 @@ from dnssecd.core.rollover_types import (
 )
 from dnssecd.core.simulate import describe
 from dnssecd.front.evidence import write_evidence
+from dnssecd.front.rollover_denial import held_change, used_approvals, wanted_change
 from dnssecd.front.rollover_keys import destroy_key, make_key, prove_key
 from dnssecd.front.rollover_policy import rollover_policy
 from dnssecd.front.rollover_zone import ZoneKeys
@@ -60,7 +61,10 @@ log = structlog.get_logger("dnssecd.rollover")
 
 @dataclass(frozen=True)
 class Engine:
-    """What the engine works with. ``rekey`` makes a version with a key set; ``lock`` keeps a zone's jobs apart."""
+    """What the engine works with. ``lock`` keeps a zone's jobs apart.
+
+    ``rekey`` makes a version with a key set, ``resign`` asks for one that is as the policy now wants it.
+    """
 
     zones: Mapping[str, FrontZone]
     config: Callable[[], Config]
@@ -70,6 +74,7 @@ class Engine:
     schedule: Schedule
     lock: Callable[[str], asyncio.Lock]
     rekey: Callable[[FrontZone, KeyChange], Awaitable[Outcome]]
+    resign: Callable[[FrontZone], None]
     clock_sure: Callable[[], bool] = lambda: True
 
 
@@ -207,10 +212,13 @@ class Rollovers:
             keys.policy = self.policy(zone)
             evidence = keys.gathered(zone, self.parents(zone.name), clock_sure=self.engine.clock_sure())
             keys.plan = plan_rollover(known.keyset, keys.policy, evidence, int(now))
-            if not await self._perform(zone, keys, known, keys.plan):
-                await self.keep_evidence(zone, keys)
-                self._conclude(zone, known, keys.plan, evidence, recount)
-                return
+            if await self._perform(zone, keys, known, keys.plan):
+                continue
+            if await self._judge_denial(zone, keys, known):
+                continue
+            await self.keep_evidence(zone, keys)
+            self._conclude(zone, known, keys.plan, evidence, recount)
+            return
         raise _PutOff(f"{ROUNDS_MAX} plans in a row each asked for more")
 
     def policy(self, zone: FrontZone) -> RolloverPolicy:
@@ -237,6 +245,31 @@ class Rollovers:
         if trouble is not None:
             raise trouble
         return keyset != known.keyset
+
+    async def _judge_denial(self, zone: FrontZone, keys: ZoneKeys, known: Committed) -> bool:
+        """Let a change of denial happen, or tell why it waits; tell whether to plan again."""
+        assert keys.plan is not None
+        assert keys.policy is not None
+        spent = used_approvals(zone, known.keyset, known)
+        if spent:
+            after = known.keyset
+            for token in spent:
+                after = commands.used(after, token)
+            await self.store(zone, keys, KeyChange(known.keyset, after))
+            return True
+        blocker = held_change(zone, known, keys.policy, int(self.engine.clock.now()))
+        change = wanted_change(zone, known)
+        if blocker is not None:
+            wakes = [at for at in (keys.plan.next_wake, blocker.until) if at is not None]
+            keys.plan = replace(
+                keys.plan, blockers=(*keys.plan.blockers, blocker), next_wake=min(wakes, default=None)
+            )
+        elif change != keys.denial_asked:
+            keys.denial_asked = change
+            if change:
+                log.info("denial changes", zone=zone.name, change=change)
+                self.engine.resign(zone)
+        return False
 
     async def _commit(
         self, zone: FrontZone, keys: ZoneKeys, known: Committed, plan: Plan, keyset: Keyset

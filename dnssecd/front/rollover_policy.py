@@ -22,7 +22,7 @@ def rollover_policy(config: Config, zone: ZoneConfig, now: float) -> RolloverPol
         parent_ds_ttl=policy.parent_ds_ttl,
         standby_ksk=policy.standby_ksk,
         rfc5011=policy.rfc5011,
-        manual=policy.manual - {"denial"},
+        manual=policy.manual,
         freeze=_freeze(policy, now),
         margin=config.server.clock_tolerance,
     )

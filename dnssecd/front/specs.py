@@ -25,6 +25,7 @@ def zone_spec(config: Config, zone: ZoneConfig, signer_socket: str) -> ZoneSpec:
         signed=policy.signed,
         denial=policy.denial,
         opt_out=policy.nsec3_opt_out,
+        hold_denial="denial" in policy.manual or bool(policy.freeze),
         dnskey_ttl=policy.dnskey_ttl,
         validity_s=policy.signature_validity,
         inception_offset_s=policy.signature_inception,

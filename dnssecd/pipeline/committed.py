@@ -3,23 +3,27 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dnssecd.core.denial import FLAG_OPT_OUT, DenialParameters, denial_ttl
+from dnssecd.core.denial import DenialParameters, denial_ttl
 from dnssecd.core.evidence import SignatureCount
 from dnssecd.core.keyset import Key, Keyset
 from dnssecd.core.keystate import Rec
 from dnssecd.core.names import APEX
-from dnssecd.core.rrtypes import CDNSKEY, CDS, DNSKEY, NSEC3PARAM, SOA
+from dnssecd.core.rrtypes import CDNSKEY, CDS, DNSKEY, SOA
 from dnssecd.pipeline import state
+from dnssecd.pipeline.denialhold import denial_of
 from dnssecd.pipeline.keychange import REMOVALS
 from dnssecd.pipeline.rekey import pending_removals
-from dnssecd.store.zonedb import Snapshot, ZoneDatabase
+from dnssecd.store.zonedb import ZoneDatabase
 
 _NOT_ZONE_DATA = (DNSKEY, CDS, CDNSKEY)
 
 
 @dataclass(frozen=True)
 class Committed:
-    """A published version: serial, when it was committed (epoch s), the stored key set, its largest TTLs (s)."""
+    """A published version: serial, when it was committed (epoch s), the stored key set, its largest TTLs (s).
+
+    ``denial``: how it denies existence, None without a chain; ``removals``: keys still to be destroyed.
+    """
 
     serial: int
     at: int
@@ -27,7 +31,7 @@ class Committed:
     ttl_dnskey: int
     ttl_zone: int
     ttl_negative: int
-    denial: DenialParameters
+    denial: DenialParameters | None
     removals: tuple[str, ...] = ()
 
 
@@ -51,14 +55,6 @@ def read_committed(db: ZoneDatabase) -> Committed | None:
             denial=denial_of(snapshot),
             removals=tuple(pending_removals(snapshot.state(REMOVALS))),
         )
-
-
-def denial_of(snapshot: Snapshot) -> DenialParameters:
-    """Return how a published version denies existence."""
-    first = snapshot.denial_from(b"")
-    if snapshot.rrset(APEX, NSEC3PARAM) is None or first is None:
-        return DenialParameters("nsec")
-    return DenialParameters("nsec3", opt_out=bool(first.rdata[3] & FLAG_OPT_OUT))
 
 
 def count_signatures(db: ZoneDatabase, keys: Iterable[Key]) -> tuple[int, tuple[SignatureCount, ...]]:

@@ -26,6 +26,7 @@ from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import soa_expire
 from dnssecd.pipeline.badsignatures import with_another_token
 from dnssecd.pipeline.checkers import CheckerDied
+from dnssecd.pipeline.denialhold import in_force
 from dnssecd.pipeline.grants import with_updates
 from dnssecd.pipeline.keys import check_available, first_keyset
 from dnssecd.pipeline.outcome import Outcome, Problem
@@ -132,7 +133,7 @@ def verify_published(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
             if snapshot.version is None or keyset is None:
                 return Published(None)
             wanted = published_expectation(
-                spec, signing_view(keyset, cds=spec.cds), snapshot.serial, tools.now
+                in_force(spec, snapshot), signing_view(keyset, cds=spec.cds), snapshot.serial, tools.now
             )
             faults = verify_zone(snapshot, wanted, PROBLEMS_MAX, tools.checker)
         if faults:

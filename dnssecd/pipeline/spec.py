@@ -24,6 +24,7 @@ class GrantSpec(msgspec.Struct, frozen=True):
 class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One zone: its place, its policy. Durations in seconds; ``refresh_s`` None means automatic;
     ``signed`` whether a new zone is signed from its first version on;
+    ``hold_denial`` that a zone that has a chain keeps to its kind for now;
     ``dynamic`` that the whole content belongs to updates, and a file is read once."""
 
     name: str
@@ -35,6 +36,7 @@ class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     signed: bool = True
     denial: str = "nsec3"
     opt_out: bool = False
+    hold_denial: bool = False
     dnskey_ttl: int = 3600
     validity_s: int = 30 * 86_400
     inception_offset_s: int = -3600

@@ -27,6 +27,7 @@ from dnssecd.core.signplan import Drop, SignatureJudge, SignNeed, plan_signature
 from dnssecd.core.verify import VerificationFailed, VerifiedVersion, Violation
 from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import apex_rrsets, is_signed, soa_expire, soa_serial, with_serial
+from dnssecd.pipeline.denialhold import in_force
 from dnssecd.pipeline.progress import Progress, untold
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.signatures import carry_out
@@ -147,6 +148,7 @@ def draft_version(
     ``told`` hears how many signatures have been made.
     """
     old = transaction.old
+    spec = in_force(spec, old)
     before = state.from_document(old.version, state.VersionState)
     view = signing_view(keyset, cds=spec.cds)
     changes = content_changes(transaction, given, apex_rrsets(view, spec))

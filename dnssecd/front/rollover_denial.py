@@ -1,0 +1,36 @@
+"""A change of denial (NSEC, NSEC3, opt-out) waits for the same gates as roll-overs, then is one version."""
+
+import msgspec
+
+from dnssecd.core.keyset import Keyset
+from dnssecd.core.rollover_goals import DENIAL, denial_blocker
+from dnssecd.core.rollover_types import Blocker, RolloverPolicy
+from dnssecd.front.zone import FrontZone
+from dnssecd.pipeline.committed import Committed
+from dnssecd.pipeline.denialhold import words
+
+
+def wanted_change(zone: FrontZone, known: Committed) -> str:
+    """Return the change the configuration asks for, as "nsec to nsec3" ("": none)."""
+    if known.denial is None or known.denial == zone.spec.denial_parameters:
+        return ""
+    return f"{words(known.denial)} to {words(zone.spec.denial_parameters)}"
+
+
+def held_change(zone: FrontZone, known: Committed, policy: RolloverPolicy, now: int) -> Blocker | None:
+    """Return why a change waits; None where there is none, or it may be made (and then is no longer held)."""
+    change = wanted_change(zone, known)
+    if not change or not zone.spec.hold_denial:
+        return None
+    blocker = denial_blocker(known.keyset, policy, now, change)
+    if blocker is None:
+        zone.spec = msgspec.structs.replace(zone.spec, hold_denial=False)
+    return blocker
+
+
+def used_approvals(zone: FrontZone, keyset: Keyset, known: Committed) -> tuple[str, ...]:
+    """Return approvals of changes that have been made, or that nobody asks for any more."""
+    change = wanted_change(zone, known)
+    return tuple(
+        token for token in keyset.approved if token.startswith(DENIAL) and token != f"{DENIAL}{change}"
+    )
