@@ -57,6 +57,7 @@ class _Zone:
     public: bool = True
     closing: str = ""
     overdue: bool = False
+    raised: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -265,16 +266,35 @@ class DsAutomation:
         effect = "the roll-over waits; the keys in use stay in use, nothing breaks"
         if handover.urgent:
             effect = "the compromised key is trusted until its DS is gone"
-        self._events.raise_event(
+        self._raise(
+            known,
             HANDOVER,
-            handover.zone,
             handover_text.cause(handover) + (": overdue" if late else ""),
+            "error" if late or handover.urgent else "warning",
             subject=SUBJECT,
             effect=effect,
             remedy="hand over what is listed, if the parent does not take it by itself: "
             f"dnssecd ds show {handover.zone}",
-            severity="error" if late or handover.urgent else "warning",
         )
+
+    def _raise(
+        self,
+        known: _Zone,
+        name: str,
+        cause: str,
+        severity: Severity,
+        *,
+        subject: str = "",
+        effect: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        """Raise what is news; looking again at what fires already is not counted."""
+        zone, told = known.handover.zone, (cause, severity)
+        if known.raised.get((name, subject)) != told or not self._events.is_firing(name, zone, subject):
+            known.raised[name, subject] = told
+            self._events.raise_event(
+                name, zone, cause, subject=subject, severity=severity, effect=effect, remedy=remedy
+            )
 
     def _helped(self, known: _Zone, now: float) -> bool:
         """Whether something that goes on by itself may well do it; a failing push or hook is told by itself."""
@@ -319,11 +339,11 @@ class DsAutomation:
                 None if verdict.bogus else "the zone validates by another DS; nobody here asked for this one"
             )
             severity: Severity = "critical" if verdict.bogus else "error"
-            self._events.raise_event(MISMATCH, zone, verdict.foreign, severity=severity, effect=effect)
+            self._raise(known, MISMATCH, verdict.foreign, severity, effect=effect)
         elif verdict.answered:
             self._events.resolve(MISMATCH, zone)
         if verdict.missing:
-            self._events.raise_event(MISSING, zone, verdict.missing)
+            self._raise(known, MISSING, verdict.missing, "error")
         elif verdict.answered and (verdict.held or not known.handover.wanted):
             self._events.resolve(MISSING, zone)  # not before: the key that had the DS may have left meanwhile
 

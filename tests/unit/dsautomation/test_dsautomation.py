@@ -38,6 +38,8 @@ async def test_by_hand_people_are_told_at_once_and_again_when_it_is_late(rig: Ri
     await rig.later(DAY)
     assert rig.firing() == {ASKED: "error"}
     assert "overdue" in event(rig, *ASKED).cause
+    await rig.later(DAY)
+    assert event(rig, *ASKED).count == 2, "looking at it again is not news"
 
 
 async def test_a_parent_that_may_read_cds_without_taking_notifications_is_a_person_s_business(
