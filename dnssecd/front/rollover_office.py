@@ -136,6 +136,9 @@ class RolloverOffice:
         message = "the time is taken to be right; signing goes on" if doubt else "the time is not in doubt"
         return {"changed": bool(doubt), "doubt": doubt, "message": message}
 
+    def _resign(self, zone: FrontZone) -> None:
+        self._jobs.request(zone, "resign")
+
     def _timekeepers(self) -> Iterable[tuple[str, Peer]]:
         """The secondaries that share a TSIG key with us."""
         for zone in self._zones.values():

@@ -134,6 +134,7 @@ def test_nobody_notices(name: str, servers: Servers, peer_dir: Path, tsig_key: T
     world = start_rollover_world(servers, peer_dir, tsig_key, **kind.start)
     world.secure()
     witness = world.witness()
+    witness.opt_out = "nsec3_opt_out" in kind.change
     before = world.states()
     for command in kind.commands:
         done = world.daemon.cli(*command(world))
