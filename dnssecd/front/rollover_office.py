@@ -76,6 +76,7 @@ class RolloverOffice:
             schedule,
             pool.lock,
             jobs.rekey,
+            self._resign,
             lambda: not self.clock.held(),
         )
         self.rollovers = Rollovers(engine, self._parent_names)
