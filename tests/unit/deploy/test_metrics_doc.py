@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from docs import metrics_table
 from dnssecd.ops.event_kinds import EVENT_KINDS
 from dnssecd.ops.metrics import Metrics
+from docs import metrics_table
 
 ROOT = Path(__file__).parents[3]
 RULES = yaml.safe_load((ROOT / "deploy/prometheus/dnssecd.rules.yml").read_text())["groups"][0]["rules"]
