@@ -64,6 +64,7 @@ class ZoneEvidence:
         self.secondaries.clear()
         self.parents.clear()
         self.confirmations.clear()
+        self._written.clear()
 
     def to_write(self) -> list[Row]:
         """Return the rows that differ from what was written last, or are older by an hour."""
@@ -94,9 +95,9 @@ def ds_rdata(ds: DsRecord) -> bytes:
     return ds.key_tag.to_bytes(2) + bytes((ds.algorithm, ds.digest_type)) + ds.digest
 
 
-def read_evidence(db: ZoneDatabase) -> ZoneEvidence:
-    """Return the evidence as stored."""
-    rows = db.evidence()
+def read_evidence(db: ZoneDatabase, now: float) -> ZoneEvidence:
+    """Return the evidence as stored, but for what is dated later than ``now``: a clock that was wrong wrote it."""
+    rows = [row for row in db.evidence() if row[3] <= now]
     found = ZoneEvidence()
     for source, subject, value, at in rows:
         if source == SECONDARY:

@@ -200,7 +200,7 @@ class Rollovers:
 
     async def _rounds(self, zone: FrontZone, keys: ZoneKeys) -> None:
         for _ in range(ROUNDS_MAX):
-            known = await keys.known(zone)
+            known = await keys.known(zone, self.engine.clock.now())
             if known is None:
                 return
             if keys.stepped:

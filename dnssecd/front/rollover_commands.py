@@ -125,7 +125,7 @@ class RolloverCommands:
     async def known(self, zone: FrontZone) -> Committed:
         """Return what is published of a zone; Refused."""
         try:
-            known = await self._rollovers.of(zone.name).known(zone) if zone.serial is not None else None
+            known = await self._known(zone)
         except STORE_ERRORS as error:
             raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
         if known is None:
@@ -133,6 +133,11 @@ class RolloverCommands:
                 f"{zone.name} has not been published yet, so it has no keys", f"dnssecd explain {zone.name}"
             )
         return known
+
+    async def _known(self, zone: FrontZone) -> Committed | None:
+        if zone.serial is None:
+            return None
+        return await self._rollovers.of(zone.name).known(zone, self._rollovers.engine.clock.now())
 
     async def change(self, zone: FrontZone, change: Callable[[Keyset], Keyset], what: str, who: str) -> None:
         """Apply what a person asked for to the stored key set, and have the planner asked; Refused."""

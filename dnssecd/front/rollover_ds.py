@@ -85,7 +85,7 @@ class DsCommands:
         keys = self._rollovers.of(zone.name)
         async with keys.turn:
             try:
-                known = await keys.known(zone)
+                known = await keys.known(zone, self._rollovers.engine.clock.now())
                 assert known is not None
                 assert keys.evidence is not None
                 now = int(self._rollovers.engine.clock.now())

@@ -36,10 +36,10 @@ class ZoneKeys:
     stepped: bool = False  # the clock did, and the key set does not know yet
     trouble: str = ""  # why the last plan could not be carried out
 
-    async def known(self, zone: FrontZone) -> Committed | None:
+    async def known(self, zone: FrontZone, now: float) -> Committed | None:
         """Return what is published, read again where it may have changed; None while there is nothing."""
         if self.evidence is None:
-            self.evidence = await asyncio.to_thread(read_evidence, zone.database)
+            self.evidence = await asyncio.to_thread(read_evidence, zone.database, now)
         if self.stale or self.committed is None:
             self.stale = False
             self.committed = await asyncio.to_thread(read_committed, zone.database)
