@@ -20,6 +20,7 @@ from dnssecd.front import specs
 from dnssecd.front.alerting import AlertEngine
 from dnssecd.front.control import Commands
 from dnssecd.front.databases import OPEN_MAX, Databases
+from dnssecd.front.dsoffice import DsOffice
 from dnssecd.front.guard import Guard
 from dnssecd.front.hooks import ServerHooks
 from dnssecd.front.jobs import Parts, ZoneJobs, today
@@ -115,6 +116,15 @@ class Daemon:
             self.pool,
             hooks,
         )
+        self.ds = DsOffice(
+            lambda: self.config,
+            self.zones,
+            self.events,
+            clock,
+            lambda way, result: self.metrics.peers.ds_ways.labels(way, result).inc(),
+        )
+        self.rollovers.rollovers.listeners.append(self.ds)
+        self.rollovers.overdue.on_ds = lambda zone: self.ds.automation.ds_overdue(zone.name)
         self.updates = Updates(
             clock,
             str(self.signer.socket),
@@ -148,7 +158,14 @@ class Daemon:
             self._applied,
         )
         self.alerts = AlertEngine(
-            config, self.events, clock, self.metrics.alerts, self.zones, self.schedule, self.signer.state
+            config,
+            self.events,
+            clock,
+            self.metrics.alerts,
+            self.zones,
+            self.schedule,
+            self.signer.state,
+            details=self.ds.automation.details,
         )
         self.monitor = LoopMonitor(self.metrics.daemon.loop_lag.observe)
         self.guard = Guard(self.zones, self.events, self.metrics, clock, state_dir)
@@ -177,6 +194,7 @@ class Daemon:
             self.signer.state,
             self.alerts.status,
         )
+        commands.ds_progress = self.ds.automation.progress
         keys = KeyCommands(self.zones, str(self.signer.socket), self.clock)
         table = {**commands.table(), **self.reloader.table(), **self.alerts.commands(), **keys.table()}
         commands.clock_doubt = self.rollovers.clock.held
@@ -337,6 +355,7 @@ class Daemon:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.schedule.close()
         await self.rollovers.close()
+        await self.ds.close()
         await self.notifier.close()
         await self.server.close()
         await self.updates.close()

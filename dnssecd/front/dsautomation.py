@@ -24,25 +24,17 @@ from dnssecd.core.handover_text import Progress, SeenAt
 from dnssecd.core.keyset import Keyset
 from dnssecd.front import dsjudge
 from dnssecd.front.dsways import FAILURES_TOLD, HOOK, NOTIFY, PUSH, Count, Doer, Pace, Parent, Way, ways_of
-from dnssecd.ops.event_kinds import EVENT_KINDS, Severity
+from dnssecd.ops.event_kinds import Severity
 from dnssecd.ops.event_store import Event
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.hook import HookRunner
 
 AT_ONCE_MAX = 8
+HANDOVER, FAILED = "ds-handover", "ds-automation-failed"
 MISSING, MISMATCH, OVERDUE = "ds-missing", "ds-mismatch", "rollover-overdue"
+DETAILED = frozenset({HANDOVER, FAILED, MISSING, MISMATCH, OVERDUE})
 
 log = structlog.get_logger("dnssecd.ds")
-
-
-def _kind(name: str) -> str:
-    """The event's own kind where the table has it; else the one that is next to it."""
-    return name if name in EVENT_KINDS else MISSING
-
-
-HANDOVER, FAILED = _kind("ds-handover"), _kind("ds-automation-failed")
-SUBJECT = "" if HANDOVER != MISSING else "hand-over"
-DETAILED = frozenset({HANDOVER, FAILED, MISSING, MISMATCH, OVERDUE})
 
 
 @dataclass(eq=False)
@@ -258,7 +250,7 @@ class DsAutomation:
         """Raise the hand-over where it cannot wait, or need not, for what goes on by itself."""
         handover, now = known.handover, self._clock.now()
         if handover.task is Task.RESTORE:  # that a DS is gone is an event of its own
-            self._events.resolve(HANDOVER, handover.zone, SUBJECT)
+            self._events.resolve(HANDOVER, handover.zone)
             return
         late = known.overdue or now >= handover.due_at
         if not late and self._helped(known, now):
@@ -271,7 +263,6 @@ class DsAutomation:
             HANDOVER,
             handover_text.cause(handover) + (": overdue" if late else ""),
             "error" if late or handover.urgent else "warning",
-            subject=SUBJECT,
             effect=effect,
             remedy="hand over what is listed, if the parent does not take it by itself: "
             f"dnssecd ds show {handover.zone}",
@@ -326,7 +317,7 @@ class DsAutomation:
     def _resolve(self, zone: str) -> None:
         for name in (PUSH, HOOK):
             self._events.resolve(FAILED, zone, name)
-        self._events.resolve(HANDOVER, zone, SUBJECT)
+        self._events.resolve(HANDOVER, zone)
 
     def _judge_sights(self, known: _Zone) -> None:
         """Raise and resolve what the parent's servers show, at any time."""

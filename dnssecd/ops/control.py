@@ -66,7 +66,9 @@ added. Those marked * change something.
     explain           {zone} → {"zone", "text": str, "waiting": [{"step", "gate", "rule", "missing": [{"from",
                           "seen", "wanted"}], "next_look"}], "next_wake"}
     ds.show           {zone} → {"zone", "ds": [{"tag", "algorithm", "digest_type", "digest", "text"}],
-                          "dnskey": [str], "cds": [str], "at_parent": [str]|null, "text": str}
+                          "dnskey": [str], "cds": [str], "at_parent": [str]|null, "text": str, "dsset": [str],
+                          "task": "nothing"|"submit"|"replace"|"withdraw"|"remove-all"|"restore",
+                          "epp": {"ds": str, "key": str}, "handover": as dnssecd.core.handover_forms.document}
     alerts.list       {zone: Z|null} → {"alerts": [ALERT]}
     alerts.ack *      {name, zone: Z|null} → {"acknowledged": int}
     config.diff       {} → as config.reload, nothing done (dnssecd.config.diff makes it)

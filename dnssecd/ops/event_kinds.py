@@ -138,6 +138,20 @@ _TABLE = (
         "hand the DS to the parent: dnssecd ds show ZONE",
     ),
     EventKind(
+        "ds-handover",
+        "warning",
+        "a DS is to be added to, or removed from, the parent, and it is not known to happen by itself",
+        "the roll-over waits; the keys in use stay in use, nothing breaks",
+        "hand over what is listed, if the parent does not take it by itself: dnssecd ds show ZONE",
+    ),
+    EventKind(
+        "ds-automation-failed",
+        "error",
+        "the parent could not be told of a DS change by dynamic update or by the registrar's hook",
+        "the parent does not learn of the change this way; the roll-over waits",
+        "remove the cause (it is tried again), or hand the DS over yourself: dnssecd ds show ZONE",
+    ),
+    EventKind(
         "rollover-overdue",
         "warning",
         "a roll-over step waits longer than planned",

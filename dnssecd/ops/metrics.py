@@ -148,6 +148,11 @@ class PeerMetrics:
             "SOA polls of secondaries by result: current, behind, ahead, failed",
             ("result",),
         )
+        self.ds_ways = counter(
+            "parent_ds_ways_total",
+            "Ways by which DS are brought to parents (push, hook, notify) by result: done, failed",
+            ("way", "result"),
+        )
         self.parent_polls = counter(
             "parent_polls_total", "DS polls of parent servers by result: ok, mismatch, failed", ("result",)
         )

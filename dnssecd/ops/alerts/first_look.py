@@ -28,6 +28,8 @@ FIRST_LOOK = MappingProxyType(
         "foreign-dnskey": (*_EXPLAIN, "dig +short DS ZONE", "dnssecd key list ZONE"),
         "ds-mismatch": ("dnssecd ds check ZONE", "dnssecd ds show ZONE", "dig +short DS ZONE"),
         "ds-missing": ("dnssecd ds check ZONE", "dnssecd ds show ZONE", "dig +short DS ZONE"),
+        "ds-handover": ("dnssecd ds show ZONE", "dnssecd ds check ZONE", *_EXPLAIN),
+        "ds-automation-failed": ("dnssecd ds show ZONE", "journalctl -u dnssecd -n 50"),
         "rollover-overdue": (*_EXPLAIN, "dnssecd key list ZONE"),
         "key-compromised": (*_EXPLAIN, "dnssecd key list ZONE"),
         "zone-not-configured": ("dnssecd zone list", "dnssecd config diff"),

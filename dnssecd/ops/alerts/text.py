@@ -59,7 +59,8 @@ def _one(alert: Alert, step: Step, details: str, at: float, sender: Sender) -> l
     lines = [*_news(alert, step, at), *_facts(alert, step, at)]
     lines += ["", "What it was" if step in _OVER else "What happened", *words.wrap(event.cause, 2)]
     if step in _OVER:
-        return [*lines, "", *_nothing_left(step)]
+        lines += ["", *_nothing_left(step)]
+        return [*lines, "", *words.clean(details[:_DETAILS_MAX]).splitlines()] if details else lines
     lines += ["", "Effect", *words.wrap(words.sentence(fill_zone(event.effect, event.zone)), 2)]
     lines += ["", "What to do", *words.advice(fill_zone(event.remedy, event.zone), 2)]
     lines += ["", "Look first", *(words.command(text, 4) for text in first_look(event))]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd.core.keystate import State
-from dnssecd.front.dsautomation import FAILED, HANDOVER, MISMATCH, MISSING, SUBJECT
+from dnssecd.front.dsautomation import FAILED, HANDOVER, MISMATCH, MISSING
 from dnssecd.front.dsways import FAILURES_TOLD
 from dnssecd.ops.event_store import Event
 from dnssecd.publish.dsync import Notified
@@ -17,7 +17,7 @@ from tests.unit.handover import keysets
 from tests.unit.handover.keysets import NOW, ZONE
 
 DAY = 86_400
-ASKED = (HANDOVER, SUBJECT)
+ASKED = (HANDOVER, "")
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ async def test_an_island_asks_nobody(rig: Rig) -> None:
 
 
 async def test_what_fired_before_a_restart_is_resolved_when_it_is_over(rig: Rig) -> None:
-    rig.events.raise_event(HANDOVER, ZONE, "old", subject=SUBJECT)
+    rig.events.raise_event(HANDOVER, ZONE, "old")
     await rig.wanted(keysets.in_place(), SCANNED)
     assert rig.firing() == {}
 
