@@ -161,19 +161,14 @@ class RolloverOffice:
     def _seen(self, judgement: Judgement) -> None:
         sighting = judgement.sighting
         self.clock.seen(sighting)
-        evidence = self.rollovers.of(sighting.zone).evidence
-        if evidence is None:
-            return
         pause = self._pace.sweep_s if judgement.state == "current" else self._pace.look_last_s
-        if evidence.sighted(sighting, int(sighting.at + pause)):
+        keys = self.rollovers.of(sighting.zone)
+        if keys.take(lambda evidence: evidence.sighted(sighting, int(sighting.at + pause))):
             self.rollovers.ask(sighting.zone)
 
     def _answered(self, zone: FrontZone, answers: list[ParentAnswer], next_look: int) -> None:
-        evidence = self.rollovers.of(zone.name).evidence
-        if evidence is None:
-            return
-        for answer in answers:
-            evidence.answered(answer, next_look)
+        keys = self.rollovers.of(zone.name)
+        keys.take(lambda evidence: [evidence.answered(answer, next_look) for answer in answers])
         self.rollovers.ask(zone.name)
 
     def _parent_names(self, name: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """What the front remembers of one zone's keys between two plans."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from dnssecd.clock import Clock
@@ -14,6 +15,7 @@ from dnssecd.pipeline.committed import Committed, count_signatures, read_committ
 
 #: A count of all signatures is made anew only after this many times as long as the last one took.
 COUNT_PAUSE = 20.0
+EARLY_MAX = 256
 WAITING = (State.RUMOURED, State.UNRETENTIVE)
 
 
@@ -25,6 +27,7 @@ class ZoneKeys:
     committed: Committed | None = None
     stale: bool = True
     evidence: ZoneEvidence | None = None
+    early: list[Callable[[ZoneEvidence], object]] = field(default_factory=list)  # seen before it was read
     counts: tuple[SignatureCount, ...] = ()
     counted_serial: int | None = None
     count_again: float = 0.0  # monotonic
@@ -39,11 +42,23 @@ class ZoneKeys:
     async def known(self, zone: FrontZone, now: float) -> Committed | None:
         """Return what is published, read again where it may have changed; None while there is nothing."""
         if self.evidence is None:
-            self.evidence = await asyncio.to_thread(read_evidence, zone.database, now)
+            evidence = await asyncio.to_thread(read_evidence, zone.database, now)
+            for take in self.early:
+                take(evidence)
+            self.early.clear()
+            self.evidence = evidence
         if self.stale or self.committed is None:
             self.stale = False
             self.committed = await asyncio.to_thread(read_committed, zone.database)
         return self.committed
+
+    def take(self, sight: Callable[[ZoneEvidence], object]) -> object:
+        """Take in what was seen, or keep it until the evidence there is has been read; that is news."""
+        if self.evidence is not None:
+            return sight(self.evidence)
+        if len(self.early) < EARLY_MAX:
+            self.early.append(sight)
+        return True
 
     async def count(self, zone: FrontZone, clock: Clock) -> float | None:
         """Count signatures where a plan needs it; return when (monotonic) to ask again, if it is too early now."""
