@@ -2,32 +2,36 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
+import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 from dnssecd.cli.common import Bad
-from dnssecd.cli.private_file import PrivateFile
+from dnssecd.cli.output_place import STANDARD_OUTPUT, output_place
 from dnssecd.cli.progress import shown
 from dnssecd.clock import SystemClock
 from dnssecd.config.algorithms import algorithm_number
 from dnssecd.core.lifetimes import Window
 from dnssecd.core.names import BadName, text_to_wire, wire_to_text
 from dnssecd.ingest.errors import ZoneFileErrors
-from dnssecd.pipeline.bindkeys import BadKeyFile, KeyFile, read_key_file, roles
+from dnssecd.pipeline.bindkeys import BadKeyFile, read_key_file
 from dnssecd.pipeline.checkers import spread_checker
 from dnssecd.pipeline.oneshot import OneShot, Signed, sign_file
+from dnssecd.pipeline.oneshotkeys import imported_keys, stored_keys
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
 from dnssecd.signing.client import SignerClient
 from dnssecd.signing.errors import SignerError
 from dnssecd.signing.launch import launched_signer
-from dnssecd.wire_protocol import KeyInfo, KeystoreSettings, Role, SignerSettings
+from dnssecd.wire_protocol import KeyInfo, KeystoreSettings, SignerSettings
 
 STORE = "local"
 VALIDITY_S = 30 * 86_400
@@ -35,11 +39,14 @@ INCEPTION_OFFSET_S = -3600
 JITTER_S = 12 * 3600
 SIGNER_DEADLINE_S = 60.0
 NSEC3_NAME_MAX = 222
+#: RRSIG times are 32-bit serial numbers: inception and expiration must be less than half the circle apart.
+SPAN_S_MAX = (1 << 31) - 1
+USAGE = 2
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options as given; times in epoch seconds, None where not given."""
+    """The options as given; times in epoch seconds, None where not given; ``quiet``: the result is told as JSON."""
 
     file: Path
     origin: str
@@ -62,19 +69,42 @@ class Options:
 def run(options: Options) -> Signed:
     """Sign; Bad with the reason when it cannot be done, and then nothing was written."""
     try:
-        return _run(options)
-    except (BadName, BadKeyFile) as error:
-        raise Bad(str(error), "correct the command line") from None
+        with _stopped_by_signals():
+            return _run(options)
+    except BadName as error:
+        raise Bad(str(error), "write the zone's name like example.com.", USAGE) from None
+    except BadKeyFile as error:
+        raise Bad(str(error), "give another key with --key; nothing was written") from None
     except Rejected as error:
         more = "".join(f"\n  {line}" for line in error.violations[:100] if line != error.cause)
         raise Bad(error.cause + more, error.remedy or "correct the input") from None
     except ZoneFileErrors as error:
         raise Bad(str(error), "sign it again when nobody is writing it") from None
     except SignerError as error:
-        raise Bad(str(error), "see the message above; nothing was written") from None
+        raise Bad(str(error), "mend the key store, or give another; nothing was written") from None
+
+
+@contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the work as Ctrl-C does, so that no key and no half zone is left behind."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(options: Options) -> Signed:
+    if options.quiet and options.output == STANDARD_OUTPUT:
+        raise Bad("standard output cannot hold both the zone and JSON", "give -o FILE", USAGE)
     now = int(SystemClock().now())
     spec = _spec(options)
     window = _window(options, now)
@@ -83,13 +113,15 @@ def _run(options: Options) -> Signed:
     job = OneShot(spec, options.file, window, judged_at, date, options.verify)
     with ExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dnssecd-sign-")))
-        key_service = KeyService(_settings(options, scratch))
+        directory = scratch / "keys" if options.keys else _directory(options)
+        stack.enter_context(_undone(directory))
+        key_service = KeyService(_settings(options, directory, scratch))
         stack.callback(key_service.stop)
         told = stack.enter_context(shown(options.quiet))
         checker = stack.enter_context(spread_checker(told))
-        write = stack.enter_context(_output(options.output))
+        write = stack.enter_context(output_place(options.output, scratch))
         return sign_file(
-            job, lambda: _keys(options, spec, key_service.client()), key_service.signer, checker, write
+            job, lambda: _keys(options, spec, key_service.client()), key_service.signer, checker, write, told
         )
 
 
@@ -101,7 +133,7 @@ def _spec(options: Options) -> ZoneSpec:
             "use --denial nsec",
         )
     if options.opt_out and options.denial != "nsec3":
-        raise Bad("--opt-out goes with --denial nsec3 only", "leave one of them out", 2)
+        raise Bad("--opt-out goes with --denial nsec3 only", "leave one of them out", USAGE)
     return ZoneSpec(
         name=wire_to_text(origin),
         origin=origin,
@@ -122,13 +154,18 @@ def _window(options: Options, now: int) -> Window:
         latest = max(now, inception) + VALIDITY_S
         return Window(inception, latest - JITTER_S, latest)
     if options.expiration <= inception:
-        raise Bad("the expiration is not after the inception", "give a later --expiration", 2)
+        raise Bad("the expiration is not after the inception", "give a later --expiration", USAGE)
+    if options.expiration - inception > SPAN_S_MAX:
+        raise Bad(
+            "inception and expiration are more than 68 years apart: no RRSIG can say so (RFC 4034 §3.1.5)",
+            "give an earlier --expiration, or a later --inception",
+            USAGE,
+        )
     return Window(inception, options.expiration, options.expiration)
 
 
-def _settings(options: Options, scratch: Path) -> SignerSettings:
+def _settings(options: Options, directory: Path, scratch: Path) -> SignerSettings:
     """Return what our own key service is told: keys given by file live in a store that goes with ``scratch``."""
-    directory = scratch / "keys" if options.keys else _directory(options)
     store = KeystoreSettings(
         name=STORE,
         type="software",
@@ -168,29 +205,29 @@ class KeyService:
 def _directory(options: Options) -> Path:
     if options.keystore is not None:
         return options.keystore.absolute()
-    if options.output == "-":
-        raise Bad("without -o FILE there is no place for new keys", "give --keystore DIR or --key FILE", 2)
+    if options.output == STANDARD_OUTPUT:
+        raise Bad(
+            "without -o FILE there is no place for new keys", "give --keystore DIR or --key FILE", USAGE
+        )
     return Path(f"{options.output}.keys").absolute()
+
+
+@contextmanager
+def _undone(directory: Path) -> Iterator[None]:
+    """Remove a key store that was made for nothing: the zone that its keys signed was not written."""
+    existed = directory.exists()
+    try:
+        yield
+    except BaseException:
+        if not existed:
+            shutil.rmtree(directory, ignore_errors=True)
+        raise
 
 
 def _keys(options: Options, spec: ZoneSpec, signer: SignerClient) -> list[KeyInfo]:
     if options.keys:
-        return _imported([read_key_file(path, spec.origin) for path in options.keys], spec, signer)
-    return [
-        signer.generate(
-            spec.origin,
-            role,
-            number,
-            store=STORE,
-            idempotency=f"first {role} of algorithm {number}",
-        )
-        for number in _numbers(options.algorithms or ("ecdsap256sha256",))
-        for role in _roles(options.csk)
-    ]
-
-
-def _roles(csk: bool) -> tuple[Role, ...]:
-    return ("csk",) if csk else ("ksk", "zsk")
+        return imported_keys(spec, signer, [read_key_file(path, spec.origin) for path in options.keys])
+    return stored_keys(spec, signer, _numbers(options.algorithms), csk=options.csk)
 
 
 def _numbers(names: Sequence[str]) -> list[int]:
@@ -199,26 +236,11 @@ def _numbers(names: Sequence[str]) -> list[int]:
         try:
             numbers.append(algorithm_number(name))
         except KeyError:
-            raise Bad(f"{name} is no DNSSEC algorithm", "use a mnemonic or number of RFC 8624", 2) from None
+            raise Bad(
+                f"{name} is no DNSSEC algorithm", "use a mnemonic or number of RFC 8624", USAGE
+            ) from None
         except ValueError as reason:
-            raise Bad(f"algorithm {name} is refused: {reason}", "use ecdsap256sha256 or ed25519", 2) from None
+            raise Bad(
+                f"algorithm {name} is refused: {reason}", "use ecdsap256sha256 or ed25519", USAGE
+            ) from None
     return numbers
-
-
-def _imported(files: list[KeyFile], spec: ZoneSpec, signer: SignerClient) -> list[KeyInfo]:
-    keys = []
-    for file, role in zip(files, roles(files), strict=True):
-        info = signer.import_key(spec.origin, role, file.algorithm, file.private, store=STORE)
-        if info.public_key != file.public_key:
-            raise BadKeyFile(f"{file.path}: the private key is not that of the DNSKEY beside it")
-        keys.append(info)
-    return keys
-
-
-@contextmanager
-def _output(path: str) -> Iterator[Callable[[str], object]]:
-    if path == "-":
-        yield sys.stdout.write
-        return
-    with PrivateFile(path) as out:
-        yield out.write

@@ -10,11 +10,12 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.tokenizer
 
-from dnssecd.core.keyset import SEP
+from dnssecd.core.keyset import REVOKE, SEP, ZONE
 from dnssecd.core.names import BadName, text_to_wire, wire_to_text
 from dnssecd.wire_protocol import Role
 
 FILE_OCTETS_MAX = 64 * 1024
+PROTOCOL = 3
 
 
 class BadKeyFile(Exception):
@@ -40,8 +41,23 @@ def read_key_file(path: Path, origin: bytes) -> KeyFile:
     return KeyFile(path, flags, algorithm, public_key, _content(private_path))
 
 
+def _check_fields(path: Path, flags: int, protocol: int) -> None:
+    """Refuse what is in a DNSKEY RRset but signs no zone."""
+    if not flags & ZONE:
+        raise BadKeyFile(f"{path}: flags {flags}: not a zone key (RFC 4034 §2.1.1)")
+    if flags & REVOKE:
+        raise BadKeyFile(f"{path}: the key is revoked (RFC 5011): nobody trusts what it signs")
+    if protocol != PROTOCOL:
+        raise BadKeyFile(f"{path}: protocol {protocol} instead of {PROTOCOL} (RFC 4034 §2.1.2)")
+
+
 def roles(files: Sequence[KeyFile]) -> list[Role]:
     """Return the role of each key: SEP keys sign the keys, others the zone; one kind alone does both."""
+    seen: set[tuple[int, bytes]] = set()
+    for file in files:
+        if (file.algorithm, file.public_key) in seen:
+            raise BadKeyFile(f"{file.path}: the key is given twice")
+        seen.add((file.algorithm, file.public_key))
     kinds: dict[int, set[bool]] = {}
     for file in files:
         kinds.setdefault(file.algorithm, set()).add(bool(file.flags & SEP))
@@ -84,4 +100,5 @@ def _dnskey(path: Path, origin: bytes) -> tuple[int, int, bytes]:
     except (ValueError, StopIteration, BadName, dns.exception.DNSException) as error:
         raise BadKeyFile(f"{path}: not a DNSKEY record: {error}") from error
     wire = rdata.to_digestable()
+    _check_fields(path, int.from_bytes(wire[:2], "big"), wire[2])
     return int.from_bytes(wire[:2], "big"), wire[3], wire[4:]

@@ -1,24 +1,25 @@
 """Signing one zone file without a daemon: the same path, in memory, then a signed zone file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from dnssecd.core.keyset import Key, Keyset, KeysetError, initial_keyset, new_key
-from dnssecd.core.keystate import Role
 from dnssecd.core.lifetimes import Window
+from dnssecd.core.rrset import RRset
 from dnssecd.core.verify import SignatureChecker
 from dnssecd.pipeline.export import PIECE_RRSETS, Piece, RrsigText, chain_text, content_text
 from dnssecd.pipeline.garbage import collection_paused
 from dnssecd.pipeline.jobs import Report, checked_content, parse_input, whole_input
 from dnssecd.pipeline.keys import prove
+from dnssecd.pipeline.oneshotkeys import keyset_of
 from dnssecd.pipeline.outcome import Problem
 from dnssecd.pipeline.progress import Progress, untold
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
 from dnssecd.pipeline.verification import DraftVerifier
-from dnssecd.pipeline.version import draft_version
+from dnssecd.pipeline.version import Draft, draft_version
 from dnssecd.signing.client import SignerClient
 from dnssecd.store.memory import MemoryTransaction
 from dnssecd.wire_protocol import KeyInfo
@@ -44,26 +45,6 @@ class Signed:
     signatures: int
     records: int
     warnings: tuple[Problem, ...]
-
-
-def keyset_of(spec: ZoneSpec, keys: Sequence[KeyInfo], now: int) -> Keyset:
-    """Return the key set of keys that are all in use; Rejected where they do not go together."""
-    made = [_key(info, now) for info in keys]
-    roles = {key.role for key in made}
-    if not (Role.CSK in roles or {Role.KSK, Role.ZSK} <= roles):
-        raise Rejected(
-            "input-error",
-            "the keys given are not enough: a zone needs a KSK and a ZSK, or a CSK",
-            "give more keys",
-        )
-    try:
-        return initial_keyset(spec.origin, tuple(made), now)
-    except KeysetError as error:
-        raise Rejected("input-error", f"the keys given do not go together: {error}") from error
-
-
-def _key(info: KeyInfo, now: int) -> Key:
-    return new_key(info.id, Role(info.role), info.algorithm, info.public_key, info.store, now, info.bits)
 
 
 def sign_file(
@@ -92,7 +73,7 @@ def _sign_file(
     told: Progress,
 ) -> Signed:
     report = Report()
-    rrsets = checked_content(parse_input(job.file, job.spec, report, finished=True), job.spec, report)
+    rrsets = _read(job, report)
     told("read", len(rrsets), len(rrsets))
     infos = keys()
     keyset = keyset_of(job.spec, infos, job.now)
@@ -107,8 +88,27 @@ def _sign_file(
     while out.work():
         told("write", out.records, None)
     if job.verify:
-        DraftVerifier(checker).check(draft)
+        _verify(draft, checker)
     return Signed(draft.serial, draft.signatures, out.records, tuple(report.warnings))
+
+
+def _read(job: OneShot, report: Report) -> list[RRset]:
+    with _remedy("correct the file; nothing was written"):
+        return checked_content(parse_input(job.file, job.spec, report, finished=True), job.spec, report)
+
+
+def _verify(draft: Draft, checker: SignatureChecker) -> None:
+    with _remedy("try again and, if it stays, report it as a defect; nothing was written"):
+        DraftVerifier(checker).check(draft)
+
+
+@contextmanager
+def _remedy(text: str) -> Iterator[None]:
+    """Say what to do where there is no daemon, which would go on serving what it has."""
+    try:
+        yield
+    except Rejected as error:
+        raise Rejected(error.event, error.cause, text, error.violations) from error
 
 
 class _Output:
