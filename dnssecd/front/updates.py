@@ -132,18 +132,20 @@ class Updates:
         updates = [waiting.update for waiting in group]
         try:
             done = await loop.run_in_executor(self._threads, self._work, zone, updates)
+            alone = len(group) == 1 or done.outcome.result != "failed"
+            if alone:
+                self._committed(zone, done.outcome)
         except BaseException as error:
-            # A defect of ours: the listener logs it and answers SERVFAIL to each of them.
+            # A defect of ours: the listener logs it and answers SERVFAIL to each of them. The queue goes on.
             for waiting in group:
                 if not waiting.answer.done():
                     waiting.answer.set_exception(error)
             return
-        if len(group) > 1 and done.outcome.result == "failed":
+        if not alone:
             # One message may be what the version failed for: let it not stand in the way of the others.
             for waiting in group:
                 await self._commit(zone, [waiting])
             return
-        self._committed(zone, done.outcome)
         for waiting, answer in zip(group, done.answers, strict=True):
             if not waiting.answer.done():
                 waiting.answer.set_result(answer)

@@ -1,7 +1,8 @@
 """The catalogue of zones: serial, next wake, earliest expiration, so that 10,000 zones need not be opened to start.
 
 It is a digest of the zone databases, written after their commits, and may lag behind one after a crash; what is
-served always comes from the zone's own database. One small SQLite file, written by the front alone.
+served always comes from the zone's own database. One small SQLite file, written by the front alone. What it could
+not take (a full disk) is kept and written with the next entry: nothing that was committed depends on it.
 """
 
 import sqlite3
@@ -9,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
+
+import structlog
 
 from dnssecd.store import schema
 
@@ -21,6 +24,9 @@ CREATE TABLE zone (name TEXT NOT NULL PRIMARY KEY, serial INTEGER, input_serial 
 CREATE TABLE serving (name TEXT NOT NULL PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 """
 MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+
+
+log = structlog.get_logger("dnssecd.store")
 
 
 class CatalogueEntry(NamedTuple):
@@ -46,6 +52,7 @@ class Catalogue:
         schema.migrate(self._connection, path, MIGRATIONS, APPLICATION_ID)
         # A lost write is made good when the zone is next opened, so it need not wait for the disk.
         self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._unwritten: dict[str, CatalogueEntry] = {}
 
     def entries(self) -> dict[str, CatalogueEntry]:
         """Return all zones by name."""
@@ -56,8 +63,18 @@ class Catalogue:
         return {row[0]: CatalogueEntry._make(row) for row in rows}
 
     def put(self, entry: CatalogueEntry) -> None:
-        """Write one zone's entry."""
-        self._connection.execute("INSERT OR REPLACE INTO zone VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", entry)
+        """Write one zone's entry, and those that could not be written before; a failure is logged once."""
+        failing = bool(self._unwritten)
+        self._unwritten[entry.name] = entry
+        try:
+            for waiting in list(self._unwritten.values()):
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO zone VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", waiting
+                )
+                del self._unwritten[waiting.name]
+        except sqlite3.Error as error:
+            if not failing:
+                log.error("the catalogue cannot be written", zone=entry.name, cause=str(error))
 
     def put_serving(self, documents: dict[str, str]) -> None:
         """Note how zones are served, for the day when the configuration does not say; in one transaction."""
@@ -71,6 +88,7 @@ class Catalogue:
 
     def remove(self, name: str) -> None:
         """Forget a zone."""
+        self._unwritten.pop(name, None)
         self._connection.execute("DELETE FROM zone WHERE name = ?", (name,))
         self._connection.execute("DELETE FROM serving WHERE name = ?", (name,))
 

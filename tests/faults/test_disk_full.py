@@ -1,0 +1,131 @@
+"""The disk fills while updates stream in: SERVFAIL, the zone served on, nothing by half; work when there is room."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.integration.smallzone import wait_event
+from tests.peers.process import Servers, wait_until
+from tests.peers.tools import ldns_verify_zone
+from tests.peers.tsig import TsigKey
+from tests.peers.updates import NOERROR, SERVFAIL, UpdateConnection, UpdateMaker, dynamic_world
+from tests.peers.world import World
+from tests.peers.zones import difference, soa_serial
+
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+
+ZONE = "full.test."
+SIZE = "24m"
+LEFT_OCTETS = 300_000
+TRIES_MAX = 400
+
+
+@pytest.fixture
+def small_disk() -> Iterator[Path]:
+    """A file system of its own, small, and gone afterwards; needs root."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a small file system needs root")
+    path = Path(tempfile.mkdtemp(prefix="disk-"))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "tmpfs", path], check=True, timeout=20)
+    yield path
+    subprocess.run(["umount", "-l", path], check=True, timeout=20)
+    path.rmdir()
+
+
+class Ballast:
+    """A file that takes the room."""
+
+    def __init__(self, disk: Path) -> None:
+        self._path = disk / "ballast"
+
+    def fill(self, but_for: int) -> None:
+        """Take all room but ``but_for`` octets."""
+        free = shutil.disk_usage(self._path.parent).free
+        with suppress(OSError), self._path.open("ab", buffering=0) as out:
+            while free > but_for:
+                free -= out.write(bytes(min(4096, free - but_for)))
+
+    def release(self) -> None:
+        self._path.unlink()
+
+
+def update_until_refused(world: World, maker: UpdateMaker, connection: UpdateConnection) -> tuple[list[str], str]:
+    """Send pairs of TXT RRs until one is refused: the names of those answered NOERROR, and the refused one's."""
+    taken: list[str] = []
+    for number in range(TRIES_MAX):
+        name = f"n{number}"
+        rcode = connection.ask(pair(maker, name))
+        assert world.daemon.serial(ZONE) is not None, "the zone is not served"
+        if rcode != NOERROR:
+            assert rcode == SERVFAIL
+            return taken, name
+        taken.append(name)
+    raise AssertionError("the disk does not get full")
+
+
+def pair(maker: UpdateMaker, name: str) -> bytes:
+    text = '"' + "x" * 250 + '"'
+    return maker.wire(add=[(f"{owner}.{name}", 60, "TXT", " ".join([text] * 8)) for owner in ("a", "b")])
+
+
+def names(content: set[str], owner: str) -> set[str]:
+    """The names of the pairs of which this half is in the zone."""
+    found = (line.split()[0] for line in content if " IN TXT " in line)
+    return {each.split(".")[1] for each in found if each.startswith(f"{owner}.")}
+
+
+def check_whole(world: World, wanted: set[str], serial: int) -> set[str]:
+    """The zone is at this serial, holds just these pairs, and everybody accepts it."""
+    content = world.daemon.zone_content(ZONE)
+    assert names(content, "a") == names(content, "b") == wanted
+    assert soa_serial(content) == serial
+    judged = world.home / "judged.zone"
+    judged.write_text("\n".join(sorted(content)) + "\n")
+    verdict = ldns_verify_zone(judged, ZONE)
+    assert verdict.ok, verdict
+    return content
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_disk_full(
+    servers: Servers, peer_dir: Path, tsig_key: TsigKey, small_disk: Path, restarted: bool
+) -> None:
+    """``restarted``: ``kill -9`` and a start while the disk is full."""
+    world = dynamic_world(servers, peer_dir, tsig_key, ZONE, state_dir=small_disk / "state")
+    daemon, maker, ballast = world.daemon, UpdateMaker(ZONE, tsig_key), Ballast(small_disk)
+    wait_event(daemon, "disk-low", "")
+    with UpdateConnection(daemon.port) as connection:
+        assert connection.ask(pair(maker, "first")) == NOERROR
+        ballast.fill(LEFT_OCTETS)
+        taken, refused = update_until_refused(world, maker, connection)
+        taken.append("first")
+        ballast.fill(0)
+        assert connection.ask(pair(maker, refused)) == SERVFAIL
+    wait_event(daemon, "store-failed", ZONE)
+    serial = daemon.serial(ZONE)
+    assert serial is not None
+    content = check_whole(world, set(taken), serial)
+    if restarted:
+        daemon.kill()
+        daemon.start()
+        assert daemon.wait_serial_other_than(ZONE, None) == serial, "served from a full disk"
+        assert difference(content, check_whole(world, set(taken), serial)) == ""
+    ballast.release()
+    with UpdateConnection(daemon.port) as connection:
+        wait_until(lambda: connection.ask(pair(maker, refused)) == NOERROR, "updates work again")
+        assert connection.ask(pair(maker, "last")) == NOERROR
+    wait_event(daemon, "store-failed", ZONE, firing=False)
+    serial = daemon.serial(ZONE)
+    assert serial is not None
+    content = check_whole(world, {*taken, refused, "last"}, serial)
+    for name, second in world.secondaries.items():
+        second.wait_serial(ZONE, serial)
+        assert difference(content, second.zone_content(ZONE)) == "", name
