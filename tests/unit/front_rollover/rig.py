@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,6 @@ import msgspec
 from dnssecd.clock import FakeClock
 from dnssecd.config.load import parse
 from dnssecd.core.keyset import Keyset
-from dnssecd.core.names import text_to_wire
 from dnssecd.core.verify import inline_checker
 from dnssecd.front import specs
 from dnssecd.front.databases import Databases
@@ -32,7 +32,7 @@ from dnssecd.publish.watch import Sighting
 from dnssecd.signing.client import AsyncSignerClient, SignerClient
 from tests.pipeline_zone import DATE, NOW, ZONE
 
-NAME = "example."
+_NUMBERS = count()
 RESIGN_S = 3_600
 
 CONFIG = """
@@ -45,7 +45,7 @@ type = "software"
 address = "127.0.0.1:5399"
 [policy.default]
 {policy}
-[zone."example."]
+[zone."{name}"]
 file = "zone"
 secondaries = ["ns1"]
 parent = "none"
@@ -69,10 +69,11 @@ class FakeSchedule:
 
 
 class Rig:
-    """One zone, `example.`, published and an island of trust; the clock moves when told."""
+    """One zone, published and an island of trust; the clock moves when told."""
 
     def __init__(self, home: Path, socket: str, policy: str = "") -> None:
         self.home, self.policy = home, policy
+        self.name = f"z{next(_NUMBERS)}.example."  # rigs share a key service
         self.clock = FakeClock(NOW)
         self.config = self._config()
         self.events = EventCore(home / "events.sqlite", self.clock)
@@ -93,20 +94,22 @@ class Rig:
         self.rollovers = self._rollovers()
 
     def _config(self) -> Any:
-        return parse(CONFIG.format(home=self.home, policy=self.policy), self.home / "config.toml")
+        return parse(
+            CONFIG.format(home=self.home, policy=self.policy, name=self.name), self.home / "config.toml"
+        )
 
     def _zone(self, socket: str) -> FrontZone:
-        zone = self.config.zones[NAME]
+        zone = self.config.zones[self.name]
         spec = specs.zone_spec(self.config, zone, socket)
         spec = msgspec.structs.replace(spec, database=str(self.home / "zones" / "example.sqlite"))
-        peers = [specs.peer(self.config, server) for server in self.config.secondaries_of(NAME)]
-        access = specs.access(zone, self.config.secondaries_of(NAME), self.config)
+        peers = [specs.peer(self.config, server) for server in self.config.secondaries_of(self.name)]
+        access = specs.access(zone, self.config.secondaries_of(self.name), self.config)
         return FrontZone(zone, spec, access, peers, peers, Databases())
 
     def _rollovers(self) -> Rollovers:
         return Rollovers(
             Engine(
-                {NAME: self.zone},
+                {self.name: self.zone},
                 lambda: self.config,
                 self.signer,
                 self.events,
@@ -139,7 +142,7 @@ class Rig:
         done = resign(self.zone.database, self.zone.spec, self.tools())
         assert done.result in ("published", "unchanged"), done.problems
         self.zone.serial = done.serial
-        self.rollovers.of(NAME).stale = True
+        self.rollovers.of(self.name).stale = True
 
     def configure(self, policy: str) -> None:
         """Another policy, as after a reload."""
@@ -154,19 +157,19 @@ class Rig:
         self.clock.advance(seconds)
         if seconds >= RESIGN_S:
             self._renew()
-        evidence = self.rollovers.of(NAME).evidence
+        evidence = self.rollovers.of(self.name).evidence
         if followed and evidence is not None:
-            sighting = Sighting(NAME, "ns1", self.zone.serial, self.clock.now(), True)
+            sighting = Sighting(self.name, "ns1", self.zone.serial, self.clock.now(), True)
             evidence.sighted(sighting, int(self.clock.now()) + 60)
-        await self.rollovers.ask(NAME)
+        await self.rollovers.ask(self.name)
 
-    async def settle(self, days: int = 3) -> None:
+    async def settle(self, days: int = 1) -> None:
         """Time passes until the first keys have settled."""
         for _ in range(days * 4):
             await self.plan(21_600)
 
     def keyset(self) -> Keyset:
-        committed = self.rollovers.of(NAME).committed
+        committed = self.rollovers.of(self.name).committed
         assert committed is not None
         return committed.keyset
 
@@ -188,12 +191,12 @@ class Rig:
 
     async def command(self, name: str, **args: Any) -> Any:
         """Answer a command as the control socket would."""
-        commands = RolloverCommands({NAME: self.zone}, self.rollovers)
+        commands = RolloverCommands({self.name: self.zone}, self.rollovers)
 
         async def send(message: object) -> None:
             return None
 
-        call = Call(name, {"zone": NAME, **args}, Caller(0, 0, 0, "operator"), send)
+        call = Call(name, {"zone": self.name, **args}, Caller(0, 0, 0, "operator"), send)
         return await commands.table()[name].handler(call)
 
     async def close(self) -> None:
@@ -204,6 +207,3 @@ class Rig:
         self.events.close()
         with suppress(OSError):
             (self.home / "zone").unlink()
-
-
-ORIGIN = text_to_wire(NAME)

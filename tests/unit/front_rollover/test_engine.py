@@ -18,7 +18,7 @@ from dnssecd.pipeline.keychange import REMOVALS
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.signing.errors import SignerUnreachable
 from tests.pipeline_zone import running_signer
-from tests.unit.front_rollover.rig import NAME, ORIGIN, Rig
+from tests.unit.front_rollover.rig import Rig
 
 DAY = 86_400
 
@@ -28,7 +28,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rollover, "COALESCE_S", 0.0)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def signer() -> Iterator[str]:
     with running_signer() as socket:
         yield socket
@@ -84,7 +84,7 @@ async def test_a_zsk_cannot_be_revoked(rig: Rig) -> None:
 
 async def test_a_step_that_fails_is_put_off_and_not_hammered(rig: Rig) -> None:
     rig.outcome = Outcome(
-        zone=NAME, result="failed", problems=(Problem("verification-failed", "a bad signature"),)
+        zone=rig.name, result="failed", problems=(Problem("verification-failed", "a bad signature"),)
     )
     rig.rekeys = 0
     await rig.command("key.rollover", role="zsk")
@@ -129,7 +129,7 @@ async def test_a_key_that_some_token_does_not_hold_is_not_used(
         await rig.command("key.rollover", role="zsk")
         assert zsks(rig) == [State.OMNIPRESENT]
     await rig.plan(600)
-    assert len({key.id for key in await rig.signer.keys(ORIGIN)}) == 3, "the same key is found again"
+    assert len({key.id for key in await rig.signer.keys(rig.zone.origin)}) == 3, "the same key is found again"
 
 
 async def test_a_key_set_stored_by_somebody_else_is_planned_with_anew(rig: Rig) -> None:
@@ -166,12 +166,12 @@ async def test_private_keys_are_destroyed_after_the_commit_even_after_a_crash(
             if rig.removals():
                 break
     assert rig.removals() == [old.key_id]
-    assert old.key_id in {key.id for key in await rig.signer.keys(ORIGIN)}
+    assert old.key_id in {key.id for key in await rig.signer.keys(rig.zone.origin)}
     rig.restart()
     await rig.plan()
     await rig.plan(600)
     assert rig.removals() == []
-    assert old.key_id not in {key.id for key in await rig.signer.keys(ORIGIN)}
+    assert old.key_id not in {key.id for key in await rig.signer.keys(rig.zone.origin)}
 
 
 async def test_while_the_clock_is_in_doubt_nothing_moves(rig: Rig) -> None:
@@ -189,10 +189,10 @@ async def test_while_the_clock_is_in_doubt_nothing_moves(rig: Rig) -> None:
 
 
 async def test_evidence_outlives_a_restart(rig: Rig) -> None:
-    before = rig.rollovers.of(NAME).evidence
+    before = rig.rollovers.of(rig.name).evidence
     rig.restart()
     await rig.plan(followed=False)
-    after = rig.rollovers.of(NAME).evidence
+    after = rig.rollovers.of(rig.name).evidence
     assert before is not None
     assert after is not None
     assert after.secondaries["ns1"].serial == before.secondaries["ns1"].serial
@@ -265,7 +265,7 @@ async def test_a_defect_in_one_zone_s_plan_is_told_and_does_not_end_the_engine(
     with monkeypatch.context() as patch:
         patch.setattr(rollover, "plan_rollover", broken)
         with pytest.raises(AssertionError):
-            await rig.rollovers.ask(NAME)
+            await rig.rollovers.ask(rig.name)
     await rig.command("key.rollover", role="zsk")
     assert zsks(rig) == [State.OMNIPRESENT, State.RUMOURED]
 
