@@ -5,8 +5,8 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest -q
-# Two workers, a file each at a time: servers of different tests share the machine, not their ports or directories.
-PARALLEL := -n 2 --dist loadfile
+# Two workers: servers of different tests share the machine, not their ports or directories.
+PARALLEL := -n 2 --dist worksteal
 # $(call pytest,DIRECTORIES,OPTIONS); with no directory there pytest would run everything, so it is not started.
 pytest = $(if $(wildcard $(1)),$(PYTEST) $(2) $(wildcard $(1)),@echo "no tests in $(1)")
 

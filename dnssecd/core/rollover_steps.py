@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from . import timing
-from .keyset import REVOKE, Key, Keyset, key_tag
+from .keyset import DS_DIGESTS, REVOKE, Key, Keyset, ds_rdata, key_tag
 from .keystate import HIDDEN, Event, Goal, Rec, Role, State, advance
 from .rollover_facts import WAITS, Wait, World, ttl_dnskey
 from .rollover_goals import KSK_ROLES, Notes, frozen_until, in_use
@@ -214,6 +214,9 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
     reason = _one_ds_change(before, key, rec, event)
     if reason:
         return blocker(Gate.POLICY, "one-ds-change", reason)
+    if _takes_the_last_hold(before, move, world):
+        detail = "the parent has a DS of none of this zone's keys: no KSK leaves before the parent has a successor's"
+        return blocker(Gate.SAFETY, "foreign-ds", detail)
     rule = broken(after, tables.rules, (rec, event))
     if rule is not None and not _harmless(before, event, rec, rule, tables.rules):
         return blocker(Gate.SAFETY, rule.name, rule.text)
@@ -238,6 +241,22 @@ def _one_ds_change(keyset: Keyset, key: Key, rec: Rec, event: Event) -> str:
     ):
         return "the stand-by key's DS is submitted when the roll-over withdraws the old one"
     return ""
+
+
+def _takes_the_last_hold(keyset: Keyset, move: Move, world: World) -> bool:
+    """Whether a KSK would leave while the parent vouches for none of the zone's keys, but for a foreign one.
+
+    By what is cached that is safe, the chain is broken as it is; but the way to mend it is to put the old DS back.
+    """
+    leaving = {ref for ref, rec, event in move if rec in (Rec.DNSKEY, Rec.KRRSIG) and event is Event.WITHDRAW}
+    ksks = [key for key in keyset.keys if key.role in KSK_ROLES and not key.revoked]
+    if not world.policy.parent or not any(key.ref in leaving for key in ksks):
+        return False
+    if any(key.ds.state is State.OMNIPRESENT for key in ksks if key.ref not in leaving):
+        return False
+    ours = {ds_rdata(keyset.apex, key.rdata, digest) for key in keyset.keys for digest in DS_DIGESTS}
+    seen = {ds for sight in world.evidence.parents for ds in sight.ds or ()}
+    return bool(seen - ours)
 
 
 def _emergency(keyset: Keyset) -> bool:

@@ -157,7 +157,6 @@ def test_a_foreign_ds_is_an_alert_at_any_time(world: RolloverWorld) -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.xfail(strict=True, reason="a KSK whose DS was lost leaves before its successor's DS is anywhere")
 def test_no_ksk_leaves_while_the_parent_has_the_ds_of_none(world: RolloverWorld) -> None:
     world.set_ds([FOREIGN])
     world.daemon.cli("ds", "check", CHILD)
