@@ -31,7 +31,7 @@ import manpages  # noqa: E402
 
 VERSION_DIR = f"python{sys.version_info.major}.{sys.version_info.minor}"
 DOCUMENTS = ("README.md", "CHANGELOG.md", "config.example.toml", "docs/*.md")
-EXAMPLES = ("secondaries", "prometheus", "grafana", "container")
+EXAMPLES = ("secondaries", "prometheus", "grafana", "container", "systemd")
 COMPLETIONS = {
     "bash": "share/bash-completion/completions/dnssecd",
     "zsh": "share/zsh/vendor-completions/_dnssecd",

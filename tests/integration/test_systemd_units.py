@@ -56,6 +56,20 @@ def test_units_are_understood(name: str, tmp_path: Path) -> None:
     assert (done.returncode, ours) == (0, [])
 
 
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / "deploy/systemd").glob("*.conf")), ids=lambda path: path.stem
+)
+def test_drop_ins_of_the_key_service(path: Path, tmp_path: Path) -> None:
+    """Each is understood, and opens no more than it says."""
+    unit = tmp_path / "dnssecd-signer.service"
+    text = (UNITS / unit.name).read_text().replace("/usr/bin/dnssecd", "/bin/true")
+    head, install, tail = text.partition("[Install]")
+    unit.write_text(head + path.read_text() + install + tail)
+    done = run("systemd-analyze", "verify", "--man=no", unit)
+    assert [line for line in done.stderr.splitlines() if "dnssecd" in line] == []
+    assert exposure(unit) <= EXPOSURE_MAX[unit.name]
+
+
 def settings(name: str) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for line in (UNITS / name).read_text().splitlines():
