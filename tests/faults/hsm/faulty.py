@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -81,8 +82,14 @@ def children(pid: int) -> list[int]:
 
 
 def kill_workers(client: SignerClient) -> None:
-    for pid in workers(client):
-        os.kill(pid, signal.SIGKILL)
+    kill(*workers(client))
+
+
+def kill(*pids: int) -> None:
+    """Those that have ended meanwhile are no error."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def two_tokens(hsm: FaultyHsm, *, same: bool) -> None:

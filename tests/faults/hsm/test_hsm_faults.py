@@ -340,10 +340,9 @@ def test_an_idle_token_is_watched(hsm: FaultyHsm) -> None:
 
 
 def test_latency_is_hidden_by_sessions(hsm: FaultyHsm) -> None:
-    """With 50 ms a call, throughput grows with the sessions."""
-    rates = {sessions: rate_with_latency(hsm, sessions) for sessions in (1, 4, 16)}
-    assert rates[4] > 3.0 * rates[1], rates
-    assert rates[16] > 11.0 * rates[1], rates
+    """With 50 ms a call, throughput grows with the sessions; up to 16 of them in tests/bench."""
+    rates = {sessions: rate_with_latency(hsm, sessions) for sessions in (1, 5)}
+    assert rates[5] > 3.5 * rates[1], rates
 
 
 def rate_with_latency(hsm: FaultyHsm, sessions: int) -> float:

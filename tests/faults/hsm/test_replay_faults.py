@@ -6,8 +6,6 @@ edit is published without anybody restarting anything. At the end the secondarie
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.hsm.faulty import FaultyHsm, children
+from tests.faults.hsm.faulty import FaultyHsm, children, kill
 from tests.integration.hsm.daemon import keep_keys_in, pkcs11_keystore
 from tests.peers.process import Servers, wait_until
 from tests.peers.rootzone import VERSIONS, Edit, RootEditor, root_version
@@ -83,8 +81,7 @@ def firing(world: World) -> set[str]:
 def kill_hsm_workers(world: World) -> None:
     for pid in children(world.daemon.pid):
         if b"dnssecd.signer\0" in Path(f"/proc/{pid}/cmdline").read_bytes() + b"\0":
-            for worker in children(pid):
-                os.kill(worker, signal.SIGKILL)
+            kill(*children(pid))
 
 
 def suffer(world: World, hsm: FaultyHsm, fault: Fault, edit: Edit, serial: int) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
 from tests.integration.hsm.softhsm import SoftHsm
-from tests.peers.dnssecd import Config
+from tests.peers.dnssecd import Config, Dnssecd
+from tests.peers.process import wait_until
 
 
 def pkcs11_keystore(hsm: SoftHsm, *labels: str, standby: bool = False, **changes: Any) -> dict[str, Any]:
@@ -31,3 +33,13 @@ def keep_keys_in(config: Config, keystore: dict[str, Any]) -> None:
     config["keystore"] = {"hsm": keystore}
     for policy in config["policy"].values():
         policy["keystore"] = "hsm"
+
+
+def wait_for_signer(daemon: Dnssecd) -> None:
+    """The daemon is ready before its key service is, and its key service before the tokens are."""
+
+    def usable() -> bool:
+        listed = daemon.cli("keystore", "list", "--json")
+        return listed.ok and all(store["state"] == "available" for store in json.loads(listed.out)["stores"])
+
+    wait_until(usable, "all key stores can be used")

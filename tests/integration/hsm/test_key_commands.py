@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.hsm.daemon import pkcs11_keystore
+from tests.integration.hsm.daemon import pkcs11_keystore, wait_for_signer
 from tests.integration.hsm.softhsm import PIN, SoftHsm
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
 from tests.peers.process import Servers, wait_until
@@ -172,6 +172,7 @@ def test_a_key_in_the_token_is_adopted(daemon: Dnssecd, hsm: SoftHsm) -> None:
     daemon.stop()
     hsm.inspect("dns", "make", "beef", "old key")
     daemon.start()
+    wait_for_signer(daemon)
     assert daemon.cli("key", "import", HARD, "--role", "zsk", "--cka-id", "0000").status == 1
     result = daemon.cli("key", "import", HARD, "--role", "zsk", "--cka-id", "beef")
     assert result.ok, result
@@ -200,6 +201,7 @@ def test_backup_and_restore(daemon: Dnssecd, peer_dir: Path) -> None:
     for path in known.iterdir():
         path.unlink()
     daemon.start()
+    wait_for_signer(daemon)
     wrong = peer_dir / "wrong"
     wrong.touch(mode=0o600)
     wrong.write_text("incorrect horse\n")

@@ -10,7 +10,7 @@ import pytest
 from dnssecd.core.names import text_to_wire
 from dnssecd.signing.client import SignerClient
 from dnssecd.signing.errors import SignRefused
-from tests.integration.hsm.daemon import keep_keys_in, pkcs11_keystore
+from tests.integration.hsm.daemon import keep_keys_in, pkcs11_keystore, wait_for_signer
 from tests.integration.hsm.softhsm import SoftHsm
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
 from tests.peers.process import Servers, wait_until
@@ -64,7 +64,7 @@ def test_two_tokens(servers: Servers, peer_dir: Path, tsig_key: TsigKey, hsm: So
     keep_keys_in(config, pkcs11_keystore(hsm, "a", "b"))
     config["zone"][ZONE]["parent"] = {"servers": ["127.0.0.1:1"]}  # it waits until we let it
     daemon = servers.start(Dnssecd(peer_dir / "dnssecd", config, tsig_key))
-    wait_until(lambda: daemon.cli_json("keystore", "list")["stores"][0]["state"] == "available", "open")
+    wait_for_signer(daemon)
     assert daemon.cli("key", "import", ZONE, "--role", "ksk", "--cka-id", "f0").ok
     refused = daemon.cli("key", "import", ZONE, "--role", "zsk", "--cka-id", "f1")
     assert (refused.status, "2 different keys" in refused.err) == (1, True)
@@ -72,7 +72,8 @@ def test_two_tokens(servers: Servers, peer_dir: Path, tsig_key: TsigKey, hsm: So
     daemon.stop()
     hsm.inspect("b", "delete", "f1")
     daemon.start()
-    wait_until(lambda: daemon.cli("key", "import", ZONE, "--role", "zsk", "--cka-id", "f1").ok, "adopted")
+    wait_for_signer(daemon)
+    assert daemon.cli("key", "import", ZONE, "--role", "zsk", "--cka-id", "f1").ok
     held_back = daemon.cli("zone", "reload", ZONE, "--first-publication")
     assert held_back.status == 1
     assert "token hsm.b" in held_back.err
@@ -84,6 +85,7 @@ def test_two_tokens(servers: Servers, peer_dir: Path, tsig_key: TsigKey, hsm: So
     daemon.stop()
     hsm.import_key("b", pems["f1"], "f1", "key f1")
     daemon.start()
+    wait_for_signer(daemon)
     wait_until(lambda: daemon.cli("keystore", "test").ok, "both tokens are well")
     assert daemon.cli("zone", "reload", ZONE, "--first-publication").ok
     exported = peer_dir / "exported.zone"
