@@ -72,7 +72,7 @@ def removed(db: ZoneDatabase, keys: frozenset[str]) -> None:
     with db.write() as transaction:
         left = [key for key in pending_removals(transaction.state(REMOVALS)) if key not in keys]
         transaction.set_state(REMOVALS, {"keys": left})
-        transaction.commit_if(transaction.generation)
+        transaction.commit_state()
 
 
 def pending_removals(document: dict[str, object] | None) -> list[str]:
@@ -93,7 +93,7 @@ def _shown(keyset: Keyset, spec: ZoneSpec) -> tuple[object, ...]:
 def _store(transaction: WriteTransaction, change: KeyChange, keyset: Keyset, serial: int, now: int) -> None:
     transaction.set_state(state.KEYSET, state.to_document(keyset))
     _record(transaction, change, serial, now)
-    transaction.commit_if(transaction.generation)
+    transaction.commit_state()
 
 
 def _record(transaction: WriteTransaction, change: KeyChange, serial: int, now: int) -> None:

@@ -128,6 +128,7 @@ class WriteTransaction(SqliteView):
         self.old = old
         self.generation = 0
         self.records_delta = 0
+        self._content_written = False
         self._journal = journal
         self.touched: set[tuple[bytes, int]] | None = set() if journal else None
 
@@ -145,6 +146,7 @@ class WriteTransaction(SqliteView):
         journalled=False is for an RRset that is written again, with its final RDATA, before the commit.
         """
         self.generation += 1
+        self._content_written = True
         removed, put = [], []
         for change in changes:
             if change.new is None:
@@ -163,6 +165,7 @@ class WriteTransaction(SqliteView):
     def apply_denial(self, changes: Iterable[Change]) -> None:
         """Write NSEC or NSEC3 RRsets."""
         self.generation += 1
+        self._content_written = True
         removed, put = [], []
         for change in changes:
             if change.new is None:
@@ -184,6 +187,7 @@ class WriteTransaction(SqliteView):
     def put_rrsigs(self, rows: Iterable[tuple[Rrsigs | None, Rrsigs, int]]) -> None:
         """Write RRSIGs given as (old, new, expiration in epoch seconds)."""
         self.generation += 1
+        self._content_written = True
         put = []
         for old, new, expiration in rows:
             put.append((*new, expiration))
@@ -197,6 +201,7 @@ class WriteTransaction(SqliteView):
     def delete_rrsigs(self, rows: Iterable[Rrsigs]) -> None:
         """Remove RRSIGs."""
         self.generation += 1
+        self._content_written = True
         gone = []
         for old in rows:
             gone.append((old.owner, old.covered))
@@ -238,6 +243,12 @@ class WriteTransaction(SqliteView):
         if journal is None or (journal.sequence % PRUNE_EVERY and journal.octets < octets_max // PRUNE_EVERY):
             return 0
         return prune(self._connection, octets_max, older_than)
+
+    def commit_state(self) -> None:
+        """Commit state documents and history alone; StaleVersion when content was written: that takes verifying."""
+        if self._content_written:
+            raise StaleVersion("zone content was written; only a verified version can be committed with it")
+        self._connection.execute("COMMIT")
 
     def commit_if(self, generation: int) -> None:
         """Make this the published version; StaleVersion if anything was written after ``generation``."""

@@ -10,6 +10,7 @@ from dnssecd.core.rrset import Rrsigs, pack, unpack
 from dnssecd.pipeline import jobs
 from dnssecd.pipeline.verification import DraftVerifier
 from dnssecd.pipeline.version import Draft
+from dnssecd.store.errors import StaleVersion
 from tests.pipeline_zone import ZONE, PipelineZone, running_signer
 
 Damage = Callable[[sqlite3.Connection], None]
@@ -131,3 +132,15 @@ def test_a_write_after_verification_voids_it(zone: PipelineZone, monkeypatch: py
     with pytest.raises(Exception, match=r"written to after|redeem"):
         zone.load(ZONE.replace("192.0.2.2", "192.0.2.22"))
     assert zone.serial() == before
+
+
+def test_state_is_committed_without_content_only(zone: PipelineZone) -> None:
+    before = zone.serial()
+    with pytest.raises(StaleVersion, match="verified"), zone.db.write() as transaction:
+        sigs = transaction.rrsigs(b"www\x00", 1)
+        assert sigs is not None
+        transaction.delete_rrsigs([sigs])
+        transaction.commit_state()
+    with zone.db.snapshot() as snapshot:
+        assert snapshot.serial == before
+        assert snapshot.rrsigs(b"www\x00", 1) is not None
