@@ -165,7 +165,7 @@ class Daemon:
             self.zones,
             self.schedule,
             self.signer.state,
-            details=self.ds.automation.details,
+            details=lambda event: self.rollovers.details(event) or self.ds.automation.details(event),
         )
         self.monitor = LoopMonitor(self.metrics.daemon.loop_lag.observe)
         self.guard = Guard(self.zones, self.events, self.metrics, clock, state_dir)

@@ -22,6 +22,7 @@ from dnssecd.front.rollover_zone import awaits_ds
 from dnssecd.front.schedule import Schedule
 from dnssecd.front.zone import FrontZone
 from dnssecd.ops.control import Call, Command
+from dnssecd.ops.event_store import Event
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.workers import WorkerPool
@@ -118,6 +119,10 @@ class RolloverOffice:
     def configure(self) -> None:
         """A new configuration is in force."""
         self.take_up()
+
+    def details(self, event: Event) -> str:
+        """Return more text for an alert: the recovery plan of a compromised key."""
+        return self.emergency.details(event)
 
     def forget(self, zone: str) -> None:
         """Drop a zone that was removed."""
