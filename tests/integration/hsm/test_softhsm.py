@@ -7,8 +7,18 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from dnssecd.signing.errors import BadRequest, KeyMissing, SignerError, SignRefused, Unsupported
+from dnssecd.signer import algorithms
+from dnssecd.signing.errors import (
+    BadRequest,
+    KeyMissing,
+    KeyTagCollision,
+    SignerError,
+    SignRefused,
+    Unsupported,
+)
 from dnssecd.wire_protocol import BenchRequest
 from tests.integration.hsm.softhsm import PIN, ZONE, SoftHsm, make_preimages, service, sign_and_check
 from tests.unit.signer.preimages import preimage_for, wire
@@ -165,3 +175,25 @@ def make_pem() -> bytes:
 
     private = ec.generate_private_key(ec.SECP256R1())
     return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def test_a_key_tag_in_use_is_refused(hsm: SoftHsm, tmp_path: Path) -> None:
+    """The .ru incident: two keys of one tag. With the REVOKE bit or without, ours have different ones."""
+    with service(hsm.settings(hsm.token("dns"))) as client:
+        first = client.generate(wire(ZONE), "zsk", 13)
+    twin = tmp_path / "twin.pem"
+    twin.write_bytes(key_with_tag({first.tag, first.revoked_tag}))
+    hsm.import_key("dns", twin, "beef", "unlucky")
+    with service(hsm.settings(hsm.token("dns"))) as client:
+        with pytest.raises(KeyTagCollision):
+            client.adopt(wire(ZONE), "zsk", 13, cka_id="beef")
+        assert client.adopt(wire("example.net."), "zsk", 13, cka_id="beef").bits == 256
+
+
+def key_with_tag(tags: set[int]) -> bytes:
+    """A P-256 key in PEM whose tag as a ZSK, with the REVOKE bit or without, is one of `tags`."""
+    while True:
+        private = ec.generate_private_key(ec.SECP256R1())
+        rdata = algorithms.dnskey_rdata(256, 13, private.public_key())
+        if not tags.isdisjoint(algorithms.tags(rdata)):
+            return private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
