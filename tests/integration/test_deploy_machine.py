@@ -22,7 +22,7 @@ ExecStart=/bin/bash /trial/trial.sh
 [Install]
 WantedBy=multi-user.target
 """
-PACKAGES = "systemd,systemd-sysv,dbus,python3,man-db,dnsutils,openssl"
+PACKAGES = "systemd,systemd-sysv,dbus,python3,man-db,dnsutils,openssl,softhsm2"
 
 pytestmark = [pytest.mark.soak, pytest.mark.timeout(1800)]
 
@@ -108,6 +108,10 @@ def test_who_may(facts: dict[str, str]) -> None:
 
 def test_the_key_service_is_killed(facts: dict[str, str]) -> None:
     assert facts["served_without_signer"] == facts["signer_back"] == "0"
+
+
+def test_a_token(facts: dict[str, str]) -> None:
+    assert facts["token"] == "0"
 
 
 def test_a_daemon_that_stands_still(facts: dict[str, str]) -> None:

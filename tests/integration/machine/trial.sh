@@ -60,6 +60,26 @@ signed 53; fact served_without_signer $?
 wait_for systemctl is-active -q dnssecd-signer
 wait_for dnssecd keystore test; fact signer_back $?
 
+# A token, set up as the drop-in says.
+printf 'directories.tokendir = /var/lib/dnssecd-signer/softhsm\n' >/etc/dnssecd/softhsm2.conf
+install -d -o dnssecd-signer -g dnssecd-link -m 0700 /var/lib/dnssecd-signer/softhsm
+(umask 077 && printf 4711 >/etc/credstore/dnssecd.pin)
+runuser -u dnssecd-signer -- env SOFTHSM2_CONF=/etc/dnssecd/softhsm2.conf \
+    softhsm2-util --init-token --free --label dns --pin 4711 --so-pin 4711
+mkdir -p /etc/systemd/system/dnssecd-signer.service.d
+cp /usr/share/doc/dnssecd/examples/systemd/softhsm.conf /etc/systemd/system/dnssecd-signer.service.d/
+cat >>/etc/dnssecd/config.toml <<EOF
+[keystore.hsm]
+type = "pkcs11"
+module = "/usr/lib/softhsm/libsofthsm2.so"
+token_label = "dns"
+pin_file = "/run/credentials/dnssecd-signer.service/pin"
+EOF
+systemctl daemon-reload
+systemctl restart dnssecd-signer
+systemctl reload dnssecd
+wait_for sh -c 'dnssecd keystore test | grep "^hsm .* ok"'; fact token $?
+
 # A daemon that stands still is restarted.
 mkdir -p /run/systemd/system/dnssecd.service.d
 printf '[Service]\nWatchdogSec=2s\n' >/run/systemd/system/dnssecd.service.d/watchdog.conf
