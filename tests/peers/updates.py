@@ -106,15 +106,16 @@ def dynamic_world(
     kinds: Sequence[type[Nameserver]] = SECONDARY_KINDS,
     text: str = "",
     state_dir: Path | None = None,
+    wait: float = 30.0,
 ) -> World:
-    """A daemon with one dynamic zone and its secondaries, serving."""
+    """A daemon with one dynamic zone and its secondaries, serving within ``wait`` seconds."""
     text = text or dynamic_zone_text(zone)
     world = start_world(servers, home, key, zone, text, kinds=kinds, start_daemon=False)
     grant_all(world.daemon.config["zone"][zone], key)
     if state_dir is not None:
         world.daemon.config["server"]["state_dir"] = state_dir
     world.daemon.start()
-    world.daemon.wait_serial_other_than(zone, None)
+    world.daemon.wait_serial_other_than(zone, None, wait)
     return world
 
 
