@@ -10,7 +10,7 @@ PARALLEL := -n 2 --dist worksteal
 # $(call pytest,DIRECTORIES,OPTIONS); with no directory there pytest would run everything, so it is not started.
 pytest = $(if $(wildcard $(1)),$(PYTEST) $(2) $(wildcard $(1)),@echo "no tests in $(1)")
 
-.PHONY: help demo demo-hsm check lint quick test slow bench soak clean venv peers
+.PHONY: help demo demo-hsm check lint quick test slow bench soak fuzz clean venv peers
 
 help:
 	@echo "make demo [ZONE=file ORIGIN=name]   sign and serve a zone on loopback"
@@ -18,6 +18,7 @@ help:
 	@echo "make check                          linters and quick tests, under a minute"
 	@echo "make test                           everything, with real peers; what CI runs"
 	@echo "make bench | soak                   timing against the peers | the long forms of the tests"
+	@echo "make fuzz [FUZZ_SECONDS=600]        messages, updates, zone files and transfers, mutated, so long each"
 	@echo "make deb | install [PREFIX=/usr/local DESTDIR=]   a Debian package in dist/ | install for good (as root)"
 	@echo "make clean                          remove .venv, caches and demo state"
 
@@ -55,6 +56,13 @@ bench: venv peers
 
 soak: venv peers
 	$(PYTEST) -m soak --timeout=14400 tests
+
+FUZZ_SECONDS := 600
+fuzz: venv
+	$(PY) -m tests.fuzz.fuzz_message --seconds $(FUZZ_SECONDS)
+	$(PY) -m tests.fuzz.fuzz_update --seconds $(FUZZ_SECONDS)
+	$(PY) -m tests.fuzz.fuzz_zonefile --seconds $(FUZZ_SECONDS)
+	$(PY) -m tests.fuzz.fuzz_xfrin --seconds $(FUZZ_SECONDS)
 
 .PHONY: deb install
 deb: venv

@@ -1,0 +1,93 @@
+"""Fuzz the message parser and the dispatcher: ``python -m tests.fuzz.fuzz_message [--seconds N] [--seed N]``.
+
+Whatever comes in, the dispatcher raises nothing and a good answer can be read by dnspython; SERVFAIL never is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from ipaddress import ip_address
+
+import dns.message
+import dns.opcode
+
+from dnssecd.publish import xfrout
+from dnssecd.server.acl import ZoneAccess
+from dnssecd.server.dispatch import Dispatcher
+from dnssecd.server.interfaces import Hooks
+from dnssecd.server.message import SERVFAIL
+from dnssecd.server.transfer import TransferJob
+from dnssecd.server.tsig import sign_request
+from tests.fuzz.fuzz_update import mutated
+from tests.unit.server.fakes import KEY, FakeVersion, FakeZone, small_zone
+
+_CLIENT = ip_address("192.0.2.7")
+_ZONE = FakeZone(FakeVersion(small_zone(5)), ZoneAccess.make(["192.0.2.0/24"]))
+
+
+class _Failures(Hooks):
+    def failed(self, zone: bytes, kind: str, error: BaseException) -> None:
+        raise error
+
+
+_DISPATCHER = Dispatcher({_ZONE.origin: _ZONE}.get, lambda: {KEY.name: KEY}, xfrout, lambda: 0, _Failures())
+
+
+def one_input(data: bytes) -> bool:
+    """Judge one message; tell whether it was answered with more than an error."""
+    outcome = _DISPATCHER.handle(data, _CLIENT, "tcp" if len(data) % 2 else "udp")
+    if isinstance(outcome, TransferJob):
+        outcome.close()
+        return True
+    if outcome is None:
+        return False
+    assert isinstance(outcome, bytes), "updates and NOTIFY are off here"
+    assert outcome[:2] == data[:2]
+    assert outcome[2] & 0x80, "an answer has QR set"
+    assert outcome[3] & 15 != SERVFAIL
+    if outcome[3] & 15:
+        return False  # the question of a refused request is given back as it came
+    dns.message.from_wire(outcome, keyring=False, ignore_trailing=False)
+    return True
+
+
+def seeds() -> list[bytes]:
+    """Queries of all kinds, with EDNS and without, signed and unsigned; NOTIFY and UPDATE."""
+    found = []
+    for rrtype in ("SOA", "A", "ANY", "AXFR", "IXFR", "DS", "RRSIG", "TKEY", "NS"):
+        for name in ("example.", "ns.example.", "a.b.example.", "elsewhere."):
+            for options in ({}, {"use_edns": 0, "want_dnssec": True, "payload": 1232}):
+                found.append(dns.message.make_query(name, rrtype, **options).to_wire())
+    for opcode in (dns.opcode.NOTIFY, dns.opcode.UPDATE, dns.opcode.STATUS):
+        message = dns.message.make_query("example.", "SOA")
+        message.set_opcode(opcode)
+        found.append(message.to_wire())
+    return found + [sign_request(wire, KEY, 0)[0] for wire in found]
+
+
+def mutate(seconds: float, seed: int) -> tuple[int, int]:
+    """Judge mutated messages for a while; return how many there were, and how many were answered without error."""
+    rng = random.Random(seed)
+    pool = seeds()
+    until = time.monotonic() + seconds
+    count = answered = 0
+    while time.monotonic() < until:
+        answered += one_input(mutated(rng, rng.choice(pool)))
+        count += 1
+    return count, answered
+
+
+def main() -> None:
+    options = argparse.ArgumentParser()
+    options.add_argument("--seconds", type=float, default=60)
+    options.add_argument("--seed", type=int, default=int.from_bytes(random.randbytes(4)))
+    given = options.parse_args()
+    print(f"messages: random mutations, seed {given.seed}", file=sys.stderr)
+    print("{} messages, {} answered without error".format(*mutate(given.seconds, given.seed)))
+
+
+if __name__ == "__main__":
+    main()
