@@ -87,6 +87,21 @@ def test_content(package: Path) -> None:
     assert re.search(rf"Depends: python3\.{sys.version_info.minor}, ", fields)
 
 
+@pytest.mark.soak
+def test_the_same_sources_give_the_same_package(tmp_path: Path) -> None:
+    made = []
+    for name in ("one", "two"):
+        run(
+            REPOSITORY / "deploy/packaging/make-deb",
+            tmp_path / name,
+            PYTHON=sys.executable,
+            SOURCE_DATE_EPOCH="1700000000",
+        )
+        (package,) = (tmp_path / name).glob("*.deb")
+        made.append(package.read_bytes())
+    assert made[0] == made[1]
+
+
 def test_nothing_of_the_tests_is_in_it(root: Path) -> None:
     packages = {path.name for path in (root / "usr/lib/dnssecd").glob("lib/python3*/site-packages/*")}
     assert {"dnssecd", "dns", "cryptography", "pkcs11", "apscheduler", "structlog"} <= packages
