@@ -110,6 +110,11 @@ class Rollovers:
         """Return what is remembered of a zone's keys."""
         return self._zones.setdefault(name, ZoneKeys())
 
+    @property
+    def names(self) -> frozenset[str]:
+        """The zones that something is remembered of."""
+        return frozenset(self._zones)
+
     def committed(self, zone: FrontZone) -> None:
         """A version was committed, or a job ended: look at the zone again."""
         self.of(zone.name).stale = True

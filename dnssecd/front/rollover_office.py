@@ -1,6 +1,7 @@
 """Roll-overs as the daemon runs them: engine, evidence, parents, events and commands wired together."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
@@ -25,11 +26,12 @@ from dnssecd.ops.control import Call, Command
 from dnssecd.ops.event_store import Event
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
+from dnssecd.pipeline.committed import Committed
 from dnssecd.pipeline.workers import WorkerPool
 from dnssecd.publish.exchange import Peer
 from dnssecd.publish.notify import Pace
 from dnssecd.publish.parent import ParentAnswer
-from dnssecd.publish.watch import Judgement
+from dnssecd.publish.watch import Judgement, Sighting
 from dnssecd.signing.client import AsyncSignerClient
 
 BLOCKERS_SHOWN_MAX = 20
@@ -118,6 +120,8 @@ class RolloverOffice:
 
     def configure(self) -> None:
         """A new configuration is in force."""
+        for name in self.rollovers.names - self._zones.keys():
+            self.forget(name)
         self.take_up()
 
     def details(self, event: Event) -> str:
@@ -166,9 +170,11 @@ class RolloverOffice:
     def _seen(self, judgement: Judgement) -> None:
         sighting = judgement.sighting
         self.clock.seen(sighting)
-        pause = self._pace.sweep_s if judgement.state == "current" else self._pace.look_last_s
         keys = self.rollovers.of(sighting.zone)
-        if keys.take(lambda evidence: evidence.sighted(sighting, int(sighting.at + pause))):
+        if keys.evidence is None:
+            return
+        pause = self._pace.sweep_s if judgement.state == "current" else self._pace.look_last_s
+        if keys.evidence.sighted(judged(sighting, keys.committed), int(sighting.at + pause)):
             self.rollovers.ask(sighting.zone)
 
     def _answered(self, zone: FrontZone, answers: list[ParentAnswer], next_look: int) -> None:
@@ -186,6 +192,14 @@ class RolloverOffice:
         if names is None:
             return tuple(evidence.parents) if evidence is not None else ()
         return names
+
+
+def judged(sighting: Sighting, known: Committed | None) -> Sighting:
+    """Return a sighting as evidence: our serial with signatures that are not ours is no sight of our version."""
+    if known is None or sighting.serial != known.serial or sighting.signatures in (None, known.signatures):
+        return sighting
+    detail = f"serial {sighting.serial}, but its SOA is signed otherwise than ours"
+    return replace(sighting, serial=None, detail=detail)
 
 
 class _Shown(RolloverListener):

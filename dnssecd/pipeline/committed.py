@@ -8,12 +8,13 @@ from dnssecd.core.evidence import SignatureCount
 from dnssecd.core.keyset import Key, Keyset
 from dnssecd.core.keystate import Rec
 from dnssecd.core.names import APEX
+from dnssecd.core.rrset import unpack
 from dnssecd.core.rrtypes import CDNSKEY, CDS, DNSKEY, SOA
 from dnssecd.pipeline import state
 from dnssecd.pipeline.denialhold import denial_of
 from dnssecd.pipeline.keychange import REMOVALS
 from dnssecd.pipeline.rekey import pending_removals
-from dnssecd.store.zonedb import ZoneDatabase
+from dnssecd.store.zonedb import Snapshot, ZoneDatabase
 
 _NOT_ZONE_DATA = (DNSKEY, CDS, CDNSKEY)
 
@@ -22,7 +23,8 @@ _NOT_ZONE_DATA = (DNSKEY, CDS, CDNSKEY)
 class Committed:
     """A published version: serial, when it was committed (epoch s), the stored key set, its largest TTLs (s).
 
-    ``denial``: how it denies existence, None without a chain; ``removals``: keys still to be destroyed.
+    ``denial``: how it denies existence, None without a chain; ``signatures``: RDATA of the RRSIGs over the SOA;
+    ``removals``: keys still to be destroyed.
     """
 
     serial: int
@@ -32,6 +34,7 @@ class Committed:
     ttl_zone: int
     ttl_negative: int
     denial: DenialParameters | None
+    signatures: frozenset[bytes] = frozenset()
     removals: tuple[str, ...] = ()
 
 
@@ -53,8 +56,14 @@ def read_committed(db: ZoneDatabase) -> Committed | None:
             ttl_zone=max(version.largest_ttl, soa.ttl),
             ttl_negative=denial_ttl(soa),
             denial=denial_of(snapshot),
+            signatures=_soa_signatures(snapshot),
             removals=tuple(pending_removals(snapshot.state(REMOVALS))),
         )
+
+
+def _soa_signatures(snapshot: Snapshot) -> frozenset[bytes]:
+    sigs = snapshot.rrsigs(APEX, SOA)
+    return frozenset() if sigs is None else frozenset(unpack(sigs.rdata))
 
 
 def count_signatures(db: ZoneDatabase, keys: Iterable[Key]) -> tuple[int, tuple[SignatureCount, ...]]:

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import dns.message
 import dns.name
+import dns.rdataclass
 import dns.rdatatype
 
 from dnssecd.core.serial import is_after
@@ -20,6 +21,7 @@ class Sighting:
     """One look at one server: the serial it serves (None: it serves none, or cannot be asked; ``detail`` says why).
 
     ``at``: epoch seconds. ``reachable``: it answered something. ``tsig_time``: its clock, where TSIG vouches for it.
+    ``signatures``: RDATA of the RRSIGs over its SOA, which tell versions of one serial apart; None: not looked at.
     """
 
     zone: str
@@ -29,6 +31,7 @@ class Sighting:
     reachable: bool
     detail: str = ""
     tsig_time: int | None = None
+    signatures: frozenset[bytes] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,12 +59,14 @@ class WatchHooks:
 async def sight(zone: str, peer: Peer, now: Callable[[], float], timing: Timing | None = None) -> Sighting:
     """Ask one server for the SOA of ``zone`` (absolute name) and return what was seen; never raises for a peer."""
     name = dns.name.from_text(zone)
-    outcome = await exchange(peer, question(name, dns.rdatatype.SOA), timing)
+    outcome = await exchange(peer, question(name, dns.rdatatype.SOA, dnssec=True), timing)
     serial = _serial(outcome, name)
     detail = ""
     if serial is None:
         detail = outcome.failure or (f"{outcome.rcode}, no authoritative SOA")
-    return Sighting(zone, peer.name, serial, now(), outcome.answer is not None, detail, outcome.tsig_time)
+    reachable = outcome.answer is not None
+    signatures = None if serial is None else _signatures(outcome, name)
+    return Sighting(zone, peer.name, serial, now(), reachable, detail, outcome.tsig_time, signatures)
 
 
 def _serial(outcome: Outcome, name: dns.name.Name) -> int | None:
@@ -69,6 +74,14 @@ def _serial(outcome: Outcome, name: dns.name.Name) -> int | None:
     if rrset is None or not outcome.authoritative:
         return None
     return int(cast(Any, rrset[0]).serial)
+
+
+def _signatures(outcome: Outcome, name: dns.name.Name) -> frozenset[bytes]:
+    assert outcome.answer is not None
+    found = outcome.answer.get_rrset(
+        outcome.answer.answer, name, dns.rdataclass.IN, dns.rdatatype.RRSIG, dns.rdatatype.SOA
+    )
+    return frozenset(record.to_digestable() for record in found or ())
 
 
 async def sight_all(
