@@ -69,9 +69,6 @@ class ZoneMetrics:
             buckets=_SLOW,
             registry=registry,
         )
-        self.commit_seconds = Histogram(
-            "dnssecd_store_commit_seconds", "Zone database commits", buckets=_FAST, registry=registry
-        )
         self.store_errors = counter("store_errors_total", "Zone database reads and writes that failed")
 
     def forget(self, zone: str) -> None:
@@ -95,12 +92,6 @@ class ServerMetrics:
 
         self.queries = counter(
             "queries_total", "Messages answered, by opcode and rcode (mnemonics; OTHER)", ("opcode", "rcode")
-        )
-        self.query_seconds = Histogram(
-            "dnssecd_query_seconds",
-            "From request to answer, transfers apart",
-            buckets=_FAST,
-            registry=registry,
         )
         self.dropped = counter(
             "messages_dropped_total",
@@ -153,9 +144,6 @@ class PeerMetrics:
             "Ways by which DS are brought to parents (push, hook, notify) by result: done, failed",
             ("way", "result"),
         )
-        self.parent_polls = counter(
-            "parent_polls_total", "DS polls of parent servers by result: ok, mismatch, failed", ("result",)
-        )
 
     def forget(self, zone: str, secondary: str | None = None) -> None:
         """Drop the samples of a zone, or of one of its secondaries."""
@@ -200,12 +188,6 @@ class DaemonMetrics:
         self.config_loaded = Gauge(
             "dnssecd_config_loaded_timestamp_seconds",
             "When the configuration in use was loaded",
-            registry=registry,
-        )
-        self.workers = Gauge(
-            "dnssecd_zone_workers",
-            "Zone worker processes by state: idle, busy",
-            ("state",),
             registry=registry,
         )
 
