@@ -61,7 +61,6 @@ class Commands:
             "zone.freeze": Command(self.zone_freeze, changes=True),
             "zone.thaw": Command(self.zone_thaw, changes=True),
             "key.list": Command(self.key_list),
-            "explain": Command(self.explain),
             "ds.show": Command(self.ds_show),
             "alerts.list": Command(self.alerts_list),
             "alerts.ack": Command(self.alerts_ack, changes=True),
@@ -254,23 +253,6 @@ class Commands:
         zones = [self._zone(call)] if call.optional_text("zone") else list(self._zones.values())
         return {"keys": [row for zone in zones for row in _keys(zone)]}
 
-    async def explain(self, call: Call) -> object:
-        """Answer ``explain``: what the zone waits for, from whom, and when it is looked at next."""
-        zone = self._zone(call)
-        waiting: list[dict[str, Any]] = [_wait("publish", "safety", blocker) for blocker in zone.blockers]
-        lines = [_headline(zone)]
-        lines += [f"  waits: {problem.cause}\n  remedy: {problem.remedy}" for problem in zone.problems]
-        for row in self._secondaries(zone):
-            if zone.serial is not None and row["serial"] != zone.serial:
-                seen = f"serial {row['serial']}" if row["serial"] is not None else row["detail"]
-                wanted = f"serial {zone.serial}"
-                missing = {"from": row["name"], "seen": seen, "wanted": wanted}
-                waiting.append(
-                    _wait("transfer", "evidence", "every secondary serves what is published", missing)
-                )
-                lines.append(f"  waits for {row['name']}: seen {seen}, wanted {wanted}")
-        return {"zone": zone.name, "text": "\n".join(lines), "waiting": waiting, "next_wake": zone.next_due}
-
     async def ds_show(self, call: Call) -> object:
         """Answer ``ds.show``: what the parent is to have, in every form."""
         zone = self._zone(call)
@@ -285,15 +267,6 @@ class Commands:
         """Answer ``alerts.ack``."""
         zone = self._zone(call).name if call.optional_text("zone") else None
         return {"acknowledged": self._events.acknowledge(call.text("name"), zone, call.caller.user)}
-
-
-def _wait(step: str, gate: str, rule: str, *missing: dict[str, Any]) -> dict[str, Any]:
-    return {"step": step, "gate": gate, "rule": rule, "missing": list(missing), "next_look": None}
-
-
-def _headline(zone: FrontZone) -> str:
-    what = "waiting for its first version" if zone.serial is None else f"serial {zone.serial} is served"
-    return f"{zone.name}: {what}"
 
 
 def _keyset(zone: FrontZone) -> Keyset | None:
