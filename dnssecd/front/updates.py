@@ -1,9 +1,11 @@
 """Dynamic updates in the front: each zone's messages queue, and what waits together is committed together."""
 
 import asyncio
+import sqlite3
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from threading import local
 
@@ -116,16 +118,26 @@ class Updates:
 
     async def _drain(self, zone: FrontZone, queue: _ZoneQueue) -> None:
         """Commit group after group until nothing waits."""
-        while queue.waiting:
-            async with self._lock(zone.name):
-                group = [queue.waiting.popleft() for _ in range(min(GROUP_MAX, len(queue.waiting)))]
-                held = self.held()
-                if not held:
-                    await self._commit(zone, group)
-                for waiting in group if held else ():
-                    if not waiting.answer.done():
-                        waiting.answer.set_result((SERVFAIL, held))
-        queue.task = None
+        try:
+            while queue.waiting:
+                async with self._lock(zone.name):
+                    group = [queue.waiting.popleft() for _ in range(min(GROUP_MAX, len(queue.waiting)))]
+                    held = self.held()
+                    if not held:
+                        await self._commit(zone, group)
+                    for waiting in group if held else ():
+                        if not waiting.answer.done():
+                            waiting.answer.set_result((SERVFAIL, held))
+                    if zone.database.untidy:
+                        await self._tidy(zone)
+        finally:
+            queue.task = None
+
+    async def _tidy(self, zone: FrontZone) -> None:
+        """Look after the zone's database when those who waited have their answers."""
+        await asyncio.sleep(0)
+        with suppress(sqlite3.Error):  # a full disk, say: the next commit tells of it
+            await asyncio.get_running_loop().run_in_executor(self._threads, zone.database.checkpoint)
 
     async def _commit(self, zone: FrontZone, group: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()

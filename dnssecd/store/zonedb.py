@@ -1,6 +1,7 @@
 """One zone's database: snapshots to serve from, and the one transaction that makes the next version."""
 
 import json
+import os
 import sqlite3
 import threading
 from collections.abc import Iterable, Iterator
@@ -22,6 +23,13 @@ from dnssecd.store.view import SqliteView
 READERS_IDLE_MAX = 4
 #: At most this many snapshots of one zone at a time; transfers beyond it wait or are refused by the listener.
 READERS_MAX = 64
+
+#: Commits after which the write-ahead log is moved into the database: when there is time, and at the latest. Done by
+#: SQLite itself it would happen inside a commit, where our own snapshot of the version before keeps it from ever
+#: ending: then every commit waits for the disk twice.
+CHECKPOINT_COMMITS, CHECKPOINT_COMMITS_MAX = 64, 256
+#: A longer write-ahead log (a bulk load's) is moved at once, and cut to this afterwards.
+WAL_OCTETS_MAX = 16 << 20
 
 State = dict[str, Any]
 
@@ -276,8 +284,11 @@ class ZoneDatabase:
         self._slots = threading.BoundedSemaphore(READERS_MAX)
         schema.create_file(path)
         self._writer = schema.connect(path, factory=factory)
+        self._commits = 0
         try:
             schema.migrate(self._writer, path, schema.MIGRATIONS, schema.APPLICATION_ID)
+            self._writer.execute("PRAGMA wal_autocheckpoint = 0")
+            self._writer.execute(f"PRAGMA journal_size_limit = {WAL_OCTETS_MAX}")
         except BaseException:
             self._writer.close()
             raise
@@ -289,6 +300,9 @@ class ZoneDatabase:
             self._closed = True
         for connection in idle:
             connection.close()
+        if self._commits:
+            with suppress(sqlite3.Error):
+                self.checkpoint()
         self._writer.close()
 
     def _reader(self) -> sqlite3.Connection:
@@ -340,6 +354,20 @@ class ZoneDatabase:
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+            self._wrote()
+
+    def _wrote(self) -> None:
+        """Count a commit. That the log cannot be moved now is no harm: what was committed is in it."""
+        self._commits += 1
+        with suppress(OSError, sqlite3.Error):
+            octets = os.stat(f"{self.path}-wal").st_size
+            if octets > WAL_OCTETS_MAX or self._commits >= CHECKPOINT_COMMITS_MAX:
+                self.checkpoint()
+
+    @property
+    def untidy(self) -> bool:
+        """Whether enough was committed for a :meth:`checkpoint` to be worth it."""
+        return self._commits >= CHECKPOINT_COMMITS
 
     def record(self, at: int, who: str, what: str, detail: str, serial: int | None = None) -> None:
         """Append to the history outside any version (refusals, operators' acts)."""
@@ -347,6 +375,7 @@ class ZoneDatabase:
             "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, ?, ?, ?)",
             (at, who, what, serial, detail),
         )
+        self._wrote()
 
     def set_evidence(self, source: str, subject: str, value: State, at: int) -> None:
         """Record what was seen at a secondary or parent server."""
@@ -354,6 +383,7 @@ class ZoneDatabase:
             "INSERT OR REPLACE INTO evidence (source, subject, value, at) VALUES (?, ?, ?, ?)",
             (source, subject, json.dumps(value, sort_keys=True), at),
         )
+        self._wrote()
 
     def evidence(self) -> list[tuple[str, str, State, int]]:
         """Return all evidence as (source, subject, value, when)."""
@@ -363,5 +393,6 @@ class ZoneDatabase:
         return [(source, subject, json.loads(value), at) for source, subject, value, at in rows]
 
     def checkpoint(self) -> None:
-        """Move the write-ahead log into the database file, as far as no snapshot pins it."""
+        """Move the write-ahead log into the database file, as far as no snapshot pins it; nobody may be writing."""
+        self._commits = 0
         self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")

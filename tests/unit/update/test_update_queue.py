@@ -37,7 +37,8 @@ async def test_queue_survives_what_follows_a_commit(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(updates, "_grants_of", lambda zone: SimpleNamespace(of=lambda key: EVERYTHING))
     monkeypatch.setattr("dnssecd.front.updates.parse_update", lambda wire: wire)
     monkeypatch.setattr("dnssecd.front.updates._ttl_max", lambda zone: 1)
-    zone = cast("Any", SimpleNamespace(name="z.", config=SimpleNamespace(source="dynamic"), frozen=False, serial=1))
+    parts = {"config": SimpleNamespace(source="dynamic"), "database": SimpleNamespace(untidy=False)}
+    zone = cast("Any", SimpleNamespace(name="z.", frozen=False, serial=1, **parts))
     request = cast("Any", SimpleNamespace(wire=b"", key=None))
     with pytest.raises(sqlite3.OperationalError):
         await updates._handle(zone, request)
