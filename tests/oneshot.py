@@ -121,6 +121,12 @@ ns.secure   A     192.0.2.5
 ns.secure   AAAA  2001:db8::5
 insecure    NS    ns.insecure
 ns.insecure A     192.0.2.6
+selfglue    NS    selfglue
+selfglue    A     192.0.2.10
+selfglue    TXT   "beside a delegation"
+secureglue  NS    secureglue
+secureglue  AAAA  2001:db8::10
+secureglue  DS    4713 15 2 {DIGEST}
 x.y.insent  NS    ns.other.test.
 p.q.r.twice NS    ns.other.test.
 s.q.r.twice NS    ns.other.test.

@@ -124,6 +124,8 @@ def test_what_is_signed_at_cuts(denial: str, hard: dict[str, Signed]) -> None:
     chain = {"NSEC", "RRSIG(NSEC)"} if denial == "nsec" else set()
     assert zone.types("secure") == {"NS", "DS", "RRSIG(DS)"} | chain
     assert zone.types("insecure") == {"NS"} | chain
+    assert zone.types("selfglue") == {"NS", "A", "TXT"} | chain
+    assert zone.types("secureglue") == {"NS", "AAAA", "DS", "RRSIG(DS)"} | chain
     assert zone.types("dn") == {"DNAME", "TXT", "RRSIG(DNAME)", "RRSIG(TXT)"} | chain
     assert zone.types("unknown") == {"TYPE65280", "TYPE4660", "RRSIG(TYPE65280)", "RRSIG(TYPE4660)"} | chain
     in_chain = zone.hashes()
