@@ -21,7 +21,11 @@ from dnssecd.core.names import text_to_wire
 from dnssecd.core.rrset import unpack
 from dnssecd.ingest.zonefile import parse_zone_file
 from tests.oneshot import AT_SIGN, BELOW_DNAME, DIGEST, hard_zone, shared_key_service, violations
+from tests.peers.knotd import Knotd
+from tests.peers.nameserver import PrimaryZone
+from tests.peers.process import Servers, wait_until
 from tests.peers.tools import Result, dnssec_verify, kzonecheck, ldns_verify_zone
+from tests.peers.tsig import TsigKey
 
 pytestmark = pytest.mark.integration
 
@@ -317,3 +321,32 @@ def test_random_zones(tmp_path: Path) -> None:
 @pytest.mark.soak
 def test_many_random_zones(tmp_path: Path) -> None:
     assert judge_random_zones(range(1000, 6000), tmp_path) > 3000
+
+
+class DigestCheckingKnotd(Knotd):
+    """Serves no zone whose digest is wrong or missing."""
+
+    def configuration(self) -> str:
+        return super().configuration().replace("    semantic-checks: off\n", "    zonemd-verify: on\n")
+
+
+def test_knot_checks_the_digest(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+    """Zone names are short: Knot 3.2.6 cannot digest an RRset of over 32 KiB, owner names written out."""
+    zones: dict[str, PrimaryZone] = {}
+    for case in (*DENIALS, "damaged"):
+        directory = peer_dir / case
+        directory.mkdir()
+        origin = f"{case[0]}{len(case)}.test."
+        scheme = Scheme(denial="nsec" if case == "damaged" else case, zonemd=True)
+        signed = scheme.sign(hard_zone(origin, without=(BELOW_DNAME,)), origin, directory)
+        zones[case] = PrimaryZone(origin, signed, tsig_key)
+    damaged = zones["damaged"]
+    text = damaged.file.read_text()
+    damaged.file.write_text(text.replace("192.0.2.6\n", "192.0.2.66\n"))  # glue
+    knot = servers.start(DigestCheckingKnotd(peer_dir / "knotd", list(zones.values())))
+    for denial in DENIALS:
+        knot.wait_serial(zones[denial].name, 7)
+    wait_until(
+        lambda: f"[{damaged.name}] ZONEMD, verification failed" in knot.log_text(), "Knot finds the damage"
+    )
+    assert knot.serial(damaged.name) is None, knot.log_tail()
