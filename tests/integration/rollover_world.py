@@ -30,9 +30,7 @@ PARENT = "test."
 CHILD = "roll.test."
 ASK_EVERY_S = 0.1
 STEP_S = 60.0
-#: Unbound by default asks past its cache where validation fails, which hides what others would not get over.
-NO_SECOND_LOOK = "    val-max-restart: 0\n"
-DS_TTL_S = 6  # longer than the policy says: what is observed has to count
+DS_TTL_S = 8  # longer than the policy says: what is observed has to count
 ALGORITHMS = {"ecdsap256sha256": 13, "ed25519": 15, "rsasha256": 8}
 
 CHILD_ZONE = f"""$ORIGIN {CHILD}
@@ -40,14 +38,14 @@ $TTL 2
 @ SOA ns1 hostmaster 1 3600 600 604800 2
 @ NS ns1
 ns1 A {LOOPBACK}
-www A 192.0.2.1
-*.wild TXT "w"
+www 6 A 192.0.2.1
+*.wild 6 TXT "w"
 a.b.c AAAA 2001:db8::1
 """
 
 #: Everything as short as it can be; the daemon's own margin for clocks that are off too.
 FAST: dict[str, Any] = {
-    "dnskey_ttl": "2s",
+    "dnskey_ttl": "4s",
     "signature_validity": "16s",
     "signature_refresh": "8s",
     "signature_jitter": "2s",
@@ -82,23 +80,44 @@ class SignedParent(Named):
         )
 
 
-class CachingUnbound(Unbound):
-    """Keeps answers for their TTL; finds two zones at given ports and trusts the upper one's keys."""
+class Cache(Unbound):
+    """Keeps answers for their TTL and validates nothing; finds zones at given ports."""
 
-    def __init__(self, directory: Path, stubs: Mapping[str, Iterable[int]], anchors: list[str]) -> None:
-        super().__init__(directory, CHILD, 0, anchors)
+    name = "cache"
+
+    def __init__(self, directory: Path, stubs: Mapping[str, Iterable[int]]) -> None:
+        super().__init__(directory, CHILD, 0, [])
         self.stubs = stubs
 
     def configuration(self) -> str:
         text = super().configuration()
         head = text[: text.index("stub-zone:")]
         head = head.replace("    cache-max-ttl: 0\n", "").replace("    cache-max-negative-ttl: 0\n", "")
-        head = head.replace("    val-log-level: 2\n", f"    val-log-level: 2\n{NO_SECOND_LOOK}")
+        head = head.replace('"validator iterator"', '"iterator"')
         stubs = ""
         for zone, ports in self.stubs.items():
             stubs += f'stub-zone:\n    name: "{zone}"\n'
             stubs += "".join(f"    stub-addr: {LOOPBACK}@{port}\n" for port in ports)
         return head + stubs + "remote-control:\n    control-enable: no\n"
+
+
+class Validator(Unbound):
+    """Keeps nothing, and believes what a cache gives it only if it leads to the anchors.
+
+    So whatever mix of DS, DNSKEY and data is held somewhere within its TTL is judged. Unbound by default asks past
+    a cache where validation fails, which hides what others would not get over: not here.
+    """
+
+    def __init__(self, directory: Path, cache: int, anchors: list[str]) -> None:
+        super().__init__(directory, CHILD, cache, anchors)
+
+    def configuration(self) -> str:
+        text = super().configuration()
+        head = text[: text.index("stub-zone:")].replace(
+            "    val-log-level: 2\n", "    val-log-level: 2\n    val-max-restart: 0\n    key-cache-size: 0\n"
+        )
+        forward = f'forward-zone:\n    name: "."\n    forward-addr: {LOOPBACK}@{self.authority}\n'
+        return head + forward + "remote-control:\n    control-enable: no\n"
 
 
 @dataclass
@@ -239,7 +258,8 @@ class RolloverWorld:
         assert answer is not None
         anchors = [f"{PARENT} DNSKEY {record.to_text()}" for record in answer.answer[0]]
         stubs = {PARENT: [self.parent.port], CHILD: [each.port for each in self.secondaries.values()]}
-        resolver = self.servers.start(CachingUnbound(self.home / "unbound", stubs, anchors))
+        cache = self.servers.start(Cache(self.home / "cache", stubs))
+        resolver = self.servers.start(Validator(self.home / "validator", cache.port, anchors))
         wait_until(lambda: resolver.verdict(f"www.{CHILD}", "A") == ("NOERROR", True), "the chain of trust")
         return Witness(resolver).start()
 
