@@ -27,7 +27,7 @@ added. Those marked * change something.
 
     status            {zone: Z|null} → {"zones": [STATUS], "alerts": [ALERT], "version": str, "pid": int,
                           "started_at": float, "signer": {"mode": "child"|"service", "state": str},
-                          "clock_suspect": bool}
+                          "clock_suspect": bool, "clock": str}
         STATUS        {"zone", "serial", "input_serial", "runway_seconds",
                           "secondaries": [{"name", "serial", "seen_at"}], "blockers": [str], "alerts": [ALERT],
                           "state": "served"|"waiting", "policy": str, "source": str, "input_error": str|null,
@@ -63,8 +63,25 @@ added. Those marked * change something.
     keystore.bench *  {keystore, algorithm, seconds: float} → {"lines": [{"keystore", "token", "algorithm",
                           "sessions", "batch", "signatures", "seconds", "per_second"}], "sustains": [{"zone",
                           "signatures_per_name", "million_names_s", "names_in_an_hour", "names_fresh"}]}
-    explain           {zone} → {"zone", "text": str, "waiting": [{"step", "gate", "rule", "missing": [{"from",
-                          "seen", "wanted"}], "next_look"}], "next_wake"}
+    key.rollover *    {zone, role} → {"zone", "message", "waiting": [WAIT]}
+    key.retire *, key.revoke *   {zone, key_tag: int} → as key.rollover
+    key.approve *     {zone, step: str|null} → as key.rollover; step: a WAIT's token, null: the only one
+    key.compromised * {zone, key_tag: int} → {"zone", "key_tag", "safe_at", "costs": [str], "steps": [{"at", "who",
+                          "text"}], "text": str}
+    explain           {zone} → {"zone", "text": str, "waiting": [WAIT], "next_wake"}
+        WAIT          {"step", "gate", "rule", "detail", "key_tag", "since", "until", "token", "missing": [{"from",
+                          "seen", "wanted", "next_look"}], "next_look"}
+    schedule          {load: bool} → {"wakes": [{"at", "what", "subject"}], "load": null|[{"keystore", "days":
+                          [{"day", "signatures"}], "earliest_expiration", "runway_seconds"}]}
+    plan              {} → {"zones": [{"zone", "notes": [str], "events": [SIM], "days": int}], "added": [Z],
+                          "removed": [Z]}, of the configuration file as it is now
+    simulate          {zone, days: int, ds_delay: seconds, ds_never: bool, outages: ["WHAT:FROM:FOR"], svg: bool}
+                          → {"zone", "start", "stop", "events": [SIM]}, and "svg": str if asked for
+        SIM           {"at", "zone", "role", "key_tag", "event", "detail"}
+    clock.confirm *   {} → {"changed": bool, "doubt": str, "message"}
+    ds.check          {zone} → {"zone", "ok": bool, "wanted": [tag], "servers": [{"server", "ok", "ds": [tag],
+                          "foreign": [tag], "ttl", "at", "failure", "next_look"}]}
+    ds.confirm *      {zone, key_tag: int} → {"zone", "key_tag", "present": bool, "message"}
     ds.show           {zone} → {"zone", "ds": [{"tag", "algorithm", "digest_type", "digest", "text"}],
                           "dnskey": [str], "cds": [str], "at_parent": [str]|null, "text": str, "dsset": [str],
                           "task": "nothing"|"submit"|"replace"|"withdraw"|"remove-all"|"restore",
