@@ -171,10 +171,8 @@ class RolloverOffice:
         sighting = judgement.sighting
         self.clock.seen(sighting)
         keys = self.rollovers.of(sighting.zone)
-        if keys.evidence is None:
-            return
         pause = self._pace.sweep_s if judgement.state == "current" else self._pace.look_last_s
-        if keys.evidence.sighted(judged(sighting, keys.committed), int(sighting.at + pause)):
+        if keys.sighted(judged(sighting, keys.committed), int(sighting.at + pause)):
             self.rollovers.ask(sighting.zone)
 
     def _answered(self, zone: FrontZone, answers: list[ParentAnswer], next_look: int) -> None:

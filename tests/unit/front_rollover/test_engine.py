@@ -16,6 +16,7 @@ from dnssecd.ops.control import Refused
 from dnssecd.pipeline import state
 from dnssecd.pipeline.keychange import REMOVALS
 from dnssecd.pipeline.outcome import Outcome, Problem
+from dnssecd.publish.watch import Sighting
 from dnssecd.signing.errors import SignerUnreachable
 from tests.pipeline_zone import running_signer
 from tests.unit.front_rollover.rig import Rig
@@ -196,6 +197,17 @@ async def test_evidence_outlives_a_restart(rig: Rig) -> None:
     assert before is not None
     assert after is not None
     assert after.secondaries["ns1"].serial == before.secondaries["ns1"].serial
+
+
+async def test_what_is_seen_before_the_evidence_was_read_is_not_lost(rig: Rig) -> None:
+    """At a start secondaries are looked at before the zones' databases have been opened."""
+    rig.restart()
+    keys = rig.rollovers.of(rig.name)
+    now = rig.clock.now()
+    assert not keys.sighted(Sighting(rig.name, "ns1", 4711, now, True), int(now) + 60)
+    await rig.plan(followed=False)
+    assert keys.evidence is not None
+    assert keys.evidence.secondaries["ns1"].serial == 4711
 
 
 async def test_a_lagging_secondary_holds_the_roll_over_up_and_is_named(rig: Rig) -> None:
