@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import tempfile
@@ -42,6 +43,8 @@ NSEC3_NAME_MAX = 222
 #: RRSIG times are 32-bit serial numbers: inception and expiration must be less than half the circle apart.
 SPAN_S_MAX = (1 << 31) - 1
 USAGE = 2
+#: What is left of the 107 octets of a Unix socket's path for the directory of temporary files.
+SCRATCH_PARENT_OCTETS_MAX = 70
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ def run(options: Options) -> Signed:
         more = "".join(f"\n  {line}" for line in error.violations[:100] if line != error.cause)
         raise Bad(error.cause + more, error.remedy or "correct the input") from None
     except ZoneFileErrors as error:
-        raise Bad(str(error), "sign it again when nobody is writing it") from None
+        raise Bad(str(error), "correct the file, or sign it again when nobody is writing it") from None
     except SignerError as error:
         raise Bad(str(error), "mend the key store, or give another; nothing was written") from None
 
@@ -112,7 +115,7 @@ def _run(options: Options) -> Signed:
     date = int(datetime.fromtimestamp(now, UTC).strftime("%Y%m%d"))
     job = OneShot(spec, options.file, window, judged_at, date, options.verify)
     with ExitStack() as stack:
-        scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dnssecd-sign-")))
+        scratch = Path(stack.enter_context(_scratch()))
         directory = scratch / "keys" if options.keys else _directory(options)
         stack.enter_context(_undone(directory))
         key_service = KeyService(_settings(options, directory, scratch))
@@ -123,6 +126,14 @@ def _run(options: Options) -> Signed:
         return sign_file(
             job, lambda: _keys(options, spec, key_service.client()), key_service.signer, checker, write, told
         )
+
+
+def _scratch() -> tempfile.TemporaryDirectory[str]:
+    """Return a private directory whose path leaves room for a Unix socket's."""
+    parent: str | None = None
+    if len(os.fsencode(tempfile.gettempdir())) > SCRATCH_PARENT_OCTETS_MAX:
+        parent = "/tmp"  # noqa: S108  (the directory has mode 0700 and a random name)
+    return tempfile.TemporaryDirectory(prefix="dnssecd-sign-", dir=parent)
 
 
 def _spec(options: Options) -> ZoneSpec:
@@ -204,7 +215,10 @@ class KeyService:
 
 def _directory(options: Options) -> Path:
     if options.keystore is not None:
-        return options.keystore.absolute()
+        directory = options.keystore.absolute()
+        if directory.exists() and not directory.is_dir():
+            raise Bad(f"the key store {directory} is no directory", "give a directory with --keystore", USAGE)
+        return directory
     if options.output == STANDARD_OUTPUT:
         raise Bad(
             "without -o FILE there is no place for new keys", "give --keystore DIR or --key FILE", USAGE

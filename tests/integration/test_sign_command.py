@@ -245,6 +245,25 @@ def test_a_key_that_is_missing_is_no_reason_to_make_another(home: Path) -> None:
     assert len(list((home / "out.keys").glob("*.key"))) == 1
 
 
+def test_a_key_store_that_is_no_directory(home: Path) -> None:
+    (home / "keys").write_text("")
+    ended = sign("-o", "out", "--keystore", "keys")
+    assert ended.status == 2
+    assert f"the key store {home / 'keys'} is no directory" in ended.err
+    assert sorted(path.name for path in home.iterdir()) == ["keys", "zone"]
+
+
+def test_a_temporary_directory_with_a_long_name(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of a Unix socket has at most 107 octets."""
+    deep = home / ("t" * 120)
+    deep.mkdir()
+    monkeypatch.setenv("TMPDIR", str(deep))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    ended = sign("-o", "out")
+    assert ended.status == 0, ended.err
+    assert list(deep.iterdir()) == []
+
+
 def test_passphrase_file(home: Path) -> None:
     (home / "secret").write_text("correct horse\n")
     (home / "secret").chmod(0o600)

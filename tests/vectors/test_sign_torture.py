@@ -13,13 +13,16 @@ import dns.name
 import dns.node
 import dns.rdatatype
 import dns.zone
+import msgspec
 import pytest
 
 from dnssecd.core.names import text_to_wire
 from dnssecd.core.rrset import unpack
 from dnssecd.core.rrtypes import RRSIG
 from dnssecd.ingest.zonefile import parse_zone_file
+from dnssecd.pipeline.export import export_text
 from dnssecd.pipeline.jobs import load_file
+from dnssecd.pipeline.spec import KeyWish
 from dnssecd.store.zonedb import ZoneDatabase
 from tests.oneshot import Ended, dnssecd, hard_zone, shared_key_service, violations
 from tests.pipeline_zone import NOW, ZONE, PipelineZone, running_signer
@@ -305,6 +308,15 @@ def dump(db: ZoneDatabase) -> tuple[object, ...]:
         return list(view.scan()), list(view.denial_scan()), list(view.rrsig_scan()), view.version
 
 
+@pytest.mark.xfail(strict=True, reason="core.zonecheck warns only, and the verifier then refuses the version")
+def test_a_ds_where_nothing_is_delegated_is_the_inputs_fault(parts: Path) -> None:
+    """BIND's signer refuses it too (RFC 4035 §2.4); below a cut it is occluded and does no harm."""
+    ended, _ = sign(HEAD + f"a A 192.0.2.2\na DS 1 13 2 {'00' * 32}\n", "example.", parts)
+    assert ended.status == 1
+    assert "a.example. DS: " in ended.err
+    assert "verification" not in ended.err
+
+
 ACCEPTED = {
     "CR LF": HEAD.replace("\n", "\r\n").encode(),
     "records before the SOA": "$TTL 300\na A 192.0.2.2\n" + HEAD,
@@ -351,3 +363,37 @@ def test_a_ttl_beyond_the_refresh_rejects_the_input_and_refreshing_goes_on(daemo
     assert zone.now > NOW + 30 * DAY_S, "every RRSIG was made anew at least once"
     assert serials == list(range(1, len(serials) + 1))
     assert len(serials) > 2
+
+
+# Algorithms in the daemon's path
+
+KEYS = {
+    "rsasha256 and ed25519": (KeyWish("ksk", 8, 2048), KeyWish("zsk", 8, 2048), KeyWish("csk", 15)),
+    "rsasha512": (KeyWish("csk", 10, 2048),),
+    "ecdsap384sha384": (KeyWish("ksk", 14), KeyWish("zsk", 14)),
+    "ed448": (KeyWish("csk", 16),),
+}
+
+
+@pytest.mark.parametrize("case", KEYS)
+def test_first_load_edit_and_signing_anew(case: str, daemon_zone: PipelineZone, tmp_path: Path) -> None:
+    """Every RRset is signed by each algorithm in the first version, after an edit, and when all came due."""
+    zone = daemon_zone
+    zone.spec = msgspec.structs.replace(zone.spec, keys=KEYS[case], opt_out=True)
+    algorithms = {wish.algorithm for wish in KEYS[case]}
+    edited = ZONE.replace("secure IN DS", "; secure IN DS") + "new.a.b.c A 192.0.2.5\n"
+    for step in ("first", "edit", "due"):
+        if step == "due":
+            zone.now += 25 * DAY_S
+            outcome = zone.resign()
+        else:
+            outcome = zone.load(ZONE if step == "first" else edited)
+        assert outcome.result == "published", outcome
+        exported = tmp_path / step
+        with zone.db.snapshot() as view:
+            exported.write_text("".join(text for text, _ in export_text(view, unsigned=False)))
+            for sigs in view.rrsig_scan():
+                made = {rdata[2] for rdata in unpack(sigs.rdata)}
+                assert made == algorithms, (step, sigs.owner, sigs.covered)
+        assert violations(exported, "example.", time=zone.now) == []
+    assert outcome.serial == 3

@@ -12,6 +12,7 @@ import dns.dnssec
 import dns.dnssectypes
 import dns.name
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from dnssecd.cli.signedfile import read_signed_file
 from dnssecd.core.changeset import diff
@@ -25,6 +26,7 @@ from dnssecd.core.verify import MemoryZoneView
 from dnssecd.core.zonemd import zone_digest, zonemd_rdata
 from dnssecd.ingest.limits import DEFAULT_LIMITS
 from dnssecd.ingest.zonefile import parse_zone_file
+from dnssecd.signer.algorithms import ALGORITHMS, signer
 from tests.oneshot import dnssecd, shared_key_service, violations
 from tests.peers.paths import shared_dir
 from tests.peers.tools import dnssec_verify, kzonecheck
@@ -71,6 +73,33 @@ def test_rfc8080(key: str, denial: str, shared: Path, tmp_path: Path) -> None:
     head = f"MX {algorithm} 2 3600 20150819220000 20150729220000 {tag} example.com."
     assert line.split("\t")[4] == f"{head} {MX_RRSIGS[key]}"
     assert violations(signed, "example.com.", time=1_439_000_000) == []
+
+
+# RFC 6979: ECDSA without random numbers
+
+RFC6979 = {
+    "A.2.5, P-256, SHA-256": (
+        13,
+        0xC9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721,
+        "EFD48B2AACB6A8FD1140DD9CD45E81D69D2C877B56AAF991C34D0EA84EAF3716"
+        "F7CB1C942D657C41D436C7A1B6E29F65F3E900DBB9AFF4064DC4AB2F843ACDA8",
+    ),
+    "A.2.6, P-384, SHA-384": (
+        14,
+        0x6B9D3DAD2E1B8C1C05B19875B6659F4DE23C3B667BF297BA9AA47740787137D896D5724E4C70A825F872C9EA60D2EDF5,
+        "94EDBB92A5ECB8AAD4736E56C691916B3F88140666CE9FA73D64C4EA95AD133C81A648152E44ACF96E36DD1E80FABE46"
+        "99EF4AEB15F178CEA1FE40DB2603138F130E740A19624526203B6351D0A3A94FA329C145786E679E7B82C71A38628AC8",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", RFC6979)
+def test_rfc6979(case: str) -> None:
+    number, secret, signature = RFC6979[case]
+    algorithm = ALGORITHMS[number]
+    assert algorithm.curve is not None
+    private = ec.derive_private_key(secret, algorithm.curve)
+    assert signer(algorithm, private, deterministic=True)(b"sample") == bytes.fromhex(signature)
 
 
 # RFC 5155 appendix A: salt aabbccdd, 12 iterations, opt-out
