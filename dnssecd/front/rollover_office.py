@@ -172,7 +172,8 @@ class RolloverOffice:
         self.clock.seen(sighting)
         keys = self.rollovers.of(sighting.zone)
         pause = self._pace.sweep_s if judgement.state == "current" else self._pace.look_last_s
-        if keys.sighted(judged(sighting, keys.committed), int(sighting.at + pause)):
+        seen = judged(sighting, keys.committed)
+        if keys.take(lambda evidence: evidence.sighted(seen, int(sighting.at + pause))):
             self.rollovers.ask(sighting.zone)
 
     def _answered(self, zone: FrontZone, answers: list[ParentAnswer], next_look: int) -> None:

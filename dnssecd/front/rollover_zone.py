@@ -12,7 +12,6 @@ from dnssecd.core.rollover_types import Plan, RolloverPolicy
 from dnssecd.front.evidence import ZoneEvidence, read_evidence
 from dnssecd.front.zone import FrontZone
 from dnssecd.pipeline.committed import Committed, count_signatures, read_committed
-from dnssecd.publish.watch import Sighting
 
 #: A count of all signatures is made anew only after this many times as long as the last one took.
 COUNT_PAUSE = 20.0
@@ -28,7 +27,6 @@ class ZoneKeys:
     committed: Committed | None = None
     stale: bool = True
     evidence: ZoneEvidence | None = None
-    early: dict[str, tuple[Sighting, int]] = field(default_factory=dict)  # seen before evidence was read
     early: list[Callable[[ZoneEvidence], object]] = field(default_factory=list)  # seen before it was read
     counts: tuple[SignatureCount, ...] = ()
     counted_serial: int | None = None
@@ -61,13 +59,6 @@ class ZoneKeys:
         if len(self.early) < EARLY_MAX:
             self.early.append(sight)
         return True
-
-    def sighted(self, sighting: Sighting, next_look: int) -> bool:
-        """Take in a look at a secondary; tell whether it says something new."""
-        if self.evidence is None:
-            self.early[sighting.server] = sighting, next_look
-            return False
-        return self.evidence.sighted(sighting, next_look)
 
     async def count(self, zone: FrontZone, clock: Clock) -> float | None:
         """Count signatures where a plan needs it; return when (monotonic) to ask again, if it is too early now."""

@@ -204,7 +204,8 @@ async def test_what_is_seen_before_the_evidence_was_read_is_not_lost(rig: Rig) -
     rig.restart()
     keys = rig.rollovers.of(rig.name)
     now = rig.clock.now()
-    assert not keys.sighted(Sighting(rig.name, "ns1", 4711, now, True), int(now) + 60)
+    sighting = Sighting(rig.name, "ns1", 4711, now, True)
+    assert keys.take(lambda evidence: evidence.sighted(sighting, int(now) + 60))
     await rig.plan(followed=False)
     assert keys.evidence is not None
     assert keys.evidence.secondaries["ns1"].serial == 4711
