@@ -126,6 +126,7 @@ class Witness:
 
     resolver: Unbound
     opt_out: bool = False
+    insecure: bool = False  # answers need not be authenticated
     verdicts: Counter[tuple[str, str, bool]] = field(default_factory=Counter)
     bad: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -154,7 +155,7 @@ class Witness:
             self.verdicts[rrtype, rcode, authentic] += 1
             if self.opt_out and (rcode == "NXDOMAIN" or ".wild." in name):
                 authentic = True  # proofs that rest on an opt-out span prove nothing (RFC 5155 section 9.2)
-            if rcode not in ("NOERROR", "NXDOMAIN") or not authentic:
+            if rcode not in ("NOERROR", "NXDOMAIN") or not (authentic or self.insecure):
                 self.bad.append(f"{time.strftime('%H:%M:%S')} {name} {rrtype}: {rcode}, AD {authentic}")
 
     def stop(self) -> None:
@@ -211,6 +212,13 @@ class RolloverWorld:
         if answer is None or not answer.answer or answer.answer[0].rdtype != dns.rdatatype.CDS:
             return []
         return sorted(record.to_text() for record in answer.answer[0])
+
+    def asked_of_parent(self) -> list[str] | None:
+        """The DS RRset that the CDS at the first secondary ask for; None when there are none."""
+        cds = self.cds()
+        if not cds:
+            return None
+        return [] if cds == ["0 0 0 00"] else cds  # RFC 8078 section 4
 
     def ds(self) -> list[str]:
         """The DS RRset at the parent, in presentation form."""

@@ -115,13 +115,13 @@ def drive(world: RolloverWorld, done: Callable[[RolloverWorld], bool], timeout: 
     ends, differs = time.monotonic() + timeout, 0.0
     before = world.states()
     while time.monotonic() < ends:
-        cds = world.cds()
-        if not cds or cds == world.ds():
+        wanted = world.asked_of_parent()
+        if wanted is None or wanted == world.ds():
             differs = 0.0
         elif not differs:
             differs = time.monotonic()
         elif time.monotonic() - differs > LATE_S:
-            world.set_ds(cds)
+            world.set_ds(wanted)
         if world.is_settled() and world.states() != before and done(world):
             return
         time.sleep(0.3)
@@ -150,4 +150,23 @@ def test_nobody_notices(name: str, servers: Servers, peer_dir: Path, tsig_key: T
         time.sleep(LATE_S)
     else:
         drive(world, lambda world: world.states() != before and kind.done(world))
+    witness.stop()
+
+
+def test_a_zone_goes_insecure_and_comes_back(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+    world = start_rollover_world(servers, peer_dir, tsig_key)
+    world.secure()
+    witness = world.witness()
+    time.sleep(LATE_S)
+    witness.insecure = True
+    world.configure(signed=False)
+    world.reload()
+    drive(world, lambda world: not world.present())
+    assert world.ds() == []
+    assert not [line for line in world.daemon.zone_content(CHILD) if " IN RRSIG " in line]
+    world.wait(lambda: witness.resolver.verdict(f"www.{CHILD}", "A") == ("NOERROR", False), "it is insecure")
+    world.configure(signed=True)
+    world.reload()
+    drive(world, lambda world: len(world.present()) == 2 and bool(world.ds()))
+    world.wait(lambda: witness.resolver.verdict(f"www.{CHILD}", "A") == ("NOERROR", True), "it is secure")
     witness.stop()
