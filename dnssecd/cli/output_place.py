@@ -11,16 +11,18 @@ from typing import TextIO
 
 from dnssecd.cli.common import Bad
 from dnssecd.cli.private_file import PrivateFile
+from dnssecd.cli.stopping import Stopping
 
 STANDARD_OUTPUT = "-"
 
 
 @contextmanager
-def output_place(path: str, scratch: Path) -> Iterator[Callable[[str], object]]:
+def output_place(path: str, scratch: Path, stopping: Stopping) -> Iterator[Callable[[str], object]]:
     """Provide the way to write to ``path``, a file's or ``-``; nothing comes of it if the block raises.
 
     What is no regular file (a pipe, a device) is written to, never replaced; for a stream the output waits in
-    ``scratch``, a private directory. Raises Bad when it cannot be written.
+    ``scratch``, a private directory, and what pours it out may be broken off, as the reader may be stuck. Raises Bad
+    when it cannot be written.
     """
     if path != STANDARD_OUTPUT and (Path(path).is_file() or not Path(path).exists()):
         with PrivateFile(path) as out:
@@ -29,7 +31,7 @@ def output_place(path: str, scratch: Path) -> Iterator[Callable[[str], object]]:
     held = scratch / "output"
     with PrivateFile(str(held)) as out:
         yield out.write
-    with held.open(encoding="utf-8") as finished:
+    with stopping.allowed(), held.open(encoding="utf-8") as finished:
         _pour(finished, path)
 
 

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import tempfile
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from types import FrameType
 
 from dnssecd.cli.common import Bad
 from dnssecd.cli.output_place import STANDARD_OUTPUT, output_place
 from dnssecd.cli.progress import shown
+from dnssecd.cli.stopping import Stopping
 from dnssecd.clock import SystemClock
 from dnssecd.config.algorithms import algorithm_number
 from dnssecd.core.lifetimes import Window
@@ -72,8 +70,8 @@ class Options:
 def run(options: Options) -> Signed:
     """Sign; Bad with the reason when it cannot be done, and then nothing was written."""
     try:
-        with _stopped_by_signals():
-            return _run(options)
+        with Stopping() as stopping:
+            return _run(options, stopping)
     except BadName as error:
         raise Bad(str(error), "write the zone's name like example.com.", USAGE) from None
     except BadKeyFile as error:
@@ -87,25 +85,7 @@ def run(options: Options) -> Signed:
         raise Bad(str(error), "mend the key store, or give another; nothing was written") from None
 
 
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the work as Ctrl-C does, so that no key and no half zone is left behind."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def _run(options: Options) -> Signed:
+def _run(options: Options, stopping: Stopping) -> Signed:
     if options.quiet and options.output == STANDARD_OUTPUT:
         raise Bad("standard output cannot hold both the zone and JSON", "give -o FILE", USAGE)
     now = int(SystemClock().now())
@@ -122,7 +102,8 @@ def _run(options: Options) -> Signed:
         stack.callback(key_service.stop)
         told = stack.enter_context(shown(options.quiet))
         checker = stack.enter_context(spread_checker(told))
-        write = stack.enter_context(output_place(options.output, scratch))
+        write = stack.enter_context(output_place(options.output, scratch, stopping))
+        stack.enter_context(stopping.allowed())
         return sign_file(
             job, lambda: _keys(options, spec, key_service.client()), key_service.signer, checker, write, told
         )

@@ -214,6 +214,16 @@ def test_nothing_is_left_of_what_was_stopped(home: Path, number: signal.Signals)
     assert sorted(path.name for path in home.iterdir()) == [key.name, f"{key.stem}.private", "zone"]
 
 
+def test_a_reader_that_is_stuck(home: Path) -> None:
+    (home / "zone").write_text(ZONE + "".join(f"h{at} A 192.0.2.3\n" for at in range(2000)))
+    command = [*SIGN, "zone", "--origin", "example.", "-o", "-", "--keystore", "keys"]
+    with _process(command, stdout=subprocess.PIPE) as signing:
+        assert signing.stdout is not None
+        assert signing.stdout.read(1), "the zone is being written; more than a pipe holds is to come"
+        signing.terminate()
+        assert signing.wait(30) == 128 + signal.SIGTERM
+
+
 # Keys
 
 
