@@ -25,6 +25,7 @@ from tests.peers.knotd import Knotd
 from tests.peers.nameserver import PrimaryZone
 from tests.peers.process import Servers, wait_until
 from tests.peers.tools import Result, dnssec_verify, kzonecheck, ldns_verify_zone
+from tests.peers.tools import run as run_tool
 from tests.peers.tsig import TsigKey
 
 pytestmark = pytest.mark.integration
@@ -234,6 +235,11 @@ def test_dates(case: str, tmp_path: Path) -> None:
         assert not kzonecheck(signed, "small.test.", at=expiration % 2**32 + 1).ok
 
 
+def ldns_zonemd(signed: Path) -> Result:
+    """Demands a digest that is right and a zone whose signatures are."""
+    return run_tool("ldns-verify-zone", "-V", "1", "-ZZ", str(signed), timeout=20)
+
+
 @pytest.mark.parametrize("origin", ["example.", "."])
 @pytest.mark.parametrize("denial", DENIALS)
 def test_zonemd(denial: str, origin: str, tmp_path: Path) -> None:
@@ -244,7 +250,7 @@ def test_zonemd(denial: str, origin: str, tmp_path: Path) -> None:
     assert violations(signed, origin, zonemd=True) == []
     assert dnssec_verify(signed, origin).ok
     assert kzonecheck(signed, origin).ok
-    ldns = ldns_verify_zone(signed, origin, zonemd=True)
+    ldns = ldns_zonemd(signed)
     assert ldns.ok or (denial != "nsec" and ldns.status is None), ldns
     damaged = (
         signed.read_text()
@@ -254,7 +260,7 @@ def test_zonemd(denial: str, origin: str, tmp_path: Path) -> None:
     signed.write_text(damaged)
     found = " ".join(violations(signed, origin, zonemd=True))
     assert "zonemd-mismatch" in found, "the digest covers glue"
-    assert ldns.status is None or not ldns_verify_zone(signed, origin, zonemd=True).ok
+    assert ldns.status is None or not ldns_zonemd(signed).ok
 
 
 LABELS = ("a", "b", "c", "*", r"\000", "zz")
