@@ -36,7 +36,7 @@ from dnssecd.core.simulate import describe
 from dnssecd.front.evidence import write_evidence
 from dnssecd.front.rollover_denial import held_change, used_approvals, wanted_change
 from dnssecd.front.rollover_keys import destroy_key, make_key, prove_key
-from dnssecd.front.rollover_policy import rollover_policy
+from dnssecd.front.rollover_policy import FOREVER, rollover_policy
 from dnssecd.front.rollover_zone import ZoneKeys
 from dnssecd.front.schedule import Schedule
 from dnssecd.front.zone import FrontZone
@@ -232,7 +232,7 @@ class Rollovers:
         policy = rollover_policy(self.engine.config(), zone.config, now)
         if not zone.frozen:
             return policy
-        return replace(policy, freeze=((0, int(now) + 10 * 31_536_000), *policy.freeze))
+        return replace(policy, freeze=((0, FOREVER), *policy.freeze))
 
     async def _perform(self, zone: FrontZone, keys: ZoneKeys, known: Committed, plan: Plan) -> bool:
         """Carry a plan out; tell whether there may be more to plan now."""
@@ -346,7 +346,7 @@ class Rollovers:
 
     def _wake(self, name: str, when: float | None) -> None:
         place = f"rollover {name}"
-        if when is None:
+        if when is None or when >= FOREVER:
             self.engine.schedule.forget(place)
         else:
             self.engine.schedule.wake(place, when, partial(self._woken, name))

@@ -7,6 +7,8 @@ from dnssecd.core.keystate import Role
 from dnssecd.core.rollover_types import KeySpec, RolloverPolicy
 
 YEARS_AHEAD = 3
+#: When a freeze ends that a person has to end (epoch s).
+FOREVER = 1 << 40
 
 
 def rollover_policy(config: Config, zone: ZoneConfig, now: float) -> RolloverPolicy:

@@ -8,6 +8,7 @@ from dnssecd.core.keyset import Keyset
 from dnssecd.core.keystate import Rec, State
 from dnssecd.core.rollover_types import Blocker, Gate, Missing
 from dnssecd.durations import about
+from dnssecd.front.rollover_policy import FOREVER
 
 REC_WORDS = {
     Rec.DNSKEY: "DNSKEY",
@@ -19,6 +20,8 @@ REC_WORDS = {
 
 def moment(when: float | None) -> str:
     """Return ``2026-11-24 03:30:00Z``."""
+    if when is not None and when >= FOREVER:
+        return "the zone is thawed"
     return "never" if when is None else datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
@@ -53,8 +56,9 @@ def _missing(missing: Missing, *, looks: bool = True) -> str:
 def waiting(blocker: Blocker, keyset: Keyset) -> dict[str, Any]:
     """Return a blocker as commands get it (dnssecd.ops.control, ``explain``)."""
     looks = [missing.next_look for missing in blocker.missing if missing.next_look is not None]
-    if blocker.until is not None:
-        looks.append(blocker.until)
+    until = None if blocker.until is None or blocker.until >= FOREVER else blocker.until
+    if until is not None:
+        looks.append(until)
     return {
         "step": step(blocker, keyset),
         "gate": blocker.gate.value,
@@ -62,7 +66,7 @@ def waiting(blocker: Blocker, keyset: Keyset) -> dict[str, Any]:
         "detail": blocker.detail,
         "key_tag": blocker.tag or None,
         "since": blocker.since,
-        "until": blocker.until,
+        "until": until,
         "token": blocker.token or None,
         "missing": [
             {"from": each.whom, "seen": each.seen, "wanted": each.wanted, "next_look": each.next_look}
@@ -89,7 +93,8 @@ def waits(blockers: tuple[Blocker, ...], keyset: Keyset, now: float) -> list[str
         lines.append(f"  {blocker.detail}")
         lines += [f"  {_missing(missing)}" for missing in blocker.missing]
         if blocker.until is not None:
-            lines.append(f"  until {moment(blocker.until)}, in {about(max(0.0, blocker.until - now))}")
+            left = "" if blocker.until >= FOREVER else f", in {about(max(0.0, blocker.until - now))}"
+            lines.append(f"  until {moment(blocker.until)}{left}")
         if blocker.token:
             lines.append(f"  to let it happen: dnssecd key approve ZONE --step {blocker.token}")
     return lines

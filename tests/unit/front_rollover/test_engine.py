@@ -242,6 +242,22 @@ async def test_a_step_that_needs_approval_waits_for_it(tmp_path: Path, signer: s
     await rig.close()
 
 
+async def test_in_a_frozen_zone_no_step_is_begun_until_it_is_thawed(tmp_path: Path, signer: str) -> None:
+    rig = Rig(tmp_path, signer, 'zsk = { algorithm = "ecdsap256sha256", lifetime = "10d" }')
+    await rig.plan()
+    await rig.settle()
+    rig.zone.frozen = True
+    await rig.settle(12)
+    assert zsks(rig) == [State.OMNIPRESENT]
+    explained = await rig.command("explain")
+    assert "until the zone is thawed" in explained["text"]
+    assert [waiting["until"] for waiting in explained["waiting"] if waiting["gate"] == "freeze"] == [None]
+    rig.zone.frozen = False
+    await rig.plan()
+    assert zsks(rig) == [State.OMNIPRESENT, State.RUMOURED]
+    await rig.close()
+
+
 async def test_a_change_of_denial_waits_for_approval_and_a_restart_does_not_make_it(
     tmp_path: Path, signer: str
 ) -> None:
