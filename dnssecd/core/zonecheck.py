@@ -27,6 +27,9 @@ TTL_MAX = 2**31 - 1
 #: Octets an RRset may take in a message of 65,535, leaving 500 for header, question, OPT, a signature and TSIG.
 _MESSAGE_ROOM = 65535 - 500
 
+#: RRsets of less RDATA fit in a message whatever their number of records: an A record takes 6 octets here, 16 there.
+SIZE_LOOK_OCTETS = 16_000
+
 #: RR types that may stand beside a CNAME: SIG, KEY, NXT, RRSIG, NSEC (RFC 4034 §3 and §4, RFC 3007).
 _BESIDE_CNAME = frozenset({t.CNAME, 24, 25, 30, t.RRSIG, t.NSEC})
 
@@ -114,7 +117,7 @@ def _check_sets(rrsets: Sequence[RRset], found: Findings) -> None:
     for index, (owner, rtype, ttl, rdata) in enumerate(rrsets):
         if ttl > TTL_MAX:
             found.error("ttl", owner, rtype, f"TTL {ttl} exceeds {TTL_MAX} (RFC 2181 §8)")
-        if len(rdata) > 32000:
+        if len(rdata) > SIZE_LOOK_OCTETS:
             _check_size(owner, rtype, rdata, found)
         if rtype not in _SINGLETONS:
             continue
@@ -176,6 +179,7 @@ def _is_occluded(rrset: RRset, occluder: RRset) -> bool:
 def _check_delegations(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None:
     addresses = {rrset.owner for rrset in rrsets if rrset.rtype in _ADDRESSES}
     cuts = {rrset.owner for rrset in rrsets if rrset.rtype == t.NS and rrset.owner}
+    dnames = {rrset.owner for rrset in rrsets if rrset.rtype == t.DNAME}
     for rrset in rrsets:
         owner, rtype = rrset.owner, rrset.rtype
         if rtype == t.NS:
@@ -183,7 +187,9 @@ def _check_delegations(rrsets: Sequence[RRset], origin: bytes, found: Findings) 
                 found.warning("ns-at-wildcard", owner, rtype, "an NS RRset at a wildcard; BIND refuses it")
             _check_targets(rrset, origin, addresses, cuts, found)
         elif rtype == t.DS and owner and owner not in cuts:
-            found.warning("ds-without-ns", owner, rtype, "a DS RRset at a name that is not delegated")
+            hidden = any(above in dnames or (above and above in cuts) for above in ancestors(owner))
+            tell = found.warning if hidden else found.error
+            tell("ds-without-ns", owner, rtype, "a DS RRset at a name that is not delegated (RFC 4035 §2.4)")
 
 
 def _check_targets(

@@ -20,6 +20,7 @@ ERRORS = {
         "".join(f'x TXT "{n:03d}{"x" * 250}"\n' for n in range(260)),
         [("too-large", b"x\x00")],
     ),
+    "DS without NS": ("x DS 1 13 2 " + "00" * 32 + "\n", [("ds-without-ns", b"x\x00")]),
 }
 WARNINGS = {
     "glue missing": ("s NS ns.s\n", [("missing-glue", b"s\x00")]),
@@ -42,7 +43,6 @@ WARNINGS = {
     "cut below a cut": ("s NS ns.example.net.\nt.s NS ns.example.net.\n", [("occluded", b"s\x00t\x00")]),
     "name like another's beginning": ("s NS ns.example.net.\ns1 TXT x\nss TXT x\n", []),
     "NS at a wildcard": ("* NS ns.example.net.\n", [("ns-at-wildcard", b"*\x00")]),
-    "DS without NS": ("x DS 1 13 2 " + "00" * 32 + "\n", [("ds-without-ns", b"x\x00")]),
     "final dot forgotten": ("www.example.com A 192.0.2.2\n", [("doubled-suffix", b"com\x00example\x00www\x00")]),
     "much alike but not doubled": ("example A 192.0.2.2\nwww.example.net A 192.0.2.2\n", []),
 }  # fmt: skip
