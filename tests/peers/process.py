@@ -35,6 +35,10 @@ def wait_until(probe: Callable[[], T], what: str, timeout: float = 20.0, every: 
         time.sleep(every)
 
 
+#: Ports handed out by this process; there are far more of them than tests ask for.
+_given: set[int] = set()
+
+
 def free_port() -> int:
     """A port free on loopback for both UDP and TCP when this returns, below those the kernel hands out.
 
@@ -45,12 +49,15 @@ def free_port() -> int:
         first, last = last, last + 6_000  # two workers share the machine
     while True:
         port = first + int.from_bytes(os.urandom(4)) % (last - first)
+        if port in _given:
+            continue  # free as long as nobody listens yet: the servers of one test must not be given the same
         try:
             for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
                 with socket.socket(socket.AF_INET, kind) as sock:
                     sock.bind((LOOPBACK, port))
         except OSError:
             continue
+        _given.add(port)
         return port
 
 
