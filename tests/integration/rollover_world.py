@@ -6,6 +6,7 @@ the parent's key alone, keeps what it gets for its TTL, and is asked ten times a
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import Counter
@@ -25,6 +26,8 @@ from tests.peers.process import LOOPBACK, PeerError, Servers, wait_until
 from tests.peers.tools import dig, nsupdate
 from tests.peers.tsig import TsigKey
 from tests.peers.unbound import Unbound
+
+os.environ.setdefault("PYTHONFAULTHANDLER", "1")  # a daemon that crashes says where, in its log
 
 PARENT = "test."
 CHILD = "roll.test."

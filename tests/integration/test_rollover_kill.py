@@ -21,6 +21,7 @@ def drive_killing(world: RolloverWorld, name: str, timeout: float = 600.0) -> in
     before = last = world.states()
     ends = time.monotonic() + timeout
     while time.monotonic() < ends:
+        assert world.daemon.running, f"it ended by itself with {world.daemon.returncode()}"
         states = world.states()
         if states != last:
             last = states
