@@ -107,13 +107,16 @@ def _rendered(qtype: int) -> bytes:
     return bytes(renderer.get_wire())
 
 
-def mutate(seconds: float, seed: int) -> tuple[int, int]:
-    """Judge mutated answers for a while; return how many there were, and how many were taken."""
+def mutate(seconds: float, seed: int, most: int | None = None) -> tuple[int, int]:
+    """Judge mutated answers for a while; return how many there were, and how many were taken.
+
+    most: end after so many, so that a run of a few seconds judges the same input on every machine.
+    """
     rng = random.Random(seed)
     pool = seeds()
     until = time.monotonic() + seconds
     count = taken = 0
-    while time.monotonic() < until:
+    while time.monotonic() < until and count != most:
         wires = list(_messages(rng.choice(pool)))
         number = rng.randrange(len(wires))
         wires[number] = mutated(rng, wires[number])

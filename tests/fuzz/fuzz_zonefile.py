@@ -86,15 +86,18 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
     return bytes(text)
 
 
-def mutate(seconds: float, seed: int) -> tuple[int, int]:
-    """Judge mutated files for a while; return how many there were, and how many were taken."""
+def mutate(seconds: float, seed: int, most: int | None = None) -> tuple[int, int]:
+    """Judge mutated files for a while; return how many there were, and how many were taken.
+
+    most: end after so many, so that a run of a few seconds judges the same input on every machine.
+    """
     rng = random.Random(seed)
     pool = seeds()
     until = time.monotonic() + seconds
     count = taken = 0
     with tempfile.TemporaryDirectory() as home:
         path = Path(home) / "zone"
-        while time.monotonic() < until:
+        while time.monotonic() < until and count != most:
             data = mutated(rng, rng.choice(pool))
             if one_input(data, path):
                 taken += 1

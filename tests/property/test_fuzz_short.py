@@ -11,10 +11,10 @@ def test_seeds(tmp_path: Path) -> None:
 
 
 def test_mutated_messages() -> None:
-    count, answered = fuzz_message.mutate(4, 1)
+    count, answered = fuzz_message.mutate(60, 1, 20_000)
     assert count > answered > 0
 
 
 def test_mutated_zone_files() -> None:
-    count, taken = fuzz_zonefile.mutate(4, 1)
+    count, taken = fuzz_zonefile.mutate(60, 1, 20_000)
     assert count > taken > 0

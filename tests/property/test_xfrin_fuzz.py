@@ -8,5 +8,5 @@ def test_seeds_are_taken() -> None:
 
 
 def test_mutated_answers() -> None:
-    count, taken = mutate(4, 1)
+    count, taken = mutate(60, 1, 20_000)
     assert count > taken > 0
