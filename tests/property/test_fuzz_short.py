@@ -11,7 +11,7 @@ def test_seeds(tmp_path: Path) -> None:
 
 
 def test_mutated_messages() -> None:
-    count, answered = fuzz_message.mutate(60, 1, 20_000)
+    count, answered = fuzz_message.mutate(60, 1, 300_000)
     assert count > answered > 0
 
 
