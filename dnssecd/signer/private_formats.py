@@ -1,9 +1,10 @@
-"""Private keys made elsewhere: BIND `.private` files (formats v1.2 and v1.3), PEM, PKCS#8 DER."""
+"""Private keys made elsewhere: BIND `.private` files (formats v1.2 and v1.3), PEM, PKCS#8 DER (Knot's too)."""
 
 from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -11,6 +12,7 @@ from cryptography.hazmat.primitives.serialization import load_der_private_key, l
 
 from dnssecd.signer.algorithms import Algorithm, PrivateKey, algorithm_of, fits
 from dnssecd.signer.errors import BadRequest
+from dnssecd.signer.padded_ec import load_padded_ec
 
 _RSA_FIELDS = ("modulus", "publicexponent", "privateexponent", "prime1", "prime2")
 
@@ -18,13 +20,14 @@ _RSA_FIELDS = ("modulus", "publicexponent", "privateexponent", "prime1", "prime2
 def load(content: bytes, number: int) -> PrivateKey:
     """Return the private key in `content`; BadRequest, quoting none of it, when it is none of `number`."""
     algorithm = algorithm_of(number)
+    private: object
     try:
         if content.lstrip().startswith(b"Private-key-format:"):
             private = _bind(content, algorithm)
         elif b"-----BEGIN" in content:
-            private = load_pem_private_key(content, None)  # type: ignore[assignment]
+            private = _standard(content, algorithm, load_pem_private_key)
         else:
-            private = load_der_private_key(content, None)  # type: ignore[assignment]
+            private = _standard(content, algorithm, load_der_private_key)
     except (ValueError, TypeError, KeyError, UnicodeDecodeError, UnsupportedAlgorithm):
         # The parser's own message could quote the key.
         raise BadRequest("not a readable private key (BIND .private, PEM or PKCS#8, not encrypted)") from None
@@ -34,6 +37,15 @@ def load(content: bytes, number: int) -> PrivateKey:
     ) or not fits(algorithm, private):
         raise BadRequest(f"the private key is not one of algorithm {number} ({algorithm.name})")
     return private
+
+
+def _standard(content: bytes, algorithm: Algorithm, load_private: Callable[[bytes, None], object]) -> object:
+    try:
+        return load_private(content, None)
+    except ValueError:
+        if algorithm.curve is None:
+            raise
+        return load_padded_ec(content)
 
 
 def _bind(content: bytes, algorithm: Algorithm) -> PrivateKey:

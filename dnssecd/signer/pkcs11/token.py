@@ -133,7 +133,10 @@ class TokenSession:
         found = []
         for private in list(self._session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY, **wanted})):
             identity = private[Attribute.ID].hex()
-            for public in self._objects(ObjectClass.PUBLIC_KEY, identity):
+            publics = self._objects(ObjectClass.PUBLIC_KEY, identity)
+            if not publics and algorithm in (8, 10):
+                publics = [private]  # a private RSA key says its public one; OpenDNSSEC keeps no other
+            for public in publics:
                 try:
                     field = _public_field(public, algorithm)
                 except (ValueError, KeyError, pkcs11.AttributeTypeInvalid):

@@ -1,4 +1,7 @@
-"""Look into a token, or make a key in it, independently of the product: MODULE LABEL PIN [make CKA_ID KEYLABEL]."""
+"""Look into a token, or make a key in it, independently of the product: MODULE LABEL PIN [make CKA_ID KEYLABEL].
+
+Also `delete CKA_ID`, and `delete-public CKA_ID`, which leaves a private key alone, as OpenDNSSEC keeps RSA keys.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,10 @@ with token.open(rw=True, user_pin=pin) as session:
             label=rest[2],
             capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
         )
+    if rest[:1] == ["delete-public"]:
+        wanted = {Attribute.ID: bytes.fromhex(rest[1]), Attribute.CLASS: ObjectClass.PUBLIC_KEY}
+        for found in list(session.get_objects(wanted)):
+            found.destroy()
     if rest[:1] == ["delete"]:
         for found in list(session.get_objects({Attribute.ID: bytes.fromhex(rest[1])})):
             found.destroy()

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from dnssecd.signer import algorithms
@@ -121,6 +121,22 @@ def test_keys_already_in_the_token_are_adopted(hsm: SoftHsm) -> None:
         with pytest.raises(Unsupported, match="adopt"):
             client.import_key(wire(ZONE), "zsk", 13, make_pem())
     assert len(hsm.inspect("dns")) == 3, "adoption changes nothing in the token"
+
+
+def test_an_rsa_key_without_its_public_key_object_is_adopted(hsm: SoftHsm) -> None:
+    """So OpenDNSSEC leaves them in the token, with the SkipPublicKey of its default configuration."""
+    pem = hsm.path / "rsa.pem"
+    private = rsa.generate_private_key(65537, 2048)
+    pem.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    hsm.import_key("dns", pem, "0ddb", "0ddb")
+    hsm.inspect("dns", "delete-public", "0ddb")
+    settings = hsm.settings(hsm.token("dns"))
+    with service(settings) as client:
+        key = client.adopt(wire(ZONE), "zsk", 8, cka_id="0ddb")
+        assert key.dnskey == algorithms.dnskey_rdata(256, 8, private.public_key())
+        sign_and_check(client, key)
+    with service(settings) as client:
+        sign_and_check(client, client.keys(wire(ZONE))[0])
 
 
 def test_keystore_test_and_bench_leave_nothing_behind(hsm: SoftHsm) -> None:
