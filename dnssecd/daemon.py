@@ -15,8 +15,10 @@ from dnssecd import __version__
 from dnssecd.clock import Clock, SystemClock
 from dnssecd.config.model import Config
 from dnssecd.core.names import APEX
+from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import SOA
 from dnssecd.front import specs
+from dnssecd.front.acts import Acts
 from dnssecd.front.alerting import AlertEngine
 from dnssecd.front.control import Commands
 from dnssecd.front.databases import OPEN_MAX, Databases
@@ -41,7 +43,9 @@ from dnssecd.front.zoneimport import Imports
 from dnssecd.front.zones import ZoneTable
 from dnssecd.ingest.watch import ZoneWatcher, identity_now
 from dnssecd.ops import log as log_setup
-from dnssecd.ops.control import ControlServer, Refused
+from dnssecd.ops.alerts.store import AlertSchemaError
+from dnssecd.ops.control import Command, ControlServer, Refused
+from dnssecd.ops.event_store import EventSchemaError
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.looplag import LoopMonitor
 from dnssecd.ops.metrics import Metrics
@@ -53,6 +57,7 @@ from dnssecd.publish.watch import Ledger
 from dnssecd.sdnotify import notify
 from dnssecd.server.listener import DnsServer
 from dnssecd.signing.errors import SignerError
+from dnssecd.store.acts import ActLog
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
 
@@ -76,6 +81,7 @@ class Daemon:
         self.metrics.daemon.build.labels(__version__).set(1)
         self.metrics.daemon.config_loaded.set(clock.now())
         self.catalogue = Catalogue(state_dir / "catalogue.sqlite")
+        self.act_log = ActLog(state_dir / "acts.sqlite")
         self.databases = Databases()
         self.signer = SignerLink(config, self.events, self.metrics, clock)
         self.schedule = Schedule(clock)
@@ -87,6 +93,7 @@ class Daemon:
         self.zones = self.table.by_name
         for zone in config.zones.values():
             self.table.put(config, zone)
+        self.acts = Acts(self.act_log, self.zones, self.events, clock)
         self.jobs = ZoneJobs(
             config,
             Parts(
@@ -134,6 +141,7 @@ class Daemon:
             lambda rcode: self.metrics.server.updates.labels(rcode).inc(),
         )
         self.updates.held = lambda: self.rollovers.clock.held() or self.signer.held()
+        self.updates.news = self._notify
         self._tsig = specs.tsig_keys(config)
         self.server = DnsServer(
             [(address.host, address.port) for address in config.server.listen],
@@ -185,23 +193,10 @@ class Daemon:
         self.rollovers.begin()
         await self.server.start()
         endpoint = self._metrics_endpoint()
-        commands = Commands(
-            self.zones,
-            self.jobs,
-            self.events,
-            self.notifier,
-            self.clock,
-            self.signer.state,
-            self.alerts.status,
-        )
-        commands.ds_progress = self.ds.automation.progress
         keys = KeyCommands(self.zones, str(self.signer.socket), self.clock)
-        table = {**commands.table(), **self.reloader.table(), **self.alerts.commands(), **keys.table()}
-        commands.clock_doubt = self.rollovers.clock.held
-        table |= self.rollovers.commands()
-        table |= self.imports.table()
-        table |= PrimariesReload(self.zones, self.primaries, self.clock, commands.zone_reload).table()
-        control = ControlServer(self.config.server.control_socket, table, self._commanded)
+        control = ControlServer(
+            self.config.server.control_socket, self.commands(keys), self._commanded, self.acts.record
+        )
         await control.start()
         self._ready()
         await self._take_up_work()
@@ -212,6 +207,29 @@ class Daemon:
         await keys.close()
         if endpoint is not None:
             await asyncio.to_thread(endpoint.stop)
+
+    def commands(self, keys: KeyCommands) -> dict[str, Command]:
+        """Return all commands of the control socket."""
+        commands = Commands(
+            self.zones,
+            self.jobs,
+            self.events,
+            self.notifier,
+            self.clock,
+            self.signer.state,
+            self.alerts.status,
+        )
+        commands.ds_progress = self.ds.automation.progress
+        commands.acts_of = self._acts_of
+        table = {**commands.table(), **self.reloader.table(), **self.alerts.commands(), **keys.table()}
+        commands.clock_doubt = self.rollovers.clock.held
+        table |= self.rollovers.commands()
+        table |= self.imports.table()
+        table |= PrimariesReload(self.zones, self.primaries, self.clock, commands.zone_reload).table()
+        return table
+
+    def _acts_of(self, zone: str | None, limit: int) -> list[dict[str, object]]:
+        return self.acts.of_daemon(limit) if zone is None else self.acts.of_zone(zone, limit)
 
     def _recall(self) -> None:
         """Know again what was published before, so that it is served at once."""
@@ -260,6 +278,7 @@ class Daemon:
         try:
             result = await self.reloader.reload([])
             log.info("configuration reloaded", changes=len(result["changes"]))
+            await self.acts.note("a signal", -1, "config reload", "SIGHUP", result["zones_changed"])
         except Refused as refused:
             log.error("configuration not applied", cause=refused.what, remedy=refused.remedy)
         notify("READY=1")
@@ -344,6 +363,9 @@ class Daemon:
             self.events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
             return
         assert soa is not None
+        self._notify(zone, serial, soa)
+
+    def _notify(self, zone: FrontZone, serial: int, soa: RRset) -> None:
         self.notifier.published(
             zone.name, Goal(serial, soa_rdata(soa), soa.ttl), zone.secondaries, zone.watched
         )
@@ -365,6 +387,7 @@ class Daemon:
         await self.signer.close()
         self.databases.close()
         self.catalogue.close()
+        self.act_log.close()
         self.alerts.close()
         self.events.close()
         os.close(self._lock)
@@ -410,7 +433,7 @@ def main(config: Config) -> int:
     try:
         with suppress(KeyboardInterrupt):
             return asyncio.run(run(config, SystemClock()))
-    except (CannotStart, StoreError, sqlite3.Error) as error:
+    except (CannotStart, StoreError, EventSchemaError, AlertSchemaError, sqlite3.Error) as error:
         log.error("cannot start", cause=str(error))
         return 1
     return 0

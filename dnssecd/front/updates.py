@@ -16,6 +16,7 @@ from dnssecd.clock import Clock
 from dnssecd.core.grants import Grants
 from dnssecd.core.lifetimes import refresh_s
 from dnssecd.core.names import BadName
+from dnssecd.core.rrset import RRset
 from dnssecd.core.update_types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, UpdatePolicy
 from dnssecd.core.verify import inline_checker
 from dnssecd.front.zone import FrontZone
@@ -23,17 +24,20 @@ from dnssecd.pipeline.grants import compiled
 from dnssecd.pipeline.jobs import Tools
 from dnssecd.pipeline.outcome import Outcome
 from dnssecd.pipeline.spec import GrantSpec
-from dnssecd.pipeline.updates import Committed, Update, commit_updates
+from dnssecd.pipeline.updates import Answer, Committed, Told, Update, commit_updates
 from dnssecd.server.interfaces import Request, ServedZone
 from dnssecd.server.message import FORMERR, FormError
 from dnssecd.server.update_message import parse_update
 from dnssecd.signing.client import SignerClient
+from dnssecd.store.errors import StoreError
 
 GROUP_MAX = 64
 #: Messages waiting for one zone; more are answered SERVFAIL at once rather than queued invisibly.
 WAITING_MAX = 1024
 THREADS = 2
 SIGNER_DEADLINE_S = 5.0
+#: A zone's database is tidied when no update has come for so long.
+QUIET_S = 0.25
 
 log = structlog.get_logger("dnssecd.updates")
 
@@ -41,19 +45,26 @@ log = structlog.get_logger("dnssecd.updates")
 @dataclass(eq=False)
 class _Waiting:
     update: Update
-    answer: "asyncio.Future[tuple[int, str]]"
+    answer: "asyncio.Future[Answer]"
+
+    def give(self, answer: Answer) -> None:
+        """Answer, unless that was done, or nobody waits any more."""
+        if not self.answer.done():
+            self.answer.set_result(answer)
 
 
 @dataclass(eq=False)
 class _ZoneQueue:
     waiting: deque[_Waiting] = field(default_factory=deque)
     task: "asyncio.Task[None] | None" = None
+    tidy: asyncio.TimerHandle | None = None
 
 
 class Updates:
     """The handler of UPDATE requests (server.interfaces.Handler).
 
-    lock: the lock that keeps a zone's jobs apart; committed: told of every outcome that made a version.
+    lock: the lock that keeps a zone's jobs apart; committed: told of every outcome that made a version. ``news`` hears
+    of a version (serial, SOA) the moment it is committed: the secondaries are told before the books are kept.
     """
 
     def __init__(
@@ -69,6 +80,7 @@ class Updates:
         self._committed, self._today, self._counted = committed, today, counted
         #: Says why nothing may be signed now ("": it may).
         self.held: Callable[[], str] = lambda: ""
+        self.news: Callable[[FrontZone, int, RRset], None] = lambda zone, serial, soa: None
         self._queues: dict[str, _ZoneQueue] = {}
         self._grants: dict[str, tuple[tuple[GrantSpec, ...], Grants]] = {}
         self._threads = ThreadPoolExecutor(THREADS, "updates")
@@ -83,7 +95,7 @@ class Updates:
             log.info("update not carried out", zone=served.name, rcode=rcode, reason=reason)
         return rcode
 
-    async def _handle(self, zone: FrontZone, request: Request) -> tuple[int, str]:
+    async def _handle(self, zone: FrontZone, request: Request) -> Answer:
         try:
             message = parse_update(request.wire)
         except FormError as error:
@@ -116,9 +128,11 @@ class Updates:
             held = self._grants[zone.name] = zone.spec.grants, made
         return held[1]
 
-    async def _drain(self, zone: FrontZone, queue: _ZoneQueue) -> None:
+    async def _drain(self, zone: FrontZone, queue: _ZoneQueue, *, tidy: bool = False) -> None:
         """Commit group after group until nothing waits."""
         try:
+            if tidy:
+                await self._tidy(zone)
             while queue.waiting:
                 async with self._lock(zone.name):
                     group = [queue.waiting.popleft() for _ in range(min(GROUP_MAX, len(queue.waiting)))]
@@ -126,32 +140,50 @@ class Updates:
                     if not held:
                         await self._commit(zone, group)
                     for waiting in group if held else ():
-                        if not waiting.answer.done():
-                            waiting.answer.set_result((SERVFAIL, held))
-                    if zone.database.untidy:
-                        await self._tidy(zone)
+                        waiting.give((SERVFAIL, held))
         finally:
             queue.task = None
+            self._tidy_soon(zone, queue)
+
+    def _tidy_soon(self, zone: FrontZone, queue: _ZoneQueue) -> None:
+        """Have the zone's database looked after when no update has come for a moment: that keeps the disk busy."""
+        if queue.tidy is not None:
+            queue.tidy.cancel()
+            queue.tidy = None
+        with suppress(StoreError, sqlite3.Error, OSError):
+            if zone.database.untidy:
+                queue.tidy = asyncio.get_running_loop().call_later(QUIET_S, self._tidy_now, zone, queue)
+
+    def _tidy_now(self, zone: FrontZone, queue: _ZoneQueue) -> None:
+        queue.tidy = None
+        if queue.task is None:
+            queue.task = asyncio.get_running_loop().create_task(self._drain(zone, queue, tidy=True))
 
     async def _tidy(self, zone: FrontZone) -> None:
-        """Look after the zone's database when those who waited have their answers."""
-        await asyncio.sleep(0)
-        with suppress(sqlite3.Error):  # a full disk, say: the next commit tells of it
-            await asyncio.get_running_loop().run_in_executor(self._threads, zone.database.checkpoint)
+        async with self._lock(zone.name):
+            with suppress(sqlite3.Error):  # a full disk, say: the next commit tells of it
+                await asyncio.get_running_loop().run_in_executor(self._threads, zone.database.checkpoint)
 
     async def _commit(self, zone: FrontZone, group: list[_Waiting]) -> None:
         loop = asyncio.get_running_loop()
+
+        def told(answers: list[Answer], serial: int, soa: RRset) -> None:
+            loop.call_soon_threadsafe(self._told, zone, group, answers, serial, soa)
+
         updates = [waiting.update for waiting in group]
         try:
-            done = await loop.run_in_executor(self._threads, self._work, zone, updates)
-            alone = len(group) == 1 or done.outcome.result != "failed"
+            done = await loop.run_in_executor(self._threads, self._work, zone, updates, told)
+            answered = all(waiting.answer.done() for waiting in group)
+            alone = len(group) == 1 or answered or done.outcome.result != "failed"
             if alone:
                 self._committed(zone, done.outcome)
         except BaseException as error:
             # A defect of ours: the listener logs it and answers SERVFAIL to each of them. The queue goes on.
-            for waiting in group:
-                if not waiting.answer.done():
-                    waiting.answer.set_exception(error)
+            unanswered = [waiting for waiting in group if not waiting.answer.done()]
+            for waiting in unanswered:
+                waiting.answer.set_exception(error)
+            if not unanswered:
+                log.error("what follows an update failed", zone=zone.name, exc_info=error)
             return
         if not alone:
             # One message may be what the version failed for: let it not stand in the way of the others.
@@ -159,13 +191,21 @@ class Updates:
                 await self._commit(zone, [waiting])
             return
         for waiting, answer in zip(group, done.answers, strict=True):
-            if not waiting.answer.done():
-                waiting.answer.set_result(answer)
+            waiting.give(answer)
 
-    def _work(self, zone: FrontZone, updates: list[Update]) -> Committed:
+    def _work(self, zone: FrontZone, updates: list[Update], told: Told) -> Committed:
         now = int(self._clock.now())
         tools = Tools(self._signer(), inline_checker, now, self._today(now), self._clock.monotonic)
-        return commit_updates(zone.database, zone.spec, updates, tools)
+        return commit_updates(zone.database, zone.spec, updates, tools, told)
+
+    def _told(
+        self, zone: FrontZone, group: list[_Waiting], answers: list[Answer], serial: int, soa: RRset
+    ) -> None:
+        """A version is committed: NOTIFY first, then the answers; all else can wait."""
+        self.news(zone, serial, soa)
+        zone.serial = serial
+        for waiting, answer in zip(group, answers, strict=True):
+            waiting.give(answer)
 
     def _signer(self) -> SignerClient:
         """Return this thread's connection to the key service."""
@@ -177,6 +217,8 @@ class Updates:
     async def close(self) -> None:
         """Let what is being committed end; answer nothing more."""
         for queue in self._queues.values():
+            if queue.tidy is not None:
+                queue.tidy.cancel()
             if queue.task is not None:
                 queue.task.cancel()
                 await asyncio.gather(queue.task, return_exceptions=True)

@@ -1,9 +1,10 @@
 """Dynamic updates (RFC 2136) carried out: a group of messages becomes one version, or none of it happens."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from dnssecd.core.names import APEX
+from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import SOA
 from dnssecd.core.update_group import UpdateGroup
 from dnssecd.core.update_types import NOERROR, SERVFAIL, UpdateMessage, UpdatePolicy, UpdateResult
@@ -16,21 +17,34 @@ from dnssecd.pipeline.version import Input, Published
 from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
 
 Update = tuple[UpdateMessage, UpdatePolicy]
+Answer = tuple[int, str]
+Told = Callable[[list[Answer], int, RRset], None]
 
 
 @dataclass(frozen=True)
 class Committed:
     """The RCODE and reason for each message, in order, and how the version fared."""
 
-    answers: list[tuple[int, str]]
+    answers: list[Answer]
     outcome: Outcome
 
 
-def commit_updates(db: ZoneDatabase, spec: ZoneSpec, updates: Sequence[Update], tools: Tools) -> Committed:
+def untold(answers: list[Answer], serial: int, soa: RRset) -> None:
+    """Tell nobody."""
+
+
+def commit_updates(
+    db: ZoneDatabase,
+    spec: ZoneSpec,
+    updates: Sequence[Update],
+    tools: Tools,
+    told: Told = untold,
+) -> Committed:
     """Carry out messages one after another in one version: NOERROR means committed, signed and served.
 
     Where the version cannot be made, each message that would have changed something is answered SERVFAIL, and the
-    zone is as it was.
+    zone is as it was. ``told`` hears of a version (the answers, its serial and SOA) the moment it is committed,
+    before anything else is done about it.
     """
     report = Report()
     results: list[UpdateResult] = []
@@ -45,7 +59,12 @@ def commit_updates(db: ZoneDatabase, spec: ZoneSpec, updates: Sequence[Update], 
             results.clear()
             results.extend(group.apply(message, policy) for message, policy in updates)
             given = _input(transaction, group, before)
-            return Published(None) if given is None else make(transaction, spec, keyset, given, tools)
+            if given is None:
+                return Published(None)
+            made = make(transaction, spec, keyset, given, tools)
+            if made.serial is not None and made.soa is not None:
+                told([(result.rcode, result.reason) for result in results], made.serial, made.soa)
+            return made
 
     outcome = run_job(db, spec, report, work, tools)
     failed = outcome.result not in ("published", "unchanged")
@@ -71,7 +90,7 @@ def _input(transaction: WriteTransaction, group: UpdateGroup, before: state.Vers
     )
 
 
-def _answer(result: UpdateResult, outcome: Outcome, failed: bool) -> tuple[int, str]:
+def _answer(result: UpdateResult, outcome: Outcome, failed: bool) -> Answer:
     if failed and result.rcode == NOERROR and not result.is_noop:
         return SERVFAIL, outcome.problems[0].cause
     return result.rcode, result.reason

@@ -86,12 +86,13 @@ class Draft:
 
 @dataclass(frozen=True)
 class Published:
-    """What was made; None for ``serial`` when nothing had to be."""
+    """What was made; None for ``serial`` when nothing had to be, else ``soa`` is the version's SOA RRset."""
 
     serial: int | None
     changed_rrsets: int = 0
     chain_changes: int = 0
     signatures: int = 0
+    soa: RRset | None = None
 
 
 def policy_mark(spec: ZoneSpec, view: SigningView) -> str:
@@ -128,7 +129,8 @@ def make_version(
         raise verification_failed(verdict.violations)
     transaction.prune_journal(spec.journal_octets_max, now - spec.journal_age_s_max)
     commit(verdict, transaction)
-    return Published(draft.serial, len(draft.changes), draft.chain_changes, draft.signatures)
+    soa = next(change.new for change in draft.changes if (change.owner, change.rtype) == (APEX, SOA))
+    return Published(draft.serial, len(draft.changes), draft.chain_changes, draft.signatures, soa)
 
 
 def draft_version(

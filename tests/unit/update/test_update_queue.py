@@ -27,7 +27,7 @@ async def test_queue_survives_what_follows_a_commit(monkeypatch: pytest.MonkeyPa
         if failing.pop():
             raise sqlite3.OperationalError("database or disk is full")
 
-    def work(self: Any, zone: Any, updates: list[Any]) -> Committed:
+    def work(self: Any, zone: Any, updates: list[Any], told: Any) -> Committed:
         outcome = SimpleNamespace(result="published")
         return Committed([(NOERROR, "")] * len(updates), cast("Outcome", outcome))
 
