@@ -301,11 +301,14 @@ def _cds_content(keyset: Keyset) -> tuple[bool, list[Key]]:
 
 
 def _cds_signers(keyset: Keyset) -> list[Key]:
-    """Who signs CDS and CDNSKEY: the keys that sign the DNSKEY RRset (RFC 7344 section 4.1).
+    """Who signs CDS and CDNSKEY: the keys that sign the DNSKEY RRset (RFC 7344 section 4.1), and no others.
 
-    Those that sign the zone do too, so that the two RRsets have every algorithm whenever all other data has.
+    But for an algorithm none of whose keys does, at the beginning and the end of an algorithm roll-over: there those
+    that sign the zone do, so that the two RRsets have every algorithm whenever all other data has.
     """
-    return [key for key in keyset.keys if (key.krrsig.visible and not key.revoked) or key.zrrsig.visible]
+    signers = [key for key in keyset.keys if key.krrsig.visible and not key.revoked]
+    algorithms = {key.algorithm for key in signers}
+    return [*signers, *(key for key in keyset.keys if key.zrrsig.visible and key.algorithm not in algorithms)]
 
 
 def _signer(key: Key) -> SigningKey:

@@ -21,7 +21,7 @@ from dnssecd.core.keyset import (
 from dnssecd.core.keystate import Role, State
 from dnssecd.core.rollover import plan_rollover
 
-from .bench import APEX, Bench, ksk_zsk, policy, running
+from .bench import APEX, DAY, HOUR, Bench, ksk_zsk, policy, running
 
 
 def test_tags_and_ds_are_as_dnspython_makes_them() -> None:
@@ -73,8 +73,25 @@ def test_the_initial_keyset_is_what_the_planner_makes_of_the_same_keys() -> None
     assert {key.dnskey.state for key in plan.keyset.keys} == {State.RUMOURED}
 
 
-def test_cds_are_signed_by_every_key_that_signs_anything() -> None:
+def test_cds_are_signed_by_the_keys_that_sign_the_dnskey_rrset() -> None:
+    """RFC 7344 section 4.1."""
     bench = running()
     view = signing_view(bench.keyset)
-    assert {key.key_id for key in view.cds_keys} == {*view.ksk_key_ids, *view.zsk_key_ids}
+    assert [key.key_id for key in view.cds_keys] == list(view.ksk_key_ids)
     assert signing_view(bench.keyset, cds=False).cds == ()
+
+
+def test_cds_have_every_algorithm_that_zone_data_has() -> None:
+    """Before its keys are published a new algorithm's ZSK signs CDS; from then on its KSK does."""
+    bench = running(ksk_zsk(8))
+    bench.policy = policy(ksk_zsk(13))
+    bench.step()
+    assert cds_signers(bench) == [(8, Role.KSK), (13, Role.ZSK)]
+    bench.secondaries_follow()
+    bench.wait(DAY + HOUR)
+    assert cds_signers(bench) == [(8, Role.KSK), (13, Role.KSK)]
+
+
+def cds_signers(bench: Bench) -> list[tuple[int, Role]]:
+    roles = {key.key_id: key.role for key in bench.keyset.keys}
+    return sorted((key.algorithm, roles[key.key_id]) for key in signing_view(bench.keyset).cds_keys)
