@@ -5,9 +5,9 @@ of RFC 3597, so that a signed zone can be read everywhere.
 """
 
 from binascii import b2a_base64
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
-from socket import AF_INET6, inet_ntop
+from socket import AF_INET6, inet_ntoa, inet_ntop
 from struct import Struct
 from time import gmtime, strftime
 
@@ -63,6 +63,26 @@ def owner_text(key: bytes, origin: bytes) -> str:
     return names.key_to_text(key, origin)
 
 
+def owner_texts(keys: Sequence[bytes], origin: bytes) -> list[str]:
+    """Return what :func:`owner_text` gives for each of many owner keys; equal ones are best side by side."""
+    if not keys or b"".join(keys).translate(None, _KEY):
+        return [owner_text(key, origin) for key in keys]
+    apex = _name_text(origin)
+    above = "" if apex == "." else apex
+    names = []
+    previous, name = "", apex
+    for key in b"\n".join(keys).decode("ascii").split("\n"):
+        if key != previous:
+            previous = key
+            parts = key.split("\0")
+            parts[-1] = above
+            if len(parts) > 2:
+                parts[:-1] = parts[-2::-1]
+            name = ".".join(parts) if key else apex
+        names.append(name)
+    return names
+
+
 def type_text(rtype: int) -> str:
     """Return the mnemonic of a type where every reader knows it, else TYPEnnn."""
     return _TYPE_TEXTS.get(rtype) or f"TYPE{rtype}"
@@ -111,8 +131,7 @@ def _has_new_parameters(rtype: int, rdata: bytes) -> bool:
 
 
 def _a(rdata: bytes) -> str:
-    a, b, c, d = rdata
-    return f"{a}.{b}.{c}.{d}"
+    return inet_ntoa(rdata)
 
 
 def _aaaa(rdata: bytes) -> str:
@@ -185,19 +204,19 @@ def _rrsig(rdata: bytes) -> str:
 
 def _nsec(rdata: bytes) -> str:
     end = name_end(rdata, 0)
-    return f"{_name_text(rdata[:end])}{_bitmap_text(rdata[end:])}"
+    return f"{_name_text(rdata[:end])}{bitmap_text(rdata[end:])}"
 
 
 def _nsec3(rdata: bytes) -> str:
     salt_end = 5 + rdata[4]
-    salt = rdata[5:salt_end].hex().upper() or "-"
     hash_end = salt_end + 1 + rdata[salt_end]
     hashed = _base32hex(rdata[salt_end + 1 : hash_end])
-    return f"{rdata[0]} {rdata[1]} {rdata[2] << 8 | rdata[3]} {salt} {hashed}{_bitmap_text(rdata[hash_end:])}"
+    return f"{nsec3_head_text(rdata[:salt_end])} {hashed}{bitmap_text(rdata[hash_end:])}"
 
 
-def _nsec3param(rdata: bytes) -> str:
-    return f"{rdata[0]} {rdata[1]} {rdata[2] << 8 | rdata[3]} {rdata[5:].hex().upper() or '-'}"
+def nsec3_head_text(head: bytes) -> str:
+    """Return the text of what an NSEC3 and an NSEC3PARAM RR begin with: all up to the salt."""
+    return f"{head[0]} {head[1]} {head[2] << 8 | head[3]} {head[5:].hex().upper() or '-'}"
 
 
 def _base64(octets: bytes) -> str:
@@ -214,8 +233,8 @@ def _base32hex(octets: bytes) -> str:
 
 
 @lru_cache(maxsize=4096)
-def _bitmap_text(bitmap: bytes) -> str:
-    """Type bit maps as text, each type after a blank."""
+def bitmap_text(bitmap: bytes) -> str:
+    """Return type bit maps as text, each type after a blank."""
     out = ""
     position = 0
     while position < len(bitmap):
@@ -234,8 +253,13 @@ def _time_text(seconds: int) -> str:
     return strftime("%Y%m%d%H%M%S", gmtime(seconds))
 
 
+def formatter(rtype: int) -> Formatter | None:
+    """Return what makes the text of RDATA of a type, None where it takes :func:`rrset_lines`."""
+    return _FORMATTERS.get(rtype)
+
+
 _FORMATTERS: dict[int, Formatter] = {
     1: _a, 2: _name_text, 5: _name_text, 6: _soa, 12: _name_text, 15: _mx, 16: _txt, 28: _aaaa, 33: _srv,
-    39: _name_text, 43: _ds, 46: _rrsig, 47: _nsec, 48: _dnskey, 50: _nsec3, 51: _nsec3param, 59: _ds, 60: _dnskey,
+    39: _name_text, 43: _ds, 46: _rrsig, 47: _nsec, 48: _dnskey, 50: _nsec3, 51: nsec3_head_text, 59: _ds, 60: _dnskey,
     63: _zonemd, 257: _caa,
 }  # fmt: skip

@@ -1,14 +1,24 @@
 """A zone as master file text, in pieces: what ``zone export`` and ``sign`` write."""
 
 from binascii import b2a_base64
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from time import gmtime, strftime
 
+from dnssecd.core.nsec3hash import HASH_OCTETS, hashes_to_owners
 from dnssecd.core.rrset import RRset, Rrsigs, count, unpack
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, NSEC3, SOA
 from dnssecd.core.zoneview import ZoneView
-from dnssecd.ingest.export import owner_text, rrset_lines, type_text
+from dnssecd.ingest.export import (
+    Formatter,
+    bitmap_text,
+    formatter,
+    nsec3_head_text,
+    owner_text,
+    owner_texts,
+    rrset_lines,
+    type_text,
+)
 
 PIECE_RRSETS = 500
 DAY_S = 86_400
@@ -42,18 +52,70 @@ def chain_text(view: ZoneView) -> Iterator[Piece]:
 
 
 def _rrset_pieces(view: ZoneView, rrsets: Iterable[RRset]) -> Iterator[Piece]:
-    origin = view.origin
+    text = RRsetText(view.origin)
     rows = iter(rrsets)
     while chunk := list(islice(rows, PIECE_RRSETS)):
-        lines = []
-        records = 0
-        previous, name = None, ""
-        for owner, rtype, ttl, rdata in chunk:
-            if owner != previous:
-                previous, name = owner, owner_text(owner, origin)
-            lines.append(rrset_lines(name, rtype, ttl, rdata))
-            records += count(rdata)
-        yield "".join(lines), records
+        yield text.piece(chunk)
+
+
+class RRsetText:
+    """RRsets as text: what is the same in thousands of them is made once and looked up."""
+
+    def __init__(self, origin: bytes) -> None:
+        self._origin = origin
+        self._middles: dict[tuple[int, int], tuple[str, Formatter | None]] = {}
+
+    def piece(self, rrsets: Sequence[RRset]) -> Piece:
+        """Return the lines of RRsets (there are some), in the order given."""
+        names = owner_texts([rrset[0] for rrset in rrsets], self._origin)
+        if _are_one_chain(rrsets):
+            return self._nsec3_lines(names, rrsets), len(rrsets)
+        lines: list[str] = []
+        uncounted = 0
+        for name, (_, rtype, ttl, packed) in zip(names, rrsets, strict=True):
+            middle, rdata_text = self._middles.get((rtype, ttl)) or self._middle(rtype, ttl)
+            if rdata_text is None:
+                lines.append(rrset_lines(name, rtype, ttl, packed))
+                uncounted += count(packed) - 1
+            elif len(packed) == 2 + (packed[0] << 8 | packed[1]):
+                lines.append(f"{name}{middle}{rdata_text(packed[2:])}\n")
+            else:
+                lines += [f"{name}{middle}{rdata_text(rdata)}\n" for rdata in unpack(packed)]
+        return "".join(lines), len(lines) + uncounted
+
+    def _middle(self, rtype: int, ttl: int) -> tuple[str, Formatter | None]:
+        """Return what stands between owner and RDATA, and what makes the text of the RDATA."""
+        made = self._middles[rtype, ttl] = f"\t{ttl}\tIN\t{type_text(rtype)}\t", formatter(rtype)
+        return made
+
+    def _nsec3_lines(self, names: list[str], rrsets: Sequence[RRset]) -> str:
+        _, rtype, ttl, packed = rrsets[0]
+        hash_at = _hash_at(packed)
+        end = hash_at + HASH_OCTETS
+        front = f"{self._middle(rtype, ttl)[0]}{nsec3_head_text(packed[2 : hash_at - 1])} "
+        hashes = hashes_to_owners([rrset[3][hash_at:end] for rrset in rrsets])
+        texts = b"".join(hashes).upper().decode("ascii").split("\0")
+        return "".join([
+            f"{name}{front}{hashed}{bitmap_text(rrset[3][end:])}\n"
+            for name, rrset, hashed in zip(names, rrsets, texts, strict=False)
+        ])  # fmt: skip
+
+
+def _hash_at(packed: bytes) -> int:
+    """Return where the next hashed owner begins in packed NSEC3 RDATA."""
+    return 2 + 5 + packed[6] + 1
+
+
+def _are_one_chain(rrsets: Sequence[RRset]) -> bool:
+    """Tell whether all are NSEC3 RRsets of one RR, with the same TTL, parameters and length of hash."""
+    _, rtype, ttl, packed = rrsets[0]
+    if rtype != NSEC3 or packed[_hash_at(packed) - 1] != HASH_OCTETS:
+        return False
+    head = packed[2 : _hash_at(packed)]
+    return all(
+        rrset[1] == NSEC3 and rrset[2] == ttl and rrset[3].startswith(head, 2) and count(rrset[3]) == 1
+        for rrset in rrsets
+    )
 
 
 def rrsig_text(view: ZoneView) -> Iterator[Piece]:
@@ -75,14 +137,15 @@ class RrsigText:
         self._days: dict[int, str] = {}
         self._seconds: dict[int, str] = {}
 
-    def piece(self, rows: Iterable[Rrsigs]) -> Piece:
+    def piece(self, rows: Sequence[Rrsigs]) -> Piece:
         """Return the lines of RRSIGs, in the order given."""
         lines: list[str] = []
-        previous, name = None, ""
-        for owner, _, ttl, rdata in rows:
-            if owner != previous:
-                previous, name = owner, owner_text(owner, self._origin)
-            lines += [self._line(name, ttl, one) for one in unpack(rdata)]
+        names = owner_texts([row[0] for row in rows], self._origin)
+        for name, (_, _, ttl, rdata) in zip(names, rows, strict=True):
+            if len(rdata) == 2 + (rdata[0] << 8 | rdata[1]):
+                lines.append(self._line(name, ttl, rdata[2:]))
+            else:
+                lines += [self._line(name, ttl, one) for one in unpack(rdata)]
         return "".join(lines), len(lines)
 
     def _line(self, owner: str, ttl: int, rdata: bytes) -> str:
