@@ -120,7 +120,8 @@ class Keyset:
 
     `step` counts the plans that changed what is published; `trust_after` is the time before which no
     evidence counts (set after a clock step); `signed` is what the policy last asked for; `approved` holds
-    approvals not used yet; `born` counts the keys there ever were of each role.
+    approvals not used yet; `born` counts the keys there ever were of each role.  `held`: steps that wait for
+    approval whatever the policy says, because they were due on the day the zone came over from another signer.
     """
 
     apex: bytes
@@ -133,6 +134,7 @@ class Keyset:
     ttl_dnskey: TtlMemory = NO_MEMORY
     ttl_zone: TtlMemory = NO_MEMORY
     ttl_ds: TtlMemory = NO_MEMORY
+    held: tuple[str, ...] = ()
 
     def find(self, ref: str) -> Key | None:
         """The entry of that name."""

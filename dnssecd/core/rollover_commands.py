@@ -53,7 +53,11 @@ def approve(keyset: Keyset, token: str) -> Keyset:
 
 def used(keyset: Keyset, token: str) -> Keyset:
     """Drop an approval whose step was taken (the planner drops those of keys itself)."""
-    return replace(keyset, approved=tuple(other for other in keyset.approved if other != token))
+    return replace(
+        keyset,
+        approved=tuple(other for other in keyset.approved if other != token),
+        held=tuple(other for other in keyset.held if other != token),
+    )
 
 
 def clock_stepped(keyset: Keyset, now: int) -> Keyset:

@@ -64,7 +64,7 @@ def denial_blocker(keyset: Keyset, policy: RolloverPolicy, now: int, change: str
     if until is not None:
         return Blocker(Gate.FREEZE, "freeze", f"denial: {change}", until=until)
     token = f"{DENIAL}{change}"
-    if "denial" in policy.manual and token not in keyset.approved:
+    if ("denial" in policy.manual or token in keyset.held) and token not in keyset.approved:
         return Blocker(Gate.APPROVAL, "denial", f"{change}; waits for approval", token=token)
     return None
 
@@ -188,9 +188,9 @@ def _kind(users: list[Key], spec: KeySpec) -> str:
 
 def approved(keyset: Keyset, kind: str, old: Key, reason: str, world: World, notes: Notes) -> bool:
     """Whether a step of this kind needs no approval or has it."""
-    if kind not in world.policy.manual:
-        return True
     token = f"{kind}:{old.ref}"
+    if kind not in world.policy.manual and token not in keyset.held:
+        return True
     notes.asked.add(token)
     if token in keyset.approved:
         return True
