@@ -8,7 +8,18 @@ from typing import Annotated, Any
 
 import typer
 
-from dnssecd.cli.common import USAGE, Bad, Cli, ZoneArgument, command, duration, print_json, zone_name
+from dnssecd.cli.common import (
+    USAGE,
+    Bad,
+    Cli,
+    OptionalZone,
+    ZoneArgument,
+    command,
+    duration,
+    optional_zone,
+    print_json,
+    zone_name,
+)
 from dnssecd.cli.output import pairs, print_alerts, progress, span, table, when
 from dnssecd.cli.private_file import PrivateFile
 from dnssecd.cli.status import zone_pairs
@@ -162,11 +173,11 @@ def _import(
 
 def _history(
     cli: Cli,
-    zone: ZoneArgument,
+    zone: OptionalZone = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the latest.")] = 50,
 ) -> None:
-    """What happened to a zone: who, when, what, which serial."""
-    result = cli.call("zone.history", {"zone": zone_name(zone), "limit": limit})
+    """What happened to a zone: who, when, what, which serial; without one, what was done to the daemon as a whole."""
+    result = cli.call("zone.history", {"zone": optional_zone(zone), "limit": limit})
     cli.show(
         result,
         lambda: table(

@@ -46,6 +46,8 @@ class Commands:
         self.ds_progress: Callable[[str], Progress | None] = lambda zone: None  # DS automation puts itself here
         #: Says why the time is in doubt ("": it is not).
         self.clock_doubt: Callable[[], str] = lambda: ""
+        #: What people did, newest first: to a zone (at most so many), or to none.
+        self.acts_of: Callable[[str | None, int], list[dict[str, Any]]] = lambda zone, limit: []
         self._started_at = clock.now()
 
     def table(self) -> dict[str, Command]:
@@ -192,11 +194,14 @@ class Commands:
             return {"zone": zone.name, "serial": snapshot.serial, "records": records}
 
     async def zone_history(self, call: Call) -> object:
-        """Answer ``zone.history``."""
-        zone = self._zone(call)
+        """Answer ``zone.history``: what happened to a zone, and what people did to it."""
         limit = min(int(call.number("limit", 100)), SHOWN_MAX)
+        if call.optional_text("zone") is None:
+            return {"entries": self.acts_of(None, limit)}
+        zone = self._zone(call)
         with zone.database.snapshot() as snapshot:
-            return {"entries": snapshot.history(limit)}
+            entries = [*self.acts_of(zone.name, limit), *snapshot.history(limit)]
+        return {"entries": sorted(entries, key=lambda entry: int(entry["at"]), reverse=True)[:limit]}
 
     async def zone_wait(self, call: Call) -> object:
         """Answer ``zone.wait``: until the zone, and its secondaries, serve a serial or a later one."""
@@ -240,7 +245,6 @@ class Commands:
         zone = self._zone(call)
         zone.frozen = frozen
         self._jobs.remember(zone)
-        await asyncio.to_thread(self._record, zone, call.caller.user, "frozen" if frozen else "thawed", "")
         if not frozen and zone.config.source != "dynamic":
             self._jobs.request(zone, "load")
         message = (

@@ -76,6 +76,7 @@ class Reloader:
             "changed": bool(found.changes),
             "added": list(found.added),
             "removed": list(found.removed),
+            "zones_changed": list(found.changed),
             "changes": [str(change) for change in found.changes],
             "warnings": [str(warning) for warning in config.warnings],
         }

@@ -41,7 +41,8 @@ added. Those marked * change something.
     zone.reload *     {zone, accept_change: bool, first_publication: bool}
                           → {"zone", "changed": bool, "serial", "signatures": int, "message": str}
     zone.export       {zone, unsigned: bool} → chunks of master file text, then {"zone", "serial", "records"}
-    zone.history      {zone, limit: int} → {"entries": [{"at", "who", "what", "serial", "detail"}]}
+    zone.history      {zone: Z|null, limit: int} → {"entries": [{"at", "who", "what", "serial", "detail"}]}, newest
+                          first; null: what was done to the daemon as a whole. Acts of people have "uid", too
     zone.wait         {zone, serial: int|null, current: bool, all_secondaries: bool, timeout: float}
                           → {"zone", "serial", "secondaries": [{"name", "serial", "seen_at"}]}, or Refused when
                           the time is up; progress meanwhile
@@ -210,16 +211,28 @@ class Command:
 #: Told of each request: command ("OTHER" when unknown) and result ("ok", "error", "denied").
 Observer = Callable[[str, str], None]
 
+#: Told of every command that changes something when it has ended: "" well, or how else; and its result.
+Recorder = Callable[[Call, str, object], Awaitable[None]]
+
+
+async def _unrecorded(call: Call, ended: str, result: object) -> None:
+    """Record nothing."""
+
 
 class ControlServer:
     """Serves *commands* on a Unix socket at *path*, mode 0660."""
 
     def __init__(
-        self, path: Path, commands: Mapping[str, Command], observe: Observer = lambda command, result: None
+        self,
+        path: Path,
+        commands: Mapping[str, Command],
+        observe: Observer = lambda command, result: None,
+        record: Recorder = _unrecorded,
     ) -> None:
         self._path = path
         self._commands = commands
         self._observe = observe
+        self._record = record
         self._server: asyncio.Server | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._inode: tuple[int, int] | None = None
@@ -296,9 +309,10 @@ class ControlServer:
             name = request.command
             if command.changes and caller.role != "operator":
                 result = "denied"
+                log.warning("denied", user=caller.user, uid=caller.uid, command=name)
                 raise Refused(f"{caller.user} may look, but not {name}", "become the daemon's user, or root")
             call = Call(name, request.args, caller, send)
-            answer = _frame({"result": await _run(command, call)})
+            answer = _frame({"result": await self._carry_out(command, call)})
             result = "ok"
         except Refused as refused:
             answer = _frame(_error(refused.what, refused.remedy, refused.exit, refused.detail))
@@ -309,6 +323,24 @@ class ControlServer:
             answer = _frame(_error(f"{name} failed: {error}", "this is a fault of the daemon: see its log"))
         self._observe(name, result)
         return answer
+
+    async def _carry_out(self, command: Command, call: Call) -> object:
+        """Run a command; one that changes something is recorded before it is answered, however it ends."""
+        if not command.changes:
+            return await _run(command, call)
+        ended, result = "broken off: its client went away", None
+        try:
+            result = await _run(command, call)
+            ended = ""
+        except Refused as refused:
+            ended = f"refused: {refused.what}"
+            raise
+        except Exception as error:
+            ended = f"failed: {type(error).__name__}: {error}"
+            raise
+        finally:
+            await self._record(call, ended, result)
+        return result
 
 
 async def _run(command: Command, call: Call) -> object:

@@ -47,9 +47,7 @@ class Catalogue:
     """The catalogue database."""
 
     def __init__(self, path: Path) -> None:
-        schema.create_file(path)
-        self._connection: sqlite3.Connection = schema.connect(path)
-        schema.migrate(self._connection, path, MIGRATIONS, APPLICATION_ID)
+        self._connection: sqlite3.Connection = schema.open_database(path, MIGRATIONS, APPLICATION_ID)
         # A lost write is made good when the zone is next opened, so it need not wait for the disk.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._unwritten: dict[str, CatalogueEntry] = {}

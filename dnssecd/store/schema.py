@@ -12,12 +12,15 @@ the new one.
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 from dnssecd.store.errors import SchemaTooNew, StoreError
 
 APPLICATION_ID = 0x444E5353
 FILE_MODE = 0o600
+_MAGIC = b"SQLite format 3\0"
 
 _VERSION_1 = """
 CREATE TABLE rrset (owner BLOB NOT NULL, rtype INTEGER NOT NULL, ttl INTEGER NOT NULL, rdata BLOB NOT NULL,
@@ -52,27 +55,106 @@ def create_file(path: Path) -> None:
         return
 
 
+def open_database(
+    path: Path,
+    migrations: tuple[str, ...],
+    application_id: int,
+    factory: type[sqlite3.Connection] | None = None,
+) -> sqlite3.Connection:
+    """Open a database, made where it is missing, at the newest schema; StoreError, sqlite3.Error, OSError."""
+    create_file(path)
+    _refuse_newer(path, len(migrations))
+    connection = connect(path, factory=factory)
+    try:
+        migrate(connection, path, migrations, application_id)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _refuse_newer(path: Path, known: int) -> None:
+    """SchemaTooNew by what the file's header says (sqlite.org/fileformat2.html §1.3), before SQLite touches it."""
+    with path.open("rb") as file:
+        header = file.read(64)
+    if header.startswith(_MAGIC) and len(header) == 64:
+        _check_known(path, int.from_bytes(header[60:64], "big"), known)
+
+
+def _check_known(path: Path, version: int, known: int) -> None:
+    if version > known:
+        raise SchemaTooNew(
+            f"{path} has schema {version}, this dnssecd knows {known}: run the newer dnssecd, or restore "
+            "a backup made by this one; the file was not touched"
+        )
+
+
 def migrate(
     connection: sqlite3.Connection, path: Path, migrations: tuple[str, ...], application_id: int
 ) -> None:
-    """Bring a database to the newest schema, one transaction a step.
+    """Bring a database to the newest schema in one transaction, with a copy of the older one kept beside it.
 
-    Raises SchemaTooNew, without writing, when the database is newer than this program.
+    Raises SchemaTooNew, without writing, when the database is newer than this program. Crash rule: the database is
+    at the old schema or at the new one; the copy is complete before the new one is begun.
     """
+    if _version(connection, path, len(migrations), application_id) == len(migrations):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Another process may have done it while this one waited for the lock.
+        version = _version(connection, path, len(migrations), application_id)
+        if version < len(migrations):
+            if version:
+                _keep_copy(path, version)
+            connection.execute(f"PRAGMA application_id = {application_id}")
+            for script in migrations[version:]:
+                for statement in _statements(script):
+                    connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {len(migrations)}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _version(connection: sqlite3.Connection, path: Path, known: int, application_id: int) -> int:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(migrations):
-        raise SchemaTooNew(
-            f"{path} has schema {version}, this dnssecd knows {len(migrations)}: run the newer dnssecd, or restore "
-            "a backup made by this one; the file was not touched"
-        )
+    _check_known(path, version, known)
     (found,) = connection.execute("PRAGMA application_id").fetchone()
     if version and found != application_id:
         raise StoreError(f"{path} is not a dnssecd database of the kind expected; it was not touched")
-    for step in range(version, len(migrations)):
-        connection.executescript(
-            f"BEGIN IMMEDIATE; PRAGMA application_id = {application_id};"
-            f"{migrations[step]} PRAGMA user_version = {step + 1}; COMMIT;"
-        )
+    return int(version)
+
+
+def copy_name(path: Path, version: int) -> Path:
+    """Return where the copy of a database at an older schema is kept."""
+    return path.with_name(f"{path.name}.schema-{version}")
+
+
+def _keep_copy(path: Path, version: int) -> None:
+    """Copy a database as it is committed; the copy appears when it is whole and on the disk."""
+    target = copy_name(path, version)
+    partial = target.with_name(f"{target.name}.tmp")
+    partial.unlink(missing_ok=True)
+    copy_database(path, partial)
+    os.replace(partial, target)
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a database as it is committed now, whoever uses it meanwhile, into a new file, durably."""
+    create_file(target)
+    with closing(connect(source, read_only=True)) as reading, closing(sqlite3.connect(target)) as writing:
+        writing.execute("PRAGMA synchronous = FULL")
+        reading.backup(writing)
+
+
+def _statements(script: str) -> Iterator[str]:
+    statement = ""
+    for piece in script.split(";"):
+        statement += piece + ";"
+        if statement.strip(" \n;") and sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
 
 
 def connect(

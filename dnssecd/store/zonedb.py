@@ -282,11 +282,9 @@ class ZoneDatabase:
         self._lock = threading.Lock()
         self._closed = False
         self._slots = threading.BoundedSemaphore(READERS_MAX)
-        schema.create_file(path)
-        self._writer = schema.connect(path, factory=factory)
+        self._writer = schema.open_database(path, schema.MIGRATIONS, schema.APPLICATION_ID, factory)
         self._commits = 0
         try:
-            schema.migrate(self._writer, path, schema.MIGRATIONS, schema.APPLICATION_ID)
             self._writer.execute("PRAGMA wal_autocheckpoint = 0")
             self._writer.execute(f"PRAGMA journal_size_limit = {WAL_OCTETS_MAX}")
         except BaseException:

@@ -1,0 +1,126 @@
+"""Whatever an operator does through the control socket is in the history: who, when, what, which serial."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnssecd.cli.client import Failed, call
+from dnssecd.clock import SystemClock
+from dnssecd.config import load
+from dnssecd.daemon import Daemon
+from dnssecd.front.keycommands import KeyCommands
+from tests.integration.smallzone import ZONE, small_zone
+from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
+from tests.peers.process import Servers
+from tests.peers.tsig import TsigKey
+
+pytestmark = pytest.mark.integration
+
+#: Commands that change nothing and so are not recorded. A command that is in neither list makes the test fail.
+READ_ONLY = frozenset(
+    (
+        "status",
+        "zone.list",
+        "zone.show",
+        "zone.export",
+        "zone.history",
+        "zone.wait",
+        "key.list",
+        "key.stored",
+        "key.audit",
+        "keystore.list",
+        "explain",
+        "schedule",
+        "plan",
+        "simulate",
+        "ds.check",
+        "ds.show",
+        "alerts.list",
+        "config.diff",
+    )
+)
+
+#: Every command that changes something, with arguments that it takes (whether it then does anything or refuses).
+ACTS: dict[str, dict[str, Any]] = {
+    "zone.reload": {"zone": ZONE, "accept_change": True},
+    "zone.freeze": {"zone": ZONE},
+    "zone.thaw": {"zone": ZONE},
+    "zone.import": {"zone": ZONE, "path": "/nowhere/zone", "how": "replace"},
+    "key.generate": {"zone": ZONE, "role": "zsk"},
+    "key.adopt": {"zone": ZONE, "role": "zsk", "label": "none"},
+    "key.rollover": {"zone": ZONE, "role": "zsk"},
+    "key.retire": {"zone": ZONE, "key_tag": 65536},
+    "key.revoke": {"zone": ZONE, "key_tag": 65536},
+    "key.compromised": {"zone": ZONE, "key_tag": 65536},
+    "key.approve": {"zone": ZONE, "step": "none"},
+    "keystore.test": {"keystore": "local", "algorithm": 13},
+    "keystore.bench": {"keystore": "local", "algorithm": 15, "seconds": 0.1},
+    "clock.confirm": {},
+    "ds.confirm": {"zone": ZONE, "key_tag": 65536},
+    "alerts.test": {},
+    "alerts.ack": {"name": "runway-low", "zone": ZONE},
+    "config.reload": {"remove": ["absent.test."]},
+}
+
+
+def known_commands(config_path: Path) -> dict[str, bool]:
+    """Every command a daemon has, and whether it is one for operators only."""
+    daemon = Daemon(load(config_path), SystemClock())
+    keys = KeyCommands(daemon.zones, str(daemon.signer.socket), daemon.clock)
+    table = {name: command.changes for name, command in daemon.commands(keys).items()}
+    daemon.catalogue.close()
+    daemon.act_log.close()
+    daemon.alerts.close()
+    daemon.events.close()
+    os.close(daemon._lock)
+    return table
+
+
+def history(daemon: Dnssecd, *zone: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = daemon.cli_json("zone", "history", *zone, "--limit", "1000")["entries"]
+    return entries
+
+
+def test_every_command_that_changes_something_is_recorded(
+    servers: Servers, peer_dir: Path, tsig_key: TsigKey
+) -> None:
+    (peer_dir / "input.zone").write_text(small_zone(7))
+    config = daemon_config(peer_dir, DaemonPorts.free(), tsig_key, {ZONE: peer_dir / "input.zone"})
+    daemon = servers.add(Dnssecd(peer_dir / "dnssecd", config, tsig_key))
+    daemon.write_config()
+    assert known_commands(daemon.config_path) == {
+        **dict.fromkeys(READ_ONLY, False),
+        **dict.fromkeys(ACTS, True),
+    }, "a new command: put it into one of the lists above"
+    started = int(time.time())
+    daemon.start()
+    assert daemon.wait_serial_other_than(ZONE, None) == 7
+    socket = str(config["server"]["control_socket"])
+    for command, args in ACTS.items():
+        outcome = ""
+        try:
+            call(socket, command, args)
+        except Failed as failed:
+            outcome = f"refused: {failed.what}"
+        entries = history(daemon, *([ZONE] if "zone" in args else []))
+        found = [entry for entry in entries if entry["what"] == command.replace(".", " ")]
+        assert len(found) == 1, f"{command} is not in the history: {entries}"
+        (entry,) = found
+        assert (entry["who"], entry["uid"]) == (getpass.getuser(), os.getuid())
+        assert started <= entry["at"] <= time.time() + 1
+        assert outcome[:100] in entry["detail"], entry
+        for name, value in args.items():
+            if name != "zone":
+                shown = "yes" if value is True else value[0] if isinstance(value, list) else value
+                assert f"{name}={shown}" in entry["detail"], entry
+        if "zone" in args:
+            assert entry["serial"] == daemon.serial(ZONE)
+    text = daemon.cli("zone", "history", ZONE).out
+    assert "zone reload" in text
+    assert "accept_change=yes" in text
