@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Protocol
 
 
@@ -17,6 +18,14 @@ class Clock(Protocol):
 
     def monotonic(self) -> float:
         """Seconds since some fixed moment; never goes back. For deadlines, and to notice jumps of now()."""
+
+
+def boot_id() -> str:
+    """What tells one boot of this machine from another ("": unknown); the monotonic clock counts within one."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 class SystemClock:

@@ -5,7 +5,8 @@ vouched for by a secondary whose TSIG carries about the same time, or by an oper
 Meanwhile what was published is served on.
 
 The file holds when it was written and when a secondary last agreed (epoch s). Where one agreed shortly before a stop
-and one agrees after it, the clock did not step, however long the stop was.
+and one agrees after it, the clock did not step, however long the stop was. It also holds the boot and the monotonic
+clock: within one boot they tell how long a stop was, so that a step cannot hide in it.
 """
 
 import asyncio
@@ -46,6 +47,8 @@ class Recorded(msgspec.Struct, frozen=True):
 
     at: float
     vouched_at: float | None = None
+    boot: str = ""
+    monotonic: float = 0.0
 
 
 class ClockWatch:
@@ -63,6 +66,7 @@ class ClockWatch:
         events: EventCore,
         peers: Peers,
         on_sure: Callable[[bool], None],
+        boot: str = "",
     ) -> None:
         self._clock, self._path, self._tolerance_s = clock, path, tolerance_s
         self._events, self._peers, self._on_sure = events, peers, on_sure
@@ -71,6 +75,9 @@ class ClockWatch:
         #: Whether something still goes by times from before a step; until it does not, no time is recorded, so
         #: that a restart finds the clock in doubt again.
         self.unsettled: Callable[[], bool] = lambda: False
+        self._boot = boot
+        #: What a step forward that went unnoticed while we were stopped can have been (s).
+        self.hidden_step_s = 0
         self._since = 0.0
         self._stepped = False
         self._vouched_at: float | None = None
@@ -83,6 +90,7 @@ class ClockWatch:
         last = self._read()
         if now < published_at - self._tolerance_s:
             last = Recorded(max(published_at, last.at if last else 0.0))
+        self.hidden_step_s = 0 if last is None else self._hidden_step(last, now)
         if last is None:
             self._events.resolve(EVENT)
         elif not -self._tolerance_s <= now - last.at <= self._tolerance_s:
@@ -95,6 +103,13 @@ class ClockWatch:
         else:
             self._vouched_at = last.vouched_at
             self._events.resolve(EVENT)
+
+    def _hidden_step(self, last: Recorded, now: float) -> int:
+        if self._boot and last.boot == self._boot:
+            step = now - last.at - (self._clock.monotonic() - last.monotonic)
+            if abs(step) <= JUMP_MIN_S:
+                return 0
+        return int(min(max(0.0, now - last.at), self._tolerance_s))
 
     def look(self) -> None:
         """Compare the clocks; record the time now and then."""
@@ -121,7 +136,9 @@ class ClockWatch:
         if self.suspect or self.unsettled():
             return
         self._recorded = self._clock.monotonic()
-        body = msgspec.json.encode(Recorded(self._clock.now(), self._vouched_at))
+        body = msgspec.json.encode(
+            Recorded(self._clock.now(), self._vouched_at, self._boot, self._clock.monotonic())
+        )
         temporary = self._path.with_suffix(".new")
         try:
             with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:

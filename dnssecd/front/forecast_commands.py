@@ -14,7 +14,6 @@ from dnssecd.durations import parse_duration
 from dnssecd.front import forecast, specs
 from dnssecd.front.rollover import STORE_ERRORS, Rollovers
 from dnssecd.front.rollover_commands import RolloverCommands
-from dnssecd.front.rollover_policy import rollover_policy
 from dnssecd.front.zone import FrontZone
 from dnssecd.ops.control import Call, Command, Refused
 
@@ -133,7 +132,7 @@ class ForecastCommands:
     async def _plan_zone(self, zone: FrontZone, new: Config) -> dict[str, Any] | None:
         now = self._rollovers.engine.clock.now()
         old_policy = self._rollovers.policy(zone)
-        new_policy = rollover_policy(new, new.zones[zone.name], now)
+        new_policy = self._rollovers.policy_by(new, new.zones[zone.name], zone)
         notes = _spec_notes(zone, new)
         same = old_policy == new_policy
         if same and not notes:

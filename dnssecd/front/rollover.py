@@ -15,7 +15,7 @@ from functools import partial
 import structlog
 
 from dnssecd.clock import Clock
-from dnssecd.config.model import Config
+from dnssecd.config.model import Config, ZoneConfig
 from dnssecd.core import rollover_commands as commands
 from dnssecd.core.evidence import Evidence
 from dnssecd.core.keyset import Keyset
@@ -76,6 +76,8 @@ class Engine:
     rekey: Callable[[FrontZone, KeyChange], Awaitable[Outcome]]
     resign: Callable[[FrontZone], None]
     clock_sure: Callable[[], bool] = lambda: True
+    #: What a step of the clock while the daemon was stopped can have taken off every wait (s).
+    hidden_step_s: Callable[[], int] = lambda: 0
 
 
 class RolloverListener:
@@ -228,8 +230,13 @@ class Rollovers:
 
     def policy(self, zone: FrontZone) -> RolloverPolicy:
         """Return the planner's policy for a zone; nothing is begun in a frozen one."""
-        now = self.engine.clock.now()
-        policy = rollover_policy(self.engine.config(), zone.config, now)
+        return self.policy_by(self.engine.config(), zone.config, zone)
+
+    def policy_by(self, config: Config, given: ZoneConfig, zone: FrontZone) -> RolloverPolicy:
+        """Return what the planner's policy for a zone is under a configuration."""
+        policy = rollover_policy(config, given, self.engine.clock.now())
+        margin = min(config.server.clock_tolerance, policy.margin + self.engine.hidden_step_s())
+        policy = replace(policy, margin=margin)
         if not zone.frozen:
             return policy
         return replace(policy, freeze=((0, FOREVER), *policy.freeze))

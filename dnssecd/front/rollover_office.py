@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from dnssecd.clock import Clock
+from dnssecd.clock import Clock, boot_id
 from dnssecd.config.model import Config
 from dnssecd.core.evidence import Evidence
 from dnssecd.core.keyset import Keyset
@@ -68,7 +68,13 @@ class RolloverOffice:
         self._zones, self._jobs = zones, jobs
         server = config().server
         self.clock = ClockWatch(
-            clock, server.state_dir / "clock", server.clock_tolerance, events, self._timekeepers, self._sure
+            clock,
+            server.state_dir / "clock",
+            server.clock_tolerance,
+            events,
+            self._timekeepers,
+            self._sure,
+            boot_id(),
         )
         engine = Engine(
             zones,
@@ -81,6 +87,7 @@ class RolloverOffice:
             jobs.rekey,
             self._resign,
             lambda: not self.clock.held(),
+            lambda: self.clock.hidden_step_s,
         )
         self.rollovers = Rollovers(engine, self._parent_names)
         self.clock.unsettled = self.rollovers.is_stepping

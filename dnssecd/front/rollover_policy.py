@@ -9,10 +9,16 @@ from dnssecd.core.rollover_types import KeySpec, RolloverPolicy
 YEARS_AHEAD = 3
 #: When a freeze ends that a person has to end (epoch s).
 FOREVER = 1 << 40
+#: The least that every wait is longer by (s): a jump of the clock by less is not noticed.
+MARGIN_S_MIN = 5
 
 
 def rollover_policy(config: Config, zone: ZoneConfig, now: float) -> RolloverPolicy:
-    """Return the planner's policy for a zone; freeze windows from last year on and some years ahead."""
+    """Return the planner's policy for a zone; freeze windows from last year on and some years ahead.
+
+    The margin for a clock that is off goes with the pace of the policy: what is to be done within seconds does not
+    wait for minutes.
+    """
     policy = config.policies[zone.policy]
     return RolloverPolicy(
         specs=_specs(policy),
@@ -26,7 +32,7 @@ def rollover_policy(config: Config, zone: ZoneConfig, now: float) -> RolloverPol
         rfc5011=policy.rfc5011,
         manual=policy.manual,
         freeze=_freeze(policy, now),
-        margin=config.server.clock_tolerance,
+        margin=min(config.server.clock_tolerance, max(policy.propagation_delay, MARGIN_S_MIN)),
     )
 
 

@@ -172,3 +172,27 @@ def test_the_time_is_recorded_now_and_then(rig: Rig) -> None:
     rig.watch.look()
     assert json.loads((rig.home / "clock").read_text())["at"] == rig.clock.now()
     assert (rig.home / "clock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("boot", "stopped_s", "ran_s", "hidden_s"),
+    [
+        ("b1", 200.0, 200.0, 0),
+        ("b1", 200.0, 20.0, 200),
+        ("b2", 200.0, 200.0, 200),
+        ("b2", 2000.0, 0.0, 300),
+        ("", 9.0, 9.0, 9),
+    ],
+)
+def test_what_can_hide_in_a_stop(rig: Rig, boot: str, stopped_s: float, ran_s: float, hidden_s: int) -> None:
+    """Within one boot the monotonic clock tells how long a stop was; over a reboot nobody does."""
+
+    def watch(boot: str) -> ClockWatch:
+        return ClockWatch(rig.clock, rig.home / "clock", 300, rig.events, lambda: [], rig.told.append, boot)
+
+    watch("b1").record()
+    rig.clock.advance(ran_s)
+    rig.clock.step(stopped_s - ran_s)
+    after = watch(boot)
+    after.begin(0.0)
+    assert after.hidden_step_s == hidden_s
