@@ -1,7 +1,8 @@
 """What was seen of a zone's secondaries and parent, kept over restarts: the last *answer* of every server.
 
 A server that falls silent does not take back what it showed; its failure is told beside the answer. Rows go to the
-zone's evidence table when what they say changed, and once an hour for their times.
+zone's evidence table when what they say changed, and once an hour for their times. A secondary's serial, which every
+dynamic update changes, is written twice a minute at most: after a crash an older one is known, which only delays.
 """
 
 from collections.abc import Iterable
@@ -14,6 +15,7 @@ from dnssecd.publish.watch import Sighting
 from dnssecd.store.zonedb import ZoneDatabase
 
 REWRITE_S = 3600
+SERIAL_REWRITE_S = 30
 SECONDARY, PARENT, CONFIRMATION = "secondary", "parent", "confirmation"
 
 Row = tuple[str, str, dict[str, Any], int]  # source, subject, value, at
@@ -87,7 +89,10 @@ class ZoneEvidence:
 
     def _is_news(self, row: Row) -> bool:
         before = self._written.get(row[:2])
-        return before is None or before[2] != row[2] or row[3] >= before[3] + REWRITE_S
+        if before is None or row[3] >= before[3] + REWRITE_S:
+            return True
+        rests = row[0] == SECONDARY and before[3] <= row[3] < before[3] + SERIAL_REWRITE_S
+        return before[2] != row[2] and not rests
 
 
 def ds_rdata(ds: DsRecord) -> bytes:

@@ -7,6 +7,7 @@ plan starts from what is stored. Nothing here starts a wait: only evidence does,
 
 import asyncio
 import sqlite3
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -50,6 +51,9 @@ from dnssecd.signing.errors import SignerError
 from dnssecd.store.errors import StoreError
 
 COALESCE_S = 0.05
+#: Plans made in a row before they are spread out: so many within so long. A stream of updates brings a version and
+#: a sighting of it every few milliseconds, and a plan for each would stand in the way of the next.
+PLANS_MAX, PLANS_S = 5, 5.0
 ROUNDS_MAX = 8
 ZONES_AT_ONCE = 8
 RETRY_FIRST_S = 5.0
@@ -95,6 +99,21 @@ class RolloverListener:
 class _Asked:
     task: "asyncio.Task[None] | None" = None
     again: bool = False
+    urgent: asyncio.Event = field(default_factory=asyncio.Event)
+    planned: deque[float] = field(
+        default_factory=lambda: deque(maxlen=PLANS_MAX)
+    )  # when, on the loop's clock
+
+    async def gather(self) -> None:
+        """Wait for more to be asked, the longer the more plans there were lately, unless somebody waits."""
+        await asyncio.sleep(COALESCE_S)
+        now = asyncio.get_running_loop().time()
+        if len(self.planned) == PLANS_MAX and self.planned[0] + PLANS_S > now:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self.planned[0] + PLANS_S - now):
+                    await self.urgent.wait()
+        self.urgent.clear()
+        self.planned.append(asyncio.get_running_loop().time())
 
 
 @dataclass(eq=False)
@@ -122,10 +141,15 @@ class Rollovers:
         self.of(zone.name).stale = True
         self.ask(zone.name)
 
-    def ask(self, name: str) -> "asyncio.Task[None]":
-        """Have the planner asked about a zone soon; asking twice before that is asking once."""
+    def ask(self, name: str, *, urgent: bool = False) -> "asyncio.Task[None]":
+        """Have the planner asked about a zone soon; asking twice before that is asking once.
+
+        urgent: somebody waits for it.
+        """
         asked = self._asked.setdefault(name, _Asked())
         asked.again = True
+        if urgent:
+            asked.urgent.set()
         if asked.task is None or asked.task.done():
             asked.task = asyncio.get_running_loop().create_task(self._answer(name, asked))
             asked.task.add_done_callback(self._ended)
@@ -162,6 +186,7 @@ class Rollovers:
 
     async def _answer(self, name: str, asked: _Asked) -> None:
         while asked.again:
+            await asked.gather()
             asked.again = False
             await asyncio.sleep(COALESCE_S)
             zone = self.engine.zones.get(name)

@@ -160,7 +160,7 @@ class RolloverCommands:
 
     async def planned(self, zone: FrontZone) -> None:
         """Have the planner asked, and wait for its answer, but not for ever."""
-        task = self._rollovers.ask(zone.name)
+        task = self._rollovers.ask(zone.name, urgent=True)
         await asyncio.wait([task], timeout=PLAN_WAIT_S)
 
 

@@ -161,7 +161,7 @@ class Rig:
         if followed and evidence is not None:
             sighting = Sighting(self.name, "ns1", self.zone.serial, self.clock.now(), True)
             evidence.sighted(sighting, int(self.clock.now()) + 60)
-        await self.rollovers.ask(self.name)
+        await self.rollovers.ask(self.name, urgent=True)
 
     async def settle(self, days: int = 1) -> None:
         """Time passes until the first keys have settled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ DAY = 86_400
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.rollovers._asked.clear()
     monkeypatch.setattr(rollover, "COALESCE_S", 0.0)
 
 
@@ -278,6 +280,31 @@ async def test_a_change_of_denial_waits_for_approval_and_a_restart_does_not_make
     assert kinds(rig) == {47}
     assert rig.keyset().approved == ()
     await rig.close()
+
+
+async def test_a_stream_of_news_makes_few_plans(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Versions and sightings by the hundred are planned for a few times a second; a person's command waits for none."""
+    plans = []
+
+    async def advance(zone: object, keys: object) -> None:
+        plans.append(zone)
+
+    monkeypatch.setattr(rig.rollovers, "_advance", advance)
+    rig.rollovers._asked.clear()
+    monkeypatch.setattr(rollover, "COALESCE_S", 0.0)
+    monkeypatch.setattr(rollover, "PLANS_S", 3600.0)
+    for _ in range(200):
+        task = rig.rollovers.ask(rig.name)
+        await asyncio.sleep(0)
+    assert len(plans) <= rollover.PLANS_MAX
+    for _ in range(50):
+        rig.rollovers.ask(rig.name)
+        await asyncio.sleep(0)
+    assert len(plans) == rollover.PLANS_MAX
+    assert not task.done()
+    async with asyncio.timeout(10):
+        await rig.rollovers.ask(rig.name, urgent=True)
+    assert len(plans) == rollover.PLANS_MAX + 1
 
 
 def kinds(rig: Rig) -> set[int]:

@@ -5,7 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from dnssecd.core.evidence import Confirmation
-from dnssecd.front.evidence import REWRITE_S, ZoneEvidence, ds_rdata, read_evidence, write_evidence
+from dnssecd.front.evidence import (
+    REWRITE_S,
+    SERIAL_REWRITE_S,
+    ZoneEvidence,
+    ds_rdata,
+    read_evidence,
+    write_evidence,
+)
 from dnssecd.publish.parent import DsRecord, ParentAnswer
 from dnssecd.publish.watch import Sighting
 from dnssecd.store.zonedb import ZoneDatabase
@@ -88,3 +95,20 @@ def test_after_a_clock_step_nothing_is_believed() -> None:
     evidence.doubt_all()
     assert evidence.of_secondaries(["ns1"])[0].serial is None
     assert not evidence.confirmations
+
+
+def test_a_serial_that_changes_with_every_update_is_written_now_and_then(tmp_path: Path) -> None:
+    """A stream of updates costs no write per version; the first change after a rest is written at once."""
+    database = ZoneDatabase(tmp_path / "z.sqlite", b"\1z\0")
+    evidence = ZoneEvidence()
+    writes = []
+    for at in range(2 * SERIAL_REWRITE_S + 2):
+        evidence.sighted(sighting(at + 1, float(at)), at + 60)
+        if rows := evidence.to_write():
+            write_evidence(database, rows)
+            evidence.written(rows)
+            writes.append(at)
+    assert writes == [0, SERIAL_REWRITE_S, 2 * SERIAL_REWRITE_S]
+    evidence.answered(ParentAnswer("p", (DS,), 60, 70.0), 160)
+    assert [row[0] for row in evidence.to_write()] == ["parent"], "what the parent says is written at once"
+    database.close()
