@@ -188,7 +188,6 @@ class Rollovers:
         while asked.again:
             await asked.gather()
             asked.again = False
-            await asyncio.sleep(COALESCE_S)
             zone = self.engine.zones.get(name)
             if zone is None or zone.serial is None or zone.orphan:
                 return
