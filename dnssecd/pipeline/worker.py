@@ -7,6 +7,7 @@ after a job that took much memory (the front starts another).
 import os
 import resource
 import signal
+import sqlite3
 import sys
 import time
 from collections import OrderedDict
@@ -16,11 +17,12 @@ from dnssecd.pipeline import frames
 from dnssecd.pipeline.checkers import SpreadChecker, spread_checker
 from dnssecd.pipeline.garbage import collection_paused
 from dnssecd.pipeline.jobs import Tools, load_file, resign, verify_published
-from dnssecd.pipeline.outcome import Outcome
+from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.rekey import rekey
 from dnssecd.pipeline.transferin import take_transfer
 from dnssecd.pipeline.zoneimport import import_file
 from dnssecd.signing.client import SignerClient
+from dnssecd.store.errors import StoreError
 from dnssecd.store.zonedb import ZoneDatabase
 
 DATABASES_OPEN_MAX = 16
@@ -41,7 +43,10 @@ class Worker:
             return self._run(job, checker)
 
     def _run(self, job: frames.Job, checker: SpreadChecker) -> Outcome:
-        db = self._database(job.spec.database, job.spec.origin)
+        try:
+            db = self._database(job.spec.database, job.spec.origin)
+        except (StoreError, sqlite3.Error, OSError) as error:
+            return _unusable(job, error)
         tools = Tools(self._signer(job.spec.signer_socket), checker, job.now, job.date, time.monotonic)
         if job.kind == "load":
             return load_file(
@@ -77,6 +82,13 @@ class Worker:
         if path not in self._signers:
             self._signers[path] = SignerClient(path, SIGNER_DEADLINE_S)
         return self._signers[path]
+
+
+def _unusable(job: frames.Job, error: Exception) -> Outcome:
+    """Return how a job ends whose database cannot be opened: newer than we are, damaged, not ours."""
+    cause = f"{job.spec.database} cannot be opened: {error}"
+    remedy = "nothing was changed; if it is damaged, restore it: dnssecd restore"
+    return Outcome(zone=job.spec.name, result="failed", problems=(Problem("store-failed", cause, remedy),))
 
 
 def main() -> int:
