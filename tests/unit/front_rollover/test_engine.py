@@ -27,7 +27,6 @@ DAY = 86_400
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    rig.rollovers._asked.clear()
     monkeypatch.setattr(rollover, "COALESCE_S", 0.0)
 
 
