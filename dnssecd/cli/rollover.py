@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dnssecd.cli.common import Cli, ZoneArgument, command, duration, zone_name
+from dnssecd.cli.common import Bad, Cli, ZoneArgument, command, duration, zone_name
 from dnssecd.cli.output import span, table, when
 
 LONG_S = 660.0
@@ -105,20 +105,35 @@ def _simulate(
     }
     result = cli.call("simulate", args, silence_s=LONG_S)
     if svg is not None:
-        with open(svg, "w", encoding="utf-8") as out:
-            out.write(result.pop("svg"))
+        _write_picture(svg, result.pop("svg"))
     cli.show(result, lambda: _render_events(result["events"]))
+
+
+def _write_picture(path: str, picture: str) -> None:
+    try:
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(picture)
+    except OSError as error:
+        raise Bad(
+            f"{path} cannot be written: {error.strerror}", "name a file in a directory of yours"
+        ) from None
 
 
 def _render_events(events: list[dict[str, Any]]) -> None:
     table(
         ("at", "key", "event", "detail"),
         [
-            (when(event["at"]), f"{event['role']} {event['key_tag']}", event["event"], event["detail"])
+            (when(event["at"]), f"{event['role']} {_key(event)}", event["event"], event["detail"])
             for event in events
         ],
         empty="nothing happens",
     )
+    if any(event.get("stand_in") for event in events):
+        print("new-1, new-2, …: keys still to be made; their tags are not known yet")
+
+
+def _key(event: dict[str, Any]) -> str:
+    return f"new-{event['stand_in']}" if event.get("stand_in") else str(event["key_tag"])
 
 
 def _confirm_clock(cli: Cli) -> None:

@@ -10,7 +10,7 @@ from .keyset import Key, Keyset
 from .keystate import Rec, Role, State
 from .rollover_commands import compromised
 from .rollover_types import RolloverPolicy
-from .simulate import Assumptions, Simulation, simulate
+from .simulate import Assumptions, SimEvent, Simulation, simulate
 
 HORIZON_S = 90 * 86_400
 
@@ -94,23 +94,26 @@ def _steps(key: Key, ahead: Simulation, safe_at: int | None) -> tuple[RecoverySt
             break
         if event.event in ("submit ds", "withdraw ds"):
             verb = "add" if event.event == "submit ds" else "remove"
-            text = (
-                f"have the parent {verb} the DS of key tag {event.key_tag} (`dnssecd ds show`), without delay"
-            )
+            text = f"have the parent {verb} the DS of {_name(event)} (`dnssecd ds show`), without delay"
             steps.append(RecoveryStep(event.at, "people", text))
         elif event.event in STEP_TEXTS:
-            steps.append(
-                RecoveryStep(event.at, "dnssecd", f"{STEP_TEXTS[event.event]} (key tag {event.key_tag})")
-            )
+            steps.append(RecoveryStep(event.at, "dnssecd", STEP_TEXTS[event.event].format(_name(event))))
     if safe_at is not None:
         steps.append(RecoveryStep(safe_at, "dnssecd", f"no validator trusts key tag {key.tag} any more"))
     return (*steps, *(RecoveryStep(safe_at, "people", text) for text in PEOPLE_AFTER))
 
 
+def _name(event: SimEvent) -> str:
+    """A key still to be made has no tag yet: nobody is to look for a made-up one at the parent."""
+    if not event.stand_in:
+        return f"key tag {event.key_tag}"
+    return f"the new {event.role}" if event.stand_in == 1 else f"new {event.role} number {event.stand_in}"
+
+
 STEP_TEXTS = {
-    "generate": "makes the successor",
-    "publish dnskey": "publishes it",
-    "sign zone": "signs the whole zone with it",
-    "withdraw dnskey": "withdraws the DNSKEY",
-    "revoke": "publishes it with the REVOKE bit",
+    "generate": "makes {}",
+    "publish dnskey": "publishes {}",
+    "sign zone": "signs the whole zone with {}",
+    "withdraw dnskey": "withdraws the DNSKEY of {}",
+    "revoke": "publishes {} with the REVOKE bit",
 }

@@ -11,6 +11,7 @@ from . import timing
 from .evidence import Confirmation, Evidence, ParentSight
 from .keyset import DS_DIGESTS, Key, Keyset, ds_rdata
 from .keystate import Rec, RecordState, State
+from .moment import moment
 from .rollover_types import Missing, RolloverPolicy
 from .serial import is_after
 from .ttl_memory import remembered
@@ -135,7 +136,7 @@ def _secondaries_at(
             seen = f"serial {sight.serial}" + (f", then {sight.answer}" if sight.answer else "")
         else:
             times.append(sight.at)
-            witnesses.append(f"{sight.name}: serial {sight.serial} at {sight.at}")
+            witnesses.append(f"{sight.name}: serial {sight.serial} at {moment(sight.at)}")
             continue
         missing.append(Missing(sight.name, seen, f"serial {serial} or later", sight.next_look))
     return times, tuple(witnesses), tuple(missing)
@@ -206,12 +207,12 @@ def _ds_look(keyset: Keyset, key: Key, present: bool, world: World) -> Look:
             return Look(record, missing)
         times = [sight.at for sight, agrees in zip(sights, good, strict=True) if agrees]
         witnesses = tuple(
-            f"{sight.name}: DS {'seen' if present else 'gone'} at {sight.at}"
+            f"{sight.name}: DS {'seen' if present else 'gone'} at {moment(sight.at)}"
             for sight, agrees in zip(sights, good, strict=True)
             if agrees
         )
         if word is not None:
-            witnesses += (f"{word.who}: confirmed at {word.at}",)
+            witnesses += (f"{word.who}: confirmed at {moment(word.at)}",)
             times.append(word.at)
         record = replace(record, seen=max(times), witnesses=witnesses)
     assert record.seen is not None
@@ -274,7 +275,8 @@ def _anchor_settles(keyset: Keyset, key: Key, world: World) -> Look:
     word = _confirmation(keyset, key, True, world)
     if word is not None:
         return Look(
-            replace(key.ds, seen=word.at, witnesses=(f"{word.who}: confirmed at {word.at}",)), until=word.at
+            replace(key.ds, seen=word.at, witnesses=(f"{word.who}: confirmed at {moment(word.at)}",)),
+            until=word.at,
         )
     if world.policy.rfc5011:
         if key.dnskey.state is not State.OMNIPRESENT:
@@ -293,7 +295,8 @@ def _anchor_fades(keyset: Keyset, key: Key, world: World) -> Look:
     word = _confirmation(keyset, key, False, world)
     if word is not None:
         return Look(
-            replace(key.ds, seen=word.at, witnesses=(f"{word.who}: confirmed at {word.at}",)), until=word.at
+            replace(key.ds, seen=word.at, witnesses=(f"{word.who}: confirmed at {moment(word.at)}",)),
+            until=word.at,
         )
     heirs = [other for other in keyset.keys if other.ref != key.ref and other.algorithm == key.algorithm]
     if world.policy.rfc5011 and any(heir.ds.state is State.OMNIPRESENT for heir in heirs):

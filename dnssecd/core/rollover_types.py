@@ -118,7 +118,7 @@ class RetireSignatures(KeyEffect):
 
 @dataclass(frozen=True, slots=True)
 class SubmitDs(KeyEffect):
-    """The parent is to have its DS (the whole set wanted is in the signing view)."""
+    """The parent is to have its DS."""
 
 
 @dataclass(frozen=True, slots=True)

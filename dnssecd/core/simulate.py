@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from .evidence import Evidence, ParentSight, SecondarySight, SignatureCount
 from .keyset import Key, Keyset, KeysetError, SigningView, ds_rdata, published, signing_view
-from .keystate import Rec, State
+from .keystate import Rec, Role, State
 from .rollover import plan_rollover
 from .rollover_commands import generated
 from .rollover_types import Effect, GenerateKey, GoalChanged, KeyEffect, RecordReached, RolloverPolicy
@@ -48,13 +48,17 @@ class Assumptions:
 
 @dataclass(frozen=True, slots=True)
 class SimEvent:
-    """One line of the calendar (`at` epoch s)."""
+    """One line of the calendar (`at` epoch s).
+
+    `stand_in`: 0 for a key there is; the first, second, … key of its role still to be made has a made-up tag.
+    """
 
     at: int
     role: str
     key_tag: int
     event: str
     detail: str
+    stand_in: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,11 @@ class _World:
     reached: int = 0  # when the secondaries have the last version
     ds_next: tuple[int, tuple[bytes, ...]] | None = None
     began: dict[str, int] = field(default_factory=dict)  # ref -> when its signatures began to come, or to go
+    stand_ins: dict[str, tuple[Role, int]] = field(default_factory=dict)  # key id -> the n-th of its role
+
+    def number(self, key_id: str) -> int:
+        """SimEvent.stand_in of a key."""
+        return self.stand_ins.get(key_id, (Role.ZSK, 0))[1]
 
     def at(self, what: str, when: int) -> int:
         """The time, put off to the end of an outage."""
@@ -121,7 +130,7 @@ def simulate(
         while world.wakes and world.wakes[0] == world.now:
             heapq.heappop(world.wakes)
         keyset = _wake(keyset, policy, world, events)
-        _draw(keyset, world.now, open_spans, spans)
+        _draw(keyset, world, open_spans, spans)
     return Simulation(tuple(events), (*spans, *open_spans.values()), keyset)
 
 
@@ -214,7 +223,9 @@ def _generate(keyset: Keyset, request: GenerateKey, world: _World, events: list[
             continue
         key = keyset.keys[-1]
         detail = f"{request.reason}; algorithm {request.algorithm}, key store {request.keystore}"
-        events.append(SimEvent(world.now, request.role.value, key.tag, "generate", detail))
+        number = 1 + sum(role is key.role for role, _ in world.stand_ins.values())
+        world.stand_ins[key.key_id] = key.role, number
+        events.append(SimEvent(world.now, key.role.value, key.tag, "generate", detail, number))
         return keyset
     raise AssertionError("sixteen stand-in keys in a row collided")
 
@@ -224,13 +235,13 @@ def _stand_in(seed: str, octets: int) -> bytes:
 
 
 def _note(keyset: Keyset, effects: tuple[Effect, ...], world: _World, events: list[SimEvent]) -> None:
-    roles = {key.ref.removesuffix("/revoked"): key.role.value for key in keyset.keys}
+    roles = {key.key_id: key.role.value for key in keyset.keys}
     for effect in effects:
         if isinstance(effect, KeyEffect):
             name, detail = describe(effect)
-            events.append(
-                SimEvent(world.now, roles[effect.ref.removesuffix("/revoked")], effect.tag, name, detail)
-            )
+            key_id = effect.ref.removesuffix("/revoked")
+            number = world.number(key_id)
+            events.append(SimEvent(world.now, roles[key_id], effect.tag, name, detail, number))
 
 
 EVENT_NAMES = {
@@ -256,7 +267,8 @@ def describe(effect: KeyEffect) -> tuple[str, str]:
     return EVENT_NAMES[type(effect).__name__], (type(effect).__doc__ or "").strip().rstrip(".")
 
 
-def _draw(keyset: Keyset, now: int, open_spans: dict[tuple[str, Rec], Span], spans: list[Span]) -> None:
+def _draw(keyset: Keyset, world: _World, open_spans: dict[tuple[str, Rec], Span], spans: list[Span]) -> None:
+    now = world.now
     for key in keyset.keys:
         for rec in key.records:
             old = open_spans.get((key.ref, rec))
@@ -265,7 +277,8 @@ def _draw(keyset: Keyset, now: int, open_spans: dict[tuple[str, Rec], Span], spa
                 continue
             if old is not None:
                 spans.append(replace(old, stop=now))
-            label = f"{key.role.value} {key.tag} ({key.algorithm})"
+            number = world.number(key.key_id)
+            label = f"{key.role.value} {f'new-{number}' if number else key.tag} ({key.algorithm})"
             open_spans[key.ref, rec] = Span(key.ref, label, rec, state, now, None)
     present = {key.ref for key in keyset.keys}
     for ref, rec in [at for at in open_spans if at[0] not in present]:

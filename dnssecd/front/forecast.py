@@ -59,6 +59,7 @@ def rows(zone: str, events: Iterable[SimEvent]) -> list[dict[str, Any]]:
             "key_tag": event.key_tag,
             "event": event.event,
             "detail": event.detail,
+            "stand_in": event.stand_in,
         }
         for event in events
     ]

@@ -6,8 +6,9 @@ from typing import Any
 
 from dnssecd.core import rollover_commands as commands
 from dnssecd.core.keyset import Key, Keyset, KeysetError
-from dnssecd.core.keystate import Role
+from dnssecd.core.keystate import Goal, Role
 from dnssecd.core.rollover_types import Gate
+from dnssecd.durations import about
 from dnssecd.front import rollover_text as text
 from dnssecd.front.rollover import STORE_ERRORS, Rollovers
 from dnssecd.front.zone import FrontZone
@@ -56,7 +57,7 @@ class RolloverCommands:
         elif keys.plan is not None:
             keyset = keys.plan.keyset
             lines += text.states(keyset)
-            lines += text.waits(keys.plan.blockers, keyset, now) or ["nothing is awaited"]
+            lines += text.waits(zone.name, keys.plan.blockers, keyset, now) or ["nothing is awaited"]
             waiting = [text.waiting(blocker, keyset) for blocker in keys.plan.blockers]
         if keys.trouble:
             lines.append(f"the last step was put off: {keys.trouble}")
@@ -64,16 +65,25 @@ class RolloverCommands:
             at for at, name in self._rollovers.engine.schedule.next_wakes() if name.endswith(f" {zone.name}")
         ]
         next_wake = min(wakes, default=zone.next_due)
+        if waiting and next_wake is not None:
+            lines.append(
+                f"next look at the zone: {text.moment(next_wake)}, in {about(max(0.0, next_wake - now))}"
+            )
         return {"zone": zone.name, "text": "\n".join(lines), "waiting": waiting, "next_wake": next_wake}
 
     async def rollover(self, call: Call) -> object:
         """Answer ``key.rollover``: a successor for the key in use in a role."""
         role = _role(call.text("role"))
-        return await self._change(
-            call,
-            lambda keyset: commands.roll_over(keyset, role),
-            f"roll-over of the {role.value} asked for",
-        )
+        zone = self.zone(call)
+
+        def begin(keyset: Keyset) -> Keyset:
+            after = commands.roll_over(keyset, role)
+            under_way = _under_way(zone.name, keyset, role)
+            if under_way is not None:
+                raise under_way
+            return after
+
+        return await self._change(call, begin, f"roll-over of the {role.value} asked for")
 
     async def retire(self, call: Call) -> object:
         """Answer ``key.retire``: a key leaves as soon as it safely can."""
@@ -98,11 +108,16 @@ class RolloverCommands:
         open_steps = [b for b in plan.blockers if b.gate is Gate.APPROVAL and b.token] if plan else []
         wanted = call.optional_text("step")
         chosen = [b for b in open_steps if wanted in (None, b.token)]
-        if not chosen:
-            known = ", ".join(b.token for b in open_steps) or "none"
+        if not open_steps:
             raise Refused(
-                f"no such step of {zone.name} waits for approval (waiting: {known})",
-                f"dnssecd explain {zone.name}",
+                f"nothing of {zone.name} waits for approval",
+                f"dnssecd explain {zone.name} tells what it waits for, if for anything",
+            )
+        if not chosen:
+            known = ", ".join(b.token for b in open_steps)
+            raise Refused(
+                f"no step {wanted} of {zone.name} waits for approval; what waits: {known}",
+                "name one of these with --step",
             )
         if len(chosen) > 1:
             tokens = ", ".join(b.token for b in chosen)
@@ -178,6 +193,28 @@ def _role(name: str) -> Role:
         return Role(name)
     except ValueError:
         raise Refused(f'"{name}" is no role of a key', "give ksk, zsk or csk", exit=2) from None
+
+
+def _under_way(zone: str, keyset: Keyset, role: Role) -> Refused | None:
+    """Tell why a roll-over is not begun a second time: each time would give the successor a successor."""
+    mine = [key for key in keyset.keys if key.role is role and not key.revoked]
+    present = [key for key in mine if key.goal is Goal.PRESENT]
+    leaving = [
+        key for key in mine if key.goal is Goal.ABSENT and any(key.record(rec).visible for rec in key.records)
+    ]
+    if present[-1].roll:
+        return Refused(
+            f"{zone}: a roll-over of the {role.value} was asked for already",
+            f"dnssecd explain {zone} tells why it waits",
+        )
+    if not leaving:
+        return None
+    old, new = leaving[-1].tag, present[-1].tag
+    return Refused(
+        f"{zone}: the {role.value} is being rolled over already: {old} leaves, {new} takes over",
+        f"dnssecd explain {zone} tells how far it is; "
+        f"if {new} is to go, too: dnssecd key retire {zone} --key-tag {new}",
+    )
 
 
 def _tag(call: Call) -> int:

@@ -1,11 +1,12 @@
 """What a roll-over waits for, in words: which gate, which rule, who is awaited, the answer seen, the next look."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from dnssecd.core.keylabel import label
 from dnssecd.core.keyset import Keyset
 from dnssecd.core.keystate import Rec, State
+from dnssecd.core.moment import moment as written
+from dnssecd.core.rollover_rules import RULES
 from dnssecd.core.rollover_types import Blocker, Gate, Missing
 from dnssecd.durations import about
 from dnssecd.front.rollover_policy import FOREVER
@@ -17,12 +18,14 @@ REC_WORDS = {
     Rec.DS: "DS",
 }
 
+RULE_NAMES = frozenset(rule.name for rule in RULES)
+
 
 def moment(when: float | None) -> str:
     """Return ``2026-11-24 03:30:00Z``."""
     if when is not None and when >= FOREVER:
         return "the zone is thawed"
-    return "never" if when is None else datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return "never" if when is None else written(when)
 
 
 def step(blocker: Blocker, keyset: Keyset) -> str:
@@ -65,7 +68,7 @@ def waiting(blocker: Blocker, keyset: Keyset) -> dict[str, Any]:
         "rule": blocker.rule,
         "detail": blocker.detail,
         "key_tag": blocker.tag or None,
-        "since": blocker.since,
+        "since": blocker.since or None,  # a record nothing was ever done with has waited since never
         "until": until,
         "token": blocker.token or None,
         "missing": [
@@ -85,18 +88,31 @@ def states(keyset: Keyset) -> list[str]:
     return lines
 
 
-def waits(blockers: tuple[Blocker, ...], keyset: Keyset, now: float) -> list[str]:
-    """Return what is awaited, some lines for each."""
-    lines: list[str] = []
-    for blocker in blockers:
-        lines.append(f"{step(blocker, keyset)}: held by {blocker.gate.value} ({blocker.rule})")
-        lines.append(f"  {blocker.detail}")
-        lines += [f"  {_missing(missing)}" for missing in blocker.missing]
-        if blocker.until is not None:
-            left = "" if blocker.until >= FOREVER else f", in {about(max(0.0, blocker.until - now))}"
-            lines.append(f"  until {moment(blocker.until)}{left}")
-        if blocker.token:
-            lines.append(f"  to let it happen: dnssecd key approve ZONE --step {blocker.token}")
+def waits(zone: str, blockers: tuple[Blocker, ...], keyset: Keyset, now: float) -> list[str]:
+    """Return what is awaited, some lines for each: first what somebody or time has to bring, then what follows."""
+    awaited = [blocker for blocker in blockers if not _follows(blocker)]
+    following = [blocker for blocker in blockers if _follows(blocker)]
+    lines = [line for blocker in awaited for line in _wait(zone, blocker, keyset, now)]
+    if awaited and following:
+        lines.append("these follow by themselves, none before it is safe:")
+    return lines + [line for blocker in following for line in _wait(zone, blocker, keyset, now)]
+
+
+def _follows(blocker: Blocker) -> bool:
+    """Tell whether other steps decide when it happens: nobody has to do anything about it."""
+    return blocker.gate in (Gate.POLICY, Gate.SAFETY) and not blocker.missing
+
+
+def _wait(zone: str, blocker: Blocker, keyset: Keyset, now: float) -> list[str]:
+    lines = [f"{step(blocker, keyset)}: held by {blocker.gate.value} ({blocker.rule})"]
+    rule = "must stay true: " if blocker.rule in RULE_NAMES else ""
+    lines.append(f"  {rule}{blocker.detail}")
+    lines += [f"  {_missing(missing)}" for missing in blocker.missing]
+    if blocker.until is not None:
+        left = "" if blocker.until >= FOREVER else f", in {about(max(0.0, blocker.until - now))}"
+        lines.append(f"  until {moment(blocker.until)}{left}")
+    if blocker.token:
+        lines.append(f"  to let it happen: dnssecd key approve {zone} --step {blocker.token}")
     return lines
 
 
