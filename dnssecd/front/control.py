@@ -149,8 +149,7 @@ class Commands:
     async def zone_reload(self, call: Call) -> object:
         """Answer ``zone.reload``."""
         zone = self._zone(call)
-        if zone.config.source != "file":
-            raise Refused(f"{zone.name} has no file to reload", f'its source is "{zone.config.source}"')
+        _check_reload(zone)
         before = zone.serial
         ended = await self._jobs.load(
             zone, accept_change=call.flag("accept_change"), first_publication=call.flag("first_publication")
@@ -271,6 +270,26 @@ class Commands:
         """Answer ``alerts.ack``."""
         zone = self._zone(call).name if call.optional_text("zone") else None
         return {"acknowledged": self._events.acknowledge(call.text("name"), zone, call.caller.user)}
+
+
+def _check_reload(zone: FrontZone) -> None:
+    """Refuse what has no input to be read, or is to take none."""
+    if zone.orphan:
+        raise Refused(
+            f"{zone.name} is not in the configuration; it is served as it was",
+            f"put it back there, or: dnssecd config reload --remove {zone.name}",
+        )
+    if zone.frozen:
+        raise Refused(f"{zone.name} is frozen and takes no input", f"dnssecd zone thaw {zone.name}")
+    if zone.config.source == "dynamic" and zone.serial is not None:
+        raise Refused(
+            f"{zone.name} is what its updates made of it: its file is read once",
+            f"to bring a file in: dnssecd zone import {zone.name} FILE --replace (or --merge)",
+        )
+    if zone.config.file is None:
+        raise Refused(
+            f"{zone.name} has no file to reload", f"dnssecd zone import {zone.name} FILE --replace (or --merge)"
+        )
 
 
 def _keyset(zone: FrontZone) -> Keyset | None:

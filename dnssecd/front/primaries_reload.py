@@ -27,6 +27,8 @@ class PrimariesReload:
         zone = self._zones.get(call.text("zone"))
         if zone is None or zone.config.source != "primaries":
             return await self._otherwise(call)
+        if zone.frozen:
+            raise Refused(f"{zone.name} is frozen and takes no input", f"dnssecd zone thaw {zone.name}")
         before = zone.serial
         accept = call.flag("accept_change")
         wish = Wish(replace=accept, first=call.flag("first_publication"), asked=True)

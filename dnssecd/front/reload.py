@@ -63,21 +63,21 @@ class Reloader:
         try:
             config = self._read()
             found = diff(self.config, config)
-            self._check(config, found, {name.lower() for name in remove})
+            lost = self._check(config, found, {_whole(name) for name in remove})
         except Refused as refused:
             self._metrics.daemon.config_reloads.labels("rejected").inc()
             self._events.raise_event("config-rejected", None, refused.what, remedy=refused.remedy)
             raise
-        await self._apply(config, found)
+        await self._apply(config, found, lost)
         self._events.resolve("config-rejected")
         self._metrics.daemon.config_reloads.labels("ok").inc()
         self._metrics.daemon.config_loaded.set(self._clock.now())
         return {
-            "changed": bool(found.changes),
+            "changed": bool(found.changes or lost),
             "added": list(found.added),
-            "removed": list(found.removed),
+            "removed": [*found.removed, *lost],
             "zones_changed": list(found.changed),
-            "changes": [str(change) for change in found.changes],
+            "changes": [*map(str, found.changes), *(f'- zone."{name}"' for name in lost)],
             "warnings": [str(warning) for warning in config.warnings],
         }
 
@@ -91,7 +91,8 @@ class Reloader:
                 detail=[str(one) for one in error.errors],
             ) from None
 
-    def _check(self, config: Config, found: ConfigDiff, remove: set[str]) -> None:
+    def _check(self, config: Config, found: ConfigDiff, remove: set[str]) -> list[str]:
+        """Return the zones to be removed that the configuration in force has lost already; Refused."""
         fixed = [str(change) for change in found.changes if change.needs_restart]
         if fixed:
             raise Refused(
@@ -105,12 +106,21 @@ class Reloader:
                 f"the file no longer has {', '.join(kept)}, which would go dark",
                 f"if that is meant: dnssecd config reload {options}; nothing was applied",
             )
+        lost = sorted(remove - set(found.removed))
+        for name in lost:
+            if name in config.zones:
+                raise Refused(f"the file still has {name}", "take it out of the file first; nothing was applied")
+            if name not in self._zones.by_name:
+                raise Refused(
+                    f"there is no zone {name} to remove", "dnssecd zone list shows all; nothing was applied"
+                )
+        return lost
 
-    async def _apply(self, config: Config, found: ConfigDiff) -> None:
+    async def _apply(self, config: Config, found: ConfigDiff, lost: list[str]) -> None:
         if config.keystores != self.config.keystores:
             await self._signer.reconfigure(config)
         self.config = self._jobs.config = config
-        for name in found.removed:
+        for name in (*found.removed, *lost):
             self._remove(self._zones.remove(name))
         for name in (*found.added, *found.changed):
             zone = self._zones.put(config, config.zones[name])
@@ -130,6 +140,10 @@ class Reloader:
         self._metrics.forget_zone(zone.name)
         self._catalogue.remove(zone.name)
         set_aside(Path(zone.spec.database), int(self._clock.now()))
+
+
+def _whole(name: str) -> str:
+    return name.lower() if name.endswith(".") else name.lower() + "."
 
 
 def set_aside(database: Path, now: int) -> None:

@@ -90,6 +90,9 @@ def test_a_stored_zone_without_configuration_is_served_on(world: World, peer_dir
     daemon.start()
     assert daemon.serial(ZONE) == 1
     wait_event(daemon, "zone-not-configured")
+    reloaded = daemon.cli("zone", "reload", ZONE)
+    assert reloaded.status == 1
+    assert f"config reload --remove {ZONE}" in reloaded.text
     secondary.stop()
     secondary.start()
     secondary.wait_serial(ZONE, 1)
@@ -100,6 +103,28 @@ def test_a_stored_zone_without_configuration_is_served_on(world: World, peer_dir
     wait_event(daemon, "zone-not-configured", firing=False)
     world.put(small_zone(2, "new A 192.0.2.9\n"))
     secondary.wait_serial(ZONE, 2)
+    refused = daemon.cli("config", "reload", "--remove", ZONE)
+    assert refused.status == 1
+    assert "still has" in refused.text
+    assert daemon.serial(ZONE) == 2
+
+
+def test_a_stored_zone_without_configuration_is_removed_on_request(world: World, peer_dir: Path) -> None:
+    daemon = world.daemon
+    second_zone(daemon, peer_dir)
+    daemon.stop()
+    del daemon.config["zone"][ZONE]
+    daemon.start()
+    wait_event(daemon, "zone-not-configured")
+    unknown = daemon.cli("config", "reload", "--remove", "other.test.")
+    assert unknown.status == 1
+    assert "other.test." in unknown.text
+    assert daemon.cli_json("config", "reload", "--remove", ZONE)["removed"] == [ZONE]
+    assert daemon.serial(ZONE) is None
+    wait_event(daemon, "zone-not-configured", firing=False)
+    daemon.stop()
+    daemon.start()
+    assert daemon.serial(ZONE) is None
 
 
 def test_signatures_are_made_anew_before_they_expire(

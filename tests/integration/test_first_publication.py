@@ -28,11 +28,13 @@ def daemon_beside(servers: Servers, home: Path, key: TsigKey, secondary_port: in
     return servers.start(Dnssecd(home / "dnssecd", config, key))
 
 
-def daemon_below(servers: Servers, home: Path, key: TsigKey, parent_port: int) -> Dnssecd:
+def daemon_below(
+    servers: Servers, home: Path, key: TsigKey, parent_port: int, source: str = "file"
+) -> Dnssecd:
     """A daemon with the small zone, started, whose parent is the server at ``parent_port``."""
     (home / "input.zone").write_text(small_zone())
     config = daemon_config(home, DaemonPorts.free(), key, {ZONE: home / "input.zone"})
-    config["zone"][ZONE]["parent"] = {"servers": [f"{LOOPBACK}:{parent_port}"]}
+    config["zone"][ZONE] |= {"parent": {"servers": [f"{LOOPBACK}:{parent_port}"]}, "source": source}
     return servers.start(Dnssecd(home / "dnssecd", config, key))
 
 
@@ -85,6 +87,23 @@ def test_a_parent_that_cannot_be_asked_makes_the_first_publication_wait(
     assert released.ok, released
     assert daemon.wait_serial_other_than(ZONE, None) == 1
     wait_event(daemon, "first-publication-waiting", firing=False)
+
+
+def test_a_person_releases_the_first_publication_of_a_dynamic_zone(
+    servers: Servers, peer_dir: Path, tsig_key: TsigKey
+) -> None:
+    """The remedy that the alert names works for it as well; later its file is read no more, nor when it is frozen."""
+    daemon = daemon_below(servers, peer_dir, tsig_key, free_port(), source="dynamic")
+    wait_event(daemon, "first-publication-waiting")
+    assert daemon.cli("zone", "freeze", ZONE).ok
+    assert "frozen" in daemon.cli("zone", "reload", ZONE, "--first-publication").text
+    assert daemon.serial(ZONE) is None
+    assert daemon.cli("zone", "thaw", ZONE).ok
+    assert daemon.cli("zone", "reload", ZONE, "--first-publication").ok
+    assert daemon.wait_serial_other_than(ZONE, None) == 1
+    again = daemon.cli("zone", "reload", ZONE)
+    assert again.status == 1
+    assert "zone import" in again.text
 
 
 def test_a_ds_of_others_at_the_parent_stops_the_first_publication(
