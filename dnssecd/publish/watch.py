@@ -91,15 +91,23 @@ async def sight_all(
     return list(await asyncio.gather(*(sight(zone, peer, now, timing) for peer in peers)))
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What is remembered of one server of a zone; ``highest``: the serial it served when it last served one."""
+
+    last: Sighting
+    highest: int | None = None
+    behind_since: float | None = None
+
+
 class Ledger:
     """Remembers per zone and server what was last seen, and judges each new sighting by it."""
 
     def __init__(self, hooks: WatchHooks | None = None) -> None:
         self._hooks = hooks or WatchHooks()
-        self._last: dict[tuple[str, str], Sighting] = {}
-        self._highest: dict[tuple[str, str], int] = {}
+        #: By zone, then by server: with 10,000 zones nothing here may look at all of them.
+        self._seen: dict[str, dict[str, _Seen]] = {}
         self._published: dict[str, tuple[int, float]] = {}
-        self._behind_since: dict[tuple[str, str], float] = {}
 
     def published(self, zone: str, serial: int, at: float) -> None:
         """Note that ``serial`` is what servers of ``zone`` should come to serve."""
@@ -108,29 +116,27 @@ class Ledger:
 
     def forget(self, zone: str, keep: Sequence[str] = ()) -> None:
         """Forget the servers of a zone other than ``keep``; the zone itself when none is kept."""
-        for place in [place for place in self._last if place[0] == zone and place[1] not in keep]:
-            self._last.pop(place)
-            self._highest.pop(place, None)
-            self._behind_since.pop(place, None)
+        kept = {name: seen for name, seen in self._seen.pop(zone, {}).items() if name in keep}
+        if kept:
+            self._seen[zone] = kept
         if not keep:
             self._published.pop(zone, None)
 
     def last(self, zone: str) -> list[Sighting]:
         """Return the latest sighting of each server of a zone, by server name."""
-        return [self._last[place] for place in sorted(self._last) if place[0] == zone]
+        return [seen.last for _, seen in sorted(self._seen.get(zone, {}).items())]
 
     def record(self, sighting: Sighting) -> Judgement:
         """Take in a sighting, report it, and return what it means."""
-        place = (sighting.zone, sighting.server)
-        before = self._highest.get(place)
-        serial = sighting.serial
+        servers = self._seen.setdefault(sighting.zone, {})
+        seen = servers.setdefault(sighting.server, _Seen(sighting))
+        before, serial = seen.highest, sighting.serial
         backwards = serial is not None and before is not None and is_after(before, serial)
         if serial is not None:
-            self._highest[place] = serial
-        self._last[place] = sighting
+            seen.highest = serial
+        seen.last = sighting
         state = self._state(sighting)
-        lag_s = self._lag(place, state, sighting.at)
-        judgement = Judgement(sighting, state, backwards, lag_s)
+        judgement = Judgement(sighting, state, backwards, self._lag(seen, state))
         self._hooks.seen(judgement)
         return judgement
 
@@ -142,10 +148,12 @@ class Ledger:
             return "current"
         return "ahead" if is_after(sighting.serial, published[0]) else "behind"
 
-    def _lag(self, place: tuple[str, str], state: str, at: float) -> float:
+    def _lag(self, seen: _Seen, state: str) -> float:
+        at = seen.last.at
         if state == "current":
-            self._behind_since.pop(place, None)
+            seen.behind_since = None
             return 0.0
-        published = self._published.get(place[0])
-        since = self._behind_since.setdefault(place, at if published is None else published[1])
-        return max(0.0, at - since)
+        if seen.behind_since is None:
+            published = self._published.get(seen.last.zone)
+            seen.behind_since = at if published is None else published[1]
+        return max(0.0, at - seen.behind_since)
