@@ -41,6 +41,8 @@ DUE_MARGIN_S = 1
 #: RRSIGs that come due are made anew together, in strides of this long or a tenth of the refresh, so that a level
 #: stream of them makes few versions.
 RESIGN_STRIDE_S = 3600.0
+#: The catalogue may lag behind a zone's updates by this much: what is served comes from the zone's own database.
+REMEMBER_S = 1.0
 
 #: Jobs that bring content, whole or in part.
 INPUT_KINDS = frozenset({"load", "transfer", "import"})
@@ -78,6 +80,7 @@ class ZoneJobs:
         self.on_forget: Callable[[FrontZone], object] = lambda zone: None
         self._waiting: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._failures: dict[tuple[str, str], int] = {}
+        self._unremembered: dict[str, tuple[FrontZone, asyncio.TimerHandle]] = {}
 
     def request(self, zone: FrontZone, kind: str) -> None:
         """Ask for a job, ``load`` or ``resign``, as soon as may be; asking twice before it begins is asking once."""
@@ -98,6 +101,7 @@ class ZoneJobs:
     def forget(self, zone: FrontZone) -> None:
         """Drop what is planned for a zone that was removed."""
         self.on_forget(zone)
+        self._learnt(zone)
         self._parts.watcher.forget(zone.name)
         for kind in ("load", "resign"):
             self._parts.schedule.forget(f"{kind} {zone.name}")
@@ -107,7 +111,9 @@ class ZoneJobs:
             self._failures.pop((zone.name, kind), None)
 
     async def close(self) -> None:
-        """Start nothing more."""
+        """Start nothing more; write what the catalogue is still to learn."""
+        for zone, _ in list(self._unremembered.values()):
+            self.remember(zone)
         tasks = list(self._waiting.values())
         for task in tasks:
             task.cancel()
@@ -193,7 +199,17 @@ class ZoneJobs:
 
     def remember(self, zone: FrontZone) -> None:
         """Write what the catalogue keeps of a zone."""
+        self._learnt(zone)
         self._parts.catalogue.put(zone.catalogue_entry())
+
+    def _remember_soon(self, zone: FrontZone) -> None:
+        if zone.name not in self._unremembered:
+            handle = asyncio.get_running_loop().call_later(REMEMBER_S, self.remember, zone)
+            self._unremembered[zone.name] = zone, handle
+
+    def _learnt(self, zone: FrontZone) -> None:
+        if waiting := self._unremembered.pop(zone.name, None):
+            waiting[1].cancel()
 
     def updated(self, zone: FrontZone, outcome: Outcome) -> None:
         """Take over what a group of dynamic updates made."""
@@ -240,6 +256,10 @@ class ZoneJobs:
             zone.stripped = outcome.stripped
         if outcome.serial is not None:
             self._served(zone, outcome)
+            if kind == "update":
+                self._remember_soon(zone)
+            else:
+                self.remember(zone)
         if outcome.result in ("failed", "retry") and kind not in _NOT_RETRIED:
             self._retry(zone, kind)
         else:
@@ -263,7 +283,6 @@ class ZoneJobs:
         if outcome.result == "published":
             zone.published_at = self._parts.clock.now()
         self.measure(zone)
-        self._parts.catalogue.put(zone.catalogue_entry())
 
     def measure(self, zone: FrontZone) -> None:
         """Bring the zone's gauges up to date."""

@@ -1,9 +1,9 @@
 """NOTIFY (RFC 1996) that does not give up: repeated with back-off until the secondary is seen to serve the serial.
 
-One follower per zone and secondary. It sends NOTIFY with the new SOA, then looks (SOA over UDP) at growing
-intervals; as long as an older serial is seen, or nothing, NOTIFY is repeated at growing intervals without end. A
-newer version published meanwhile replaces the goal and starts the intervals afresh. All exchanges together are
-bounded.
+One follower per zone and secondary. It sends NOTIFY with the new SOA, leaves the secondary time to transfer, then
+looks (SOA over UDP) at growing intervals; as long as an older serial is seen, or nothing, NOTIFY is repeated at growing
+intervals without end. A newer version published meanwhile replaces the goal and starts the intervals afresh; in a
+stream of versions there is a look now and then. All exchanges together are bounded.
 """
 
 from __future__ import annotations
@@ -41,8 +41,10 @@ class Goal:
 class Pace:
     """Intervals in seconds; each doubles from the first to the last."""
 
-    look_first_s: float = 0.02
+    look_first_s: float = 0.04
     look_last_s: float = 60.0
+    #: While versions follow one another faster than that, a server is looked at this often.
+    look_stream_s: float = 1.0
     notify_first_s: float = 2.0
     notify_last_s: float = 300.0
     #: How long it takes to look at all servers once when nothing happens (for serials that go back, say).
@@ -185,6 +187,7 @@ class _Follower:
         self._peer: Peer | None = None
         self._notified = True
         self._since = 0.0
+        self._looked_at = time.monotonic()
         self.reached = False
         self._news = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
@@ -235,7 +238,7 @@ class _Follower:
             if self._notified:
                 await self._notify()
                 await asyncio.sleep(pace.gap_s)
-            if self._news.is_set() or await self._look_for(notify_s):
+            if await self._look_for(notify_s):
                 return
             notify_s = min(2 * notify_s, pace.notify_last_s)
 
@@ -251,11 +254,15 @@ class _Follower:
         pace = self._notifier.pace
         ends = time.monotonic() + seconds
         look_s = pace.look_first_s
-        while True:
+        while (left_s := ends - time.monotonic()) > 0:
+            replaced = await self._pause(min(look_s, left_s))
+            if replaced and time.monotonic() - self._looked_at < pace.look_stream_s:
+                return True
             peer, goal = self._peer, self._goal
             assert peer is not None
             assert goal is not None
             state = await self._notifier.look(self._zone, peer)
+            self._looked_at = time.monotonic()
             if self._news.is_set():
                 return True
             if state == "current":
@@ -263,12 +270,8 @@ class _Follower:
                 seconds = time.monotonic() - self._since
                 self._notifier.hooks.caught_up(self._zone, peer.name, goal.serial, seconds)
                 return True
-            left_s = ends - time.monotonic()
-            if left_s <= 0:
-                return False
-            if await self._pause(min(look_s, left_s)):
-                return True
             look_s = min(2 * look_s, pace.look_last_s)
+        return False
 
     async def _pause(self, seconds: float) -> bool:
         """Sleep; tell whether there is a newer goal instead."""
