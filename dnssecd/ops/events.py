@@ -45,6 +45,10 @@ class EventCore:
         self._store = EventStore(path)
         self._store_lock = threading.Lock()
         self._firing: dict[EventKey, Event] = {event.key: event for event in self._store.firing()}
+        #: The same keys by zone: what is asked about one zone must not look at all that fires.
+        self._by_zone: dict[str, dict[EventKey, None]] = {}
+        for key in self._firing:
+            self._by_zone.setdefault(key[1], {})[key] = None
         self._dirty: dict[EventKey, Event] = {}
         self._transitions: deque[Transition] = deque(maxlen=_UNWRITTEN_TRANSITIONS_MAX)
         self._logged: dict[EventKey, float] = {}
@@ -104,6 +108,7 @@ class EventCore:
                 acked_at=old.acked_at if old else None,
             )
             self._firing[key] = event
+            self._by_zone.setdefault(key[1], {})[key] = None
             if old is None:
                 self._changed(event, "firing")
             elif (old.cause, old.severity) != (event.cause, event.severity):
@@ -117,23 +122,23 @@ class EventCore:
             if subject is not None:
                 keys = [(name, zone or "", subject)]
             else:
-                keys = [key for key in self._firing if key[:2] == (name, zone or "")]
+                keys = [key for key in self._by_zone.get(zone or "", ()) if key[0] == name]
             resolved = [self._resolve(key) for key in keys]
         return any(resolved)
 
     def resolve_zone(self, zone: str) -> None:
         """Everything about *zone* is over: it was removed."""
         with self._lock:
-            for key in [key for key in self._firing if key[1] == zone]:
+            for key in list(self._by_zone.get(zone, ())):
                 self._resolve(key)
 
     def acknowledge(self, name: str, zone: str | None, by: str, subject: str | None = None) -> int:
         """Somebody (*by*) has seen it. How many firing events that were (subject None: all subjects)."""
         with self._lock:
             found = [
-                event
-                for key, event in self._firing.items()
-                if key[:2] == (name, zone or "") and subject in (None, key[2])
+                self._firing[key]
+                for key in self._by_zone.get(zone or "", ())
+                if key[0] == name and subject in (None, key[2])
             ]
             for event in found:
                 seen = replace(event, acked_by=by, acked_at=self._clock.now())
@@ -144,7 +149,8 @@ class EventCore:
     def firing(self, zone: str | None = None) -> list[Event]:
         """What fires, worst and then oldest first; of one zone, or of all and the daemon (None)."""
         with self._lock:
-            found = [event for event in self._firing.values() if zone in (None, event.zone)]
+            keys = self._firing if zone is None else self._by_zone.get(zone, ())
+            found = [self._firing[key] for key in keys]
         return sorted(
             found, key=lambda event: (SEVERITIES.index(event.severity), event.first_seen, event.key)
         )
@@ -199,6 +205,10 @@ class EventCore:
         event = self._firing.pop(key, None)
         if event is None:
             return False
+        of_zone = self._by_zone[key[1]]
+        del of_zone[key]
+        if not of_zone:
+            del self._by_zone[key[1]]
         self._logged.pop(key, None)
         self._changed(replace(event, firing=False, resolved_at=self._clock.now()), "resolved")
         return True
