@@ -20,7 +20,7 @@ def wanted_change(zone: FrontZone, known: Committed) -> str:
 def held_change(zone: FrontZone, known: Committed, policy: RolloverPolicy, now: int) -> Blocker | None:
     """Return why a change waits; None where there is none, or it may be made (and then is no longer held)."""
     change = wanted_change(zone, known)
-    if not change or not zone.spec.hold_denial:
+    if not change or not (zone.spec.hold_denial or f"{DENIAL}{change}" in known.keyset.held):
         return None
     blocker = denial_blocker(known.keyset, policy, now, change)
     if blocker is None:
@@ -32,5 +32,7 @@ def used_approvals(zone: FrontZone, keyset: Keyset, known: Committed) -> tuple[s
     """Return approvals of changes that have been made, or that nobody asks for any more."""
     change = wanted_change(zone, known)
     return tuple(
-        token for token in keyset.approved if token.startswith(DENIAL) and token != f"{DENIAL}{change}"
+        token
+        for token in dict.fromkeys((*keyset.approved, *keyset.held))
+        if token.startswith(DENIAL) and token != f"{DENIAL}{change}"
     )

@@ -115,13 +115,20 @@ class Inbound:
     """Takes the messages of one answer in order; raises TransferError as soon as it is none.
 
     origin: lower-cased wire name; base: the serial asked for by IXFR, None for AXFR; sources: how RDATA is read.
-    ``stripped``: DNSSEC records that were left out, by type.
+    ``stripped``: DNSSEC records that were left out, by type; with keep, none is.
     """
 
     def __init__(
-        self, origin: bytes, base: int | None, sources: RdataSources, limits: TransferLimits | None = None
+        self,
+        origin: bytes,
+        base: int | None,
+        sources: RdataSources,
+        limits: TransferLimits | None = None,
+        *,
+        keep: bool = False,
     ) -> None:
         self._origin, self._base, self._sources = origin, base, sources
+        self._keep = keep
         self._limits = limits or TransferLimits()
         self._table = TRANSITIONS["axfr" if base is None else "ixfr"]
         self._state = State.START
@@ -139,7 +146,7 @@ class Inbound:
     def feed(self, wire: bytes) -> None:
         """Take one message (without TSIG record)."""
         qtype = AXFR if self._base is None else IXFR
-        message = TransferMessage(wire, self._origin, qtype, self._sources, self.stripped)
+        message = TransferMessage(wire, self._origin, qtype, self._sources, self.stripped, keep=self._keep)
         if not message.left:
             raise TransferError("a message without answer")
         while message.left:

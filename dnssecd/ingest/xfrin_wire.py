@@ -2,7 +2,8 @@
 
 Names are read with the traps of RFC 9267 in mind: a pointer leads strictly backwards and never into the header, a
 name is at most 255 octets, nothing is read past the end. What the signer derives itself is left out on the way
-(RRSIG, NSEC, NSEC3; at the apex DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD and DS), and its RDATA not looked at.
+(RRSIG, NSEC, NSEC3; at the apex DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD and DS), and its RDATA not looked at; where
+a zone is to be read as another signed it, nothing is (`keep`).
 """
 
 from collections.abc import Callable
@@ -118,11 +119,19 @@ class TransferMessage:
     TransferError when the message is no good answer.
     """
 
-    __slots__ = ("_keys", "_names", "_origin", "_position", "_rdata", "_stripped", "_wire", "left")
+    __slots__ = ("_keep", "_keys", "_names", "_origin", "_position", "_rdata", "_stripped", "_wire", "left")
 
     def __init__(
-        self, wire: bytes, origin: bytes, qtype: int, sources: RdataSources, stripped: dict[int, int]
+        self,
+        wire: bytes,
+        origin: bytes,
+        qtype: int,
+        sources: RdataSources,
+        stripped: dict[int, int],
+        *,
+        keep: bool = False,
     ) -> None:
+        self._keep = keep
         self._wire, self._origin, self._stripped = wire, origin, stripped
         self._names = NameTable(wire)
         self._rdata = sources(wire, self._names.read)
@@ -151,6 +160,7 @@ class TransferMessage:
         wire, keys, read_name, read_rdata = self._wire, self._keys, self._names.read, self._rdata.read
         names = self._names.known
         fixed, append, addresses, octets = _FIXED.unpack_from, rows.append, _ADDRESS_OCTETS, len(self._wire)
+        strip = not self._keep
         position, left = self._position, self.left
         try:
             while left:
@@ -177,7 +187,7 @@ class TransferMessage:
                     raise TransferError(f"{wire_to_text(name)} {type_text(rtype)} is of class {rclass}")
                 if addresses.get(rtype) == length:
                     append((key, rtype, ttl, wire[start - 2 : position]))
-                elif rtype in SIGNATURE_TYPES or (not key and rtype in _APEX_LEFT_OUT):
+                elif strip and (rtype in SIGNATURE_TYPES or (not key and rtype in _APEX_LEFT_OUT)):
                     self._stripped[rtype] = self._stripped.get(rtype, 0) + 1
                 else:
                     if rtype == SOA or rtype in META_TYPES:

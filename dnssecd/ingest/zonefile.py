@@ -68,7 +68,7 @@ def _parse(path: Path, reader: Reader, require_newline: bool) -> ParsedZone:
     if reader.soa is None:
         remedy = "is the origin right, and does the file hold the zone's SOA record?"
         raise ZoneFileErrors([ZoneFileError(str(path), 0, "no SOA record at the apex", remedy)])
-    rrsigs = _take_rrsigs(reader.rows) if not reader.strip else []
+    rrsigs = take_rrsigs(reader.rows) if not reader.strip else []
     gathered = gather(reader.rows)
     warnings = reader.warnings + _warnings(reader, gathered, path)
     return ParsedZone(
@@ -104,7 +104,7 @@ def _warnings(reader: Reader, gathered: Gathered, path: Path) -> list[ZoneWarnin
     return [ZoneWarning(str(path), 0, text) for text in texts]
 
 
-def _take_rrsigs(rows: list[Row]) -> list[Rrsigs]:
+def take_rrsigs(rows: list[Row]) -> list[Rrsigs]:
     """Take the RRSIG records out of the rows and return them as sets by the type they cover."""
     covering = [(row[0], row[3][2] << 8 | row[3][3], row[2], row[3]) for row in rows if row[1] == RRSIG]
     rows[:] = [row for row in rows if row[1] != RRSIG]

@@ -105,6 +105,13 @@ def stated_by_times(key: ForeignKey, now: int) -> Mapping[Rec, Stated]:
     return found
 
 
+def is_gone(key: ForeignKey, now: int) -> bool:
+    """Whether the other signer has done with a key: on its way out, and nobody holds anything of it."""
+    states = {**stated_by_times(key, now), **key.states}
+    leaving = key.goal is Goal.ABSENT if key.goal is not None else _leaving(key, now)
+    return leaving and bool(key.states) and all(stated.state is State.HIDDEN for stated in states.values())
+
+
 def adopted_keyset(
     apex: bytes,
     keys: Sequence[ForeignKey],

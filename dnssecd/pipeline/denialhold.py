@@ -3,7 +3,9 @@
 import msgspec
 
 from dnssecd.core.denial import FLAG_OPT_OUT, DenialParameters
+from dnssecd.core.keyset import Keyset
 from dnssecd.core.names import APEX
+from dnssecd.core.rollover_goals import DENIAL
 from dnssecd.core.rrtypes import NSEC, NSEC3
 from dnssecd.core.zoneview import ZoneView
 from dnssecd.pipeline.spec import ZoneSpec
@@ -20,12 +22,20 @@ def denial_of(view: ZoneView) -> DenialParameters | None:
     return DenialParameters("nsec3", opt_out=bool(first.rdata[3] & FLAG_OPT_OUT))
 
 
-def in_force(spec: ZoneSpec, view: ZoneView) -> ZoneSpec:
+def in_force(spec: ZoneSpec, view: ZoneView, keyset: Keyset) -> ZoneSpec:
     """Return the specification to make the next version by."""
-    held = denial_of(view) if spec.hold_denial else None
+    held = denial_of(view) if spec.hold_denial or keyset.held else None
     if held is None or held == spec.denial_parameters:
         return spec
+    token = denial_token(held, spec.denial_parameters)
+    if not spec.hold_denial and (token not in keyset.held or token in keyset.approved):
+        return spec
     return msgspec.structs.replace(spec, denial=held.kind, opt_out=held.opt_out)
+
+
+def denial_token(old: DenialParameters, new: DenialParameters) -> str:
+    """Return the name of a change as a step that may wait for approval."""
+    return f"{DENIAL}{words(old)} to {words(new)}"
 
 
 def words(parameters: DenialParameters) -> str:

@@ -4,7 +4,7 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from dnssecd.pipeline.inputjobs import ImportJob, TransferJob
+from dnssecd.pipeline.inputjobs import AdoptionJob, ImportJob, TransferJob
 from dnssecd.pipeline.keychange import KeyChange
 from dnssecd.pipeline.spec import ZoneSpec
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job on one zone. kind: ``load``, ``transfer``, ``import``, ``resign``, ``rekey``, ``verify``.
+    """One job on one zone. kind: ``load``, ``transfer``, ``import``, ``resign``, ``rekey``, ``verify``, ``adopt``.
 
     now: epoch seconds; date: YYYYMMDD (UTC).
     """
@@ -30,6 +30,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     keys: KeyChange | None = None
     transfer: TransferJob | None = None
     imported: ImportJob | None = None
+    adoption: AdoptionJob | None = None
 
 
 class FrameError(Exception):

@@ -2,6 +2,9 @@
 
 import msgspec
 
+from dnssecd.core.rollover_types import RolloverPolicy
+from dnssecd.migration.foreign import ForeignKey
+
 
 class TransferJob(msgspec.Struct, frozen=True, kw_only=True):
     """What was fetched: from which primary, into which file. ``base``: the serial of the IXFR, None for AXFR.
@@ -28,3 +31,23 @@ class ImportJob(msgspec.Struct, frozen=True, kw_only=True):
     accept_change: bool = False
     compare: bool = False
     serial_floor: int | None = None
+
+
+class AdoptionJob(msgspec.Struct, frozen=True, kw_only=True):
+    """A zone comes over from another signer. ``signed``: the file with the zone as it is served; with ``server``, the
+    messages of a transfer from there. ``content``: the zone's own file, "" where its content is what is served.
+
+    ``at_parent``: RDATA of those DNSKEYs that the parent has a DS of, None where it was not asked. ``shadow``: all is
+    made and compared, nothing is kept. ``who``: for the history.
+    """
+
+    signed: str
+    keys: tuple[ForeignKey, ...]
+    policy: RolloverPolicy
+    server: str = ""
+    content: str = ""
+    at_parent: tuple[bytes, ...] | None = None
+    serial_floor: int | None = None
+    accept_change: bool = False
+    shadow: bool = False
+    who: str = "dnssecd"

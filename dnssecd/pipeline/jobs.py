@@ -88,7 +88,7 @@ def load_file(
         rrsets = checked_content(parsed, spec, report)
         with db.write() as transaction:
             keyset = zone_keyset(transaction, spec, tools)
-            merged = _with_updates(rrsets, transaction, spec, report)
+            merged = merged_with_updates(rrsets, transaction, spec, report)
             given = whole_input(
                 transaction,
                 merged,
@@ -133,7 +133,10 @@ def verify_published(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
             if snapshot.version is None or keyset is None:
                 return Published(None)
             wanted = published_expectation(
-                in_force(spec, snapshot), signing_view(keyset, cds=spec.cds), snapshot.serial, tools.now
+                in_force(spec, snapshot, keyset),
+                signing_view(keyset, cds=spec.cds),
+                snapshot.serial,
+                tools.now,
             )
             faults = verify_zone(snapshot, wanted, PROBLEMS_MAX, tools.checker)
         if faults:
@@ -164,7 +167,7 @@ def make(
     )
 
 
-def _with_updates(
+def merged_with_updates(
     rrsets: list[RRset], transaction: WriteTransaction, spec: ZoneSpec, report: Report
 ) -> list[RRset]:
     """Put what belongs to dynamic updates in place of what the file has there, and check the whole again."""
@@ -219,9 +222,20 @@ def finding_text(finding: zonecheck.Finding, origin: bytes) -> str:
     return f"{key_to_text(finding.owner, origin)} {type_text(finding.rtype)}: {finding.detail}"
 
 
+def adoption_awaited(zone: str) -> tuple[str, str]:
+    """Return what to say, and what to do, of a zone that is to come over from another signer."""
+    return (
+        f"{zone} waits to come over from another signer: keys were imported with their states",
+        f"dnssecd migrate check {zone} --against SERVER, then dnssecd migrate adopt {zone} --against SERVER; "
+        f"to give that up: dnssecd migrate forget {zone}",
+    )
+
+
 def zone_keyset(transaction: WriteTransaction, spec: ZoneSpec, tools: Tools) -> Keyset:
     keyset = state.keyset_from(transaction.state(state.KEYSET))
     if keyset is None:
+        if state.foreign_keys(transaction.state(state.ADOPTION)):
+            raise Rejected("first-publication-waiting", *adoption_awaited(spec.name))
         return first_keyset(spec, tools.signer, tools.now)
     check_available(spec, keyset, tools.signer)
     return keyset

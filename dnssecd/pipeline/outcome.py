@@ -3,6 +3,7 @@
 import msgspec
 
 from dnssecd.ingest.source import FileIdentity
+from dnssecd.pipeline.differences import Comparison
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -19,7 +20,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 
     Counts are of this job; ``files`` are those that were read, as they were then. ``earliest_expiration`` and
     ``next_due`` are epoch seconds of the zone as it stands, ``next_due`` being ``refresh_s`` before the earliest
-    expiration (it may have passed).
+    expiration (it may have passed). ``comparison``: with the zone as another signer serves it; ``held``: what its
+    coming over leaves for a person to approve, in words.
     """
 
     zone: str
@@ -39,3 +41,5 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     records: int | None = None
     seconds: dict[str, float] = {}
     files: tuple[FileIdentity, ...] = ()
+    comparison: Comparison | None = None
+    held: tuple[str, ...] = ()

@@ -5,9 +5,12 @@ from typing import Any, TypeVar
 import msgspec
 
 from dnssecd.core.keyset import Keyset
+from dnssecd.migration.foreign import ForeignKey
 
 KEYSET = "keyset"
 VERSION = "version"
+#: Keys of another signer that the zone waits to come over with: {"keys": list of ForeignKey}.
+ADOPTION = "adoption"
 
 T = TypeVar("T")
 
@@ -39,6 +42,11 @@ def to_document(value: object) -> dict[str, Any]:
 def from_document(document: dict[str, Any] | None, kind: type[T]) -> T | None:
     """Return the structure a document holds; None stays None."""
     return None if document is None else msgspec.convert(document, kind)
+
+
+def foreign_keys(document: dict[str, Any] | None) -> tuple[ForeignKey, ...]:
+    """Return the keys of another signer that a zone is to come over with; none when it is not waiting for that."""
+    return msgspec.convert((document or {}).get("keys", []), tuple[ForeignKey, ...])
 
 
 def keyset_from(document: dict[str, Any] | None) -> Keyset | None:

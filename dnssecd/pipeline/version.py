@@ -150,7 +150,7 @@ def draft_version(
     ``told`` hears how many signatures have been made.
     """
     old = transaction.old
-    spec = in_force(spec, old)
+    spec = in_force(spec, old, keyset)
     before = state.from_document(old.version, state.VersionState)
     view = signing_view(keyset, cds=spec.cds)
     changes = content_changes(transaction, given, apex_rrsets(view, spec))
@@ -225,7 +225,9 @@ def _sign(
     if not spec.zonemd:
         return carry_out(steps(plan), transaction, view, builder, signer, meanwhile, told).signatures
     made = carry_out(steps(without_zonemd(plan)), transaction, view, builder, signer).signatures
-    return made + carry_out(steps(complete(transaction, serial)), transaction, view, builder, signer).signatures
+    return (
+        made + carry_out(steps(complete(transaction, serial)), transaction, view, builder, signer).signatures
+    )
 
 
 def content_changes(transaction: Transaction, given: Input, derived: list[RRset]) -> list[Change]:

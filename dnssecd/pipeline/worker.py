@@ -14,6 +14,7 @@ from collections import OrderedDict
 from pathlib import Path
 
 from dnssecd.pipeline import frames
+from dnssecd.pipeline.adoption import adopt
 from dnssecd.pipeline.checkers import SpreadChecker, spread_checker
 from dnssecd.pipeline.garbage import collection_paused
 from dnssecd.pipeline.jobs import Tools, load_file, resign, verify_published
@@ -65,6 +66,8 @@ class Worker:
             return take_transfer(db, job.spec, job.transfer, tools)
         if job.kind == "import" and job.imported is not None:
             return import_file(db, job.spec, job.imported, tools)
+        if job.kind == "adopt" and job.adoption is not None:
+            return adopt(db, job.spec, job.adoption, tools)
         if job.kind == "verify":
             return verify_published(db, job.spec, tools)
         raise ValueError(f"unknown job {job.kind!r}")

@@ -112,7 +112,9 @@ def test_a_held_denial_stays_as_it_is_published(zone: SimulatedZone) -> None:
     spec = msgspec.structs.replace(zone.zone.spec, denial="nsec", hold_denial=True)
     with zone.zone.db.snapshot() as snapshot:
         assert denial_of(snapshot) == DenialParameters("nsec3")
-        assert in_force(spec, snapshot).denial == "nsec3"
-        assert in_force(msgspec.structs.replace(spec, hold_denial=False), snapshot).denial == "nsec"
+        assert in_force(spec, snapshot, zone.keyset).denial == "nsec3"
+        assert (
+            in_force(msgspec.structs.replace(spec, hold_denial=False), snapshot, zone.keyset).denial == "nsec"
+        )
         optout = msgspec.structs.replace(zone.zone.spec, opt_out=True, hold_denial=True)
-        assert in_force(optout, snapshot).opt_out is False
+        assert in_force(optout, snapshot, zone.keyset).opt_out is False

@@ -1,0 +1,289 @@
+"""A zone comes over from another signer: its keys with their states, and the zone as it is served, become ours.
+
+The other signer's version is put under the first of ours (foreignzone), which goes the one path: RRSIGs that are good
+for long enough stay as they are, the rest is made, and the verifier judges the whole. A rehearsal (``shadow``) does
+the same and keeps nothing.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from dnssecd.core import zonecheck
+from dnssecd.core.denial import DenialParameters
+from dnssecd.core.evidence import Evidence
+from dnssecd.core.keyset import Keyset, key_tag
+from dnssecd.core.lifetimes import refresh_s
+from dnssecd.core.names import key_to_text
+from dnssecd.core.rollover import plan_rollover
+from dnssecd.core.rollover_types import Blocker, Gate, RolloverPolicy
+from dnssecd.core.rrset import RRset
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES
+from dnssecd.core.serial import is_after
+from dnssecd.core.verify import VerificationFailed, VerifiedVersion, Violation
+from dnssecd.ingest.words import type_text
+from dnssecd.migration.foreign import ForeignError, ForeignKey, Held, adopted_keyset, is_gone
+from dnssecd.pipeline import state
+from dnssecd.pipeline.apex import soa_expire
+from dnssecd.pipeline.comparison import compare
+from dnssecd.pipeline.denialhold import denial_token
+from dnssecd.pipeline.differences import Comparison
+from dnssecd.pipeline.foreignzone import (
+    ForeignVersion,
+    ForeignZone,
+    KeepRule,
+    chain_of,
+    read_transfer,
+    read_zone_file,
+)
+from dnssecd.pipeline.inputjobs import AdoptionJob
+from dnssecd.pipeline.jobs import (
+    Report,
+    Tools,
+    check_guard,
+    check_timing,
+    checked_content,
+    finding_text,
+    merged_with_updates,
+    parse_input,
+    run_job,
+    whole_input,
+)
+from dnssecd.pipeline.keys import prove
+from dnssecd.pipeline.outcome import Outcome
+from dnssecd.pipeline.rejected import Rejected
+from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.pipeline.verification import DraftVerifier
+from dnssecd.pipeline.version import Draft, Input, Published, draft_version, verification_failed
+from dnssecd.publish.commit import commit
+from dnssecd.signing.client import SignerClient
+from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+from dnssecd.wire_protocol import KeyInfo
+
+_ALL_STEPS = frozenset({"zsk", "ksk", "algorithm"})
+
+
+@dataclass
+class _Made:
+    """What is told of a job besides its Outcome."""
+
+    comparison: Comparison | None = None
+    held: tuple[str, ...] = ()
+
+
+class _BadKept(Exception):
+    """RRSIGs that were kept are no good; ``violations`` say where."""
+
+    def __init__(self, violations: tuple[Violation, ...]) -> None:
+        super().__init__(str(violations[0]))
+        self.places = {(v.owner, v.type) for v in violations}
+
+
+def adopt(db: ZoneDatabase, spec: ZoneSpec, job: AdoptionJob, tools: Tools) -> Outcome:
+    """Take the zone over, or rehearse it."""
+    report, made = Report(), _Made()
+
+    def work() -> Published:
+        served = _served(spec, job)
+        content = _content(spec, job, served, report)
+        task = _Task(spec, job, served, content, report, tools, made)
+        try:
+            return _take_over(db, task, frozenset())
+        except _BadKept as bad:
+            places = frozenset(_places(served, bad.places))
+        try:
+            return _take_over(db, task, places)
+        except _BadKept:
+            return _take_over(db, task, None)
+
+    outcome = run_job(db, spec, report, work, tools)
+    return msgspec.structs.replace(outcome, comparison=made.comparison, held=made.held)
+
+
+@dataclass(frozen=True)
+class _Content:
+    """Unsigned content, and what is known of the file it is from."""
+
+    rrsets: list[RRset]
+    serial: int
+    digest: str = ""
+
+
+@dataclass(frozen=True)
+class _Task:
+    """All that an attempt works with."""
+
+    spec: ZoneSpec
+    job: AdoptionJob
+    served: ForeignZone
+    content: _Content
+    report: Report
+    tools: Tools
+    made: _Made
+
+
+def _served(spec: ZoneSpec, job: AdoptionJob) -> ForeignZone:
+    if job.server:
+        return read_transfer(Path(job.signed), spec.origin, job.server)
+    return read_zone_file(Path(job.signed), spec.origin)
+
+
+def _content(spec: ZoneSpec, job: AdoptionJob, served: ForeignZone, report: Report) -> _Content:
+    """Return the zone's own content: of its file or, where others make it, what is served."""
+    if job.content:
+        parsed = parse_input(Path(job.content), spec, report, finished=True)
+        return _Content(checked_content(parsed, spec, report), parsed.serial, parsed.digest.sha256.hex())
+    rrsets = [r for r in served.scan() if r.owner or r.rtype not in APEX_DERIVED_TYPES]
+    findings = zonecheck.check(rrsets, spec.origin)
+    if findings.errors:
+        text = finding_text(findings.errors[0], spec.origin)
+        raise Rejected("input-error", f"the zone as served is not good: {text}", "correct it at its source")
+    return _Content(rrsets, served.serial)
+
+
+def _take_over(db: ZoneDatabase, task: _Task, bad: frozenset[tuple[bytes, int]] | None) -> Published:
+    """Do it, keeping no RRSIGs at the places ``bad``; None: keep none at all."""
+    spec, job, tools, served = task.spec, task.job, task.tools, task.served
+    chain = chain_of(served, spec.name)
+    with db.write() as transaction:
+        if transaction.old.version is not None:
+            raise Rejected(
+                "input-error", f"{spec.name} is published here already", f"dnssecd zone show {spec.name}"
+            )
+        keyset = _keyset(spec, job, served, tools)
+        keyset, task.made.held = _hold(keyset, job.policy, chain, spec, tools.now)
+        marks = frozenset((key.algorithm, key.tag) for key in keyset.keys if bad is not None)
+        refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(served.soa), _largest_ttl(served))
+        kept = KeepRule(marks, tools.now, refresh, bad or frozenset()).kept(served)
+        ForeignVersion(served, kept, tools.now).put_under(transaction, tools.now)
+        given = _input(transaction, task)
+        transaction.set_state(state.ADOPTION, {})
+        draft = draft_version(transaction, spec, keyset, given, tools.signer, tools.now, tools.date)
+        assert draft is not None, "the first version of a zone is always made"
+        verdict = _judge(draft, task, kept=bad is not None)
+        task.made.comparison = compare(served, transaction)
+        if job.shadow:
+            return Published(None)
+        detail = (
+            f"serial {served.serial} of another signer; {task.made.comparison.kept} RRsets kept their RRSIGs"
+        )
+        transaction.add_history(tools.now, job.who, "zone adopted", draft.serial, detail)
+        commit(verdict, transaction)
+        return Published(draft.serial, len(draft.changes), draft.chain_changes, draft.signatures)
+
+
+def _input(transaction: WriteTransaction, task: _Task) -> Input:
+    spec, job, content = task.spec, task.job, task.content
+    merged = (
+        merged_with_updates(content.rrsets, transaction, spec, task.report) if job.content else content.rrsets
+    )
+    given = whole_input(
+        transaction,
+        merged,
+        digest=content.digest,
+        input_serial=content.serial,
+        serial_floor=job.serial_floor,
+    )
+    check_timing(spec, given, task.report)
+    if not job.accept_change and not job.shadow:
+        check_guard(transaction, spec, given)
+    return given
+
+
+def _judge(draft: Draft, task: _Task, *, kept: bool) -> VerifiedVersion:
+    """Have the whole zone verified, as a first version is; bad RRSIGs of another's are no fault of our signer."""
+    if not is_after(draft.serial, task.served.serial):
+        raise AssertionError("a first version of ours goes above the serial that is served")
+    verifier = DraftVerifier(task.tools.checker, None if kept else task.tools.signer)
+    verdict = verifier(replace(draft, previous_serial=None))
+    if isinstance(verdict, VerificationFailed):
+        if kept and all(violation.code.startswith("rrsig") for violation in verdict.violations):
+            raise _BadKept(verdict.violations)
+        raise verification_failed(verdict.violations)
+    return verdict
+
+
+def _keyset(spec: ZoneSpec, job: AdoptionJob, served: ForeignZone, tools: Tools) -> Keyset:
+    """Return the key set that the zone comes over with: every key here, proven, and every DNSKEY accounted for."""
+    keys = [key for key in job.keys if key.rdata in served.dnskeys or not is_gone(key, tools.now)]
+    missing = served.dnskeys - {key.rdata for key in keys}
+    if missing:
+        tags = ", ".join(str(key_tag(rdata)) for rdata in sorted(missing))
+        raise Rejected(
+            "key-missing",
+            f"{spec.name} as served has DNSKEY {tags}, which was not imported",
+            f"import it too (dnssecd key import {spec.name} …), or have the other signer finish its roll-over",
+        )
+    held = _held_keys(spec, keys, tools.signer)
+    at_parent = None if job.at_parent is None else frozenset(job.at_parent)
+    try:
+        return adopted_keyset(
+            spec.origin,
+            keys,
+            {rdata: Held(info.id, info.store, info.bits) for rdata, info in held.items()},
+            served.dnskeys,
+            at_parent,
+            tools.now,
+        )
+    except ForeignError as error:
+        raise Rejected("input-error", str(error), "see docs/migration.md") from error
+
+
+def _held_keys(spec: ZoneSpec, keys: list[ForeignKey], signer: SignerClient) -> dict[bytes, KeyInfo]:
+    found = {info.dnskey: info for info in signer.keys(spec.origin)}
+    lacking = [key for key in keys if key.rdata not in found]
+    if lacking:
+        raise Rejected(
+            "key-missing",
+            f"the private key of {key_text(lacking[0])} is in no key store of this signer",
+            f"dnssecd key import {spec.name} FILE brings it in; for a key in a token: --cka-id or --label",
+        )
+    held = {key.rdata: found[key.rdata] for key in keys}
+    for key in keys:
+        if held[key.rdata].role != key.role.value:
+            raise Rejected(
+                "key-missing",
+                f"{key_text(key)} is bound as {held[key.rdata].role} in the key store",
+                "remove it there and import it again with its role",
+            )
+        prove(spec, held[key.rdata], signer)
+    return held
+
+
+def key_text(key: ForeignKey) -> str:
+    """Return role and tag, and where the key is from."""
+    return f"{key.role.value} {key.tag}" + (f" ({key.source})" if key.source else "")
+
+
+def _hold(
+    keyset: Keyset, policy: RolloverPolicy, chain: DenialParameters, spec: ZoneSpec, now: int
+) -> tuple[Keyset, tuple[str, ...]]:
+    """Return the key set with every step that is due at once held for approval, and what these are."""
+    everything = replace(policy, manual=_ALL_STEPS, freeze=())
+    plan = plan_rollover(keyset, everything, Evidence(), now)
+    due = [blocker for blocker in plan.blockers if blocker.gate is Gate.APPROVAL]
+    tokens = [blocker.token for blocker in due]
+    texts = [_due_text(blocker) for blocker in due]
+    if chain != spec.denial_parameters:
+        token = denial_token(chain, spec.denial_parameters)
+        tokens.append(token)
+        texts.append(f"{token}: the policy wants another denial of existence than the zone has")
+    return replace(keyset, held=tuple(tokens)), tuple(texts)
+
+
+def _due_text(blocker: Blocker) -> str:
+    return f"{blocker.token}: key {blocker.tag}: {blocker.detail}"
+
+
+def _largest_ttl(zone: ForeignZone) -> int:
+    return max(rrset.ttl for rrset in zone.scan())
+
+
+def _places(zone: ForeignZone, texts: Iterable[tuple[str, str]]) -> Iterable[tuple[bytes, int]]:
+    """Yield the places of RRSIGs that the verifier named by owner and type."""
+    wanted = set(texts)
+    for sigs in zone.rrsig_scan():
+        if (key_to_text(sigs.owner, zone.origin), type_text(sigs.covered)) in wanted:
+            yield sigs.owner, sigs.covered
