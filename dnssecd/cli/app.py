@@ -24,6 +24,8 @@ _MODULES = (
     "ds",
     "alerts",
     "config",
+    "backup",
+    "restore",
 )
 
 

@@ -140,11 +140,11 @@ def _keep_copy(path: Path, version: int) -> None:
     os.replace(partial, target)
 
 
-def copy_database(source: Path, target: Path) -> None:
-    """Copy a database as it is committed now, whoever uses it meanwhile, into a new file, durably."""
+def copy_database(source: Path, target: Path, *, durable: bool = True) -> None:
+    """Copy a database as it is committed now, whoever uses it meanwhile, into a new file."""
     create_file(target)
     with closing(connect(source, read_only=True)) as reading, closing(sqlite3.connect(target)) as writing:
-        writing.execute("PRAGMA synchronous = FULL")
+        writing.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         reading.backup(writing)
 
 

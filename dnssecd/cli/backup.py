@@ -1,0 +1,177 @@
+"""`dnssecd backup`: the state of all zones in one file, while the daemon runs or while it does not."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from dnssecd.cli.common import BAD, USAGE, Bad, Cli, command
+from dnssecd.cli.output import progress
+
+PassphraseOption = Annotated[
+    Path | None,
+    typer.Option("--passphrase-file", metavar="F", help="Passphrase of the keys; default: asked for."),
+]
+
+
+def register(app: typer.Typer) -> None:
+    command(app, "backup")(_backup)
+
+
+def _backup(
+    cli: Cli,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="Where to (mode 0600); default: dnssecd-backup-TIME.tar here.",
+        ),
+    ] = None,
+    keys: Annotated[
+        bool, typer.Option("--keys", help="Also the private keys of software key stores, encrypted.")
+    ] = False,
+    passphrase_file: PassphraseOption = None,
+) -> None:
+    """Write the state of all zones to one file: versions, journals, key states, history. The daemon may run.
+
+    Private keys are in it only with --keys: from the key service directly, for root and its own user, each encrypted
+    under the passphrase. Keys of tokens never leave them. The configuration is not in it: keep a copy of yours.
+    """
+    if passphrase_file is not None and not keys:
+        raise Bad("a passphrase was given, but no keys asked for", "add --keys", USAGE)
+    with progress("backing up") as advance:
+        result = make_backup(cli, output, keys=keys, passphrase_file=passphrase_file, advance=advance)
+    cli.show(result, lambda: _render(result))
+    if not result["ok"]:
+        raise typer.Exit(BAD)
+
+
+def make_backup(
+    cli: Cli,
+    output: Path | None,
+    *,
+    keys: bool,
+    passphrase_file: Path | None,
+    advance: Callable[[float, float | None, str], None],
+) -> dict[str, Any]:
+    """Make the file and say what is in it; Bad when that cannot be done."""
+    from dnssecd.archive import write
+    from dnssecd.cli.keyservice import passphrase
+    from dnssecd.clock import SystemClock
+    from dnssecd.config import load
+
+    config = load(cli.config_path, read_secrets=False)
+    now = int(SystemClock().now())
+    moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
+    target = output or Path(f"dnssecd-backup-{moment}.tar")
+    secret = passphrase(passphrase_file, confirm=True) if keys else None
+    if not (config.server.state_dir / "zones").is_dir():
+        raise Bad(
+            f"there is no state in {config.server.state_dir}", "is this the configuration of the daemon?"
+        )
+    try:
+        with write.archive_file(target, now) as writer:
+            zones, damaged = write.write_zones(writer, config, advance)
+            damaged |= write.write_common(writer, config.server.state_dir)
+            stored = None if secret is None else _with_keys(cli, writer, secret, advance)
+            manifest = write.finish(writer, config, os.uname().nodename, now, zones, damaged, stored)
+    except OSError as error:
+        raise Bad(
+            f"{error.filename or target}: {error.strerror or error}",
+            "become root or the daemon's user; choose a place with room with -o",
+        ) from None
+    _note(config.server.state_dir, now, f"{target.absolute()}{' keys=yes' if keys else ''}")
+    return _result(target, manifest)
+
+
+def _with_keys(
+    cli: Cli, writer: Any, secret: bytes, advance: Callable[[float, float | None, str], None]
+) -> list[Any]:
+    """Put every private key that can be had into the archive, sealed."""
+    from dnssecd.archive.manifest import StoredKey
+    from dnssecd.cli.keyservice import file_name, key_service
+    from dnssecd.core.names import wire_to_text
+    from dnssecd.signing.errors import SignerError
+
+    found: list[StoredKey] = []
+    with key_service(cli) as (_, client):
+        keys = client.keys()
+        for number, info in enumerate(keys):
+            advance(number, len(keys), f"{info.role} {info.tag}")
+            member, reason, in_token = f"keys/{file_name(info)}.key", "", False
+            try:
+                writer.octets(member, client.export_key(info.id, secret))
+            except SignerError as error:
+                if error.code == "refused":
+                    raise
+                member, reason, in_token = "", str(error), error.code == "unsupported"
+            found.append(
+                StoredKey(
+                    info.id,
+                    tuple(map(wire_to_text, info.zones)),
+                    info.role,
+                    info.algorithm,
+                    info.tag,
+                    info.store,
+                    member or None,
+                    reason,
+                    in_token,
+                )
+            )
+    return found
+
+
+def _note(state_dir: Path, now: int, detail: str) -> None:
+    """Put the act into the daemon's history; a back-up is good without that."""
+    import getpass
+
+    from dnssecd.store.acts import Act, ActLog
+    from dnssecd.store.errors import StoreError
+
+    path = state_dir / "acts.sqlite"
+    if not path.exists():
+        return
+    try:
+        log = ActLog(path)
+        try:
+            log.record(Act(now, getpass.getuser(), os.getuid(), "backup", detail), ())
+        finally:
+            log.close()
+    except (StoreError, sqlite3.Error, OSError, KeyError):
+        return
+
+
+def _result(target: Path, manifest: Any) -> dict[str, Any]:
+    lost = [key for key in manifest.keys if key.member is None and not key.in_token]
+    return {
+        "ok": not manifest.damaged and not lost,
+        "file": str(target),
+        "octets": target.stat().st_size,
+        "zones": len(manifest.zones),
+        "with_keys": manifest.with_keys,
+        "keys": sum(key.member is not None for key in manifest.keys),
+        "keys_in_tokens": sum(key.in_token for key in manifest.keys),
+        "keys_missing": [{"tag": key.tag, "zones": list(key.zones), "reason": key.reason} for key in lost],
+        "damaged": manifest.damaged,
+    }
+
+
+def _render(result: dict[str, Any]) -> None:
+    kept = f" and {result['keys']} private keys, encrypted" if result["with_keys"] else ", no private keys"
+    print(f"{result['file']}: {result['zones']} zones{kept}; {result['octets']:,} octets")
+    if result["keys_in_tokens"]:
+        print(f"{result['keys_in_tokens']} keys are in tokens: back these up by their vendor's means")
+    for what, why in result["damaged"].items():
+        print(f"  NOT IN IT: {what} ({why})")
+    for key in result["keys_missing"]:
+        print(f"  NOT IN IT: key {key['tag']} of {', '.join(key['zones'])} ({key['reason']})")
+    if result["with_keys"]:
+        print("keep the passphrase elsewhere")

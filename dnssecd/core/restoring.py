@@ -1,0 +1,131 @@
+"""What going back to an earlier state of a zone would break: its serial, its keys, what validators have cached.
+
+Two incidents are behind it: a stand-by that signed with keys nobody had (APNIC 2012), and a serial that went back, so
+that secondaries stopped transferring (ARIN 2016).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .keyset import Key, Keyset, key_tag
+from .keystate import Goal, Rec, RecordState, State
+from .serial import is_after
+
+_NAMES = {Rec.DNSKEY: "DNSKEY", Rec.ZRRSIG: "zone signatures", Rec.KRRSIG: "key signatures", Rec.DS: "DS"}
+#: How far along its life a record is; a hidden one is at one end or the other (`_age`).
+_AGE = {State.RUMOURED: 1, State.OMNIPRESENT: 2, State.UNRETENTIVE: 3}
+
+
+@dataclass(frozen=True)
+class LiveServer:
+    """What one server serves now: its serial and the RDATA of its DNSKEY RRset; None: it does not serve the zone.
+
+    ``failure`` says why it could not be asked, "" where it answered.
+    """
+
+    name: str
+    serial: int | None = None
+    dnskeys: frozenset[bytes] | None = None
+    failure: str = ""
+
+    @property
+    def silent(self) -> bool:
+        """Whether it may serve something that we do not know of."""
+        return bool(self.failure)
+
+
+def highest(live: Iterable[LiveServer], *others: int | None) -> int | None:
+    """Return the latest serial that any server, or one of ``others``, has (RFC 1982); None where there is none."""
+    best: int | None = None
+    for serial in (*(server.serial for server in live), *others):
+        if serial is not None and (best is None or is_after(serial, best)):
+            best = serial
+    return best
+
+
+def goes_back(serial: int, reference: int | None) -> bool:
+    """Tell whether publishing ``serial`` where ``reference`` was would be a step back (RFC 1982 §3.2).
+
+    Serials that cannot be compared count as a step back.
+    """
+    return reference is not None and serial != reference and not is_after(serial, reference)
+
+
+def signers(keyset: Keyset) -> list[Key]:
+    """Return the keys whose signatures the zone has: validators need their DNSKEY."""
+    return [key for key in keyset.keys if key.zrrsig.visible or key.krrsig.visible]
+
+
+def not_live(keyset: Keyset, live: Iterable[LiveServer]) -> list[str]:
+    """Say which of the keys that sign are not in the DNSKEY RRset that validators get now, and at which server."""
+    found = []
+    for server in live:
+        if server.dnskeys is None:
+            continue
+        served = {rdata[2:] for rdata in server.dnskeys}
+        found += [
+            f"key {key.tag} ({key.role.value}) signs, but {server.name} does not have it in its DNSKEY RRset"
+            for key in signers(keyset)
+            if key.rdata[2:] not in served
+        ]
+    return found
+
+
+def foreign(keyset: Keyset, live: Iterable[LiveServer]) -> list[str]:
+    """Say which keys servers publish that are none of the key set's: validators hold signatures made by them."""
+    ours = {key.rdata[2:] for key in keyset.keys}
+    return [
+        f"DNSKEY {key_tag(rdata)} (algorithm {rdata[3]}) at {server.name} is none of the zone's keys"
+        for server in live
+        for rdata in sorted(server.dnskeys or ())
+        if rdata[2:] not in ours
+    ]
+
+
+def keys_back(present: Keyset, restored: Keyset) -> list[str]:
+    """Say in what a key set would go back if ``restored`` took the place of ``present``."""
+    found = []
+    for key in present.keys:
+        old = restored.find(key.ref)
+        if old is None:
+            if any(key.record(rec).state is not State.HIDDEN for rec in key.records):
+                found.append(f"{_name(key)} would be forgotten, though validators may hold it")
+            continue
+        found += _key_back(key, old)
+    for key in restored.keys:
+        if present.find(key.ref) is None and any(key.record(rec).visible for rec in key.records):
+            found.append(f"{_name(key)} would be used again, though it has been retired")
+    return found
+
+
+def _key_back(present: Key, restored: Key) -> list[str]:
+    found = [
+        f"{_name(present)} would no longer be {what}"
+        for what, now, then in (
+            ("known to be compromised", present.compromised, restored.compromised),
+            ("on its way to be revoked", present.revoke, restored.revoke),
+            ("on its way out", present.goal is Goal.ABSENT, restored.goal is Goal.ABSENT),
+        )
+        if now and not then
+    ]
+    for rec in present.records:
+        now, then = present.record(rec), restored.record(rec)
+        if _age(then) < _age(now):
+            found.append(
+                f"{_name(present)}: its {_NAMES[rec]} would go back from {_state(now)} to {_state(then)}"
+            )
+    return found
+
+
+def _age(record: RecordState) -> int:
+    if record.state is State.HIDDEN:
+        return 4 if record.step_out else 0
+    return _AGE[record.state]
+
+
+def _state(record: RecordState) -> str:
+    return "gone" if _age(record) == 4 else record.state.value
+
+
+def _name(key: Key) -> str:
+    return f"key {key.tag} ({key.role.value})"
