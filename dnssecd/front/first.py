@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from dnssecd.config.model import Config
 from dnssecd.front.zone import FrontZone
 from dnssecd.publish import exchange
-from dnssecd.publish.firstcheck import FirstCheck, first_check
+from dnssecd.publish.firstcheck import FirstCheck, ds_matches, first_check
 from dnssecd.publish.parent import ParentUnknown, find_parent_servers, resolver
 
 
@@ -25,6 +25,27 @@ async def ask_permission(
     zone: FrontZone, config: Config, our_keys: list[bytes], now: Callable[[], float]
 ) -> Permission:
     """Ask the zone's secondaries and its parent's servers, and decide."""
+    return (await _ask(zone, config, our_keys, now))[0]
+
+
+async def ask_adoption(
+    zone: FrontZone, config: Config, keys: list[bytes], now: Callable[[], float]
+) -> tuple[Permission, tuple[bytes, ...] | None]:
+    """The same for a zone that comes over with these keys (DNSKEY RDATA); also those that the parent has a DS of.
+
+    None in their place: no server of the parent answered, or there is none to be asked.
+    """
+    permission, found = await _ask(zone, config, keys, now)
+    answers = [answer.ds for answer in found.ds_seen if answer.ds is not None]
+    if not answers:
+        return permission, None
+    seen = {ds for answer in answers for ds in answer}
+    return permission, tuple(key for key in keys if any(ds_matches(ds, key, zone.name) for ds in seen))
+
+
+async def _ask(
+    zone: FrontZone, config: Config, our_keys: list[bytes], now: Callable[[], float]
+) -> tuple[Permission, FirstCheck]:
     parents: list[exchange.Peer] = []
     trouble = ""
     alone = zone.config.parent.none or zone.name == "."
@@ -35,17 +56,18 @@ async def ask_permission(
             trouble = str(error)
     found = await first_check(zone.name, zone.watched, parents, our_keys, now)
     if found.foreign:
-        return _foreign(zone, found)
+        return _foreign(zone, found), found
     if not alone and not found.parent_answers:
         failures = "; ".join(f"{server}: {why}" for server, why in found.parent_failures) or trouble
-        return Permission(
+        waiting = Permission(
             False,
             event="first-publication-waiting",
             cause=f"the parent's servers could not be asked for a DS of {zone.name}: {failures}",
             remedy=f'name them: zone."{zone.name}".parent = {{ servers = ["…"] }}; for an island of trust parent = '
             f'"none"; to publish all the same: dnssecd zone reload {zone.name} --first-publication',
         )
-    return Permission(True, found.highest_serial)
+        return waiting, found
+    return Permission(True, found.highest_serial), found
 
 
 async def _parents(zone: FrontZone, config: Config) -> list[exchange.Peer]:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,9 @@ from dnssecd.ingest.source import FileIdentity
 from dnssecd.ingest.watch import ZoneWatcher, identity_now
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
+from dnssecd.pipeline import state
 from dnssecd.pipeline.frames import Job
+from dnssecd.pipeline.jobs import adoption_awaited
 from dnssecd.pipeline.keychange import KeyChange
 from dnssecd.pipeline.keys import held_keys
 from dnssecd.pipeline.outcome import Outcome, Problem
@@ -30,6 +33,7 @@ from dnssecd.pipeline.workers import BULK_OCTETS, WorkerPool
 from dnssecd.signing.client import AsyncSignerClient
 from dnssecd.signing.errors import SignerError
 from dnssecd.store.catalogue import Catalogue
+from dnssecd.store.errors import StoreError
 
 RETRY_CHANGING_S = 0.5
 RETRIES_CHANGING_MAX = 20
@@ -45,9 +49,9 @@ RESIGN_STRIDE_S = 3600.0
 REMEMBER_S = 1.0
 
 #: Jobs that bring content, whole or in part.
-INPUT_KINDS = frozenset({"load", "transfer", "import"})
+INPUT_KINDS = frozenset({"load", "transfer", "import", "adopt"})
 #: Jobs that are tried again after a failure by whoever asked for them.
-_NOT_RETRIED = frozenset({"update", "rekey", "transfer", "import"})
+_NOT_RETRIED = frozenset({"update", "rekey", "transfer", "import", "adopt"})
 
 log = structlog.get_logger("dnssecd.zones")
 
@@ -137,6 +141,12 @@ class ZoneJobs:
         """
         permission = Permission(True)
         if zone.serial is None:
+            if await asyncio.to_thread(_comes_over, zone):
+                permission = Permission(
+                    False, None, "first-publication-waiting", *adoption_awaited(zone.name)
+                )
+                self._blocked(zone, permission)
+                return permission
             permission = await self._permission(zone)
             waits = permission.event == "first-publication-waiting"
             if not permission.allowed and not (first_publication and waits):
@@ -334,6 +344,15 @@ class ZoneJobs:
         self._parts.schedule.wake(
             f"{kind} {zone.name}", self._parts.clock.now() + delay, lambda: self.request(zone, kind)
         )
+
+
+def _comes_over(zone: FrontZone) -> bool:
+    """Tell whether a zone waits to come over from another signer; one whose database fails is told so elsewhere."""
+    try:
+        with zone.database.snapshot() as snapshot:
+            return bool(state.foreign_keys(snapshot.state(state.ADOPTION)))
+    except (StoreError, sqlite3.Error, OSError):
+        return False
 
 
 def _loads(zone: FrontZone) -> bool:

@@ -87,6 +87,8 @@ def adopt(db: ZoneDatabase, spec: ZoneSpec, job: AdoptionJob, tools: Tools) -> O
 
     def work() -> Published:
         served = _served(spec, job)
+        if job.shadow and _compared(db, served, made):
+            return Published(None)
         content = _content(spec, job, served, report)
         task = _Task(spec, job, served, content, report, tools, made)
         try:
@@ -122,6 +124,14 @@ class _Task:
     report: Report
     tools: Tools
     made: _Made
+
+
+def _compared(db: ZoneDatabase, served: ForeignZone, made: _Made) -> bool:
+    """Compare with what is published, and tell whether anything is."""
+    with db.snapshot() as snapshot:
+        if snapshot.version is not None:
+            made.comparison = compare(served, snapshot)
+    return made.comparison is not None
 
 
 def _served(spec: ZoneSpec, job: AdoptionJob) -> ForeignZone:
