@@ -91,7 +91,7 @@ def _words(content: str, where: str) -> list[str]:
             len(words) > _FIELDS and words[2] in _LIFE
         ):  # the date of the next transition, or "waiting for ds-seen"
             words = [*words[:start], " ".join(words[start:stop]), *words[stop:]]
-    if len(words) == 4 and words[2] in _LIFE:
+    if 2 < len(words) < _FIELDS and words[2] in _LIFE:
         raise ForeignError(f"{where}: the short listing does not name the keys; list with: {COMMANDS}")
     if len(words) != _FIELDS:
         raise ForeignError(f"{where}: not a line of ods-enforcer key list -v or -d: {content[:60]!r}")
