@@ -29,6 +29,7 @@ from dnssecd.front.jobs import Parts, ZoneJobs, today
 from dnssecd.front.keycommands import KeyCommands
 from dnssecd.front.primaries import Primaries
 from dnssecd.front.primaries_reload import PrimariesReload
+from dnssecd.front.quicknotify import QuickNotify
 from dnssecd.front.reload import Reloader
 from dnssecd.front.rollover_office import EvidenceHooks, RolloverOffice
 from dnssecd.front.schedule import Schedule
@@ -61,6 +62,9 @@ from dnssecd.store.acts import ActLog
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
 
+#: Beyond the first few, the secondaries of so many zones a second are asked what they serve after a start: 100.
+FOLLOW_PAUSE_S = 0.01
+
 log = structlog.get_logger("dnssecd")
 
 
@@ -87,6 +91,7 @@ class Daemon:
         self.schedule = Schedule(clock)
         hooks = EvidenceHooks(self.metrics, self.events)
         self.notifier = Notifier(Ledger(hooks), clock.now, hooks)
+        self.notifier.announce = QuickNotify(clock.now)
         self.watcher = ZoneWatcher()
         self.pool = WatchedPool(_worker_died)
         self.table = ZoneTable(self.signer.socket, self.databases)
@@ -130,6 +135,7 @@ class Daemon:
             clock,
             lambda way, result: self.metrics.peers.ds_ways.labels(way, result).inc(),
         )
+        self.rollovers.sweep_s = lambda: self.notifier.sweep_s
         self.rollovers.rollovers.listeners.append(self.ds)
         self.rollovers.overdue.on_ds = lambda zone: self.ds.automation.ds_overdue(zone.name)
         self.updates = Updates(
@@ -265,8 +271,11 @@ class Daemon:
         self.rollovers.configure()
         log_setup.setup(config.log.format, config.log.level)
         for zone in self.zones.values():
-            if zone.serial is not None:
+            if zone.serial is not None and not self._followed(zone):
                 self.publish(zone)
+
+    def _followed(self, zone: FrontZone) -> bool:
+        return self.notifier.follows(zone.name, zone.secondaries, zone.watched)
 
     def _hangup(self) -> None:
         """SIGHUP: reload the configuration; what is wrong with it is told by event and log."""
@@ -310,8 +319,6 @@ class Daemon:
             zones=len(self.zones),
             served=len(served),
         )
-        for zone in served:
-            self.publish(zone)
 
     async def _take_up_work(self) -> None:
         try:
@@ -327,6 +334,7 @@ class Daemon:
             self.alerts.run(),
             self.rollovers.run(),
             self._watch_files(),
+            self._follow(),
         )
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in background]
         for task in self._tasks:
@@ -353,8 +361,19 @@ class Daemon:
                 self.imports.edited(self.zones[name])
                 self.jobs.request(self.zones[name], "load")
 
-    def publish(self, zone: FrontZone) -> None:
-        """Tell the secondaries of the version that is served, and follow them until they have it."""
+    async def _follow(self) -> None:
+        """Look where the secondaries of the stored zones are; of many zones not all at once."""
+        for number, zone in enumerate(list(self.zones.values())):
+            if number >= OPEN_MAX:
+                await asyncio.sleep(FOLLOW_PAUSE_S)
+            if zone.serial is not None and not self._followed(zone):
+                self.publish(zone, resume=True)
+
+    def publish(self, zone: FrontZone, *, resume: bool = False) -> None:
+        """Tell the secondaries of the version that is served, and follow them until they have it.
+
+        resume: it was published before this start; those that have it are not told.
+        """
         try:
             with zone.database.snapshot() as snapshot:
                 soa = snapshot.rrset(APEX, SOA)
@@ -363,11 +382,15 @@ class Daemon:
             self.events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
             return
         assert soa is not None
-        self._notify(zone, serial, soa)
+        self._notify(zone, serial, soa, resume=resume)
 
-    def _notify(self, zone: FrontZone, serial: int, soa: RRset) -> None:
+    def _notify(self, zone: FrontZone, serial: int, soa: RRset, *, resume: bool = False) -> None:
         self.notifier.published(
-            zone.name, Goal(serial, soa_rdata(soa), soa.ttl), zone.secondaries, zone.watched
+            zone.name,
+            Goal(serial, soa_rdata(soa), soa.ttl),
+            zone.secondaries,
+            zone.watched,
+            resume=resume,
         )
 
     async def close(self) -> None:

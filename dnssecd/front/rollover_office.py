@@ -95,7 +95,8 @@ class RolloverOffice:
         self.overdue = Overdue(events, clock, self.rollovers.policy)
         self.emergency = Emergency(self.rollovers, events)
         self.rollovers.listeners += [_Shown(self.parents), self.overdue, self.emergency]
-        self._pace = Pace()
+        #: How soon a server of a zone is looked at again, after it was seen to serve what is published.
+        self.sweep_s: Callable[[], float] = lambda: Pace().sweep_s
         hooks.on_seen = self._seen
         jobs.on_finished = self.rollovers.committed
         pool.held = self.clock.held
@@ -178,7 +179,7 @@ class RolloverOffice:
         sighting = judgement.sighting
         self.clock.seen(sighting)
         keys = self.rollovers.of(sighting.zone)
-        pause = self._pace.sweep_s if judgement.state == "current" else self._pace.look_last_s
+        pause = self.sweep_s() if judgement.state == "current" else Pace().look_last_s
         seen = judged(sighting, keys.committed)
         if keys.take(lambda evidence: evidence.sighted(seen, int(sighting.at + pause))):
             self.rollovers.ask(sighting.zone)

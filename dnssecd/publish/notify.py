@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +24,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 
-from dnssecd.publish.exchange import Outcome, Peer, Timing, exchange
+from dnssecd.publish.exchange import Peer, Timing, exchange
 from dnssecd.publish.watch import Ledger, sight
 
 
@@ -35,6 +35,9 @@ class Goal:
     serial: int
     soa: bytes
     ttl: int
+
+
+Announce = Callable[[str, Peer, Goal, Timing | None], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Pace:
     notify_last_s: float = 300.0
     #: How long it takes to look at all servers once when nothing happens (for serials that go back, say).
     sweep_s: float = 300.0
+    #: A sweep over very many servers takes longer, so that looks for nothing cost next to nothing: so many a second.
+    sweep_looks_per_s: float = 5.0
     #: At least this long between two NOTIFYs to one secondary for one zone, however fast versions follow.
     gap_s: float = 0.01
 
@@ -75,6 +80,12 @@ def notify_message(zone: str, goal: Goal) -> dns.message.Message:
     return message
 
 
+async def announce(zone: str, peer: Peer, goal: Goal, timing: Timing | None) -> str:
+    """Send one NOTIFY; return the RCODE of the answer, or why there is none."""
+    outcome = await exchange(peer, notify_message(zone, goal), timing)
+    return outcome.failure or outcome.rcode
+
+
 class Notifier:
     """Follows all secondaries of all zones. Methods belong to the event loop's thread."""
 
@@ -96,18 +107,30 @@ class Notifier:
         self.hooks = hooks or NotifyHooks()
         self.pace = pace or Pace()
         self._timing = timing
+        #: Sends one NOTIFY: (zone, server, goal, deadlines) → RCODE, or why there is none.
+        self.announce: Announce = announce
         self._free = asyncio.Semaphore(in_flight_max)
         self._free_by_server: dict[tuple[str, int], asyncio.Semaphore] = {}
         self._per_server_max = max(1, in_flight_max // 4)
-        self._followers: dict[tuple[str, str], _Follower] = {}
+        #: By zone, then by server.
+        self._followers: dict[str, dict[str, _Follower]] = {}
         self._sweep: asyncio.Task[Any] | None = None
+        #: How long it takes at present to look at all servers once.
+        self.sweep_s = self.pace.sweep_s
 
     def published(
-        self, zone: str, goal: Goal, secondaries: Iterable[Peer], watched: Iterable[Peer] = ()
+        self,
+        zone: str,
+        goal: Goal,
+        secondaries: Iterable[Peer],
+        watched: Iterable[Peer] = (),
+        *,
+        resume: bool = False,
     ) -> None:
         """Bring ``goal`` to the secondaries; ``watched`` (check_servers) are looked at but get no NOTIFY.
 
-        Replaces what was being done for the zone: servers no longer named are dropped.
+        Replaces what was being done for the zone: servers no longer named are dropped. ``resume``: it was published
+        before a restart, most servers have it; NOTIFY goes to those that are seen not to.
         """
         self.ledger.published(zone, goal.serial, self.now())
         if self._sweep is None:
@@ -115,29 +138,37 @@ class Notifier:
         wanted = {peer.name: (peer, True) for peer in secondaries}
         for peer in watched:
             wanted.setdefault(peer.name, (peer, False))
-        for place in [place for place in self._followers if place[0] == zone and place[1] not in wanted]:
-            self._followers.pop(place).stop()
+        followers = self._followers.setdefault(zone, {})
+        for name in followers.keys() - wanted.keys():
+            followers.pop(name).stop()
         for peer, notified in wanted.values():
-            follower = self._followers.get((zone, peer.name))
+            follower = followers.get(peer.name)
             if follower is None:
-                follower = self._followers[zone, peer.name] = _Follower(self, zone)
-            follower.pursue(goal, peer, notified)
+                follower = followers[peer.name] = _Follower(self, zone)
+            follower.pursue(goal, peer, notified, resume)
 
     def withdraw(self, zone: str) -> None:
         """Stop everything for a zone."""
-        for place in [place for place in self._followers if place[0] == zone]:
-            self._followers.pop(place).stop()
+        for follower in self._followers.pop(zone, {}).values():
+            follower.stop()
         self.ledger.forget(zone)
 
     def waiting_for(self, zone: str) -> list[str]:
         """Return the names of servers not yet seen to serve what is published."""
-        return sorted(
-            name for (of, name), follower in self._followers.items() if of == zone and follower.busy
-        )
+        return sorted(name for name, follower in self._followers.get(zone, {}).items() if follower.busy)
+
+    def follows(self, zone: str, secondaries: Iterable[Peer], watched: Iterable[Peer]) -> bool:
+        """Tell whether these are the servers that are followed, or would be, for a zone."""
+        wanted = {peer.name: (peer, True) for peer in secondaries}
+        for peer in watched:
+            wanted.setdefault(peer.name, (peer, False))
+        return wanted == {
+            name: (each.peer, each.notified) for name, each in self._followers.get(zone, {}).items()
+        }
 
     async def close(self) -> None:
         """Stop everything."""
-        followers = list(self._followers.values())
+        followers = [each for of_zone in self._followers.values() for each in of_zone.values()]
         self._followers.clear()
         for follower in followers:
             follower.stop()
@@ -148,11 +179,12 @@ class Notifier:
     async def _sweep_forever(self) -> None:
         """Look at every server once per sweep, evenly spread; one that fell behind is pursued again."""
         while True:
-            places = list(self._followers)
-            pause_s = self.pace.sweep_s / max(1, len(places))
-            for place in places:
+            places = [(zone, name) for zone, followers in self._followers.items() for name in followers]
+            self.sweep_s = max(self.pace.sweep_s, len(places) / self.pace.sweep_looks_per_s)
+            pause_s = self.sweep_s / max(1, len(places))
+            for zone, name in places:
                 await asyncio.sleep(pause_s)
-                follower = self._followers.get(place)
+                follower = self._followers.get(zone, {}).get(name)
                 if follower is not None:
                     follower.check()
             if not places:
@@ -165,10 +197,10 @@ class Notifier:
         async with mine, self._free:
             yield
 
-    async def send(self, zone: str, peer: Peer, goal: Goal) -> Outcome:
-        """Send one NOTIFY, within the bound on exchanges."""
+    async def send(self, zone: str, peer: Peer, goal: Goal) -> str:
+        """Send one NOTIFY, within the bound on exchanges; return the RCODE, or why there is none."""
         async with self._turn(peer):
-            return await exchange(peer, notify_message(zone, goal), self._timing)
+            return await self.announce(zone, peer, goal, self._timing)
 
     async def look(self, zone: str, peer: Peer) -> str:
         """Look at one server within the bound on exchanges; return its state (watch.Judgement)."""
@@ -196,13 +228,26 @@ class _Follower:
     def busy(self) -> bool:
         return self._task is not None and not self._task.done()
 
-    def pursue(self, goal: Goal, peer: Peer, notified: bool) -> None:
-        """Make ``goal`` the goal, now."""
+    @property
+    def peer(self) -> Peer | None:
+        """Whom it follows."""
+        return self._peer
+
+    @property
+    def notified(self) -> bool:
+        """Whether it gets NOTIFY."""
+        return self._notified
+
+    def pursue(self, goal: Goal, peer: Peer, notified: bool, resume: bool) -> None:
+        """Make ``goal`` the goal, now; ``resume``: look before anything else."""
         if goal == self._goal and peer == self._peer and self.busy:
             return
         self._goal, self._peer, self._notified = goal, peer, notified
         self._since = time.monotonic()
         self.reached = False
+        if resume and not self.busy:
+            self.check()
+            return
         self._news.set()
         if not self.busy:
             self._task = asyncio.get_running_loop().create_task(self._run())
@@ -216,8 +261,8 @@ class _Follower:
         peer, goal = self._peer, self._goal
         assert peer is not None
         assert goal is not None
-        if await self._notifier.look(self._zone, peer) != "current":
-            self.reached = False
+        self.reached = await self._notifier.look(self._zone, peer) == "current"
+        if not self.reached:
             self._news.set()
         await self._run()
 
@@ -247,7 +292,7 @@ class _Follower:
         assert peer is not None
         assert goal is not None
         outcome = await self._notifier.send(self._zone, peer, goal)
-        self._notifier.hooks.notified(self._zone, peer.name, goal.serial, outcome.failure or outcome.rcode)
+        self._notifier.hooks.notified(self._zone, peer.name, goal.serial, outcome)
 
     async def _look_for(self, seconds: float) -> bool:
         """Look at the server for ``seconds``; tell whether the goal was reached or replaced."""
