@@ -7,9 +7,9 @@ not there yet is part of normal life.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import dns.exception
 import dns.flags
@@ -19,6 +19,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import dns.tsig
+
+T = TypeVar("T")
 
 
 class UnwantedAnswer(ValueError):
@@ -125,6 +127,20 @@ async def exchange(
 
 
 async def _udp(peer: Peer, query: dns.message.Message, wire: bytes, timing: Timing) -> dns.message.Message:
+    def accept(item: bytes) -> dns.message.Message | None:
+        if len(item) < 12 or int.from_bytes(item[:2], "big") != query.id:
+            return None
+        answer = _decode(item, query)
+        return answer if query.is_response(answer) else None
+
+    return await ask_udp(peer, wire, accept, timing)
+
+
+async def ask_udp(peer: Peer, wire: bytes, accept: Callable[[bytes], T | None], timing: Timing) -> T:
+    """Send ``wire`` and return what ``accept`` makes of the answer; TimeoutError, OSError, and what it raises.
+
+    Datagrams for which it returns None are none (late, forged): they are passed over.
+    """
     loop = asyncio.get_running_loop()
     transport, inbox = await loop.create_datagram_endpoint(_Inbox, remote_addr=(peer.host, peer.port))
     try:
@@ -132,7 +148,7 @@ async def _udp(peer: Peer, query: dns.message.Message, wire: bytes, timing: Timi
             transport.sendto(wire)
             try:
                 async with asyncio.timeout(timing.udp_s):
-                    return await inbox.answer_to(query)
+                    return await inbox.first(accept)
             except TimeoutError:
                 if attempt == timing.udp_attempts:
                     raise
@@ -155,17 +171,15 @@ class _Inbox(asyncio.DatagramProtocol):
         if not self._queue.full():
             self._queue.put_nowait(exc)
 
-    async def answer_to(self, query: dns.message.Message) -> dns.message.Message:
-        """Return the answer to ``query``; datagrams that are none (late, forged) are passed over."""
+    async def first(self, accept: Callable[[bytes], T | None]) -> T:
+        """Return the first that is accepted."""
         while True:
             item = await self._queue.get()
             if isinstance(item, Exception):
                 raise item
-            if len(item) < 12 or int.from_bytes(item[:2], "big") != query.id:
-                continue
-            answer = _decode(item, query)
-            if query.is_response(answer):
-                return answer
+            accepted = accept(item)
+            if accepted is not None:
+                return accepted
 
 
 async def _tcp(peer: Peer, query: dns.message.Message, wire: bytes, tcp_s: float) -> dns.message.Message:
