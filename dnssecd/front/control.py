@@ -149,6 +149,8 @@ class Commands:
     async def zone_reload(self, call: Call) -> object:
         """Answer ``zone.reload``."""
         zone = self._zone(call)
+        if zone.held is not None:
+            return await self._bring_back(zone, call.flag("first_publication"))
         _check_reload(zone)
         before = zone.serial
         ended = await self._jobs.load(
@@ -172,6 +174,16 @@ class Commands:
             "signatures": ended.signatures,
             "message": message,
         }
+
+    async def _bring_back(self, zone: FrontZone, unheard: bool) -> object:
+        """Publish a zone that came out of a back-up; Refused while it may not be."""
+        permission = await self._jobs.permit(zone, first_publication=unheard)
+        if not permission.allowed:
+            raise Refused(permission.cause, permission.remedy)
+        signatures = zone.last.signatures if zone.last is not None else 0
+        message = f"{zone.name} is published again, at serial {zone.serial}"
+        result = {"zone": zone.name, "changed": True, "serial": zone.serial}
+        return {**result, "signatures": signatures, "message": message}
 
     def _record(self, zone: FrontZone, who: str, what: str, detail: str) -> None:
         zone.database.record(int(self._clock.now()), who, what, detail, zone.serial)

@@ -51,7 +51,7 @@ async def _ask(
     alone = zone.config.parent.none or zone.name == "."
     if not alone:
         try:
-            parents = await _parents(zone, config)
+            parents = await parent_servers(zone, config)
         except ParentUnknown as error:
             trouble = str(error)
     found = await first_check(zone.name, zone.watched, parents, our_keys, now)
@@ -70,7 +70,8 @@ async def _ask(
     return Permission(True, found.highest_serial), found
 
 
-async def _parents(zone: FrontZone, config: Config) -> list[exchange.Peer]:
+async def parent_servers(zone: FrontZone, config: Config) -> list[exchange.Peer]:
+    """Return the parent's servers, configured or found; ParentUnknown."""
     if zone.config.parent.servers:
         return [exchange.Peer(str(a), a.host, a.port) for a in zone.config.parent.servers]
     servers = [(a.host, a.port) for a in config.server.resolver]

@@ -17,6 +17,7 @@ from dnssecd.clock import Clock
 from dnssecd.config.model import Config
 from dnssecd.front import events as job_events
 from dnssecd.front.first import Permission, ask_permission
+from dnssecd.front.returning import EVENT, may_return
 from dnssecd.front.schedule import Schedule
 from dnssecd.front.zone import FrontZone
 from dnssecd.ingest.source import FileIdentity
@@ -50,6 +51,8 @@ REMEMBER_S = 1.0
 
 #: Jobs that bring content, whole or in part.
 INPUT_KINDS = frozenset({"load", "transfer", "import", "adopt"})
+#: Events that say why a zone may not be published.
+_PERMITS = ("first-publication-waiting", "foreign-dnskey", "ds-mismatch", EVENT)
 #: Jobs that are tried again after a failure by whoever asked for them.
 _NOT_RETRIED = frozenset({"update", "rekey", "transfer", "import", "adopt"})
 
@@ -88,6 +91,8 @@ class ZoneJobs:
 
     def request(self, zone: FrontZone, kind: str) -> None:
         """Ask for a job, ``load`` or ``resign``, as soon as may be; asking twice before it begins is asking once."""
+        if zone.held is not None:
+            kind = "return"
         place = (zone.name, kind)
         if kind == "load":
             self.on_load(zone)
@@ -100,14 +105,17 @@ class ZoneJobs:
     async def _requested(self, zone: FrontZone, kind: str, place: tuple[str, str]) -> None:
         await asyncio.sleep(0)
         self._waiting.pop(place, None)
-        await (self.load(zone) if kind == "load" else self.resign(zone))
+        if kind == "return":
+            await self.permit(zone)
+        else:
+            await (self.load(zone) if kind == "load" else self.resign(zone))
 
     def forget(self, zone: FrontZone) -> None:
         """Drop what is planned for a zone that was removed."""
         self.on_forget(zone)
         self._learnt(zone)
         self._parts.watcher.forget(zone.name)
-        for kind in ("load", "resign"):
+        for kind in ("load", "resign", "return"):
             self._parts.schedule.forget(f"{kind} {zone.name}")
             task = self._waiting.pop((zone.name, kind), None)
             if task is not None:
@@ -139,6 +147,8 @@ class ZoneJobs:
 
         first_publication: a person has said that it may although its parent cannot be asked.
         """
+        if zone.held is not None:
+            return await self._bring_back(zone, unheard=first_publication)
         permission = Permission(True)
         if zone.serial is None:
             if await asyncio.to_thread(_comes_over, zone):
@@ -153,9 +163,45 @@ class ZoneJobs:
                 self._blocked(zone, permission)
                 return permission
         zone.blockers = []
-        for name in ("first-publication-waiting", "foreign-dnskey", "ds-mismatch"):
+        for name in _PERMITS:
             self._parts.events.resolve(name, zone.name)
         return Permission(True, permission.serial_floor)
+
+    async def _bring_back(self, zone: FrontZone, *, unheard: bool) -> Permission:
+        """Publish a zone that came out of a back-up, above all that is public; or say why it may not be yet."""
+        permission = await self._may_return(zone, unheard)
+        if permission.allowed:
+            outcome = await self._parts.pool.run(
+                self._job(zone, "return", serial_floor=permission.serial_floor), BULK_OCTETS
+            )
+            if outcome.result in ("published", "unchanged"):
+                self._brought_back(zone, outcome)
+                return Permission(True)
+            job_events.report(self._parts.events, outcome, load=False)
+            problem = outcome.problems[0]
+            permission = Permission(False, event=EVENT, cause=problem.cause, remedy=problem.remedy)
+        self._blocked(zone, permission)
+        return permission
+
+    async def _may_return(self, zone: FrontZone, unheard: bool) -> Permission:
+        assert zone.held is not None
+        try:
+            with zone.database.snapshot() as snapshot:
+                keyset = state.keyset_from(snapshot.state(state.KEYSET))
+        except (StoreError, sqlite3.Error, OSError) as error:
+            return Permission(False, event="store-failed", cause=f"{zone.spec.database}: {error}")
+        if keyset is None:
+            return Permission(True)
+        now = self._parts.clock.now
+        return await may_return(zone, self.config, keyset, zone.held, now, unheard=unheard)
+
+    def _brought_back(self, zone: FrontZone, outcome: Outcome) -> None:
+        zone.held, zone.blockers, zone.problems = None, [], ()
+        for name in _PERMITS:
+            self._parts.events.resolve(name, zone.name)
+        self._finished(zone, outcome, "return")
+        self._failures.pop((zone.name, "load"), None)
+        self.request(zone, "load")
 
     async def take(self, zone: FrontZone, kind: str, octets: int, **more: Any) -> Outcome:
         """Do a job that brings input of so many octets; what comes of it is not taken over yet (:meth:`took`)."""
@@ -357,7 +403,7 @@ def _comes_over(zone: FrontZone) -> bool:
 
 def _loads(zone: FrontZone) -> bool:
     """Tell whether a zone's file is read: a dynamic zone's only once."""
-    if zone.frozen or zone.orphan or zone.config.file is None:
+    if zone.frozen or zone.orphan or zone.held is not None or zone.config.file is None:
         return False
     return zone.config.source == "file" or (zone.config.source == "dynamic" and zone.serial is None)
 

@@ -25,7 +25,7 @@ class PrimariesReload:
     async def reload(self, call: Call) -> object:
         """Answer ``zone.reload``; with ``accept_change`` the zone is fetched whole, whatever its serial."""
         zone = self._zones.get(call.text("zone"))
-        if zone is None or zone.config.source != "primaries":
+        if zone is None or zone.held is not None or zone.config.source != "primaries":
             return await self._otherwise(call)
         if zone.frozen:
             raise Refused(f"{zone.name} is frozen and takes no input", f"dnssecd zone thaw {zone.name}")

@@ -14,6 +14,8 @@ from dnssecd.store.catalogue import CatalogueEntry
 def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> None:
     """Set what is served of a zone: from its database if ``exact`` or not catalogued, else from the catalogue.
 
+    One that came out of a back-up is ``held`` until its next version: restoring takes it out of the catalogue.
+
     StoreError, sqlite3.Error or OSError when the database is there and cannot be read.
     """
     if entry is not None:
@@ -36,6 +38,9 @@ def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> Non
         version = state.from_document(snapshot.version, state.VersionState)
         soa = snapshot.rrset(APEX, SOA)
         if version is None or soa is None:
+            return
+        zone.held = state.restored_from(snapshot.state(state.RESTORED))
+        if zone.held is not None:
             return
         zone.serial, zone.input_serial = version.serial, version.input_serial
         zone.published_at, zone.records = version.published_at, version.records

@@ -2,7 +2,6 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 from dnssecd.config.model import ZoneConfig
@@ -10,17 +9,17 @@ from dnssecd.front.databases import Databases
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.pipeline.state import Restored
 from dnssecd.publish import exchange
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.store.catalogue import CatalogueEntry
 from dnssecd.store.zonedb import Snapshot, ZoneDatabase
 
 
-_path = lru_cache(maxsize=16_384)(Path)
-
 @dataclass(eq=False)
 class FrontZone:
     """One zone. ``serial`` None: nothing has been published yet. ``orphan``: stored, but not configured any more.
+    ``held``: it came out of a back-up and is not served before a version above all that is public was made.
 
     Times in epoch seconds. ``primaries``: what each was last seen to serve, as ``status`` shows it.
     """
@@ -41,6 +40,7 @@ class FrontZone:
     verified_at: float | None = None
     frozen: bool = False
     orphan: bool = False
+    held: Restored | None = None
     stripped: int = 0
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
@@ -62,7 +62,7 @@ class FrontZone:
     @property
     def database(self) -> ZoneDatabase:
         """The zone's database; StoreError, sqlite3.Error or OSError when it cannot be opened."""
-        return self.databases.get(_path(self.spec.database), self.spec.origin)
+        return self.databases.get(Path(self.spec.database), self.spec.origin)
 
     def snapshot(self) -> AbstractContextManager[Snapshot] | None:
         """Return the published version to serve, or None while there is none."""

@@ -116,6 +116,13 @@ _TABLE = (
         "dnssecd zone reload ZONE --first-publication",
     ),
     EventKind(
+        "restored-waiting",
+        "error",
+        "a zone that was restored from a back-up may not be published yet",
+        "we serve nothing of it; secondaries serve what they have until SOA expire or the signatures' end",
+        "the cause names the server or key in the way: dnssecd explain ZONE",
+    ),
+    EventKind(
         "foreign-dnskey",
         "critical",
         "the zone is published with a DNSKEY or DS that none of our keys matches",

@@ -9,6 +9,7 @@ from dnssecd.migration.foreign import ForeignKey
 
 KEYSET = "keyset"
 VERSION = "version"
+RESTORED = "restored"
 #: Keys of another signer that the zone waits to come over with: {"keys": list of ForeignKey}.
 ADOPTION = "adoption"
 
@@ -31,6 +32,26 @@ class VersionState(msgspec.Struct, frozen=True, kw_only=True):
     records: int = 0
     digest: str = ""
     signatures: int = 0
+
+
+class Restored(msgspec.Struct, frozen=True, kw_only=True):
+    """A zone that came out of a back-up and is not served until a version above all that is public was made.
+
+    ``floor``: the latest serial known of when it was restored; ``standby``: this host takes over from a primary that
+    was declared fenced; ``other_keys``: a person accepts that validators have other keys cached. Time in epoch seconds.
+    """
+
+    at: int
+    who: str
+    source: str
+    floor: int | None = None
+    standby: bool = False
+    other_keys: bool = False
+
+
+def restored_from(document: dict[str, Any] | None) -> Restored | None:
+    """Return how a zone was restored, None for one that was not, or has had its next version since."""
+    return from_document(document, Restored) if document else None
 
 
 def to_document(value: object) -> dict[str, Any]:

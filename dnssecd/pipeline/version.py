@@ -53,7 +53,7 @@ class Input:
 
     ``serial_floor`` is the latest serial seen anywhere (secondaries at a first publication); ``resign`` asks for
     RRSIGs that come due; ``rrsets`` is the whole unsigned content, where the job has it, for the verifier;
-    ``window`` are signature times asked for explicitly.
+    ``window`` are signature times asked for explicitly; ``anew`` asks for a version though nothing has changed.
     """
 
     changes: list[Change]
@@ -66,6 +66,7 @@ class Input:
     rrsets: list[RRset] | None = None
     resign: bool = False
     window: Window | None = None
+    anew: bool = False
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,7 @@ def draft_version(
     due = _due(old, now, refresh) if given.resign else []
     mark = policy_mark(spec, view)
     same_policy = before is not None and before.policy == mark
-    if same_policy and not changes and not due and not _input_rose(before, given):
+    if same_policy and not changes and not due and not _input_rose(before, given) and not given.anew:
         return None
     serial = _serial(before, spec, given, now, date)
     changes = _with_soa(old.rrset(APEX, SOA), with_serial(given.soa, serial), changes)

@@ -20,6 +20,7 @@ from dnssecd.pipeline.garbage import collection_paused
 from dnssecd.pipeline.jobs import Tools, load_file, resign, verify_published
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.rekey import rekey
+from dnssecd.pipeline.restored import bring_back
 from dnssecd.pipeline.transferin import take_transfer
 from dnssecd.pipeline.zoneimport import import_file
 from dnssecd.signing.client import SignerClient
@@ -68,6 +69,8 @@ class Worker:
             return import_file(db, job.spec, job.imported, tools)
         if job.kind == "adopt" and job.adoption is not None:
             return adopt(db, job.spec, job.adoption, tools)
+        if job.kind == "return":
+            return bring_back(db, job.spec, tools, job.serial_floor)
         if job.kind == "verify":
             return verify_published(db, job.spec, tools)
         raise ValueError(f"unknown job {job.kind!r}")
