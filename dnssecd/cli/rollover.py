@@ -70,7 +70,8 @@ def _render_plan(result: dict[str, Any]) -> None:
         print(zone["zone"])
         for note in zone["notes"]:
             print(f"  {note}")
-        _render_events(zone["events"])
+        if zone["events"]:
+            _render_events(zone["events"])
     for word in ("added", "removed"):
         for name in result[word]:
             print(f"{name} {word}")
@@ -106,7 +107,13 @@ def _simulate(
     result = cli.call("simulate", args, silence_s=LONG_S)
     if svg is not None:
         _write_picture(svg, result.pop("svg"))
-    cli.show(result, lambda: _render_events(result["events"]))
+    cli.show(result, lambda: _render_calendar(result))
+
+
+def _render_calendar(result: dict[str, Any]) -> None:
+    for note in result.get("notes", []):
+        print(f"note: {note}")
+    _render_events(result["events"])
 
 
 def _write_picture(path: str, picture: str) -> None:
@@ -198,6 +205,7 @@ def _ask(cli: Cli, name: str, args: dict[str, Any]) -> None:
 def _render(result: dict[str, Any]) -> None:
     print(result["message"])
     for wait in result.get("waiting", []):
-        print(f"  {wait['step']}: held by {wait['gate']} ({wait['rule']})")
+        until = f", until {when(wait['until'])}" if wait.get("until") else ""
+        print(f"  {wait['step']}: held by {wait['gate']} ({wait['rule']}){until}")
     if result.get("waiting"):
         print(f"dnssecd explain {result['zone']} tells what is awaited from whom")

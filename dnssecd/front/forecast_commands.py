@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from dnssecd.config import ConfigErrors, load
@@ -64,7 +65,14 @@ class ForecastCommands:
         keyset, evidence = await self._known(zone)
         start = int(self._rollovers.engine.clock.now())
         stop = start + days * DAY_S
-        policy = self._rollovers.policy(zone)
+        policy, notes = _ahead_of_people(self._rollovers.policy(zone))
+        if keyset.held:
+            notes.append(
+                "what was due when the zone came over waits for dnssecd key approve; here it is given at once"
+            )
+            keyset = replace(keyset, held=())
+        if zone.frozen:
+            notes.append(f"the zone is frozen: no roll-over begins before dnssecd zone thaw {zone.name}")
         never = call.args.get("ds_never") is True
         delay = None if never else int(call.number("ds_delay", DS_DELAY_S))
         outages = tuple(_outage(text, start) for text in call.texts("outages"))
@@ -74,6 +82,7 @@ class ForecastCommands:
             "zone": zone.name,
             "start": start,
             "stop": stop,
+            "notes": notes,
             "events": forecast.rows(zone.name, ahead.events),
         }
         if call.flag("svg"):
@@ -113,8 +122,8 @@ class ForecastCommands:
             new = await asyncio.to_thread(load, self._config().path)
         except ConfigErrors as error:
             raise Refused(
-                f"{self._config().path} has {len(error.errors)} error(s), the first: {error.errors[0]}",
-                "dnssecd check-config lists all errors",
+                f"{self._config().path} is in error, so nothing is planned by it",
+                "correct it until dnssecd check-config finds nothing",
                 detail=[str(one) for one in error.errors],
             ) from None
         plans = []
@@ -137,7 +146,11 @@ class ForecastCommands:
         same = old_policy == new_policy
         if same and not notes:
             return None
-        events = [] if same else await self._ahead(zone, old_policy, new_policy, int(now))
+        events = []
+        if not same:
+            new_policy, more = _ahead_of_people(new_policy)
+            events = await self._ahead(zone, _ahead_of_people(old_policy)[0], new_policy, int(now))
+            notes += more if events else []
         if not events and not notes:
             notes = ["no step is taken or left out because of it in the time looked at"]
         return {"zone": zone.name, "notes": notes, "events": events, "days": PLAN_DAYS}
@@ -147,6 +160,7 @@ class ForecastCommands:
     ) -> list[dict[str, Any]]:
         keyset, evidence = await self._known(zone)
         assume = forecast.assumptions(zone.spec, zone.refresh_s, evidence, new, DS_DELAY_S)
+        keyset = replace(keyset, held=())
         events = await asyncio.to_thread(
             forecast.compare, keyset, old, new, assume, start, start + PLAN_DAYS * DAY_S
         )
@@ -157,6 +171,15 @@ class ForecastCommands:
         keys = self._rollovers.of(zone.name)
         evidence = keys.gathered(zone, self._rollovers.parents(zone.name), clock_sure=True)
         return known.keyset, evidence
+
+
+def _ahead_of_people(policy: RolloverPolicy) -> tuple[RolloverPolicy, list[str]]:
+    """Return the policy with every approval given at once, and what is to be said about that."""
+    kinds = sorted(policy.manual - {"denial"})
+    if not kinds:
+        return policy, []
+    note = f"roll-overs of kind {', '.join(kinds)} wait for dnssecd key approve; here it is given at once"
+    return replace(policy, manual=policy.manual & {"denial"}), [note]
 
 
 def _spec_notes(zone: FrontZone, new: Config) -> list[str]:

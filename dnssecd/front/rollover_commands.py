@@ -58,7 +58,7 @@ class RolloverCommands:
             keyset = keys.plan.keyset
             lines += text.states(keyset)
             lines += text.waits(zone.name, keys.plan.blockers, keyset, now) or ["nothing is awaited"]
-            waiting = [text.waiting(blocker, keyset) for blocker in keys.plan.blockers]
+            waiting = [text.waiting(blocker, keyset) for blocker in text.in_order(keys.plan.blockers)]
         if keys.trouble:
             lines.append(f"the last step was put off: {keys.trouble}")
         wakes = [
@@ -134,7 +134,9 @@ class RolloverCommands:
         return {
             "zone": zone.name,
             "message": f"{zone.name}: {what}",
-            "waiting": [text.waiting(blocker, keyset) for blocker in blockers] if keyset else [],
+            "waiting": [text.waiting(blocker, keyset) for blocker in text.in_order(blockers)]
+            if keyset
+            else [],
         }
 
     async def known(self, zone: FrontZone) -> Committed:

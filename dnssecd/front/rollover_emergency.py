@@ -1,6 +1,7 @@
 """A key is compromised: the fastest safe way out, what it costs, and what people have to do meanwhile."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from dnssecd.core import rollover_commands as commands
@@ -27,7 +28,8 @@ class Emergency(RolloverListener):
 
     def __init__(self, rollovers: Rollovers, events: EventCore) -> None:
         self._rollovers, self._events = rollovers, events
-        self._plans: dict[tuple[str, str], str] = {}
+        #: Zone and subject of the alert -> the plan as text, or what makes it: none is kept over a restart.
+        self._plans: dict[tuple[str, str], str | Callable[[], str]] = {}
 
     def command(self, zones: RolloverCommands) -> Command:
         """Return the command ``key.compromised``."""
@@ -38,16 +40,29 @@ class Emergency(RolloverListener):
         return Command(compromised, changes=True)
 
     def details(self, event: Event) -> str:
-        """Return the recovery plan that goes with an alert ("" for other events)."""
-        return self._plans.get((event.zone, event.subject), "") if event.name == EVENT else ""
+        """Return the recovery plan that goes with an alert ("" for other events). For a thread."""
+        place = event.zone, event.subject
+        found = self._plans.get(place, "") if event.name == EVENT else ""
+        if not isinstance(found, str):
+            found = self._plans[place] = found()
+        return found
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
-        """Resolve the alert of every key that nobody can trust any more."""
-        trusted = {_subject(key) for key in keyset.keys if key.compromised and is_trusted(key)}
+        """Resolve the alert of every key that nobody can trust any more; have a plan ready for the others."""
+        trusted = {_subject(key): key for key in keyset.keys if key.compromised and is_trusted(key)}
         for event in self._events.firing(zone.name):
             if event.name == EVENT and event.subject not in trusted:
                 self._events.resolve(EVENT, zone.name, event.subject)
+                self._plans.pop((zone.name, event.subject), None)
+        for subject, key in trusted.items():
+            if (zone.name, subject) not in self._plans:
+                self._plans[zone.name, subject] = self._later(zone, key, keyset, evidence)
         return None
+
+    def _later(self, zone: FrontZone, key: Key, keyset: Keyset, evidence: Evidence) -> Callable[[], str]:
+        policy, now = self._rollovers.policy(zone), int(self._rollovers.engine.clock.now())
+        assume = forecast.assumptions(zone.spec, zone.refresh_s, evidence, policy, DS_DELAY_S)
+        return lambda: plan_text(zone.name, key, recovery_plan(keyset, policy, assume, now, key.ref))
 
     async def _compromised(self, zones: RolloverCommands, call: Call) -> object:
         zone = zones.zone(call)

@@ -18,6 +18,7 @@ REC_WORDS = {
     Rec.DS: "DS",
 }
 
+FOLLOWING = "these follow by themselves, none before it is safe:"
 RULE_NAMES = frozenset(rule.name for rule in RULES)
 
 
@@ -34,7 +35,10 @@ def step(blocker: Blocker, keyset: Keyset) -> str:
     parts = [f"{key.role.value} {blocker.tag}"] if key is not None else []
     if blocker.rec is not None:
         parts.append(REC_WORDS[blocker.rec])
-    parts.append(blocker.event.value if blocker.event is not None else blocker.rule)
+    if blocker.event is not None:
+        parts.append(blocker.event.value)
+    else:
+        parts.append("roll-over" if key is not None else blocker.rule)
     return " ".join(parts)
 
 
@@ -90,12 +94,17 @@ def states(keyset: Keyset) -> list[str]:
 
 def waits(zone: str, blockers: tuple[Blocker, ...], keyset: Keyset, now: float) -> list[str]:
     """Return what is awaited, some lines for each: first what somebody or time has to bring, then what follows."""
-    awaited = [blocker for blocker in blockers if not _follows(blocker)]
-    following = [blocker for blocker in blockers if _follows(blocker)]
-    lines = [line for blocker in awaited for line in _wait(zone, blocker, keyset, now)]
-    if awaited and following:
-        lines.append("these follow by themselves, none before it is safe:")
-    return lines + [line for blocker in following for line in _wait(zone, blocker, keyset, now)]
+    lines: list[str] = []
+    for blocker in in_order(blockers):
+        if lines and _follows(blocker) and FOLLOWING not in lines:
+            lines.append(FOLLOWING)
+        lines += _wait(zone, blocker, keyset, now)
+    return lines
+
+
+def in_order(blockers: tuple[Blocker, ...]) -> list[Blocker]:
+    """Return what somebody or time has to bring before what follows from it."""
+    return sorted(blockers, key=_follows)
 
 
 def _follows(blocker: Blocker) -> bool:
