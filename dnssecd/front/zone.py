@@ -2,6 +2,7 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from dnssecd.config.model import ZoneConfig
@@ -14,6 +15,8 @@ from dnssecd.publish import exchange
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.store.catalogue import CatalogueEntry
 from dnssecd.store.zonedb import Snapshot, ZoneDatabase
+
+_path = lru_cache(maxsize=16_384)(Path)
 
 
 @dataclass(eq=False)
@@ -62,7 +65,7 @@ class FrontZone:
     @property
     def database(self) -> ZoneDatabase:
         """The zone's database; StoreError, sqlite3.Error or OSError when it cannot be opened."""
-        return self.databases.get(Path(self.spec.database), self.spec.origin)
+        return self.databases.get(_path(self.spec.database), self.spec.origin)
 
     def snapshot(self) -> AbstractContextManager[Snapshot] | None:
         """Return the published version to serve, or None while there is none."""
