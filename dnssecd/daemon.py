@@ -19,6 +19,7 @@ from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import SOA
 from dnssecd.front import specs
 from dnssecd.front.acts import Acts
+from dnssecd.front.adoption import Adoptions
 from dnssecd.front.alerting import AlertEngine
 from dnssecd.front.control import Commands
 from dnssecd.front.databases import OPEN_MAX, Databases
@@ -115,6 +116,7 @@ class Daemon:
         )
         self.primaries = Primaries(self.jobs, self.events, self.metrics, clock, self.schedule, state_dir)
         self.imports = Imports(self.zones, self.jobs, self.events, clock)
+        self.adoptions = Adoptions(self.zones, self.jobs, lambda: self.config, self.pool.lock, clock)
         self.signer.recovered = lambda: self.jobs.retry_failed(self.zones)
         self.signer.needed_by = self.table.needed_by
         self.rollovers = RolloverOffice(
@@ -230,7 +232,7 @@ class Daemon:
         table = {**commands.table(), **self.reloader.table(), **self.alerts.commands(), **keys.table()}
         commands.clock_doubt = self.rollovers.clock.held
         table |= self.rollovers.commands()
-        table |= self.imports.table()
+        table |= self.imports.table() | self.adoptions.table()
         table |= PrimariesReload(self.zones, self.primaries, self.clock, commands.zone_reload).table()
         return table
 
@@ -405,6 +407,7 @@ class Daemon:
         await self.server.close()
         await self.updates.close()
         await self.primaries.close()
+        await self.adoptions.close()
         await self.jobs.close()
         await self.pool.close()
         await self.signer.close()

@@ -21,6 +21,7 @@ _MODULES = (
     "zone",
     "key",
     "keystore",
+    "migrate",
     "ds",
     "alerts",
     "config",

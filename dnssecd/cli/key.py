@@ -108,9 +108,12 @@ def _generate(
 def _import(
     cli: Cli,
     zone: ZoneArgument,
-    file: Annotated[
-        Path | None,
-        typer.Argument(metavar="[FILE]", help="BIND key file, PEM or PKCS#8, or a back-up of ours."),
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FILE]...",
+            help="BIND key file, PEM or PKCS#8, or a back-up of ours; or all key files of a zone that BIND signs.",
+        ),
     ] = None,
     role: RoleOption = None,
     algorithm: AlgorithmOption = None,
@@ -126,6 +129,8 @@ def _import(
     """Take a zone's key from a file into a software key store, or bind one that is in a token already.
 
     A private key goes to the key service directly, not through the daemon: root, or the user of either, may.
+    BIND's keys with .state files beside them, or several, are taken with all that BIND knows of them: the zone
+    then waits to come over as it is signed (dnssecd migrate).
     """
     wanted = {
         "zone": zone_name(zone),
@@ -133,15 +138,26 @@ def _import(
         "algorithm": algorithm_option(algorithm),
         "keystore": keystore,
     }
-    if sum(given is not None for given in (file, cka_id, label)) != 1:
+    if sum(bool(given) for given in (files, cka_id, label)) != 1:
         raise Bad("what to import is not clear", "give one of FILE, --cka-id, --label", USAGE)
-    if file is None:
+    if not files:
         result = cli.call("key.adopt", {**wanted, "cka_id": cka_id, "label": label})
     else:
-        from dnssecd.cli.keyservice import take_in
-
-        result = take_in(cli, file, wanted, passphrase_file)
+        result = _taken_in(cli, files, wanted, passphrase_file)
     cli.show(result, lambda: _show_made(result))
+
+
+def _taken_in(
+    cli: Cli, files: list[Path], wanted: dict[str, Any], passphrase_file: Path | None
+) -> dict[str, Any]:
+    from dnssecd.cli.foreignkeys import have_states, take_in_bind
+    from dnssecd.cli.keyservice import take_in
+
+    if not have_states(files):
+        return take_in(cli, files[0], wanted, passphrase_file)
+    if wanted["role"] or wanted["algorithm"]:
+        raise Bad("role and algorithm are those in the files", "leave out --role and --algorithm", USAGE)
+    return take_in_bind(cli, wanted["zone"], files, wanted["keystore"])
 
 
 def _backup(

@@ -1,0 +1,117 @@
+"""Keys of another signer, with their states: the public part to the daemon, private keys to the key service alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from dnssecd.cli.common import Bad, Cli
+from dnssecd.cli.keyservice import key_service, read
+from dnssecd.core.names import text_to_wire
+from dnssecd.migration import bind
+from dnssecd.migration.foreign import ForeignError, ForeignKey
+from dnssecd.signing.client import SignerClient
+from dnssecd.signing.describe import key_dict
+from dnssecd.signing.errors import SignerError
+from dnssecd.wire_protocol import KeyInfo, Role
+
+_SUFFIXES = (".key", ".private", ".state")
+_IN_TOKEN = re.compile(rb"^Label: *(?:pkcs11:(?:[^;\n]*;)*?object=)?([^;?\n]+)", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A key, and its private key as a file has it; None: it is in the token under `label`."""
+
+    key: ForeignKey
+    private: bytes | None
+    label: str = ""
+
+
+def have_states(files: Sequence[Path]) -> bool:
+    """Whether files are those of a signer that keeps states: then they are taken in with them."""
+    return len(files) > 1 or any(_beside(file, ".state").exists() for file in files)
+
+
+def take_in_bind(cli: Cli, zone: str, files: Sequence[Path], keystore: str | None) -> dict[str, Any]:
+    """Take in BIND's keys of a zone: what is known of them goes to the daemon, then their private keys."""
+    bases = dict.fromkeys(_beside(file, "") for file in files)
+    found = _read_all(zone, list(bases))
+    return take_in_foreign(cli, zone, found, keystore)
+
+
+def take_in_foreign(cli: Cli, zone: str, found: Sequence[Found], keystore: str | None) -> dict[str, Any]:
+    """Tell the daemon of the keys first, so that nothing is published with them meanwhile; then bring them in."""
+    with key_service(cli) as (config, client):
+        if zone not in config.zones:
+            raise Bad(f"the configuration has no zone {zone}", "dnssecd zone list shows those it has")
+        store = keystore or config.policy_of(zone).keystore
+        keys = [msgspec.json.encode(one.key).decode() for one in found]
+        noted = cli.call("migrate.keys", {"zone": zone, "keys": keys})
+        infos = [_brought_in(client, one, store) for one in found]
+    return {"zone": zone, "keys": [key_dict(info) for info in infos], "message": noted["message"]}
+
+
+def _read_all(zone: str, bases: list[Path]) -> list[Found]:
+    origin = text_to_wire(zone)
+    try:
+        keys = bind.with_roles([_read(base, origin) for base in bases])
+    except ForeignError as error:
+        raise Bad(str(error), "name the key files of this zone, as BIND has them") from None
+    return [_with_private(key, base) for key, base in zip(keys, bases, strict=True)]
+
+
+def _read(base: Path, origin: bytes) -> ForeignKey:
+    state = _beside(base, ".state")
+    text = read(state).decode("utf-8", "replace") if state.exists() else None
+    key = _beside(base, ".key")
+    return bind.parse_key(read(key).decode("utf-8", "replace"), text, origin, str(key))
+
+
+def _with_private(key: ForeignKey, base: Path) -> Found:
+    content = read(_beside(base, ".private"))
+    if b"PrivateKey:" not in content and b"PrivateExponent:" not in content:
+        label = _IN_TOKEN.search(content)
+        if label is None:
+            raise Bad(
+                f"{base}.private has neither a private key nor the label of one in a token", "name another"
+            )
+        return Found(key, None, label[1].decode("utf-8", "replace").strip())
+    return Found(key, content)
+
+
+def _brought_in(client: SignerClient, found: Found, store: str) -> KeyInfo:
+    key = found.key
+    role: Role = found.key.role.value
+    held = {info.dnskey: info for info in client.keys(key.zone)}.get(key.rdata)
+    if held is not None and held.role == role:
+        return held
+    try:
+        if found.private is None:
+            info = client.adopt(key.zone, role, key.algorithm, store=store, label=found.label)
+        else:
+            created = key.created or 0
+            info = client.import_key(
+                key.zone, role, key.algorithm, found.private, store=store, created=created
+            )
+    except SignerError as error:
+        if error.temporary or error.code == "refused":
+            raise
+        raise Bad(f"{key.source}: {error}", "see docs/migration.md") from None
+    if info.dnskey != key.rdata:
+        raise Bad(
+            f"{key.source}: the private key is not that of the DNSKEY beside it",
+            "bring the right pair; the key just imported is not used for signing",
+        )
+    return info
+
+
+def _beside(path: Path, suffix: str) -> Path:
+    """The file of the same key with another suffix ("": none)."""
+    base = path.with_suffix("") if path.suffix in _SUFFIXES else path
+    return base.with_name(base.name + suffix)
