@@ -1,6 +1,7 @@
 """Changesets: the difference between two zone versions as RRsets before and after (one RFC 1995 sequence)."""
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from dnssecd.core.rrset import RRset
@@ -19,19 +20,24 @@ def diff(old: Iterable[RRset], new: Iterable[RRset]) -> Iterator[Change]:
     """Yield the changes that lead from ``old`` to ``new``; both ordered by (owner, type), as is the result."""
     old_iter, new_iter = iter(old), iter(new)
     before, after = next(old_iter, None), next(new_iter, None)
-    while before is not None or after is not None:
+    while before is not None and after is not None:
         if before == after:
             before, after = next(old_iter, None), next(new_iter, None)
-        elif after is None or (before is not None and before[:2] < after[:2]):
-            assert before is not None
+        elif before[:2] < after[:2]:
             yield Change(before.owner, before.rtype, before, None)
             before = next(old_iter, None)
-        elif before is None or after[:2] < before[:2]:
+        elif after[:2] < before[:2]:
             yield Change(after.owner, after.rtype, None, after)
             after = next(new_iter, None)
         else:
             yield Change(after.owner, after.rtype, before, after)
             before, after = next(old_iter, None), next(new_iter, None)
+    if before is not None:
+        for rrset in chain((before,), old_iter):
+            yield Change(rrset.owner, rrset.rtype, rrset, None)
+    if after is not None:
+        for rrset in chain((after,), new_iter):
+            yield Change(rrset.owner, rrset.rtype, None, rrset)
 
 
 def merge(first: Iterable[Change], second: Iterable[Change]) -> list[Change]:

@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from dnssecd.core.changeset import Change, diff
 from dnssecd.core.names import APEX, key_to_wire, parent_key, subtree_end
-from dnssecd.core.nsec3hash import hash_to_owner, nsec3_hash, owner_to_hash
+from dnssecd.core.nsec3hash import hash_to_owner, hashes_to_owners, nsec3_hash, owner_to_hash
 from dnssecd.core.regions import Regions
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import NSEC, NSEC3, RRSIG, SOA
@@ -78,11 +78,31 @@ def type_bitmap(types: tuple[int, ...]) -> bytes:
     return bytes(out)
 
 
+class _NameBitmaps:
+    """The bitmaps of names by the types that stand there: few in a zone, whatever its size."""
+
+    def __init__(self, parameters: DenialParameters) -> None:
+        self._parameters = parameters
+        self._authoritative: dict[tuple[int, ...], bytes | None] = {}
+        self._delegations: dict[tuple[int, ...], bytes | None] = {}
+
+    def of(self, content: NameContent) -> bytes | None:
+        """Return the bitmap of a name with content, or None when it has no place in the chain."""
+        _, rrsets, standing = content
+        if standing is OCCLUDED:
+            return None
+        made = self._delegations if standing is DELEGATION else self._authoritative
+        types = tuple([rrset[1] for rrset in rrsets])
+        try:
+            return made[types]
+        except KeyError:
+            bitmap = made[types] = _name_bitmap(content, self._parameters)
+            return bitmap
+
+
 def _name_bitmap(content: NameContent, parameters: DenialParameters) -> bytes | None:
-    """Return the bitmap of a name with content, or None when it has no place in the chain."""
+    """Return the bitmap of a name that is not occluded, or None when it has no place in the chain."""
     _, rrsets, standing = content
-    if standing is OCCLUDED:
-        return None
     types = [rrset.rtype for rrset in rrsets]
     if standing is DELEGATION:
         secure = is_secure_delegation(rrsets)
@@ -106,12 +126,14 @@ def chain_members(
     name that makes it one. With opt-out, one that only insecure delegations make is left out.
     """
     previous = None
+    bitmap_of = _NameBitmaps(parameters).of
+    is_nsec3 = parameters.is_nsec3
     for content in standing_scan(view, start, stop):
-        bitmap = _name_bitmap(content, parameters)
+        bitmap = bitmap_of(content)
         if bitmap is None:
             continue
         owner = content[0]
-        if parameters.is_nsec3 and owner.count(b"\x00") > 1:
+        if is_nsec3 and owner.count(b"\x00") > 1:
             yield from _empty_between(previous, owner, start)
         yield owner, bitmap
         previous = owner
@@ -134,7 +156,7 @@ def _bitmap_at(view: ZoneView, name: bytes, parameters: DenialParameters) -> byt
     """Return the bitmap of one name, or None when it has no place in the chain."""
     content = name_content(view, name)
     if content[1]:
-        return _name_bitmap(content, parameters)
+        return None if content[2] is OCCLUDED else _name_bitmap(content, parameters)
     if not parameters.is_nsec3 or content[2] is not AUTHORITATIVE:
         return None
     if not parameters.opt_out:
@@ -148,36 +170,58 @@ class Chain:
 
     def __init__(self, origin: bytes, parameters: DenialParameters, ttl: int) -> None:
         self._origin = origin
-        self._parameters = parameters
+        self._is_nsec3, self._iterations, self._salt = parameters.is_nsec3, parameters.iterations, parameters.salt
         self._ttl = ttl
         flags = FLAG_OPT_OUT if parameters.opt_out else 0
         self._head = bytes((NSEC3_SHA1, flags)) + parameters.nsec3param_rdata()[2:] + b"\x14"
 
     def position(self, name: bytes) -> bytes:
         """Return the position of a name."""
-        if not self._parameters.is_nsec3:
+        if not self._is_nsec3:
             return name
-        return nsec3_hash(key_to_wire(name, self._origin), self._parameters.iterations, self._parameters.salt)
+        return nsec3_hash(key_to_wire(name, self._origin), self._iterations, self._salt)
 
     def owner(self, position: bytes) -> bytes:
         """Return the owner key of the RRset at a position."""
-        return hash_to_owner(position) if self._parameters.is_nsec3 else position
+        return hash_to_owner(position) if self._is_nsec3 else position
 
     def position_of_owner(self, owner: bytes) -> bytes:
         """Return the position of a chain RRset's owner key."""
-        return owner_to_hash(owner) if self._parameters.is_nsec3 else owner
+        return owner_to_hash(owner) if self._is_nsec3 else owner
 
     def rrset(self, position: bytes, following: bytes, bitmap: bytes) -> RRset:
         """Return the RRset at ``position`` that points to ``following``."""
-        if self._parameters.is_nsec3:
-            rdata = self._head + following + bitmap
-            return RRset(hash_to_owner(position), NSEC3, self._ttl, len(rdata).to_bytes(2, "big") + rdata)
+        if self._is_nsec3:
+            return self._nsec3(hash_to_owner(position), following, bitmap)
         rdata = key_to_wire(following, self._origin) + bitmap
         return RRset(position, NSEC, self._ttl, len(rdata).to_bytes(2, "big") + rdata)
 
+    def _nsec3(self, owner: bytes, following: bytes, bitmap: bytes) -> RRset:
+        rdata = self._head + following + bitmap
+        return RRset(owner, NSEC3, self._ttl, len(rdata).to_bytes(2, "big") + rdata)
+
+    def circle(self, members: Iterator[tuple[bytes, bytes]]) -> Iterator[RRset]:
+        """Yield the RRsets of a whole chain in its order, from (name, bitmap) in canonical order of the names."""
+        if self._is_nsec3:
+            placed = sorted([(self.position(name), bitmap) for name, bitmap in members])
+            positions = [position for position, _ in placed]
+            following = [*positions[1:], *positions[:1]]
+            bitmaps = [bitmap for _, bitmap in placed]
+            return map(self._nsec3, hashes_to_owners(positions), following, bitmaps)
+        return self._nsec_circle(members)
+
+    def _nsec_circle(self, members: Iterator[tuple[bytes, bytes]]) -> Iterator[RRset]:
+        first = held = next(members, None)
+        if first is None or held is None:
+            return
+        for member in members:
+            yield self.rrset(held[0], member[0], held[1])
+            held = member
+        yield self.rrset(held[0], first[0], held[1])
+
     def bitmap(self, rrset: RRset) -> bytes:
         """Return the type bitmap of one of this chain's RRsets."""
-        if self._parameters.is_nsec3:
+        if self._is_nsec3:
             return rrset.rdata[2 + len(self._head) + 20 :]
         position = 2
         while length := rrset.rdata[position]:
@@ -186,23 +230,14 @@ class Chain:
 
     def belongs(self, rrset: RRset) -> bool:
         """Tell whether an RRset has this chain's type, TTL and parameters."""
-        if rrset.ttl != self._ttl or (rrset.rtype == NSEC3) != self._parameters.is_nsec3:
+        if rrset.ttl != self._ttl or (rrset.rtype == NSEC3) != self._is_nsec3:
             return False
-        return not self._parameters.is_nsec3 or rrset.rdata.startswith(self._head, 2)
+        return not self._is_nsec3 or rrset.rdata.startswith(self._head, 2)
 
 
 def whole_chain(view: ZoneView, chain: Chain, parameters: DenialParameters) -> Iterator[RRset]:
-    """Yield the chain that the content of ``view`` needs, in chain order."""
-    members = chain_members(view, APEX, subtree_end(APEX), parameters)
-    if parameters.is_nsec3:
-        members = iter(sorted([(chain.position(name), bitmap) for name, bitmap in members]))
-    first = held = next(members, None)
-    if first is None or held is None:
-        return
-    for member in members:
-        yield chain.rrset(held[0], member[0], held[1])
-        held = member
-    yield chain.rrset(held[0], first[0], held[1])
+    """Return the chain that the content of ``view`` needs, in chain order."""
+    return chain.circle(chain_members(view, APEX, subtree_end(APEX), parameters))
 
 
 def denial_changes(

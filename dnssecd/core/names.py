@@ -19,6 +19,7 @@ ROOT_WIRE = b"\x00"
 AFTER_ALL = b"\xff" * 256
 
 _LOWER = bytes(c + 32 if 65 <= c <= 90 else c for c in range(256))
+_LENGTH = [bytes((length,)) for length in range(256)]
 _TEXT_SPECIAL = frozenset(b'"().;\\@$')
 
 
@@ -90,12 +91,13 @@ def key_to_wire(key: bytes, origin: bytes) -> bytes:
     if not key:
         return origin
     if b"\x01" not in key:
+        label, _, below = key.partition(b"\x00")
+        if not below:
+            return _LENGTH[len(label)] + label + origin
         parts = key.split(b"\x00")
-        if len(parts) == 2:
-            return bytes((len(parts[0]),)) + parts[0] + origin
         parts.reverse()
-        return b"".join([bytes((len(part),)) + part for part in parts[1:]]) + origin
-    return b"".join([bytes((len(label),)) + label for label in reversed(key_labels(key))]) + origin
+        return b"".join([_LENGTH[len(part)] + part for part in parts[1:]]) + origin
+    return b"".join([_LENGTH[len(label)] + label for label in reversed(key_labels(key))]) + origin
 
 
 def parent_key(key: bytes) -> bytes:

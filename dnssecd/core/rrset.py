@@ -32,8 +32,13 @@ def pack(rdatas: Iterable[bytes]) -> bytes:
     unique = set(rdatas)
     if len(unique) == 1:
         (only,) = unique
-        return len(only).to_bytes(2, "big") + only
+        return pack_one(only)
     return b"".join([len(rdata).to_bytes(2, "big") + rdata for rdata in sorted(unique)])
+
+
+def pack_one(rdata: bytes) -> bytes:
+    """Return one RDATA packed."""
+    return len(rdata).to_bytes(2, "big") + rdata
 
 
 def unpack(packed: bytes) -> list[bytes]:

@@ -88,7 +88,10 @@ def plan_signatures(
     for change in denial:
         if not first_signing:
             seen.add((change.owner, change.rtype))
-        yield from _denial_steps(old, change)
+        if change.old is None and change.new is not None:
+            yield SignNeed(change.new, None)
+        else:
+            yield from _denial_steps(old, change)
     stale = _stale_denial(old, judge) if regions.whole and not first_signing else iter(())
     for owner, covered in (*due_places, *stale):
         if (owner, covered) not in seen:
@@ -128,7 +131,11 @@ def _content_steps(
 ) -> Iterator[SignNeed | Drop]:
     for start, stop in regions.spans:
         for wanted, sigs in _paired(old, new, start, stop):
-            yield from _name_steps(wanted, sigs, changed, due, judge)
+            if sigs:
+                yield from _name_steps(wanted, sigs, changed, due, judge)
+            else:
+                for rrset in wanted:
+                    yield SignNeed(rrset, None)
     for name in regions.names:
         wanted = signed_rrsets(name_content(new, name))
         yield from _name_steps(wanted, old.rrsigs_at(name), changed, due, judge)
@@ -158,10 +165,6 @@ def _paired(
 def _name_steps(
     wanted: list[RRset], sigs: list[Rrsigs], changed: Set[Place], due: Set[Place], judge: SignatureJudge
 ) -> Iterator[SignNeed | Drop]:
-    if not sigs:
-        for rrset in wanted:
-            yield SignNeed(rrset, None)
-        return
     present = {s.covered: s for s in sigs if s.covered not in _DENIAL_TYPES}
     for rrset in wanted:
         sig = present.pop(rrset.rtype, None)

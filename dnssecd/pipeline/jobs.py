@@ -11,7 +11,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from dnssecd.core import deltaguard, zonecheck
-from dnssecd.core.changeset import Change, diff
+from dnssecd.core.changeset import diff
 from dnssecd.core.keyset import Keyset, signing_view
 from dnssecd.core.lifetimes import Window, refresh_s
 from dnssecd.core.names import APEX, key_to_text
@@ -251,11 +251,8 @@ def whole_input(
     window: Window | None = None,
 ) -> Input:
     """Return the job's input where the whole content is at hand (ordered): what differs from what is published."""
-    content = (r for r in rrsets if r.owner or r.rtype != SOA)
-    if transaction.old.version is None:
-        changes = [Change(r.owner, r.rtype, None, r) for r in content]
-    else:
-        changes = list(diff(_unsigned(transaction.old.scan()), content))
+    content = (r for r in rrsets if r[0] or r[1] != SOA)
+    changes = list(diff(_unsigned(transaction.old.scan()), content))
     return Input(
         changes=changes,
         soa=soa_of(rrsets),

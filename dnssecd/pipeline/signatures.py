@@ -4,12 +4,12 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain
 from queue import Empty, Full, Queue, SimpleQueue
 from typing import NamedTuple
 
 from dnssecd.core.keyset import SigningKey, SigningView
-from dnssecd.core.rrset import Rrsigs, pack
+from dnssecd.core.rrset import Rrsigs, pack, pack_one
 from dnssecd.core.rrsig import RrsigBuilder
 from dnssecd.core.signplan import Drop, SignNeed, signers
 from dnssecd.pipeline.progress import Progress, untold
@@ -123,7 +123,10 @@ class _Part(NamedTuple):
 
 
 class _Batch(NamedTuple):
-    needs: list[tuple[SignNeed, int]]
+    """RRsets to sign, when the signatures of each expire, and what each key signs."""
+
+    needs: list[SignNeed]
+    expirations: list[int]
     parts: list[_Part]
 
 
@@ -142,7 +145,7 @@ def carry_out(
     called, a piece of other work, as long as there is nothing to take and it did something. Raises SignerError.
     """
     dropped: list[Rrsigs] = []
-    batches = _batches(plan, view, builder, dropped)
+    batches = _Batcher(view, builder, dropped).batches(plan)
     first, second = next(batches, None), next(batches, None)
     if second is None:
         made = _sign_now(first, transaction, signer) if first is not None else 0
@@ -183,53 +186,55 @@ def _flush(transaction: Transaction, dropped: list[Rrsigs]) -> int:
     return count
 
 
-def _batches(
-    plan: Iterable[SignNeed | Drop], view: SigningView, builder: RrsigBuilder, dropped: list[Rrsigs]
-) -> Iterator[_Batch]:
-    needs = _needs_only(plan, dropped)
-    while chunk := _chunk(needs):
-        yield _batch(chunk, view, builder)
+class _Batcher:
+    """Makes batches of what the plan needs; ``dropped`` takes in what it drops."""
 
+    def __init__(self, view: SigningView, builder: RrsigBuilder, dropped: list[Rrsigs]) -> None:
+        self._view, self._builder, self._dropped = view, builder, dropped
+        self._numbers: dict[SigningKey, int] = {}
+        self._signers: dict[int, list[tuple[int, SigningKey]]] = {}
 
-def _needs_only(plan: Iterable[SignNeed | Drop], dropped: list[Rrsigs]) -> Iterator[SignNeed]:
-    for step in plan:
-        if isinstance(step, Drop):
-            dropped.append(step.old)
-        else:
-            yield step
+    def batches(self, plan: Iterable[SignNeed | Drop]) -> Iterator[_Batch]:
+        """Yield batches, each as soon as it is full."""
+        needs: list[SignNeed] = []
+        octets = 0
+        for step in plan:
+            if isinstance(step, Drop):
+                self._dropped.append(step.old)
+                continue
+            needs.append(step)
+            octets += len(step.rrset.rdata)
+            if len(needs) >= BATCH_RRSETS or octets > BATCH_OCTETS_MAX:
+                yield self._batch(needs)
+                needs, octets = [], 0
+        if needs:
+            yield self._batch(needs)
 
+    def _batch(self, needs: list[SignNeed]) -> _Batch:
+        parts: dict[int, _Part] = {}
+        builder, known = self._builder, self._signers
+        expirations = []
+        for index, (rrset, _) in enumerate(needs):
+            expiration = builder.expiration(rrset)
+            expirations.append(expiration)
+            body = builder.body(rrset)
+            for number, key in known.get(rrset[1]) or self._signers_of(rrset[1]):
+                head = builder.head(rrset, key, expiration)
+                part = parts.get(number)
+                if part is None:
+                    part = parts[number] = _Part(key, [], [], [])
+                part.indexes.append(index)
+                part.heads.append(head)
+                part.preimages.append(head + body)
+        return _Batch(needs, expirations, list(parts.values()))
 
-def _chunk(needs: Iterator[SignNeed]) -> list[SignNeed]:
-    chunk: list[SignNeed] = []
-    octets = 0
-    for need in islice(needs, BATCH_RRSETS):
-        chunk.append(need)
-        octets += len(need.rrset.rdata)
-        if octets > BATCH_OCTETS_MAX:
-            break
-    return chunk
-
-
-def _batch(chunk: list[SignNeed], view: SigningView, builder: RrsigBuilder) -> _Batch:
-    parts: dict[str, _Part] = {}
-    needs = []
-    for index, need in enumerate(chunk):
-        rrset = need.rrset
-        expiration = builder.expiration(rrset)
-        body = builder.body(rrset)
-        needs.append((need, expiration))
-        keys = signers(view, rrset.rtype)
+    def _signers_of(self, rtype: int) -> list[tuple[int, SigningKey]]:
+        """Return the keys that sign RRsets of a type, numbered: a number is cheaper to look up than a key."""
+        keys = signers(self._view, rtype)
         assert keys, "a key set without a key for every type is never planned"
-        for key in keys:
-            ref = f"{key.key_id}/{key.flags}"
-            part = parts.get(ref)
-            if part is None:
-                part = parts[ref] = _Part(key, [], [], [])
-            head = builder.head(rrset, key, expiration)
-            part.indexes.append(index)
-            part.heads.append(head)
-            part.preimages.append(head + body)
-    return _Batch(needs, list(parts.values()))
+        found = [(self._numbers.setdefault(key, len(self._numbers)), key) for key in keys]
+        self._signers[rtype] = found
+        return found
 
 
 def _rows(batch: _Batch, answers: list[list[bytes]]) -> list[tuple[Rrsigs | None, Rrsigs, int]]:
@@ -237,7 +242,10 @@ def _rows(batch: _Batch, answers: list[list[bytes]]) -> list[tuple[Rrsigs | None
     for part, signatures in zip(batch.parts, answers, strict=True):
         for index, head, signature in zip(part.indexes, part.heads, signatures, strict=True):
             rdatas[index].append(head + signature)
+    packed = [pack_one(made[0]) if len(made) == 1 else pack(made) for made in rdatas]
     return [
-        (need.old, Rrsigs(need.rrset.owner, need.rrset.rtype, need.rrset.ttl, pack(rdata)), expiration)
-        for (need, expiration), rdata in zip(batch.needs, rdatas, strict=True)
+        (old, Rrsigs(owner, rtype, ttl, rdata), expiration)
+        for ((owner, rtype, ttl, _), old), expiration, rdata in zip(
+            batch.needs, batch.expirations, packed, strict=True
+        )
     ]

@@ -6,10 +6,12 @@ Everything is written into one transaction of the zone's database, which nobody 
 passed it; whatever goes wrong before leaves the published version as it was.
 """
 
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
+from operator import itemgetter
 
 import msgspec
 
@@ -43,6 +45,9 @@ DUE_MAX = 20_000
 URGENT_S = 3600
 
 CHUNK_RRSETS = 1_000
+
+#: (owner, type) of a change.
+_PLACE = itemgetter(0, 1)
 
 Verifier = Callable[["Draft"], VerifiedVersion | VerificationFailed]
 
@@ -162,7 +167,7 @@ def draft_version(
     if same_policy and not changes and not due and not _input_rose(before, given) and not given.anew:
         return None
     serial = _serial(before, spec, given, now, date)
-    changes = _with_soa(old.rrset(APEX, SOA), with_serial(given.soa, serial), changes)
+    _put_soa(changes, old.rrset(APEX, SOA), with_serial(given.soa, serial))
     regions = regions_of(changes) if same_policy else WHOLE_ZONE
     _apply_content(transaction, spec, changes, serial, given.soa.ttl)
     chain = _ChainChanges(transaction, _denial(transaction, regions, spec, view))
@@ -235,11 +240,12 @@ def content_changes(transaction: Transaction, given: Input, derived: list[RRset]
     """Return the content changes without the SOA's serial: the job's own and those of the derived apex RRsets."""
     old = transaction.old
     standing = [r for r in old.rrsets_at(APEX) if r.rtype in APEX_DERIVED_TYPES and r.rtype != ZONEMD]
-    changes = [*given.changes, *diff(standing, sorted(derived))]
+    changes = sorted(given.changes, key=_PLACE)
+    for change in diff(standing, sorted(derived)):
+        insort(changes, change, key=_PLACE)
     held = old.rrset(APEX, SOA)
     if held is not None and with_serial(held, 0) != with_serial(given.soa, 0):
-        changes.append(Change(APEX, SOA, held, given.soa))
-    changes.sort(key=lambda change: change[:2])
+        insort(changes, Change(APEX, SOA, held, given.soa), key=_PLACE)
     return changes
 
 
@@ -272,9 +278,10 @@ class _ChainChanges:
             yield from chunk
 
 
-def _with_soa(held: RRset | None, soa: RRset, changes: list[Change]) -> list[Change]:
-    rest = [change for change in changes if (change.owner, change.rtype) != (APEX, SOA)]
-    return sorted([Change(APEX, SOA, held, soa), *rest], key=lambda change: change[:2])
+def _put_soa(changes: list[Change], held: RRset | None, soa: RRset) -> None:
+    """Put the change of the SOA RRset, which has the new serial, in its place among the others."""
+    start, end = (side(changes, (APEX, SOA), key=_PLACE) for side in (bisect_left, bisect_right))
+    changes[start:end] = [Change(APEX, SOA, held, soa)]
 
 
 def _input_rose(before: state.VersionState | None, given: Input) -> bool:

@@ -105,14 +105,12 @@ class MemoryZoneView:
     def rrsig_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[Rrsigs]:
         """Yield RRSIGs with start <= owner < stop, ordered by (owner, type covered)."""
         end = len(self._rrsigs) if stop is None else bisect_left(self._rrsigs, (stop,))
-        for at in range(bisect_left(self._rrsigs, (start,)), end):
-            yield self._rrsigs[at]
+        return iter(self._rrsigs[bisect_left(self._rrsigs, (start,)) : end])
 
 
 def _range(sets: list[RRset], start: bytes, stop: bytes | None) -> Iterator[RRset]:
     end = len(sets) if stop is None else bisect_left(sets, (stop,))
-    for at in range(bisect_left(sets, (start,)), end):
-        yield sets[at]
+    return iter(sets[bisect_left(sets, (start,)) : end])
 
 
 def _at(sets: list[RRset], owner: bytes) -> Iterator[RRset]:
