@@ -206,6 +206,7 @@ class Dispatcher:
             else (lambda version: transfers.ixfr(version, *common, serial)),
             seal,
             lambda rcode: self._plain(exchange, kind, rcode, zone),
+            serial if kind == "ixfr" else None,
         )
 
     def _ixfr_datagram(self, exchange: _Exchange, zone: ServedZone, serial: int) -> bytes:

@@ -184,9 +184,13 @@ class _Session:
         slice_: asyncio.Future[list[bytes]] | None = None
         try:
             job.open()
+            at_once = job.is_small
             while not job.finished:
-                slice_ = loop.run_in_executor(self._server.pool, job.next_slice)
-                messages = await slice_
+                if at_once:
+                    messages = job.next_slice()
+                else:
+                    slice_ = loop.run_in_executor(self._server.pool, job.next_slice)
+                    messages = await slice_
                 if job.messages == len(messages):
                     self._server.hooks.transfer_started(job.zone.origin, job.kind, job.address, job.serial)
                 left_s = ends_at - time.monotonic()

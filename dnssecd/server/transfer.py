@@ -13,6 +13,10 @@ from dnssecd.server.interfaces import ServedZone, Transfer
 #: A slice ends at whichever comes first; neither lets another transfer or the event loop wait noticeably.
 SLICE_OCTETS = 64 * 1024
 SLICE_S = 0.004
+#: A difference no larger than this, over no more versions, is made on the event loop as a query's answer is: what a
+#: secondary that follows updates asks for is smaller than the way to a thread and back.
+AT_ONCE_OCTETS = 8 * 1024
+AT_ONCE_VERSIONS = 64
 
 
 class NotServed(Exception):
@@ -29,8 +33,12 @@ class TransferJob:
         make: Callable[[ServedVersion], Transfer],
         seal: Callable[[bytes, bool], bytes],
         decline: Callable[[int], bytes],
+        client_serial: int | None = None,
     ) -> None:
-        """make: chooses the form; seal: adds OPT and TSIG to (message, is the first one); decline: (RCODE) → answer."""
+        """make: chooses the form; seal: adds OPT and TSIG to (message, is the first one); decline: (RCODE) → answer.
+
+        client_serial: the version the client holds (IXFR).
+        """
         self.zone = zone
         self.address = address
         self.decline = decline
@@ -39,6 +47,7 @@ class TransferJob:
         self.messages = 0
         self.octets = 0
         self.finished = False
+        self._client_serial = client_serial
         self._make = make
         self._seal = seal
         self._stack = ExitStack()
@@ -52,6 +61,15 @@ class TransferJob:
             raise NotServed
         self._version = self._stack.enter_context(context)
         self.serial = self._version.serial
+
+    @property
+    def is_small(self) -> bool:
+        """Whether the whole answer is so small that it need not be made in a thread (event loop)."""
+        version, serial = self._version, self._client_serial
+        if version is None or serial is None or (version.serial - serial) % 2**32 > AT_ONCE_VERSIONS:
+            return False
+        size = version.journal_size(serial)
+        return size is not None and size <= AT_ONCE_OCTETS
 
     def next_slice(self) -> list[bytes]:
         """Return the next messages, each behind its two octets of length (any thread)."""

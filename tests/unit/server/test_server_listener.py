@@ -13,6 +13,7 @@ import dns.message
 import dns.name
 import dns.query
 import dns.rcode
+import dns.rrset
 import dns.tsig
 import dns.xfr
 import dns.zone
@@ -102,6 +103,27 @@ async def test_axfr_and_ixfr_by_dnspython() -> None:
                 await asyncio.sleep(0)
         kinds = [event[1] for event in server.hooks.events if event[0] == "ended"]
         assert kinds == ["axfr", "ixfr"]
+
+
+async def test_a_small_difference_waits_for_no_thread() -> None:
+    """Bulk transfers may keep all threads busy: who follows updates gets the difference all the same."""
+    old, new = small_zone(1), [*small_zone(2), host(3000)]
+    big = [step(0, 1, [host(n) for n in range(1000)], []), step(1, 2, [], [host(3000)])]
+    async with serving(FakeZone(FakeVersion(old), access())) as server:
+        port = server.addresses[0][1]
+        zone = dns.zone.Zone("example.")
+        query, _ = dns.xfr.make_query(zone, keyring=DNS_KEY)
+        await dns.asyncquery.inbound_xfr("127.0.0.1", zone, query, port=port, timeout=10, lifetime=20)
+        server.dispatcher._zones(b"\x07example\x00").version = FakeVersion(new, steps=big)
+        server.pool.shutdown()
+        query, _ = dns.xfr.make_query(zone, keyring=DNS_KEY)
+        await dns.asyncquery.inbound_xfr("127.0.0.1", zone, query, port=port, timeout=10, lifetime=20)
+        assert zone.get_soa().serial == 2
+        behind = dns.message.make_query("example.", "IXFR")
+        behind.authority.append(dns.rrset.from_text("example.", 0, "IN", "SOA", ". . 0 1 1 1 1"))
+        behind.use_tsig(DNS_KEY)
+        answer = await dns.asyncquery.tcp(behind, "127.0.0.1", port=port, timeout=5)
+        assert answer.rcode() == dns.rcode.SERVFAIL, "a large one is made in a thread, and there is none"
 
 
 AXFR = dns.message.make_query("example.", "AXFR").to_wire()
