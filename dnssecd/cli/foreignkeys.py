@@ -26,11 +26,12 @@ _IN_TOKEN = re.compile(rb"^Label: *(?:pkcs11:(?:[^;\n]*;)*?object=)?([^;?\n]+)",
 
 @dataclass(frozen=True)
 class Found:
-    """A key, and its private key as a file has it; None: it is in the token under `label`."""
+    """A key, and its private key as a file has it; None: it is in the token under `label` or `cka_id` (hex)."""
 
     key: ForeignKey
     private: bytes | None
     label: str = ""
+    cka_id: str = ""
 
 
 def have_states(files: Sequence[Path]) -> bool:
@@ -93,7 +94,9 @@ def _brought_in(client: SignerClient, found: Found, store: str) -> KeyInfo:
         return held
     try:
         if found.private is None:
-            info = client.adopt(key.zone, role, key.algorithm, store=store, label=found.label)
+            info = client.adopt(
+                key.zone, role, key.algorithm, store=store, label=found.label, cka_id=found.cka_id
+            )
         else:
             created = key.created or 0
             info = client.import_key(

@@ -112,8 +112,19 @@ def _import(
         list[Path] | None,
         typer.Argument(
             metavar="[FILE]...",
-            help="BIND key file, PEM or PKCS#8, or a back-up of ours; or all key files of a zone that BIND signs.",
+            help="BIND key file, PEM or PKCS#8, or a back-up of ours; or all key files of a zone that BIND signs; "
+            "or, with --from, what another signer lists.",
         ),
+    ] = None,
+    system: Annotated[
+        str | None,
+        typer.Option(
+            "--from", metavar="SIGNER", help="knot, opendnssec, powerdns or bind: take keys and states."
+        ),
+    ] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option("--keys", metavar="DIR", help="Private keys of Knot or PowerDNS, with --from."),
     ] = None,
     role: RoleOption = None,
     algorithm: AlgorithmOption = None,
@@ -129,8 +140,8 @@ def _import(
     """Take a zone's key from a file into a software key store, or bind one that is in a token already.
 
     A private key goes to the key service directly, not through the daemon: root, or the user of either, may.
-    BIND's keys with .state files beside them, or several, are taken with all that BIND knows of them: the zone
-    then waits to come over as it is signed (dnssecd migrate).
+    BIND's keys with .state files beside them, or several, and keys --from other signers are taken with all that is
+    known of them: the zone then waits to come over as it is signed (dnssecd migrate; docs/migration.md).
     """
     wanted = {
         "zone": zone_name(zone),
@@ -143,20 +154,30 @@ def _import(
     if not files:
         result = cli.call("key.adopt", {**wanted, "cka_id": cka_id, "label": label})
     else:
-        result = _taken_in(cli, files, wanted, passphrase_file)
+        result = _taken_in(cli, files, wanted, passphrase_file, system, keys)
     cli.show(result, lambda: _show_made(result))
 
 
 def _taken_in(
-    cli: Cli, files: list[Path], wanted: dict[str, Any], passphrase_file: Path | None
+    cli: Cli,
+    files: list[Path],
+    wanted: dict[str, Any],
+    passphrase_file: Path | None,
+    system: str | None,
+    keys: Path | None,
 ) -> dict[str, Any]:
     from dnssecd.cli.foreignkeys import have_states, take_in_bind
+    from dnssecd.cli.foreignlists import take_in_listed
     from dnssecd.cli.keyservice import take_in
 
-    if not have_states(files):
+    if keys is not None and system in (None, "bind"):
+        raise Bad("--keys goes with --from knot or powerdns", "leave it out, or name the signer", USAGE)
+    if system is None and not have_states(files):
         return take_in(cli, files[0], wanted, passphrase_file)
     if wanted["role"] or wanted["algorithm"]:
         raise Bad("role and algorithm are those in the files", "leave out --role and --algorithm", USAGE)
+    if system not in (None, "bind"):
+        return take_in_listed(cli, wanted["zone"], system, files, keys, wanted["keystore"])
     return take_in_bind(cli, wanted["zone"], files, wanted["keystore"])
 
 
