@@ -164,7 +164,7 @@ class SigningView:
     `dnskey_rdatas`, `cds`, `cdnskey`: RDATA of the apex RRsets (an empty tuple: no such RRset).
     `dnskey_keys` sign the DNSKEY RRset, `cds_keys` CDS and CDNSKEY: these RRsets have exactly the signatures of
     those keys, in the first version of this view.  `zone_keys` sign all else: every RRset needs one signature
-    of every algorithm among them.  A signature by one of `retiring_keys` may stay
+    of every algorithm among them.  A signature by one of `retiring_keys`, which are in the DNSKEY RRset, may stay
     in place of the `zone_keys` one of its algorithm until it is replaced (at once if `urgent`); signatures
     by any other key go.
     """
@@ -280,7 +280,9 @@ def signing_view(keyset: Keyset, *, cds: bool = True) -> SigningView:
     zone = [key for key in keyset.keys if key.zrrsig.visible]
     algorithms = {key.algorithm for key in zone}
     fading = [
-        key for key in keyset.keys if key.zrrsig.state is State.UNRETENTIVE and key.algorithm in algorithms
+        key
+        for key in keyset.keys
+        if key.zrrsig.state is State.UNRETENTIVE and key.algorithm in algorithms and key.dnskey.visible
     ]
     deletes, wanted = _cds_content(keyset) if cds else (False, [])
     return SigningView(

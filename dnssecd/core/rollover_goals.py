@@ -9,6 +9,7 @@ from . import timing
 from .keyset import Key, Keyset, used_tags
 from .keystate import Goal, Rec, Role, State
 from .rollover_facts import World
+from .rollover_rules import secured
 from .rollover_types import Blocker, Effect, Gate, GenerateKey, GoalChanged, KeySpec, RolloverPolicy
 
 DENIAL = "denial:"
@@ -167,6 +168,10 @@ def _may_begin(
     if not users or urgent:
         return True
     old = mine[-1] if mine else users[-1]
+    if mine and not secured(keyset) and _settling(old):
+        detail = f"{reason}, but the zone's first keys are not everywhere yet"
+        notes.blockers.append(Blocker(Gate.POLICY, "one-at-a-time", detail, old.ref, old.tag))
+        return False
     leaving = [key for key in users if key.role is spec.role and key.goal is Goal.ABSENT and not key.revoked]
     if reason == "its lifetime ends" and leaving:
         detail = f"{reason}, but the roll-over before, from key tag {leaving[0].tag}, is not over"
@@ -178,6 +183,11 @@ def _may_begin(
         notes.blockers.append(Blocker(Gate.FREEZE, "freeze", reason, old.ref, old.tag, until=until))
         return False
     return approved(keyset, _kind(users, spec), old, reason, world, notes)
+
+
+def _settling(key: Key) -> bool:
+    """Whether some validator may not have it yet (no rule holds it before there is a DS or a trust anchor)."""
+    return any(key.record(rec).state is State.RUMOURED for rec in key.records if rec is not Rec.DS)
 
 
 def _kind(users: list[Key], spec: KeySpec) -> str:

@@ -4,7 +4,7 @@ import pytest
 
 from dnssecd.core import rollover_commands as commands
 from dnssecd.core.evidence import Evidence
-from dnssecd.core.keyset import Keyset, KeysetError
+from dnssecd.core.keyset import Keyset, KeysetError, signing_view
 from dnssecd.core.keystate import Goal, Role
 from dnssecd.core.rollover import plan_rollover
 from dnssecd.core.rollover_goals import denial_blocker
@@ -157,3 +157,29 @@ def test_retire_of_a_standby_key() -> None:
     bench.settle()
     assert bench.keyset.find(spare.ref) is None
     assert bench.key(Role.KSK, Goal.STANDBY).ref != spare.ref
+
+
+@pytest.mark.parametrize("role", [Role.ZSK, Role.KSK])
+def test_no_rollover_begins_before_the_first_keys_are_everywhere(role: Role) -> None:
+    """No DS shows yet who validates: somebody with a trust anchor may hold the first DNSKEY set."""
+    bench = Bench(policy())
+    bench.step()
+    old = bench.key(role)
+    bench.keyset = commands.roll_over(bench.keyset, role)
+    plan = bench.step()
+    assert "one-at-a-time" in {blocker.rule for blocker in plan.blockers if blocker.ref == old.ref}
+    assert len(bench.keyset.keys) == 2
+    bench.settle(rounds=8)
+    assert bench.key(role).ref != old.ref
+
+
+def test_signatures_stay_only_while_their_key_is_published() -> None:
+    """A key compromised before anybody can validate goes at once, and all its signatures with it."""
+    bench = Bench(policy())
+    bench.step()
+    old = bench.key(Role.ZSK)
+    bench.keyset = commands.compromised(bench.keyset, old.ref)
+    bench.step()
+    view = signing_view(bench.keyset)
+    assert old.rdata not in view.dnskey_rdatas
+    assert view.retiring_keys == ()
