@@ -8,8 +8,7 @@ fields may be added at the end, never moved.
 Zone names are uncompressed wire form in lower case (``b"\\x07example\\x03com\\x00"``). Key ids are 32 hex
 digits. Signatures are in DNSSEC wire form (RFC 3110, RFC 6605 §4, RFC 8080 §4), as they stand in an RRSIG.
 
-This, with the settings in `wire_settings`, is all the key service and the rest of the package share.
-"""
+This and `wire_settings` are all that the key service and the rest of the package share."""
 
 from __future__ import annotations
 
@@ -83,7 +82,8 @@ class KeysRequest(Message, frozen=True, tag="keys"):
 class GenerateRequest(Message, frozen=True, tag="generate"):
     """Make a key pair for `zone` in `store` (empty: the only one).
 
-    `bits` is for RSA (0: 2048). A repeated `idempotency` text returns the key made the first time.
+    `bits` is for RSA (0: 2048). A repeated `idempotency` text returns the key made the first time. `share` names
+    those who use the same keys: their newest, unless `known` to `zone` or older than that, is bound and returned.
     """
 
     zone: bytes
@@ -93,6 +93,8 @@ class GenerateRequest(Message, frozen=True, tag="generate"):
     bits: int = 0
     idempotency: str = ""
     timeout_ms: int = 0
+    share: str = ""
+    known: tuple[str, ...] = ()
 
 
 class ImportRequest(Message, frozen=True, tag="import"):

@@ -82,6 +82,7 @@ class KeyCommands:
                     store=store,
                     bits=wish.bits,
                     idempotency=idempotency_of(wish) if first else "",
+                    share=zone.spec.share if first else "",
                 )
             )
             made.append(info)

@@ -272,7 +272,12 @@ class Rollovers:
             if isinstance(request, GenerateKey):
                 try:
                     keyset = await make_key(
-                        self.engine.signer, zone.origin, keyset, request, int(self.engine.clock.now())
+                        self.engine.signer,
+                        zone.origin,
+                        keyset,
+                        request,
+                        int(self.engine.clock.now()),
+                        zone.spec.share,
                     )
                 except SignerError as error:
                     trouble = error

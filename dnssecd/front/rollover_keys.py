@@ -3,6 +3,7 @@
 import structlog
 
 from dnssecd.core.keyset import Keyset, KeysetError
+from dnssecd.core.keystate import Goal
 from dnssecd.core.rollover_commands import generated
 from dnssecd.core.rollover_types import GenerateKey
 from dnssecd.signing.client import AsyncSignerClient
@@ -21,12 +22,17 @@ class KeyNotProven(SignerError):
 
 
 async def make_key(
-    signer: AsyncSignerClient, zone: bytes, keyset: Keyset, request: GenerateKey, now: int
+    signer: AsyncSignerClient, zone: bytes, keyset: Keyset, request: GenerateKey, now: int, share: str
 ) -> Keyset:
     """Return the keyset with the key asked for, made and proven; SignerError.
 
-    The same request finds the key again that an attempt cut short had made, so no second pair is made.
+    The same request finds the key again that an attempt cut short had made, so no second pair is made. ``share``:
+    the zones that use the same keys; their newest is taken where it follows those the zone has. Stand-by keys are
+    shared as such, lest a zone begins with one.
     """
+    if share and request.goal is Goal.STANDBY:
+        share += " as stand-by"
+    known = tuple(key.key_id for key in keyset.keys)
     for attempt in range(TRIES):
         text = request.request_id if attempt == 0 else f"{request.request_id} try {attempt + 1}"
         info = await signer.generate(
@@ -36,12 +42,15 @@ async def make_key(
             store=request.keystore,
             bits=request.bits,
             idempotency=text,
+            share=share,
+            known=known if share else (),
         )
         await prove_key(signer, zone, info.id, info.dnskey)
         try:
             after = generated(keyset, request, info.id, info.public_key, now)
         except KeysetError as error:
             log.warning("a key made is not used", key=info.id, cause=str(error))
+            known += (info.id,)
             continue
         log.info("key made", role=request.role.value, tag=after.keys[-1].tag, keystore=request.keystore)
         return after

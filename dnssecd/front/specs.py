@@ -22,6 +22,7 @@ def zone_spec(config: Config, zone: ZoneConfig, signer_socket: str) -> ZoneSpec:
         signer_socket=signer_socket,
         keystore=policy.keystore,
         keys=tuple(KeyWish(role, t.algorithm, t.bits) for role, t in templates if t is not None),
+        share=policy.name if policy.share_keys else "",
         signed=policy.signed,
         denial=policy.denial,
         opt_out=policy.nsec3_opt_out,

@@ -58,6 +58,7 @@ def _first_key(spec: ZoneSpec, wish: KeyWish, held: KeyInfo | None, signer: Sign
         store=spec.keystore,
         bits=wish.bits,
         idempotency=idempotency_of(wish),
+        share=spec.share,
     )
     prove(spec, info, signer)
     return new_key(info.id, role, info.algorithm, info.public_key, info.store, now, info.bits)

@@ -25,6 +25,7 @@ class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One zone: its place, its policy. Durations in seconds; ``refresh_s`` None means automatic;
     ``signed`` whether a new zone is signed from its first version on;
     ``hold_denial`` that a zone that has a chain keeps to its kind for now;
+    ``share`` names those zones that use the same keys ("": none);
     ``dynamic`` that the whole content belongs to updates, and a file is read once."""
 
     name: str
@@ -33,6 +34,7 @@ class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     signer_socket: str
     keystore: str
     keys: tuple[KeyWish, ...]
+    share: str = ""
     signed: bool = True
     denial: str = "nsec3"
     opt_out: bool = False

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 from dnssecd import wire_protocol as wp
-from dnssecd.signer import algorithms, private_formats, sealed
+from dnssecd.signer import algorithms, private_formats, sealed, sharing
 from dnssecd.signer.audit import AuditLog
 from dnssecd.signer.errors import BadRequest, Collision, Exists, UnknownKey
 from dnssecd.signer.keystore import Keystore
@@ -31,20 +31,24 @@ class Custody:
         zone_text(request.zone)
         store = self._stores.named(request.store)
         bits = algorithms.check_bits(algorithms.algorithm_of(request.algorithm), request.bits)
+        mark = sharing.mark(request.share, request.idempotency) if request.share else request.idempotency
         async with self.lock:
             for key in store.registry.of_zone(request.zone):
-                if request.idempotency and key.idempotency == request.idempotency:
-                    return wp.KeysReply(request.id, (key_info(store, key),))
+                if mark and key.idempotency == mark and key.id not in request.known:
+                    return wp.KeysReply(request.id, (key_info(store, key, request.zone),))
+            if request.share and (shared := sharing.find(self._stores, store, request, bits)):
+                key = await self._bind(store, shared, request.zone)
+                return wp.KeysReply(request.id, (key_info(store, key, request.zone),))
             key = await store.generate(
                 request.zone,
                 request.role,
                 request.algorithm,
                 bits,
-                request.idempotency,
+                mark,
                 self._stores.tags(request.zone),
             )
             self._note("generated", store, key)
-        return wp.KeysReply(request.id, (key_info(store, key),))
+        return wp.KeysReply(request.id, (key_info(store, key, request.zone),))
 
     async def take_in(self, request: wp.ImportRequest) -> wp.Reply:
         """Take a private key made elsewhere."""
@@ -115,10 +119,16 @@ class Custody:
             if request.zone not in key.zones:
                 if not self._stores.tags(request.zone).isdisjoint(algorithms.tags(key.dnskey)):
                     raise Collision(f"another key of {zone} has the same key tag")
-                key = await store.rebind(key, (*key.zones, request.zone))
-                self._changed(key.id)
-                self._audit.append("bound", key=key.id, zone=zone)
+                key = await self._bind(store, key, request.zone)
         return wp.KeysReply(request.id, (key_info(store, key),))
+
+    async def _bind(self, store: Keystore, key: Description, zone: bytes) -> Description:
+        if zone in key.zones:
+            return key
+        key = await store.rebind(key, (*key.zones, zone))
+        self._changed(key.id)
+        self._audit.append("bound", key=key.id, zone=zone_text(zone))
+        return key
 
     async def remove(self, request: wp.RemoveRequest) -> wp.Reply:
         """Unbind a key; with its last zone it is destroyed."""

@@ -138,10 +138,11 @@ class Service:
         page: list[wp.KeyInfo] = []
         octets = 0
         for store, key in found:
-            octets += KEY_OCTETS + len(key.dnskey) + sum(len(zone) + 5 for zone in key.zones)
+            info = key_info(store, key, request.zone)
+            octets += KEY_OCTETS + len(key.dnskey) + sum(len(zone) + 5 for zone in info.zones)
             if page and octets > wp.FRAME_OCTETS_MAX // 2:
                 break
-            page.append(key_info(store, key))
+            page.append(info)
         return wp.KeysReply(request.id, tuple(page), len(page) < len(found))
 
     async def _check_audit(self, request: wp.AuditRequest) -> wp.Reply:

@@ -11,6 +11,8 @@ from dnssecd.signer.keystore import Keystore
 from dnssecd.signer.sealed import Description
 from dnssecd.wire_protocol import KeyInfo
 
+SHARERS_SHOWN = 16
+
 
 class Stores:
     """All key stores of the service."""
@@ -60,14 +62,17 @@ class Stores:
         return ""
 
 
-def key_info(store: Keystore, key: Description) -> KeyInfo:
-    """What may be known of a key outside the service."""
+def key_info(store: Keystore, key: Description, zone: bytes = b"") -> KeyInfo:
+    """What may be known of a key outside the service; who asks for one `zone` hears of few others that share it."""
+    zones = key.zones
+    if zone and len(zones) > SHARERS_SHOWN:
+        zones = (zone, *[other for other in zones[:SHARERS_SHOWN] if other != zone])
     tag, revoked_tag = algorithms.tags(key.dnskey)
     state, detail = store.state(key)
     return KeyInfo(
         id=key.id,
         store=store.name,
-        zones=key.zones,
+        zones=zones,
         role=key.role,
         algorithm=key.algorithm,
         bits=key.bits,

@@ -71,10 +71,20 @@ class AsyncSignerClient:
         store: str = "",
         bits: int = 0,
         idempotency: str = "",
+        share: str = "",
+        known: tuple[str, ...] = (),
     ) -> wp.KeyInfo:
-        """Make a key pair; the same `idempotency` text returns the same key."""
+        """Make a key pair, or share one: see SignerClient.generate."""
         request = generate_request(
-            self._id(), zone, role, algorithm, store=store, bits=bits, idempotency=idempotency
+            self._id(),
+            zone,
+            role,
+            algorithm,
+            store=store,
+            bits=bits,
+            idempotency=idempotency,
+            share=share,
+            known=known,
         )
         return (await self._call(request, wp.KeysReply)).keys[0]
 

@@ -107,10 +107,23 @@ class SignerClient:
         store: str = "",
         bits: int = 0,
         idempotency: str = "",
+        share: str = "",
+        known: tuple[str, ...] = (),
     ) -> wp.KeyInfo:
-        """Make a key pair; the same `idempotency` text returns the same key: no second one by accident."""
+        """Make a key pair; the same `idempotency` text returns the same key: no second one by accident.
+
+        `share`: take the newest key of those who share theirs under this name, but none of `known`.
+        """
         request = generate_request(
-            self._id(), zone, role, algorithm, store=store, bits=bits, idempotency=idempotency
+            self._id(),
+            zone,
+            role,
+            algorithm,
+            store=store,
+            bits=bits,
+            idempotency=idempotency,
+            share=share,
+            known=known,
         )
         return self._call(request, wp.KeysReply).keys[0]
 

@@ -29,10 +29,21 @@ def repeatable(request: wp.Request) -> bool:
 
 
 def generate_request(
-    number: int, zone: bytes, role: wp.Role, algorithm: int, *, store: str, bits: int, idempotency: str
+    number: int,
+    zone: bytes,
+    role: wp.Role,
+    algorithm: int,
+    *,
+    store: str,
+    bits: int,
+    idempotency: str,
+    share: str,
+    known: tuple[str, ...],
 ) -> wp.GenerateRequest:
     """Build a generate request."""
-    return wp.GenerateRequest(number, lower(zone), role, algorithm, store, bits, idempotency)
+    return wp.GenerateRequest(
+        number, lower(zone), role, algorithm, store, bits, idempotency, share=share, known=known
+    )
 
 
 def import_request(

@@ -1,0 +1,115 @@
+"""Keys that several zones use: made once, the same for all, also after a roll-over; destroyed with the last zone."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from dnssecd import wire_protocol as wp
+from dnssecd.signer.audit import AuditLog
+from dnssecd.signer.registry import Registry
+from dnssecd.signer.service import Service
+from dnssecd.signer.software import SoftwareStore
+from dnssecd.signer.warnings import WarningBook
+from tests.unit.signer.preimages import wire
+
+A, B, C = (wire(f"{letter}.test.") for letter in "abc")
+
+
+class Bench:
+    """A service with one software store, on a clock that is told the time."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.time = 1_900_000_000
+
+    def now(self) -> float:
+        return float(self.time)
+
+    async def open(self) -> None:
+        warnings = WarningBook(self.now)
+        settings = wp.KeystoreSettings(name="local", type="software", directory=str(self.home / "keys"))
+        self.store = SoftwareStore(settings, Registry(self.home / "known"), warnings, self.now, threads=1)
+        await self.store.start()
+        self.audit = AuditLog(self.home / "audit.log", self.now)
+        self.audit.open()
+        self.service = Service([self.store], self.audit, warnings, asyncio.get_running_loop().time)
+
+    async def close(self) -> None:
+        await self.store.stop()
+        self.audit.close()
+
+    async def ask(self, request: wp.Request) -> wp.Reply:
+        return await self.service.answer(request, 1, keeper=True)
+
+    async def wish(
+        self, zone: bytes, *known: wp.KeyInfo, text: str = "first", share: str = "p", role: wp.Role = "zsk"
+    ) -> wp.KeyInfo:
+        """What a zone that has the keys ``known`` gets; it is later each time."""
+        self.time += 1
+        ids = tuple(key.id for key in known)
+        request = wp.GenerateRequest(
+            1, zone, role, 15, "local", idempotency=f"{text} {role}", share=share, known=ids
+        )
+        reply = await self.ask(request)
+        assert isinstance(reply, wp.KeysReply), reply
+        return reply.keys[0]
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    made = Bench(tmp_path)
+    await made.open()
+    yield made
+    await made.close()
+
+
+async def test_zones_of_a_policy_get_the_same_keys(bench: Bench) -> None:
+    key = await bench.wish(A)
+    assert (await bench.wish(A)).id == key.id, "asked again after a crash"
+    shared = await bench.wish(B)
+    assert (shared.id, set(shared.zones)) == (key.id, {A, B})
+    assert (await bench.wish(B, role="ksk")).id != key.id
+    assert (await bench.wish(C, share="q")).id != key.id, "another policy"
+    assert (await bench.wish(C, share="")).id != key.id, "a zone that shares nothing"
+
+
+async def test_all_roll_over_to_the_same_successor(bench: Bench) -> None:
+    first = await bench.wish(A)
+    await bench.wish(B)
+    second = await bench.wish(A, first, text="zsk-2")
+    assert second.id != first.id
+    assert (await bench.wish(A, first, text="zsk-2")).id == second.id, "asked again after a crash"
+    assert (await bench.wish(B, first, text="zsk-2")).id == second.id
+    assert (await bench.wish(B, first, text="zsk-2")).id == second.id, (
+        "bound, but a crash came before it was noted"
+    )
+    assert (await bench.wish(C)).id == second.id, "a new zone begins with the newest"
+    third = await bench.wish(B, first, second, text="zsk-3")
+    assert third.id not in {first.id, second.id}
+    assert (await bench.wish(A, first, second, text="zsk-3")).id == third.id
+
+
+async def test_a_shared_key_is_destroyed_with_its_last_zone(bench: Bench) -> None:
+    key = await bench.wish(A)
+    await bench.wish(B)
+    await bench.ask(wp.RemoveRequest(2, A, key.id))
+    reply = await bench.ask(wp.KeysRequest(3, B))
+    assert isinstance(reply, wp.KeysReply)
+    assert [found.id for found in reply.keys] == [key.id]
+    await bench.ask(wp.RemoveRequest(4, B, key.id))
+    assert len(bench.store.registry) == 0
+
+
+async def test_a_shared_key_that_is_gone_is_no_reason_to_make_another(bench: Bench) -> None:
+    key = await bench.wish(A)
+    await bench.close()
+    (bench.home / "keys" / f"{key.id}.key").unlink()
+    await bench.open()
+    reply = await bench.ask(wp.GenerateRequest(1, B, "zsk", 15, "local", idempotency="x", share="p"))
+    assert isinstance(reply, wp.ErrorReply)
+    assert key.id in reply.message
+    assert len(bench.store.registry) == 1
