@@ -15,6 +15,8 @@ from dnssecd.store.acts import Act, ActLog
 from dnssecd.store.errors import StoreError
 
 DETAIL_MAX = 1_000
+#: Longer lists are counted only.
+LIST_MAX = 200
 #: Arguments of these names are never written down, whatever command has them.
 _SECRET = re.compile(r"pass|secret|pin\b|private|token_pin", re.IGNORECASE)
 #: Zones in a command's answer that it changed.
@@ -77,5 +79,6 @@ def _shown(name: str, value: Scalar | list[Scalar]) -> str:
     if _SECRET.search(name):
         return "(not written down)"
     if isinstance(value, list):
-        return ",".join(map(str, value))
+        text = ",".join(map(str, value))
+        return text if len(text) <= LIST_MAX else f"({len(value)} given)"
     return "yes" if value is True else str(value)

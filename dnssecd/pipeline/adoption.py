@@ -14,13 +14,14 @@ import msgspec
 from dnssecd.core import zonecheck
 from dnssecd.core.denial import DenialParameters
 from dnssecd.core.evidence import Evidence
-from dnssecd.core.keyset import Keyset, key_tag
+from dnssecd.core.keyset import Keyset, TtlMemory, key_tag
+from dnssecd.core.keystate import Rec, State
 from dnssecd.core.lifetimes import refresh_s
-from dnssecd.core.names import key_to_text
+from dnssecd.core.names import APEX, key_to_text
 from dnssecd.core.rollover import plan_rollover
 from dnssecd.core.rollover_types import Blocker, Gate, RolloverPolicy
-from dnssecd.core.rrset import RRset
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES
+from dnssecd.core.rrset import RRset, unpack
+from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DNSKEY, SOA
 from dnssecd.core.serial import is_after
 from dnssecd.core.verify import VerificationFailed, VerifiedVersion, Violation
 from dnssecd.ingest.words import type_text
@@ -176,12 +177,25 @@ def _take_over(db: ZoneDatabase, task: _Task, bad: frozenset[tuple[bytes, int]] 
         task.made.comparison = compare(served, transaction)
         if job.shadow:
             return Published(None)
+        _check_same(task, task.made.comparison)
         detail = (
             f"serial {served.serial} of another signer; {task.made.comparison.kept} RRsets kept their RRSIGs"
         )
         transaction.add_history(tools.now, job.who, "zone adopted", draft.serial, detail)
         commit(verdict, transaction)
         return Published(draft.serial, len(draft.changes), draft.chain_changes, draft.signatures)
+
+
+def _check_same(task: _Task, comparison: Comparison) -> None:
+    """Raise Rejected where more than signatures would change on the way and nobody has said that it may."""
+    if comparison.differing and not task.job.accept_change:
+        first = comparison.differences[0]
+        raise Rejected(
+            "delta-guard",
+            f"{comparison.differing} RRset(s) differ in more than signatures, the first: {first.owner} {first.type}: "
+            f"{first.detail}",
+            f"dnssecd migrate check {task.spec.name} lists them; if they are meant, give --accept-change",
+        )
 
 
 def _input(transaction: WriteTransaction, task: _Task) -> Input:
@@ -229,7 +243,7 @@ def _keyset(spec: ZoneSpec, job: AdoptionJob, served: ForeignZone, tools: Tools)
     held = _held_keys(spec, keys, tools.signer)
     at_parent = None if job.at_parent is None else frozenset(job.at_parent)
     try:
-        return adopted_keyset(
+        keyset = adopted_keyset(
             spec.origin,
             keys,
             {rdata: Held(info.id, info.store, info.bits) for rdata, info in held.items()},
@@ -239,6 +253,28 @@ def _keyset(spec: ZoneSpec, job: AdoptionJob, served: ForeignZone, tools: Tools)
         )
     except ForeignError as error:
         raise Rejected("input-error", str(error), "see docs/migration.md") from error
+    _check_signers(spec, keyset, served)
+    dnskey = served.rrset(APEX, DNSKEY)
+    assert dnskey is not None, "a signed zone has DNSKEYs"
+    ttls = TtlMemory(dnskey.ttl), TtlMemory(_largest_ttl(served))
+    return replace(keyset, ttl_dnskey=ttls[0], ttl_zone=ttls[1])
+
+
+def _check_signers(spec: ZoneSpec, keyset: Keyset, served: ForeignZone) -> None:
+    """Raise Rejected where a key is said to sign everything, and the zone as served says that it does not."""
+    for key in keyset.keys:
+        for rec, covered in ((Rec.KRRSIG, DNSKEY), (Rec.ZRRSIG, SOA)):
+            sigs = served.rrsigs(APEX, covered)
+            marks = (
+                {(r[2], int.from_bytes(r[16:18])) for r in unpack(sigs.rdata)} if sigs is not None else set()
+            )
+            if key.record(rec).state is State.OMNIPRESENT and (key.algorithm, key.tag) not in marks:
+                raise Rejected(
+                    "input-error",
+                    f"{key.role.value} {key.tag} is said to sign all of {spec.name}, but there is no RRSIG of it over "
+                    f"the {type_text(covered)} RRset as served",
+                    "are these the keys and states as they are today? export and import them anew",
+                )
 
 
 def _held_keys(spec: ZoneSpec, keys: list[ForeignKey], signer: SignerClient) -> dict[bytes, KeyInfo]:

@@ -17,8 +17,9 @@ from dnssecd.pipeline.apex import soa_serial, with_serial
 from dnssecd.pipeline.differences import Comparison, Difference
 from dnssecd.pipeline.foreignzone import BIND_NOTES, ForeignZone
 
-SHOWN_MAX = 1_000
+SHOWN_MAX = 200
 LINES_MAX = 20
+LINE_MAX = 500
 _OWN_AFFAIRS = {CDS, CDNSKEY, ZONEMD}
 _TEXTS = {
     CDS: "CDS as the keys' states and the policy (cds) want it; the parent may act on it",
@@ -188,7 +189,7 @@ def _pairs(served: Iterator[Rrsigs], ours: Iterator[Rrsigs]) -> Iterator[tuple[R
 def _lines(owner: str, rrset: RRset | None) -> tuple[str, ...]:
     if rrset is None:
         return ()
-    lines = rrset_lines(owner, rrset.rtype, rrset.ttl, rrset.rdata).splitlines()
+    lines = [line[:LINE_MAX] for line in rrset_lines(owner, rrset.rtype, rrset.ttl, rrset.rdata).splitlines()]
     if len(lines) > LINES_MAX:
         lines[LINES_MAX:] = [f"… {count(rrset.rdata)} records in all"]
     return tuple(lines)
