@@ -1,0 +1,136 @@
+"""Putting restored databases where the daemon looks for them.
+
+Crash rule: a zone's database is the old one, whole, or the restored one, whole. The catalogue forgets the zone before
+its database is replaced, so that a start in between reads the database. What was there is kept in ``zones/removed``.
+"""
+
+import os
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from dnssecd.archive.manifest import COMMON
+from dnssecd.archive.write import sync_directory
+from dnssecd.config.model import Config
+from dnssecd.core.keyset import Keyset
+from dnssecd.core.names import text_to_wire
+from dnssecd.core.rollover_commands import clock_stepped
+from dnssecd.front import serving
+from dnssecd.front.reload import set_aside
+from dnssecd.front.specs import database_path
+from dnssecd.pipeline import state
+from dnssecd.store import schema
+from dnssecd.store.catalogue import Catalogue, CatalogueEntry
+from dnssecd.store.zonedb import ZoneDatabase, read_state
+
+_SIDE_FILES = ("-wal", "-shm")
+
+
+@dataclass(frozen=True)
+class Note:
+    """What goes into a restored zone's history."""
+
+    at: int
+    who: str
+    detail: str
+
+
+def stored(path: Path) -> tuple[int | None, Keyset | None]:
+    """Return serial and key set of a zone's database; sqlite3.Error when it cannot be read."""
+    with closing(schema.connect(path, read_only=True)) as connection:
+        version = state.from_document(read_state(connection, state.VERSION), state.VersionState)
+        keyset = state.keyset_from(read_state(connection, state.KEYSET))
+    return (None if version is None else version.serial), keyset
+
+
+def prepare(
+    path: Path, zone: str, keyset: Keyset | None, restored: state.Restored | None, note: Note
+) -> None:
+    """Make an unpacked database fit to go on from: evidence forgotten, waits begun anew, held if it is to be."""
+    db = ZoneDatabase(path, text_to_wire(zone))
+    try:
+        with db.write() as transaction:
+            if keyset is not None:
+                anew = clock_stepped(keyset, note.at)
+                transaction.set_state(state.KEYSET, state.to_document(anew))
+            transaction.set_state(state.RESTORED, state.to_document(restored) if restored else {})
+            serial = transaction.old.serial if transaction.old.version is not None else None
+            transaction.add_history(note.at, note.who, "restored", serial, note.detail)
+            transaction.commit_state()
+        db.forget_evidence()
+    finally:
+        db.close()
+    for version in range(1, len(schema.MIGRATIONS)):
+        schema.copy_name(path, version).unlink(missing_ok=True)
+
+
+class Placer:
+    """Puts zones in place, one after another. ``state_dir`` is owned; files go to the user it belongs to."""
+
+    def __init__(self, config: Config, catalogue: Catalogue, now: int) -> None:
+        self._config, self._catalogue, self._now = config, catalogue, now
+        self._known = catalogue.entries()
+        self._serving = catalogue.serving()
+        status = config.server.state_dir.stat()
+        self._owner = (status.st_uid, status.st_gid)
+
+    def put(self, zone: str, path: Path, frozen: bool, document: str | None) -> None:
+        """Replace a zone's database by the file at ``path`` (on the same file system). OSError."""
+        self._give(path)
+        _sync(path)
+        known = self._known.get(zone)
+        frozen = bool(known.frozen) if known is not None else frozen
+        self._catalogue.put(CatalogueEntry(zone, frozen=int(frozen)))
+        if zone not in self._serving and zone not in self._config.zones and document is not None:
+            self._catalogue.put_serving({zone: self._here(zone, document)})
+        target = database_path(self._config, zone)
+        if target.exists():
+            _keep(target, self._now)
+        os.replace(path, target)
+        sync_directory(target.parent)
+
+    def put_common(self, name: str, path: Path) -> None:
+        """Put a database of the daemon as a whole in place where there is none."""
+        self._give(path)
+        _sync(path)
+        os.replace(path, self._config.server.state_dir / name)
+
+    def finish(self) -> None:
+        """Give what was made on the way to the user the state directory belongs to."""
+        state_dir = self._config.server.state_dir
+        made = [path for name in COMMON for path in state_dir.glob(f"{name}*")]
+        removed = state_dir / "zones" / "removed"
+        for path in (state_dir / "lock", state_dir / "zones", *made, removed, *removed.glob("*")):
+            self._give(path)
+
+    def _here(self, zone: str, document: str) -> str:
+        """How the zone was served, with its database where it is on this host."""
+        found = serving.read(document)
+        spec = msgspec.structs.replace(found.spec, database=str(database_path(self._config, zone)))
+        return msgspec.json.encode(msgspec.structs.replace(found, spec=spec)).decode()
+
+    def _give(self, path: Path) -> None:
+        if os.geteuid() == 0 and path.exists():
+            os.chown(path, *self._owner, follow_symlinks=False)
+
+
+def _keep(database: Path, now: int) -> None:
+    """Keep what a restore replaces, with its write-ahead log moved into it: that of one must not meet the other."""
+    with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if any(Path(f"{database}{suffix}").exists() for suffix in _SIDE_FILES):
+        set_aside(database, now)  # damaged: there is nothing whole to go back to
+        return
+    removed = database.parent / "removed"
+    removed.mkdir(mode=0o700, exist_ok=True)
+    kept = removed / f"{database.name}.{now}"
+    kept.unlink(missing_ok=True)
+    os.link(database, kept)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

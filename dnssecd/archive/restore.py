@@ -1,0 +1,297 @@
+"""Restoring: everything is checked and judged first; then all of it happens, zone by zone, or nothing.
+
+lock → manifest → unpack and check → what is here, what is public, which keys → decisions → keys in → databases in
+"""
+
+import asyncio
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from dnssecd.archive.judge import Decision, Options, Refusal, Stored, decide
+from dnssecd.archive.keys import Found, KeyFinder, key_service
+from dnssecd.archive.manifest import COMMON, ZoneEntry
+from dnssecd.archive.place import Note, Placer, prepare, stored
+from dnssecd.archive.read import Archive, BadArchive, check_database, opened
+from dnssecd.archive.write import config_digest
+from dnssecd.config.model import Config
+from dnssecd.core.restoring import LiveServer
+from dnssecd.front.specs import database_path, peer
+from dnssecd.pipeline.state import Restored
+from dnssecd.publish.live import LiveLook
+from dnssecd.signing.errors import SignerError
+from dnssecd.store import acts, catalogue, schema
+from dnssecd.store.acts import Act, ActLog
+from dnssecd.store.catalogue import Catalogue
+from dnssecd.store.statedir import own
+
+Told = Callable[[int, int, str], None]
+Serving = dict[str, tuple[bool, str | None]]  # zone → frozen, how it was served
+
+
+NO_OPTIONS = Options()
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What is asked for. ``zones`` empty: all; ``secret``: passphrase of the keys; ``check``: only judge."""
+
+    file: Path
+    zones: tuple[str, ...] = ()
+    secret: bytes | None = None
+    options: Options = NO_OPTIONS
+    check: bool = False
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came of it. ``refusals`` empty: ``decisions`` were carried out (unless only a check was asked for)."""
+
+    decisions: tuple[Decision, ...]
+    refusals: tuple[Refusal, ...]
+    notes: tuple[str, ...] = ()
+    keys_brought: int = 0
+
+
+@dataclass(frozen=True)
+class _Unpacked:
+    entry: ZoneEntry
+    path: Path
+    state: Stored
+
+
+@contextmanager
+def owned(config: Config) -> Iterator[None]:
+    """Hold the state directory for the length of the block; StateInUse, OSError."""
+    lock = own(config.server.state_dir)
+    try:
+        yield
+    finally:
+        os.close(lock)
+
+
+def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: Told) -> Done:
+    """Restore, or say why not. The state directory is owned. BadArchive, OSError, sqlite3.Error."""
+    with ExitStack() as stack:
+        archive = stack.enter_context(opened(wish.file))
+        scratch = Path(
+            stack.enter_context(
+                tempfile.TemporaryDirectory(prefix=".restore-", dir=config.server.state_dir / "zones")
+            )
+        )
+        entries, refusals = _chosen(archive, wish)
+        unpacked = _unpack(archive, entries, scratch, told, refusals)
+        live = asyncio.run(_look(config, [one.entry.zone for one in unpacked], now, told))
+        present, notes = _present(config, unpacked)
+        decisions = [
+            decide(one.entry.zone, one.state, present[one.entry.zone], live[one.entry.zone], wish.options)
+            for one in unpacked
+        ]
+        refusals += [refusal for decision in decisions for refusal in decision.refusals]
+        finder, trouble = _finder(stack, config, archive, wish)
+        known, lacking = _keys(finder, trouble, unpacked, decisions, bring=False)
+        refusals += lacking
+        notes += _notes(config, archive, entries)
+        if not refusals and not wish.check:
+            known, refusals = _keys(finder, trouble, unpacked, decisions, bring=True)
+        notes += [
+            f"{zone} lacks keys here: {'; '.join(found.missing)}; it is served, but cannot be signed without them"
+            for zone, found in known.items()
+            if found.missing
+        ]
+        if not refusals and not wish.check:
+            _apply(config, archive, wish, who, now, told, unpacked, decisions, known, scratch)
+        brought = finder.brought if finder else 0
+        return Done(tuple(decisions), tuple(refusals), tuple(notes), brought)
+
+
+def _chosen(archive: Archive, wish: Wish) -> tuple[list[ZoneEntry], list[Refusal]]:
+    known = {entry.zone: entry for entry in archive.manifest.zones}
+    if not wish.zones:
+        return list(known.values()), []
+    remedy = "dnssecd restore FILE --check lists what is in it"
+    absent = [
+        Refusal(zone, "not-in-it", f"the back-up has no {zone}", remedy)
+        for zone in wish.zones
+        if zone not in known
+    ]
+    return [known[zone] for zone in wish.zones if zone in known], absent
+
+
+def _unpack(
+    archive: Archive, entries: list[ZoneEntry], scratch: Path, told: Told, refusals: list[Refusal]
+) -> list[_Unpacked]:
+    found = []
+    for number, entry in enumerate(entries):
+        told(number, len(entries), f"checking {entry.zone}")
+        path = scratch / f"{number}.sqlite"
+        try:
+            archive.unpack(entry.member, path)
+            check_database(path, schema.MIGRATIONS, schema.APPLICATION_ID, f"{entry.zone} in the back-up")
+            found.append(_Unpacked(entry, path, Stored(*stored(path))))
+        except (BadArchive, sqlite3.Error) as error:
+            remedy = "restore this zone from another back-up, and the others with --zone"
+            refusals.append(Refusal(entry.zone, "damaged", str(error), remedy))
+    return found
+
+
+async def _look(config: Config, zones: list[str], now: float, told: Told) -> dict[str, list[LiveServer]]:
+    """Ask the servers of all zones what they serve."""
+    looks = LiveLook(lambda: now)
+    done = 0
+
+    async def one(zone: str) -> tuple[str, list[LiveServer]]:
+        nonlocal done
+        configured = config.zones.get(zone)
+        if configured is None:
+            return zone, []
+        servers = (*config.secondaries_of(zone), *configured.check_servers)
+        found = await looks.ask(zone, [peer(config, server) for server in servers])
+        done += 1
+        told(done, len(zones), f"what is public of {zone}")
+        return zone, found
+
+    return dict(await asyncio.gather(*map(one, zones)))
+
+
+def _present(config: Config, unpacked: list[_Unpacked]) -> tuple[dict[str, Stored], list[str]]:
+    """What is here now of each zone; a database that cannot be read cannot be compared with."""
+    found, notes = {}, []
+    for one in unpacked:
+        path = database_path(config, one.entry.zone)
+        found[one.entry.zone] = Stored()
+        if path.exists():
+            try:
+                found[one.entry.zone] = Stored(*stored(path))
+            except (sqlite3.Error, ValueError) as error:
+                notes.append(f"{one.entry.zone}: what is here cannot be read ({error}) and is set aside")
+    return found, notes
+
+
+def _finder(stack: ExitStack, config: Config, archive: Archive, wish: Wish) -> tuple[KeyFinder | None, str]:
+    """Reach the key service; None, and why, where that cannot be."""
+    try:
+        client = stack.enter_context(key_service(config))
+        return KeyFinder(client, archive, config, wish.secret), ""
+    except SignerError as error:
+        return None, str(error)
+
+
+def _keys(
+    finder: KeyFinder | None,
+    trouble: str,
+    unpacked: list[_Unpacked],
+    decisions: list[Decision],
+    *,
+    bring: bool,
+) -> tuple[dict[str, Found], list[Refusal]]:
+    """Find the keys of all zones, or bring them in; refuse zones that have to be published anew without theirs."""
+    known, refusals = {}, []
+    for one, decision in zip(unpacked, decisions, strict=True):
+        zone, keyset = one.entry.zone, one.state.keyset
+        if keyset is None:
+            continue
+        if finder is None:
+            found = Found(keyset, (f"the key service cannot be asked: {trouble}",))
+        else:
+            found = finder.find(zone, keyset, bring=bring)
+        if found.missing and decision.held:
+            what = f"{zone} lacks keys here: {'; '.join(found.missing[:6])}"
+            remedy = "bring them in first (dnssecd key import), or restore with --keys --passphrase-file F"
+            refusals.append(Refusal(zone, "keys-missing", what, remedy))
+        else:
+            known[zone] = found
+    return known, refusals
+
+
+def _notes(config: Config, archive: Archive, entries: list[ZoneEntry]) -> list[str]:
+    notes = []
+    if archive.manifest.config_sha256 != config_digest(config):
+        notes.append(
+            f"the configuration differs from the one in use when the back-up was made ({config.path})"
+        )
+    lost = [entry.zone for entry in entries if entry.zone not in config.zones]
+    if lost:
+        notes.append(f"not in the configuration here, and so served on as they were: {', '.join(lost[:6])}")
+    return notes
+
+
+def _apply(
+    config: Config,
+    archive: Archive,
+    wish: Wish,
+    who: tuple[str, int],
+    now: float,
+    told: Told,
+    unpacked: list[_Unpacked],
+    decisions: list[Decision],
+    known_keys: dict[str, Found],
+    scratch: Path,
+) -> None:
+    """Carry out what was decided."""
+    at = int(now)
+    source = f"{wish.file.name} of {archive.manifest.host}, made at {archive.manifest.made_at}"
+    note = Note(at, who[0], f"from {source} {wish.options.text()}".strip())
+    earlier = _earlier(archive, scratch)
+    with closing(Catalogue(config.server.state_dir / COMMON[0])) as known:
+        placer = Placer(config, known, at)
+        for number, (one, decision) in enumerate(zip(unpacked, decisions, strict=True)):
+            zone = one.entry.zone
+            told(number, len(unpacked), f"restoring {zone}")
+            keyset = known_keys[zone].keyset if zone in known_keys else None
+            restored = Restored(
+                at=at,
+                who=who[0],
+                source=source,
+                floor=decision.floor,
+                standby=wish.options.standby,
+                other_keys=wish.options.other_keys,
+            )
+            prepare(one.path, zone, keyset, restored if decision.held else None, note)
+            placer.put(zone, one.path, *earlier.get(zone, (False, None)))
+        if not wish.zones and not wish.options.standby:
+            _common(config, archive, placer, scratch)
+        _record(config, who, at, note, decisions)
+        placer.finish()
+
+
+def _earlier(archive: Archive, scratch: Path) -> Serving:
+    """How zones were served when the back-up was made; nothing of it is needed."""
+    name = f"{COMMON[0]}.gz"
+    if name not in archive.manifest.members:
+        return {}
+    path = scratch / COMMON[0]
+    try:
+        archive.unpack(name, path)
+        check_database(path, catalogue.MIGRATIONS, catalogue.APPLICATION_ID, "the catalogue in the back-up")
+    except BadArchive:
+        return {}
+    with closing(Catalogue(path)) as known:
+        documents = known.serving()
+        return {
+            zone: (bool(entry.frozen), documents.get(zone)) for zone, entry in known.entries().items()
+        } | {zone: (False, text) for zone, text in documents.items() if zone not in known.entries()}
+
+
+def _common(config: Config, archive: Archive, placer: Placer, scratch: Path) -> None:
+    """Bring back the histories of events and acts where there are none: what is here is never replaced."""
+    for name in COMMON[1:]:
+        member = f"{name}.gz"
+        if member not in archive.manifest.members or (config.server.state_dir / name).exists():
+            continue
+        path = scratch / name
+        archive.unpack(member, path)
+        if name == COMMON[2]:
+            check_database(path, acts.MIGRATIONS, acts.APPLICATION_ID, "the acts in the back-up")
+        placer.put_common(name, path)
+
+
+def _record(config: Config, who: tuple[str, int], at: int, note: Note, decisions: Iterable[Decision]) -> None:
+    """Put the restore into the history of acts."""
+    with closing(ActLog(config.server.state_dir / COMMON[2])) as log:
+        zones = [(decision.zone, decision.serial) for decision in decisions]
+        log.record(Act(at, who[0], who[1], "restore", note.detail), zones)
