@@ -2,9 +2,11 @@
 
 import asyncio
 import fcntl
+import gc
 import os
 import signal
 import sqlite3
+import sys
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +30,7 @@ from dnssecd.front.guard import Guard
 from dnssecd.front.hooks import ServerHooks
 from dnssecd.front.jobs import Parts, ZoneJobs, today
 from dnssecd.front.keycommands import KeyCommands
+from dnssecd.front.managerstatus import ManagerStatus
 from dnssecd.front.primaries import Primaries
 from dnssecd.front.primaries_reload import PrimariesReload
 from dnssecd.front.quicknotify import QuickNotify
@@ -65,6 +68,9 @@ from dnssecd.store.errors import StoreError
 
 #: Beyond the first few, the secondaries of so many zones a second are asked what they serve after a start: 100.
 FOLLOW_PAUSE_S = 0.01
+
+#: A thread that commits hands over to the event loop, and gets back from it, after at most this long.
+THREADS_SWITCH_S = 0.001
 
 log = structlog.get_logger("dnssecd")
 
@@ -150,6 +156,7 @@ class Daemon:
         )
         self.updates.held = lambda: self.rollovers.clock.held() or self.signer.held()
         self.updates.news = self._notify
+        self.updates.settled = self.signer.settled
         self._tsig = specs.tsig_keys(config)
         self.server = DnsServer(
             [(address.host, address.port) for address in config.server.listen],
@@ -186,6 +193,7 @@ class Daemon:
         self.monitor = LoopMonitor(self.metrics.daemon.loop_lag.observe)
         self.guard = Guard(self.zones, self.events, self.metrics, clock, state_dir)
         self.sweep = Sweep(self.zones, self.jobs, clock)
+        self.status = ManagerStatus(self.zones)
         self.ready = False
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
@@ -313,7 +321,7 @@ class Daemon:
     def _ready(self) -> None:
         self.ready = True
         served = [zone for zone in self.zones.values() if zone.serial is not None]
-        notify("READY=1", f"STATUS=serving {len(served)} of {len(self.zones)} zones")
+        self.status.ready()
         log.info(
             "ready",
             version=__version__,
@@ -330,6 +338,7 @@ class Daemon:
         background = (
             self.monitor.run(),
             Watchdog(self.pool).run(),
+            self.status.run(),
             self.signer.watch(),
             self.guard.watch(),
             self.sweep.run(),
@@ -338,6 +347,9 @@ class Daemon:
             self._watch_files(),
             self._follow(),
         )
+        # What is here now stays: it need not be looked through whenever garbage is collected.
+        gc.collect()
+        gc.freeze()
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in background]
         for task in self._tasks:
             task.add_done_callback(self._ended)
@@ -454,6 +466,7 @@ async def run(config: Config, clock: Clock) -> int:
 def main(config: Config) -> int:
     """Run the front in the foreground until SIGTERM or SIGINT; logging is set up already."""
     os.umask(0o077)
+    sys.setswitchinterval(THREADS_SWITCH_S)
     for warning in config.warnings:
         log.warning("configuration", cause=str(warning))
     try:

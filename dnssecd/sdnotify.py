@@ -2,16 +2,33 @@
 
 import os
 import socket
-from contextlib import suppress
 
 
-def notify(*assignments: str) -> None:
-    """Send assignments such as ``READY=1``; nothing happens where no service manager listens."""
+def notify(*assignments: str) -> bool:
+    """Send assignments such as ``READY=1``; tell whether they are on their way. Never waits.
+
+    Where no service manager listens nothing happens, and that is as good as sent.
+    """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
-        return
+        return True
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
-        sender.settimeout(1.0)
-        sender.sendto("\n".join(assignments).encode(), address)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.sendto("\n".join(assignments).encode(), socket.MSG_DONTWAIT, address)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # there is nobody: the next word will not be heard either
+    return True
+
+
+def watchdog_s() -> float:
+    """Return how long (s) the service manager waits for a sign of life from this process; 0: for ever."""
+    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+        return 0.0
+    try:
+        return max(0.0, int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6)
+    except ValueError:
+        return 0.0

@@ -8,12 +8,16 @@ from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from dnssecd.clock import Clock
 
+#: The wall clock is looked at this often (s): a step forward makes wake-ups due that the timer knows nothing of.
+LOOK_S = 30.0
+
 
 class Schedule:
     """Named wake-ups on the event loop."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self._looking: asyncio.TimerHandle | None = None
         self._scheduler = AsyncIOScheduler(
             timezone=UTC, job_defaults={"misfire_grace_time": None, "coalesce": True}
         )
@@ -21,6 +25,12 @@ class Schedule:
     def start(self) -> None:
         """Begin waking; called on the event loop."""
         self._scheduler.start()
+        self._look()
+
+    def _look(self) -> None:
+        """Wake whoever is due by the clock as it is now, and look again soon."""
+        self._scheduler.wakeup()
+        self._looking = asyncio.get_running_loop().call_later(LOOK_S, self._look)
 
     def wake(self, name: str, when: float, action: Callable[[], None]) -> None:
         """Call ``action`` at ``when`` (epoch seconds), or at once where that has passed."""
@@ -46,5 +56,7 @@ class Schedule:
 
     def close(self) -> None:
         """Wake nobody any more."""
+        if self._looking is not None:
+            self._looking.cancel()
         if self._scheduler.running:
             self._scheduler.shutdown(wait=False)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import structlog
@@ -74,6 +75,7 @@ class SignerLink:
         self.recovered: Callable[[], None] = lambda: None
         self.needed_by: Callable[[str], float | None] = lambda keystore: None
         self._state = "starting"
+        self._settled = asyncio.Event()  # it runs, or it is known why it does not
         self._unavailable: frozenset[str] = frozenset()
         self._replaced = 0
         self._told = {
@@ -86,6 +88,14 @@ class SignerLink:
         """Start the child, where there is to be one; OperatorNeeded when it cannot start."""
         if self._child is not None:
             await self._child.start()
+            self._settled.set()
+
+    async def settled(self, seconds: float) -> None:
+        """Wait until the service has started, or failed to, but no longer than ``seconds``."""
+        if not self._settled.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._settled.wait()
 
     async def close(self) -> None:
         """End the child."""
@@ -99,16 +109,20 @@ class SignerLink:
         if self._child is None:
             log.warning("key stores changed: restart the key service to make it use them")
             return
-        await self._child.stop()
-        settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
-        self._child = SignerChild(settings, self._changed, config.log.format)
-        await self._child.start()
+        self._settled.clear()
+        try:
+            await self._child.stop()
+            settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
+            self._child = SignerChild(settings, self._changed, config.log.format)
+            await self._child.start()
+        finally:
+            self._settled.set()
 
     def held(self) -> str:
         """Return why nothing can be signed now, or "": dynamic input is refused then, not queued."""
         if self._state.startswith("down: "):
             return f"the key service does not answer: {self._state.removeprefix('down: ')}"
-        return ""
+        return "" if self._settled.is_set() else "the key service is starting"
 
     def state(self) -> dict[str, str]:
         """Return how the key service is run and fares, for ``status``."""
@@ -134,6 +148,7 @@ class SignerLink:
         """The first reason is kept: that the breaker is open is no news."""
         if not self._state.startswith("down: "):
             self._state = f"down: {detail}"
+        self._settled.set()
         self.last = None
         self._metrics.tokens.take(None)
         self._events.raise_event("signer-unreachable", None, self._state.removeprefix("down: "))
@@ -142,6 +157,7 @@ class SignerLink:
         restarted = self.last is not None and self.last.pid != status.pid
         was_down = restarted or self._state.startswith("down: ")
         self.last, self._state = status, "ok"
+        self._settled.set()
         self._metrics.tokens.take(status)
         self._events.resolve("signer-unreachable")
         self._tell(status)

@@ -3,7 +3,7 @@
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -36,6 +36,8 @@ GROUP_MAX = 64
 WAITING_MAX = 1024
 THREADS = 2
 SIGNER_DEADLINE_S = 5.0
+#: So long an update waits for a key service that is just being started.
+SETTLING_S = 5.0
 #: A zone's database is tidied when no update has come for so long.
 QUIET_S = 0.25
 
@@ -80,6 +82,8 @@ class Updates:
         self._committed, self._today, self._counted = committed, today, counted
         #: Says why nothing may be signed now ("": it may).
         self.held: Callable[[], str] = lambda: ""
+        #: Waits, up to so many seconds, until it is known whether anything can be signed.
+        self.settled: Callable[[float], Awaitable[None]] = _settled
         self.news: Callable[[FrontZone, int, RRset], None] = lambda zone, serial, soa: None
         self._queues: dict[str, _ZoneQueue] = {}
         self._grants: dict[str, tuple[tuple[GrantSpec, ...], Grants]] = {}
@@ -134,6 +138,7 @@ class Updates:
             if tidy:
                 await self._tidy(zone)
             while queue.waiting:
+                await self.settled(SETTLING_S)
                 async with self._lock(zone.name):
                     group = [queue.waiting.popleft() for _ in range(min(GROUP_MAX, len(queue.waiting)))]
                     held = self.held()
@@ -223,6 +228,10 @@ class Updates:
                 queue.task.cancel()
                 await asyncio.gather(queue.task, return_exceptions=True)
         self._threads.shutdown(wait=True)
+
+
+async def _settled(seconds: float) -> None:
+    return None
 
 
 def _ttl_max(zone: FrontZone) -> int:

@@ -6,7 +6,6 @@ once. Single jobs that hang are not its concern, :mod:`dnssecd.pipeline.workers`
 """
 
 import asyncio
-import os
 import time
 
 import structlog
@@ -14,7 +13,7 @@ import structlog
 from dnssecd.pipeline import frames
 from dnssecd.pipeline.outcome import Outcome
 from dnssecd.pipeline.workers import JOB_DEADLINE_S, WorkerPool
-from dnssecd.sdnotify import notify
+from dnssecd.sdnotify import notify, watchdog_s
 
 #: No job has ended for so long although there are some: even the longest would have been ended by its deadline.
 STUCK_S = JOB_DEADLINE_S + 600.0
@@ -55,7 +54,7 @@ class Watchdog:
 
     async def run(self) -> None:
         """Feed for ever; returns at once where no watchdog waits to be fed."""
-        period_s = allowed_s() / FEEDS
+        period_s = watchdog_s() / FEEDS
         while period_s:
             self.look()
             await asyncio.sleep(period_s)
@@ -69,13 +68,3 @@ class Watchdog:
         elif not self._starving:
             self._starving = True
             log.error("no job makes progress; leaving it to the service manager", jobs=self._pool.under_way)
-
-
-def allowed_s() -> float:
-    """Return how long (s) the service manager waits for a sign of life from us; 0: for ever."""
-    if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
-        return 0.0
-    try:
-        return max(0.0, int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6)
-    except ValueError:
-        return 0.0

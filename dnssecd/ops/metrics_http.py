@@ -29,12 +29,16 @@ Probe = Callable[[], tuple[bool, str]]
 
 
 class MetricsEndpoint:
-    """Serves *registry* at *listen* once started. OSError from the constructor when the port is taken."""
+    """Serves *registry* at *listen* once started. OSError, naming the address, when it cannot be had."""
 
     def __init__(self, listen: Address, registry: CollectorRegistry, health: Probe, ready: Probe) -> None:
         handler = type("Handler", (_Handler,), {"registry": registry, "health": health, "ready": ready})
         server = type("Server", (_Server,), {"address_family": _family(listen.host)})
-        self._server = server((listen.host, listen.port), handler)
+        try:
+            self._server = server((listen.host, listen.port), handler)
+        except OSError as error:
+            place = f"{listen.host} port {listen.port}"
+            raise OSError(error.errno, f"cannot serve metrics on {place}: {error.strerror}") from error
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="metrics", daemon=True
         )

@@ -1,7 +1,8 @@
 """`python -m dnssecd.signer`: the key service as a child; its settings come as JSON on standard input.
 
 The first line of standard input is the settings; the service ends when standard input does. One line,
-`ready`, is written to standard output once the socket answers; the log goes to standard error.
+`ready`, is written to standard output once the socket answers, or `failed` and why it cannot start; the log goes to
+standard error.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def main() -> int:
     )
     line = read_line(sys.stdin.fileno())
     settings = msgspec.json.decode(line, type=SignerSettings)
-    return run_signer(settings, ready=say_ready, end_with_stdin=True)
+    return run_signer(settings, ready=say_ready, failed=say_failed, end_with_stdin=True)
 
 
 def _renderer() -> Any:
@@ -60,6 +61,11 @@ def read_line(descriptor: int) -> bytes:
 def say_ready() -> None:
     """Tell the parent that the socket answers."""
     os.write(sys.stdout.fileno(), b"ready\n")
+
+
+def say_failed(why: str) -> None:
+    """Tell the parent, in a line, why the service cannot start."""
+    os.write(sys.stdout.fileno(), f"failed {' '.join(why.split())}\n".encode())
 
 
 if __name__ == "__main__":

@@ -45,12 +45,14 @@ def run_signer(
     *,
     now: Now | None = None,
     ready: Callable[[], None] | None = None,
+    failed: Callable[[str], None] = lambda why: None,
     end_with_stdin: bool = False,
 ) -> int:
     """Run the key service in the foreground until SIGTERM or SIGINT; return the exit status.
 
-    `ready` is called when the socket answers; systemd is told in any case. With `end_with_stdin` the
-    service also ends when its standard input does: a child whose parent died does not stay behind.
+    `ready` is called when the socket answers; systemd is told in any case. `failed` hears why it cannot start. With
+    `end_with_stdin` the service also ends when its standard input does: a child whose parent died does not stay
+    behind.
     """
     protect_memory()
     os.umask(0o077)
@@ -58,8 +60,10 @@ def run_signer(
         return asyncio.run(_run(settings, now or SystemClock().now, ready or (lambda: None), end_with_stdin))
     except ServiceError as error:
         log.error("key service cannot start", fault=error.fault, error=str(error))
+        failed(str(error))
     except (OSError, ValueError) as error:
         log.error("key service cannot start", fault="operator", error=str(error))
+        failed(str(error))
     return 1
 
 

@@ -201,7 +201,7 @@ async def serve(
 
 async def _feed_watchdog() -> None:
     """While the event loop turns, systemd's watchdog (where there is one) is told so."""
-    limit_s = int(os.environ.get("WATCHDOG_USEC", "0")) / 1e6
+    limit_s = sdnotify.watchdog_s()
     while limit_s > 0:
         sdnotify.notify("WATCHDOG=1")
         await asyncio.sleep(limit_s / 3)

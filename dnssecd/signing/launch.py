@@ -36,17 +36,33 @@ STABLE_S = 60.0
 COMMAND = [sys.executable, "-m", "dnssecd.signer"]
 
 
+#: What the service manager told us is not for the child: it would speak for us.
+_OURS_ALONE = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"})
+
+
 def _environment() -> dict[str, str]:
     """Ours, with the place this package was loaded from first on the module path."""
     paths = [str(Path(dnssecd.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+    inherited = {name: value for name, value in os.environ.items() if name not in _OURS_ALONE}
+    return {**inherited, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def _settings_line(settings: SignerSettings) -> bytes:
     return msgspec.json.encode(settings) + b"\n"
 
 
-def _failed(settings: SignerSettings) -> OperatorNeeded:
+def _failed(settings: SignerSettings, line: bytes, status: int | None) -> OperatorNeeded:
+    """Return why it is not ready, from its line on standard output and its exit status (None: it still runs)."""
+    told = line.decode(errors="replace").strip()
+    if told.startswith("failed "):
+        return OperatorNeeded(
+            f"the key service for {settings.socket} cannot start: {told.removeprefix('failed ')}"
+        )
+    if status is not None:
+        return OperatorNeeded(
+            f"the key service for {settings.socket} ended with status {status} before it was ready;"
+            " its log on standard error says why"
+        )
     return OperatorNeeded(
         f"the key service for {settings.socket} did not get ready within {START_DEADLINE_S:g} s;"
         " its log on standard error says why"
@@ -70,8 +86,9 @@ def launched_signer(settings: SignerSettings, *, quiet: bool = False) -> Iterato
             process.stdin.write(_settings_line(settings))
             process.stdin.flush()
         readable, _, _ = select.select([process.stdout], [], [], START_DEADLINE_S)
-        if not readable or process.stdout.readline() != b"ready\n":
-            raise _failed(settings)
+        line = process.stdout.readline() if readable else b""
+        if line != b"ready\n":
+            raise _failed(settings, line, _status(process) if readable else None)
         yield process
     finally:
         with contextlib.suppress(BrokenPipeError):
@@ -82,6 +99,14 @@ def launched_signer(settings: SignerSettings, *, quiet: bool = False) -> Iterato
             process.kill()
             process.wait(STOP_DEADLINE_S)
         process.stdout.close()
+
+
+def _status(process: subprocess.Popen[bytes]) -> int | None:
+    """Return the exit status of a process that has closed its output; None when it does not end all the same."""
+    try:
+        return process.wait(STOP_DEADLINE_S)
+    except subprocess.TimeoutExpired:
+        return None
 
 
 class SignerChild:
@@ -130,18 +155,25 @@ class SignerChild:
         )
         assert process.stdin is not None
         assert process.stdout is not None
+        line, late = b"", False
         try:
             process.stdin.write(_settings_line(self._settings))
             async with asyncio.timeout(START_DEADLINE_S):
                 line = await process.stdout.readline()
-        except (TimeoutError, OSError):
-            line = b""
+        except TimeoutError:
+            late = True
+        except OSError:
+            pass  # it has ended: its status says more
         except asyncio.CancelledError:
             await self._end(process)
             raise
         if line != b"ready\n":
+            if not late:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(process.wait(), STOP_DEADLINE_S)
+            status = process.returncode
             await self._end(process)
-            raise _failed(self._settings)
+            raise _failed(self._settings, line, status)
         return process
 
     async def _end(self, process: asyncio.subprocess.Process) -> None:

@@ -7,13 +7,18 @@ import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from dnssecd.front import watchdog
+from dnssecd.front.managerstatus import ManagerStatus
 from dnssecd.front.watchdog import Watchdog, WatchedPool
+from dnssecd.pipeline.outcome import Problem
 from dnssecd.pipeline.workers import WorkerPool
+from dnssecd.sdnotify import notify
+from dnssecd.signer.server import _feed_watchdog
 
 
 class Manager:
@@ -137,6 +142,53 @@ async def test_progress_is_counted_from_the_first_job(
 def test_our_own_pid_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "60000000")
     monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
-    assert watchdog.allowed_s() == 60.0
+    assert watchdog.watchdog_s() == 60.0
     monkeypatch.setenv("WATCHDOG_USEC", "soon")
-    assert watchdog.allowed_s() == 0.0
+    assert watchdog.watchdog_s() == 0.0
+
+
+async def test_the_key_service_feeds_its_own_watchdog_only(
+    manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WATCHDOG_USEC", "40000")
+    monkeypatch.setenv("WATCHDOG_PID", "1")
+    await asyncio.wait_for(_feed_watchdog(), 5)
+    assert manager.heard() == []
+    monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+    task = asyncio.get_running_loop().create_task(_feed_watchdog())
+    assert [await manager.next() for _ in range(3)] == [b"WATCHDOG=1"] * 3
+    task.cancel()
+
+
+def test_a_manager_that_does_not_listen_keeps_nobody_waiting(manager: Manager) -> None:
+    """Its queue is full: the word is lost, and that is said at once."""
+    sent = 0
+    while notify("STATUS=" + "x" * 1000) and sent < 100_000:
+        sent += 1
+    assert 0 < sent < 100_000
+    assert len(manager.heard()) == sent
+    assert notify("READY=1")
+
+
+def test_status_tells_zones_and_troubles(manager: Manager) -> None:
+    good = SimpleNamespace(name="a.", serial=1, problems=())
+    bad = SimpleNamespace(name="b.", serial=None, problems=(Problem("input-error", "line 3:\nno type"),))
+    status = ManagerStatus(cast(Any, {"a.": good}))
+    status.ready()
+    assert manager.heard() == [b"READY=1\nSTATUS=serving 1 of 1 zones"]
+    assert status.look()
+    assert manager.heard() == [], "no news"
+    status._zones["b."] = bad  # type: ignore[index]
+    assert status.look()
+    assert manager.heard() == [b"STATUS=serving 1 of 2 zones; 1 with problems, b.: line 3: no type"]
+
+
+def test_ready_is_said_again_until_it_could_be_heard(manager: Manager) -> None:
+    status = ManagerStatus({})
+    while notify("STATUS=" + "x" * 1000):
+        pass
+    status.ready()
+    assert not status.look()
+    manager.heard()
+    assert status.look()
+    assert manager.heard() == [b"READY=1\nSTATUS=serving 0 of 0 zones"]

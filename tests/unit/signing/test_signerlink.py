@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,31 @@ def test_warnings_become_events_and_are_resolved(
     clock.advance(TOLD_FOR_S + 1)
     link._take(status(mode))
     assert firing(events) == set()
+
+
+async def test_a_service_that_starts_is_waited_for_and_no_longer_than_allowed(
+    events: EventCore, metrics: Metrics, clock: FakeClock
+) -> None:
+    link = link_to(events, metrics, clock)
+    await link.settled(0.0)
+    assert link.held() == "the key service is starting"
+    waiting = asyncio.get_running_loop().create_task(link.settled(60.0))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    link._take(status())
+    async with asyncio.timeout(5):
+        await waiting
+    assert link.held() == ""
+
+
+async def test_a_service_that_fails_to_start_keeps_nobody_waiting(
+    events: EventCore, metrics: Metrics, clock: FakeClock
+) -> None:
+    link = link_to(events, metrics, clock)
+    link._down("no such directory")
+    async with asyncio.timeout(5):
+        await link.settled(60.0)
+    assert "no such directory" in link.held()
 
 
 def test_what_fired_before_a_restart_is_resolved(

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd import wire_protocol as wp
+from dnssecd.signing import launch
 from dnssecd.signing.client import AsyncSignerClient, SignerClient
 from dnssecd.signing.errors import (
     BadRequest,
@@ -334,6 +335,42 @@ def test_one_service_for_one_socket(settings: SignerSettings) -> None:
         pass
     with SignerClient(settings.socket) as client:
         assert client.status().pid
+
+
+def test_why_a_service_cannot_start_is_told_at_once(settings: SignerSettings, tmp_path: Path) -> None:
+    with (
+        pytest.raises(OperatorNeeded, match=r"cannot start: .*another key service"),
+        launched_signer(settings),
+    ):
+        pass
+    taken = settings_in(tmp_path)
+    (tmp_path / "state").write_text("a file where the directory should be")
+    with pytest.raises(OperatorNeeded, match=r"cannot start: .*state"), launched_signer(taken):
+        pass
+
+
+@pytest.mark.parametrize("words", ["import sys; sys.exit(7)", "import os; os.close(1); sys.stdin.read()"])
+async def test_a_service_that_ends_before_it_is_ready(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str
+) -> None:
+    monkeypatch.setattr(
+        launch, "COMMAND", [sys.executable, "-c", f"import sys; sys.stdin.readline(); {words}"]
+    )
+    monkeypatch.setattr(launch, "STOP_DEADLINE_S", 1.0)
+    said = "ended with status 7 before it was ready" if "exit" in words else "did not get ready"
+    with pytest.raises(OperatorNeeded, match=said), launched_signer(settings_in(tmp_path)):
+        pass
+    with pytest.raises(OperatorNeeded, match=said):
+        await SignerChild(settings_in(tmp_path)).start()
+
+
+def test_the_child_does_not_speak_to_our_service_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    found = launch._environment()
+    assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & found.keys()
+    assert found["LC_ALL"] == "C.UTF-8"
 
 
 async def test_a_killed_service_is_started_again_and_clients_recover(tmp_path: Path) -> None:

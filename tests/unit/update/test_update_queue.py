@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,11 +14,93 @@ import pytest
 
 from dnssecd.clock import SystemClock
 from dnssecd.core.grants import EVERYTHING
-from dnssecd.core.update_types import NOERROR
+from dnssecd.core.update_types import NOERROR, SERVFAIL
 from dnssecd.front.updates import Updates
 from dnssecd.pipeline.outcome import Outcome
 from dnssecd.pipeline.updates import Committed
 from dnssecd.store.catalogue import Catalogue, CatalogueEntry
+
+REQUEST = cast("Any", SimpleNamespace(wire=b"", key=None))
+OUTCOME = cast("Outcome", SimpleNamespace(result="published"))
+
+
+def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], None]) -> tuple[Updates, Any]:
+    """The queue, and a zone with a version; every message is well formed and granted."""
+    lock = asyncio.Lock()
+    updates = Updates(SystemClock(), "/nonexistent", lambda name: lock, committed, int, lambda rcode: None)
+    monkeypatch.setattr(updates, "_grants_of", lambda zone: SimpleNamespace(of=lambda key: EVERYTHING))
+    monkeypatch.setattr("dnssecd.front.updates.parse_update", lambda wire: wire)
+    monkeypatch.setattr("dnssecd.front.updates._ttl_max", lambda zone: 1)
+    database = SimpleNamespace(untidy=False, checkpoint=lambda: None)
+    parts = {"config": SimpleNamespace(source="dynamic"), "database": database}
+    return updates, SimpleNamespace(name="z.", frozen=False, serial=1, **parts)
+
+
+async def test_secondaries_and_client_are_told_before_the_books_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NOTIFY, then the answer, the moment the version is committed; whatever follows comes after."""
+    told, order = threading.Event(), []
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        tell([(NOERROR, "")], 2, "soa")
+        assert told.wait(10), "the answer does not wait for what follows the commit"
+        return Committed([(NOERROR, "")], OUTCOME)
+
+    def committed(zone: Any, outcome: Outcome) -> None:
+        order.append("books")
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Updates, "_work", work)
+    updates, zone = made(monkeypatch, committed)
+    updates.news = lambda zone, serial, soa: order.append((serial, soa, zone.serial))
+    assert await updates._handle(zone, REQUEST) == (NOERROR, "")
+    order.append("answer")
+    assert zone.serial == 2
+    told.set()
+    await asyncio.gather(*(queue.task for queue in updates._queues.values() if queue.task))
+    assert order == [(2, "soa", 1), "answer", "books"]
+    await updates.close()
+
+
+async def test_updates_wait_for_a_key_service_that_is_being_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And are refused without a word to anybody else where it does not come in time."""
+    outcomes: list[Outcome] = []
+    monkeypatch.setattr(Updates, "_work", lambda *_: Committed([(NOERROR, "")], OUTCOME))
+    updates, zone = made(monkeypatch, lambda zone, outcome: outcomes.append(outcome))
+    up = asyncio.Event()
+    updates.held = lambda: "" if up.is_set() else "the key service is starting"
+
+    async def settled(seconds: float) -> None:
+        assert 0 < seconds <= 5
+        await up.wait()
+
+    updates.settled = settled
+    waiting = asyncio.get_running_loop().create_task(updates._handle(zone, REQUEST))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    up.set()
+    async with asyncio.timeout(5):
+        assert await waiting == (NOERROR, "")
+    up.clear()
+    updates.settled = lambda seconds: asyncio.sleep(0)
+    assert await updates._handle(zone, REQUEST) == (SERVFAIL, "the key service is starting")
+    assert len(outcomes) == 1, "nothing was tried, so nothing failed"
+    await updates.close()
+
+
+async def test_databases_are_tidied_when_no_update_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dnssecd.front.updates.QUIET_S", 0.01)
+    monkeypatch.setattr(Updates, "_work", lambda *_: Committed([(NOERROR, "")], OUTCOME))
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    tidied = threading.Event()
+    zone.database.untidy = True
+    zone.database.checkpoint = lambda: (setattr(zone.database, "untidy", False), tidied.set())
+    assert await updates._handle(zone, REQUEST) == (NOERROR, "")
+    assert not tidied.is_set()
+    assert await asyncio.to_thread(tidied.wait, 10)
+    assert await updates._handle(zone, REQUEST) == (NOERROR, "")
+    await updates.close()
 
 
 async def test_queue_survives_what_follows_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,19 +116,12 @@ async def test_queue_survives_what_follows_a_commit(monkeypatch: pytest.MonkeyPa
         return Committed([(NOERROR, "")] * len(updates), cast("Outcome", outcome))
 
     monkeypatch.setattr(Updates, "_work", work)
-    lock = asyncio.Lock()
-    updates = Updates(SystemClock(), "/nonexistent", lambda name: lock, committed, int, lambda rcode: None)
-    monkeypatch.setattr(updates, "_grants_of", lambda zone: SimpleNamespace(of=lambda key: EVERYTHING))
-    monkeypatch.setattr("dnssecd.front.updates.parse_update", lambda wire: wire)
-    monkeypatch.setattr("dnssecd.front.updates._ttl_max", lambda zone: 1)
-    parts = {"config": SimpleNamespace(source="dynamic"), "database": SimpleNamespace(untidy=False)}
-    zone = cast("Any", SimpleNamespace(name="z.", frozen=False, serial=1, **parts))
-    request = cast("Any", SimpleNamespace(wire=b"", key=None))
+    updates, zone = made(monkeypatch, committed)
     with pytest.raises(sqlite3.OperationalError):
-        await updates._handle(zone, request)
+        await updates._handle(zone, REQUEST)
     failing.append(False)
     async with asyncio.timeout(5):
-        assert await updates._handle(zone, request) == (NOERROR, "")
+        assert await updates._handle(zone, REQUEST) == (NOERROR, "")
     await updates.close()
 
 
