@@ -13,12 +13,14 @@ from dnssecd.core.verify.keys import Verify, ZoneKey
 from dnssecd.pipeline import frames
 
 
-class Check(msgspec.Struct, frozen=True, array_like=True):
-    """One signature: good when any of ``keys`` (DNSKEY RDATA) verifies it."""
+class Checks(msgspec.Struct, frozen=True, array_like=True):
+    """A batch: ``keys`` are alternatives of DNSKEY RDATA; a check is (number of such, signature, message).
 
-    keys: tuple[bytes, ...]
-    signature: bytes
-    message: bytes
+    A signature is good when any key of its number verifies it.
+    """
+
+    keys: list[tuple[bytes, ...]]
+    checks: list[tuple[int, bytes, bytes]]
 
 
 @lru_cache(maxsize=1024)
@@ -26,23 +28,20 @@ def _verify(rdata: bytes) -> Verify | None:
     return ZoneKey(rdata).verify
 
 
-def bad_ones(checks: list[Check]) -> list[int]:
+def bad_ones(batch: Checks) -> list[int]:
     """Return the indexes of the signatures that no key verifies."""
-    return [index for index, check in enumerate(checks) if not _good(check)]
-
-
-def _good(check: Check) -> bool:
-    for rdata in check.keys:
-        verify = _verify(rdata)
-        if verify is not None and verify(check.signature, check.message):
-            return True
-    return False
+    ways = [[verify for verify in map(_verify, keys) if verify is not None] for keys in batch.keys]
+    return [
+        index
+        for index, (number, signature, message) in enumerate(batch.checks)
+        if not any(verify(signature, message) for verify in ways[number])
+    ]
 
 
 def main() -> int:
     """Serve batches until standard input ends."""
     while (body := frames.read_frame(sys.stdin.buffer)) is not None:
-        sys.stdout.buffer.write(frames.encode(bad_ones(frames.decode(body, list[Check]))))
+        sys.stdout.buffer.write(frames.encode(bad_ones(frames.decode(body, Checks))))
         sys.stdout.buffer.flush()
     return 0
 

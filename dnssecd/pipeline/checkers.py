@@ -12,7 +12,7 @@ from pathlib import Path
 import dnssecd
 from dnssecd.core.verify.checker import SignatureJob, run_batch
 from dnssecd.pipeline import frames
-from dnssecd.pipeline.checker import Check
+from dnssecd.pipeline.checker import Checks
 from dnssecd.pipeline.progress import Progress, untold
 
 #: So many batches are checked right here before processes are worth their start.
@@ -57,9 +57,13 @@ class _Process:
     def submit(self, jobs: Sequence[SignatureJob]) -> Callable[[], list[int]]:
         """Send a batch; returns the function that waits for its answer."""
         place: list[list[int]] = []
-        checks = [Check(job.keys, job.signature, job.message) for job in jobs]
+        numbers: dict[tuple[bytes, ...], int] = {}
+        checks = [
+            (numbers.setdefault(keys, len(numbers)), signature, message)
+            for _, signature, message, keys in jobs
+        ]
         try:
-            self._socket.sendall(frames.encode(checks))
+            self._socket.sendall(frames.encode(Checks(list(numbers), checks)))
         except OSError as error:
             raise CheckerDied(f"a checking process took no batch: {error}") from error
         self._owed.append(place)

@@ -2,12 +2,15 @@
 
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Generic, NamedTuple, Protocol, TypeVar
 
 from dnssecd.core.verify.keys import Verify
 
 BATCH_SIZE = 256
 _PENDING_MAX = 8
+
+
+Context = TypeVar("Context")
 
 
 class SignatureJob(NamedTuple):
@@ -63,21 +66,19 @@ def executor_checker(executor: _Executor, timeout_s: float = 300.0) -> Signature
     return check
 
 
-class BatchQueue:
+class BatchQueue(Generic[Context]):
     """Collects jobs with a context each; hands failed contexts to ``on_failure``. Bounded in flight."""
 
-    def __init__(
-        self, checker: SignatureChecker, on_failure: Callable[[tuple[bytes, int, str]], None]
-    ) -> None:
+    def __init__(self, checker: SignatureChecker, on_failure: Callable[[Context], None]) -> None:
         self._checker = checker
         self._on_failure = on_failure
         self._jobs: list[SignatureJob] = []
-        self._contexts: list[tuple[bytes, int, str]] = []
-        self._pending: deque[tuple[Callable[[], list[int]], list[tuple[bytes, int, str]]]] = deque()
+        self._contexts: list[Context] = []
+        self._pending: deque[tuple[Callable[[], list[int]], list[Context]]] = deque()
         self.checked = 0
 
-    def add(self, job: SignatureJob, context: tuple[bytes, int, str]) -> None:
-        """Queue one job; ``context`` is (owner key, type covered, text of the key)."""
+    def add(self, job: SignatureJob, context: Context) -> None:
+        """Queue one job; ``context`` says whose signature it is."""
         self._jobs.append(job)
         self._contexts.append(context)
         if len(self._jobs) >= BATCH_SIZE:

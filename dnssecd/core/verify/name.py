@@ -8,15 +8,20 @@ from dnssecd.core.rrset import RRset, Rrsigs
 from dnssecd.core.verify.keys import ZoneKey
 from dnssecd.core.verify.signatures import SignatureJudge
 from dnssecd.core.verify.violations import Report
-from dnssecd.core.verify.walk import NameGroup, Standing
-from dnssecd.core.verify.wire import CHECKED_TYPES, FIXED_SIZES, Malformed, check_form, split
+from dnssecd.core.verify.walk import AUTHORITATIVE, DELEGATION, OCCLUDED, NameGroup, Standing
+from dnssecd.core.verify.wire import CHECKED_TYPES, FIXED_SIZES, MINIMUM_SIZES, Malformed, check_form, split
 
 _KSK_SIGNED = frozenset({rrtypes.DNSKEY, rrtypes.CDS, rrtypes.CDNSKEY})
 _SINGLETONS = frozenset({rrtypes.SOA, rrtypes.CNAME, rrtypes.DNAME})
 
 
-#: What a set of one RR of a fixed size begins with.
-_FIXED_HEADS = {rtype: size.to_bytes(2, "big") for rtype, size in FIXED_SIZES.items()}
+#: Octets, from and to, of the RDATA of types that are well-formed if their size is right.
+_PLAIN_SIZES = {
+    **{rtype: (size, size) for rtype, size in FIXED_SIZES.items()},
+    **{rtype: (size, 65535) for rtype, size in MINIMUM_SIZES.items()},
+    rrtypes.NSEC3: (1, 65535),  # its fields are judged with the chain
+}
+_NOT_PLAIN = (1, 0)
 
 
 class DenialNeed(NamedTuple):
@@ -43,7 +48,7 @@ class NameJudge:
     def judge(self, group: NameGroup, standing: Standing, owner_wire: bytes) -> None:
         """Judge content, denial RRs and signatures at one name."""
         owner, content, denial, rrsigs = group
-        sigs = {found[1]: found for found in rrsigs}
+        sigs = {found[1]: found for found in rrsigs} if rrsigs else {}
         for rrset in content:
             self._one(rrset, standing, owner_wire, sigs)
         if denial:
@@ -58,7 +63,7 @@ class NameJudge:
         if not self._well_formed(rrset):
             sigs.pop(rtype, None)
             return
-        if standing is Standing.AUTHORITATIVE or (standing is Standing.DELEGATION and rtype == rrtypes.DS):
+        if standing is AUTHORITATIVE or (standing is DELEGATION and rtype == rrtypes.DS):
             try:
                 signers = self.signatures.check(rrset, wire, sigs.pop(rtype, None))
             except Malformed as error:
@@ -70,8 +75,10 @@ class NameJudge:
     def _well_formed(self, rrset: RRset) -> bool:
         """Report a set that does not decode, is out of order, or has too many RRs; False: not worth more."""
         owner, rtype, _, packed = rrset
-        if packed[:2] == _FIXED_HEADS.get(rtype) and len(packed) == 2 + packed[1]:
-            return True
+        if len(packed) > 2 and len(packed) == 2 + (packed[0] << 8 | packed[1]):
+            least, most = _PLAIN_SIZES.get(rtype, _NOT_PLAIN)
+            if least <= len(packed) - 2 <= most:
+                return True
         try:
             rdatas = split(packed)
             if rtype in CHECKED_TYPES:
@@ -97,7 +104,7 @@ class NameJudge:
             if (rtype == rrtypes.NSEC3) != self.nsec3:
                 kind = "NSEC3" if self.nsec3 else "NSEC"
                 self._report.add("denial-mixed", owner, rtype, f"the chain of the zone is {kind}")
-            elif rtype == rrtypes.NSEC and standing is Standing.OCCLUDED:
+            elif rtype == rrtypes.NSEC and standing is OCCLUDED:
                 self._report.add("occluded-nsec", owner, rtype, "name is glue or occluded")
                 sigs.pop(rtype, None)
                 continue
@@ -116,11 +123,11 @@ class NameJudge:
         report = self._report
         if covered == rrtypes.RRSIG:
             report.add("rrsig-over-rrsig", owner, covered, "RRSIGs are not signed")
-        elif standing is Standing.OCCLUDED:
+        elif standing is OCCLUDED:
             report.add("occluded-signed", owner, covered, "RRSIG at a name that is glue or occluded")
-        elif standing is Standing.DELEGATION and covered == rrtypes.NS:
+        elif standing is DELEGATION and covered == rrtypes.NS:
             report.add("delegation-signed", owner, covered, "RRSIG over the NS RRset of a delegation")
-        elif standing is Standing.DELEGATION and covered not in (rrtypes.DS, rrtypes.NSEC):
+        elif standing is DELEGATION and covered not in (rrtypes.DS, rrtypes.NSEC):
             report.add("occluded-signed", owner, covered, "RRSIG over glue at a delegation")
         else:
             report.add("rrsig-dangling", owner, covered, "covers an RRset that does not exist")
@@ -129,7 +136,7 @@ class NameJudge:
         """Check which types may stand together at a name that is not occluded."""
         if rrtypes.CNAME in types and len(types) > 1:
             self._report.add("cname-and-other-data", owner, rrtypes.CNAME, "CNAME beside other types")
-        if rrtypes.DS in types and standing is not Standing.DELEGATION:
+        if rrtypes.DS in types and standing is not DELEGATION:
             self._report.add("ds-without-ns", owner, rrtypes.DS, "DS where there is no delegation")
         if owner and (rrtypes.SOA in types or rrtypes.DNSKEY in types):
             rtype = rrtypes.SOA if rrtypes.SOA in types else rrtypes.DNSKEY
@@ -137,7 +144,7 @@ class NameJudge:
 
     def need(self, types: tuple[int, ...], standing: Standing) -> DenialNeed:
         """Return the types NSEC or NSEC3 must list for a name that is not occluded, sorted."""
-        if standing is Standing.DELEGATION:
+        if standing is DELEGATION:
             if rrtypes.DS in types:
                 types, optional = (rrtypes.NS, rrtypes.DS, rrtypes.RRSIG), False
             elif self.nsec3:

@@ -11,12 +11,13 @@ from hashlib import sha1
 from dnssecd.core import rrtypes
 from dnssecd.core.rrset import RRset
 from dnssecd.core.verify.expectation import DenialExpectation
-from dnssecd.core.verify.nsec import Bitmaps, bitmap_difference
+from dnssecd.core.verify.nsec import bitmap_difference
 from dnssecd.core.verify.violations import Report
-from dnssecd.core.verify.wire import Malformed, Nsec3, split
+from dnssecd.core.verify.wire import Malformed, Nsec3, bitmap, split
 
 OPT_OUT = 1
 _OPTIONAL = 1 << 31
+_NUMBERS_MAX = 10_000
 _HASH_CHARS = b"0123456789abcdefghijklmnopqrstuv"
 HASH_SIZE = 20
 
@@ -49,7 +50,8 @@ class Nsec3Chain:
         self._report = report
         self._parameters = parameters
         self._buckets = [bytearray() for _ in range(256)]
-        self._bitmaps = Bitmaps()
+        self._iterations, self._salt = parameters.iterations, parameters.salt
+        self._numbers: dict[tuple[int, ...], int] = {}
         self._bitmap_numbers: dict[bytes, int] = {}
         self._bitmap_list: list[bytes] = []
         self._covered_by: Nsec3 | None = None
@@ -58,14 +60,23 @@ class Nsec3Chain:
 
     def visit(self, owner_wire: bytes, types: tuple[int, ...], optional: bool) -> None:
         """Take a name that has an NSEC3 RR listing ``types``; optional: opt-out may leave it out."""
-        digest = name_hash(owner_wire, self._parameters.iterations, self._parameters.salt)
-        field = self._bitmaps.of(types)
+        digest = name_hash(owner_wire, self._iterations, self._salt)
+        number = self._numbers.get(types)
+        if number is None:
+            number = self._number(types)
+        mark = number | _OPTIONAL if optional else number
+        self._buckets[digest[0]] += digest + mark.to_bytes(4, "big")
+
+    def _number(self, types: tuple[int, ...]) -> int:
+        """Return the number of the bitmap of these types, and remember it while they are few."""
+        field = bitmap(types)
         number = self._bitmap_numbers.get(field)
         if number is None:
             number = self._bitmap_numbers[field] = len(self._bitmap_list)
             self._bitmap_list.append(field)
-        mark = number | _OPTIONAL if optional else number
-        self._buckets[digest[0]] += digest + mark.to_bytes(4, "big")
+        if len(self._numbers) < _NUMBERS_MAX:
+            self._numbers[types] = number
+        return number
 
     def _expected(self) -> Iterator[bytes]:
         for bucket in self._buckets:

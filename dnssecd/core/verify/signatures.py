@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from itertools import pairwise
 from struct import Struct
+from typing import NamedTuple
 
 from dnssecd.core import rrtypes
 from dnssecd.core.names import lower
@@ -16,9 +17,18 @@ _FIXED = Struct(">HBBIIIH")
 _RR_HEAD = Struct(">HHI")
 _HALF = 1 << 31
 _MASK = (1 << 32) - 1
+_RIGHT_MAX = 4096
 
 #: Tells whether the signatures over a set need no cryptography because the same octets were verified before.
 Known = Callable[[RRset, Rrsigs], bool]
+
+
+class _Candidates(NamedTuple):
+    """The keys that an RRSIG may be by, and what those that can be used check with."""
+
+    keys: tuple[ZoneKey, ...]
+    verifies: tuple[Verify, ...]
+    rdatas: tuple[bytes, ...]
 
 
 class SignatureJudge:
@@ -43,7 +53,9 @@ class SignatureJudge:
         self._now = now & _MASK
         self._min_validity = min_validity
         self._queue = BatchQueue(checker, self._bad)
-        self._by_tag: dict[tuple[int, int], tuple[ZoneKey, ...]] = {}
+        self._by_tag: dict[tuple[int, int], _Candidates] = {}
+        #: By type, TTL and labels of a set and all fields of an RRSIG but its expiration: whose it is if all are right.
+        self._right: dict[tuple[int, int, int, bytes, bytes], _Candidates] = {}
         self.known: Known | None = None
         self.trusted_keys: frozenset[bytes] = frozenset()
 
@@ -51,9 +63,9 @@ class SignatureJudge:
         """Wait for all signatures and report the bad ones."""
         self._queue.finish()
 
-    def _bad(self, context: tuple[bytes, int, str]) -> None:
+    def _bad(self, context: tuple[bytes, int, ZoneKey]) -> None:
         owner, rtype, key = context
-        self._report.add("rrsig-bad", owner, rtype, f"the signature by {key} does not verify")
+        self._report.add("rrsig-bad", owner, rtype, f"the signature by {key.text} does not verify")
 
     def check(self, rrset: RRset, owner_wire: bytes, sigs: Rrsigs | None) -> list[ZoneKey]:
         """Judge the RRSIGs over an authoritative set; returns the keys with an RRSIG right in every field.
@@ -82,33 +94,42 @@ class SignatureJudge:
                 self._report.add("rrsig-malformed", owner, rtype, "RRSIG is cut short")
                 continue
             seen.add(rdata[2])
-            keys = self._fields(owner, rtype, ttl, labels, rdata, least)
-            if keys:
-                good += keys
-                if crypto or any(key.rdata not in self.trusted_keys for key in keys):
-                    self._enqueue(owner, rtype, keys, rdata, body)
+            found = self._fields(owner, rtype, ttl, labels, rdata, least)
+            if found is not None:
+                good += found.keys
+                if crypto or any(key.rdata not in self.trusted_keys for key in found.keys):
+                    self._enqueue(owner, rtype, found, rdata, body)
         wanted = self._algorithms if rtype != rrtypes.DNSKEY else self._dnskey_algorithms
         if not wanted <= seen:
             for algorithm in sorted(wanted - seen):
                 self._report.add("algorithm-missing", owner, rtype, f"no RRSIG of algorithm {algorithm}")
         return good
 
-    def _enqueue(
-        self, owner: bytes, rtype: int, keys: tuple[ZoneKey, ...], rdata: bytes, body: bytes
-    ) -> None:
-        end = self._signer_end
-        usable = [key for key in keys if key.verify is not None]
-        verifies: tuple[Verify, ...] = tuple([key.verify for key in usable if key.verify is not None])
+    def _enqueue(self, owner: bytes, rtype: int, found: _Candidates, rdata: bytes, body: bytes) -> None:
+        keys, verifies, rdatas = found
         if verifies:
-            job = SignatureJob(
-                verifies, rdata[end:], rdata[:18] + self._origin + body, tuple([k.rdata for k in usable])
-            )
-            self._queue.add(job, (owner, rtype, keys[0].text))
+            message = rdata[:18] + self._origin + body
+            job = SignatureJob(verifies, rdata[self._signer_end :], message, rdatas)
+            self._queue.add(job, (owner, rtype, keys[0]))
 
     def _fields(
         self, owner: bytes, rtype: int, ttl: int, labels: int, rdata: bytes, least: int
-    ) -> tuple[ZoneKey, ...]:
-        """Check all fields but the signature; returns the candidate keys, none after reporting."""
+    ) -> _Candidates | None:
+        """Check all fields but the signature; returns the candidate keys, None after reporting."""
+        place = (rtype, ttl, labels, rdata[:8], rdata[12 : self._signer_end])
+        found = self._right.get(place)
+        if found is not None and least <= (int.from_bytes(rdata[8:12], "big") - self._now) & _MASK < _HALF:
+            return found
+        found = self._each_field(owner, rtype, ttl, labels, rdata, least)
+        if found is not None:
+            if len(self._right) >= _RIGHT_MAX:
+                self._right.clear()
+            self._right[place] = found
+        return found
+
+    def _each_field(
+        self, owner: bytes, rtype: int, ttl: int, labels: int, rdata: bytes, least: int
+    ) -> _Candidates | None:
         covered, algorithm, labels_field, original_ttl, expiration, inception, tag = _FIXED.unpack_from(rdata)
         signer = rdata[18 : self._signer_end]
         if signer != self._origin and lower(signer) != self._origin:
@@ -120,12 +141,13 @@ class SignatureJudge:
         if original_ttl != ttl:
             detail = f"original TTL {original_ttl}, the set has {ttl}"
             return self._wrong(owner, rtype, "rrsig-original-ttl", detail)
-        keys = self._by_tag.get((algorithm, tag)) or self._candidates(owner, rtype, algorithm, tag)
-        if keys and keys[0].is_revoked and rtype != rrtypes.DNSKEY:
-            return self._wrong(owner, rtype, "rrsig-key-unusable", f"{keys[0].text} is revoked")
-        if keys and self._in_time(owner, rtype, inception, expiration, keys[0], least):
-            return keys
-        return ()
+        found = self._by_tag.get((algorithm, tag)) or self._candidates(owner, rtype, algorithm, tag)
+        if found is None:
+            return None
+        key = found.keys[0]
+        if key.is_revoked and rtype != rrtypes.DNSKEY:
+            return self._wrong(owner, rtype, "rrsig-key-unusable", f"{key.text} is revoked")
+        return found if self._in_time(owner, rtype, inception, expiration, key, least) else None
 
     def _in_time(
         self, owner: bytes, rtype: int, inception: int, expiration: int, key: ZoneKey, least: int
@@ -145,7 +167,7 @@ class SignatureJudge:
             self._wrong(owner, rtype, "rrsig-not-yet-valid", f"valid in {ahead} s only, by {key.text}")
         return False
 
-    def _candidates(self, owner: bytes, rtype: int, algorithm: int, tag: int) -> tuple[ZoneKey, ...]:
+    def _candidates(self, owner: bytes, rtype: int, algorithm: int, tag: int) -> _Candidates | None:
         keys = self._ring.find(algorithm, tag)
         if not keys:
             detail = f"no DNSKEY with tag {tag} and algorithm {algorithm}"
@@ -153,12 +175,14 @@ class SignatureJudge:
         usable = tuple(sorted((key for key in keys if key.is_zone_key), key=lambda key: key.is_revoked))
         if not usable:
             return self._wrong(owner, rtype, "rrsig-key-unusable", f"{keys[0].text} is no zone key")
-        self._by_tag[algorithm, tag] = usable
-        return usable
+        checks = [(key.verify, key.rdata) for key in usable if key.verify is not None]
+        found = _Candidates(usable, tuple(check for check, _ in checks), tuple(rdata for _, rdata in checks))
+        self._by_tag[algorithm, tag] = found
+        return found
 
-    def _wrong(self, owner: bytes, rtype: int, code: str, detail: str) -> tuple[ZoneKey, ...]:
+    def _wrong(self, owner: bytes, rtype: int, code: str, detail: str) -> _Candidates | None:
         self._report.add(code, owner, rtype, detail)
-        return ()
+        return None
 
 
 def _count_labels(wire: bytes) -> int:

@@ -6,7 +6,7 @@ a DNAME are occluded (RFC 6672 §2.4). Neither glue nor occluded data is authori
 
 from collections.abc import Callable, Iterator
 from enum import IntEnum
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from dnssecd.core import names, rrtypes
 from dnssecd.core.rrset import RRset, Rrsigs
@@ -21,6 +21,10 @@ class Standing(IntEnum):
     OCCLUDED = 2
 
 
+#: Identities, looked up once: they are compared for every name of the zone.
+AUTHORITATIVE, DELEGATION, OCCLUDED = Standing.AUTHORITATIVE, Standing.DELEGATION, Standing.OCCLUDED
+
+
 class NameGroup(NamedTuple):
     """All that stands at one owner."""
 
@@ -30,22 +34,17 @@ class NameGroup(NamedTuple):
     rrsigs: list[Rrsigs]
 
 
-_Item = TypeVar("_Item")
-
 _END_RRSET = RRset(names.AFTER_ALL, 0, 0, b"")
 _END_RRSIGS = Rrsigs(names.AFTER_ALL, 0, 0, b"")
 
 
 def groups(view: ZoneView, start: bytes = b"", stop: bytes | None = None) -> Iterator[NameGroup]:
     """Merge content, denial and signatures of start <= owner < stop by owner, in canonical order."""
-    next_content = view.scan(start, stop).__next__
-    next_denial = view.denial_scan(start, stop).__next__
-    next_rrsigs = view.rrsig_scan(start, stop).__next__
-    content, denial, rrsigs = (
-        _pull(next_content, _END_RRSET),
-        _pull(next_denial, _END_RRSET),
-        _pull(next_rrsigs, _END_RRSIGS),
-    )
+    contents, denials, signatures = (
+        view.scan(start, stop), view.denial_scan(start, stop), view.rrsig_scan(start, stop)
+    )  # fmt: skip
+    content, denial = next(contents, _END_RRSET), next(denials, _END_RRSET)
+    rrsigs = next(signatures, _END_RRSIGS)
     while True:
         owner = min(content[0], denial[0], rrsigs[0])
         if owner == names.AFTER_ALL:
@@ -55,21 +54,14 @@ def groups(view: ZoneView, start: bytes = b"", stop: bytes | None = None) -> Ite
         sigs: list[Rrsigs] = []
         while content[0] == owner:
             sets.append(content)
-            content = _pull(next_content, _END_RRSET)
+            content = next(contents, _END_RRSET)
         while denial[0] == owner:
             proofs.append(denial)
-            denial = _pull(next_denial, _END_RRSET)
+            denial = next(denials, _END_RRSET)
         while rrsigs[0] == owner:
             sigs.append(rrsigs)
-            rrsigs = _pull(next_rrsigs, _END_RRSIGS)
+            rrsigs = next(signatures, _END_RRSIGS)
         yield NameGroup(owner, sets, proofs, sigs)
-
-
-def _pull(step: Callable[[], _Item], end: _Item) -> _Item:
-    try:
-        return step()
-    except StopIteration:
-        return end
 
 
 class CutWalker:
@@ -82,22 +74,22 @@ class CutWalker:
         """Return the standing of the next name with content of ``types``."""
         if self._cut is not None:
             if owner.startswith(self._cut):
-                return Standing.OCCLUDED
+                return OCCLUDED
             self._cut = None
         if rrtypes.NS in types and owner:
             self._cut = owner
-            return Standing.DELEGATION
+            return DELEGATION
         if rrtypes.DNAME in types:
             self._cut = owner
-        return Standing.AUTHORITATIVE
+        return AUTHORITATIVE
 
     def peek(self, owner: bytes, denial: list[RRset]) -> Standing:
         """Return the standing of a name without content; NSEC3 RRs are never occluded (RFC 5155 §7.1)."""
         if self._cut is None or not owner.startswith(self._cut):
-            return Standing.AUTHORITATIVE
+            return AUTHORITATIVE
         if denial and all(rrset.rtype == rrtypes.NSEC3 for rrset in denial):
-            return Standing.AUTHORITATIVE
-        return Standing.OCCLUDED
+            return AUTHORITATIVE
+        return OCCLUDED
 
 
 def standing_of(view: ZoneView, owner: bytes, types: tuple[int, ...]) -> Standing:
@@ -106,8 +98,8 @@ def standing_of(view: ZoneView, owner: bytes, types: tuple[int, ...]) -> Standin
         if view.rrset(above, rrtypes.DNAME) is not None or (
             above and view.rrset(above, rrtypes.NS) is not None
         ):
-            return Standing.OCCLUDED
-    return Standing.DELEGATION if owner and rrtypes.NS in types else Standing.AUTHORITATIVE
+            return OCCLUDED
+    return DELEGATION if owner and rrtypes.NS in types else AUTHORITATIVE
 
 
 class EmptyNonTerminals:

@@ -84,9 +84,10 @@ def _name_span(rtype: int, rdata: bytes) -> tuple[int, int]:
 
 #: Octets of RDATA of types that have a fixed size.
 FIXED_SIZES = {rrtypes.A: 4, rrtypes.AAAA: 16}
-_MINIMUM_SIZES = {rrtypes.DS: 5, rrtypes.CDS: 4, rrtypes.DNSKEY: 4, rrtypes.CDNSKEY: 4, rrtypes.ZONEMD: 6}
+#: And at least, of types of which only that is checked.
+MINIMUM_SIZES = {rrtypes.DS: 5, rrtypes.CDS: 4, rrtypes.DNSKEY: 4, rrtypes.CDNSKEY: 4, rrtypes.ZONEMD: 6}
 #: Types whose RDATA :func:`check_form` looks at.
-CHECKED_TYPES = NAME_TYPES | frozenset(FIXED_SIZES) | frozenset(_MINIMUM_SIZES)
+CHECKED_TYPES = NAME_TYPES | frozenset(FIXED_SIZES) | frozenset(MINIMUM_SIZES)
 
 
 def check_form(rtype: int, rdata: bytes) -> None:
@@ -94,7 +95,7 @@ def check_form(rtype: int, rdata: bytes) -> None:
     size = len(rdata)
     if rtype in FIXED_SIZES and size != FIXED_SIZES[rtype]:
         raise Malformed(f"RDATA has {size} octets, not {FIXED_SIZES[rtype]}")
-    if size < _MINIMUM_SIZES.get(rtype, 0):
+    if size < MINIMUM_SIZES.get(rtype, 0):
         raise Malformed(f"RDATA has {size} octets only")
     if rtype in (14, 17):
         end = name_end(rdata, name_end(rdata, 0))

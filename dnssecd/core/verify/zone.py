@@ -12,7 +12,7 @@ from dnssecd.core.verify.nsec import NsecChain
 from dnssecd.core.verify.nsec3 import Nsec3Chain, name_hash
 from dnssecd.core.verify.signatures import Known, SignatureJudge
 from dnssecd.core.verify.violations import LimitReached, Report, Violation
-from dnssecd.core.verify.walk import CutWalker, EmptyNonTerminals, NameGroup, Standing, groups
+from dnssecd.core.verify.walk import OCCLUDED, CutWalker, EmptyNonTerminals, NameGroup, Standing, groups
 from dnssecd.core.verify.zonemd import judge_zonemd
 from dnssecd.core.zoneview import ZoneView
 
@@ -97,7 +97,7 @@ class _ZoneWalk:
         chain = NsecChain(self.report) if apex.denial is not None else None
         judge.nsec3 = apex.denial is None
         for group, standing, types, wire in self._names(judge):
-            if standing is Standing.OCCLUDED or chain is None:
+            if standing is OCCLUDED or chain is None:
                 continue
             if not types:
                 for rrset in group.denial:
@@ -116,7 +116,7 @@ class _ZoneWalk:
         origin = self.view.origin
         empty = EmptyNonTerminals(lambda key, secure: chain.visit(key_to_wire(key, origin), (), not secure))
         for group, standing, types, wire in self._names(judge):
-            if types and standing is not Standing.OCCLUDED:
+            if types and standing is not OCCLUDED:
                 need = judge.need(types, standing)
                 empty.visit(group.owner, not need.optional)
                 chain.visit(wire, need.types, need.optional)
@@ -127,7 +127,10 @@ class _ZoneWalk:
             self._name_missing(chain.missing, apex)
 
     def _names(self, judge: NameJudge) -> Iterator[tuple[NameGroup, Standing, tuple[int, ...], bytes]]:
-        """Judge all names in order; yield each with its standing, the types of its content and its wire form."""
+        """Judge all names in order; yield each with its standing, the types of its content and its wire form.
+
+        The wire form is empty for names that nothing depends on: those occluded.
+        """
         walker = CutWalker()
         origin = self.view.origin
         for group in groups(self.view):
@@ -135,11 +138,11 @@ class _ZoneWalk:
             types = tuple([rrset[1] for rrset in group[1]])
             if types:
                 standing = walker.step(owner, types)
-                if standing is not Standing.OCCLUDED:
+                if standing is not OCCLUDED:
                     judge.content_rules(owner, types, standing)
             else:
                 standing = walker.peek(owner, group.denial)
-            wire = key_to_wire(owner, origin)
+            wire = key_to_wire(owner, origin) if standing is not OCCLUDED or group[2] else b""
             judge.judge(group, standing, wire)
             yield group, standing, types, wire
 
@@ -158,7 +161,7 @@ class _ZoneWalk:
         empty = EmptyNonTerminals(look)
         for group in groups(self.view):
             types = tuple([rrset[1] for rrset in group[1]])
-            if types and walker.step(group.owner, types) is not Standing.OCCLUDED:
+            if types and walker.step(group.owner, types) is not OCCLUDED:
                 empty.visit(group.owner, True)
                 look(group.owner)
         empty.finish()
