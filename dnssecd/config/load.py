@@ -25,6 +25,8 @@ _CLOCK_TOLERANCE = 300
 _SOCKET_PATH_MAX = 107  # octets in sockaddr_un (unix(7))
 _SIZE_MAX = 64 * 2**20
 _TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)")
+_SERVER_HEAD = re.compile(r"^[ \t]*\[[ \t]*server[ \t]*\]", re.MULTILINE)
+_ANY_HEAD = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _NEEDED = {
     "server": "add [server]; the defaults of its keys will do",
     "keystore": 'add [keystore.local] with type = "software"',
@@ -61,9 +63,24 @@ def control_socket_of(path: Path | str) -> Path:
     cannot be read at all.
     """
     file = Path(path)
-    value = _toml(_read(file), file).get("server", {})
+    text = _read(file)
+    value = _toml(_server_part(text) or text, file).get("server", {})
     socket = value.get("control_socket") if isinstance(value, dict) else None
     return file.absolute().parent / socket if isinstance(socket, str) else DEFAULT_CONTROL_SOCKET
+
+
+def _server_part(text: str) -> str:
+    """The table [server] alone, which is read at once however many zones follow; "" where it cannot be told apart."""
+    heads = list(_SERVER_HEAD.finditer(text))
+    if len(heads) != 1 or '"""' in text or "'''" in text:
+        return ""
+    end = _ANY_HEAD.search(text, heads[0].end())
+    part = text[heads[0].start() : end.start() if end else len(text)]
+    try:
+        tomllib.loads(part)
+    except (tomllib.TOMLDecodeError, RecursionError):
+        return ""
+    return part
 
 
 def _read(file: Path) -> str:

@@ -6,6 +6,7 @@ import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
@@ -153,9 +154,13 @@ def _looks_like_network(text: str) -> bool:
     return "/" in text or ":" in text or re.fullmatch(r"[\d.]*\d", text) is not None
 
 
+#: The same few networks are written, or are the default, in every zone.
+_ip_network = lru_cache(1024)(ip_network)
+
+
 def _network(section: Section, key: str, text: str) -> IPv4Network | IPv6Network | None:
     try:
-        return ip_network(text)
+        return _ip_network(text)
     except ValueError:
         pass
     try:
