@@ -1,5 +1,6 @@
 """Applying a changed configuration: as a whole, or not at all."""
 
+import asyncio
 import os
 from collections.abc import Callable
 from contextlib import suppress
@@ -42,6 +43,7 @@ class Reloader:
         self._zones, self._jobs, self._signer, self._notifier = zones, jobs, signer, notifier
         self._events, self._metrics, self._catalogue, self._clock = events, metrics, catalogue, clock
         self._on_applied = on_applied
+        self._turn = asyncio.Lock()
 
     def table(self) -> dict[str, Command]:
         """Return the commands."""
@@ -52,7 +54,8 @@ class Reloader:
 
     async def diff(self, call: Call) -> object:
         """Answer ``config.diff``."""
-        return {"changes": [str(change) for change in diff(self.config, self._read()).changes]}
+        config = await asyncio.to_thread(self._read)
+        return {"changes": [str(change) for change in diff(self.config, config).changes]}
 
     async def reload_command(self, call: Call) -> object:
         """Answer ``config.reload``."""
@@ -60,8 +63,13 @@ class Reloader:
 
     async def reload(self, remove: list[str]) -> dict[str, Any]:
         """Read the file again and apply it; Refused when it cannot be applied, with nothing changed."""
+        async with self._turn:
+            return await self._reload(remove)
+
+    async def _reload(self, remove: list[str]) -> dict[str, Any]:
         try:
-            config = self._read()
+            # That of 10,000 zones takes seconds to read.
+            config = await asyncio.to_thread(self._read)
             found = diff(self.config, config)
             lost = self._check(config, found, {_whole(name) for name in remove})
         except Refused as refused:
