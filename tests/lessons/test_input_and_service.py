@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import dns.message
@@ -17,7 +18,7 @@ from dnssecd.publish.firstcheck import first_check
 from dnssecd.publish.watch import Judgement, Ledger, Sighting, WatchHooks
 from tests.lessons.servers import answering
 from tests.pipeline_zone import ZONE, PipelineZone
-from tests.unit.alerts.rig import Rig
+from tests.unit.alerts.rig import MAIL, Rig
 
 DAY = 86_400
 HOSTS = "".join(f"host{number} IN A 192.0.2.{number}\n" for number in range(60))
@@ -94,6 +95,16 @@ def test_arpa_2010_expiry_alarm_ignored(tmp_path: Path) -> None:
     recipients = {address for parcel in rig.way.sent for address in parcel.recipients}
     assert "boss@example.com" in recipients
     assert len(rig.way.sent) > 5
+    rig.stop()
+
+
+def test_arpa_2010_a_daily_mail_proves_that_mail_arrives(tmp_path: Path) -> None:
+    """Nothing is wrong, and every morning a mail says so: its absence is the alarm that no machine can ignore."""
+    rig = Rig(tmp_path, mail=replace(MAIL, heartbeat="daily"))
+    rig.go(70)
+    rig.go(3 * DAY, step=600)
+    assert len(rig.way.sent) == 4, "the first soon after the start, then one a day"
+    assert all("all well" in subject for subject in rig.way.subjects)
     rig.stop()
 
 

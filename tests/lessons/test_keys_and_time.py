@@ -50,6 +50,26 @@ def test_ru_2024_key_tag_collision(tmp_path: Path, signer: str) -> None:
         add_key(zone.keyset, twin)
 
 
+def test_ru_2024_whole_keys_are_matched_never_tags(tmp_path: Path, signer: str) -> None:
+    """The parent has a DS with the new KSK's tag, but of another key: the roll-over does not go on from that."""
+    zone = secure(tmp_path, signer)
+    zone.ds_delay = None
+    old = zone.key(Role.KSK)
+    zone.tell(lambda keyset: commands.roll_over(keyset, Role.KSK))
+    assert zone.run(LIMIT, lambda: zone.key(Role.KSK).ds.state is State.RUMOURED)
+    new = zone.key(Role.KSK)
+    assert new.ref != old.ref
+    zone.step()
+    zone.ds = tuple(ds[:4] + bytes(reversed(ds[4:])) for ds in zone.ds_wanted)
+    assert [int.from_bytes(ds[:2]) for ds in zone.ds] == [new.tag]
+    zone.run(30 * DAY)
+    assert state_of(zone, new.ref, Rec.DS) is State.RUMOURED
+    assert state_of(zone, old.ref, Rec.DNSKEY) is State.OMNIPRESENT
+    assert state_of(zone, old.ref, Rec.KRRSIG) is State.OMNIPRESENT
+    zone.ds = zone.ds_wanted
+    assert zone.run(LIMIT, lambda: state_of(zone, new.ref, Rec.DS) is State.OMNIPRESENT)
+
+
 def test_nz_2023_old_ksk_retired_while_its_ds_was_cached(tmp_path: Path, signer: str) -> None:
     """The DS TTL observed at the parent (5 days) counts, not the policy's (1 day)."""
     zone = secure(tmp_path, signer, parent_ds_ttl=DAY)
