@@ -7,6 +7,7 @@ the parent's key alone, keeps what it gets for its TTL, and is asked ten times a
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections import Counter
@@ -123,6 +124,42 @@ class Validator(Unbound):
         return head + forward + "remote-control:\n    control-enable: no\n"
 
 
+class Follower(Validator):
+    """Trusts what a file says, and follows its KSKs from one to the next (RFC 5011), all in seconds."""
+
+    HOLD_DOWN_S = 5
+
+    def __init__(self, directory: Path, cache: int, anchors: list[str]) -> None:
+        super().__init__(directory, cache, [])
+        self.state = directory / "anchors"
+        self.state.write_text("\n".join(anchors) + "\n")
+
+    def configuration(self) -> str:
+        return (
+            super()
+            .configuration()
+            .replace(
+                "server:\n",
+                f"""server:
+    auto-trust-anchor-file: "{self.state}"
+    permit-small-holddown: yes
+    add-holddown: {self.HOLD_DOWN_S}
+    del-holddown: {self.HOLD_DOWN_S}
+""",
+                1,
+            )
+        )
+
+
+class Hasty(Dnssecd):
+    """The daemon with the hold-down times of RFC 5011 in seconds; they cannot be configured."""
+
+    def command(self) -> list[str]:
+        hasty = "import dnssecd.core.timing as t; t.ADD_HOLD_DOWN_S = t.REMOVE_HOLD_DOWN_S = 15; t.HOUR_S = 4"
+        run = "import runpy; runpy.run_module('dnssecd', run_name='__main__', alter_sys=True)"
+        return [sys.executable, "-c", f"{hasty}; {run}", "run", "--config", str(self.config_path)]
+
+
 @dataclass
 class Witness:
     """Asks the validator all the time and keeps count of what it says."""
@@ -135,7 +172,7 @@ class Witness:
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
-    QUESTIONS = (
+    questions: tuple[tuple[str, str], ...] = (
         (f"www.{CHILD}", "A"),
         (f"nothing.{CHILD}", "A"),
         (CHILD, "DNSKEY"),
@@ -152,7 +189,7 @@ class Witness:
     def _watch(self) -> None:
         number = 0
         while not self._stop.wait(ASK_EVERY_S):
-            name, rrtype = self.QUESTIONS[number % len(self.QUESTIONS)]
+            name, rrtype = self.questions[number % len(self.questions)]
             number += 1
             rcode, authentic = self.resolver.verdict(name, rrtype)
             self.verdicts[rrtype, rcode, authentic] += 1
@@ -216,6 +253,15 @@ class RolloverWorld:
             return []
         return sorted(record.to_text() for record in answer.answer[0])
 
+    def dnskey_flags(self) -> list[int]:
+        """The flags of the DNSKEY RRset at the first secondary, sorted."""
+        answer = ask(next(iter(self.secondaries.values())).port, CHILD, "DNSKEY")
+        return (
+            sorted(record.flags for record in answer.answer[0])
+            if answer is not None and answer.answer
+            else []
+        )
+
     def asked_of_parent(self) -> list[str] | None:
         """The DS RRset that the CDS at the first secondary ask for; None when there are none."""
         cds = self.cds()
@@ -232,7 +278,10 @@ class RolloverWorld:
 
     def set_ds(self, records: Iterable[str]) -> None:
         """Have the parent publish just these DS."""
-        lines = [f"update delete {CHILD} DS", *(f"update add {CHILD} {DS_TTL_S} DS {record}" for record in records)]
+        lines = [
+            f"update delete {CHILD} DS",
+            *(f"update add {CHILD} {DS_TTL_S} DS {record}" for record in records),
+        ]
         done = nsupdate(self.parent.port, "\n".join(lines), self.key, self.home)
         assert done.ok, done
 
@@ -274,6 +323,18 @@ class RolloverWorld:
         wait_until(lambda: resolver.verdict(f"www.{CHILD}", "A") == ("NOERROR", True), "the chain of trust")
         return Witness(resolver).start()
 
+    def follower(self) -> Witness:
+        """A validator that trusts the zone's KSK of now, and follows it by RFC 5011, asked from now on."""
+        answer = ask(next(iter(self.secondaries.values())).port, CHILD, "DNSKEY")
+        assert answer is not None
+        anchors = [f"{CHILD} DNSKEY {key.to_text()}" for key in answer.answer[0] if key.flags == 257]
+        stubs = {PARENT: [self.parent.port], CHILD: [each.port for each in self.secondaries.values()]}
+        cache = self.servers.start(Cache(self.home / "cache", stubs))
+        resolver = self.servers.start(Follower(self.home / "follower", cache.port, anchors))
+        wait_until(lambda: resolver.verdict(f"www.{CHILD}", "A") == ("NOERROR", True), "the chain of trust")
+        no_ds = tuple(question for question in Witness.questions if question[1] != "DS")
+        return Witness(resolver, questions=no_ds).start()
+
     def configure(self, **policy: Any) -> None:
         """Change the policy in the configuration file; None takes a setting out."""
         settings = self.daemon.config["policy"]["default"]
@@ -295,9 +356,13 @@ def start_rollover_world(
     *,
     kinds: tuple[type[Nameserver], ...] = (Knotd, Nsd),
     zone: str = CHILD_ZONE,
+    island: bool = False,
     **policy: Any,
 ) -> RolloverWorld:
-    """Start everything; returns when the zone is published and the parent has no DS yet."""
+    """Start everything; returns when the zone is published and the parent has no DS yet.
+
+    island: it will never have one, and validators follow the KSK by RFC 5011.
+    """
     parent_file = home / "parent.zone"
     parent_file.write_text(
         f"$ORIGIN {PARENT}\n$TTL 2\n@ SOA ns me 1 3600 600 604800 2\n@ NS ns\nns A {LOOPBACK}\n"
@@ -317,7 +382,8 @@ def start_rollover_world(
     config = daemon_config(home, ports, key, {CHILD: home / "input.zone"}, addresses, settings)
     config["keystore"]["other"] = {"type": "software", "directory": home / "other-keys"}
     config["server"]["clock_tolerance"] = "1s"
-    config["zone"][CHILD]["parent"] = {"servers": [parent.address]}
-    daemon = servers.start(Dnssecd(home / "dnssecd", config, key))
+    if not island:
+        config["zone"][CHILD]["parent"] = {"servers": [parent.address]}
+    daemon = servers.start((Hasty if island else Dnssecd)(home / "dnssecd", config, key))
     daemon.wait_serial_other_than(CHILD, None)
     return RolloverWorld(home, key, parent, secondaries, daemon, servers)

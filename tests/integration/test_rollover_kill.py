@@ -39,10 +39,12 @@ def drive_killing(world: RolloverWorld, name: str, timeout: float = 600.0) -> in
         if states != before and world.is_settled() and kind.done(world):
             return kills
         time.sleep(0.2)
-    raise AssertionError(f"not within {timeout} s\n{world.daemon.cli('explain', CHILD).out}\n{world.states()}")
+    raise AssertionError(
+        f"not within {timeout} s\n{world.daemon.cli('explain', CHILD).out}\n{world.states()}"
+    )
 
 
-@pytest.mark.parametrize("name", ["zsk and ksk at once", "csk", "algorithm 13 to 15", "ksk compromised"])
+@pytest.mark.parametrize("name", [name for name in KINDS if "nsec" not in name])
 def test_nobody_notices(name: str, servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     kind = KINDS[name]
     world = start_rollover_world(servers, peer_dir, tsig_key, **kind.start)
@@ -54,10 +56,15 @@ def test_nobody_notices(name: str, servers: Servers, peer_dir: Path, tsig_key: T
     if kind.change:
         world.configure(**kind.change)
         world.reload()
+    if kind.again:
+        world.wait(lambda: len({k["algorithm"] for k in world.present()}) == 2, "it is under way")
+        world.configure(**kind.again)
+        world.reload()
     kills = drive_killing(world, name)
     assert kills >= 3
     keys = world.key_list()
-    assert len({key["label"] for key in keys}) == len(keys), "no key was made twice"
+    entries = [key["label"] for key in keys if key["role"] != "ksk" or name != "ksk revoked"]
+    assert len(set(entries)) == len(entries), "no key was made twice"  # a revoked key is an entry besides
     stored = world.daemon.cli_json("key", "list", CHILD, "--stored")["keys"]
     assert {key["id"] for key in stored} == {key["label"] for key in keys}, "none is left over"
     witness.stop()

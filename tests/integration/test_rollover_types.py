@@ -21,7 +21,7 @@ CSK = {"ksk": None, "zsk": None}
 
 
 def key(algorithm: str, **more: Any) -> dict[str, Any]:
-    return {"algorithm": algorithm, "lifetime": "unlimited", **more}
+    return {"algorithm": algorithm, "lifetime": "unlimited"} | more
 
 
 def pair(algorithm: str, **more: Any) -> dict[str, Any]:
@@ -30,10 +30,14 @@ def pair(algorithm: str, **more: Any) -> dict[str, Any]:
 
 @dataclass
 class Kind:
-    """start: policy to begin with; change: policy to go to; command: what is typed; done: what is to come of it."""
+    """start: policy to begin with; change: policy to go to; command: what is typed; done: what is to come of it.
+
+    again: policy to go to when the first change is under way.
+    """
 
     start: dict[str, Any] = field(default_factory=dict)
     change: dict[str, Any] = field(default_factory=dict)
+    again: dict[str, Any] = field(default_factory=dict)
     commands: tuple[Callable[[RolloverWorld], list[str]], ...] = ()
     done: Callable[[RolloverWorld], bool] = lambda world: True
 
@@ -52,6 +56,11 @@ def roll(role: str) -> Callable[[RolloverWorld], list[str]]:
 
 def compromised(role: str) -> Callable[[RolloverWorld], list[str]]:
     return lambda world: ["key", "compromised", CHILD, "--key-tag", str(world.in_use(role)["tag"])]
+
+
+def revoked(*flags: int) -> Callable[[RolloverWorld], bool]:
+    """The DNSKEY RRset at the first secondary has these flags: 385 is a KSK with the REVOKE bit (RFC 5011)."""
+    return lambda world: world.dnskey_flags() == sorted(flags)
 
 
 def denied_by(rrtype: str) -> Callable[[RolloverWorld], bool]:
@@ -94,18 +103,30 @@ KINDS = {
     "csk compromised": Kind(
         start={"csk": key("ecdsap256sha256"), "zsk": None}, commands=(compromised("csk"),), done=roles("csk")
     ),
+    "zsk by its lifetime": Kind(
+        start={"zsk": key("ecdsap256sha256", lifetime="90s")},
+        done=lambda world: any(k["role"] == "zsk" and k["zrrsig"] == "hidden" for k in world.key_list()),
+    ),
+    "algorithm 13 to 15, given up half-way": Kind(
+        change=pair("ed25519"), again=pair("ecdsap256sha256"), done=algorithms(13)
+    ),
+    "ksk revoked": Kind(
+        commands=(lambda world: ["key", "revoke", CHILD, "--key-tag", str(world.in_use("ksk")["tag"])],),
+        done=revoked(256, 257, 385),
+    ),
     "stand-by ksk comes": Kind(
         change={"standby_ksk": True},
-        done=lambda world: sorted(k["goal"] for k in world.key_list() if k["role"] == "ksk")
-        == ["present", "standby"],
+        done=lambda world: (
+            sorted(k["goal"] for k in world.key_list() if k["role"] == "ksk") == ["present", "standby"]
+        ),
     ),
     "stand-by ksk takes over": Kind(
         start={"standby_ksk": True},
         commands=(compromised("ksk"),),
-        done=lambda world: sorted(
-            k["goal"] for k in world.key_list() if k["role"] == "ksk" and k["ds"] == "omnipresent"
-        )
-        == ["present", "standby"],
+        done=lambda world: (
+            sorted(k["goal"] for k in world.key_list() if k["role"] == "ksk" and k["ds"] == "omnipresent")
+            == ["present", "standby"]
+        ),
     ),
 }
 
@@ -125,7 +146,9 @@ def drive(world: RolloverWorld, done: Callable[[RolloverWorld], bool], timeout: 
         if world.is_settled() and world.states() != before and done(world):
             return
         time.sleep(0.3)
-    raise AssertionError(f"not within {timeout} s\n{world.daemon.cli('explain', CHILD).out}\n{world.states()}")
+    raise AssertionError(
+        f"not within {timeout} s\n{world.daemon.cli('explain', CHILD).out}\n{world.states()}"
+    )
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -145,12 +168,38 @@ def test_nobody_notices(name: str, servers: Servers, peer_dir: Path, tsig_key: T
         assert planned.ok, planned
         assert CHILD in planned.out, planned
         world.reload()
+    if kind.again:
+        world.wait(lambda: len({k["algorithm"] for k in world.present()}) == 2, "it is under way")
+        world.configure(**kind.again)
+        world.reload()
     if "denial" in kind.change or "nsec3_opt_out" in kind.change:
         world.wait(lambda: kind.done(world), name)
         time.sleep(LATE_S)
     else:
         drive(world, lambda world: world.states() != before and kind.done(world))
     witness.stop()
+
+
+def test_validators_follow_a_ksk_without_a_parent(
+    servers: Servers, peer_dir: Path, tsig_key: TsigKey
+) -> None:
+    """RFC 5011: Unbound trusts the new KSK when it was there for long enough, and the old one no more when revoked."""
+    world = start_rollover_world(servers, peer_dir, tsig_key, island=True, rfc5011=True)
+    world.wait(lambda: {k["dnskey"] for k in world.key_list()} == {"omnipresent"}, "the first keys")
+    witness = world.follower()
+    old = world.in_use("ksk")["tag"]
+    assert world.daemon.cli(*roll("ksk")(world)).ok
+    world.wait(lambda: world.dnskey_flags() == [256, 257, 257], "the new KSK")
+    world.wait(lambda: world.dnskey_flags() == [256, 257, 385], "the old KSK is revoked", 120)
+    world.wait(lambda: world.dnskey_flags() == [256, 257], "the old KSK is gone", 120)
+    world.wait(lambda: witness.resolver.verdict(f"www.{CHILD}", "A") == ("NOERROR", True), "it is trusted")
+    time.sleep(LATE_S)
+    assert world.in_use("ksk")["tag"] != old
+    witness.stop()
+    anchors = (peer_dir / "follower" / "anchors").read_text()
+    assert f"id = {world.in_use('ksk')['tag']} (ksk), size = 256b}} ;;state=2 [  VALID  ]" in anchors.replace(
+        "\t", " "
+    ), anchors
 
 
 def test_a_zone_goes_insecure_and_comes_back(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
