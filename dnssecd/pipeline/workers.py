@@ -25,6 +25,10 @@ class WorkerDied(Exception):
     """A zone worker ended in the middle of a job."""
 
 
+class _WorkerLeft(WorkerDied):
+    """A zone worker had ended, as it does after much work, when a job was given to it: the job was not begun."""
+
+
 class _Process:
     """One worker process, started on first use."""
 
@@ -33,6 +37,11 @@ class _Process:
 
     async def do(self, job: frames.Job) -> Outcome:
         """Give it a job and wait; WorkerDied when it ends instead, or takes longer than the deadline."""
+        with suppress(_WorkerLeft):
+            return await self._do(job)
+        return await self._do(job)
+
+    async def _do(self, job: frames.Job) -> Outcome:
         process = await self._alive()
         assert process.stdin is not None
         assert process.stdout is not None
@@ -48,7 +57,8 @@ class _Process:
             raise WorkerDied(f"no answer within {JOB_DEADLINE_S:g} s; the worker was ended") from error
         except (OSError, asyncio.IncompleteReadError, frames.FrameError) as error:
             await self.stop()
-            raise WorkerDied(f"the zone worker {_ending(process.returncode)}") from error
+            how = _WorkerLeft if process.returncode == 0 else WorkerDied
+            raise how(f"the zone worker {_ending(process.returncode)}") from error
         except asyncio.CancelledError:
             await self.stop()
             raise
