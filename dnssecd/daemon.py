@@ -19,7 +19,7 @@ from dnssecd.config.model import Config
 from dnssecd.core.names import APEX
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import SOA
-from dnssecd.front import specs
+from dnssecd.front import descriptors, specs
 from dnssecd.front.acts import Acts
 from dnssecd.front.adoption import Adoptions
 from dnssecd.front.alerting import AlertEngine
@@ -93,7 +93,7 @@ class Daemon:
         self.metrics.daemon.config_loaded.set(clock.now())
         self.catalogue = Catalogue(state_dir / "catalogue.sqlite")
         self.act_log = ActLog(state_dir / "acts.sqlite")
-        self.databases = Databases()
+        self.databases = Databases(_databases_max())
         self.signer = SignerLink(config, self.events, self.metrics, clock)
         self.schedule = Schedule(clock)
         hooks = EvidenceHooks(self.metrics, self.events)
@@ -445,6 +445,14 @@ def _own(state_dir: Path) -> int:
         os.close(lock)
         raise CannotStart(f"another dnssecd works in {state_dir}; one daemon to a state_dir") from error
     return lock
+
+
+def _databases_max() -> int:
+    files = descriptors.allow_many()
+    trouble = descriptors.shortage(files)
+    if trouble:
+        log.warning("few files may be open", cause=trouble)
+    return descriptors.databases_max(files)
 
 
 def _worker_died(zone: str, why: str) -> None:
