@@ -32,7 +32,6 @@ from dnssecd.pipeline.comparison import compare
 from dnssecd.pipeline.denialhold import denial_token
 from dnssecd.pipeline.differences import Comparison
 from dnssecd.pipeline.foreignzone import (
-    ForeignVersion,
     ForeignZone,
     KeepRule,
     chain_of,
@@ -167,8 +166,8 @@ def _take_over(db: ZoneDatabase, task: _Task, bad: frozenset[tuple[bytes, int]] 
         keyset, task.made.held = _hold(keyset, job.policy, chain, spec, tools.now)
         marks = frozenset((key.algorithm, key.tag) for key in keyset.keys if bad is not None)
         refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(served.soa), _largest_ttl(served))
-        kept = KeepRule(marks, tools.now, refresh, bad or frozenset()).kept(served)
-        ForeignVersion(served, kept, tools.now).put_under(transaction, tools.now)
+        rule = KeepRule(marks, tools.now, refresh, bad or frozenset())
+        rule.version(served).put_under(transaction, tools.now)
         given = _input(transaction, task)
         transaction.set_state(state.ADOPTION, {})
         draft = draft_version(transaction, spec, keyset, given, tools.signer, tools.now, tools.date)
@@ -213,7 +212,7 @@ def _input(transaction: WriteTransaction, task: _Task) -> Input:
     check_timing(spec, given, task.report)
     if not job.accept_change and not job.shadow:
         check_guard(transaction, spec, given)
-    return given
+    return replace(given, resign=True)
 
 
 def _judge(draft: Draft, task: _Task, *, kept: bool) -> VerifiedVersion:

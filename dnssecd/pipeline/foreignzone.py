@@ -37,6 +37,9 @@ BIND_NOTES = 65534
 #: `VersionState.policy` of a version that is not ours, so that the whole zone is walked.
 FOREIGN = "foreign"
 CHUNK = 1_000
+_CHAIN = (NSEC, NSEC3)
+
+Place = tuple[bytes, int]
 
 T = TypeVar("T")
 
@@ -46,11 +49,9 @@ class ForeignZone(MemoryZoneView):
 
     def __init__(self, origin: bytes, rrsets: Iterable[RRset], rrsigs: Iterable[Rrsigs]) -> None:
         rows = list(rrsets)
-        denial = [r for r in rows if r.rtype in (NSEC, NSEC3)]
+        denial = [r for r in rows if r.rtype in _CHAIN]
         self.notes = sum(not r.owner and r.rtype == BIND_NOTES for r in rows)
-        content = [
-            r for r in rows if r.rtype not in (NSEC, NSEC3) and (r.owner or r.rtype not in (BIND_NOTES, DS))
-        ]
+        content = [r for r in rows if r.rtype not in _CHAIN and (r.owner or r.rtype not in (BIND_NOTES, DS))]
         super().__init__(origin, content, denial, rrsigs)
 
     @property
@@ -78,10 +79,16 @@ class ForeignZone(MemoryZoneView):
 
 
 class ForeignVersion(ForeignZone):
-    """The other signer's version as the version before our first one, with those RRSIGs that are to be kept."""
+    """The other signer's version as the version before our first one; the RRSIGs at ``due`` are to be made anew.
 
-    def __init__(self, zone: ForeignZone, rrsigs: list[Rrsigs], now: int) -> None:
-        super().__init__(zone.origin, (*zone.scan(), *zone.denial_scan()), rrsigs)
+    A link of the chain that has no RRSIG is left out, and so is made anew with one.
+    """
+
+    def __init__(self, zone: ForeignZone, rrsigs: list[Rrsigs], due: list[Place], now: int) -> None:
+        signed = {sigs.owner for sigs in rrsigs if sigs.covered in _CHAIN}
+        chain = (link for link in zone.denial_scan() if link.owner in signed)
+        super().__init__(zone.origin, (*zone.scan(), *chain), rrsigs)
+        self.due = due
         self.version: State | None = state.to_document(
             state.VersionState(
                 serial=zone.serial,
@@ -93,9 +100,9 @@ class ForeignVersion(ForeignZone):
             )
         )
 
-    def rrsigs_due(self, before: int, limit: int) -> list[tuple[bytes, int]]:
-        """Return none: what is due was not kept."""
-        return []
+    def rrsigs_due(self, before: int, limit: int) -> list[Place]:
+        """Return what is to be made anew, all of it: RRSIGs that expire soon, and those that are no good."""
+        return self.due
 
     def put_under(self, transaction: WriteTransaction, now: int) -> None:
         """Write this version into a database that has none, as the one that the next is made from; not committed."""
@@ -116,20 +123,28 @@ class KeepRule:
     marks: frozenset[tuple[int, int]]
     now: int
     least_s: int
-    bad: Set[tuple[bytes, int]] = frozenset()
+    bad: Set[Place] = frozenset()
 
-    def kept(self, zone: ForeignZone) -> list[Rrsigs]:
-        """Return the RRSIGs to keep. Whether they are cryptographically good is the verifier's to say."""
-        found = []
+    def version(self, zone: ForeignZone) -> ForeignVersion:
+        """Return the zone with the RRSIGs that may be kept, and where they may not.
+
+        Whether they are cryptographically good is the verifier's to say.
+        """
+        found, due = [], []
         for sigs in zone.rrsig_scan():
-            covered = zone.denial(sigs.owner) if sigs.covered in (NSEC, NSEC3) else None
-            covered = covered or zone.rrset(sigs.owner, sigs.covered)
-            if covered is None or sigs.ttl != covered.ttl or (sigs.owner, sigs.covered) in self.bad:
+            covered = (
+                zone.denial(sigs.owner) if sigs.covered in _CHAIN else zone.rrset(sigs.owner, sigs.covered)
+            )
+            if covered is None:
                 continue
+            place = sigs.owner, sigs.covered
             good = [rdata for rdata in unpack(sigs.rdata) if self._good(rdata, covered.ttl)]
-            if good:
+            if not good or sigs.ttl != covered.ttl or place in self.bad:
+                due.append(place)
+                found.append(sigs)
+            else:
                 found.append(sigs._replace(rdata=pack(good)))
-        return found
+        return ForeignVersion(zone, found, due, self.now)
 
     def _good(self, rdata: bytes, ttl: int) -> bool:
         if (rdata[2], int.from_bytes(rdata[16:18])) not in self.marks or int.from_bytes(rdata[4:8]) != ttl:
