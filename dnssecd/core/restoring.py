@@ -14,6 +14,7 @@ from .serial import is_after
 _NAMES = {Rec.DNSKEY: "DNSKEY", Rec.ZRRSIG: "zone signatures", Rec.KRRSIG: "key signatures", Rec.DS: "DS"}
 #: How far along its life a record is; a hidden one is at one end or the other (`_age`).
 _AGE = {State.RUMOURED: 1, State.OMNIPRESENT: 2, State.UNRETENTIVE: 3}
+_GONE = 4
 
 
 @dataclass(frozen=True)
@@ -83,19 +84,28 @@ def foreign(keyset: Keyset, live: Iterable[LiveServer]) -> list[str]:
 
 
 def keys_back(present: Keyset, restored: Keyset) -> list[str]:
-    """Say in what a key set would go back if ``restored`` took the place of ``present``."""
+    """Say in what a key set would go back if ``restored`` took the place of ``present``.
+
+    Steps are numbered (`Keyset.step`): a key that only the set with more steps has, or has not, came or went by them.
+    """
     found = []
     for key in present.keys:
         old = restored.find(key.ref)
-        if old is None:
-            if any(key.record(rec).state is not State.HIDDEN for rec in key.records):
-                found.append(f"{_name(key)} would be forgotten, though validators may hold it")
-            continue
-        found += _key_back(key, old)
+        if old is not None:
+            found += _key_back(key, old)
+        elif _held(key, restored.step < present.step) and restored.step <= present.step:
+            found.append(f"{_name(key)} would be forgotten, though validators may hold it")
     for key in restored.keys:
-        if present.find(key.ref) is None and any(key.record(rec).visible for rec in key.records):
+        retired = restored.step <= present.step and present.find(key.ref) is None
+        if retired and any(key.record(rec).visible for rec in key.records):
             found.append(f"{_name(key)} would be used again, though it has been retired")
     return found
+
+
+def _held(key: Key, older: bool) -> bool:
+    """Tell whether validators may hold something of a key; what fades within a step may be gone by its end."""
+    records = [key.record(rec) for rec in key.records]
+    return any(record.state is not State.HIDDEN if older else record.visible for record in records)
 
 
 def _key_back(present: Key, restored: Key) -> list[str]:
@@ -117,14 +127,16 @@ def _key_back(present: Key, restored: Key) -> list[str]:
     return found
 
 
-def _age(record: RecordState) -> int:
+def _age(record: RecordState) -> tuple[int, int]:
+    """How far along its life a record is: by its last step, and by what has become known since."""
+    step = max(record.step_in, record.step_out)
     if record.state is State.HIDDEN:
-        return 4 if record.step_out else 0
-    return _AGE[record.state]
+        return step, _GONE if step else 0
+    return step, _AGE[record.state]
 
 
 def _state(record: RecordState) -> str:
-    return "gone" if _age(record) == 4 else record.state.value
+    return "gone" if _age(record)[1] == _GONE else record.state.value
 
 
 def _name(key: Key) -> str:
