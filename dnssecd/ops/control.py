@@ -64,7 +64,8 @@ added. Those marked * change something.
     keystore.bench *  {keystore, algorithm, seconds: float} → {"lines": [{"keystore", "token", "algorithm",
                           "sessions", "batch", "signatures", "seconds", "per_second"}], "sustains": [{"zone",
                           "signatures_per_name", "million_names_s", "names_in_an_hour", "names_fresh"}]}
-    key.rollover *    {zone, role} → {"zone", "message", "waiting": [WAIT]}
+    key.rollover *    {zone, role: "ksk"|"zsk"|"csk"} → {"zone", "message", "waiting": [WAIT]}; Refused while the
+                          roll-over before, of the same role, is under way
     key.retire *, key.revoke *   {zone, key_tag: int} → as key.rollover
     key.approve *     {zone, step: str|null} → as key.rollover; step: a WAIT's token, null: the only one
     key.compromised * {zone, key_tag: int} → {"zone", "key_tag", "safe_at", "costs": [str], "steps": [{"at", "who",
@@ -77,8 +78,9 @@ added. Those marked * change something.
     plan              {} → {"zones": [{"zone", "notes": [str], "events": [SIM], "days": int}], "added": [Z],
                           "removed": [Z]}, of the configuration file as it is now
     simulate          {zone, days: int, ds_delay: seconds, ds_never: bool, outages: ["WHAT:FROM:FOR"], svg: bool}
-                          → {"zone", "start", "stop", "events": [SIM]}, and "svg": str if asked for
-        SIM           {"at", "zone", "role", "key_tag", "event", "detail"}
+                          → {"zone", "start", "stop", "notes": [str], "events": [SIM]}, and "svg": str if asked for
+        SIM           {"at", "zone", "role", "key_tag", "event", "detail", "stand_in": int}    stand_in: 0 for a key
+                          there is; n for the n-th key of its role still to be made, whose tag is made up
     clock.confirm *   {} → {"changed": bool, "doubt": str, "message"}
     ds.check          {zone} → {"zone", "ok": bool, "wanted": [tag], "servers": [{"server", "ok", "ds": [tag],
                           "foreign": [tag], "ttl", "at", "failure", "next_look"}]}
