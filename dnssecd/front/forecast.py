@@ -12,7 +12,7 @@ from dnssecd.core.rollover_types import RolloverPolicy
 from dnssecd.core.simulate import Assumptions, Outage, SimEvent, Simulation, simulate
 from dnssecd.front.zone import FrontZone
 from dnssecd.pipeline import state
-from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.pipeline.version import PROMPT_RECORDS_MAX
 
 DAY_S = 86_400
 LAG_S = 60
@@ -20,18 +20,18 @@ OUTAGES = ("secondaries", "parent", "signer")
 
 
 def assumptions(
-    spec: ZoneSpec,
-    refresh_s: int,
+    zone: FrontZone,
     evidence: Evidence,
     policy: RolloverPolicy,
     ds_delay: int | None,
     outages: tuple[Outage, ...] = (),
 ) -> Assumptions:
     """Return what is assumed of the world for a zone as it is: its TTLs, its pace of re-signing."""
+    prompt = (zone.records or 0) <= PROMPT_RECORDS_MAX
     return Assumptions(
         secondary_lag=min(LAG_S, policy.propagation_delay),
         ds_delay=ds_delay,
-        resign=max(0, spec.validity_s - refresh_s),
+        resign=0 if prompt else max(0, zone.spec.validity_s - zone.refresh_s),
         ttl_dnskey=max(evidence.ttl_dnskey, policy.dnskey_ttl),
         ttl_zone=evidence.ttl_zone,
         ttl_negative=evidence.ttl_negative,

@@ -76,7 +76,7 @@ class ForecastCommands:
         never = call.args.get("ds_never") is True
         delay = None if never else int(call.number("ds_delay", DS_DELAY_S))
         outages = tuple(_outage(text, start) for text in call.texts("outages"))
-        assume = forecast.assumptions(zone.spec, zone.refresh_s, evidence, policy, delay, outages)
+        assume = forecast.assumptions(zone, evidence, policy, delay, outages)
         ahead = await asyncio.to_thread(simulate, keyset, policy, assume, start, stop)
         answer = {
             "zone": zone.name,
@@ -159,7 +159,7 @@ class ForecastCommands:
         self, zone: FrontZone, old: RolloverPolicy, new: RolloverPolicy, start: int
     ) -> list[dict[str, Any]]:
         keyset, evidence = await self._known(zone)
-        assume = forecast.assumptions(zone.spec, zone.refresh_s, evidence, new, DS_DELAY_S)
+        assume = forecast.assumptions(zone, evidence, new, DS_DELAY_S)
         keyset = replace(keyset, held=())
         events = await asyncio.to_thread(
             forecast.compare, keyset, old, new, assume, start, start + PLAN_DAYS * DAY_S

@@ -61,7 +61,7 @@ class Emergency(RolloverListener):
 
     def _later(self, zone: FrontZone, key: Key, keyset: Keyset, evidence: Evidence) -> Callable[[], str]:
         policy, now = self._rollovers.policy(zone), int(self._rollovers.engine.clock.now())
-        assume = forecast.assumptions(zone.spec, zone.refresh_s, evidence, policy, DS_DELAY_S)
+        assume = forecast.assumptions(zone, evidence, policy, DS_DELAY_S)
         return lambda: plan_text(zone.name, key, recovery_plan(keyset, policy, assume, now, key.ref))
 
     async def _compromised(self, zones: RolloverCommands, call: Call) -> object:
@@ -76,7 +76,7 @@ class Emergency(RolloverListener):
             zone, self._rollovers.parents(zone.name), clock_sure=True
         )
         policy = self._rollovers.policy(zone)
-        assume = forecast.assumptions(zone.spec, zone.refresh_s, evidence, policy, DS_DELAY_S)
+        assume = forecast.assumptions(zone, evidence, policy, DS_DELAY_S)
         now = int(self._rollovers.engine.clock.now())
         way_out = await asyncio.to_thread(recovery_plan, known.keyset, policy, assume, now, key.ref)
         text = plan_text(zone.name, key, way_out)

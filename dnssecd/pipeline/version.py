@@ -8,7 +8,7 @@ passed it; whatever goes wrong before leaves the published version as it was.
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import islice
 from operator import itemgetter
@@ -43,6 +43,9 @@ from dnssecd.signing.client import SignerClient
 #: that expire within the hour, or have expired in an outage, are all made, whatever their number.
 DUE_MAX = 20_000
 URGENT_S = 3600
+
+#: In a zone of so few records a retiring key's signatures are all replaced at once; in larger ones as they come due.
+PROMPT_RECORDS_MAX = 5_000
 
 CHUNK_RRSETS = 1_000
 
@@ -159,6 +162,8 @@ def draft_version(
     spec = in_force(spec, old, keyset)
     before = state.from_document(old.version, state.VersionState)
     view = signing_view(keyset, cds=spec.cds)
+    if view.retiring_keys and before is not None and before.records <= PROMPT_RECORDS_MAX:
+        view = replace(view, urgent=True)
     changes = content_changes(transaction, given, apex_rrsets(view, spec))
     refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(given.soa), given.largest_ttl)
     due = _due(old, now, refresh) if given.resign else []
