@@ -14,7 +14,13 @@ from dnssecd.cli.app import build
 
 Z = "example.com."
 EVENT = {"at": 0, "zone": Z, "role": "zsk", "key_tag": 7, "event": "generate", "detail": "its lifetime ends"}
-WAIT = {"step": "zsk 7 DNSKEY settle", "gate": "time", "rule": "dnskey-settles", "missing": []}
+WAIT = {
+    "step": "zsk 7 DNSKEY settle",
+    "gate": "time",
+    "rule": "dnskey-settles",
+    "until": 86_400,
+    "missing": [],
+}
 ANSWERS: dict[str, Any] = {
     "key.rollover": {"zone": Z, "message": f"{Z}: asked for", "waiting": [WAIT]},
     "key.retire": {"zone": Z, "message": "retires", "waiting": []},
@@ -45,7 +51,14 @@ ANSWERS: dict[str, Any] = {
         "added": [],
         "removed": ["gone.example."],
     },
-    "simulate": {"zone": Z, "start": 0, "stop": 1, "events": [EVENT], "svg": "<svg/>"},
+    "simulate": {
+        "zone": Z,
+        "start": 0,
+        "stop": 1,
+        "notes": ["the zone is frozen"],
+        "events": [EVENT, EVENT | {"key_tag": 4711, "stand_in": 2, "event": "sign zone"}],
+        "svg": "<svg/>",
+    },
     "clock.confirm": {"changed": True, "doubt": "it jumped", "message": "signing goes on"},
     "ds.check": {
         "zone": Z,
@@ -103,7 +116,11 @@ def run(
 @pytest.mark.parametrize(
     ("words", "args", "shown"),
     [
-        ("key rollover example.com --role zsk", {"zone": Z, "role": "zsk"}, "held by time"),
+        (
+            "key rollover example.com --role zsk",
+            {"zone": Z, "role": "zsk"},
+            "held by time (dnskey-settles), until 1970-01-02 00:00:00Z\ndnssecd explain example.com. tells",
+        ),
         ("key retire example.com --key-tag 7", {"zone": Z, "key_tag": 7}, "retires"),
         ("key revoke example.com --key-tag 7", {"zone": Z, "key_tag": 7}, "is revoked"),
         ("key approve example.com", {"zone": Z, "step": None}, "approved"),
@@ -151,8 +168,72 @@ def test_simulate_draws(run: Run, asked: list[tuple[str, dict[str, Any]]], tmp_p
         "outages": ["parent:1d:2d"],
         "svg": True,
     }
+    assert out.startswith("note: the zone is frozen\n")
+    assert "zsk new-2" in out
+    assert "4711" not in out, "nobody is to look for a tag that is made up"
+    assert "not known yet" in out
     code, out = run(*words.split(), "--json")
     assert set(json.loads(out)["events"][0]) == {"at", "zone", "role", "key_tag", "event", "detail"}
+    assert json.loads(out)["events"][1]["key_tag"] == 4711
+
+
+def test_a_picture_that_cannot_be_written_is_told_of(run: Run, tmp_path: Path) -> None:
+    code, out = run(*f"simulate example.com --days 30 --svg {tmp_path}".split())
+    assert code == 1
+    assert f"{tmp_path} cannot be written" in out
+    assert "to do: " in out
+    code, out = run(*f"simulate example.com --days 30 --svg {tmp_path} --json".split())
+    assert code == 1
+    assert set(json.loads(out)["error"]) == {"what", "remedy"}
+
+
+def test_a_plan_without_steps_says_nothing_of_steps(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    zone = {"zone": Z, "notes": ["denial: nsec3 becomes nsec"], "events": [], "days": 120}
+    monkeypatch.setitem(ANSWERS, "plan", {"zones": [zone], "added": [], "removed": []})
+    assert run("plan") == (0, "example.com.\n  denial: nsec3 becomes nsec\n")
+    monkeypatch.setitem(ANSWERS, "plan", {"zones": [], "added": [], "removed": []})
+    assert run("plan") == (0, "nothing changes for keys and signatures\n")
+
+
+COMMANDS = (
+    "key rollover example.com --role zsk",
+    "key retire example.com --key-tag 7",
+    "key revoke example.com --key-tag 7",
+    "key compromised example.com --key-tag 7",
+    "key approve example.com",
+    "explain example.com",
+    "schedule --load",
+    "plan",
+    "simulate example.com --days 3",
+)
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (client.Failed("no key with tag 7", "dnssecd key list example.com."), 1),
+        (client.Failed('"foo" is no role', "give ksk, zsk or csk", 2), 2),
+        (client.Unreachable("no daemon answers at /s", "start it"), 3),
+    ],
+)
+def test_how_commands_fail(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    error: client.Failed | client.Unreachable,
+    code: int,
+) -> None:
+    """What happened and what to do, on standard error or as JSON; the exit code tells whose fault it is."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(client, "call", fail)
+    assert run(*words.split()) == (code, f"dnssecd: {error.what}\n  to do: {error.remedy}\n")
+    got, out = run(*words.split(), "--json")
+    assert got == code
+    assert json.loads(out) == {"error": {"what": error.what, "remedy": error.remedy}}
 
 
 @pytest.mark.parametrize(
