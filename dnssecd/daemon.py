@@ -121,6 +121,8 @@ class Daemon:
             ),
         )
         self.primaries = Primaries(self.jobs, self.events, self.metrics, clock, self.schedule, state_dir)
+        self.primaries.doubt = lambda: self.rollovers.clock.held()
+        self.primaries.on_expiry = self._expiry
         self.imports = Imports(self.zones, self.jobs, self.events, clock)
         self.adoptions = Adoptions(self.zones, self.jobs, lambda: self.config, self.pool.lock, clock)
         self.signer.recovered = lambda: self.jobs.retry_failed(self.zones)
@@ -258,6 +260,7 @@ class Daemon:
             except (StoreError, sqlite3.Error, OSError) as error:
                 self.events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
                 continue
+            self.primaries.recall(zone)
             self.jobs.measure(zone)
 
     def _adopt_orphans(self) -> None:
@@ -383,11 +386,20 @@ class Daemon:
             if zone.serial is not None and not self._followed(zone):
                 self.publish(zone, resume=True)
 
+    def _expiry(self, zone: FrontZone) -> None:
+        """A zone has expired, or is served again."""
+        if zone.expired:
+            self.notifier.withdraw(zone.name)
+        elif zone.serial is not None:
+            self.publish(zone)
+
     def publish(self, zone: FrontZone, *, resume: bool = False) -> None:
         """Tell the secondaries of the version that is served, and follow them until they have it.
 
         resume: it was published before this start; those that have it are not told.
         """
+        if zone.expired:
+            return
         try:
             with zone.database.snapshot() as snapshot:
                 soa = snapshot.rrset(APEX, SOA)

@@ -77,6 +77,7 @@ def _zone(name: str, section: Section, known: Known) -> ZoneConfig:
         allow_query=_acl(section, "allow_query", _DEFAULT_QUERY, known),
         parent=_parent(section, known),
         max_change=_max_change(section),
+        soa_expire=_soa_expire(section, source),
     )
 
 
@@ -111,6 +112,15 @@ def _primaries(section: Section, source: str, known: Known) -> tuple[str, ...]:
     if source != "primaries" and section.has("primaries"):
         section.error("primaries", f'source is "{source}"', 'write source = "primaries", or remove primaries')
     return names
+
+
+def _soa_expire(section: Section, source: str) -> Literal["serve", "follow"]:
+    chosen: Literal["serve", "follow"] = section.choice("soa_expire", ("serve", "follow"), "serve")
+    if source != "primaries" and section.has("soa_expire"):
+        section.error(
+            "soa_expire", f'source is "{source}"', "remove soa_expire: only what comes from primaries expires"
+        )
+    return chosen
 
 
 def _references(section: Section, key: str, known: Mapping[str, Any], kind: str) -> tuple[str, ...]:

@@ -191,7 +191,7 @@ class Commands:
     async def zone_export(self, call: Call) -> object:
         """Answer ``zone.export``."""
         zone = self._zone(call)
-        held = zone.snapshot()
+        held = None if zone.serial is None else zone.database.snapshot()
         if held is None:
             raise Refused(
                 f"{zone.name} has not been published yet", f"dnssecd zone show {zone.name} says why"

@@ -3,11 +3,13 @@
 A look asks every primary of the zone for its SOA; who has a later serial is fetched from, the latest first, and
 whoever fails is passed over for the next. The fetcher receives, a zone worker takes apart, signs and commits; only
 small messages pass through this process. The version that is there is served whatever happens, beyond the SOA's
-expire, too: then the alert says so.
+expire, too: then the alert says so. With ``soa_expire = "follow"`` it is not (RFC 1035 section 3.3.13) until a primary
+confirms it or has a newer one; it is kept, and kept signed.
 """
 
 import asyncio
 import sqlite3
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -54,6 +56,7 @@ REJECTED_AGAIN_S = 3600.0
 #: What failed, perhaps through a fault of ours, is tried again after this long at the latest.
 FAILED_AGAIN_S = 60.0
 
+EXPIRED = "zone-expired"
 STORE_ERRORS = (StoreError, sqlite3.Error, OSError)
 
 log = structlog.get_logger("dnssecd.primaries")
@@ -106,11 +109,16 @@ class Primaries:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         for left in self._directory.iterdir():
             left.unlink()
+        #: Says why the time is in doubt ("": it is not): nothing expires then.
+        self.doubt: Callable[[], str] = lambda: ""
+        #: Told of a zone that has expired, or is served again.
+        self.on_expiry: Callable[[FrontZone], None] = lambda zone: None
         jobs.on_load, jobs.on_forget = self._reconsider, self.forget
 
     def refresh(self, zone: FrontZone) -> None:
         """Look at the primaries as soon as may be."""
         if zone.config.source != "primaries" or zone.orphan:
+            self._serve_again(zone)
             self.forget(zone)
             return
         if zone.name in self._tasks:
@@ -130,7 +138,10 @@ class Primaries:
     def forget(self, zone: FrontZone) -> None:
         """Stop looking after a zone that was removed, or that comes from elsewhere now."""
         zone.primaries = []
+        if zone.expired:
+            self._events.resolve(EXPIRED, zone.name)
         self._schedule.forget(_wake(zone))
+        self._schedule.forget(_expiry(zone))
         task = self._tasks.pop(zone.name, None)
         if task is not None:
             task.cancel()
@@ -186,14 +197,51 @@ class Primaries:
                 held = await asyncio.to_thread(held_of, zone)
                 # Whatever happens from here on, there is a next look.
                 self._wake_in(zone, retry_delay_s(held, 1))
-                return await self._look(zone, up, held, wish)
+                checked = await self._look(zone, up, held, wish)
+                self._age(zone, up, held)
+                return checked
             except STORE_ERRORS as error:
                 self._events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
                 self._wake_in(zone, retry_delay_s(held, 1))
                 return Checked(failure=str(error))
 
+    def recall(self, zone: FrontZone) -> None:
+        """Know again what had expired in an earlier process: it is not served before a primary confirms it."""
+        follows = zone.config.source == "primaries" and zone.config.soa_expire == "follow"
+        zone.expired = follows and self._events.is_firing(EXPIRED, zone.name)
+        if not zone.expired:
+            self._events.resolve(EXPIRED, zone.name)
+
+    def _age(self, zone: FrontZone, up: Upstream, held: Held | None) -> None:
+        """Let a zone expire that no primary has confirmed for too long, where that is wanted; or serve it again."""
+        if held is None or zone.config.soa_expire != "follow":
+            self._serve_again(zone)
+            return
+        silent_s = self._clock.now() - up.fresh_at
+        if silent_s <= held.expire_s:
+            self._schedule.wake(_expiry(zone), up.fresh_at + held.expire_s + 1, lambda: self.refresh(zone))
+            self._serve_again(zone)
+        elif not zone.expired and not self.doubt():
+            cause = (
+                f"no primary has confirmed {zone.name} for {silent_s / 3600:.1f} h, longer than SOA expire "
+                f'({held.expire_s} s), and soa_expire is "follow"'
+            )
+            zone.expired = True
+            zone.problems = (*zone.problems, Problem(EXPIRED, cause, "make a primary answer"))
+            self._events.raise_event(EXPIRED, zone.name, cause)
+            self.on_expiry(zone)
+
+    def _serve_again(self, zone: FrontZone) -> None:
+        if zone.expired:
+            zone.expired = False
+            zone.problems = tuple(problem for problem in zone.problems if problem.event != EXPIRED)
+            self._events.resolve(EXPIRED, zone.name)
+            self.on_expiry(zone)
+
     def _fresh_at(self, zone: FrontZone) -> float:
         """When primaries were last heard of: before the event that says they are not, where that fires."""
+        if zone.expired:
+            return 0.0
         lost = [e.first_seen for e in self._events.firing(zone.name) if e.name == "primary-unreachable"]
         return min([self._clock.now(), *lost])
 
@@ -244,10 +292,9 @@ class Primaries:
         cause = "no primary answers: " + "; ".join(f"{name}: {sight.detail}" for name, sight in sights)
         silent_s = self._clock.now() - up.fresh_at
         if held is not None and silent_s > held.expire_s:
-            cause += (
-                f". That is so for {silent_s / 3600:.1f} h, longer than SOA expire ({held.expire_s} s); "
-                "the zone is served on as it was"
-            )
+            cause += f". That is so for {silent_s / 3600:.1f} h, longer than SOA expire ({held.expire_s} s)"
+            if zone.config.soa_expire == "serve":
+                cause += "; the zone is served on as it was"
             self._events.raise_event("primary-unreachable", zone.name, cause, severity="critical")
         elif held is None or up.failures > 1:
             self._events.raise_event("primary-unreachable", zone.name, cause)
@@ -382,6 +429,10 @@ class Primaries:
 
     def _wake_in(self, zone: FrontZone, seconds: float) -> None:
         self._schedule.wake(_wake(zone), self._clock.now() + seconds, lambda: self.refresh(zone))
+
+
+def _expiry(zone: FrontZone) -> str:
+    return f"expire {zone.name}"
 
 
 def _wake(zone: FrontZone) -> str:

@@ -24,6 +24,8 @@ class FrontZone:
     """One zone. ``serial`` None: nothing has been published yet. ``orphan``: stored, but not configured any more.
     ``held``: it came out of a back-up and is not served before a version above all that is public was made.
 
+    ``expired``: by its SOA's expire, and the configuration follows that; the version is kept and not served.
+
     Times in epoch seconds. ``primaries``: what each was last seen to serve, as ``status`` shows it.
     """
 
@@ -43,6 +45,7 @@ class FrontZone:
     verified_at: float | None = None
     frozen: bool = False
     orphan: bool = False
+    expired: bool = False
     held: Restored | None = None
     stripped: int = 0
     problems: tuple[Problem, ...] = ()
@@ -68,8 +71,8 @@ class FrontZone:
         return self.databases.get(_path(self.spec.database), self.spec.origin)
 
     def snapshot(self) -> AbstractContextManager[Snapshot] | None:
-        """Return the published version to serve, or None while there is none."""
-        return None if self.serial is None else self.database.snapshot()
+        """Return the published version to serve, or None while there is none, or it has expired."""
+        return None if self.serial is None or self.expired else self.database.snapshot()
 
     def catalogue_entry(self) -> CatalogueEntry:
         """Return what the catalogue keeps of it."""

@@ -24,7 +24,7 @@ at the version's *input serial*; the serial that is published is ours.
    is not there, adds what is, does not chain or goes back makes the zone be fetched whole.
 4. Whatever goes wrong, the version before is served on: event `input-error`, `delta-guard` or `ttl-rejected` with
    the primary and the cause; `primary-unreachable` when none answers twice in a row, critical once that lasts longer
-   than the SOA's expire. The zone is served on beyond it.
+   than the SOA's expire. The zone is served on beyond it, unless `soa_expire = "follow"`: then `zone-expired`.
 
 ## Rules
 

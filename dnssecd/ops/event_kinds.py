@@ -273,6 +273,13 @@ _TABLE = (
         "look whether the primaries run and allow transfers to us",
     ),
     EventKind(
+        "zone-expired",
+        "critical",
+        "no primary has confirmed the zone for as long as SOA expire, and the zone is configured to follow that",
+        "the zone is answered SERVFAIL and not transferred; nothing of it is lost",
+        'make a primary answer: the zone is served again at once; or write soa_expire = "serve"',
+    ),
+    EventKind(
         "config-rejected",
         "error",
         "a new configuration was refused",

@@ -14,13 +14,15 @@ import dns.message
 import dns.opcode
 import dns.query
 import dns.rcode
+import dns.xfr
+import dns.zone
 import pytest
 
 from dnssecd.server.tsig import TsigKey as OurKey
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config, replace_file
 from tests.peers.knotd import Knotd
 from tests.peers.named import Named
-from tests.peers.nameserver import Nameserver, PrimaryZone
+from tests.peers.nameserver import Nameserver, PrimaryZone, ask
 from tests.peers.nsd import Nsd
 from tests.peers.process import LOOPBACK, Servers, wait_until
 from tests.peers.tools import dnssec_signzone, ldns_verify_zone, nsupdate
@@ -245,6 +247,41 @@ def test_fail_over_and_restarts(servers: Servers, peer_dir: Path, tsig_key: Tsig
     primaries[0].signal(signal.SIGHUP)
     assert daemon.wait_serial_other_than(ZONE, 9) == 10
     assert upstream.transfers()["ixfr"] == 1, "after a restart differences still go on from what is held"
+
+
+def test_a_zone_that_follows_its_soa_expires(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+    """SERVFAIL and no transfers once no primary has confirmed it for so long, a restart included; nothing is lost."""
+    source = peer_dir / "source.zone"
+    source.write_text(zone_text(7, refresh=1, expire=2))
+    primary = servers.start(Named(peer_dir / "named", [PrimaryZone(ZONE, source, tsig_key)]))
+    upstream = start_daemon(servers, peer_dir, tsig_key, [primary.port], start=False)
+    daemon = upstream.daemon
+    daemon.config["zone"][ZONE]["soa_expire"] = "follow"
+    daemon.start()
+    daemon.wait_serial_other_than(ZONE, None)
+    primary.kill()
+    assert "SOA expire (2 s)" in upstream.wait_event("zone-expired")
+    for start in (lambda: None, daemon.start):
+        start()
+        answer = ask(daemon.port, ZONE, "SOA")
+        assert answer is not None
+        assert answer.rcode() == dns.rcode.SERVFAIL
+        with pytest.raises(dns.xfr.TransferError, match="SERVFAIL"):
+            dns.query.inbound_xfr(
+                LOOPBACK, dns.zone.Zone(ZONE), xfr_query(tsig_key), port=daemon.port, lifetime=10
+            )
+        assert daemon.export(ZONE, peer_dir / "exported.zone"), "it is kept"
+        daemon.kill()
+    daemon.start()
+    primary.start()
+    upstream.wait_event("zone-expired", fires=False)
+    upstream.check_equal(source)
+    assert daemon.zone_status(ZONE)["alerts"] == []
+
+
+def xfr_query(key: TsigKey) -> dns.message.QueryMessage:
+    query, _ = dns.xfr.make_query(dns.zone.Zone(ZONE), keyring=key.dnspython())
+    return query
 
 
 def our_key(key: TsigKey) -> OurKey:

@@ -47,6 +47,7 @@ FIRST_LOOK = MappingProxyType(
         "key-missing": ("dnssecd key list ZONE", "dnssecd keystore test"),
         "key-misuse-refused": ("dnssecd key audit", "journalctl -u dnssecd-signer -n 50"),
         "primary-unreachable": ("dnssecd zone show ZONE",),
+        "zone-expired": ("dnssecd zone show ZONE",),
         "config-rejected": ("dnssecd check-config",),
         "alert-undeliverable": ("dnssecd alerts test", "dnssecd status"),
         "token-needs-operator": ("dnssecd status", "journalctl -u dnssecd-signer -n 50"),

@@ -55,7 +55,9 @@ class Looking(Primaries):
 
 def a_zone(name: str = "example.", source: str = "primaries") -> FrontZone:
     config = SimpleNamespace(source=source, name=name)
-    return cast(FrontZone, SimpleNamespace(name=name, config=config, orphan=False, primaries=[]))
+    return cast(
+        FrontZone, SimpleNamespace(name=name, config=config, orphan=False, primaries=[], expired=False)
+    )
 
 
 async def turns(number: int = 20) -> None:
@@ -179,3 +181,74 @@ def test_what_status_shows() -> None:
     rows = shown({"a": Sight(7, 5.0)}, ["a", "b"])
     assert rows[0] == {"name": "a", "serial": 7, "seen_at": 5.0, "detail": ""}
     assert rows[1] == {"name": "b", "serial": None, "seen_at": None, "detail": "not asked yet"}
+
+
+class Aging(Looking):
+    """Hears of zones that expire, and of those that are served again."""
+
+    def __init__(self, home: Path, *, firing: bool = False) -> None:
+        super().__init__(home)
+        self.told: list[bool] = []
+        self._clock = FakeClock(1_000_000.0)
+        self._events = cast(Any, self)
+        self.firing_names: set[str] = {"zone-expired"} if firing else set()
+        self.on_expiry = lambda zone: self.told.append(zone.expired)
+
+    def is_firing(self, name: str, zone: str) -> bool:
+        return name in self.firing_names
+
+    def raise_event(self, name: str, zone: str, cause: str) -> None:
+        self.firing_names.add(name)
+
+    def resolve(self, name: str, zone: str) -> None:
+        self.firing_names.discard(name)
+
+
+def an_aging_zone(soa_expire: str = "follow") -> Any:
+    config = SimpleNamespace(source="primaries", name="example.", soa_expire=soa_expire)
+    return SimpleNamespace(name="example.", config=config, expired=False, problems=(), primaries=[])
+
+
+async def test_a_zone_expires_and_comes_back(tmp_path: Path) -> None:
+    primaries, zone, held = Aging(tmp_path), an_aging_zone(), Held(7, 3600, 600, 86_400)
+    up = Upstream(primaries._clock.now())
+    primaries._age(zone, up, held)
+    assert cast(Schedule, primaries._schedule).wakes["expire example."] == up.fresh_at + 86_401
+    primaries._clock.advance(86_401)  # type: ignore[attr-defined]
+    primaries.doubt = lambda: "the clock was stepped"
+    primaries._age(zone, up, held)
+    assert primaries.told == [], "not while the time is in doubt"
+    primaries.doubt = lambda: ""
+    for _ in range(3):
+        primaries._age(zone, up, held)
+    assert primaries.told == [True]
+    assert [problem.event for problem in zone.problems] == ["zone-expired"]
+    up.fresh_at = primaries._clock.now()
+    primaries._age(zone, up, held)
+    assert primaries.told == [True, False]
+    assert (zone.problems, primaries.firing_names) == ((), set())
+    await primaries.close()
+
+
+async def test_a_zone_that_had_expired_stays_so_over_a_restart(tmp_path: Path) -> None:
+    primaries, zone = Aging(tmp_path, firing=True), an_aging_zone()
+    primaries.recall(zone)
+    assert zone.expired
+    up = Upstream(primaries._fresh_at(zone))
+    primaries._age(zone, up, Held(7, 3600, 600, 86_400))
+    assert zone.expired
+    zone.config.soa_expire = "serve"  # and a reload
+    primaries._age(zone, up, Held(7, 3600, 600, 86_400))
+    assert primaries.told == [False]
+    primaries.firing_names.add("zone-expired")
+    primaries.recall(zone)  # or a restart
+    assert (zone.expired, primaries.firing_names) == (False, set())
+    await primaries.close()
+
+
+async def test_by_default_nothing_expires(tmp_path: Path) -> None:
+    primaries, zone = Aging(tmp_path), an_aging_zone("serve")
+    primaries._age(zone, Upstream(0.0), Held(7, 3600, 600, 86_400))
+    assert not zone.expired
+    assert primaries.told == []
+    await primaries.close()
