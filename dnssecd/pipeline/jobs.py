@@ -13,11 +13,12 @@ from pathlib import Path
 from dnssecd.core import deltaguard, zonecheck
 from dnssecd.core.changeset import diff
 from dnssecd.core.keyset import Keyset, signing_view
-from dnssecd.core.lifetimes import Window, refresh_s
+from dnssecd.core.lifetimes import DAY_S, Window, refresh_s
 from dnssecd.core.names import APEX, key_to_text
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DS, SOA
 from dnssecd.core.verify import SignatureChecker, verify_zone
+from dnssecd.durations import about
 from dnssecd.ingest.errors import FileChanged, ZoneFileErrors
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.ingest.words import type_text
@@ -282,19 +283,31 @@ def check_timing(spec: ZoneSpec, given: Input, report: Report) -> None:
     if refresh <= largest_ttl:
         raise Rejected(
             "ttl-rejected",
-            f"the zone's largest TTL, {largest_ttl} s, is not below the signature refresh, {refresh} s: caches would "
-            "keep RRsets longer than their RRSIGs are good",
+            f"the zone's largest TTL, {largest_ttl} s ({about(largest_ttl)}), is not below the signature refresh, "
+            f"{refresh} s ({about(refresh)}): caches would keep RRsets longer than their RRSIGs are good",
             "lower the TTL, or raise signature_validity or signature_refresh in the policy; what is published is "
             "served and refreshed on",
         )
-    if capped or refresh < soa_expire(soa) + largest_ttl:
+    needed = soa_expire(soa) + largest_ttl
+    remedy = "lower the SOA's expire or raise signature_validity"
+    if refresh < needed:
         report.warnings.append(
             Problem(
                 "refresh-capped",
-                f"signatures are made anew {refresh} s before they expire, which is shorter than SOA expire "
-                f"({soa_expire(soa)} s) plus the largest TTL ({largest_ttl} s): a secondary that is cut off would "
-                "serve expired RRSIGs before it gives up",
-                "lower the SOA's expire or raise signature_validity",
+                f"signatures are renewed {about(refresh)} before they expire, which is shorter than SOA expire "
+                f"({about(soa_expire(soa))}) plus the largest TTL ({about(largest_ttl)}): a secondary that is cut off "
+                "would serve expired RRSIGs before it gives up",
+                remedy,
+            )
+        )
+    elif capped:
+        report.warnings.append(
+            Problem(
+                "refresh-halved",
+                f"signatures are renewed {about(refresh)} before they expire, half of signature_validity: that is "
+                f"{about(needed + DAY_S - refresh)} short of SOA expire ({about(soa_expire(soa))}) plus the largest "
+                f"TTL ({about(largest_ttl)}) plus a day",
+                remedy,
             )
         )
 
