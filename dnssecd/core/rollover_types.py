@@ -128,7 +128,7 @@ class WithdrawDs(KeyEffect):
 
 @dataclass(frozen=True, slots=True)
 class RevokeKey(KeyEffect):
-    """It is published with the REVOKE bit from now on (RFC 5011); `tag` is the revoked one."""
+    """It is published with the REVOKE bit from now on (RFC 5011), and has another tag so."""
 
 
 @dataclass(frozen=True, slots=True)

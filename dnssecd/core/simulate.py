@@ -278,7 +278,8 @@ def _draw(keyset: Keyset, world: _World, open_spans: dict[tuple[str, Rec], Span]
             if old is not None:
                 spans.append(replace(old, stop=now))
             number = world.number(key.key_id)
-            label = f"{key.role.value} {f'new-{number}' if number else key.tag} ({key.algorithm})"
+            name = f"new-{number}" if number else key.tag
+            label = f"{key.role.value} {name} ({key.algorithm}){', revoked' if key.revoked else ''}"
             open_spans[key.ref, rec] = Span(key.ref, label, rec, state, now, None)
     present = {key.ref for key in keyset.keys}
     for ref, rec in [at for at in open_spans if at[0] not in present]:
