@@ -21,8 +21,11 @@ COMMAND_SECONDS = 30.0
 QUICK = "PT1S"
 
 
-def policy(name: str, keys: str, interval: str = QUICK, validity: str = "P14D") -> str:
-    """A policy whose waits all take ``interval``; keys: e.g. ``ksk 13 256, zsk 13 256``."""
+def policy(name: str, keys: str, interval: str = QUICK, soa_ttl: str = QUICK, validity: str = "P14D") -> str:
+    """A policy whose waits all take ``interval``; keys: e.g. ``ksk 13 256, zsk 13 256``.
+
+    soa_ttl: TTL and minimum of the SOA record, which OpenDNSSEC changes to what its policy says.
+    """
     kinds = ""
     for key in keys.split(","):
         role, algorithm, bits = key.split()
@@ -30,7 +33,7 @@ def policy(name: str, keys: str, interval: str = QUICK, validity: str = "P14D") 
             f'<{role.upper()}><Algorithm length="{bits}">{algorithm}</Algorithm><Lifetime>P365D</Lifetime>'
             f"<Repository>SoftHSM</Repository></{role.upper()}>"
         )
-    soa = f"<SOA><TTL>{interval}</TTL><Minimum>{interval}</Minimum>"
+    soa = f"<SOA><TTL>{soa_ttl}</TTL><Minimum>{soa_ttl}</Minimum>"
     return f"""<Policy name="{name}"><Description>{name}</Description>
 <Signatures><Resign>PT2H</Resign><Refresh>P3D</Refresh><Validity><Default>{validity}</Default>
 <Denial>{validity}</Denial></Validity><Jitter>PT1H</Jitter><InceptionOffset>PT1H</InceptionOffset>
@@ -39,7 +42,7 @@ def policy(name: str, keys: str, interval: str = QUICK, validity: str = "P14D") 
 </NSEC3></Denial>
 <Keys><TTL>{interval}</TTL><RetireSafety>{interval}</RetireSafety><PublishSafety>{interval}</PublishSafety>
 <Purge>P14D</Purge>{kinds}</Keys>
-<Zone><PropagationDelay>{interval}</PropagationDelay>{soa}<Serial>keep</Serial></SOA></Zone>
+<Zone><PropagationDelay>{interval}</PropagationDelay>{soa}<Serial>counter</Serial></SOA></Zone>
 <Parent><PropagationDelay>{interval}</PropagationDelay><DS><TTL>{interval}</TTL></DS>{soa}</SOA></Parent>
 </Policy>
 """
@@ -124,6 +127,16 @@ class OpenDnssec(ServerProcess):
             return wait_until(there, f"a {role} of {zone} is {life}", timeout, every=0.3)
         except PeerError as error:
             raise PeerError(f"{error}\n{self.key_list()}\n{self.log_tail()}") from None
+
+    def see_ds(self, zone: str) -> None:
+        """Say that the parent has the KSK's DS, which is believed only once the DS was to be submitted."""
+        tag = self.wait_key(zone, "KSK", "ready")
+
+        def believed() -> bool:
+            return "1 KSKs changed" in self.cli("key", "ds-seen", "-z", zone, "-x", tag)
+
+        wait_until(believed, f"OpenDNSSEC takes the DS of key {tag} as seen", 30, every=0.3)
+        self.wait_key(zone, "KSK", "active")
 
     def _make_files(self) -> None:
         for name in ("enforcer", "signer", "signed", "signconf"):
