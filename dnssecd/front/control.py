@@ -3,7 +3,7 @@
 import asyncio
 import os
 from base64 import b64encode
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 from dnssecd import __version__
@@ -25,6 +25,8 @@ from dnssecd.publish.notify import Notifier
 WAIT_STEP_S = 0.05
 WAIT_TIMEOUT_S = 300.0
 SHOWN_MAX = 1000
+#: So many zones are told of, or their databases read, before others get their turn.
+SHOWN_AT_ONCE, READ_AT_ONCE = 100, 20
 
 
 class Commands:
@@ -80,7 +82,7 @@ class Commands:
         """Answer ``status``."""
         zones = [self._zone(call)] if call.optional_text("zone") else self._zones.values()
         return {
-            "zones": [self._zone_status(zone) for zone in zones],
+            "zones": [self._zone_status(zone) async for zone in _in_turns(zones)],
             "alerts": [alert_dict(event) for event in self._events.firing()[:SHOWN_MAX]],
             "version": __version__,
             "pid": os.getpid(),
@@ -128,7 +130,7 @@ class Commands:
     async def zone_list(self, call: Call) -> object:
         """Answer ``zone.list``."""
         keys = ("zone", "state", "serial", "input_serial", "runway_seconds", "policy", "source", "records")
-        rows = [self._zone_status(zone) for zone in self._zones.values()]
+        rows = [self._zone_status(zone) async for zone in _in_turns(self._zones.values())]
         return {"zones": [{key: row[key] for key in keys} for row in rows]}
 
     async def zone_show(self, call: Call) -> object:
@@ -266,7 +268,10 @@ class Commands:
     async def key_list(self, call: Call) -> object:
         """Answer ``key.list``."""
         zones = [self._zone(call)] if call.optional_text("zone") else list(self._zones.values())
-        return {"keys": [row for zone in zones for row in _keys(zone)]}
+        rows: list[dict[str, Any]] = []
+        for start in range(0, len(zones), READ_AT_ONCE):
+            rows += await asyncio.to_thread(_keys_of, zones[start : start + READ_AT_ONCE])
+        return {"keys": rows}
 
     async def ds_show(self, call: Call) -> object:
         """Answer ``ds.show``: what the parent is to have, in every form."""
@@ -309,6 +314,18 @@ def _keyset(zone: FrontZone) -> Keyset | None:
         return None
     with zone.database.snapshot() as snapshot:
         return state.keyset_from(snapshot.state(state.KEYSET))
+
+
+async def _in_turns(zones: Iterable[FrontZone]) -> AsyncIterator[FrontZone]:
+    """Go through zones, however many, without keeping everybody else waiting."""
+    for number, zone in enumerate(list(zones)):
+        if number % SHOWN_AT_ONCE == SHOWN_AT_ONCE - 1:
+            await asyncio.sleep(0)
+        yield zone
+
+
+def _keys_of(zones: list[FrontZone]) -> list[dict[str, Any]]:
+    return [row for zone in zones for row in _keys(zone)]
 
 
 def _keys(zone: FrontZone) -> list[dict[str, Any]]:
