@@ -85,6 +85,7 @@ def _foreign(zone: FrontZone, found: FirstCheck) -> Permission:
         False,
         event="foreign-dnskey" if found.foreign_keys else "ds-mismatch",
         cause=f"{zone.name} is signed already with keys that are not in our key store: {', '.join(seen[:10])}",
-        remedy="nothing was published. To adopt the signed zone import its keys (dnssecd key import "
-        f"{zone.name} …) and reload; if it is to begin anew, first remove the DS at the parent and wait its TTL",
+        remedy="nothing was published. To take the zone over as it is signed import its keys with their states "
+        f"(dnssecd key import {zone.name} …), then dnssecd migrate check: docs/migration.md; if it is to begin anew, "
+        "first remove the DS at the parent and wait its TTL",
     )

@@ -56,6 +56,13 @@ added. Those marked * change something.
     key.generate *    {zone, role, algorithm: int, bits: int, keystore; each but zone may be null}
                           → {"zone", "keys": [STORED], "message"}; progress meanwhile
     key.adopt *       {zone, role, algorithm, keystore, cka_id: hex|null, label: str|null} → as key.generate
+    migrate.keys *    {zone, keys: [JSON of dnssecd.migration.foreign.ForeignKey]} → {"zone", "tags": [int], "message"}
+    migrate.check *, migrate.adopt *   {zone, file: path|null, server: str|null, tsig: str|null, accept_change: bool,
+                          first_publication: bool} → {"zone", "ok": bool, "published": bool, "serial": {"served",
+                          "ours"}, "kept": int, "fresh": int, "differing": int, "differences": [{"kind", "owner",
+                          "type", "detail", "served": [str], "ours": [str]}], "remarks": [str], "held": [str],
+                          "warnings": [str]}; progress meanwhile
+    migrate.forget *  {zone} → {"zone", "message"}
     key.audit         {limit: int} → {"ok": bool, "detail", "count": int, "head", "entries": [{"number", "at",
                           "event", "fields": {}, "hash"}]}
     keystore.list     {} → {"stores": [StoreStatus of dnssecd.wire_protocol], "warnings": [Warning]}
