@@ -54,7 +54,8 @@ slow: venv peers
 bench: venv peers
 	$(call pytest,tests/bench,-s -m bench --timeout=3600)
 
-soak: venv peers
+soak: venv
+	@scripts/setup-peers soak
 	$(PYTEST) -m soak --timeout=14400 tests
 
 FUZZ_SECONDS := 600
