@@ -121,7 +121,7 @@ def verify_command(
     zonemd: Annotated[bool, typer.Option("--zonemd", help="Demand a ZONEMD record that verifies.")] = False,
     ds: Annotated[
         list[str] | None,
-        typer.Option("--ds", help="DS at the parent, of which one must match.", metavar="DS"),
+        typer.Option("--ds", help="DS at the parent; for each of their algorithms one must match.", metavar="DS"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
 ) -> None:

@@ -49,23 +49,25 @@ def parse_zone_file(
     *,
     strip: bool = True,
     require_newline: bool = True,
+    part: bool = False,
 ) -> ParsedZone:
     """Read the zone file of ``origin`` (lower-cased wire name).
 
     strip: leave out RRSIG, NSEC, NSEC3, and DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD at the apex.
     require_newline: take a last line without line end for a file that is still being written (FileChanged), rather
-    than warn. Raises ZoneFileErrors; FileChanged among them means: read it again shortly.
+    than warn. part: the file may hold some of the zone's records only, and no SOA; ``serial`` is 0 then.
+    Raises ZoneFileErrors; FileChanged among them means: read it again shortly.
     """
     with collector_paused():
-        return _parse(path, Reader(origin, limits, strip), require_newline)
+        return _parse(path, Reader(origin, limits, strip), require_newline, part)
 
 
-def _parse(path: Path, reader: Reader, require_newline: bool) -> ParsedZone:
+def _parse(path: Path, reader: Reader, require_newline: bool, part: bool) -> ParsedZone:
     reader.read(path)
     if reader.cut and require_newline:
         cause = "the file does not end with a line end: it may still be being written, or was cut"
         raise FileChanged([ZoneFileError(reader.cut, 0, cause, "end its last line")])
-    if reader.soa is None:
+    if reader.soa is None and not part:
         remedy = "is the origin right, and does the file hold the zone's SOA record?"
         raise ZoneFileErrors([ZoneFileError(str(path), 0, "no SOA record at the apex", remedy)])
     rrsigs = take_rrsigs(reader.rows) if not reader.strip else []
@@ -73,7 +75,7 @@ def _parse(path: Path, reader: Reader, require_newline: bool) -> ParsedZone:
     warnings = reader.warnings + _warnings(reader, gathered, path)
     return ParsedZone(
         reader.zone,
-        int.from_bytes(reader.soa[-20:-16], "big"),
+        0 if reader.soa is None else int.from_bytes(reader.soa[-20:-16], "big"),
         gathered.rrsets,
         rrsigs,
         reader.stripped,

@@ -187,10 +187,15 @@ def merged_with_updates(
     return merged
 
 
-def parse_input(path: Path, spec: ZoneSpec, report: Report, *, finished: bool = False) -> ParsedZone:
-    """Read a zone file; ``finished`` says that nobody is writing it any more. Raises Rejected, FileChanged."""
+def parse_input(
+    path: Path, spec: ZoneSpec, report: Report, *, finished: bool = False, part: bool = False
+) -> ParsedZone:
+    """Read a zone file; Raises Rejected, FileChanged.
+
+    ``finished`` says that nobody is writing it any more, ``part`` that it may hold some of the zone only.
+    """
     try:
-        parsed = parse_zone_file(path, spec.origin, require_newline=not finished)
+        parsed = parse_zone_file(path, spec.origin, require_newline=not finished, part=part)
     except FileChanged:
         raise
     except ZoneFileErrors as error:
@@ -216,7 +221,12 @@ def checked_content(parsed: ParsedZone, spec: ZoneSpec, report: Report) -> list[
         raise Rejected("input-error", f"{report.files[0].path}: {lines[0]}{more}", "correct the file", lines)
     report.warnings += [Problem("input-warning", finding_text(f, spec.origin)) for f in findings.warnings]
     del report.warnings[PROBLEMS_MAX:]
-    return [rrset for rrset in parsed.rrsets if rrset.owner or rrset.rtype not in (DS, *APEX_DERIVED_TYPES)]
+    return signable(parsed.rrsets)
+
+
+def signable(rrsets: Iterable[RRset]) -> list[RRset]:
+    """Return the RRsets without those at the apex that are not the input's to say."""
+    return [rrset for rrset in rrsets if rrset.owner or rrset.rtype not in (DS, *APEX_DERIVED_TYPES)]
 
 
 def finding_text(finding: zonecheck.Finding, origin: bytes) -> str:

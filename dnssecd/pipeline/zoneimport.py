@@ -8,7 +8,6 @@ from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA
 from dnssecd.ingest.errors import FileChanged
 from dnssecd.ingest.words import type_text
-from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import with_serial
 from dnssecd.pipeline.inputjobs import ImportJob
 from dnssecd.pipeline.jobs import (
@@ -20,6 +19,7 @@ from dnssecd.pipeline.jobs import (
     make,
     parse_input,
     run_job,
+    signable,
     whole_input,
     zone_keyset,
 )
@@ -36,21 +36,22 @@ def import_file(db: ZoneDatabase, spec: ZoneSpec, job: ImportJob, tools: Tools) 
 
     def work() -> Published:
         try:
-            parsed = parse_input(Path(job.path), spec, report)
+            parsed = parse_input(Path(job.path), spec, report, part=job.merge)
         except FileChanged as changed:
             raise Rejected("input-error", str(changed), "import it again when it is complete") from None
-        rrsets = checked_content(parsed, spec, report)
         with db.write() as transaction:
+            part = job.merge and transaction.old.version is not None
+            rrsets = signable(parsed.rrsets) if part else checked_content(parsed, spec, report)
             if job.compare:
                 return _compared(rrsets, transaction)
             keyset = zone_keyset(transaction, spec, tools)
-            if job.merge:
+            if part:
                 rrsets = _merged(rrsets, transaction, spec)
             given = whole_input(
                 transaction,
                 rrsets,
                 digest=parsed.digest.sha256.hex(),
-                input_serial=parsed.serial,
+                input_serial=parsed.serial if _has_soa(parsed.rrsets) else None,
                 serial_floor=job.serial_floor,
             )
             check_timing(spec, given, report)
@@ -77,10 +78,12 @@ def _compared(rrsets: list[RRset], transaction: WriteTransaction) -> Published:
     return Published(None)
 
 
+def _has_soa(rrsets: list[RRset]) -> bool:
+    return any(rrset.rtype == SOA and not rrset.owner for rrset in rrsets)
+
+
 def _merged(rrsets: list[RRset], transaction: WriteTransaction, spec: ZoneSpec) -> list[RRset]:
     """Return the published content with the file's RRsets in place of those of the same name and type."""
-    if state.from_document(transaction.old.version, state.VersionState) is None:
-        return rrsets
     places = {rrset[:2] for rrset in rrsets}
     merged = rrsets + [
         rrset

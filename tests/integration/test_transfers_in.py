@@ -538,6 +538,18 @@ def test_import(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     history = daemon.cli("zone", "history", ZONE)
     assert "by import" in history.out
 
+    part, before = peer_dir / "part.zone", daemon.serial(ZONE)
+    part.write_text("$TTL 60\npart IN TXT added\nhost1 IN A 192.0.2.200\n")
+    assert "no SOA" in daemon.cli("zone", "import", ZONE, str(part), "--replace").err
+    merged = daemon.cli("zone", "import", ZONE, str(part), "--merge")
+    assert merged.ok, merged
+    assert daemon.serial(ZONE) == (before or 0) + 1
+    lines = daemon.zone_content(ZONE)
+    assert {line.split()[-1] for line in lines if line.startswith(f"host1.{ZONE}") and " IN A " in line} == {
+        "192.0.2.200"
+    }
+    assert any(line.startswith(f"part.{ZONE}") for line in lines)
+
     for words, why in (
         (("plain.test.", str(plain), "--merge"), "what its file says"),
         ((ZONE, str(peer_dir / "nix"), "--merge"), "cannot read"),

@@ -103,14 +103,19 @@ def judge_ksk_signers(
         if seps and not any(key.rdata in seps for key in keys):
             detail = "no RRSIG by any of " + ", ".join(key.text for key in seps.values())
             report.add("ksk-missing", APEX, rtype, detail)
-    signing = {key.rdata for key in signers.get(rrtypes.DNSKEY, ())}
-    if not expectation.ds:
+    _ds(report, [key.rdata for key in signers.get(rrtypes.DNSKEY, ())], expectation.ds)
+
+
+def _ds(report: Report, signing: list[bytes], given: tuple[bytes, ...]) -> None:
+    """Check that each algorithm among the DS leads to a key that signs the DNSKEY RRset (RFC 4035 §2.2)."""
+    wanted = {ds[2] for ds in given if len(ds) > 4}
+    led = {ds[2] for ds in given if any(ds_matches(ds, report.origin, rdata) for rdata in signing)}
+    if given and not led:
+        report.add("ds-mismatch", APEX, rrtypes.DS, "no DS given is of a key that signs the DNSKEY RRset")
         return
-    for ds in expectation.ds:
-        for rdata in signing:
-            if ds_matches(ds, report.origin, rdata):
-                return
-    report.add("ds-mismatch", APEX, rrtypes.DS, "no DS given is of a key that signs the DNSKEY RRset")
+    for algorithm in sorted(wanted - led):
+        detail = f"no DS given of algorithm {algorithm} is of a key that signs the DNSKEY RRset"
+        report.add("ds-mismatch", APEX, rrtypes.DS, detail)
 
 
 def _cds(report: Report, view: ZoneView, known: list[bytes]) -> None:

@@ -81,6 +81,8 @@ def test_ds_at_the_parent(zone_file: Path) -> None:
     assert invoke(*common, "--ds", "1 15 2 00ff", "--ds", f"{tag} 15 2 {digest}")[0] == 0
     code, out = invoke(*common, "--ds", f"{tag} 15 2 {digest[:-2]}00")
     assert (code, "ds-mismatch" in out) == (1, True)
+    code, out = invoke(*common, "--ds", f"{tag} 15 2 {digest}", "--ds", "4711 13 2 00ff")
+    assert (code, "algorithm 13" in out) == (1, True), "a DS names an algorithm that nothing is signed with"
 
 
 def test_zonemd_demanded(zone_file: Path) -> None:
