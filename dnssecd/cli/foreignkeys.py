@@ -12,7 +12,7 @@ import msgspec
 
 from dnssecd.cli.common import Bad, Cli
 from dnssecd.cli.keyservice import key_service, read
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.names import text_to_wire, wire_to_text
 from dnssecd.migration import bind
 from dnssecd.migration.foreign import ForeignError, ForeignKey
 from dnssecd.signing.client import SignerClient
@@ -54,7 +54,8 @@ def take_in_foreign(cli: Cli, zone: str, found: Sequence[Found], keystore: str |
         store = keystore or config.policy_of(zone).keystore
         keys = [msgspec.json.encode(one.key).decode() for one in found]
         noted = cli.call("migrate.keys", {"zone": zone, "keys": keys})
-        infos = [_brought_in(client, one, store) for one in found]
+        share = config.policy_of(zone).share_keys
+        infos = [_brought_in(client, one, store, share=share) for one in found]
     return {"zone": zone, "keys": [key_dict(info) for info in infos], "message": noted["message"]}
 
 
@@ -86,7 +87,7 @@ def _with_private(key: ForeignKey, base: Path) -> Found:
     return Found(key, content)
 
 
-def _brought_in(client: SignerClient, found: Found, store: str) -> KeyInfo:
+def _brought_in(client: SignerClient, found: Found, store: str, *, share: bool) -> KeyInfo:
     key = found.key
     role: Role = found.key.role.value
     held = {info.dnskey: info for info in client.keys(key.zone)}.get(key.rdata)
@@ -105,13 +106,30 @@ def _brought_in(client: SignerClient, found: Found, store: str) -> KeyInfo:
     except SignerError as error:
         if error.temporary or error.code == "refused":
             raise
-        raise Bad(f"{key.source}: {error}", "see docs/migration.md") from None
+        if error.code != "exists":
+            raise Bad(f"{key.source}: {error}", "see docs/migration.md") from None
+        info = _shared(client, key, share=share)
     if info.dnskey != key.rdata:
         raise Bad(
             f"{key.source}: the private key is not that of the DNSKEY beside it",
             "bring the right pair; the key just imported is not used for signing",
         )
     return info
+
+
+def _shared(client: SignerClient, key: ForeignKey, *, share: bool) -> KeyInfo:
+    """Bind a key that another zone brought in already, as zones of one signer may share them."""
+    same = [info for info in client.keys(b"") if info.dnskey == key.rdata]
+    where = f"{key.source}: key {key.tag}"
+    if not same or same[0].role != key.role.value:
+        raise Bad(f"{where} is here already, in another role or algorithm", "see dnssecd key list --stored")
+    if not share:
+        others = ", ".join(wire_to_text(zone) for zone in same[0].zones[:3])
+        raise Bad(
+            f"{where} is the key of {others} too",
+            "put share_keys = true into the policy of these zones, or give each its own key before they move",
+        )
+    return client.bind(key.zone, same[0].id)
 
 
 def _beside(path: Path, suffix: str) -> Path:
