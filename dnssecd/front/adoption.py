@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from dnssecd.clock import Clock
+from dnssecd.config.algorithms import ALGORITHMS
 from dnssecd.config.model import Config
 from dnssecd.config.model import Peer as ConfiguredPeer
 from dnssecd.config.values import Bad, parse_address
@@ -83,6 +84,12 @@ class Adoptions:
             ) from None
         if any(key.zone != zone.origin for key in keys):
             raise Refused("a key is of another zone", f"give the keys of {zone.name} only")
+        strange = sorted({key.algorithm for key in keys} - set(ALGORITHMS.values()))
+        if strange:
+            raise Refused(
+                f"keys of {zone.name} are of algorithm {strange[0]}, with which this signer does not sign",
+                f"roll to another at the old signer first, then move; there are {', '.join(ALGORITHMS)}",
+            )
         known = {key.rdata: key for key in (*await self._waiting(zone), *keys)}
         if not 0 < len(known) <= KEYS_MAX:
             raise Refused(f"{len(known)} keys for one zone", f"give between one and {KEYS_MAX}")

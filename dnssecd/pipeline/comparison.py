@@ -7,7 +7,7 @@ CDS, notes), a remark that says why it is none.
 from collections.abc import Iterator
 
 from dnssecd.core.changeset import Change, diff
-from dnssecd.core.names import APEX, key_to_text
+from dnssecd.core.names import APEX, key_to_text, lower
 from dnssecd.core.rrset import RRset, Rrsigs, count, unpack
 from dnssecd.core.rrtypes import CDNSKEY, CDS, DNSKEY, NSEC, NSEC3, NSEC3PARAM, SOA, ZONEMD
 from dnssecd.core.zoneview import ZoneView
@@ -65,7 +65,7 @@ def compare(served: ForeignZone, ours: ZoneView) -> Comparison:
     for change in diff(served.scan(), ours.scan()):
         _judge_content(found, change)
     for change in diff(served.denial_scan(), ours.denial_scan()):
-        _judge_chain(found, change, served, ours)
+        _judge_chain(found, change)
     kept, fresh = _signatures(found, served, ours)
     return Comparison(
         serial_served=served.serial,
@@ -107,35 +107,36 @@ def _verb(change: Change) -> str:
     return "removed" if change.new is None else "changed"
 
 
-def _judge_chain(found: _List, change: Change, served: ForeignZone, ours: ZoneView) -> None:
+def _judge_chain(found: _List, change: Change) -> None:
     """A link of the chain; one that differs only by the types of the signers' own affairs is none of note."""
     old, new = change.old, change.new
-    if old is not None and new is not None and old.ttl == new.ttl and old.rtype == new.rtype:
-        before, after = _split(old), _split(new)
-        if before[0] == after[0] and before[1] ^ after[1] <= {
-            "CDS",
-            "CDNSKEY",
-            "ZONEMD",
-            f"TYPE{BIND_NOTES}",
-        }:
-            return
-    if old is not None and new is not None and old.rdata == new.rdata:
-        found.add("ttl", change, f"TTL {old.ttl} is served, {new.ttl} here (RFC 9077)")
-        return
-    found.add("denial", change, _verb(change))
+    if old is None or new is None or not _same_link(old, new):
+        found.add("denial", change, _verb(change))
+    elif old.ttl != new.ttl:
+        remark = f"links of the chain have TTL {new.ttl} instead of {old.ttl}, min(SOA minimum, SOA TTL) (RFC 9077)"
+        if remark not in found.remarks:
+            found.remarks.append(remark)
+
+
+def _same_link(old: RRset, new: RRset) -> bool:
+    """Tell whether two links are the same but for TTL, case, and the types of the signers' own affairs."""
+    if old.rtype != new.rtype:
+        return False
+    (before, were), (after, are) = _split(old), _split(new)
+    return before == after and were ^ are <= {"CDS", "CDNSKEY", "ZONEMD", f"TYPE{BIND_NOTES}"}
 
 
 def _split(rrset: RRset) -> tuple[bytes, frozenset[str]]:
-    """Return what stands before the type bit maps of an NSEC or NSEC3 RR, and the types in them."""
+    """Return what stands before the type bit maps of an NSEC or NSEC3 RR, in lower case, and the types in them."""
     rdata = rrset.rdata[2:]
     at = 0
     if rrset.rtype == NSEC:
         while rdata[at]:
             at += rdata[at] + 1
         at += 1
-    else:
-        at = 5 + rdata[4]
-        at += 1 + rdata[at]
+        return lower(rdata[:at]), frozenset(bitmap_text(rdata[at:]).split())
+    at = 5 + rdata[4]
+    at += 1 + rdata[at]
     return rdata[:at], frozenset(bitmap_text(rdata[at:]).split())
 
 

@@ -257,3 +257,25 @@ def test_a_ksk_whose_ds_only_the_parent_knows_of_counts_as_known(move: Move) -> 
     hidden = replace(ksk, states={**ksk.states, Rec.DS: Stated(State.HIDDEN)})
     move.adopt(keys=(hidden, zsk), at_parent=(ksk.rdata,))
     assert next(key for key in move.keyset().keys if key.role is Role.KSK).ds.state is State.RUMOURED
+
+
+def test_ttls_of_the_chain_are_remarked_not_refused(move: Move) -> None:
+    """Signers differ here; the lower TTL harms nobody."""
+    move.text = re.sub(r"\t300\tIN\tNSEC3\t", "\t600\tIN\tNSEC3\t", move.text)
+    done = move.adopt()
+    assert done.result == "published", done.problems
+    assert done.comparison is not None
+    assert [text for text in done.comparison.remarks if "RFC 9077" in text]
+    assert done.comparison.differing == 0
+
+
+def test_the_case_of_a_name_in_the_chain_is_no_difference(tmp_path: Path, signer: str) -> None:
+    """NSEC keeps the case of the next name (RFC 6840 section 5.1); here names are in lower case."""
+    move = Move(tmp_path, signer, denial="nsec")
+    move.new.spec = msgspec.structs.replace(move.new.spec, denial="nsec")
+    move.text = move.text.replace("NSEC\twww.example.", "NSEC\tWWW.example.")
+    assert "NSEC\tWWW.example." in move.text
+    done = move.adopt()
+    assert done.result == "published", done.problems
+    assert done.comparison is not None
+    assert (done.comparison.differing, done.held) == (0, ())
