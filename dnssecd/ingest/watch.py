@@ -21,6 +21,8 @@ from dnssecd.ingest.source import FileIdentity, identity
 _LINKS_MAX = 40
 #: Zones placed before the event loop gets its turn.
 _BATCH = 100
+#: Comparisons of everything pause this many times as long as one takes, but not longer than ten minutes.
+POLL_PAUSE, POLL_LAST_S = 1000.0, 600.0
 
 
 class Timing(NamedTuple):
@@ -118,12 +120,19 @@ class ZoneWatcher:
                 await self._wait(next_poll - monotonic())
                 changed = await self._compare_hinted()
                 if monotonic() >= next_poll:
-                    next_poll = monotonic() + self._timing.poll
+                    began = monotonic()
                     changed |= await self._poll()
+                    next_poll = monotonic() + self._pause_after(monotonic() - began)
                 if changed:
                     yield changed
         finally:
             self._stop()
+
+    def _pause_after(self, took: float) -> float:
+        """Seconds until everything is compared again; of very many files less often, where events come."""
+        if self._inotify is None or self.polled:
+            return self._timing.poll
+        return max(self._timing.poll, min(POLL_PAUSE * took, POLL_LAST_S))
 
     def _start(self) -> None:
         try:
