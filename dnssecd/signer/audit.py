@@ -89,8 +89,11 @@ def files_of(path: Path) -> list[Path]:
     return [*sorted(old, key=lambda one: int(one.suffix[1:])), path]
 
 
-def check(path: Path, limit: int) -> AuditReply:
-    """Check the whole log, all files that are still there; the last `limit` entries that hold are returned."""
+def check(path: Path, limit: int, head: str = "") -> AuditReply:
+    """Check the whole log, all files that are still there; the last `limit` entries that hold are returned.
+
+    `head`: what `AuditLog.head` was before; a log that does not reach it was cut off, or is another.
+    """
     last: deque[AuditEntry] = deque(maxlen=max(0, min(limit, 1000)))
     count, detail = 0, ""
     before: str | None = None
@@ -101,9 +104,20 @@ def check(path: Path, limit: int) -> AuditReply:
                 before, number = entry.hash, entry.number
                 count += 1
                 last.append(entry)
+        detail = _short_of(head, {f"{entry.number}:{entry.hash}" for entry in last}, number)
     except (AuditBroken, OSError) as error:
         detail = str(error)
     return AuditReply(0, not detail, detail, count, tuple(last))
+
+
+def _short_of(head: str, seen: set[str], number: int) -> str:
+    """Say what is wrong with a log, good in itself, that ends at `number`, by the head it should reach."""
+    written = int(head.partition(":")[0] or 0)
+    if number < written:
+        return f"the log ends at entry {number}, but {written} were written: its end was cut off"
+    if number == written and seen and head not in seen:
+        return f"entry {number} is not the one that was written: the log was replaced"
+    return ""
 
 
 class AuditLog:

@@ -7,6 +7,7 @@ directory may be on a removable medium: then it is never made, and its absence i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
 
@@ -120,7 +121,8 @@ class KeyDirectory:
         files.remove(self.key_path(key.id))
 
     def scan(self) -> list[Description]:
-        """Describe all keys there; files that cannot be read are reported."""
+        """Describe all keys there; files that cannot be read are reported, and modes corrected."""
+        self._corrected(((self.path, 0o700), *((path, 0o600) for path in self._key_paths())))
         found = []
         for path in self._key_paths():
             try:
@@ -136,13 +138,18 @@ class KeyDirectory:
         return found
 
     def check_modes(self, key_id: str) -> None:
-        """Correct and report what others might read; report a lost file while memory still has the key."""
-        key_path = self.key_path(key_id)
-        for path, allowed in (
-            (self.path, 0o700),
-            (key_path, 0o600),
-            (self._passphrase_path, ALLOWED_MODE),
-        ):
+        """Correct and report what others might read; report a lost file while memory still has the key.
+
+        Where one mode is wrong, those of all keys are looked at: whoever changed it may have changed more.
+        """
+        paths = ((self.path, 0o700), (self.key_path(key_id), 0o600), (self._passphrase_path, ALLOWED_MODE))
+        if self._corrected(paths):
+            self._corrected((path, 0o600) for path in self._key_paths())
+
+    def _corrected(self, paths: Iterable[tuple[Path, int]]) -> bool:
+        """Correct and report modes beyond those allowed; tell whether there were any."""
+        found = False
+        for path, allowed in paths:
             try:
                 wrong = files.correct_mode(path, allowed)
             except OSError as error:
@@ -151,7 +158,9 @@ class KeyDirectory:
                 continue
             self._warnings.clear("key file gone", str(path))
             if wrong:
+                found = True
                 self._warnings.add("key file mode", str(path), wrong, firing=False)
+        return found
 
     def _key_paths(self) -> list[Path]:
         return sorted(self.path.glob("*" + SUFFIX))

@@ -147,7 +147,7 @@ class Service:
 
     async def _check_audit(self, request: wp.AuditRequest) -> wp.Reply:
         self.flush_uses()
-        reply = await asyncio.to_thread(audit.check, self._audit.path, request.limit)
+        reply = await asyncio.to_thread(audit.check, self._audit.path, request.limit, self._audit.head)
         return wp.AuditReply(request.id, reply.ok, reply.detail, reply.count, reply.entries)
 
     # Signing

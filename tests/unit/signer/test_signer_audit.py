@@ -120,3 +120,16 @@ def test_a_crash_between_putting_away_and_going_on(tmp_path: Path) -> None:
     reply = check(path, 10)
     assert reply.ok, reply.detail
     assert [entry.event for entry in reply.entries] == ["a", "b", "continued", "c"]
+
+
+def test_a_log_that_was_cut_off_or_replaced_shows_to_who_knows_its_head(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = write(path, "a", "b", "c")
+    assert check(path, 10, log.head).ok
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2]))
+    assert check(path, 10).ok
+    assert "cut off" in check(path, 10, log.head).detail
+    path.unlink()
+    write(path, "x", "y", "z")
+    assert "replaced" in check(path, 10, log.head).detail

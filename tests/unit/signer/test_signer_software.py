@@ -109,15 +109,20 @@ async def test_files_are_private_and_hold_no_private_key(bench: Bench) -> None:
 async def test_wrong_modes_are_corrected_and_reported(bench: Bench) -> None:
     store = await bench.open()
     key = await store.generate(ZONE, "zsk", 13, 0, "", NONE)
-    path = bench.keys / f"{key.id}.key"
-    for changed in (path, bench.keys, bench.keys / "passphrase"):
+    other = await store.generate(ZONE, "ksk", 13, 0, "", NONE)
+    path, unused = (bench.keys / f"{each.id}.key" for each in (key, other))
+    for changed in (path, unused, bench.keys, bench.keys / "passphrase"):
         changed.chmod(0o755)
     await sign(store, key)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(unused.stat().st_mode) == 0o600, "where one is wrong all are looked at"
     assert stat.S_IMODE(bench.keys.stat().st_mode) == 0o700
     subjects = {warning.subject for warning in bench.warnings.listed() if warning.code == "key file mode"}
-    assert subjects == {str(path), str(bench.keys), str(bench.keys / "passphrase")}
+    assert subjects == {str(path), str(unused), str(bench.keys), str(bench.keys / "passphrase")}
     await store.stop()
+    unused.chmod(0o644)
+    await (await bench.open()).stop()
+    assert stat.S_IMODE(unused.stat().st_mode) == 0o600, "at the start, too"
 
 
 async def test_a_lost_file_is_reported_and_the_key_in_memory_used_on(bench: Bench) -> None:
