@@ -45,7 +45,9 @@ class Commands:
         self._zones, self._jobs, self._events = zones, jobs, events
         self._notifier, self._clock, self._signer_state = notifier, clock, signer_state
         self._delivery = delivery
-        self.ds_progress: Callable[[str], Progress | None] = lambda zone: None  # DS automation puts itself here
+        self.ds_progress: Callable[[str], Progress | None] = lambda zone: (
+            None
+        )  # DS automation puts itself here
         #: Says why the time is in doubt ("": it is not).
         self.clock_doubt: Callable[[], str] = lambda: ""
         #: What people did, newest first: to a zone (at most so many), or to none.
@@ -261,7 +263,9 @@ class Commands:
         if not frozen and zone.config.source != "dynamic":
             self._jobs.request(zone, "load")
         message = (
-            "takes no input until thawed; signatures are refreshed on" if frozen else "takes input again"
+            "takes no input and begins no roll-over until it is thawed; signatures are made anew as ever"
+            if frozen
+            else "takes input again"
         )
         return {"zone": zone.name, "frozen": frozen, "message": f"{zone.name} {message}"}
 
@@ -305,7 +309,8 @@ def _check_reload(zone: FrontZone) -> None:
         )
     if zone.config.file is None:
         raise Refused(
-            f"{zone.name} has no file to reload", f"dnssecd zone import {zone.name} FILE --replace (or --merge)"
+            f"{zone.name} has no file to reload",
+            f"dnssecd zone import {zone.name} FILE --replace (or --merge)",
         )
 
 
