@@ -46,8 +46,8 @@ class Scenario:
     forgetful: bool  # evidence is lost at a restart
 
 
-def make(seed: int) -> Scenario:
-    """The scenario of a seed."""
+def make(seed: int, days: float | None = None) -> Scenario:
+    """The scenario of a seed; ``days``: of a life so long, with as much happening in each month as in a short one."""
     rng = Random(seed)
     policy = _policy(rng)
     registry = rng.choice(("cds", "person"))
@@ -59,7 +59,11 @@ def make(seed: int) -> Scenario:
     quiet = rng.uniform(20, 90) * DAY
     if policy.rfc5011:
         quiet += 60 * DAY
-    acts = sorted(_acts(rng, policy, quiet, registry), key=lambda act: act.at)
+    months = 1 if days is None else max(1, int(days / 60))
+    quiet = quiet if days is None else days * DAY
+    acts = sorted(
+        (act for _ in range(months) for act in _acts(rng, policy, quiet, registry)), key=lambda act: act.at
+    )
     last = next((act.value for act in reversed(acts) if act.kind == "policy"), policy)
     assert isinstance(last, RolloverPolicy)
     specs = tuple(replace(spec, lifetime=None) for spec in last.specs)
