@@ -86,11 +86,12 @@ def start_migration_world(
     secondaries: Mapping[str, Nameserver],
     ds: list[str],
     keystore: dict[str, Any] | None = None,
+    dynamic: bool = False,
     **policy: Any,
 ) -> MigrationWorld:
     """Put DS at the parent, start secondaries and dnssecd; returns when the secondaries serve the zone, signed.
 
-    keystore: where dnssecd has its keys, other than in files.
+    keystore: where dnssecd has its keys, other than in files. dynamic: the zone has no file, but updates.
     """
     lines = "\n".join(f"update add {CHILD} 8 DS {record}" for record in ds)
     done = nsupdate(parent.port, lines, key, home)
@@ -106,6 +107,10 @@ def start_migration_world(
     config["zone"][CHILD]["parent"] = {"servers": [parent.address]}
     if keystore is not None:
         keep_keys_in(config, keystore)
+    if dynamic:
+        config["zone"][CHILD]["source"] = "dynamic"
+        del config["zone"][CHILD]["file"]
+        config["zone"][CHILD]["allow_update"] = [{"tsig": key.name, "names": ["*"], "types": ["ANY"]}]
     daemon = servers.start(Dnssecd(home / "dnssecd", config, key))
     return MigrationWorld(home, key, parent, secondaries, daemon, servers, old)
 

@@ -19,6 +19,7 @@ from tests.integration.migration_world import (
 from tests.peers.named import Named
 from tests.peers.nameserver import PrimaryZone, Zone, ask
 from tests.peers.process import Servers, wait_until
+from tests.peers.tools import dig, nsupdate
 from tests.peers.tsig import TsigKey
 from tests.peers.zones import axfr
 
@@ -86,6 +87,26 @@ def world(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> MigrationWorld
 ZSK_POLICY = {"algorithm": "ecdsap256sha256", "lifetime": "90d"}
 
 
+class DynamicSigner(Named):
+    """BIND with a dynamic zone, one key and NSEC, in the states that named itself came to."""
+
+    name = "old"
+
+    def configuration(self) -> str:
+        policy = """dnssec-policy "one" {
+    keys { csk lifetime unlimited algorithm ed25519; };
+    dnskey-ttl 4; max-zone-ttl 1h; parent-ds-ttl 8; zone-propagation-delay 1; publish-safety 1; retire-safety 1;
+};
+"""
+        return policy + super().configuration()
+
+    def _zone(self, zone: Zone) -> str:
+        text = super()._zone(zone)
+        return text.replace(
+            "notify-delay 0;", f'notify-delay 0; dnssec-policy "one"; key-directory "{self.directory}";'
+        )
+
+
 def rrsigs(port: int, name: str, rrtype: str) -> list[str]:
     """The RRSIGs over an RRset as a server gives them."""
     answer = ask(port, name, rrtype, dnssec=True)
@@ -97,7 +118,8 @@ def rrsigs(port: int, name: str, rrtype: str) -> list[str]:
 def move(world: MigrationWorld) -> set[int]:
     """Import, check, adopt, switch, as docs/migration.md has it; returns the tags of the keys that came over."""
     daemon, home = world.daemon, world.home / "old"
-    wait_until(lambda: daemon.zone_status(CHILD)["blockers"], "dnssecd publishes no second truth")
+    if "file" in daemon.config["zone"][CHILD]:
+        wait_until(lambda: daemon.zone_status(CHILD)["blockers"], "dnssecd publishes no second truth")
     files = sorted(str(path) for path in home.glob("K*.key"))
     imported = daemon.cli_json("key", "import", CHILD, *files)
     again = daemon.cli_json("key", "import", CHILD, *files)
@@ -155,6 +177,47 @@ def test_a_difference_is_told(world: MigrationWorld) -> None:
     assert "--accept-change" in refused.err
     assert daemon.serial(CHILD) is None
     assert daemon.cli("migrate", "forget", CHILD).ok
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(300)
+def test_a_dynamic_zone_with_one_key_moves(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+    """Its first keys are hardly published; nobody has told named of the DS; content is what named serves."""
+    file = zone_file(peer_dir)
+    parent = start_parent(servers, peer_dir, tsig_key)
+    old = DynamicSigner(peer_dir / "old", [])
+    secondaries = make_secondaries(peer_dir, tsig_key, old.port)
+    old.zones = [PrimaryZone(CHILD, file, tsig_key, [s.port for s in secondaries.values()], updates=True)]
+    servers.start(old)
+    wait_until(lambda: rrsigs(old.port, CHILD, "SOA"), "BIND has signed the zone")
+    (key_file,) = (peer_dir / "old").glob("K*.key")
+    done = nsupdate(old.port, f"update add made.{CHILD} 5 A 192.0.2.77", tsig_key, peer_dir)
+    assert done.ok, done
+    ds = run(peer_dir, "dnssec-dsfromkey", "-2", str(key_file)).split(" DS ")[1]
+    csk = {"algorithm": "ed25519", "lifetime": "unlimited"}
+    world = start_migration_world(
+        servers,
+        peer_dir,
+        tsig_key,
+        parent,
+        old.port,
+        secondaries,
+        [ds],
+        dynamic=True,
+        denial="nsec",
+        csk=csk,
+        zsk=None,
+    )
+    witness = world.witness()
+    tags = move(world)
+    assert len(tags) == 1
+    assert dig(world.daemon.port, f"made.{CHILD}", "A", "+short").out.strip() == "192.0.2.77"
+    done = nsupdate(world.daemon.port, f"update add more.{CHILD} 5 A 192.0.2.78", tsig_key, peer_dir)
+    assert done.ok, done
+    world.wait_settled()
+    (key,) = world.key_list()
+    assert (key["tag"], key["ds"]) == (*tags, "omnipresent")
+    witness.stop()
 
 
 @pytest.mark.soak
