@@ -36,6 +36,9 @@ _BESIDE_CNAME = frozenset({t.CNAME, 24, 25, 30, t.RRSIG, t.NSEC})
 #: Authoritative at a zone cut, or there as glue.
 _AT_CUT = frozenset({t.NS, t.DS, t.A, t.AAAA, t.RRSIG, t.NSEC})
 _ADDRESSES = frozenset({t.A, t.AAAA})
+_NS_BESIDE_DNAME = (
+    "a DNAME beside a delegation belongs at the child's apex (RFC 6672 §2.3); not served, and Knot refuses such a zone"
+)
 _SINGLETONS = frozenset({t.SOA, t.CNAME, t.DNAME})
 
 
@@ -162,7 +165,9 @@ def _check_names(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> Non
             if owner.startswith(doubled):
                 found.warning("doubled-suffix", owner, rtype, _doubled_text(owner, origin))
         if owner.startswith(occluder.owner):
-            if _is_occluded(rrset, occluder):
+            if rtype == t.DNAME and owner == occluder.owner and occluder.rtype == t.NS:
+                found.warning("ns-beside-dname", owner, rtype, _NS_BESIDE_DNAME)
+            elif _is_occluded(rrset, occluder):
                 by = "DNAME" if occluder.rtype == t.DNAME else "delegation"
                 above = key_to_text(occluder.owner, origin)
                 found.warning("occluded", owner, rtype, f"hidden by the {by} at {above}; not served")

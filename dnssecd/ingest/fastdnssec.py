@@ -11,6 +11,7 @@ from dnssecd.ingest.plainwords import PlainWords, uint
 
 _HASH = re.compile(rb"[0-9A-Va-v]{32}")
 _UINT32 = 2**32 - 1
+_PRIVATEDNS = 253
 
 
 def _rrsig(plain: PlainWords, fields: list[bytes], at: int, _text: bytes, _owner: bytes) -> bytes:
@@ -30,10 +31,14 @@ def _rrsig(plain: PlainWords, fields: list[bytes], at: int, _text: bytes, _owner
 def _dnskey(plain: PlainWords, fields: list[bytes], at: int, _text: bytes, _owner: bytes) -> bytes:
     flags, protocol, algorithm = fields[at : at + 3]
     numbers = bytes((uint(protocol, 255), uint(algorithm, 255)))
+    if numbers[1] == _PRIVATEDNS:
+        raise ValueError  # its key begins with a name
     return pack_one(plain.uint16(flags) + numbers + _base64(fields[at + 3 :]))
 
 
 def _nsec(plain: PlainWords, fields: list[bytes], at: int, _text: bytes, _owner: bytes) -> bytes:
+    if at + 1 == len(fields):
+        raise ValueError  # no types at all
     return pack_one(plain.name_as_written(fields[at]) + _bitmap(b" ".join(fields[at + 1 :])))
 
 

@@ -10,7 +10,8 @@ import dns.rdatatype
 import dns.tokenizer
 
 from dnssecd.core.rdata import BadRdata, canonical
-from dnssecd.core.rrtypes import ZONEMD
+from dnssecd.core.rrtypes import CDNSKEY, ZONEMD
+from dnssecd.core.update_rdata import check
 from dnssecd.ingest import svcb
 from dnssecd.ingest.errors import RecordError
 from dnssecd.ingest.limits import RDATA_MAX
@@ -20,6 +21,10 @@ from dnssecd.ingest.words import shown, type_text
 #: Digest octets by hash algorithm: SHA-384, SHA-512 (RFC 8976 §5.3).
 _ZONEMD_DIGESTS = {1: 48, 2: 64}
 _ZONEMD_DIGEST_MIN = 12
+#: What is checked in updates is checked here, too, as named-checkzone does; but not what it takes: a DHCID of two
+#: octets, a CDNSKEY of a private algorithm. For SVCB and HTTPS there is svcb.check, which names the parameter.
+_UNCHECKED = frozenset({49, *svcb.TYPES})
+_PRIVATEDNS = 253
 _GENERIC = rb"\#"
 _RAW = re.compile(rb"(\\[\x20-\x7e])|\\?([\x00-\x08\x0a-\x1f\x7f-\xff])", re.DOTALL)
 
@@ -45,6 +50,8 @@ def rdata_wire(rtype: int, words: list[bytes], origin: bytes) -> bytes:
             relativize=False,
         )
         wire = canonical(rtype, rdata.to_wire() or b"")
+        if rtype not in _UNCHECKED and not (rtype == CDNSKEY and wire[3] == _PRIVATEDNS):
+            check(rtype, wire)
     except BadRdata as error:
         raise RecordError(f"bad {type_text(rtype)} RDATA: {error}") from None
     except (dns.exception.DNSException, ValueError) as error:

@@ -33,6 +33,7 @@ WARNINGS = {
     "address below another cut": ("s NS ns.t\nt NS ns.example.net.\n", []),
     "name server of the apex without address": ("@ NS other\n", [("missing-glue", b"")]),
     "data at a cut": ("s NS ns.example.net.\ns MX 10 m\n", [("occluded", b"s\x00")]),
+    "DNAME beside a cut": ("s NS ns.example.net.\ns DNAME x\n", [("ns-beside-dname", b"s\x00")]),
     "data below a cut": ("s NS ns.example.net.\nx.s TXT x\n", [("occluded", b"s\x00x\x00")]),
     "address below a cut": ("s NS ns.example.net.\nx.s A 192.0.2.2\n", []),
     "DS below a cut": ("s NS ns.example.net.\nx.s DS 1 13 2 " + "00" * 32 + "\n", [("ds-without-ns", b"s\x00x\x00"),
