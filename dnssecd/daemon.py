@@ -1,7 +1,6 @@
 """The composition root of the front process: builds the parts, wires them, runs until told to stop."""
 
 import asyncio
-import fcntl
 import gc
 import os
 import signal
@@ -65,6 +64,7 @@ from dnssecd.signing.errors import SignerError
 from dnssecd.store.acts import ActLog
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
+from dnssecd.store.statedir import StateInUse, own
 
 #: Beyond the first few, the secondaries of so many zones a second are asked what they serve after a start: 100.
 FOLLOW_PAUSE_S = 0.01
@@ -444,19 +444,13 @@ class Daemon:
 
 
 def _own(state_dir: Path) -> int:
-    """Make the state directory and take the lock on it; CannotStart when another daemon has it."""
+    """Make the state directory and take the lock on it; CannotStart when another daemon, or a restore, has it."""
     try:
-        state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        (state_dir / "zones").mkdir(mode=0o700, exist_ok=True)
-        lock = os.open(state_dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return own(state_dir)
+    except StateInUse as error:
+        raise CannotStart(f"{error}; one daemon to a state_dir") from error
     except OSError as error:
         raise CannotStart(f"state_dir {state_dir} cannot be used: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(lock)
-        raise CannotStart(f"another dnssecd works in {state_dir}; one daemon to a state_dir") from error
-    return lock
 
 
 def _databases_max() -> int:

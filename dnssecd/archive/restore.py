@@ -15,7 +15,7 @@ from pathlib import Path
 from dnssecd.archive.judge import Decision, Options, Refusal, Stored, decide
 from dnssecd.archive.keys import Found, KeyFinder, key_service
 from dnssecd.archive.manifest import COMMON, ZoneEntry
-from dnssecd.archive.place import Note, Placer, prepare, stored
+from dnssecd.archive.place import Note, Placer, prepare, settle, stored
 from dnssecd.archive.read import Archive, BadArchive, check_database, opened
 from dnssecd.archive.write import config_digest
 from dnssecd.config.model import Config
@@ -237,22 +237,25 @@ def _apply(
     source = f"{wish.file.name} of {archive.manifest.host}, made at {archive.manifest.made_at}"
     note = Note(at, who[0], f"from {source} {wish.options.text()}".strip())
     earlier = _earlier(archive, scratch)
+    for number, (one, decision) in enumerate(zip(unpacked, decisions, strict=True)):
+        zone = one.entry.zone
+        told(number, 2 * len(unpacked), f"preparing {zone}")
+        keyset = known_keys[zone].keyset if zone in known_keys else None
+        restored = Restored(
+            at=at,
+            who=who[0],
+            source=source,
+            floor=decision.floor,
+            standby=wish.options.standby,
+            other_keys=wish.options.other_keys,
+        )
+        prepare(one.path, keyset, restored if decision.held else None, note)
+    settle([one.path for one in unpacked])
     with closing(Catalogue(config.server.state_dir / COMMON[0])) as known:
         placer = Placer(config, known, at)
-        for number, (one, decision) in enumerate(zip(unpacked, decisions, strict=True)):
-            zone = one.entry.zone
-            told(number, len(unpacked), f"restoring {zone}")
-            keyset = known_keys[zone].keyset if zone in known_keys else None
-            restored = Restored(
-                at=at,
-                who=who[0],
-                source=source,
-                floor=decision.floor,
-                standby=wish.options.standby,
-                other_keys=wish.options.other_keys,
-            )
-            prepare(one.path, zone, keyset, restored if decision.held else None, note)
-            placer.put(zone, one.path, *earlier.get(zone, (False, None)))
+        for number, one in enumerate(unpacked, len(unpacked)):
+            told(number, 2 * len(unpacked), f"restoring {one.entry.zone}")
+            placer.put(one.entry.zone, one.path, *earlier.get(one.entry.zone, (False, None)))
         if not wish.zones and not wish.options.standby:
             _common(config, archive, placer, scratch)
         _record(config, who, at, note, decisions)

@@ -7,6 +7,8 @@ directory may be on a removable medium: then it is never made, and its absence i
 
 from __future__ import annotations
 
+import hmac
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import cast
@@ -40,6 +42,8 @@ class KeyDirectory:
         self._warnings = warnings
         self._encryption: KeyEncryption | None = None
         self._kdf: sealed.Kdf | None = None
+        self._mark_key = os.urandom(32)
+        self._backup: tuple[bytes, KeyEncryption, sealed.Kdf] | None = None
 
     def prepare(self) -> None:
         """Make the directory, unless its medium must be mounted, and remove what a crash left."""
@@ -105,15 +109,23 @@ class KeyDirectory:
     def export(self, key: Description, passphrase: bytes) -> bytes:
         """Return a key file's content for the same key under another passphrase."""
         der = _der(self.read(key))
-        return sealed.seal(key, der, KeyEncryption(passphrase), sealed.new_kdf())
+        encryption, kdf = self._backup_encryption(passphrase)
+        return sealed.seal(key, der, encryption, kdf)
 
     def open_exported(self, content: SealedKey, passphrase: bytes) -> PrivateKey:
         """Open what `export` made; BadRequest when the passphrase is another or the content was changed."""
         try:
-            der = sealed.open_sealed(content, KeyEncryption(passphrase))
+            der = sealed.open_sealed(content, self._backup_encryption(passphrase)[0])
         except sealed.CannotOpen as error:
             raise BadRequest(f"the exported key cannot be opened: {error}") from None
         return _private(der, content.key, "the exported key")
+
+    def _backup_encryption(self, passphrase: bytes) -> tuple[KeyEncryption, sealed.Kdf]:
+        """The encryption of a back-up, kept from key to key: scrypt takes a tenth of a second, and keys are many."""
+        mark = hmac.digest(self._mark_key, passphrase, "sha256")
+        if self._backup is None or not hmac.compare_digest(self._backup[0], mark):
+            self._backup = mark, KeyEncryption(passphrase), sealed.new_kdf()
+        return self._backup[1:]
 
     def remove(self, key: Description) -> None:
         """Remove a key's file durably."""

@@ -390,11 +390,6 @@ class ZoneDatabase:
         )
         return [(source, subject, json.loads(value), at) for source, subject, value, at in rows]
 
-    def forget_evidence(self) -> None:
-        """Forget what was seen: the times it was seen at are of no use any more."""
-        self._writer.execute("DELETE FROM evidence")
-        self._wrote()
-
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file, as far as no snapshot pins it; nobody may be writing."""
         self._commits = 0
