@@ -314,6 +314,7 @@ class Daemon:
             self.metrics.registry,
             self.monitor.health,
             lambda: (self.ready, "stored zones are served" if self.ready else "starting"),
+            self.metrics.large(),
         )
         endpoint.start()
         return endpoint

@@ -71,15 +71,19 @@ class ZoneMetrics:
         )
         self.store_errors = counter("store_errors_total", "Zone database reads and writes that failed")
 
-    def forget(self, zone: str) -> None:
-        """Drop the samples of a zone that was removed."""
-        for gauge in (
+    def by_zone(self) -> tuple[Gauge, ...]:
+        """Return the gauges with a sample for each zone."""
+        return (
             self.serial,
             self.input_serial,
             self.earliest_expiration,
             self.last_published,
             self.records,
-        ):
+        )
+
+    def forget(self, zone: str) -> None:
+        """Drop the samples of a zone that was removed."""
+        for gauge in self.by_zone():
             gauge.remove_by_labels({"zone": zone})
 
 
@@ -242,6 +246,10 @@ class Metrics:
         self.registry.register(_EventCollector(events))
         self.registry.register(self.tokens)
         ProcessCollector(registry=self.registry)
+
+    def large(self) -> tuple[Gauge, ...]:
+        """Return the gauges whose samples grow with the number of zones."""
+        return (*self.zone.by_zone(), self.peers.secondary_serial)
 
     def forget_zone(self, zone: str) -> None:
         """Drop the samples of a zone that was removed."""

@@ -9,15 +9,16 @@ from __future__ import annotations
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import structlog
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import choose_encoder
 
 from dnssecd.config import Address
+from dnssecd.ops.exposition import exposition
 
 CLIENTS_MAX = 8
 _CLIENT_TIMEOUT_S = 10.0
@@ -29,10 +30,21 @@ Probe = Callable[[], tuple[bool, str]]
 
 
 class MetricsEndpoint:
-    """Serves *registry* at *listen* once started. OSError, naming the address, when it cannot be had."""
+    """Serves *registry* at *listen* once started. OSError, naming the address, when it cannot be had.
 
-    def __init__(self, listen: Address, registry: CollectorRegistry, health: Probe, ready: Probe) -> None:
-        handler = type("Handler", (_Handler,), {"registry": registry, "health": health, "ready": ready})
+    *large*: its gauges with very many samples.
+    """
+
+    def __init__(
+        self,
+        listen: Address,
+        registry: CollectorRegistry,
+        health: Probe,
+        ready: Probe,
+        large: Sequence[Gauge] = (),
+    ) -> None:
+        answers = {"registry": registry, "health": health, "ready": ready, "large": large}
+        handler = type("Handler", (_Handler,), answers)
         server = type("Server", (_Server,), {"address_family": _family(listen.host)})
         try:
             self._server = server((listen.host, listen.port), handler)
@@ -107,6 +119,7 @@ def _shut(request: socket.socket) -> None:
 
 class _Handler(BaseHTTPRequestHandler):
     registry: CollectorRegistry
+    large: Sequence[Gauge]
     health: Probe
     ready: Probe
     timeout = _CLIENT_TIMEOUT_S
@@ -117,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/metrics":
             encode, content_type = choose_encoder(self.headers.get("Accept") or "")
-            self._answer(200, content_type, encode(self.registry))
+            self._answer(200, content_type, exposition(self.registry, self.large, encode))
         elif path == "/healthz":
             self._probe(type(self).health)
         elif path == "/readyz":

@@ -53,7 +53,8 @@ class Pace:
     #: How long it takes to look at all servers once when nothing happens (for serials that go back, say).
     sweep_s: float = 300.0
     #: A sweep over very many servers takes longer, so that looks for nothing cost next to nothing: so many a second.
-    sweep_looks_per_s: float = 5.0
+    #: Zones share servers: a server that is down is found by the look for the first of its zones.
+    sweep_looks_per_s: float = 2.0
     #: At least this long between two NOTIFYs to one secondary for one zone, however fast versions follow.
     gap_s: float = 0.01
 
