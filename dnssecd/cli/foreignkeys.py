@@ -12,9 +12,10 @@ import msgspec
 
 from dnssecd.cli.common import Bad, Cli
 from dnssecd.cli.keyservice import key_service, read
+from dnssecd.clock import SystemClock
 from dnssecd.core.names import text_to_wire, wire_to_text
 from dnssecd.migration import bind
-from dnssecd.migration.foreign import ForeignError, ForeignKey
+from dnssecd.migration.foreign import ForeignError, ForeignKey, is_gone
 from dnssecd.signing.client import SignerClient
 from dnssecd.signing.describe import key_dict
 from dnssecd.signing.errors import SignerError
@@ -40,9 +41,14 @@ def have_states(files: Sequence[Path]) -> bool:
 
 
 def take_in_bind(cli: Cli, zone: str, files: Sequence[Path], keystore: str | None) -> dict[str, Any]:
-    """Take in BIND's keys of a zone: what is known of them goes to the daemon, then their private keys."""
+    """Take in BIND's keys of a zone: what is known of them goes to the daemon, then their private keys.
+
+    Keys that BIND has done with are left out, and revoked ones: while such a one is served the zone does not move.
+    """
     bases = dict.fromkeys(_beside(file, "") for file in files)
     found = _read_all(zone, list(bases))
+    if not found:
+        raise Bad(f"none of these keys of {zone} is in use or to come", "name the key files of today")
     return take_in_foreign(cli, zone, found, keystore)
 
 
@@ -61,11 +67,17 @@ def take_in_foreign(cli: Cli, zone: str, found: Sequence[Found], keystore: str |
 
 def _read_all(zone: str, bases: list[Path]) -> list[Found]:
     origin = text_to_wire(zone)
-    try:
-        keys = bind.with_roles([_read(base, origin) for base in bases])
-    except ForeignError as error:
-        raise Bad(str(error), "name the key files of this zone, as BIND has them") from None
-    return [_with_private(key, base) for key, base in zip(keys, bases, strict=True)]
+    now = int(SystemClock().now())
+    read_ones: dict[Path, ForeignKey] = {}
+    for base in bases:
+        try:
+            read_ones[base] = _read(base, origin)
+        except bind.RevokedKey:
+            continue
+        except ForeignError as error:
+            raise Bad(str(error), "name the key files of this zone, as BIND has them") from None
+    found = zip(read_ones, bind.with_roles(list(read_ones.values())), strict=True)
+    return [_with_private(key, base) for base, key in found if not is_gone(key, now)]
 
 
 def _read(base: Path, origin: bytes) -> ForeignKey:

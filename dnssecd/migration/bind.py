@@ -14,6 +14,12 @@ from dnssecd.core.names import BadName, text_to_wire, wire_to_text
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Stated
 
 PROTOCOL = 3
+
+
+class RevokedKey(ForeignError):
+    """A key with the REVOKE bit (RFC 5011): a zone comes over when it has left the DNSKEY RRset."""
+
+
 #: Fields of `.state` and times in `.key`, by the field of ForeignKey.
 _TIMES = {
     "created": ("generated", "created"),
@@ -143,7 +149,7 @@ def _dnskey(text: str, zone: bytes, source: str) -> tuple[int, int, bytes]:
             f"{source}: flags {flags}, protocol {protocol}: not a zone key (RFC 4034 section 2.1)"
         )
     if flags & REVOKE:
-        raise ForeignError(
+        raise RevokedKey(
             f"{source}: the key is revoked (RFC 5011); migrate when it has left the zone, without this file"
         )
     return flags, algorithm, public_key
