@@ -90,10 +90,11 @@ class ClockWatch:
         last = self._read()
         if now < published_at - self._tolerance_s:
             last = Recorded(max(published_at, last.at if last else 0.0))
-        self.hidden_step_s = 0 if last is None else self._hidden_step(last, now)
+        counted_on = last is not None and self._counted_on(last, now)
+        self.hidden_step_s = 0 if last is None or counted_on else self._hidden_step(last, now)
         if last is None:
             self._events.resolve(EVENT)
-        elif not -self._tolerance_s <= now - last.at <= self._tolerance_s:
+        elif not counted_on and not -self._tolerance_s <= now - last.at <= self._tolerance_s:
             vouched = last.vouched_at is not None and 0 <= last.at - last.vouched_at <= VOUCHED_FOR_S
             way = "later" if now > last.at else "earlier"
             self._doubt(
@@ -104,11 +105,12 @@ class ClockWatch:
             self._vouched_at = last.vouched_at
             self._events.resolve(EVENT)
 
+    def _counted_on(self, last: Recorded, now: float) -> bool:
+        """Tell whether the monotonic clock shows that just time has passed since, however much."""
+        step = now - last.at - (self._clock.monotonic() - last.monotonic)
+        return bool(self._boot) and last.boot == self._boot and abs(step) <= min(JUMP_MIN_S, self._tolerance_s)
+
     def _hidden_step(self, last: Recorded, now: float) -> int:
-        if self._boot and last.boot == self._boot:
-            step = now - last.at - (self._clock.monotonic() - last.monotonic)
-            if abs(step) <= JUMP_MIN_S:
-                return 0
         return int(min(max(0.0, now - last.at), self._tolerance_s))
 
     def look(self) -> None:

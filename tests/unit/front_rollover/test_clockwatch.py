@@ -196,3 +196,21 @@ def test_what_can_hide_in_a_stop(rig: Rig, boot: str, stopped_s: float, ran_s: f
     after = watch(boot)
     after.begin(0.0)
     assert after.hidden_step_s == hidden_s
+    assert bool(after.suspect) == (stopped_s > 300)
+
+
+def test_a_long_stop_within_one_boot_is_no_doubt(rig: Rig) -> None:
+    """The monotonic clock has counted on: that much time has passed, and nobody has to say so."""
+
+    def watch() -> ClockWatch:
+        return ClockWatch(rig.clock, rig.home / "clock", 300, rig.events, lambda: [], rig.told.append, "b1")
+
+    watch().record()
+    rig.clock.advance(30 * 86_400.0)
+    after = watch()
+    after.begin(0.0)
+    assert not after.suspect
+    rig.clock.step(400.0)
+    later = watch()
+    later.begin(0.0)
+    assert later.suspect
