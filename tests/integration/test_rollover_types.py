@@ -12,6 +12,7 @@ import pytest
 
 from tests.integration.rollover_world import CHILD, RolloverWorld, start_rollover_world
 from tests.peers.process import Servers
+from tests.peers.tools import kzonecheck, ldns_verify_zone
 from tests.peers.tsig import TsigKey
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(600)]
@@ -151,6 +152,17 @@ def drive(world: RolloverWorld, done: Callable[[RolloverWorld], bool], timeout: 
     )
 
 
+def check_referees(world: RolloverWorld) -> None:
+    """What is left in the end is a zone that ldns and Knot accept, CDS and CDNSKEY included."""
+    path = world.home / "exported.zone"
+    now = int(time.time())  # its signatures are good for seconds only
+    exported = world.daemon.cli("zone", "export", CHILD, "-o", str(path))
+    assert exported.ok, exported
+    at = time.strftime("%Y%m%d%H%M%S", time.gmtime(now))
+    for verdict in (ldns_verify_zone(path, CHILD, at=at), kzonecheck(path, CHILD, at=now)):
+        assert verdict.ok, verdict
+
+
 @pytest.mark.parametrize("name", KINDS)
 def test_nobody_notices(name: str, servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     kind = KINDS[name]
@@ -178,6 +190,7 @@ def test_nobody_notices(name: str, servers: Servers, peer_dir: Path, tsig_key: T
     else:
         drive(world, lambda world: world.states() != before and kind.done(world))
     witness.stop()
+    check_referees(world)
 
 
 def test_validators_follow_a_ksk_without_a_parent(
