@@ -22,14 +22,14 @@ def roll_over(keyset: Keyset, role: Role) -> Keyset:
     keys = [key for key in keyset.keys if key.role is role and key.goal is Goal.PRESENT and not key.revoked]
     if not keys:
         raise KeysetError(f"no {role.value} is in use; see `dnssecd key list`")
-    return keyset.with_key(replace(keys[-1], roll=True))
+    return _let_go(keyset.with_key(replace(keys[-1], roll=True)), keys[-1].ref)
 
 
 def retire(keyset: Keyset, ref: str) -> Keyset:
     """Have a key leave as soon as it safely can (a key in use gets a successor first)."""
     key = _named(keyset, ref)
     if key.goal is Goal.PRESENT:
-        return keyset.with_key(replace(key, roll=True))
+        return _let_go(keyset.with_key(replace(key, roll=True)), ref)
     return keyset.with_key(replace(key, roll=True, goal=Goal.ABSENT))
 
 
@@ -82,6 +82,11 @@ def _wait_anew(record: RecordState, now: int) -> RecordState:
         return replace(record, changed=changed)
     published = record.published if record.published is None else min(record.published, now)
     return replace(record, changed=changed, published=published, seen=None, witnesses=())
+
+
+def _let_go(keyset: Keyset, ref: str) -> Keyset:
+    """The keyset with no step of a key held any more: a person asks for it now."""
+    return replace(keyset, held=tuple(token for token in keyset.held if not token.endswith(f":{ref}")))
 
 
 def _named(keyset: Keyset, ref: str) -> Key:

@@ -215,6 +215,8 @@ class Adoptions:
             raise Refused(
                 f"{bad.what}, nor a secondary or primary of the configuration", bad.remedy, exit=2
             ) from None
+        if tsig is not None and tsig not in config.tsig and not tsig.endswith("."):
+            tsig += "."
         if tsig is not None and tsig not in config.tsig:
             raise Refused(f"the configuration has no TSIG key {tsig}", "name one of [tsig]", exit=2)
         return specs.peer(config, ConfiguredPeer(server, address, tsig))

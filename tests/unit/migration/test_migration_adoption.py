@@ -240,6 +240,8 @@ def test_what_is_due_at_once_waits_for_approval(move: Move) -> None:
     assert move.new.resign().result == "published"
     with move.new.db.snapshot() as snapshot:
         assert snapshot.denial_from(b"").rtype == 47  # type: ignore[union-attr]
+    asked = commands.roll_over(zone.keyset, Role.ZSK)
+    assert zsk_step not in asked.held, "who asks for a roll-over need not approve it as well"
     zone.tell(lambda keyset: commands.approve(keyset, zsk_step))
     assert zone.run(30 * DAY, lambda: len(zone.keyset.keys) > 2)
 
