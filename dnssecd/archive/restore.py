@@ -5,6 +5,7 @@ lock → manifest → unpack and check → what is here, what is public, which k
 
 import asyncio
 import os
+import shutil
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from dnssecd.archive.place import Note, Placer, prepare, settle, stored
 from dnssecd.archive.read import Archive, BadArchive, check_database, opened
 from dnssecd.archive.write import config_digest
 from dnssecd.config.model import Config
-from dnssecd.core.restoring import LiveServer
+from dnssecd.core.restoring import LiveServer, goes_back
 from dnssecd.front.specs import database_path, peer
 from dnssecd.pipeline.state import Restored
 from dnssecd.publish.live import LiveLook
@@ -34,6 +35,7 @@ Serving = dict[str, tuple[bool, str | None]]  # zone → frozen, how it was serv
 
 
 NO_OPTIONS = Options()
+_SCRATCH = ".restore-"
 
 
 @dataclass(frozen=True)
@@ -74,15 +76,20 @@ def owned(config: Config) -> Iterator[None]:
         os.close(lock)
 
 
+@contextmanager
+def _scratch(zones: Path) -> Iterator[Path]:
+    """A private directory on the file system of the databases; what a killed restore left of its own is removed."""
+    for left in zones.glob(f"{_SCRATCH}*"):
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=zones) as name:
+        yield Path(name)
+
+
 def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: Told) -> Done:
     """Restore, or say why not. The state directory is owned. BadArchive, OSError, sqlite3.Error."""
     with ExitStack() as stack:
         archive = stack.enter_context(opened(wish.file))
-        scratch = Path(
-            stack.enter_context(
-                tempfile.TemporaryDirectory(prefix=".restore-", dir=config.server.state_dir / "zones")
-            )
-        )
+        scratch = stack.enter_context(_scratch(config.server.state_dir / "zones"))
         entries, refusals = _chosen(archive, wish)
         unpacked = _unpack(archive, entries, scratch, told, refusals)
         live = asyncio.run(_look(config, [one.entry.zone for one in unpacked], now, told))
@@ -95,7 +102,7 @@ def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: 
         finder, trouble = _finder(stack, config, archive, wish)
         known, lacking = _keys(finder, trouble, unpacked, decisions, bring=False)
         refusals += lacking
-        notes += _notes(config, archive, entries)
+        notes += [*_notes(config, archive, entries), *_lost_updates(config, decisions)]
         if not refusals and not wish.check:
             known, refusals = _keys(finder, trouble, unpacked, decisions, bring=True)
         notes += [
@@ -218,6 +225,19 @@ def _notes(config: Config, archive: Archive, entries: list[ZoneEntry]) -> list[s
     if lost:
         notes.append(f"not in the configuration here, and so served on as they were: {', '.join(lost[:6])}")
     return notes
+
+
+def _lost_updates(config: Config, decisions: list[Decision]) -> list[str]:
+    """What dynamic zones got since the back-up is not in any file."""
+    return [
+        f"{each.zone} is dynamic: what it got since serial {each.serial} is at its secondaries only; fetch it there "
+        f"(dig AXFR) and bring it in: dnssecd zone import {each.zone} FILE --replace"
+        for each in decisions
+        if each.zone in config.zones
+        and config.zones[each.zone].source == "dynamic"
+        and each.serial is not None
+        and goes_back(each.serial, each.floor)
+    ]
 
 
 def _apply(

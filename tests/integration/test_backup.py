@@ -1,0 +1,82 @@
+"""Back-up and restore of a dynamic zone, whose content is nowhere else; and of very many zones (long form)."""
+
+from __future__ import annotations
+
+import resource
+import shutil
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dnssecd.store.catalogue import Catalogue
+from tests.integration.smallzone import ZONE, small_zone
+from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
+from tests.peers.process import Servers
+from tests.peers.tsig import TsigKey
+
+pytestmark = pytest.mark.integration
+
+MANY = 10_000
+
+
+@pytest.fixture
+def daemon(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> Dnssecd:
+    (peer_dir / "input.zone").write_text(small_zone())
+    config = daemon_config(peer_dir, DaemonPorts.free(), tsig_key, {ZONE: peer_dir / "input.zone"})
+    return servers.add(Dnssecd(peer_dir / "dnssecd", config, tsig_key))
+
+
+def test_a_dynamic_zone_comes_back_as_it_was_and_not_as_its_file(daemon: Dnssecd, peer_dir: Path) -> None:
+    daemon.config["zone"][ZONE]["source"] = "dynamic"
+    daemon.start()
+    assert daemon.wait_serial_other_than(ZONE, None) == 1
+    merged = peer_dir / "merged.zone"
+    for serial in (2, 3):
+        merged.write_text(small_zone(serial, f"update{serial} A 192.0.2.{serial}\n"))
+        assert daemon.cli("zone", "import", ZONE, str(merged), "--merge").ok
+        assert daemon.wait_serial_other_than(ZONE, serial - 1) == serial
+        if serial == 2:
+            assert daemon.cli("backup", "-o", str(peer_dir / "b.tar")).ok
+    daemon.stop()
+    restored = daemon.cli("restore", str(peer_dir / "b.tar"), "--raise-serial")
+    assert restored.ok, restored
+    assert "is dynamic: what it got since serial 2 is at its secondaries only" in restored.out
+    daemon.start()
+    assert daemon.wait_serial_other_than(ZONE, None) == 4
+    content = daemon.zone_content(ZONE)
+    assert any(line.startswith(f"update2.{ZONE} ") for line in content), "not the file's content"
+    assert not any(line.startswith(f"update3.{ZONE} ") for line in content)
+    assert "back-up" not in daemon.cli("explain", ZONE).text
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_ten_thousand_zones(daemon: Dnssecd, peer_dir: Path) -> None:
+    """Figures for the documentation: octets, CPU seconds and memory of back-up, check and restore."""
+    daemon.start()
+    assert daemon.wait_serial_other_than(ZONE, None) == 1
+    daemon.stop()
+    zones = Path(daemon.config["server"]["state_dir"]) / "zones"
+    model = zones / "small.test.sqlite"
+    with closing(sqlite3.connect(model)) as db:  # keys of its own are another test's matter
+        db.execute("DELETE FROM state WHERE name = 'keyset'")
+        db.commit()
+    with closing(Catalogue(zones.parent / "catalogue.sqlite")) as catalogue:
+        documents: dict[str, Any] = catalogue.serving()
+        names = [f"z{number}.test." for number in range(MANY)]
+        catalogue.put_serving(dict.fromkeys(names, documents[ZONE]))
+    for name in names:
+        shutil.copy(model, zones / f"{name.rstrip('.')}.sqlite")
+    path = str(peer_dir / "b.tar")
+    for words in (["backup", "-o", path], ["restore", path, "--check"], ["restore", path]):
+        before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        done = daemon.cli(*words, "--json", timeout=1800)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.ok, done
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(f"{' '.join(words)}: {cpu:.1f} s CPU, {time.monotonic() - began:.1f} s")
+    print(f"{Path(path).stat().st_size:,} octets; {after.ru_maxrss // 1024} MB at most")
