@@ -111,7 +111,8 @@ class Commands:
             "source": zone.config.source,
             "records": zone.records,
             "input_error": "; ".join(problem.cause for problem in zone.problems) or None,
-            "warnings": [warning.cause for warning in zone.warnings],
+            "warnings": [*_frozen(zone), *(warning.cause for warning in zone.warnings)],
+            "frozen": zone.frozen,
         }
 
     def _secondaries(self, zone: FrontZone) -> list[dict[str, Any]]:
@@ -291,6 +292,11 @@ class Commands:
         """Answer ``alerts.ack``."""
         zone = self._zone(call).name if call.optional_text("zone") else None
         return {"acknowledged": self._events.acknowledge(call.text("name"), zone, call.caller.user)}
+
+
+def _frozen(zone: FrontZone) -> list[str]:
+    told = f"frozen: it takes no input and begins no roll-over step until dnssecd zone thaw {zone.name}"
+    return [told] if zone.frozen else []
 
 
 def _check_reload(zone: FrontZone) -> None:

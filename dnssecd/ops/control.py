@@ -31,7 +31,7 @@ added. Those marked * change something.
         STATUS        {"zone", "serial", "input_serial", "runway_seconds",
                           "secondaries": [{"name", "serial", "seen_at"}], "blockers": [str], "alerts": [ALERT],
                           "state": "served"|"waiting", "policy": str, "source": str, "input_error": str|null,
-                          "warnings": [str]}
+                          "warnings": [str], "frozen": bool}
         ALERT         {"name", "zone", "subject", "severity", "cause", "effect", "remedy", "firing",
                           "first_seen", "last_seen", "count", "acked_by"}     (alert_dict() makes it)
     zone.list         {} → {"zones": [{"zone", "state", "serial", "input_serial", "runway_seconds", "policy",

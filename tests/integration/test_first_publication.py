@@ -96,6 +96,8 @@ def test_a_person_releases_the_first_publication_of_a_dynamic_zone(
     daemon = daemon_below(servers, peer_dir, tsig_key, free_port(), source="dynamic")
     wait_event(daemon, "first-publication-waiting")
     assert daemon.cli("zone", "freeze", ZONE).ok
+    assert daemon.zone_status(ZONE)["frozen"]
+    assert f"zone thaw {ZONE}" in daemon.cli("status").out
     assert "frozen" in daemon.cli("zone", "reload", ZONE, "--first-publication").text
     assert daemon.serial(ZONE) is None
     assert daemon.cli("zone", "thaw", ZONE).ok
