@@ -14,6 +14,7 @@ import structlog
 
 from dnssecd import __version__
 from dnssecd.clock import Clock, SystemClock
+from dnssecd.config.diff import diff
 from dnssecd.config.model import Config
 from dnssecd.core.names import APEX
 from dnssecd.core.rrset import RRset
@@ -278,10 +279,11 @@ class Daemon:
 
     def _applied(self, config: Config) -> None:
         """Take up a new configuration; its zones have been put into the table already."""
+        found = diff(self.config, config)
         self.config = config
         self._tsig = specs.tsig_keys(config)
         self.alerts.configure(config)
-        self.rollovers.configure()
+        self.rollovers.configure((*found.added, *found.changed))
         log_setup.setup(config.log.format, config.log.level)
         for zone in self.zones.values():
             if zone.serial is not None and not self._followed(zone):

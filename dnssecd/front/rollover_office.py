@@ -126,11 +126,12 @@ class RolloverOffice:
         for zone in self._zones.values():
             self.rollovers.committed(zone)
 
-    def configure(self) -> None:
-        """A new configuration is in force."""
+    def configure(self, changed: Iterable[str]) -> None:
+        """A new configuration is in force, which says something new about these zones."""
         for name in self.rollovers.names - self._zones.keys():
             self.forget(name)
-        self.take_up()
+        for name in changed:
+            self.rollovers.committed(self._zones[name])
 
     def details(self, event: Event) -> str:
         """Return more text for an alert: the recovery plan of a compromised key."""
