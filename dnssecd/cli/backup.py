@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -132,6 +131,7 @@ def _with_keys(
 def _note(state_dir: Path, now: int, detail: str) -> None:
     """Put the act into the daemon's history; a back-up is good without that."""
     import getpass
+    import sqlite3
 
     from dnssecd.store.acts import Act, ActLog
     from dnssecd.store.errors import StoreError

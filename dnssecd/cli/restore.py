@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-import sqlite3
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -95,6 +94,8 @@ def _carry_out(
     options: Any,
     check: bool,
 ) -> Any:
+    import sqlite3
+
     from dnssecd.archive.read import BadArchive
     from dnssecd.archive.restore import Wish, owned, restore
     from dnssecd.cli.keyservice import passphrase
