@@ -17,6 +17,7 @@ from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.links import ChainLinks, Nsec3Links, NsecLinks
 from dnssecd.core.verify.name import NameJudge
 from dnssecd.core.verify.region import affected_names
+from dnssecd.core.verify.remember import Remembered
 from dnssecd.core.verify.signatures import Known
 from dnssecd.core.verify.violations import LimitReached, Report, Violation
 from dnssecd.core.verify.walk import NameGroup, Standing, standing_of
@@ -47,6 +48,7 @@ def verify_change(
     than REGION_MAX names are affected.
     """
     report = Report(new.origin, limit)
+    old, new = Remembered(old), Remembered(new)
     known = _known(old, new)
     if expectation.dnskeys != b"" and not _same_frame(old, new, expectation):
         return verify_zone(
