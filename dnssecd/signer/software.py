@@ -1,4 +1,4 @@
-"""The software key store: keys from a `KeyDirectory`, signing in threads.
+"""The software key store: keys from a `KeyDirectory`, signing in threads, or in processes when there is much to do.
 
 Private keys stay in memory once opened, except those of a removable medium: they are forgotten as soon as it
 is gone.
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
@@ -27,6 +27,9 @@ from dnssecd.signer.now import Now
 from dnssecd.signer.queue import FairQueue, Piece
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.sealed import Description, SealedKey
+from dnssecd.signer.software_pool import IDLE_S, SigningProcesses
+from dnssecd.signer.software_pool import PIECE as PROCESS_PIECE
+from dnssecd.signer.software_worker import KeyCall, key_call
 from dnssecd.signer.warnings import WarningBook
 from dnssecd.wire_protocol import (
     BenchLine,
@@ -47,8 +50,16 @@ MEDIUM_STILL_S = 3600.0
 TRIES = 64
 
 
+class _Opened(NamedTuple):
+    """A key in memory: what signs with it here, and what tells it to a process."""
+
+    key_id: str
+    sign: Sign
+    call: Callable[[], KeyCall]
+
+
 class SoftwareStore:
-    """See the module. `threads` sign at the same time; `cryptography` lets go of the GIL meanwhile."""
+    """See the module. `threads` pieces are signed at the same time."""
 
     def __init__(
         self,
@@ -68,7 +79,8 @@ class SoftwareStore:
         self._deterministic = deterministic
         self._threads = threads or len(os.sched_getaffinity(0))
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix=f"sign-{settings.name}")
-        self._signers: dict[str, Sign] = {}
+        self.processes = SigningProcesses(self._threads)
+        self._signers: dict[str, _Opened] = {}
         self._faults: dict[str, str] = {}
         self._signatures = 0
         self._last_used = 0
@@ -102,6 +114,7 @@ class SoftwareStore:
         self._forget()
 
     def _forget(self) -> None:
+        self.processes.end()
         self._signers.clear()
         self._faults.clear()
         self._directory.forget()
@@ -214,7 +227,7 @@ class SoftwareStore:
 
     def accuse(self, key: Description, preimage: bytes, signature: bytes) -> str:
         """Memory or disk may be damaged: read the key anew when it is used next."""
-        self._signers.pop(key.id, None)
+        self._drop(key)
         self._warnings.add(
             "wrong signature", key.id, "a signature did not verify; check this machine's memory"
         )
@@ -235,8 +248,12 @@ class SoftwareStore:
         """Remove the key file."""
         self._need()
         await self._off_loop(lambda: self._directory.remove(key))
-        self._signers.pop(key.id, None)
+        self._drop(key)
         self.registry.drop(key.id)
+
+    def _drop(self, key: Description) -> None:
+        self.processes.end()
+        self._signers.pop(key.id, None)
 
     def _keep(self, key: Description, private: PrivateKey) -> None:
         self._directory.write(key, private)
@@ -260,9 +277,10 @@ class SoftwareStore:
             idempotency=idempotency,
         )
 
-    def _signer(self, key: Description, private: PrivateKey) -> Sign:
+    def _signer(self, key: Description, private: PrivateKey) -> _Opened:
         kind = algorithms.ALGORITHMS[key.algorithm]
-        return algorithms.signer(kind, private, deterministic=self._deterministic)
+        sign = algorithms.signer(kind, private, deterministic=self._deterministic)
+        return _Opened(key.id, sign, partial(key_call, key.algorithm, self._deterministic, private))
 
     def _load(self, key: Description) -> None:
         """Open a key; why it cannot be is remembered for listings and reported."""
@@ -300,25 +318,37 @@ class SoftwareStore:
 
     async def _run(self) -> None:
         while True:
-            piece = self._queue.take(PIECE)
-            if piece is None:
-                await self._queue.wait()
-            else:
+            many = self.processes.wanted(len(self._queue))
+            piece = self._queue.take(PROCESS_PIECE if many else PIECE)
+            if piece is not None:
                 await self._do(piece)
+                continue
+            try:
+                async with asyncio.timeout(IDLE_S):
+                    await self._queue.wait()
+            except TimeoutError:
+                self.processes.end_idle()
 
     async def _do(self, piece: Piece) -> None:
-        sign = self._signers.get(piece.job.key_id)
-        if sign is None:
+        opened = self._signers.get(piece.job.key_id)
+        if opened is None:
             piece.fail(Unavailable(self._directory.absent_text()))
             return
         loop = asyncio.get_running_loop()
         try:
-            signatures = await loop.run_in_executor(self._pool, _sign_all, sign, piece.preimages)
+            signatures = await loop.run_in_executor(self._pool, self._sign_all, opened, piece.preimages)
         except Exception as error:  # whatever it is, the client must hear of it and the runner live on
             piece.fail(ServiceError(f"signing failed: {type(error).__name__}"))
             return
         self._signatures += len(signatures)
         piece.finish(signatures)
+
+    def _sign_all(self, opened: _Opened, preimages: list[bytes]) -> list[bytes]:
+        """Sign, in a thread: by a process when there are some, else here."""
+        signatures = None
+        if len(preimages) > PIECE:
+            signatures = self.processes.sign(opened.key_id, opened.call, preimages)
+        return [opened.sign(preimage) for preimage in preimages] if signatures is None else signatures
 
     async def prove(self, key: Description, preimage: bytes, deadline: float) -> list[Proof]:
         """Sign `preimage` and verify it with the public key on record."""
@@ -375,7 +405,3 @@ class SoftwareStore:
         """Run `work` in a thread; one at a time, since the first key of a store makes its passphrase."""
         async with self._changing:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)
-
-
-def _sign_all(sign: Sign, preimages: list[bytes]) -> list[bytes]:
-    return [sign(preimage) for preimage in preimages]

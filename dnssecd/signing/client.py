@@ -66,7 +66,7 @@ R = TypeVar("R", bound=wp.Message)
 class SignerClient:
     """Blocking client. `deadline_s` is the longest time without progress; `window` the batches under way."""
 
-    def __init__(self, path: str, deadline_s: float = 10.0, *, window: int = 4) -> None:
+    def __init__(self, path: str, deadline_s: float = 10.0, *, window: int = 12) -> None:
         self._path = path
         self._deadline_s = deadline_s
         self._window = window

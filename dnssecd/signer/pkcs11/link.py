@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
-import dnssecd
+from dnssecd.signer.child import child_command, child_environment
 from dnssecd.signer.pkcs11 import messages as m
 from dnssecd.wire_protocol import FRAME_OCTETS_MAX, LENGTH, ProtocolError
 
@@ -69,17 +67,12 @@ class WorkerLink:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             ours.setblocking(False)
-            paths = [str(Path(dnssecd.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
             process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "dnssecd.signer.pkcs11.worker",
-                str(os.getpid()),
-                str(theirs.fileno()),
+                *child_command("dnssecd.signer.pkcs11.worker", theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),
                 pass_fds=(theirs.fileno(),),
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+                env=child_environment(),
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=FRAME_OCTETS_MAX)
         return cls(process, reader, writer)

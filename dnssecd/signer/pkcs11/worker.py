@@ -7,23 +7,16 @@ descriptor 3 and ends when that closes, or when the key service dies.
 
 from __future__ import annotations
 
-import ctypes
 import os
-import resource
-import signal
 import socket
 import sys
-from collections.abc import Iterator
 
 import pkcs11
 
+from dnssecd.signer.child import frame_bodies, guard_child
 from dnssecd.signer.pkcs11 import messages as m
 from dnssecd.signer.pkcs11.token import TokenFault, TokenSession
-from dnssecd.wire_protocol import FrameBuffer
 
-RECEIVE_OCTETS = 256 * 1024
-_PR_SET_PDEATHSIG = 1
-_PR_SET_DUMPABLE = 4
 # The call was wrong or cannot be done, but the session is as good as before.
 _HARMLESS = (
     pkcs11.MechanismInvalid,
@@ -41,15 +34,9 @@ _HARMLESS = (
 
 def main() -> int:
     """Serve calls until the socket closes; arguments: the parent's process id, the socket's descriptor."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    libc = ctypes.CDLL(None)
-    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     parent, descriptor = map(int, sys.argv[1:])
-    if os.getppid() != parent:
-        return 1  # the parent died before its death could be signalled
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the key service ends its workers, after its own work
+    if not guard_child(parent):
+        return 1
     with socket.socket(fileno=descriptor) as connection:
         serve(connection)
     # Not an orderly exit: a module's finaliser may hang or crash, and there is nothing left to save.
@@ -71,13 +58,6 @@ def serve(connection: socket.socket) -> None:
         except Exception as error:
             answer = failed(error)
         connection.sendall(m.encode(answer))
-
-
-def frame_bodies(connection: socket.socket) -> Iterator[bytes]:
-    """Yield frame bodies until the other side closes."""
-    buffer = FrameBuffer()
-    while octets := connection.recv(RECEIVE_OCTETS):
-        yield from buffer.feed(octets)
 
 
 def answer_call(session: TokenSession, call: m.AnyCall) -> m.AnyAnswer:

@@ -1,0 +1,50 @@
+"""What every process of the key service does first, and how it is spoken to."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dnssecd
+from dnssecd.wire_protocol import FrameBuffer
+
+RECEIVE_OCTETS = 256 * 1024
+_PR_SET_PDEATHSIG = 1
+_PR_SET_DUMPABLE = 4
+
+
+def child_command(module: str, descriptor: int) -> list[str]:
+    """Return the command that executes a module afresh, so that nothing of ours is in its memory."""
+    return [sys.executable, "-m", module, str(os.getpid()), str(descriptor)]
+
+
+def child_environment() -> dict[str, str]:
+    """Return our environment, with the place this package was loaded from first on the module path."""
+    paths = [str(Path(dnssecd.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+
+
+def guard_child(parent: int) -> bool:
+    """Shut others out of this process's memory, and let it die with its parent; False if that died already."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        return False  # the parent died before its death could be signalled
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)  # the key service ends its children, after its own work
+    return True
+
+
+def frame_bodies(connection: socket.socket) -> Iterator[bytes]:
+    """Yield frame bodies until the other side closes."""
+    buffer = FrameBuffer()
+    while octets := connection.recv(RECEIVE_OCTETS):
+        yield from buffer.feed(octets)

@@ -1,0 +1,85 @@
+"""A process that signs for the software key store: threads of one process wait for each other at every signature.
+
+It is told keys and preimages on an inherited socket, reads no file, and ends when the socket closes or the key
+service dies.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import msgspec
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
+
+from dnssecd.signer import algorithms
+from dnssecd.signer.algorithms import PrivateKey, Sign
+from dnssecd.signer.child import frame_bodies, guard_child
+from dnssecd.wire_protocol import LENGTH
+
+
+class KeyCall(msgspec.Struct, frozen=True, array_like=True, tag="key"):
+    """What to sign with from now on: a private key as PKCS#8 DER."""
+
+    algorithm: int
+    deterministic: bool
+    private: bytes
+
+
+class SignCall(msgspec.Struct, frozen=True, array_like=True, tag="sign"):
+    """Sign with the key told last; the answer is a list of signatures in DNSSEC wire form."""
+
+    preimages: list[bytes]
+
+
+_decoder: msgspec.msgpack.Decoder[KeyCall | SignCall] = msgspec.msgpack.Decoder(KeyCall | SignCall)
+
+
+def key_call(algorithm: int, deterministic: bool, private: PrivateKey) -> KeyCall:
+    """Return the call that tells a key."""
+    form = Encoding.DER, PrivateFormat.PKCS8, NoEncryption()
+    return KeyCall(algorithm, deterministic, private.private_bytes(*form))
+
+
+def frame(message: object) -> bytes:
+    """Return a message as it goes over the socket."""
+    body = msgspec.msgpack.encode(message)
+    return LENGTH.pack(len(body)) + body
+
+
+def main() -> int:
+    """Serve calls until the socket closes; arguments: the parent's process id, the socket's descriptor."""
+    parent, descriptor = map(int, sys.argv[1:])
+    if not guard_child(parent):
+        return 1
+    with socket.socket(fileno=descriptor) as connection:
+        serve(connection)
+    return 0
+
+
+def serve(connection: socket.socket) -> None:
+    """Answer calls in order."""
+    sign: Sign | None = None
+    for body in frame_bodies(connection):
+        call = _decoder.decode(body)
+        if isinstance(call, KeyCall):
+            sign = _signer(call)
+        else:
+            assert sign is not None, "a key comes before the preimages"
+            connection.sendall(frame([sign(preimage) for preimage in call.preimages]))
+
+
+def _signer(call: KeyCall) -> Sign:
+    private = load_der_private_key(call.private, None)
+    assert isinstance(private, PrivateKey)
+    kind = algorithms.algorithm_of(call.algorithm)
+    return algorithms.signer(kind, private, deterministic=call.deterministic)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
