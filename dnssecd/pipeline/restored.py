@@ -15,6 +15,8 @@ from dnssecd.store.zonedb import ZoneDatabase
 def bring_back(db: ZoneDatabase, spec: ZoneSpec, tools: Tools, floor: int | None) -> Outcome:
     """Make a version of the content as restored with a serial after ``floor``; what has come due is signed anew.
 
+    All of it is verified: what happened to the back-up meanwhile is not known.
+
     The note that the zone was restored goes with the commit of that version; without the note nothing is done.
     """
 

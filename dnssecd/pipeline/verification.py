@@ -55,6 +55,7 @@ class DraftVerifier:
             expectation(draft),
             transaction,
             transaction.generation,
+            whole=draft.given.anew,
             verify_signatures=checker,
         )
 

@@ -61,7 +61,8 @@ class Input:
 
     ``serial_floor`` is the latest serial seen anywhere (secondaries at a first publication); ``resign`` asks for
     RRSIGs that come due; ``rrsets`` is the whole unsigned content, where the job has it, for the verifier;
-    ``window`` are signature times asked for explicitly; ``anew`` asks for a version though nothing has changed.
+    ``window`` are signature times asked for explicitly; ``anew`` asks for a version
+    though nothing has changed, and has all of it verified.
     """
 
     changes: list[Change]
