@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from dnssecd.config.model import DAY, AlertsConfig, MailConfig, Secret, WebhookConfig
 from dnssecd.config.reader import Section
-from dnssecd.config.values import Bad, read_secret_file
+from dnssecd.config.values import Bad, exposed, read_secret_file
 from dnssecd.config.zones import command
 
 _MAILBOX = re.compile(r"[^@\s<>]+@[^@\s<>]+")
@@ -90,6 +90,8 @@ def _secret(section: Section, key: str, read_secrets: bool) -> Secret | None:
     path = section.optional_path(key)
     if path is None or not read_secrets:
         return None
+    if told := exposed(path):
+        section.warn(key, told, f"chmod o-r {path}, and change the secret")
     try:
         return Secret(read_secret_file(path).split(b"\n", 1)[0].rstrip(b"\r"))
     except Bad as bad:

@@ -68,6 +68,7 @@ class Problems:
     """Collects errors and warnings while the configuration is read; looks for lines only if there are any."""
 
     def __init__(self, file: Path, text: str) -> None:
+        self.file = file
         self._file = str(file)
         self._text = text
         self._lines: dict[KeyPath, int] | None = None

@@ -7,7 +7,7 @@ import re
 from dnssecd.config.errors import did_you_mean
 from dnssecd.config.model import Address, Peer, Secret, TsigKey
 from dnssecd.config.reader import Section
-from dnssecd.config.values import Bad, decode_secret, parse_address, parse_name, read_secret_file
+from dnssecd.config.values import Bad, decode_secret, exposed, parse_address, parse_name, read_secret_file
 
 TSIG_ALGORITHMS = ("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
 _SHORTEST_SECRET = 16
@@ -89,6 +89,8 @@ def _tsig_secret(section: Section, read_secrets: bool) -> bytes:
     except Bad as bad:
         section.error(key, bad.what, bad.remedy)
         return b""
+    if told := exposed(file or section.problems.file):
+        section.warn(key, told, f"chmod o-r {file or section.problems.file}, and make a new secret")
     if len(secret) < _SHORTEST_SECRET:
         section.warn(key, f"the secret has {len(secret)} octets", "use 32: openssl rand -base64 32")
     return secret

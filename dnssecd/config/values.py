@@ -102,6 +102,15 @@ def read_secret_file(path: Path) -> bytes:
     return content
 
 
+def exposed(path: Path) -> str:
+    """Say that everybody on the machine may read *path*; "" when that is not so, or not known."""
+    try:
+        mode = path.stat().st_mode & 0o777
+    except OSError:
+        return ""
+    return f"everybody on this machine may read {path} (mode {mode:04o})" if mode & 0o004 else ""
+
+
 def _a_label_remedy(text: str) -> str:
     try:
         return f'write the A-label form: "{dns.name.from_unicode(text).to_text()}"'

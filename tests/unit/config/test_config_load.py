@@ -376,6 +376,22 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
         load(file)
 
 
+def test_secrets_that_everybody_may_read_are_told_of(tmp_path: Path) -> None:
+    file, secret = tmp_path / "d.toml", tmp_path / "transfer.secret"
+    secret.write_text(SECRET)
+    file.write_text(MINIMAL + f'[tsig."t."]\nsecret_file = "{secret}"\n[tsig."u."]\nsecret = "{SECRET}"\n')
+
+    def told(file_mode: int, secret_mode: int) -> set[str]:
+        file.chmod(file_mode)
+        secret.chmod(secret_mode)
+        return {warning.where for warning in load(file).warnings if "everybody" in warning.what}
+
+    assert told(0o640, 0o440) == set()
+    assert told(0o640, 0o644) == {'tsig."t.".secret_file'}
+    assert told(0o644, 0o400) == {'tsig."u.".secret'}
+    assert load(file, read_secrets=False).tsig["t."].secret.value == b""
+
+
 def test_control_socket_of_a_wrong_file(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text('[server]\ncontrol_socket = "c.sock"\nnonsense = 1\n')
