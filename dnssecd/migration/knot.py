@@ -74,10 +74,11 @@ def read_list(text: str, source: str, zone: bytes) -> list[KnotKey]:
         found = [_from_line(line.split(), f"{source}:{number}", number) for number, line in lines]
     if not found:
         raise ForeignError(f"{source}: lists no key; make it with: keymgr {wire_to_text(zone)} list -j")
-    identities = [key.key_id for key in found]
+    seen: set[str] = set()
     for key in found:
-        if identities.count(key.key_id) > 1:
+        if key.key_id in seen:
             raise ForeignError(f"{source}:{key.line}: key {key.key_id} is listed twice; list one zone only")
+        seen.add(key.key_id)
     return found
 
 
@@ -217,7 +218,8 @@ def _from_json(text: str, source: str, zone: bytes) -> list[KnotKey]:
         raise ForeignError(f"{where}: not the JSON of keymgr list -j, or cut off") from None
     if not isinstance(listed, list):
         raise ForeignError(f"{source}:1: not a list of keys, as keymgr list -j prints")
-    starts = [text.count("\n", 0, match.start()) + 1 for match in re.finditer(r"^\s*\{", text, re.MULTILINE)]
+    lines = enumerate(text.split("\n"), start=1)
+    starts = [number for number, line in lines if line.lstrip().startswith("{")]
     if len(starts) != len(listed):
         starts = list(range(1, len(listed) + 1))
     keys = []

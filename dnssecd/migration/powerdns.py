@@ -61,10 +61,11 @@ def read_list(text: str, source: str, zone: bytes) -> list[PdnsKey]:
     if not found:
         name = wire_to_text(zone)
         raise ForeignError(f"{source}: lists no key of {name}; make it with: pdnsutil show-zone {name}")
-    identities = [key.ident for key in found]
+    seen: set[int] = set()
     for key in found:
-        if identities.count(key.ident) > 1:
+        if key.ident in seen:
             raise ForeignError(f"{source}:{key.line}: key {key.ident} is listed twice")
+        seen.add(key.ident)
     return found
 
 
@@ -187,12 +188,12 @@ def _from_list(text: str, source: str, zone: bytes) -> list[PdnsKey]:
 
 
 def _from_json(text: str, source: str) -> list[PdnsKey]:
-    decoder, keys, at = json.JSONDecoder(), [], 0
+    decoder, keys, at, line, counted = json.JSONDecoder(), [], 0, 1, 0
     while at < len(text):
         if text[at].isspace():
             at += 1
             continue
-        line = text.count("\n", 0, at) + 1
+        line, counted = line + text.count("\n", counted, at), at
         try:
             answer, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:

@@ -148,7 +148,7 @@ def test_later_versions_list_deleted_keys_and_more_fields() -> None:
         (BRIEF.replace("46d9", "../.."), "is not a key id"),
         (BRIEF.replace("ECDSAP256SHA256", "RSASHA1"), "SHA-1 .* then import"),
         (BRIEF.replace("ECDSAP256SHA256", "ROT13"), "'ROT13' is not known"),
-        (BRIEF + "\n\n" + BRIEF, "k:1: .*listed twice"),
+        (BRIEF + "\n\n" + BRIEF, "k:3: .*listed twice"),
         (BRIEF.replace("publish=1", "publish=-3M1h"), "k:1: publish=-3M1h is relative"),
         (BRIEF.replace("publish=1", "publish=soon"), "k:1: publish: 'soon' is not a time"),
         (BRIEF.replace("publish=1", "publish=" + "9" * 40), "is not a time"),

@@ -113,7 +113,7 @@ def entry(**changes: object) -> str:
         (entry(dnskey="257 3 5 AAAA"), "algorithm 5: SHA-1"),
         (entry() + "\n" + entry(active=False), "p:2: key 1 is listed twice, and not the same"),
         (entry() + "\n{", "p:2: not JSON"),
-        (SHOWN + "\n" + SHOWN, "p:1: key 1 is listed twice"),
+        (SHOWN + "\n" + SHOWN, "p:2: key 1 is listed twice"),
         ("\n" + SHOWN.replace("CSK", "PSK"), "p:2: not a key as pdnsutil show-zone"),
         (
             SHOWN + "\nCSK DNSKEY = other.example. IN DNSKEY 257 3 13 AAAA ; ( X )",
