@@ -65,6 +65,10 @@ ACTS: dict[str, dict[str, Any]] = {
     "ds.confirm": {"zone": ZONE, "key_tag": 65536},
     "alerts.test": {},
     "alerts.ack": {"name": "runway-low", "zone": ZONE},
+    "migrate.keys": {"zone": ZONE, "keys": ["none"]},
+    "migrate.forget": {"zone": ZONE},
+    "migrate.check": {"zone": ZONE, "file": "/nowhere/zone"},
+    "migrate.adopt": {"zone": ZONE, "file": "/nowhere/zone"},
     "config.reload": {"remove": ["absent.test."]},
 }
 
