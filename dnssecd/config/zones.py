@@ -116,7 +116,7 @@ def _primaries(section: Section, source: str, known: Known) -> tuple[str, ...]:
 
 def _soa_expire(section: Section, source: str) -> Literal["serve", "follow"]:
     chosen: Literal["serve", "follow"] = section.choice("soa_expire", ("serve", "follow"), "serve")
-    if source != "primaries" and section.has("soa_expire"):
+    if source != "primaries" and chosen != "serve":
         section.error(
             "soa_expire", f'source is "{source}"', "remove soa_expire: only what comes from primaries expires"
         )
