@@ -12,6 +12,7 @@ import select
 import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,8 +21,12 @@ from pathlib import Path
 import pytest
 
 from demo.__main__ import DNS_PORT
+from tests.peers.nameserver import PrimaryZone, SecondaryZone
+from tests.peers.nsd import Nsd
 from tests.peers.paths import REPOSITORY
+from tests.peers.process import LOOPBACK, Servers, free_port
 from tests.peers.tools import run
+from tests.peers.tsig import TsigKey
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
@@ -149,3 +154,60 @@ def test_demo_takes_any_zone(clone: Path) -> None:
         assert "mine.test. is signed and served: serial 7," in shown
         ended = mine.interrupt()
     assert "Traceback" not in ended, ended
+
+
+def first_zone(home: Path, listen: int, secondary: int, secret: str) -> str:
+    """The README's smallest configuration, with places and addresses that a test may have."""
+    text = (REPOSITORY / "README.md").read_text()
+    block = re.search(r"^( *)```toml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
+    assert block, "the README shows a configuration"
+    config = "\n".join(line.removeprefix(block[1]) for line in block[2].splitlines())
+    for written, here in (
+        ("192.0.2.1:53", f"{LOOPBACK}:{listen}"),
+        ("192.0.2.53:53", f"{LOOPBACK}:{secondary}"),
+        ("/var/lib/dnssecd/keys", f"{home}/keys"),
+        ("/etc/dnssecd/", f"{home}/"),
+        ("[server]\n", f'[server]\nstate_dir = "{home}/state"\ncontrol_socket = "{home}/control.sock"\n'),
+    ):
+        assert written in config, f"the README's configuration no longer has {written}"
+        config = config.replace(written, here)
+    (home / "transfer.secret").write_text(secret)
+    (home / "transfer.secret").chmod(0o600)
+    return config + "\n"
+
+
+def test_first_real_zone(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+    """The four steps, and the edit that follows them."""
+    zone, listen = "example.com.", free_port()
+    com = peer_dir / "com.zone"
+    com.write_text("com. 60 IN SOA a.com. b.com. 1 1 1 1 60\ncom. 60 IN NS a.com.\na.com. 60 IN A 127.0.0.1\n")
+    parent = servers.start(Nsd(peer_dir / "parent", [PrimaryZone("com.", com, tsig_key)]))
+    secondary = servers.start(Nsd(peer_dir / "nsd", [SecondaryZone(zone, listen, tsig_key)]))
+    config = peer_dir / "config.toml"
+    # A test machine has no way to the real parent.
+    more = f'parent = {{ servers = ["{parent.address}"] }}\n\n[metrics]\nlisten = "{LOOPBACK}:{free_port()}"\n'
+    config.write_text(first_zone(peer_dir, listen, secondary.port, tsig_key.secret) + more)
+    (peer_dir / "zones").mkdir()
+    file = peer_dir / "zones" / "example.com.zone"
+    file.write_text("$TTL 300\n@ SOA ns1 hostmaster 1 3600 600 604800 60\n@ NS ns1\nns1 A 192.0.2.53\n")
+
+    def dnssecd(*words: str) -> str:
+        command = [sys.executable, "-m", "dnssecd", *words, "--config", str(config)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS, check=False)
+        assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    dnssecd("check-config")
+    running = subprocess.Popen(
+        [sys.executable, "-m", "dnssecd", "run", "--config", str(config)],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    try:
+        secondary.wait_serial(zone, 1, START_SECONDS)
+        assert "example.com." in dnssecd("status")
+        assert '"digest"' in dnssecd("ds", "show", "example.com")
+        file.write_text(file.read_text().replace("hostmaster 1 ", "hostmaster 2 ") + "www A 192.0.2.80\n")
+        secondary.wait_serial(zone, 2, START_SECONDS)
+    finally:
+        running.terminate()
+        running.wait(STOP_SECONDS)
