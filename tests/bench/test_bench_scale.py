@@ -47,6 +47,12 @@ class Contender:
     server: ServerProcess
     port: int
     figures: dict[str, float] = field(default_factory=dict)
+    started: float = 0.0
+
+    def start(self) -> None:
+        """Start the server; what it does before it is ready counts, too."""
+        self.started = time.monotonic()
+        self.server.start(600)
 
     def note(self, what: str, value: float) -> None:
         self.figures[what] = value
@@ -54,10 +60,9 @@ class Contender:
 
     def signed(self, names: list[str]) -> None:
         """Return when all zones are served with signatures, and nothing more is going on."""
-        started = time.monotonic()
         for name in names:
             wait_until(lambda name=name: has_rrsig(self.port, name, "SOA"), f"{name} is signed", 3600, 0.2)  # type: ignore[misc]
-        self.note("first signing, s", time.monotonic() - started)
+        self.note("first signing, s", time.monotonic() - self.started)
         self.note("first signing, CPU s", sum(cpu_seconds(self.server.pid).values()))
 
     def settle(self) -> None:
@@ -95,8 +100,8 @@ def measure_ours(servers: Servers, home: Path, key: TsigKey, files: dict[str, Pa
     second = servers.start(CalmNsd(home / "nsd", [SecondaryZone(name, ports.dns, key) for name in names]))
     config = daemon_config(home, ports, key, files, {"nsd": second.port})
     daemon = servers.add(Dnssecd(home / "dnssecd", config, key))
-    daemon.start(600)
     us = Contender("dnssecd", daemon, ports.dns)
+    us.start()
     us.signed(names)
     us.idle()
     us.note("metrics scrape, s", timed(daemon.metrics_text))
@@ -115,8 +120,9 @@ def measure_ours(servers: Servers, home: Path, key: TsigKey, files: dict[str, Pa
 def measure_knotd(servers: Servers, home: Path, key: TsigKey, files: dict[str, Path]) -> Contender:
     home.mkdir()
     knotd: Nameserver = SigningKnotd(home / "knotd", [PrimaryZone(n, path, key) for n, path in files.items()])
-    servers.start(knotd)
+    servers.add(knotd)
     them = Contender("knotd", knotd, knotd.port)
+    them.start()
     them.signed(list(files))
     them.idle()
     knotd.zones.append(PrimaryZone(EXTRA, extra(home), key))
