@@ -480,6 +480,9 @@ class World:
         self.asked.discard("the parent")
         if any(parent.ds != self.registry for parent in self.parents):
             return
+        if not self.policy.parent and self.oracle.held("ds") != [self.registry]:
+            self.after(self.ttl_ds, self.confirm)  # of an island one tells what validators trust, not what was asked
+            return
         for key in self.keyset.keys:
             present = bool(self.oracle.ds_of(key.rdata) & self.registry)
             self.confirmations.append(Confirmation(key.ref, present, self.clock, "an operator"))
