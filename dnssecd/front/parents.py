@@ -24,6 +24,8 @@ FIND_AGAIN_S = 3600.0
 LOOK_WAITING_S = (1.0, 300.0)
 LOOK_IDLE_S = (5.0, 6 * 3600.0)
 SPREAD_S = 600.0
+#: While something is awaited for very many zones, so many of them are looked at in a second.
+LOOKS_PER_S = 10.0
 
 log = structlog.get_logger("dnssecd.parents")
 
@@ -57,6 +59,7 @@ class ParentWatch:
         self._zones, self._config, self._clock, self._schedule = zones, config, clock, schedule
         self._on_answers = on_answers
         self._parents: dict[str, _Parent] = {}
+        self._waits = 0
         self._free = asyncio.Semaphore(ZONES_AT_ONCE)
         self._tasks: set[asyncio.Task[object]] = set()
 
@@ -78,6 +81,8 @@ class ParentWatch:
             return
         parent = self._parents.setdefault(zone.name, _Parent())
         changed, parent.waiting = parent.waiting is not waiting, waiting
+        if changed:
+            self._waits += 1 if waiting else -1
         if parent.next_look is None:
             spread = 0.0 if waiting else crc32(zone.name.encode()) % 1000 / 1000 * SPREAD_S
             self._plan(zone, parent, min(spread, self._interval(zone, parent)))
@@ -86,7 +91,9 @@ class ParentWatch:
 
     def forget(self, name: str) -> None:
         """Look no more."""
-        self._parents.pop(name, None)
+        parent = self._parents.pop(name, None)
+        if parent is not None and parent.waiting:
+            self._waits -= 1
         self._schedule.forget(f"parent {name}")
 
     async def look(self, zone: FrontZone) -> list[ParentAnswer]:
@@ -154,4 +161,8 @@ class ParentWatch:
         wanted = policy.parent_ds_ttl / 4
         if parent.waiting:
             wanted = min(wanted, policy.parent_propagation_delay / 4)
+            shortest, longest = (
+                max(shortest, self._waits / LOOKS_PER_S),
+                max(longest, self._waits / LOOKS_PER_S),
+            )
         return min(max(wanted, shortest), longest)

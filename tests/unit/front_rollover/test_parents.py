@@ -155,3 +155,27 @@ async def test_a_parent_that_cannot_be_found_is_looked_for_again(monkeypatch: py
     await rig.watch._look_again("z.")
     assert rig.heard == [([], int(rig.clock.now() + 300))]
     assert rig.next_s == 300
+
+
+async def test_thousands_of_zones_that_wait_are_looked_at_so_many_a_second() -> None:
+    rig = Rig(ParentConfig(servers=(Address("127.0.0.1", 1),)))
+    others: list[Any] = [
+        SimpleNamespace(
+            name=f"z{n}.", config=SimpleNamespace(name=f"z{n}.", policy="p", parent=rig.zone.config.parent)
+        )
+        for n in range(5_000)
+    ]
+    rig.watch.watch(rig.zone, waiting=True)
+    alone = rig.watch._interval(rig.zone, rig.watch._parents["z."])
+    for other in others:
+        rig.watch.watch(other, waiting=True)
+        rig.watch.watch(other, waiting=True)
+    among_many = rig.watch._interval(rig.zone, rig.watch._parents["z."])
+    for other in others[:2_500]:
+        rig.watch.watch(other, waiting=False)
+    for other in others:
+        rig.watch.forget(other.name)
+    assert alone == 300
+    assert among_many == pytest.approx(5_001 / parents.LOOKS_PER_S)
+    assert rig.watch._interval(rig.zone, rig.watch._parents["z."]) == alone
+    await rig.watch.close()
