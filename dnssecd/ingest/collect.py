@@ -52,7 +52,12 @@ def _merge(
 ) -> int:
     """Put the RRset of rows[first:end] in its place; return how many records merged. rows[place] is the first."""
     group = [rows[place], *rows[first + 1 : end]]
-    owner, rtype, ttl, _ = group[0]
+    owner, rtype, ttl, rdata = group[0]
+    if end - first == 2:
+        _, _, other_ttl, other = group[1]
+        if other_ttl == ttl and other != rdata:  # what most sets of several records are
+            rows[place] = RRset(owner, rtype, ttl, rdata + other if rdata[2:] < other[2:] else other + rdata)
+            return 0
     distinct = {rdata[2:] for _, _, _, rdata in group}
     if group[-1][2] != ttl:
         mixed[owner, rtype] = [(row_ttl, rdata[2:]) for _, _, row_ttl, rdata in group]

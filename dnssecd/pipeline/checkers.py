@@ -1,6 +1,7 @@
 """Checking many signatures: a few in this process, more spread over processes, one a core."""
 
 import os
+import select
 import socket
 import subprocess
 import sys
@@ -14,14 +15,16 @@ from dnssecd.core.verify.checker import SignatureJob, run_batch
 from dnssecd.pipeline import frames
 from dnssecd.pipeline.checker import Checks
 from dnssecd.pipeline.progress import Progress, untold
+from dnssecd.wire_protocol import FrameBuffer, ProtocolError
 
 #: So many batches are checked right here before processes are worth their start.
 INLINE_BATCHES = 8
 #: Batches that a process may have waiting; they fit its socket's buffer, so nobody waits to write.
-OUTSTANDING_MAX = 2
+OUTSTANDING_MAX = 4
 BATCH_DEADLINE_S = 300.0
 STOP_DEADLINE_S = 5.0
 BUFFER_OCTETS = 1 << 20
+RECEIVE_OCTETS = 64 * 1024
 
 
 class CheckerDied(Exception):
@@ -46,8 +49,13 @@ class _Process:
         )
         theirs.close()
         self._socket = ours
-        self._stream = ours.makefile("rb")
+        self._frames = FrameBuffer()
         self._owed: deque[list[list[int]]] = deque()
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
 
     @property
     def outstanding(self) -> int:
@@ -75,19 +83,23 @@ class _Process:
 
         return wait
 
+    def fileno(self) -> int:
+        """Return what becomes readable when there is an answer."""
+        return self._socket.fileno()
+
     def receive(self) -> None:
-        """Wait for the oldest answer owed."""
+        """Take the answers there are; waits until there is something to read."""
         try:
-            body = frames.read_frame(self._stream)
-        except (OSError, frames.FrameError) as error:
+            octets = self._socket.recv(RECEIVE_OCTETS)
+            if not octets:
+                raise CheckerDied("a checking process ended before its answer")
+            for body in self._frames.feed(octets):
+                self._owed.popleft().append(frames.decode(body, list[int]))
+        except (OSError, ProtocolError, frames.FrameError) as error:
             raise CheckerDied(f"a checking process gave no answer: {error}") from error
-        if body is None:
-            raise CheckerDied("a checking process ended before its answer")
-        self._owed.popleft().append(frames.decode(body, list[int]))
 
     def close(self) -> None:
         """End the process."""
-        self._stream.close()
         self._socket.close()
         try:
             self._process.wait(STOP_DEADLINE_S)
@@ -117,10 +129,27 @@ class SpreadChecker:
             return lambda: failed
         if not self._processes:
             self._processes = [_Process() for _ in range(self._wanted)]
-        process = min(self._processes, key=lambda p: p.outstanding)
-        while process.outstanding >= OUTSTANDING_MAX:
+        return self._free_process().submit(jobs)
+
+    def _free_process(self) -> _Process:
+        """Return the process that owes least; waits for whichever answers first while all owe much."""
+        self._receive(0.0)
+        while (process := min(self._processes, key=lambda p: p.outstanding)).outstanding >= OUTSTANDING_MAX:
+            if not self._receive(BATCH_DEADLINE_S):
+                raise CheckerDied(f"no checking process gave an answer within {BATCH_DEADLINE_S:g} s")
+        return process
+
+    def _receive(self, wait_s: float) -> bool:
+        """Take the answers there are; returns whether there were some."""
+        ready, _, _ = select.select(self._processes, [], [], wait_s)
+        for process in ready:
             process.receive()
-        return process.submit(jobs)
+        return bool(ready)
+
+    @property
+    def pids(self) -> list[int]:
+        """Process ids of those that were started."""
+        return [process.pid for process in self._processes]
 
     def close(self) -> None:
         """End the processes."""

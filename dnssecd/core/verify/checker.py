@@ -7,7 +7,7 @@ from typing import Generic, NamedTuple, Protocol, TypeVar
 from dnssecd.core.verify.keys import Verify
 
 BATCH_SIZE = 256
-_PENDING_MAX = 8
+_PENDING_MAX = 32
 
 
 Context = TypeVar("Context")
