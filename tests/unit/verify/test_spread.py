@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -40,6 +41,11 @@ def test_what_is_bad_is_found_wherever_it_was_checked() -> None:
         checker.close()
 
 
+def all_answers(checker: SpreadChecker, answers: list[Callable[[], list[int]]]) -> list[list[int]]:
+    answers += [checker(batch(number)) for number in range(BATCHES)]
+    return [answer() for answer in answers]
+
+
 def test_a_checker_that_dies_passes_nothing() -> None:
     checker = SpreadChecker(2)
     try:
@@ -47,8 +53,6 @@ def test_a_checker_that_dies_passes_nothing() -> None:
         for pid in checker.pids:
             os.kill(pid, signal.SIGKILL)
         with pytest.raises(CheckerDied):
-            answers += [checker(batch(number)) for number in range(BATCHES)]
-            for answer in answers:
-                answer()
+            all_answers(checker, answers)
     finally:
         checker.close()
