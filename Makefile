@@ -52,6 +52,7 @@ slow: venv peers
 	$(call pytest,tests/integration tests/faults,$(PARALLEL) --durations=15)
 
 bench: venv peers
+	@$(PY) -m compileall -q dnssecd
 	$(call pytest,tests/bench,-s -m bench --timeout=3600)
 
 soak: venv

@@ -34,10 +34,10 @@ def diff(old: Iterable[RRset], new: Iterable[RRset]) -> Iterator[Change]:
             before, after = next(old_iter, None), next(new_iter, None)
     if before is not None:
         for rrset in chain((before,), old_iter):
-            yield Change(rrset.owner, rrset.rtype, rrset, None)
+            yield Change(rrset[0], rrset[1], rrset, None)
     if after is not None:
         for rrset in chain((after,), new_iter):
-            yield Change(rrset.owner, rrset.rtype, None, rrset)
+            yield Change(rrset[0], rrset[1], None, rrset)
 
 
 def merge(first: Iterable[Change], second: Iterable[Change]) -> list[Change]:

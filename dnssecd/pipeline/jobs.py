@@ -6,7 +6,6 @@ Each ends in an Outcome, never in an exception, but for defects of ours.
 import sqlite3
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 
@@ -267,8 +266,8 @@ def whole_input(
     return Input(
         changes=changes,
         soa=soa_of(rrsets),
-        largest_ttl=max(rrset.ttl for rrset in rrsets),
-        owners=sum(1 for _ in groupby(rrsets, key=itemgetter(0))),
+        largest_ttl=max(map(itemgetter(2), rrsets)),
+        owners=len(set(map(itemgetter(0), rrsets))),
         digest=digest,
         input_serial=input_serial,
         serial_floor=serial_floor,
