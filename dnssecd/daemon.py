@@ -31,9 +31,9 @@ from dnssecd.front.hooks import ServerHooks
 from dnssecd.front.jobs import Parts, ZoneJobs, today
 from dnssecd.front.keycommands import KeyCommands
 from dnssecd.front.managerstatus import ManagerStatus
+from dnssecd.front.notifysender import NotifySender
 from dnssecd.front.primaries import Primaries
 from dnssecd.front.primaries_reload import PrimariesReload
-from dnssecd.front.quicknotify import QuickNotify
 from dnssecd.front.reload import Reloader
 from dnssecd.front.rollover_office import EvidenceHooks, RolloverOffice
 from dnssecd.front.schedule import Schedule
@@ -98,8 +98,7 @@ class Daemon:
         self.signer = SignerLink(config, self.events, self.metrics, clock)
         self.schedule = Schedule(clock)
         hooks = EvidenceHooks(self.metrics, self.events)
-        self.notifier = Notifier(Ledger(hooks), clock.now, hooks)
-        self.notifier.announce = QuickNotify(clock.now)
+        self.notifier = Notifier(Ledger(hooks), clock.now, NotifySender(clock.now), hooks)
         self.watcher = ZoneWatcher()
         self.pool = WatchedPool(_worker_died)
         self.table = ZoneTable(self.signer.socket, self.databases)

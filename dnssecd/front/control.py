@@ -45,9 +45,8 @@ class Commands:
         self._zones, self._jobs, self._events = zones, jobs, events
         self._notifier, self._clock, self._signer_state = notifier, clock, signer_state
         self._delivery = delivery
-        self.ds_progress: Callable[[str], Progress | None] = lambda zone: (
-            None
-        )  # DS automation puts itself here
+        #: DS automation puts itself here.
+        self.ds_progress: Callable[[str], Progress | None] = lambda zone: None
         #: Says why the time is in doubt ("": it is not).
         self.clock_doubt: Callable[[], str] = lambda: ""
         #: What people did, newest first: to a zone (at most so many), or to none.

@@ -15,16 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import dns.flags
-import dns.message
-import dns.name
-import dns.opcode
-import dns.rdata
-import dns.rdataclass
-import dns.rdatatype
-import dns.rrset
-
-from dnssecd.publish.exchange import Peer, Timing, exchange
+from dnssecd.publish.exchange import Peer, Timing
 from dnssecd.publish.watch import Ledger, sight
 
 
@@ -37,6 +28,7 @@ class Goal:
     ttl: int
 
 
+#: Sends one NOTIFY: (zone, server, goal, deadlines) → the RCODE of the answer, or why there is none.
 Announce = Callable[[str, Peer, Goal, Timing | None], Awaitable[str]]
 
 
@@ -69,24 +61,6 @@ class NotifyHooks:
         """The secondary was seen to serve ``serial``, ``seconds`` after it was published."""
 
 
-def notify_message(zone: str, goal: Goal) -> dns.message.Message:
-    """Return the NOTIFY for a version: AA set, the SOA in the answer section (RFC 1996 §3.7)."""
-    name = dns.name.from_text(zone)
-    message = dns.message.make_query(name, dns.rdatatype.SOA)
-    message.set_opcode(dns.opcode.NOTIFY)
-    message.flags |= dns.flags.AA
-    message.flags &= ~dns.flags.RD
-    soa = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.SOA, goal.soa, 0, len(goal.soa))
-    message.answer.append(dns.rrset.from_rdata(name, goal.ttl, soa))
-    return message
-
-
-async def announce(zone: str, peer: Peer, goal: Goal, timing: Timing | None) -> str:
-    """Send one NOTIFY; return the RCODE of the answer, or why there is none."""
-    outcome = await exchange(peer, notify_message(zone, goal), timing)
-    return outcome.failure or outcome.rcode
-
-
 class Notifier:
     """Follows all secondaries of all zones. Methods belong to the event loop's thread."""
 
@@ -94,13 +68,15 @@ class Notifier:
         self,
         ledger: Ledger,
         now: Callable[[], float],
+        announce: Announce,
         hooks: NotifyHooks | None = None,
         pace: Pace | None = None,
         timing: Timing | None = None,
         in_flight_max: int = 64,
     ) -> None:
-        """ledger: takes every sighting; now: epoch seconds; in_flight_max: exchanges at one time.
+        """ledger: takes every sighting; now: epoch seconds; announce: sends one NOTIFY.
 
+        in_flight_max: exchanges at one time.
         One server gets at most a quarter of them: a dead one must not hold up the others.
         """
         self.ledger = ledger
@@ -108,8 +84,7 @@ class Notifier:
         self.hooks = hooks or NotifyHooks()
         self.pace = pace or Pace()
         self._timing = timing
-        #: Sends one NOTIFY: (zone, server, goal, deadlines) → RCODE, or why there is none.
-        self.announce: Announce = announce
+        self.announce = announce
         self._free = asyncio.Semaphore(in_flight_max)
         self._free_by_server: dict[tuple[str, int], asyncio.Semaphore] = {}
         self._per_server_max = max(1, in_flight_max // 4)

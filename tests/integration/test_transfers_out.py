@@ -21,6 +21,7 @@ import pytest
 from dnssecd.core.changeset import diff
 from dnssecd.core.names import text_to_wire
 from dnssecd.core.rrset import RRset, pack
+from dnssecd.front.notifysender import NotifySender
 from dnssecd.publish import xfrout
 from dnssecd.publish.exchange import Peer, PeerKey
 from dnssecd.publish.notify import Goal, Notifier, NotifyHooks
@@ -122,7 +123,7 @@ class Primary:
         self._wait(self._start())
 
     async def _start(self) -> None:
-        self._notifier = Notifier(Ledger(), time.time, self.hooks)
+        self._notifier = Notifier(Ledger(), time.time, NotifySender(time.time), self.hooks)
         await self._server.start()
 
     def _wait(self, work: Any) -> Any:
@@ -256,7 +257,9 @@ def test_big_records_and_sets_are_held_by_all(servers: Servers, peer_dir: Path, 
         content = base()
         content[b"one\x00", 65280] = RRset(b"one\x00", 65280, 60, pack([b"x" * 60_000]))
         content[b"set\x00", 1] = addresses(b"set\x00", *range(2000))
-        content[b"wide\x00", 65280] = RRset(b"wide\x00", 65280, 60, pack([bytes([n]) * 900 for n in range(70)]))
+        content[b"wide\x00", 65280] = RRset(
+            b"wide\x00", 65280, 60, pack([bytes([n]) * 900 for n in range(70)])
+        )
         primary.publish(content, 1)
         primary.wait_caught_up()
         content[b"two\x00", 65280] = RRset(b"two\x00", 65280, 60, pack([b"y" * 60_000]))

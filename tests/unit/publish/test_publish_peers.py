@@ -18,6 +18,7 @@ import pytest
 from dnssecd.core.keyset import key_tag
 from dnssecd.core.rrset import RRset, pack
 from dnssecd.core.rrtypes import DNSKEY, DS
+from dnssecd.front.notifysender import NotifySender
 from dnssecd.publish import xfrout
 from dnssecd.publish.exchange import Peer, PeerKey, Timing
 from dnssecd.publish.firstcheck import ds_matches, first_check
@@ -89,7 +90,9 @@ async def test_notify_is_repeated_until_the_serial_is_seen() -> None:
 
     async with serving(zone, on_notify=on_notify) as peer:
         hooks = Recorder()
-        notifier = Notifier(Ledger(), time.time, hooks, replace(FAST, sweep_s=60), QUICK)
+        notifier = Notifier(
+            Ledger(), time.time, NotifySender(time.time), hooks, replace(FAST, sweep_s=60), QUICK
+        )
         notifier.published("example.", goal(2), [peer])
         assert notifier.waiting_for("example.") == ["ns1"]
         await eventually(lambda: hooks.caught == [2])
@@ -110,7 +113,7 @@ async def test_newer_version_replaces_the_goal() -> None:
 
     async with serving(zone, on_notify=on_notify) as peer:
         hooks = Recorder()
-        notifier = Notifier(Ledger(), time.time, hooks, FAST, QUICK)
+        notifier = Notifier(Ledger(), time.time, NotifySender(time.time), hooks, FAST, QUICK)
         notifier.published("example.", goal(2), [peer])
         await eventually(lambda: hooks.sent)
         notifier.published("example.", goal(3), [peer])
@@ -130,7 +133,7 @@ async def test_serial_that_goes_back_is_seen_by_the_sweep_and_pursued() -> None:
 
     async with serving(zone, on_notify=on_notify) as peer:
         hooks = Recorder()
-        notifier = Notifier(ledger, time.time, hooks, FAST, QUICK)
+        notifier = Notifier(ledger, time.time, NotifySender(time.time), hooks, FAST, QUICK)
         notifier.published("example.", goal(5), [peer])
         await eventually(lambda: hooks.caught == [5])
         zone.version = FakeVersion(small_zone(4))
@@ -247,7 +250,9 @@ async def test_dead_server_does_not_hold_up_another() -> None:
         async with serving(zone) as peer:
             hooks = Recorder()
             slow = Timing(udp_s=30.0)
-            notifier = Notifier(Ledger(), time.time, hooks, FAST, slow, in_flight_max=8)
+            notifier = Notifier(
+                Ledger(), time.time, NotifySender(time.time), hooks, FAST, slow, in_flight_max=8
+            )
             dead = Peer("dead", *silent.getsockname())
             for number in range(40):
                 notifier.published(f"z{number}.", goal(2), [dead])

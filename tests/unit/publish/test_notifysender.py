@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 
+import dns.flags
 import dns.message
+import dns.name
+import dns.opcode
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.rrset
 import dns.tsig
 import pytest
 
-from dnssecd.front.quicknotify import QuickNotify, notify_wire
-from dnssecd.publish.exchange import Peer, PeerKey
-from dnssecd.publish.notify import Announce, announce, notify_message
+from dnssecd.front.notifysender import NotifySender, notify_wire
+from dnssecd.publish.exchange import Peer, PeerKey, Timing, exchange
+from dnssecd.publish.notify import Announce, Goal
 from dnssecd.server.acl import ZoneAccess
 from tests.unit.publish.test_publish_peers import (
     ACCESS,
@@ -24,7 +31,26 @@ from tests.unit.publish.test_publish_peers import (
 )
 from tests.unit.server.fakes import KEY, FakeVersion, FakeZone, small_zone
 
-WAYS = pytest.mark.parametrize("way", [announce, QuickNotify(time.time)], ids=["dnspython", "wire"])
+
+def notify_message(zone: str, goal: Goal) -> dns.message.Message:
+    """The NOTIFY for a version as dnspython makes it."""
+    name = dns.name.from_text(zone)
+    message = dns.message.make_query(name, dns.rdatatype.SOA)
+    message.set_opcode(dns.opcode.NOTIFY)
+    message.flags |= dns.flags.AA
+    message.flags &= ~dns.flags.RD
+    soa = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.SOA, goal.soa, 0, len(goal.soa))
+    message.answer.append(dns.rrset.from_rdata(name, goal.ttl, soa))
+    return message
+
+
+async def announce(zone: str, peer: Peer, goal: Goal, timing: Timing | None) -> str:
+    """The same through dnspython: the referee."""
+    outcome = await exchange(peer, notify_message(zone, goal), timing)
+    return outcome.failure or outcome.rcode
+
+
+WAYS = pytest.mark.parametrize("way", [announce, NotifySender(time.time)], ids=["dnspython", "wire"])
 
 
 @pytest.mark.parametrize("zone", ["example.", ".", "Sub.Example."])

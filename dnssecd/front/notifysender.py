@@ -1,6 +1,6 @@
-"""NOTIFY (RFC 1996) on wire bytes: what stands between a commit and the secondary's question is to take no time.
+"""Sends one NOTIFY (RFC 1996), on wire bytes: what stands between a commit and the secondary's question takes no time.
 
-It says what publish.notify.announce says, with the server's own TSIG code in place of dnspython's objects.
+It uses the server's own TSIG code: for the same through dnspython's objects a commit's NOTIFY waited milliseconds.
 """
 
 import secrets
@@ -29,7 +29,7 @@ def notify_wire(zone: str, goal: Goal, message_id: bytes) -> bytes:
     return head + text_to_wire(zone).lower() + _TYPE_AND_CLASS + _POINTER_TO_QUESTION + soa
 
 
-class QuickNotify:
+class NotifySender:
     """Sends NOTIFYs (publish.notify.Announce); ``now`` gives epoch seconds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
