@@ -1,12 +1,14 @@
 """Putting restored databases where the daemon looks for them.
 
-Crash rule: a zone's database is the old one, whole, or the restored one, whole. The catalogue forgets the zone before
-its database is replaced, so that a start in between reads the database. What was there is kept in ``zones/removed``.
+Crash rule: a zone's database is the old one, whole, or the restored one, whole. The catalogue has forgotten all of the
+zones, on the disk, before the first database is replaced, so that a start in between reads the databases. What was
+there is kept in ``zones/removed``.
 """
 
 import json
 import os
 import sqlite3
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from dnssecd.front.reload import set_aside
 from dnssecd.front.specs import database_path
 from dnssecd.pipeline import state
 from dnssecd.store import schema
-from dnssecd.store.catalogue import Catalogue, CatalogueEntry
+from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.zonedb import read_state
 
 SYNCED_APART_MAX = 50
@@ -84,14 +86,29 @@ class Placer:
         status = config.server.state_dir.stat()
         self._owner = (status.st_uid, status.st_gid)
 
-    def put(self, zone: str, path: Path, frozen: bool, document: str | None) -> None:
+    def forget(self, zones: Mapping[str, tuple[bool, str | None]]) -> None:
+        """Have the catalogue forget zones before the first is :meth:`put`; sqlite3.Error, with nothing changed.
+
+        The values: whether the zone was frozen when it was backed up, and how it was served then; what is known here
+        of either goes before.
+        """
+        self._catalogue.put_serving(
+            {
+                zone: self._here(zone, document)
+                for zone, (_, document) in zones.items()
+                if document is not None and zone not in self._serving and zone not in self._config.zones
+            }
+        )
+        self._catalogue.forget(
+            {
+                zone: bool(self._known[zone].frozen) if zone in self._known else frozen
+                for zone, (frozen, _) in zones.items()
+            }
+        )
+
+    def put(self, zone: str, path: Path) -> None:
         """Replace a zone's database by the file at ``path``, on the same file system and :func:`settled <settle>`."""
         self._give(path)
-        known = self._known.get(zone)
-        frozen = bool(known.frozen) if known is not None else frozen
-        self._catalogue.put(CatalogueEntry(zone, frozen=int(frozen)))
-        if zone not in self._serving and zone not in self._config.zones and document is not None:
-            self._catalogue.put_serving({zone: self._here(zone, document)})
         target = database_path(self._config, zone)
         if target.exists():
             _keep(target, self._now)

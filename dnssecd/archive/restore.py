@@ -273,9 +273,10 @@ def _apply(
     settle([one.path for one in unpacked])
     with closing(Catalogue(config.server.state_dir / COMMON[0])) as known:
         placer = Placer(config, known, at)
+        placer.forget({one.entry.zone: earlier.get(one.entry.zone, (False, None)) for one in unpacked})
         for number, one in enumerate(unpacked, len(unpacked)):
             told(number, 2 * len(unpacked), f"restoring {one.entry.zone}")
-            placer.put(one.entry.zone, one.path, *earlier.get(one.entry.zone, (False, None)))
+            placer.put(one.entry.zone, one.path)
         if not wish.zones and not wish.options.standby:
             _common(config, archive, placer, scratch)
         _record(config, who, at, note, decisions)

@@ -6,6 +6,7 @@ not take (a full disk) is kept and written with the next entry: nothing that was
 """
 
 import sqlite3
+from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -73,6 +74,27 @@ class Catalogue:
         except sqlite3.Error as error:
             if not failing:
                 log.error("the catalogue cannot be written", zone=entry.name, cause=str(error))
+
+    def forget(self, zones: Mapping[str, bool]) -> None:
+        """Forget what was served of zones, whose databases are read at the next start; the value: frozen.
+
+        Unlike other writes this one is on the disk when it returns, all of it or nothing: what replaces these
+        databases relies on it. sqlite3.Error when it cannot be done.
+        """
+        self._connection.execute("PRAGMA synchronous = FULL")
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO zone (name, frozen) VALUES (?, ?)",
+                [(name, int(frozen)) for name, frozen in zones.items()],
+            )
+            self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+        for name in zones:
+            self._unwritten.pop(name, None)
 
     def put_serving(self, documents: dict[str, str]) -> None:
         """Note how zones are served, for the day when the configuration does not say; in one transaction."""

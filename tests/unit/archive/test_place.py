@@ -39,7 +39,8 @@ def put(config: Config, path: Path, frozen: bool = False) -> None:
     settle([path])
     with closing(Catalogue(config.server.state_dir / "catalogue.sqlite")) as catalogue:
         placer = Placer(config, catalogue, NOW)
-        placer.put(Z, path, frozen, None)
+        placer.forget({Z: (frozen, None)})
+        placer.put(Z, path)
         placer.finish()
 
 
@@ -78,6 +79,33 @@ def test_the_catalogue_forgets_what_was_served_but_not_a_freeze(config: Config, 
     with closing(Catalogue(path)) as catalogue:
         entry = catalogue.entries()[Z]
     assert (entry.serial, entry.frozen) == (None, 1), "so that its own database is read at the next start"
+
+
+def test_no_database_is_replaced_that_the_catalogue_could_not_forget(config: Config, tmp_path: Path) -> None:
+    """Served from the catalogue, with the serial of what was there, a restored zone would not be held."""
+    path = unpacked(tmp_path, 5)
+    before = database_path(config, Z).read_bytes()
+    catalogue_path = config.server.state_dir / "catalogue.sqlite"
+    with closing(sqlite3.connect(catalogue_path)) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON zone BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+    with pytest.raises(sqlite3.Error, match="disk full"):
+        put(config, path)
+    assert database_path(config, Z).read_bytes() == before
+    with closing(Catalogue(catalogue_path)) as catalogue:
+        assert catalogue.entries()[Z].serial == 1
+
+
+def test_the_catalogue_forgets_on_the_disk_and_all_or_nothing(config: Config) -> None:
+    with closing(Catalogue(config.server.state_dir / "catalogue.sqlite")) as catalogue:
+        seen: list[str] = []
+        catalogue._connection.set_trace_callback(seen.append)
+        catalogue.forget({Z: True, "new.test.": False})
+        assert catalogue.entries()[Z] == CatalogueEntry(Z, frozen=1)
+        assert catalogue.entries()["new.test."] == CatalogueEntry("new.test.", frozen=0)
+    begun = [text.split("(")[0].strip() for text in seen]
+    assert begun[:2] == ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"]
+    assert begun.count("COMMIT") == 1
+    assert begun.index("PRAGMA synchronous = NORMAL") > begun.index("COMMIT")
 
 
 @pytest.mark.parametrize("held", [True, False])
