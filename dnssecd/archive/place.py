@@ -41,14 +41,6 @@ class Note:
     detail: str
 
 
-def stored(path: Path) -> tuple[int | None, Keyset | None]:
-    """Return serial and key set of a zone's database; sqlite3.Error when it cannot be read."""
-    with closing(schema.connect(path, read_only=True)) as connection:
-        version = state.from_document(read_state(connection, state.VERSION), state.VersionState)
-        keyset = state.keyset_from(read_state(connection, state.KEYSET))
-    return (None if version is None else version.serial), keyset
-
-
 def prepare(path: Path, keyset: Keyset | None, restored: state.Restored | None, note: Note) -> None:
     """Make an unpacked database fit to go on from: evidence forgotten, waits begun anew, held if it is to be.
 

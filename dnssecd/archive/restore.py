@@ -6,17 +6,17 @@ lock → manifest → unpack and check → what is here, what is public, which k
 import asyncio
 import os
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from dnssecd.archive.content import Unreadable, stored
 from dnssecd.archive.judge import Decision, Options, Refusal, Stored, decide
 from dnssecd.archive.keys import Found, KeyFinder, key_service
 from dnssecd.archive.manifest import COMMON, ZoneEntry
-from dnssecd.archive.place import Note, Placer, prepare, settle, stored
+from dnssecd.archive.place import Note, Placer, prepare, settle
 from dnssecd.archive.read import Archive, BadArchive, check_database, opened
 from dnssecd.archive.write import config_digest
 from dnssecd.config.model import Config
@@ -111,7 +111,7 @@ def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: 
             if found.missing
         ]
         if not refusals and not wish.check:
-            _apply(config, archive, wish, who, now, told, unpacked, decisions, known, scratch)
+            notes += _apply(config, archive, wish, who, now, told, unpacked, decisions, known, scratch)
         brought = finder.brought if finder else 0
         return Done(tuple(decisions), tuple(refusals), tuple(notes), brought)
 
@@ -121,8 +121,11 @@ def _chosen(archive: Archive, wish: Wish) -> tuple[list[ZoneEntry], list[Refusal
     if not wish.zones:
         return list(known.values()), []
     remedy = "dnssecd restore FILE --check lists what is in it"
+    lost = archive.manifest.damaged
     absent = [
-        Refusal(zone, "not-in-it", f"the back-up has no {zone}", remedy)
+        _damaged(zone, f"{zone} was damaged when the back-up was made, and left out: {lost[zone]}")
+        if zone in lost
+        else Refusal(zone, "not-in-it", f"the back-up has no {zone}", remedy)
         for zone in wish.zones
         if zone not in known
     ]
@@ -140,10 +143,16 @@ def _unpack(
             archive.unpack(entry.member, path)
             check_database(path, schema.MIGRATIONS, schema.APPLICATION_ID, f"{entry.zone} in the back-up")
             found.append(_Unpacked(entry, path, Stored(*stored(path))))
-        except (BadArchive, sqlite3.Error) as error:
-            remedy = "restore this zone from another back-up, and the others with --zone"
-            refusals.append(Refusal(entry.zone, "damaged", str(error), remedy))
+        except BadArchive as error:
+            refusals.append(_damaged(entry.zone, str(error)))
+        except Unreadable as error:
+            refusals.append(_damaged(entry.zone, f"{entry.zone} in the back-up cannot be read: {error}"))
     return found
+
+
+def _damaged(zone: str, why: str) -> Refusal:
+    remedy = "restore this zone from another back-up, and the others with --zone"
+    return Refusal(zone, "damaged", why, remedy)
 
 
 async def _look(config: Config, zones: list[str], now: float, told: Told) -> dict[str, list[LiveServer]]:
@@ -174,7 +183,7 @@ def _present(config: Config, unpacked: list[_Unpacked]) -> tuple[dict[str, Store
         if path.exists():
             try:
                 found[one.entry.zone] = Stored(*stored(path))
-            except (sqlite3.Error, ValueError) as error:
+            except Unreadable as error:
                 notes.append(f"{one.entry.zone}: what is here cannot be read ({error}) and is set aside")
     return found, notes
 
@@ -221,6 +230,10 @@ def _notes(config: Config, archive: Archive, entries: list[ZoneEntry]) -> list[s
         notes.append(
             f"the configuration differs from the one in use when the back-up was made ({config.path})"
         )
+    notes += [
+        f"not in the back-up, since it was damaged when that was made: {what} ({why})"
+        for what, why in archive.manifest.damaged.items()
+    ]
     lost = [entry.zone for entry in entries if entry.zone not in config.zones]
     if lost:
         notes.append(f"not in the configuration here, and so served on as they were: {', '.join(lost[:6])}")
@@ -251,8 +264,9 @@ def _apply(
     decisions: list[Decision],
     known_keys: dict[str, Found],
     scratch: Path,
-) -> None:
-    """Carry out what was decided."""
+) -> list[str]:
+    """Carry out what was decided; return what is to be said of it."""
+    notes: list[str] = []
     at = int(now)
     source = f"{wish.file.name} of {archive.manifest.host}, made at {archive.manifest.made_at}"
     note = Note(at, who[0], f"from {source} {wish.options.text()}".strip())
@@ -278,9 +292,10 @@ def _apply(
             told(number, 2 * len(unpacked), f"restoring {one.entry.zone}")
             placer.put(one.entry.zone, one.path)
         if not wish.zones and not wish.options.standby:
-            _common(config, archive, placer, scratch)
+            notes = _common(config, archive, placer, scratch)
         _record(config, who, at, note, decisions)
         placer.finish()
+    return notes
 
 
 def _earlier(archive: Archive, scratch: Path) -> Serving:
@@ -301,17 +316,26 @@ def _earlier(archive: Archive, scratch: Path) -> Serving:
         } | {zone: (False, text) for zone, text in documents.items() if zone not in known.entries()}
 
 
-def _common(config: Config, archive: Archive, placer: Placer, scratch: Path) -> None:
-    """Bring back the histories of events and acts where there are none: what is here is never replaced."""
+def _common(config: Config, archive: Archive, placer: Placer, scratch: Path) -> list[str]:
+    """Bring back the histories of events and acts where there are none: what is here is never replaced.
+
+    Return which are damaged in the back-up: zones are worth more, and in place already.
+    """
+    notes = []
     for name in COMMON[1:]:
         member = f"{name}.gz"
         if member not in archive.manifest.members or (config.server.state_dir / name).exists():
             continue
         path = scratch / name
-        archive.unpack(member, path)
-        if name == COMMON[2]:
-            check_database(path, acts.MIGRATIONS, acts.APPLICATION_ID, "the acts in the back-up")
+        try:
+            archive.unpack(member, path)
+            if name == COMMON[2]:
+                check_database(path, acts.MIGRATIONS, acts.APPLICATION_ID, "the acts in the back-up")
+        except BadArchive as error:
+            notes.append(f"{name} was not brought back: {error}")
+            continue
         placer.put_common(name, path)
+    return notes
 
 
 def _record(config: Config, who: tuple[str, int], at: int, note: Note, decisions: Iterable[Decision]) -> None:

@@ -21,6 +21,8 @@ from typing import BinaryIO
 import msgspec
 
 from dnssecd import __version__
+from dnssecd.archive import content
+from dnssecd.archive.content import Unreadable
 from dnssecd.archive.manifest import (
     COMMON,
     DIGEST,
@@ -35,9 +37,7 @@ from dnssecd.archive.manifest import (
 from dnssecd.config.model import Config
 from dnssecd.core.keyset import Key
 from dnssecd.front.specs import database_path
-from dnssecd.pipeline import state
 from dnssecd.store import schema
-from dnssecd.store.zonedb import read_state
 
 COMPRESSION = 1
 _PIECE = 1 << 20
@@ -57,18 +57,25 @@ class Writer:
         self._tar, self._scratch, self._now = tar, scratch, now
         self.members: dict[str, Member] = {}
 
-    def database(self, path: Path, member: str) -> Path:
-        """Copy a database, check the copy, put it in compressed; return the copy, there until the next call."""
+    def copy(self, path: Path) -> Path:
+        """Copy a database and check the copy, which is there until the next call. Damaged."""
         copy = self._scratch / "database"
         copy.unlink(missing_ok=True)
         try:
             schema.copy_database(path, copy, durable=False)
             with closing(sqlite3.connect(copy)) as connection:
                 (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
         except sqlite3.Error as error:
             raise Damaged(f"{path}: {error}") from error
         if verdict != "ok":
             raise Damaged(f"{path}: {verdict}")
+        if version == 0:
+            raise Damaged(f"{path}: it has no tables of ours; whoever made it did not get far")
+        return copy
+
+    def pack(self, copy: Path, member: str) -> None:
+        """Put in a copy, compressed."""
         packed = self._scratch / "packed"
         with (
             copy.open("rb") as source,
@@ -78,7 +85,6 @@ class Writer:
             shutil.copyfileobj(source, out, _PIECE)
         with packed.open("rb") as stream:
             self._put(member, stream, packed.stat().st_size, copy.stat().st_size)
-        return copy
 
     def octets(self, member: str, content: bytes) -> None:
         """Put in what is at hand."""
@@ -146,9 +152,15 @@ def write_zones(writer: Writer, config: Config, told: Told) -> tuple[list[ZoneEn
         told(number, len(there), name)
         member = f"zones/{path.name}.gz"
         try:
-            entries.append(_entry(name, member, writer.database(path, member)))
+            copy = writer.copy(path)
+            entry = _entry(name, member, copy)
         except Damaged as error:
             damaged[name] = str(error)
+        except Unreadable as error:
+            damaged[name] = f"{path}: {error}"
+        else:
+            writer.pack(copy, member)
+            entries.append(entry)
     told(len(there), len(there), "")
     return entries, damaged
 
@@ -159,7 +171,7 @@ def write_common(writer: Writer, state_dir: Path) -> dict[str, str]:
     for name in COMMON:
         if (state_dir / name).exists():
             try:
-                writer.database(state_dir / name, f"{name}.gz")
+                writer.pack(writer.copy(state_dir / name), f"{name}.gz")
             except Damaged as error:
                 damaged[name] = str(error)
     return damaged
@@ -188,9 +200,9 @@ def finish(
         with_keys=keys is not None,
         damaged=damaged,
     )
-    content = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
-    writer.octets(MANIFEST, content)
-    writer.octets(DIGEST, sha256(content).hexdigest().encode() + b"\n")
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    writer.octets(MANIFEST, text)
+    writer.octets(DIGEST, sha256(text).hexdigest().encode() + b"\n")
     return manifest
 
 
@@ -219,8 +231,7 @@ def catalogued(config: Config) -> set[str]:
 def _entry(name: str, member: str, copy: Path) -> ZoneEntry:
     with closing(sqlite3.connect(copy)) as connection:
         (version,) = connection.execute("PRAGMA user_version").fetchone()
-        known = state.from_document(read_state(connection, state.VERSION), state.VersionState)
-        keyset = state.keyset_from(read_state(connection, state.KEYSET))
+        known, keyset = content.read(connection)
     keys = tuple(map(_key, keyset.keys)) if keyset is not None else ()
     if known is None:
         return ZoneEntry(name, member, version, keys=keys)

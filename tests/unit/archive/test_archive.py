@@ -7,7 +7,7 @@ import os
 import sqlite3
 import tarfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -220,3 +220,43 @@ def test_a_database_with_a_trigger_is_not_ours(config: Config, tmp_path: Path) -
         db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
     with pytest.raises(BadArchive, match="restore it with the dnssecd that made it"):
         check_database(path, schema.MIGRATIONS, schema.APPLICATION_ID, "a.test.")
+
+
+def _empty(path: Path) -> None:
+    """As a crash leaves it between making the file and its tables."""
+    path.write_bytes(b"")
+
+
+def _without_table(path: Path) -> None:
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("DROP TABLE state")
+
+
+def _with_document(text: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        with closing(sqlite3.connect(path)) as db:
+            db.execute("UPDATE state SET value = ? WHERE name = 'keyset'", (text,))
+            db.commit()
+
+    return change
+
+
+@pytest.mark.parametrize(
+    "change",
+    [_empty, _without_table, _with_document("{"), _with_document('{"apex": 7}'), _with_document("[]")],
+)
+def test_an_odd_zone_costs_itself_alone(
+    config: Config, tmp_path: Path, change: Callable[[Path], None]
+) -> None:
+    change(tmp_path / "state" / "zones" / database_name("b.test."))
+    manifest = make(config, tmp_path / "b.tar")
+    assert sorted(zone.zone for zone in manifest.zones) == sorted({*ZONES} - {"b.test."})
+    assert list(manifest.damaged) == ["b.test."]
+    assert not any("b.test" in member for member in manifest.members)
+
+
+def test_an_empty_history_is_named_and_left_out(config: Config, tmp_path: Path) -> None:
+    _empty(tmp_path / "state" / "acts.sqlite")
+    manifest = make(config, tmp_path / "b.tar")
+    assert list(manifest.damaged) == ["acts.sqlite"]
+    assert "acts.sqlite.gz" not in manifest.members

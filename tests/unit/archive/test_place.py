@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.archive.place import Note, Placer, prepare, settle, stored
+from dnssecd.archive.content import stored
+from dnssecd.archive.place import Note, Placer, prepare, settle
 from dnssecd.config.model import Config
 from dnssecd.core.names import text_to_wire
 from dnssecd.front.specs import database_path
