@@ -67,8 +67,13 @@ class KeyDirectory:
         return f"key directory {self.path} is not there; {what}"
 
     def forget(self) -> None:
-        """Drop the passphrase and the keys derived from it."""
+        """Drop the passphrases and the keys derived from them."""
         self._encryption = None
+        self.forget_backup()
+
+    def forget_backup(self) -> None:
+        """Drop the passphrase of a back-up that is over."""
+        self._backup = None
 
     def holds(self, key_id: str) -> bool:
         """Whether the key's file is there."""
@@ -123,9 +128,10 @@ class KeyDirectory:
     def _backup_encryption(self, passphrase: bytes) -> tuple[KeyEncryption, sealed.Kdf]:
         """The encryption of a back-up, kept from key to key: scrypt takes a tenth of a second, and keys are many."""
         mark = hmac.digest(self._mark_key, passphrase, "sha256")
-        if self._backup is None or not hmac.compare_digest(self._backup[0], mark):
-            self._backup = mark, KeyEncryption(passphrase), sealed.new_kdf()
-        return self._backup[1:]
+        held = self._backup
+        if held is None or not hmac.compare_digest(held[0], mark):
+            held = self._backup = mark, KeyEncryption(passphrase), sealed.new_kdf()
+        return held[1:]
 
     def remove(self, key: Description) -> None:
         """Remove a key's file durably."""

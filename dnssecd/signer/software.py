@@ -328,6 +328,7 @@ class SoftwareStore:
                     await self._queue.wait()
             except TimeoutError:
                 self.processes.end_idle()
+                self._directory.forget_backup()
 
     async def _do(self, piece: Piece) -> None:
         opened = self._signers.get(piece.job.key_id)

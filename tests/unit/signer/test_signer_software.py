@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.signer import algorithms, private_formats
+from dnssecd.signer import algorithms, private_formats, software
 from dnssecd.signer.errors import Collision, MissingKey, OperatorNeeded, Unavailable
 from dnssecd.signer.preimage import proof_preimage
 from dnssecd.signer.registry import Registry
@@ -325,3 +325,19 @@ async def test_key_files_that_changed_places_are_not_used(bench: Bench) -> None:
         with pytest.raises(OperatorNeeded, match="another key"):
             await sign(store, key)
     await store.stop()
+
+
+async def test_the_passphrase_of_a_back_up_is_not_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(software, "IDLE_S", 0.02)
+    store = await bench.open()
+    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE)
+    directory = store._directory
+    await store.export(key, b"of the back-up")
+    async with asyncio.timeout(20):
+        while directory._backup is not None:
+            await asyncio.sleep(0.01)
+    await store.stop()
+    directory.export(key, b"of the back-up")
+    assert directory._backup is not None
+    directory.forget()
+    assert directory._backup is None, "it goes with the key medium, too"
