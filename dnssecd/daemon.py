@@ -20,7 +20,7 @@ from dnssecd.core.names import APEX
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import SOA
 from dnssecd.front import descriptors, specs
-from dnssecd.front.acts import Acts
+from dnssecd.front.acts import OURSELVES, Acts
 from dnssecd.front.adoption import Adoptions
 from dnssecd.front.alerting import AlertEngine
 from dnssecd.front.control import Commands
@@ -123,7 +123,7 @@ class Daemon:
         self.primaries = Primaries(self.jobs, self.events, self.metrics, clock, self.schedule, state_dir)
         self.primaries.doubt = lambda: self.rollovers.clock.held()
         self.primaries.on_expiry = self._expiry
-        self.imports = Imports(self.zones, self.jobs, self.events, clock)
+        self.imports = Imports(self.zones, self.jobs, self.events)
         self.adoptions = Adoptions(self.zones, self.jobs, lambda: self.config, self.pool.lock, clock)
         self.signer.recovered = lambda: self.jobs.retry_failed(self.zones)
         self.signer.needed_by = self.table.needed_by
@@ -143,6 +143,7 @@ class Daemon:
             self.zones,
             self.events,
             clock,
+            self.acts,
             lambda way, result: self.metrics.peers.ds_ways.labels(way, result).inc(),
         )
         self.rollovers.sweep_s = lambda: self.notifier.sweep_s
@@ -211,7 +212,7 @@ class Daemon:
         self.rollovers.begin()
         await self.server.start()
         endpoint = self._metrics_endpoint()
-        keys = KeyCommands(self.zones, str(self.signer.socket), self.clock)
+        keys = KeyCommands(self.zones, str(self.signer.socket))
         control = ControlServer(
             self.config.server.control_socket, self.commands(keys), self._commanded, self.acts.record
         )
@@ -238,16 +239,13 @@ class Daemon:
             self.alerts.status,
         )
         commands.ds_progress = self.ds.automation.progress
-        commands.acts_of = self._acts_of
+        commands.acts_of = self.acts.of
         table = {**commands.table(), **self.reloader.table(), **self.alerts.commands(), **keys.table()}
         commands.clock_doubt = self.rollovers.clock.held
         table |= self.rollovers.commands()
         table |= self.imports.table() | self.adoptions.table()
-        table |= PrimariesReload(self.zones, self.primaries, self.clock, commands.zone_reload).table()
+        table |= PrimariesReload(self.zones, self.primaries, commands.zone_reload).table()
         return table
-
-    def _acts_of(self, zone: str | None, limit: int) -> list[dict[str, object]]:
-        return self.acts.of_daemon(limit) if zone is None else self.acts.of_zone(zone, limit)
 
     def _recall(self) -> None:
         """Know again what was published before, so that it is served at once."""
@@ -301,7 +299,7 @@ class Daemon:
         try:
             result = await self.reloader.reload([])
             log.info("configuration reloaded", changes=len(result["changes"]))
-            await self.acts.note("a signal", -1, "config reload", "SIGHUP", result["zones_changed"])
+            await self.acts.note("a signal", OURSELVES, "config reload", "SIGHUP", result["zones_changed"])
         except Refused as refused:
             log.error("configuration not applied", cause=refused.what, remedy=refused.remedy)
         notify("READY=1")

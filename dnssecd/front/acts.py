@@ -15,6 +15,8 @@ from dnssecd.store.acts import Act, ActLog
 from dnssecd.store.errors import StoreError
 
 DETAIL_MAX = 1_000
+#: In place of a user's number where no user did it.
+OURSELVES = -1
 #: Longer lists are counted only.
 LIST_MAX = 200
 #: Arguments of these names are never written down, whatever command has them.
@@ -36,7 +38,8 @@ class Acts:
         """Note that a command that changes something has ended: "" well, else with what."""
         detail = "; ".join(filter(None, (arguments(call.args), ended)))
         zones = [name for name in self._named(call.args, result) if name in self._zones]
-        await self.note(call.caller.user, call.caller.uid, call.command.replace(".", " "), detail, zones)
+        for what, more in (*call.notes, (call.command.replace(".", " "), detail)):
+            await self.note(call.caller.user, call.caller.uid, what, more, zones)
 
     async def note(self, who: str, uid: int, what: str, detail: str, zones: Iterable[str] = ()) -> None:
         """Write an act down."""
@@ -51,13 +54,12 @@ class Acts:
         else:
             self._events.resolve("store-failed", None, "acts")
 
-    def of_zone(self, zone: str, limit: int) -> list[dict[str, object]]:
-        """Return the acts on a zone, newest first."""
-        return self._log.of_zone(zone, limit)
-
-    def of_daemon(self, limit: int) -> list[dict[str, object]]:
-        """Return the acts on no zone, newest first."""
-        return self._log.of_daemon(limit)
+    async def of(self, zone: str | None, limit: int) -> list[dict[str, object]]:
+        """Return the acts on a zone, or those on none, newest first."""
+        async with self._writing:
+            if zone is None:
+                return await asyncio.to_thread(self._log.of_daemon, limit)
+            return await asyncio.to_thread(self._log.of_zone, zone, limit)
 
     def _named(self, args: Args, result: object) -> Iterable[str]:
         """The zones of a command: the one it names, and those its answer says it changed."""

@@ -1,10 +1,7 @@
 """DS automation as the daemon runs it: it hears of every plan of the roll-over engine, and leaves its marks."""
 
 import asyncio
-import sqlite3
 from collections.abc import Callable, Mapping
-
-import structlog
 
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
@@ -12,14 +9,12 @@ from dnssecd.core.evidence import Evidence
 from dnssecd.core.keyset import Keyset
 from dnssecd.core.rollover_types import Plan
 from dnssecd.core.serial import is_after
+from dnssecd.front.acts import OURSELVES, Acts
 from dnssecd.front.dsautomation import DsAutomation
 from dnssecd.front.dsways import Count, parent_of
 from dnssecd.front.rollover import RolloverListener
 from dnssecd.front.zone import FrontZone
 from dnssecd.ops.events import EventCore
-from dnssecd.store.errors import StoreError
-
-log = structlog.get_logger("dnssecd.ds")
 
 
 class DsOffice(RolloverListener):
@@ -31,10 +26,11 @@ class DsOffice(RolloverListener):
         zones: Mapping[str, FrontZone],
         events: EventCore,
         clock: Clock,
+        acts: Acts,
         count: Count = lambda way, result: None,
     ) -> None:
         """count: (way, "done" or "failed"), for metrics."""
-        self._config, self._zones, self._clock = config, zones, clock
+        self._config, self._zones, self._acts = config, zones, acts
         self.automation = DsAutomation(events, clock, count=count, history=self._remember)
         self._seen = config()
         self._writing: set[asyncio.Task[None]] = set()
@@ -58,19 +54,11 @@ class DsOffice(RolloverListener):
 
     def _remember(self, name: str, what: str, detail: str) -> None:
         """Put what was done outside into the zone's history; the log has it too."""
-        zone = self._zones.get(name)
-        if zone is not None:
-            task = asyncio.get_running_loop().create_task(self._write(zone, what, detail))
+        if name in self._zones:
+            noting = self._acts.note("dnssecd", OURSELVES, what, detail, [name])
+            task = asyncio.get_running_loop().create_task(noting)
             self._writing.add(task)
             task.add_done_callback(self._writing.discard)
-
-    async def _write(self, zone: FrontZone, what: str, detail: str) -> None:
-        try:
-            await asyncio.to_thread(
-                zone.database.record, int(self._clock.now()), "dnssecd", what, detail, zone.serial
-            )
-        except (StoreError, sqlite3.Error, OSError) as error:
-            log.warning("history not written", zone=zone.name, what=what, cause=str(error))
 
 
 def cds_public(keyset: Keyset, evidence: Evidence) -> bool:

@@ -5,13 +5,11 @@ What carries private keys (import from files, back-up) goes from the command to 
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
 import msgspec
 
-from dnssecd.clock import Clock
 from dnssecd.config.algorithms import ALGORITHMS, algorithm_name
 from dnssecd.front.sustained import sustained
 from dnssecd.front.zone import FrontZone
@@ -39,8 +37,8 @@ AUDIT_SHOWN_MAX = 1000
 class KeyCommands:
     """The handlers, with a connection to the key service at ``socket`` of their own."""
 
-    def __init__(self, zones: Mapping[str, FrontZone], socket: str, clock: Clock) -> None:
-        self._zones, self._clock = zones, clock
+    def __init__(self, zones: Mapping[str, FrontZone], socket: str) -> None:
+        self._zones = zones
         self._client = AsyncSignerClient(socket, DEADLINE_S)
 
     def table(self) -> dict[str, Command]:
@@ -86,7 +84,7 @@ class KeyCommands:
                 )
             )
             made.append(info)
-            await self._record(zone, call, "key generated", info)
+            call.note("key generated", _described(info))
         return {"zone": zone.name, "keys": [key_dict(info) for info in made], "message": _next_step(zone)}
 
     async def adopt(self, call: Call) -> object:
@@ -103,7 +101,7 @@ class KeyCommands:
                 label=call.optional_text("label") or "",
             )
         )
-        await self._record(zone, call, "key adopted", info)
+        call.note("key adopted", _described(info))
         return {"zone": zone.name, "keys": [key_dict(info)], "message": _next_step(zone)}
 
     async def audit(self, call: Call) -> object:
@@ -196,12 +194,9 @@ class KeyCommands:
             raise Refused(f"this daemon has no zone {name}", "dnssecd zone list shows those it has")
         return zone
 
-    async def _record(self, zone: FrontZone, call: Call, what: str, info: KeyInfo) -> None:
-        """An operator's act goes into the history of a zone that has one."""
-        if zone.serial is not None:
-            detail = f"{info.role} {info.tag} in key store {info.store}"
-            now = int(self._clock.now())
-            await asyncio.to_thread(zone.database.record, now, call.caller.user, what, detail, zone.serial)
+
+def _described(info: KeyInfo) -> str:
+    return f"{info.role} {info.tag} in key store {info.store}"
 
 
 async def _asked(asking: Awaitable[T]) -> T:

@@ -1,9 +1,7 @@
 """``zone reload`` of a zone that comes from primaries: look at them now, and fetch."""
 
-import asyncio
 from collections.abc import Mapping
 
-from dnssecd.clock import Clock
 from dnssecd.front.primaries import Primaries, Wish
 from dnssecd.front.zone import FrontZone
 from dnssecd.front.zoneimport import patiently
@@ -14,9 +12,9 @@ class PrimariesReload:
     """Answers ``zone.reload`` for zones with primaries, and gives every other to ``otherwise``."""
 
     def __init__(
-        self, zones: Mapping[str, FrontZone], primaries: Primaries, clock: Clock, otherwise: Handler
+        self, zones: Mapping[str, FrontZone], primaries: Primaries, otherwise: Handler
     ) -> None:
-        self._zones, self._primaries, self._clock, self._otherwise = zones, primaries, clock, otherwise
+        self._zones, self._primaries, self._otherwise = zones, primaries, otherwise
 
     def table(self) -> dict[str, Command]:
         """Return the command."""
@@ -43,7 +41,7 @@ class PrimariesReload:
             remedy = problem.remedy or "see the daemon's log"
             raise Refused(problem.cause, remedy, detail=list(outcome.violations))
         if accept and outcome is not None and outcome.result == "published":
-            await asyncio.to_thread(self._record, zone, call.caller.user)
+            call.note("fetched whole, delta guard overridden")
         changed = zone.serial != before
         message = f"{zone.name} is at serial {zone.serial}" + ("" if changed else ", nothing changed")
         return {
@@ -53,7 +51,3 @@ class PrimariesReload:
             "signatures": outcome.signatures if outcome is not None else 0,
             "message": message,
         }
-
-    def _record(self, zone: FrontZone, who: str) -> None:
-        what = "fetched whole, delta guard overridden"
-        zone.database.record(int(self._clock.now()), who, what, "", zone.serial)

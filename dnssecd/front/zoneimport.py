@@ -6,7 +6,6 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dnssecd.clock import Clock
 from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.zone import FrontZone
 from dnssecd.ops.control import Call, Command, Refused
@@ -22,10 +21,8 @@ T = TypeVar("T")
 class Imports:
     """Carries out ``zone.import``, and notices edits of files that are not read any more."""
 
-    def __init__(
-        self, zones: Mapping[str, FrontZone], jobs: ZoneJobs, events: EventCore, clock: Clock
-    ) -> None:
-        self._zones, self._jobs, self._events, self._clock = zones, jobs, events, clock
+    def __init__(self, zones: Mapping[str, FrontZone], jobs: ZoneJobs, events: EventCore) -> None:
+        self._zones, self._jobs, self._events = zones, jobs, events
         self._comparing: set[asyncio.Task[None]] = set()
 
     def table(self) -> dict[str, Command]:
@@ -55,7 +52,7 @@ class Imports:
         self._jobs.took(zone, outcome, "import")
         self._events.resolve("input-error", zone.name, _SUBJECT)
         what = "merged" if merge else "replaced"
-        await asyncio.to_thread(self._record, zone, call.caller.user, f"zone {what} by import", str(path))
+        call.note(f"zone {what} by import", str(path))
         changed = zone.serial != before
         message = f"{zone.name} is at serial {zone.serial}" + ("" if changed else ", nothing changed")
         return {
@@ -112,9 +109,6 @@ class Imports:
         if zone.frozen:
             raise Refused(f"{zone.name} is frozen", f"dnssecd zone thaw {zone.name}")
         return zone
-
-    def _record(self, zone: FrontZone, who: str, what: str, detail: str) -> None:
-        zone.database.record(int(self._clock.now()), who, what, detail, zone.serial)
 
 
 async def patiently(call: Call, work: Coroutine[Any, Any, T], text: str) -> T:

@@ -169,6 +169,7 @@ class Call:
         self.command = command
         self.args = args
         self.caller = caller
+        self.notes: list[tuple[str, str]] = []
         self._send = send
 
     def text(self, key: str) -> str:
@@ -195,6 +196,10 @@ class Call:
     def texts(self, key: str) -> list[str]:
         value = self.args.get(key)
         return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+    def note(self, what: str, detail: str = "") -> None:
+        """Have something that was done, and the arguments do not tell, recorded along with the command."""
+        self.notes.append((what, detail))
 
     async def progress(self, done: float, total: float | None = None, text: str = "") -> None:
         await self._send({"progress": {"done": done, "total": total, "text": text}})

@@ -367,14 +367,6 @@ class ZoneDatabase:
         """Whether enough was committed for a :meth:`checkpoint` to be worth it."""
         return self._commits >= CHECKPOINT_COMMITS
 
-    def record(self, at: int, who: str, what: str, detail: str, serial: int | None = None) -> None:
-        """Append to the history outside any version (refusals, operators' acts)."""
-        self._writer.execute(
-            "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, ?, ?, ?)",
-            (at, who, what, serial, detail),
-        )
-        self._wrote()
-
     def set_evidence(self, source: str, subject: str, value: State, at: int) -> None:
         """Record what was seen at a secondary or parent server."""
         self._writer.execute(

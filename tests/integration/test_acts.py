@@ -76,7 +76,7 @@ ACTS: dict[str, dict[str, Any]] = {
 def known_commands(config_path: Path) -> dict[str, bool]:
     """Every command a daemon has, and whether it is one for operators only."""
     daemon = Daemon(load(config_path), SystemClock())
-    keys = KeyCommands(daemon.zones, str(daemon.signer.socket), daemon.clock)
+    keys = KeyCommands(daemon.zones, str(daemon.signer.socket))
     table = {name: command.changes for name, command in daemon.commands(keys).items()}
     daemon.catalogue.close()
     daemon.act_log.close()

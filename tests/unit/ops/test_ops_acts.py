@@ -44,6 +44,17 @@ def test_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert os.stat(tmp_path / "acts.sqlite").st_mode & 0o777 == 0o600
 
 
+def test_what_is_kept_of_the_zones_has_a_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "ZONES_KEPT", 3_000)
+    acts = ActLog(tmp_path / "acts.sqlite")
+    for number in range(10):
+        acts.record(an_act(number), [(f"z{zone}.", number) for zone in range(1_000)])
+    acts.record(an_act(10), [])
+    assert [entry["what"] for entry in acts.of_zone("z7.", 100)] == ["act 9", "act 8", "act 7"]
+    assert [entry["what"] for entry in acts.of_daemon(100)] == ["act 10"], "acts on zones are none on the daemon"
+    acts.close()
+
+
 class Office:
     """Acts behind a control socket, with one zone."""
 
@@ -114,3 +125,22 @@ async def test_what_cannot_be_recorded_is_an_event_and_the_act_is_answered(tmp_p
     assert office.events.is_firing("store-failed", None, "acts")
     await server.stop()
     office.events.close()
+
+
+async def test_what_a_command_notes_is_recorded_with_it_even_if_it_fails_then(tmp_path: Path) -> None:
+    office = Office(tmp_path)
+
+    async def generate(call: Call) -> object:
+        call.note("key generated", "zsk 4711 in key store local")
+        raise Refused("the key store is full", "make room")
+
+    server = office.server(generate=generate)
+    await server.start()
+    with pytest.raises(Failed):
+        await asyncio.to_thread(call, str(office.path), "generate", {"zone": Z})
+    await server.stop()
+    assert [(entry["what"], entry["detail"]) for entry in await office.acts.of(Z, 10)] == [
+        ("generate", "refused: the key store is full"),
+        ("key generated", "zsk 4711 in key store local"),
+    ]
+    office.close()

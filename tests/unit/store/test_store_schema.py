@@ -27,8 +27,9 @@ INSERT INTO extra (name) SELECT what FROM history;
 
 def older(path: Path) -> None:
     """A zone database of today's schema with one entry."""
-    with closing(ZoneDatabase(path, ORIGIN)) as db:
-        db.record(1, "root", "noted", "")
+    with closing(ZoneDatabase(path, ORIGIN)) as db, db.write() as transaction:
+        transaction.add_history(1, "root", "noted", None, "")
+        transaction.commit_state()
 
 
 def rows(path: Path, sql: str) -> list[tuple[object, ...]]:
