@@ -35,7 +35,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Stored:
-    """What a database holds of a zone; None: it was never published, or never had keys."""
+    """What is stored of a zone; serial None: nothing is known to have been published; keyset None: none is known."""
 
     serial: int | None = None
     keyset: Keyset | None = None
@@ -79,7 +79,8 @@ def decide(
         *_states(zone, restored, present, options),
         *_live_keys(zone, restored, live, options),
     ]
-    same = all(server.serial == restored.serial for server in live)
+    # Where nobody can be asked the state here has to vouch for it: without any it may be older than what is public.
+    same = {server.serial for server in live or (present,)} == {restored.serial}
     held = options.standby or options.other_keys or not same or floor not in (None, restored.serial)
     notes = [f"not asked: {', '.join(silent)}; asked again before it is published"] if silent else []
     return Decision(

@@ -13,15 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dnssecd.archive.content import Unreadable, stored
+from dnssecd.archive.here import look, readable, servers
 from dnssecd.archive.judge import Decision, Options, Refusal, Stored, decide
 from dnssecd.archive.keys import Found, KeyFinder, key_service
 from dnssecd.archive.manifest import COMMON, ZoneEntry
 from dnssecd.archive.place import Note, Placer, prepare, settle
 from dnssecd.archive.read import Archive, BadArchive, check_database, opened
 from dnssecd.archive.write import config_digest
-from dnssecd.config.model import Config
+from dnssecd.config.model import Config, Peer
 from dnssecd.core.restoring import LiveServer, goes_back
-from dnssecd.front.specs import database_path, peer
+from dnssecd.front.specs import peer
 from dnssecd.pipeline.state import Restored
 from dnssecd.publish.live import LiveLook
 from dnssecd.signing.errors import SignerError
@@ -36,6 +37,7 @@ Serving = dict[str, tuple[bool, str | None]]  # zone → frozen, how it was serv
 
 NO_OPTIONS = Options()
 _SCRATCH = ".restore-"
+_UNKNOWN: tuple[bool, str | None] = (False, None)
 
 
 @dataclass(frozen=True)
@@ -92,8 +94,14 @@ def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: 
         scratch = stack.enter_context(_scratch(config.server.state_dir / "zones"))
         entries, refusals = _chosen(archive, wish)
         unpacked = _unpack(archive, entries, scratch, told, refusals)
-        live = asyncio.run(_look(config, [one.entry.zone for one in unpacked], now, told))
-        present, notes = _present(config, unpacked)
+        zones = [one.entry.zone for one in unpacked]
+        known_here, earlier = look(config), _earlier(archive, scratch)
+        peers = {
+            zone: servers(config, zone, known_here.documents.get(zone, earlier.get(zone, _UNKNOWN)[1]))
+            for zone in zones
+        }
+        live = asyncio.run(_look(config, peers, now, told))
+        present, notes = known_here.stored(config, zones)
         decisions = [
             decide(one.entry.zone, one.state, present[one.entry.zone], live[one.entry.zone], wish.options)
             for one in unpacked
@@ -102,7 +110,10 @@ def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: 
         finder, trouble = _finder(stack, config, archive, wish)
         known, lacking = _keys(finder, trouble, unpacked, decisions, bring=False)
         refusals += lacking
-        notes += [*_notes(config, archive, entries), *_lost_updates(config, decisions)]
+        documents = {
+            zone for zone, (_, text) in earlier.items() if text is not None
+        } | known_here.documents.keys()
+        notes += [*_notes(config, archive, zones, documents), *_lost_updates(config, decisions)]
         if not refusals and not wish.check:
             known, refusals = _keys(finder, trouble, unpacked, decisions, bring=True)
         notes += [
@@ -111,7 +122,9 @@ def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: 
             if found.missing
         ]
         if not refusals and not wish.check:
-            notes += _apply(config, archive, wish, who, now, told, unpacked, decisions, known, scratch)
+            notes += _apply(
+                config, archive, wish, who, now, told, unpacked, decisions, known, earlier, scratch
+            )
         brought = finder.brought if finder else 0
         return Done(tuple(decisions), tuple(refusals), tuple(notes), brought)
 
@@ -155,37 +168,21 @@ def _damaged(zone: str, why: str) -> Refusal:
     return Refusal(zone, "damaged", why, remedy)
 
 
-async def _look(config: Config, zones: list[str], now: float, told: Told) -> dict[str, list[LiveServer]]:
+async def _look(
+    config: Config, servers_of: dict[str, list[Peer]], now: float, told: Told
+) -> dict[str, list[LiveServer]]:
     """Ask the servers of all zones what they serve."""
     looks = LiveLook(lambda: now)
     done = 0
 
     async def one(zone: str) -> tuple[str, list[LiveServer]]:
         nonlocal done
-        configured = config.zones.get(zone)
-        if configured is None:
-            return zone, []
-        servers = (*config.secondaries_of(zone), *configured.check_servers)
-        found = await looks.ask(zone, [peer(config, server) for server in servers])
+        found = await looks.ask(zone, [peer(config, server) for server in servers_of[zone]])
         done += 1
-        told(done, len(zones), f"what is public of {zone}")
+        told(done, len(servers_of), f"what is public of {zone}")
         return zone, found
 
-    return dict(await asyncio.gather(*map(one, zones)))
-
-
-def _present(config: Config, unpacked: list[_Unpacked]) -> tuple[dict[str, Stored], list[str]]:
-    """What is here now of each zone; a database that cannot be read cannot be compared with."""
-    found, notes = {}, []
-    for one in unpacked:
-        path = database_path(config, one.entry.zone)
-        found[one.entry.zone] = Stored()
-        if path.exists():
-            try:
-                found[one.entry.zone] = Stored(*stored(path))
-            except Unreadable as error:
-                notes.append(f"{one.entry.zone}: what is here cannot be read ({error}) and is set aside")
-    return found, notes
+    return dict(await asyncio.gather(*map(one, servers_of)))
 
 
 def _finder(stack: ExitStack, config: Config, archive: Archive, wish: Wish) -> tuple[KeyFinder | None, str]:
@@ -224,7 +221,8 @@ def _keys(
     return known, refusals
 
 
-def _notes(config: Config, archive: Archive, entries: list[ZoneEntry]) -> list[str]:
+def _notes(config: Config, archive: Archive, zones: list[str], documents: set[str]) -> list[str]:
+    """documents: zones of which it is known how they were served."""
     notes = []
     if archive.manifest.config_sha256 != config_digest(config):
         notes.append(
@@ -234,9 +232,13 @@ def _notes(config: Config, archive: Archive, entries: list[ZoneEntry]) -> list[s
         f"not in the back-up, since it was damaged when that was made: {what} ({why})"
         for what, why in archive.manifest.damaged.items()
     ]
-    lost = [entry.zone for entry in entries if entry.zone not in config.zones]
-    if lost:
-        notes.append(f"not in the configuration here, and so served on as they were: {', '.join(lost[:6])}")
+    lost = [zone for zone in zones if zone not in config.zones]
+    for what, names in (
+        ("and so served on as they were", [zone for zone in lost if zone in documents]),
+        ("and not served before it names them", [zone for zone in lost if zone not in documents]),
+    ):
+        if names:
+            notes.append(f"not in the configuration here, {what}: {', '.join(names[:6])}")
     return notes
 
 
@@ -263,6 +265,7 @@ def _apply(
     unpacked: list[_Unpacked],
     decisions: list[Decision],
     known_keys: dict[str, Found],
+    earlier: Serving,
     scratch: Path,
 ) -> list[str]:
     """Carry out what was decided; return what is to be said of it."""
@@ -270,7 +273,6 @@ def _apply(
     at = int(now)
     source = f"{wish.file.name} of {archive.manifest.host}, made at {archive.manifest.made_at}"
     note = Note(at, who[0], f"from {source} {wish.options.text()}".strip())
-    earlier = _earlier(archive, scratch)
     for number, (one, decision) in enumerate(zip(unpacked, decisions, strict=True)):
         zone = one.entry.zone
         told(number, 2 * len(unpacked), f"preparing {zone}")
@@ -287,7 +289,7 @@ def _apply(
     settle([one.path for one in unpacked])
     with closing(Catalogue(config.server.state_dir / COMMON[0])) as known:
         placer = Placer(config, known, at)
-        placer.forget({one.entry.zone: earlier.get(one.entry.zone, (False, None)) for one in unpacked})
+        placer.forget({one.entry.zone: earlier.get(one.entry.zone, _UNKNOWN) for one in unpacked})
         for number, one in enumerate(unpacked, len(unpacked)):
             told(number, 2 * len(unpacked), f"restoring {one.entry.zone}")
             placer.put(one.entry.zone, one.path)
@@ -310,7 +312,7 @@ def _earlier(archive: Archive, scratch: Path) -> Serving:
     except BadArchive:
         return {}
     with closing(Catalogue(path)) as known:
-        documents = known.serving()
+        documents = {zone: text for zone, text in known.serving().items() if readable(text)}
         return {
             zone: (bool(entry.frozen), documents.get(zone)) for zone, entry in known.entries().items()
         } | {zone: (False, text) for zone, text in documents.items() if zone not in known.entries()}

@@ -53,6 +53,30 @@ def test_a_dynamic_zone_comes_back_as_it_was_and_not_as_its_file(daemon: Dnssecd
     assert "back-up" not in daemon.cli("explain", ZONE).text
 
 
+def test_zones_without_servers_come_back_by_themselves_after_a_lost_disk(
+    daemon: Dnssecd, peer_dir: Path
+) -> None:
+    """Nobody can say what was public: published is a version above what the back-up has, verified as a whole."""
+    other = "other.test."
+    (peer_dir / "other.zone").write_text(small_zone().replace(ZONE, other))
+    daemon.config["zone"][other] = {**daemon.config["zone"][ZONE], "file": str(peer_dir / "other.zone")}
+    daemon.start()
+    for zone in (ZONE, other):
+        assert daemon.wait_serial_other_than(zone, None) == 1
+    assert daemon.cli("backup", "-o", str(peer_dir / "b.tar")).ok
+    daemon.stop()
+    for path in Path(daemon.config["server"]["state_dir"]).rglob("*.sqlite*"):
+        path.unlink()
+    del daemon.config["zone"][other]
+    daemon.write_config()
+    done = daemon.cli("restore", str(peer_dir / "b.tar"))
+    assert done.ok, done
+    assert done.out.count("published above 1") == 2
+    daemon.start()
+    for zone in (ZONE, other):
+        assert daemon.wait_serial_other_than(zone, None) == 2
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_ten_thousand_zones(daemon: Dnssecd, peer_dir: Path) -> None:

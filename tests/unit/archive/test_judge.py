@@ -40,7 +40,15 @@ def codes(decision: Decision) -> list[str]:
 def test_what_everybody_has_is_served_as_it_is() -> None:
     decision = decided(5, 5, live(5), here=KEYS)
     assert (decision.held, decision.floor, decision.refusals) == (False, None, ())
-    assert not decided(5).held, "nobody has anything"
+
+
+def test_a_zone_that_nobody_vouches_for_is_held() -> None:
+    """No server to ask and nothing here: it may be older than what is public, which nobody can tell."""
+    decision = decided(5)
+    assert (decision.held, decision.floor, decision.refusals) == (True, None, ())
+    assert decided(5, 4).held
+    assert not decided(5, 5, here=KEYS).held, "nothing changes"
+    assert decided(None, keyset=None).refusals == ()
 
 
 @pytest.mark.parametrize("servers", [(live(4),), (live(None),), (live(None, None, "no answer in time"),)])
@@ -106,6 +114,7 @@ def test_the_daemon_judges_once_more_before_it_publishes() -> None:
     assert judge(Z, KEYS, restored(), [live(5), away], unheard=True) is None
     assert judge(Z, KEYS, restored(), [live(5)]) is None
     assert judge(Z, KEYS, restored(), [live(None)]) is None
+    assert judge(Z, KEYS, restored(), []) is None, "without servers it comes back by itself"
     assert judge(Z, KEYS, restored(standby=True), [live(None)]) is not None
     others = frozenset({key(5).rdata})
     not_live = judge(Z, KEYS, restored(standby=True), [live(5, others)], unheard=True)

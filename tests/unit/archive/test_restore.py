@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dnssecd.archive import restore as restoring
 from dnssecd.archive.restore import Done, Wish, restore
-from dnssecd.config.model import Config
-from dnssecd.front.specs import database_path
+from dnssecd.config.model import Address, Config, Peer
+from dnssecd.core.restoring import LiveServer
+from dnssecd.front.serving import remember
+from dnssecd.front.specs import database_path, zone_spec
+from dnssecd.publish import exchange
+from dnssecd.publish.live import LiveLook
 from dnssecd.signing.client import SignerClient
 from dnssecd.signing.errors import SignerError
+from dnssecd.store.catalogue import Catalogue, CatalogueEntry
 from tests.unit.archive.test_archive import NOW, config, make
 
 __all__ = ["config"]
@@ -70,3 +76,78 @@ def test_a_zone_backed_up_by_a_version_that_did_not_look_is_named(
         make(config, tmp_path / "b.tar")
     assert content.read is write.content.read
     assert codes(restored(config, tmp_path / "b.tar", check=True)) == [(B, "damaged")]
+
+
+def _lose(config: Config, zone: str) -> None:
+    database_path(config, zone).unlink()
+
+
+def test_the_catalogue_knows_the_serial_of_a_database_that_is_lost(config: Config, tmp_path: Path) -> None:
+    file = tmp_path / "b.tar"
+    make(config, file)
+    with closing(Catalogue(config.server.state_dir / "catalogue.sqlite")) as catalogue:
+        catalogue.put(CatalogueEntry(B, 7))
+    database_path(config, B).write_bytes(b"nonsense" * 1000)
+    done = restored(config, file, B, check=True)
+    assert codes(done)[:1] == [(B, "serial-backwards")]
+    assert (done.decisions[0].present, done.decisions[0].floor) == (7, 7)
+    _lose(config, B)
+    assert restored(config, file, B, check=True).decisions[0].present == 7
+
+
+def test_nothing_is_made_where_nothing_is(config: Config, tmp_path: Path) -> None:
+    file = tmp_path / "b.tar"
+    make(config, file)
+    for path in config.server.state_dir.glob("catalogue.sqlite*"):
+        path.unlink()
+    _lose(config, B)
+    (decision,) = restored(config, file, B, check=True).decisions
+    assert (decision.present, decision.held) == (None, True)
+    assert not (config.server.state_dir / "catalogue.sqlite").exists()
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_servers_of_a_zone_that_is_not_configured_are_asked(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool
+) -> None:
+    """How it was served says which they are: in the catalogue here, or the one in the back-up."""
+    zone = config.zones["a.test."]
+    secondary = Peer("ns1", Address("192.0.2.1", 53), None)
+    known = replace(
+        config,
+        secondaries={"ns1": secondary},
+        zones={"a.test.": zone, B: replace(zone, name=B, secondaries=("ns1",))},
+    )
+    document = remember(known, known.zones[B], zone_spec(known, known.zones[B], "socket"))
+    with closing(Catalogue(config.server.state_dir / "catalogue.sqlite")) as catalogue:
+        catalogue.put_serving({B: document})
+    file = tmp_path / "b.tar"
+    make(config, file)
+    if not here:
+        for path in config.server.state_dir.glob("catalogue.sqlite*"):
+            path.unlink()
+    asked = []
+
+    async def ask(self: LiveLook, name: str, peers: Iterable[exchange.Peer]) -> list[LiveServer]:
+        asked.extend([(name, peer.name, peer.host) for peer in peers])
+        return [LiveServer("ns1", 9)]
+
+    monkeypatch.setattr(LiveLook, "ask", ask)
+    done = restored(config, file, B, check=True)
+    assert asked == [(B, "ns1", "192.0.2.1")]
+    assert codes(done)[:1] == [(B, "serial-backwards")]
+
+
+def test_a_document_that_cannot_be_read_asks_nobody_and_is_not_brought_in(
+    config: Config, tmp_path: Path
+) -> None:
+    path = config.server.state_dir / "catalogue.sqlite"
+    with closing(Catalogue(path)) as catalogue:
+        catalogue.put_serving({B: "{"})
+    file = tmp_path / "b.tar"
+    make(config, file)
+    for left in config.server.state_dir.glob("catalogue.sqlite*"):
+        left.unlink()
+    assert restored(config, file, B).refusals == ()
+    with closing(Catalogue(path)) as catalogue:
+        assert catalogue.serving() == {}
