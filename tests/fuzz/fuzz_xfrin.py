@@ -110,7 +110,7 @@ def _rendered(qtype: int) -> bytes:
 def mutate(seconds: float, seed: int, most: int | None = None) -> tuple[int, int]:
     """Judge mutated answers for a while; return how many there were, and how many were taken.
 
-    most: end after so many, so that a run of a few seconds judges the same input on every machine.
+    most: end after so many, so that a run (of `inf` seconds) judges the same input on every machine.
     """
     rng = random.Random(seed)
     pool = seeds()

@@ -89,7 +89,7 @@ def mutated(rng: random.Random, data: bytes) -> bytes:
 def mutate(seconds: float, seed: int, most: int | None = None) -> tuple[int, int]:
     """Judge mutated files for a while; return how many there were, and how many were taken.
 
-    most: end after so many, so that a run of a few seconds judges the same input on every machine.
+    most: end after so many, so that a run (of `inf` seconds) judges the same input on every machine.
     """
     rng = random.Random(seed)
     pool = seeds()

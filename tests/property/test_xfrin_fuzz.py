@@ -1,4 +1,6 @@
-"""A few seconds of the fuzzing of transfers in; longer by ``python -m tests.fuzz.fuzz_xfrin``."""
+"""A little of the fuzzing of transfers in, the same on every machine; longer by ``python -m tests.fuzz.fuzz_xfrin``."""
+
+from math import inf
 
 from tests.fuzz.fuzz_xfrin import mutate, one_input, seeds
 
@@ -8,5 +10,5 @@ def test_seeds_are_taken() -> None:
 
 
 def test_mutated_answers() -> None:
-    count, taken = mutate(60, 1, 20_000)
-    assert count > taken > 0
+    count, taken = mutate(inf, 1, 20_000)
+    assert count == 20_000 > taken > 100
