@@ -84,6 +84,9 @@ def world(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> MigrationWorld
     )
 
 
+#: DNSKEY, RRSIGs of the zone's data, RRSIG of the DNSKEY RRset (RFC 7583): what BIND's key files say of each role.
+STATES = {"ksk": ["omnipresent", None, "omnipresent"], "zsk": ["omnipresent", "omnipresent", None]}
+
 ZSK_POLICY = {"algorithm": "ecdsap256sha256", "lifetime": "90d"}
 
 
@@ -148,6 +151,9 @@ def test_a_zone_moves_from_bind(world: MigrationWorld) -> None:
     keys = {key["tag"]: key for key in world.key_list()}
     assert keys.keys() == tags, "no key is new, none is gone"
     assert {key["goal"] for key in keys.values()} == {"present"}
+    records = ("dnskey", "zrrsig", "krrsig")
+    states = {key["role"]: [key[record] for record in records] for key in keys.values()}
+    assert states == STATES, "as BIND had them"
     witness.stop()
 
 

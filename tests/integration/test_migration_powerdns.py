@@ -114,6 +114,7 @@ def move(world: MigrationWorld) -> dict[str, Any]:
     assert imported.ok, imported
     report: dict[str, Any] = daemon.cli_json("migrate", "check", CHILD, "--against", "old")
     assert report["ok"], report
+    assert report["kept"] > 10, "signatures that are good stay"
     assert daemon.serial(CHILD) is None
     adopted = daemon.cli_json("migrate", "adopt", CHILD, "--against", "old")
     assert adopted["published"]
