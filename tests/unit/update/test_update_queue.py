@@ -90,7 +90,7 @@ async def test_updates_wait_for_a_key_service_that_is_being_started(monkeypatch:
 
 
 async def test_databases_are_tidied_when_no_update_comes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dnssecd.front.updates.QUIET_S", 0.01)
+    monkeypatch.setattr("dnssecd.front.updates.QUIET_S", 0.2)
     monkeypatch.setattr(Updates, "_work", lambda *_: Committed([(NOERROR, "")], OUTCOME))
     updates, zone = made(monkeypatch, lambda zone, outcome: None)
     tidied = threading.Event()
