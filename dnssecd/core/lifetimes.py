@@ -1,4 +1,4 @@
-"""When signatures begin and end, and when they are made anew (DESIGN: inception, validity, refresh, jitter)."""
+"""When signatures begin and end, and when they are made anew: inception, validity, refresh, jitter."""
 
 from dataclasses import dataclass
 from zlib import crc32

@@ -1,4 +1,4 @@
-"""Serial number arithmetic (RFC 1982) and the choice of the next serial (DESIGN: serial policies)."""
+"""Serial number arithmetic (RFC 1982) and the choice of the next serial."""
 
 MODULUS = 1 << 32
 HALF = 1 << 31

@@ -1,4 +1,4 @@
-"""Before a zone's first publication: does anybody sign it already, and may we begin? (DESIGN: never a second truth)"""
+"""Before a zone's first publication: does anybody sign it already, and may we begin?"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

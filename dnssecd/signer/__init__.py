@@ -1,1 +1,1 @@
-"""The key service: its own process, and the only code that ever touches a private key (DESIGN §6)."""
+"""The key service: its own process, and the only code that ever touches a private key."""

@@ -1,8 +1,7 @@
 """Checking that a token holds the published key: its signature over a nonce must verify in software.
 
 The proof's preimage is an RRSIG preimage of type covered 0, original TTL, expiration and inception 0,
-followed by one RR of type 0 whose RDATA holds the nonce: such a signature can never validate as data
-(DESIGN §6).
+followed by one RR of type 0 whose RDATA holds the nonce: such a signature can never validate as data.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Writes the daemon's configuration: just as much TOML as DESIGN's contract uses."""
+"""Writes the daemon's configuration: just as much TOML as the configuration uses."""
 
 from __future__ import annotations
 

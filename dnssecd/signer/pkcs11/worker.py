@@ -1,7 +1,7 @@
 """An HSM worker process: one `C_Initialize`, one session, one call at a time.
 
 python-pkcs11 initialises modules for a single thread, and a vendor's library may hang or crash: a process
-can be killed and replaced, a thread cannot (DESIGN §6). The worker gets its calls on a socket inherited as
+can be killed and replaced, a thread cannot. The worker gets its calls on a socket inherited as
 descriptor 3 and ends when that closes, or when the key service dies.
 """
 

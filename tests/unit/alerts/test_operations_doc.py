@@ -21,7 +21,7 @@ COMMANDS = re.compile(
     r"dnssecd (?:status|explain|schedule|plan|check-config|backup|restore"
     r"|config (?:diff|reload)|zone (?:list|show|reload|history|export|wait)"
     r"|key (?:list|import|audit|rollover|compromised|backup)|keystore (?:test|bench)"
-    r"|ds (?:show|check|confirm)|alerts (?:list|test|ack)|migrate (?:check|adopt))\b"
+    r"|ds (?:show|check|confirm)|clock confirm|alerts (?:list|test|ack)|migrate (?:check|adopt))\b"
 )
 
 
