@@ -80,3 +80,13 @@ class Manifest(msgspec.Struct, frozen=True):
     keys: tuple[StoredKey, ...] = ()
     with_keys: bool = False
     damaged: dict[str, str] = {}
+
+    @property
+    def lost_keys(self) -> list[StoredKey]:
+        """Keys that should be in it and are not; those of tokens never are."""
+        return [key for key in self.keys if key.member is None and not key.in_token]
+
+    @property
+    def whole(self) -> bool:
+        """Whether everything is in it that was asked for."""
+        return not self.damaged and not self.lost_keys

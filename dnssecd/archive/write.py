@@ -10,7 +10,6 @@ import os
 import shutil
 import sqlite3
 import tarfile
-import tempfile
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -34,12 +33,15 @@ from dnssecd.archive.manifest import (
     StoredKey,
     ZoneEntry,
 )
+from dnssecd.archive.scratch import IN_WORK, scratch_directory
 from dnssecd.config.model import Config
 from dnssecd.core.keyset import Key
 from dnssecd.front.specs import database_path
 from dnssecd.store import schema
 
 COMPRESSION = 1
+#: At the end of the name of a back-up in which something is lacking.
+INCOMPLETE = ".incomplete"
 _PIECE = 1 << 20
 
 #: Told (done, total, what): work in zones, then keys.
@@ -51,11 +53,19 @@ class Damaged(Exception):
 
 
 class Writer:
-    """Puts members into an archive being made; ``scratch`` is a private directory beside it."""
+    """Puts members into an archive being made; ``scratch`` is a private directory.
 
-    def __init__(self, tar: tarfile.TarFile, scratch: Path, now: int) -> None:
+    ``target``: the archive's name in the end. What is not whole gets another: it must not replace a good back-up.
+    """
+
+    def __init__(self, tar: tarfile.TarFile, scratch: Path, now: int, target: Path) -> None:
+        self.target = target
         self._tar, self._scratch, self._now = tar, scratch, now
         self.members: dict[str, Member] = {}
+
+    def incomplete(self) -> None:
+        """Say that something is lacking."""
+        self.target = self.target.with_name(f"{self.target.name}{INCOMPLETE}")
 
     def copy(self, path: Path) -> Path:
         """Copy a database and check the copy, which is there until the next call. Damaged."""
@@ -113,25 +123,20 @@ class _Hashing:
 
 @contextmanager
 def archive_file(target: Path, now: int) -> Iterator[Writer]:
-    """Make an archive at ``target``, mode 0600; it takes its place when the block has ended well, or never. OSError."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    descriptor = os.open(
-        temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
-    )
-    try:
-        with (
-            os.fdopen(descriptor, "wb") as out,
-            tempfile.TemporaryDirectory(prefix=".dnssecd-backup-", dir=target.absolute().parent) as scratch,
-        ):
+    """Make an archive, mode 0600; it takes its place when the block has ended well, or never. OSError.
+
+    Its place is ``target``, or where something is lacking ``target`` with `INCOMPLETE` at its end.
+    """
+    directory = target.absolute().parent
+    with scratch_directory(directory) as (scratch, descriptor):
+        with os.fdopen(descriptor, "wb", closefd=False) as out:
             with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                yield Writer(tar, Path(scratch), now)
+                writer = Writer(tar, scratch, now, target)
+                yield writer
             out.flush()
-            os.fsync(out.fileno())
-        os.replace(temporary, target)
-        sync_directory(target.absolute().parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+            os.fsync(descriptor)
+        os.replace(scratch / IN_WORK, writer.target)
+    sync_directory(directory)
 
 
 def sync_directory(path: Path) -> None:
@@ -201,6 +206,8 @@ def finish(
         damaged=damaged,
     )
     text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    if not manifest.whole:
+        writer.incomplete()
     writer.octets(MANIFEST, text)
     writer.octets(DIGEST, sha256(text).hexdigest().encode() + b"\n")
     return manifest

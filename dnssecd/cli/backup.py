@@ -31,7 +31,8 @@ def _backup(
             "-o",
             "--output",
             metavar="FILE",
-            help="Where to (mode 0600); default: dnssecd-backup-TIME.tar here.",
+            help="Where to (mode 0600); default: dnssecd-backup-TIME.tar here. What is not whole gets .incomplete at "
+            "its end.",
         ),
     ] = None,
     keys: Annotated[
@@ -87,8 +88,8 @@ def make_backup(
             f"{error.filename or target}: {error.strerror or error}",
             "become root or the daemon's user; choose a place with room with -o",
         ) from None
-    _note(config.server.state_dir, now, f"{target.absolute()}{' keys=yes' if keys else ''}")
-    return _result(target, manifest)
+    _note(config.server.state_dir, now, f"{writer.target.absolute()}{' keys=yes' if keys else ''}")
+    return _result(writer.target, manifest)
 
 
 def _with_keys(
@@ -149,17 +150,18 @@ def _note(state_dir: Path, now: int, detail: str) -> None:
         return
 
 
-def _result(target: Path, manifest: Any) -> dict[str, Any]:
-    lost = [key for key in manifest.keys if key.member is None and not key.in_token]
+def _result(file: Path, manifest: Any) -> dict[str, Any]:
     return {
-        "ok": not manifest.damaged and not lost,
-        "file": str(target),
-        "octets": target.stat().st_size,
+        "ok": manifest.whole,
+        "file": str(file),
+        "octets": file.stat().st_size,
         "zones": len(manifest.zones),
         "with_keys": manifest.with_keys,
         "keys": sum(key.member is not None for key in manifest.keys),
         "keys_in_tokens": sum(key.in_token for key in manifest.keys),
-        "keys_missing": [{"tag": key.tag, "zones": list(key.zones), "reason": key.reason} for key in lost],
+        "keys_missing": [
+            {"tag": key.tag, "zones": list(key.zones), "reason": key.reason} for key in manifest.lost_keys
+        ],
         "damaged": manifest.damaged,
     }
 
@@ -173,5 +175,7 @@ def _render(result: dict[str, Any]) -> None:
         print(f"  NOT IN IT: {what} ({why})")
     for key in result["keys_missing"]:
         print(f"  NOT IN IT: key {key['tag']} of {', '.join(key['zones'])} ({key['reason']})")
+    if not result["ok"]:
+        print("something is lacking, hence the name: a whole back-up that was there before stays as it was")
     if result["with_keys"]:
         print("keep the passphrase elsewhere")

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from dnssecd.archive import write
-from dnssecd.archive.manifest import DIGEST, MANIFEST, Manifest
+from dnssecd.archive.manifest import DIGEST, MANIFEST, Manifest, StoredKey
 from dnssecd.archive.read import BadArchive, check_database, opened
 from dnssecd.config import load
 from dnssecd.config.model import Config
 from dnssecd.core.names import text_to_wire
+from dnssecd.front.specs import database_path
 from dnssecd.store import schema
 from dnssecd.store.catalogue import Catalogue, CatalogueEntry, database_name
 from dnssecd.store.zonedb import ZoneDatabase
@@ -260,3 +265,39 @@ def test_an_empty_history_is_named_and_left_out(config: Config, tmp_path: Path) 
     manifest = make(config, tmp_path / "b.tar")
     assert list(manifest.damaged) == ["acts.sqlite"]
     assert "acts.sqlite.gz" not in manifest.members
+
+
+def test_an_incomplete_back_up_replaces_no_good_one(config: Config, tmp_path: Path) -> None:
+    target = tmp_path / "b.tar"
+    make(config, target)
+    good = target.read_bytes()
+    _empty(database_path(config, "b.test."))
+    manifest = make(config, target)
+    assert not manifest.whole
+    assert target.read_bytes() == good
+    with opened(tmp_path / "b.tar.incomplete") as archive:
+        assert archive.manifest == manifest
+
+
+def test_a_key_that_is_away_makes_it_incomplete_but_one_in_a_token_does_not() -> None:
+    away = StoredKey("id", (), "zsk", 13, 1, "local", reason="its medium is away")
+    manifest = Manifest("", "", 0, "", "", "", (), {}, keys=(away,), with_keys=True)
+    assert not manifest.whole
+    assert msgspec.structs.replace(manifest, keys=(msgspec.structs.replace(away, in_token=True),)).whole
+
+
+def test_what_a_killed_back_up_left_is_removed_but_not_one_in_work(config: Config, tmp_path: Path) -> None:
+    target = tmp_path / "b.tar"
+    program = (
+        "import os, signal, sys\nfrom pathlib import Path\nfrom dnssecd.archive.write import archive_file\n"
+        "with archive_file(Path(sys.argv[1]), 0):\n    os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    killed = subprocess.run([sys.executable, "-c", program, str(target)], timeout=60, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] != []
+    with write.archive_file(tmp_path / "other.tar", NOW) as writer:
+        make(config, target)
+        write.finish(writer, config, "host", NOW, [], {}, None)
+    assert target.exists()
+    assert (tmp_path / "other.tar").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

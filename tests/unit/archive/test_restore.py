@@ -53,8 +53,8 @@ def test_a_zone_that_cannot_be_understood_is_named(config: Config, tmp_path: Pat
     with closing(sqlite3.connect(database_path(config, B))) as db:
         db.execute("UPDATE state SET value = '{' WHERE name = 'keyset'")
         db.commit()
-    damaged = tmp_path / "damaged.tar"
-    manifest = make(config, damaged)
+    manifest = make(config, file)
+    damaged = tmp_path / "b.tar.incomplete"
     assert codes(restored(config, damaged, B, check=True)) == [(B, "damaged")]
     done = restored(config, damaged, check=True)
     assert done.refusals == ()
