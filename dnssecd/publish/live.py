@@ -15,7 +15,7 @@ from dnssecd.publish.exchange import Outcome, Peer, Timing, exchange, question
 from dnssecd.publish.watch import sight
 
 AT_ONCE = 32
-#: A server that left so many questions without an answer is not asked about further zones.
+#: A server that left so many questions in a row without an answer is not asked about further zones.
 SILENT_MAX = 3
 
 
@@ -41,6 +41,7 @@ class LiveLook:
             if not seen.reachable:
                 self._silent[place] += 1
                 return LiveServer(peer.name, failure=seen.detail)
+            del self._silent[place]  # a question is lost now and then among ten thousand
             if seen.serial is None:
                 return LiveServer(peer.name)
             name = dns.name.from_text(zone)
