@@ -180,11 +180,19 @@ def _render(result: dict[str, Any]) -> None:
     for refusal in result["refusals"]:
         print(f"REFUSED ({refusal['code']}): {refusal['what']}\n  to do: {refusal['remedy']}")
     if result["refusals"]:
-        print("\nnothing was changed")
+        print(f"\n{_unchanged(result['keys_brought'])}")
     elif result["restored"]:
         print("restored; start the daemon: systemctl start dnssecd")
     else:
         print("nothing is in the way; nothing was changed, since only a check was asked for")
+
+
+def _unchanged(keys: int) -> str:
+    """What came of a restore that was refused: keys are brought in first, and some may have failed."""
+    if not keys:
+        return "nothing was changed"
+    brought = "1 key was brought in and stays" if keys == 1 else f"{keys} keys were brought in and stay"
+    return f"no zone was restored; {brought} in the key stores: a later restore finds them there"
 
 
 def _then(zone: dict[str, Any]) -> str:
