@@ -4,9 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dnssecd.core.keyset import Keyset
-from dnssecd.core.restoring import LiveServer, foreign, goes_back, highest, keys_back, not_live
-
-SAID_MAX = 6
+from dnssecd.core.restoring import LiveServer, goes_back, highest, keys_back, live_keys, some
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ def _serial(
         Refusal(
             zone,
             "serial-backwards",
-            f"{zone} would go back to serial {serial}: {_some(ahead)}; secondaries would stop transferring",
+            f"{zone} would go back to serial {serial}: {some(ahead)}; secondaries would stop transferring",
             "restore a newer back-up; or publish this content with a serial above all of these: --raise-serial "
             "(what changed since is lost unless it is in the input)",
         )
@@ -131,7 +129,7 @@ def _states(zone: str, restored: Stored, present: Stored, options: Options) -> l
         Refusal(
             zone,
             "keys-backwards",
-            f"key states of {zone} would go back: {_some(back)}",
+            f"key states of {zone} would go back: {some(back)}",
             "restore a newer back-up; if the state here is the wrong one: --accept-older-keys (what validators have "
             "is looked at all the same)",
         )
@@ -139,37 +137,22 @@ def _states(zone: str, restored: Stored, present: Stored, options: Options) -> l
 
 
 def _live_keys(zone: str, restored: Stored, live: Sequence[LiveServer], options: Options) -> list[Refusal]:
-    serving = [server for server in live if server.dnskeys]
+    against = live_keys(restored.keyset, live, standby=options.standby, other_keys=options.other_keys)
     found = []
-    if options.standby and not serving:
+    if against.unseen:
         asked = (
             ", ".join(f"{s.name}: {s.failure or 'does not serve it'}" for s in live) or "none is configured"
         )
         what = f"no server shows a DNSKEY RRset of {zone} to compare the keys with ({asked})"
         remedy = "name the public servers in this host's configuration (secondaries, check_servers), make one reachable"
         found.append(Refusal(zone, "nobody-live", what, remedy))
-    if restored.keyset is None or options.other_keys:
-        return found
-    apart = not_live(restored.keyset, serving)
-    if apart:
-        found.append(
-            Refusal(
-                zone,
-                "keys-not-live",
-                f"{zone} would be signed with keys that validators do not have: {_some(apart)}",
-                "restore a newer back-up. " + _other_keys(options),
-            )
-        )
-    unknown = foreign(restored.keyset, serving)
-    if unknown:
-        found.append(
-            Refusal(
-                zone,
-                "foreign-dnskey",
-                f"{zone} is signed with keys that the back-up does not know: {_some(unknown)}",
-                "restore a newer back-up, or one that has them. " + _other_keys(options),
-            )
-        )
+    if against.apart:
+        what = f"{zone} would be signed with keys that validators do not have: {some(against.apart)}"
+        found.append(Refusal(zone, "keys-not-live", what, "restore a newer back-up. " + _other_keys(options)))
+    if against.unknown:
+        what = f"{zone} is signed with keys that the back-up does not know: {some(against.unknown)}"
+        remedy = "restore a newer back-up, or one that has them. " + _other_keys(options)
+        found.append(Refusal(zone, "foreign-dnskey", what, remedy))
     return found
 
 
@@ -177,8 +160,3 @@ def _other_keys(options: Options) -> str:
     if options.standby:
         return "A stand-by never publishes with other keys; publish nothing and repair the primary"
     return "If those are lost: --accept-other-keys (bogus where they are cached, until the DNSKEY TTL has passed)"
-
-
-def _some(texts: list[str]) -> str:
-    more = f" and {len(texts) - SAID_MAX} more" if len(texts) > SAID_MAX else ""
-    return "; ".join(texts[:SAID_MAX]) + more

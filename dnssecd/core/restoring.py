@@ -4,7 +4,7 @@ Two incidents are behind it: a stand-by that signed with keys nobody had (APNIC 
 that secondaries stopped transferring (ARIN 2016).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .keyset import Key, Keyset, key_tag
@@ -15,6 +15,8 @@ _NAMES = {Rec.DNSKEY: "DNSKEY", Rec.ZRRSIG: "zone signatures", Rec.KRRSIG: "key 
 #: How far along its life a record is; a hidden one is at one end or the other (`_age`).
 _AGE = {State.RUMOURED: 1, State.OMNIPRESENT: 2, State.UNRETENTIVE: 3}
 _GONE = 4
+#: Of many texts so many are said.
+SAID_MAX = 6
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,40 @@ def foreign(keyset: Keyset, live: Iterable[LiveServer]) -> list[str]:
         for rdata in sorted(server.dnskeys or ())
         if rdata[2:] not in ours
     ]
+
+
+@dataclass(frozen=True)
+class LiveKeys:
+    """What speaks against publishing with a key set, by the DNSKEY RRsets that validators get now.
+
+    ``unseen``: nobody shows one, and a stand-by has to see one. ``apart``: our signers that are not in it; ``unknown``:
+    keys in it that are not ours. Each text names key and server.
+    """
+
+    unseen: bool = False
+    apart: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def live_keys(
+    keyset: Keyset | None, live: Iterable[LiveServer], *, standby: bool, other_keys: bool
+) -> LiveKeys:
+    """Compare keys with what is live: the one rule for a restore and for the first publication after it.
+
+    standby: another host published with these keys until now; other_keys: a person accepts that validators have
+    others. keyset None: the zone has none yet.
+    """
+    serving = [server for server in live if server.dnskeys]
+    unseen = standby and not serving
+    if keyset is None or other_keys:
+        return LiveKeys(unseen)
+    return LiveKeys(unseen, tuple(not_live(keyset, serving)), tuple(foreign(keyset, serving)))
+
+
+def some(texts: Sequence[str]) -> str:
+    """Return the first few of many texts as one."""
+    more = f" and {len(texts) - SAID_MAX} more" if len(texts) > SAID_MAX else ""
+    return "; ".join(texts[:SAID_MAX]) + more
 
 
 def keys_back(present: Keyset, restored: Keyset) -> list[str]:

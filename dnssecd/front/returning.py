@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from dnssecd.config.model import Config
 from dnssecd.core.keyset import Keyset
-from dnssecd.core.restoring import LiveServer, foreign, highest, not_live
+from dnssecd.core.restoring import LiveServer, highest, live_keys, some
 from dnssecd.front.first import Permission, parent_servers
 from dnssecd.front.zone import FrontZone
 from dnssecd.pipeline.state import Restored
@@ -17,7 +17,6 @@ from dnssecd.publish.live import LiveLook
 from dnssecd.publish.parent import DsRecord, ParentUnknown, ask_all_ds
 
 EVENT = "restored-waiting"
-NAMED_MAX = 6
 
 
 async def may_return(
@@ -45,30 +44,26 @@ def judge(
     silent = [f"{server.name}: {server.failure}" for server in live if server.silent]
     if silent and not unheard:
         return _waiting(
-            f"it is not known what these serve of {name}: {_some(silent)}",
+            f"it is not known what these serve of {name}: {some(silent)}",
             "it is tried again by itself; if they are gone for good take them out of the configuration, or publish "
             f"all the same: dnssecd zone reload {name} --first-publication",
         )
-    serving = [server for server in live if server.dnskeys]
-    if restored.standby and not serving and not unheard:
+    against = live_keys(keyset, live, standby=restored.standby, other_keys=restored.other_keys)
+    if against.unseen and not unheard:
         return _waiting(
             f"no server has a DNSKEY RRset of {name} to compare our keys with",
             "name the public servers (secondaries, check_servers); it is tried again by itself",
         )
-    if restored.other_keys:
-        return None
-    apart = not_live(keyset, serving)
-    if apart:
+    if against.apart:
         return _waiting(
-            f"{name} would be signed with keys that validators do not have: {_some(apart)}",
+            f"{name} would be signed with keys that validators do not have: {some(against.apart)}",
             "restore a newer back-up, or bring in the keys that are in use and restore with them",
         )
-    unknown = foreign(keyset, serving)
-    if unknown:
+    if against.unknown:
         return Permission(
             False,
             event="foreign-dnskey",
-            cause=f"{name} is signed by keys that the restored state does not know: {_some(unknown)}",
+            cause=f"{name} is signed by keys that the restored state does not know: {some(against.unknown)}",
             remedy="nothing was published. Is the primary really fenced? Restore a newer back-up; or accept that "
             "validators have other keys: dnssecd restore --accept-other-keys",
         )
@@ -96,7 +91,7 @@ def _judge_ds(name: str, keyset: Keyset, found: list[tuple[str, DsRecord]]) -> P
     return Permission(
         False,
         event="ds-mismatch",
-        cause=f"no key that signs the DNSKEY RRset of {name} has its DS at the parent, which has {_some(seen)}",
+        cause=f"no key that signs the DNSKEY RRset of {name} has its DS at the parent, which has {some(seen)}",
         remedy="nothing was published. Restore a back-up with the key that the parent knows, or have the parent "
         f"change the DS: dnssecd ds show {name}",
     )
@@ -104,8 +99,3 @@ def _judge_ds(name: str, keyset: Keyset, found: list[tuple[str, DsRecord]]) -> P
 
 def _waiting(cause: str, remedy: str) -> Permission:
     return Permission(False, event=EVENT, cause=cause, remedy=f"{remedy}; nothing was published")
-
-
-def _some(texts: list[str]) -> str:
-    more = f" and {len(texts) - NAMED_MAX} more" if len(texts) > NAMED_MAX else ""
-    return "; ".join(texts[:NAMED_MAX]) + more

@@ -9,7 +9,16 @@ import pytest
 from dnssecd.core import rollover_commands as commands
 from dnssecd.core.keyset import Keyset, signing_view
 from dnssecd.core.keystate import Role
-from dnssecd.core.restoring import LiveServer, foreign, goes_back, highest, keys_back, not_live, signers
+from dnssecd.core.restoring import (
+    LiveServer,
+    foreign,
+    goes_back,
+    highest,
+    keys_back,
+    live_keys,
+    not_live,
+    signers,
+)
 
 from .bench import HOUR, Bench, csk, ksk_zsk, policy, running
 
@@ -114,3 +123,28 @@ def test_a_step_that_is_taken_back_and_done_again_is_no_going_back() -> None:
     key = keyset.keys[0]
     again = keyset.with_key(replace(key, dnskey=replace(key.dnskey, step_in=key.dnskey.step_in + 5)))
     assert keys_back(keyset, replace(again, step=keyset.step + 5)) == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "standby", "other_keys", "expected"),
+    [
+        (None, False, False, (False, 0, 0)),
+        (None, True, False, (True, 0, 0)),
+        ((), True, False, (True, 0, 0)),
+        ("ours", True, False, (False, 0, 0)),
+        ("other", False, False, (False, 2, 1)),
+        ("other", True, True, (False, 0, 0)),
+        ("both", False, False, (False, 0, 1)),
+    ],
+)
+def test_what_speaks_against_publishing_by_the_live_keys(
+    keys: str | tuple[()] | None, standby: bool, other_keys: bool, expected: tuple[bool, int, int]
+) -> None:
+    keyset = running(ksk_zsk()).keyset
+    ours = frozenset(key.rdata for key in keyset.keys)
+    other = frozenset({b"\x01\x00\x03\x0d" + bytes(64)})
+    served = {"ours": ours, "other": other, "both": ours | other, (): frozenset(), None: None}[keys]
+    found = live_keys(keyset, [LiveServer("ns1", 1, served)], standby=standby, other_keys=other_keys)
+    assert (found.unseen, len(found.apart), len(found.unknown)) == expected
+    without = live_keys(None, [LiveServer("ns1", 1, served)], standby=standby, other_keys=other_keys)
+    assert (without.apart, without.unknown) == ((), ())
