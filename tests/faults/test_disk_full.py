@@ -13,10 +13,20 @@ from pathlib import Path
 import pytest
 
 from tests.integration.smallzone import wait_event
+from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config, secondaries_of
+from tests.peers.nsd import Nsd
 from tests.peers.process import Servers, wait_until
 from tests.peers.tools import ldns_verify_zone
 from tests.peers.tsig import TsigKey
-from tests.peers.updates import NOERROR, SERVFAIL, UpdateConnection, UpdateMaker, dynamic_world
+from tests.peers.updates import (
+    NOERROR,
+    SERVFAIL,
+    UpdateConnection,
+    UpdateMaker,
+    dynamic_world,
+    dynamic_zone_text,
+    grant_all,
+)
 from tests.peers.world import World
 from tests.peers.zones import difference, soa_serial
 
@@ -129,3 +139,49 @@ def test_disk_full(
     for name, second in world.secondaries.items():
         second.wait_serial(ZONE, serial)
         assert difference(content, second.zone_content(ZONE)) == "", name
+
+
+def test_one_zone_s_full_store_is_that_zone_s(
+    servers: Servers, peer_dir: Path, tsig_key: TsigKey, small_disk: Path
+) -> None:
+    """One daemon, two zones: one's store has no room, its changes fail and it is served on; the other's are taken."""
+    well = "well.test."
+    ports = DaemonPorts.free()
+    files = {zone: peer_dir / f"{zone}zone" for zone in (ZONE, well)}
+    for zone, path in files.items():
+        path.write_text(dynamic_zone_text(zone))
+    secondaries = secondaries_of(peer_dir, list(files), ports.dns, tsig_key, (Nsd,))
+    nsd = servers.start(secondaries["nsd"])
+    config = daemon_config(peer_dir, ports, tsig_key, files, {"nsd": nsd.port})
+    for zone in files:
+        grant_all(config["zone"][zone], tsig_key)
+    daemon = servers.start(Dnssecd(peer_dir / "dnssecd", config, tsig_key))
+    for zone in files:
+        nsd.wait_serial(zone, daemon.wait_serial_other_than(zone, None))
+    daemon.stop()
+    store = Path(config["server"]["state_dir"]) / "zones" / f"{ZONE}sqlite"
+    shutil.move(store, small_disk / "store")
+    store.symlink_to(small_disk / "store")
+    daemon.start()
+    world = World(ZONE, peer_dir, tsig_key, files[ZONE], daemon, secondaries)
+    maker, other, ballast = UpdateMaker(ZONE, tsig_key), UpdateMaker(well, tsig_key), Ballast(small_disk)
+    with UpdateConnection(daemon.port) as connection:
+        ballast.fill(LEFT_OCTETS)
+        taken, refused = update_until_refused(world, maker, connection)
+        ballast.fill(0)
+        before = daemon.serial(ZONE)
+        for number in range(5):
+            assert connection.ask(pair(maker, refused)) == SERVFAIL
+            assert connection.ask(pair(other, f"n{number}")) == NOERROR, "the other zone goes on"
+    wait_event(daemon, "store-failed", ZONE)
+    wait_event(daemon, "store-failed", well, firing=False)
+    serial = daemon.serial(well)
+    assert serial is not None
+    nsd.wait_serial(well, serial)
+    assert names(nsd.zone_content(well), "a") == {f"n{number}" for number in range(5)}
+    assert before is not None
+    check_whole(world, set(taken), before)
+    ballast.release()
+    with UpdateConnection(daemon.port) as connection:
+        wait_until(lambda: connection.ask(pair(maker, refused)) == NOERROR, "updates of the full zone work again")
+    wait_event(daemon, "store-failed", ZONE, firing=False)
