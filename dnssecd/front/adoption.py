@@ -16,11 +16,11 @@ from dnssecd.config.model import Config
 from dnssecd.config.model import Peer as ConfiguredPeer
 from dnssecd.config.values import Bad, parse_address
 from dnssecd.front import specs
+from dnssecd.front.asked import configured_zone_of, octets_of, patiently, refusal
 from dnssecd.front.first import Permission, ask_adoption
 from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.rollover_policy import rollover_policy
 from dnssecd.front.zone import FrontZone
-from dnssecd.front.zoneimport import patiently
 from dnssecd.migration.foreign import ForeignKey
 from dnssecd.ops.control import Call, Command, Refused
 from dnssecd.pipeline import state
@@ -73,7 +73,7 @@ class Adoptions:
 
     async def keys(self, call: Call) -> object:
         """Answer ``migrate.keys``: note another signer's keys; the zone then waits to come over with them."""
-        zone = self._zone(call)
+        zone = configured_zone_of(self._zones, call)
         if zone.serial is not None:
             raise Refused(f"{zone.name} is published here already", "keys come over before that only")
         try:
@@ -105,7 +105,7 @@ class Adoptions:
 
     async def forget(self, call: Call) -> object:
         """Answer ``migrate.forget``: the zone waits no longer to come over; its keys stay in their stores."""
-        zone = self._zone(call)
+        zone = configured_zone_of(self._zones, call)
         if not await self._waiting(zone):
             raise Refused(f"{zone.name} does not wait to come over from another signer", "nothing to do")
         await self._note(zone, (), call.caller.user, "keys of another signer forgotten")
@@ -113,21 +113,21 @@ class Adoptions:
 
     async def check(self, call: Call) -> object:
         """Answer ``migrate.check``: sign in shadow and compare with what is served; nothing is published."""
-        zone = self._zone(call)
+        zone = configured_zone_of(self._zones, call)
         outcome = await self._carry_out(zone, call, shadow=True)
         comparison = outcome.comparison
         if comparison is None:
-            raise _refusal(outcome)
+            raise refusal(outcome, "; nothing was published")
         return _report(zone, outcome)
 
     async def adopt(self, call: Call) -> object:
         """Answer ``migrate.adopt``: take the zone over; it is served from here from then on."""
-        zone = self._zone(call)
+        zone = configured_zone_of(self._zones, call)
         if zone.serial is not None:
             raise Refused(f"{zone.name} is published here already", f"dnssecd zone show {zone.name}")
         outcome = await self._carry_out(zone, call, shadow=False)
         if outcome.result != "published":
-            raise _refusal(outcome)
+            raise refusal(outcome, "; nothing was published")
         self._jobs.took(zone, outcome, "adopt")
         self._jobs.request(zone, "load")
         return _report(zone, outcome)
@@ -184,7 +184,7 @@ class Adoptions:
         if (file is None) == (server is None):
             raise Refused("what to compare with is not clear", "give either a file or a server", exit=2)
         if file is not None:
-            return _Signed(Path(file), await asyncio.to_thread(_octets, Path(file)))
+            return _Signed(Path(file), await asyncio.to_thread(octets_of, Path(file)))
         assert server is not None
         peer = self._peer(zone, server, call.optional_text("tsig"))
         path = self._config().server.state_dir / "transfers" / f"signed-{os.getpid()}-{next(self._numbers)}"
@@ -193,7 +193,11 @@ class Adoptions:
         plan = FetchPlan(
             origin=zone.origin, primaries=(FetchPeer(peer.name, peer.host, peer.port, *more),), path=str(path)
         )
-        fetched = await patiently(call, self._link.fetch(plan), f"transferring {zone.name} from {server}")
+        try:
+            fetched = await patiently(call, self._link.fetch(plan), f"transferring {zone.name} from {server}")
+        except BaseException:  # whoever asked left: nobody will want what has come so far
+            path.unlink(missing_ok=True)
+            raise
         if fetched.result == "failed":
             path.unlink(missing_ok=True)
             causes = "; ".join(str(attempt) for attempt in fetched.attempts)
@@ -228,15 +232,6 @@ class Adoptions:
         async with self._lock(zone.name):
             await asyncio.to_thread(_store, zone, keys, who, what, int(self._clock.now()))
 
-    def _zone(self, call: Call) -> FrontZone:
-        name = call.text("zone").lower()
-        zone = self._zones.get(name if name.endswith(".") else name + ".")
-        if zone is None:
-            raise Refused(f"this daemon has no zone {name}", "dnssecd zone list shows those it has")
-        if zone.orphan:
-            raise Refused(f"{zone.name} is not in the configuration", "put it back there first")
-        return zone
-
 
 def waiting_keys(zone: FrontZone) -> tuple[ForeignKey, ...]:
     """Return the keys that a zone waits to come over with; none where it does not wait for that."""
@@ -249,22 +244,6 @@ def _store(zone: FrontZone, keys: tuple[ForeignKey, ...], who: str, what: str, n
         transaction.set_state(state.ADOPTION, {"keys": [state.to_document(key) for key in keys]})
         transaction.add_history(now, who, what, None, ", ".join(str(key.tag) for key in keys))
         transaction.commit_state()
-
-
-def _octets(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError as error:
-        raise Refused(
-            f"the daemon cannot read {path}: {error.strerror}",
-            "the daemon reads the file itself: put it where its user may",
-        ) from None
-
-
-def _refusal(outcome: Outcome) -> Refused:
-    problem = outcome.problems[0]
-    remedy = problem.remedy or "see the daemon's log"
-    return Refused(problem.cause, f"{remedy}; nothing was published", detail=list(outcome.violations))
 
 
 def _report(zone: FrontZone, outcome: Outcome) -> dict[str, Any]:

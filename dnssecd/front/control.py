@@ -12,6 +12,7 @@ from dnssecd.core.handover_text import Progress
 from dnssecd.core.keyset import Key, Keyset
 from dnssecd.core.keystate import Rec
 from dnssecd.core.serial import is_after
+from dnssecd.front.asked import refusal, zone_of
 from dnssecd.front.dsshow import ds_document
 from dnssecd.front.first import Permission
 from dnssecd.front.jobs import ZoneJobs
@@ -71,17 +72,9 @@ class Commands:
             "alerts.ack": Command(self.alerts_ack, changes=True),
         }
 
-    def _zone(self, call: Call, key: str = "zone") -> FrontZone:
-        name = call.text(key).lower()
-        name = name if name.endswith(".") else name + "."
-        zone = self._zones.get(name)
-        if zone is None:
-            raise Refused(f"this daemon has no zone {name}", "dnssecd zone list shows those it has")
-        return zone
-
     async def status(self, call: Call) -> object:
         """Answer ``status``."""
-        zones = [self._zone(call)] if call.optional_text("zone") else self._zones.values()
+        zones = [zone_of(self._zones, call)] if call.optional_text("zone") else self._zones.values()
         return {
             "zones": [self._zone_status(zone) async for zone in _in_turns(zones)],
             "alerts": [alert_dict(event) for event in self._events.firing()[:SHOWN_MAX]],
@@ -137,7 +130,7 @@ class Commands:
 
     async def zone_show(self, call: Call) -> object:
         """Answer ``zone.show``."""
-        zone = self._zone(call)
+        zone = zone_of(self._zones, call)
         last = zone.last
         return self._zone_status(zone) | {
             "denial": zone.spec.denial + (" opt-out" if zone.spec.denial_parameters.opt_out else ""),
@@ -152,7 +145,7 @@ class Commands:
 
     async def zone_reload(self, call: Call) -> object:
         """Answer ``zone.reload``."""
-        zone = self._zone(call)
+        zone = zone_of(self._zones, call)
         if zone.held is not None:
             return await self._bring_back(zone, call.flag("first_publication"))
         _check_reload(zone)
@@ -165,10 +158,7 @@ class Commands:
         if call.flag("accept_change") and ended.result == "published":
             call.note("delta guard overridden")
         if ended.result not in ("published", "unchanged"):
-            problem = ended.problems[0]
-            raise Refused(
-                problem.cause, problem.remedy or "see the daemon's log", detail=list(ended.violations)
-            )
+            raise refusal(ended)
         changed = zone.serial != before
         message = f"{zone.name} is at serial {zone.serial}" + ("" if changed else ", nothing changed")
         return {
@@ -191,7 +181,7 @@ class Commands:
 
     async def zone_export(self, call: Call) -> object:
         """Answer ``zone.export``."""
-        zone = self._zone(call)
+        zone = zone_of(self._zones, call)
         held = None if zone.serial is None else zone.database.snapshot()
         if held is None:
             raise Refused(
@@ -210,7 +200,7 @@ class Commands:
         limit = min(int(call.number("limit", 100)), SHOWN_MAX)
         if call.optional_text("zone") is None:
             return {"entries": await self.acts_of(None, limit)}
-        zone = self._zone(call)
+        zone = zone_of(self._zones, call)
         acts = await self.acts_of(zone.name, limit)
         with zone.database.snapshot() as snapshot:
             entries = [*acts, *snapshot.history(limit)]
@@ -218,7 +208,7 @@ class Commands:
 
     async def zone_wait(self, call: Call) -> object:
         """Answer ``zone.wait``: until the zone, and its secondaries, serve a serial or a later one."""
-        zone = self._zone(call)
+        zone = zone_of(self._zones, call)
         wanted = int(call.number("serial", -1))
         if wanted < 0:
             wanted = -1 if zone.serial is None else zone.serial
@@ -255,7 +245,7 @@ class Commands:
         return await self._freeze(call, frozen=False)
 
     async def _freeze(self, call: Call, *, frozen: bool) -> object:
-        zone = self._zone(call)
+        zone = zone_of(self._zones, call)
         zone.frozen = frozen
         self._jobs.remember(zone)
         if not frozen and zone.config.source != "dynamic":
@@ -269,7 +259,7 @@ class Commands:
 
     async def key_list(self, call: Call) -> object:
         """Answer ``key.list``."""
-        zones = [self._zone(call)] if call.optional_text("zone") else list(self._zones.values())
+        zones = [zone_of(self._zones, call)] if call.optional_text("zone") else list(self._zones.values())
         rows: list[dict[str, Any]] = []
         for start in range(0, len(zones), READ_AT_ONCE):
             rows += await asyncio.to_thread(_keys_of, zones[start : start + READ_AT_ONCE])
@@ -277,17 +267,17 @@ class Commands:
 
     async def ds_show(self, call: Call) -> object:
         """Answer ``ds.show``: what the parent is to have, in every form."""
-        zone = self._zone(call)
+        zone = zone_of(self._zones, call)
         return ds_document(zone, _keyset(zone), self.ds_progress(zone.name), self._clock.now())
 
     async def alerts_list(self, call: Call) -> object:
         """Answer ``alerts.list``."""
-        zone = self._zone(call).name if call.optional_text("zone") else None
+        zone = zone_of(self._zones, call).name if call.optional_text("zone") else None
         return {"alerts": [alert_dict(event) for event in self._events.firing(zone)[:SHOWN_MAX]]}
 
     async def alerts_ack(self, call: Call) -> object:
         """Answer ``alerts.ack``."""
-        zone = self._zone(call).name if call.optional_text("zone") else None
+        zone = zone_of(self._zones, call).name if call.optional_text("zone") else None
         return {"acknowledged": self._events.acknowledge(call.text("name"), zone, call.caller.user)}
 
 

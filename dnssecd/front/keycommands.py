@@ -11,6 +11,7 @@ from typing import Any, TypeVar, get_args
 import msgspec
 
 from dnssecd.config.algorithms import ALGORITHMS, algorithm_name
+from dnssecd.front.asked import zone_of
 from dnssecd.front.sustained import sustained
 from dnssecd.front.zone import FrontZone
 from dnssecd.ops.control import Call, Command, Refused
@@ -61,12 +62,12 @@ class KeyCommands:
 
     async def stored(self, call: Call) -> object:
         """Answer ``key.stored``: what the key stores hold, in use or not."""
-        zone = self._zone(call).origin if call.optional_text("zone") else b""
+        zone = zone_of(self._zones, call).origin if call.optional_text("zone") else b""
         return {"keys": [key_dict(info) for info in await _asked(self._client.keys(zone))]}
 
     async def generate(self, call: Call) -> object:
         """Answer ``key.generate``: the keys the policy asks for, or one that is described."""
-        zone = self._zone(call)
+        zone = zone_of(self._zones, call)
         store = call.optional_text("keystore") or zone.spec.keystore
         made: list[KeyInfo] = []
         for wish in _wishes(zone, call):
@@ -89,7 +90,7 @@ class KeyCommands:
 
     async def adopt(self, call: Call) -> object:
         """Answer ``key.adopt``: bind a key that is in a token already."""
-        zone = self._zone(call)
+        zone = zone_of(self._zones, call)
         (wish,) = _wishes(zone, call)[:1]
         info = await _asked(
             self._client.adopt(
@@ -186,13 +187,6 @@ class KeyCommands:
             wish for zone in self._zones.values() if zone.spec.keystore == store for wish in zone.spec.keys
         )
         return sorted({wish.algorithm for wish in wishes}) or [DEFAULT_ALGORITHM]
-
-    def _zone(self, call: Call) -> FrontZone:
-        name = call.text("zone").lower()
-        zone = self._zones.get(name if name.endswith(".") else name + ".")
-        if zone is None:
-            raise Refused(f"this daemon has no zone {name}", "dnssecd zone list shows those it has")
-        return zone
 
 
 def _described(info: KeyInfo) -> str:

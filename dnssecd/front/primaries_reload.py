@@ -2,18 +2,16 @@
 
 from collections.abc import Mapping
 
+from dnssecd.front.asked import patiently, refusal
 from dnssecd.front.primaries import Primaries, Wish
 from dnssecd.front.zone import FrontZone
-from dnssecd.front.zoneimport import patiently
 from dnssecd.ops.control import Call, Command, Handler, Refused
 
 
 class PrimariesReload:
     """Answers ``zone.reload`` for zones with primaries, and gives every other to ``otherwise``."""
 
-    def __init__(
-        self, zones: Mapping[str, FrontZone], primaries: Primaries, otherwise: Handler
-    ) -> None:
+    def __init__(self, zones: Mapping[str, FrontZone], primaries: Primaries, otherwise: Handler) -> None:
         self._zones, self._primaries, self._otherwise = zones, primaries, otherwise
 
     def table(self) -> dict[str, Command]:
@@ -37,9 +35,7 @@ class PrimariesReload:
             raise Refused(checked.failure, "see the log, and whether the primaries allow us to transfer")
         outcome = checked.outcome
         if outcome is not None and outcome.result not in ("published", "unchanged"):
-            problem = outcome.problems[0]
-            remedy = problem.remedy or "see the daemon's log"
-            raise Refused(problem.cause, remedy, detail=list(outcome.violations))
+            raise refusal(outcome)
         if accept and outcome is not None and outcome.result == "published":
             call.note("fetched whole, delta guard overridden")
         changed = zone.serial != before

@@ -10,6 +10,7 @@ from dnssecd.core.keystate import Goal, Role
 from dnssecd.core.rollover_types import Gate
 from dnssecd.durations import about
 from dnssecd.front import rollover_text as text
+from dnssecd.front.asked import zone_of
 from dnssecd.front.rollover import STORE_ERRORS, Rollovers
 from dnssecd.front.zone import FrontZone
 from dnssecd.ops.control import Call, Command, Refused
@@ -37,11 +38,7 @@ class RolloverCommands:
 
     def zone(self, call: Call) -> FrontZone:
         """Return the zone that a command names; Refused."""
-        name = call.text("zone").lower()
-        zone = self._zones.get(name if name.endswith(".") else name + ".")
-        if zone is None:
-            raise Refused(f"this daemon has no zone {name}", "dnssecd zone list shows those it has")
-        return zone
+        return zone_of(self._zones, call)
 
     async def explain(self, call: Call) -> object:
         """Answer ``explain``: the state of every key, what is awaited from whom, the answer seen, the next look."""

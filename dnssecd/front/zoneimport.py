@@ -1,21 +1,17 @@
 """``zone import``: a file into a dynamic zone; and the hint for who edits such a zone's file instead."""
 
 import asyncio
-import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
+from dnssecd.front.asked import configured_zone_of, octets_of, patiently, refusal
 from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.zone import FrontZone
 from dnssecd.ops.control import Call, Command, Refused
 from dnssecd.ops.events import EventCore
 from dnssecd.pipeline.inputjobs import ImportJob
 
-TELL_S = 5.0
 _SUBJECT = "edited file"
-
-T = TypeVar("T")
 
 
 class Imports:
@@ -33,7 +29,7 @@ class Imports:
         """Answer ``zone.import``: {zone, path, how: "replace"|"merge", accept_change, first_publication}."""
         zone = self._zone(call)
         path, merge = Path(call.text("path")), _is_merge(call)
-        octets = await asyncio.to_thread(_octets, path)
+        octets = await asyncio.to_thread(octets_of, path)
         before = zone.serial
         permission = await self._jobs.permit(zone, first_publication=call.flag("first_publication"))
         if not permission.allowed:
@@ -44,11 +40,11 @@ class Imports:
             accept_change=call.flag("accept_change"),
             serial_floor=permission.serial_floor,
         )
-        outcome = await patiently(call, self._jobs.take(zone, "import", octets, imported=job), f"reading {path}")
+        outcome = await patiently(
+            call, self._jobs.take(zone, "import", octets, imported=job), f"reading {path}"
+        )
         if outcome.result not in ("published", "unchanged"):
-            problem = outcome.problems[0]
-            remedy = problem.remedy or "see the daemon's log"
-            raise Refused(problem.cause, f"{remedy}; nothing was changed", detail=list(outcome.violations))
+            raise refusal(outcome, "; nothing was changed")
         self._jobs.took(zone, outcome, "import")
         self._events.resolve("input-error", zone.name, _SUBJECT)
         what = "merged" if merge else "replaced"
@@ -96,14 +92,11 @@ class Imports:
         )
 
     def _zone(self, call: Call) -> FrontZone:
-        name = call.text("zone").lower()
-        zone = self._zones.get(name if name.endswith(".") else name + ".")
-        if zone is None:
-            raise Refused(f"this daemon has no zone {name}", "dnssecd zone list shows those it has")
-        if zone.orphan:
-            raise Refused(f"{zone.name} is not in the configuration", "put it back there first")
+        zone = configured_zone_of(self._zones, call)
         if zone.config.source == "file":
-            raise Refused(f"{zone.name} is what its file says", f"edit {zone.config.file}; it is read at once")
+            raise Refused(
+                f"{zone.name} is what its file says", f"edit {zone.config.file}; it is read at once"
+            )
         if zone.config.source == "primaries":
             raise Refused(f"{zone.name} is what its primaries say", "change the zone there")
         if zone.frozen:
@@ -111,34 +104,8 @@ class Imports:
         return zone
 
 
-async def patiently(call: Call, work: Coroutine[Any, Any, T], text: str) -> T:
-    """Wait for long work, telling who waits every few seconds that it goes on; ends the work when they leave."""
-    task = asyncio.ensure_future(work)
-    try:
-        while not task.done():
-            await asyncio.wait({task}, timeout=TELL_S)
-            if not task.done():
-                await call.progress(0, None, text)
-        return await task
-    finally:
-        task.cancel()
-
-
 def _is_merge(call: Call) -> bool:
     how = call.text("how")
     if how not in ("replace", "merge"):
         raise Refused('"how" is neither "replace" nor "merge"', "see dnssecd zone import --help", exit=2)
     return how == "merge"
-
-
-def _octets(path: Path) -> int:
-    if not path.is_absolute():
-        raise Refused(f"{path} is not an absolute path", "the daemon has another directory than you", exit=2)
-    try:
-        with path.open("rb") as file:
-            return os.fstat(file.fileno()).st_size
-    except OSError as error:
-        raise Refused(
-            f"the daemon cannot read {path}: {error.strerror}",
-            "the daemon reads the file itself: put it where its user may",
-        ) from None
