@@ -19,6 +19,7 @@ from dnssecd.signing.client import SignerClient
 from dnssecd.signing.errors import SignerError
 from dnssecd.wire_protocol import Proof
 from tests.pipeline_zone import ZONE, PipelineZone
+from tests.unit.alerts.rig import Rig
 
 
 class Liar(SignerClient):
@@ -44,8 +45,7 @@ class OtherKey(Liar):
     key = ec.generate_private_key(ec.SECP256R1())
 
     def wrong(self, signature: bytes) -> bytes:
-        r, s = decode_dss_signature(self.key.sign(b"whatever", ec.ECDSA(SHA256())))
-        return r.to_bytes(32) + s.to_bytes(32)
+        return signed(self.key, b"whatever")
 
 
 class Flipped(Liar):
@@ -63,7 +63,7 @@ def publish_with(zone: PipelineZone, liar: type[Liar]) -> None:
     zone.signer.lies = True
     outcome = zone.load(ZONE + "new IN A 192.0.2.9\n")
     assert outcome.result == "failed"
-    assert {problem.event for problem in outcome.problems} <= {"verification-failed", "signing-failed"}
+    assert {problem.event for problem in outcome.problems} == {"verification-failed"}
     assert zone.serial() == serial, "incremental publishing is blocked too"
     zone.signer.close()
     zone.signer = honest
@@ -76,6 +76,19 @@ def test_de_2026_one_key_pair_per_hsm(zone: PipelineZone) -> None:
 
 def test_se_2022_bad_signatures(zone: PipelineZone) -> None:
     publish_with(zone, Flipped)
+
+
+def test_de_2026_what_verification_finds_is_mailed_at_once(tmp_path: Path) -> None:
+    """It reaches people, and again and again until it is over."""
+    rig = Rig(tmp_path)
+    rig.events.raise_event("verification-failed", "example.", "an RRSIG does not verify")
+    rig.go(600)
+    assert any("an RRSIG does not verify" in text for text in rig.way.texts)
+    told = len(rig.way.sent)
+    rig.go(2 * 86_400, step=600)
+    assert len(rig.way.sent) > told
+    assert "boss@example.com" in {address for parcel in rig.way.sent for address in parcel.recipients}
+    rig.stop()
 
 
 async def test_de_2026_every_token_proves_the_published_key_before_it_is_used(zone: PipelineZone) -> None:
@@ -97,24 +110,58 @@ def _proofs(*proofs: Proof) -> object:
 
 
 def test_pkcs11_provider_a_key_under_another_s_handle(zone: PipelineZone) -> None:
-    """What a stale handle signs with is another of our own keys: right algorithm, right size, wrong key."""
+    """What a stale handle signs with: right algorithm, right size, just the octets that were asked for, wrong key."""
     assert zone.load(ZONE).result == "published"
+    serial = zone.serial()
     with zone.db.snapshot() as snapshot:
         keyset = state.keyset_from(snapshot.state(state.KEYSET))
     assert keyset is not None
-    ksk, zsk = (key.key_id for key in keyset.keys)
-    other = zone.signer.generate(zone.spec.origin, "zsk", 13, idempotency="another")
+    _, zsk = (key.key_id for key in keyset.keys)
+    other = ec.generate_private_key(ec.SECP256R1())
+    stale: dict[int, list[bytes]] = {}
 
     class Stale(SignerClient):
         def submit(self, zone: bytes, key_id: str, preimages: list[bytes]) -> int:
-            return super().submit(zone, other.id if key_id == zsk else key_id, preimages)
+            ticket = super().submit(zone, key_id, preimages)
+            if key_id == zsk:
+                stale[ticket] = preimages
+            return ticket
+
+        def collect(self, ticket: int) -> list[bytes]:
+            signatures = super().collect(ticket)
+            return [signed(other, preimage) for preimage in stale[ticket]] if ticket in stale else signatures
 
     honest, zone.signer = zone.signer, Stale(zone.spec.signer_socket)
     outcome = zone.load(ZONE + "new IN A 192.0.2.9\n")
     zone.signer.close()
     zone.signer = honest
+    assert stale, "the ZSK was asked"
     assert outcome.result == "failed"
-    assert ksk != zsk
+    assert {problem.event for problem in outcome.problems} == {"verification-failed"}
+    assert zone.serial() == serial
+
+
+def test_pkcs11_provider_a_key_is_not_used_for_another_s_signatures(zone: PipelineZone) -> None:
+    """Nor does the key service let one key sign what names another's tag."""
+    assert zone.load(ZONE).result == "published"
+    other = zone.signer.generate(zone.spec.origin, "zsk", 13, idempotency="another")
+
+    class Mixed(SignerClient):
+        def submit(self, zone: bytes, key_id: str, preimages: list[bytes]) -> int:
+            return super().submit(zone, other.id, preimages)
+
+    honest, zone.signer = zone.signer, Mixed(zone.spec.signer_socket)
+    outcome = zone.load(ZONE + "new IN A 192.0.2.9\n")
+    zone.signer.close()
+    zone.signer = honest
+    assert outcome.result == "failed"
+    assert "is not for that: key tag" in outcome.problems[0].cause
+
+
+def signed(key: ec.EllipticCurvePrivateKey, preimage: bytes) -> bytes:
+    """An ECDSA P-256 signature as RRSIGs have it (RFC 6605 section 4)."""
+    r, s = decode_dss_signature(key.sign(preimage, ec.ECDSA(SHA256())))
+    return r.to_bytes(32) + s.to_bytes(32)
 
 
 def test_opendnssec_a_hung_key_service_costs_a_deadline_and_no_more(tmp_path: Path) -> None:

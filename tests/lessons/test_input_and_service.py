@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,11 @@ import dns.rdatatype
 import dns.rrset
 import pytest
 
+from dnssecd.clock import FakeClock
+from dnssecd.front.hooks import LAG_EVENT_S, SecondaryHooks
 from dnssecd.ops.event_kinds import EVENT_KINDS
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.jobs import load_file
 from dnssecd.publish.firstcheck import first_check
 from dnssecd.publish.watch import Judgement, Ledger, Sighting, WatchHooks
@@ -74,6 +77,21 @@ def test_arin_2016_serial_goes_backwards(tmp_path: Path, signer: str) -> None:
     assert [judgement.backwards for judgement in told] == [False, True]
 
 
+def test_arin_2016_a_secondary_that_stays_behind_is_told(tmp_path: Path) -> None:
+    """It answers well and goes on with an old serial: after minutes that is an alert, until it has the new one."""
+    clock = FakeClock()
+    events = EventCore(tmp_path / "events.sqlite", clock)
+    ledger = Ledger(SecondaryHooks(Metrics(), events))
+    began = clock.now()
+    ledger.published("example.", 8, began)
+    fires = []
+    for after, serial in ((1.0, 7), (LAG_EVENT_S / 2, 7), (2 * LAG_EVENT_S, 7), (2 * LAG_EVENT_S + 1, 8)):
+        ledger.record(Sighting("example.", "ns1", serial, began + after, True))
+        fires.append(events.is_firing("secondary-lagging", "example.", "ns1"))
+    assert fires == [False, False, True, False]
+    events.close()
+
+
 async def test_apnic_2012_a_stand_by_signer_had_other_keys() -> None:
     """Before it publishes anything, a daemon looks what is served: a DNSKEY it does not hold stops it."""
     theirs = dns.rrset.from_text("example.", 300, "IN", "DNSKEY", "256 3 13 " + "A" * 86 + "==")
@@ -106,27 +124,3 @@ def test_arpa_2010_a_daily_mail_proves_that_mail_arrives(tmp_path: Path) -> None
     assert len(rig.way.sent) == 4, "the first soon after the start, then one a day"
     assert all("all well" in subject for subject in rig.way.subjects)
     rig.stop()
-
-
-def test_knot_one_zone_s_trouble_stays_that_zone_s(tmp_path: Path, signer: str) -> None:
-    """One zone's store is full: its change fails, its version stays, and another zone goes on."""
-    (tmp_path / "full").mkdir()
-    (tmp_path / "well").mkdir()
-    full, well = PipelineZone(tmp_path / "full", signer), PipelineZone(tmp_path / "well", signer)
-    assert full.load(ZONE).result == well.load(ZONE).result == "published"
-    limit_pages(full)
-    failed = full.load(
-        ZONE + "".join(f"h{number} IN TXT {'x' * 200}\n" for number in range(2_000)), accept_change=True
-    )
-    assert (failed.result, failed.problems[0].event) == ("failed", "store-failed")
-    assert full.serial() == 1
-    assert well.load(ZONE + "more IN A 192.0.2.9\n").result == "published"
-    full.close()
-    well.close()
-
-
-def limit_pages(zone: PipelineZone) -> None:
-    """Let the database grow no more, as a full disk does."""
-    connection: sqlite3.Connection = zone.db._writer
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    connection.execute(f"PRAGMA max_page_count = {pages + 1}")

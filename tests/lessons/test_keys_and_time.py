@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import dns.dnssec
+import dns.rdatatype
 import msgspec
 import pytest
 
@@ -15,12 +18,16 @@ from dnssecd.core.changeset import Change
 from dnssecd.core.keyset import KeysetError, add_key, new_key, signing_view
 from dnssecd.core.keystate import Rec, Role, State
 from dnssecd.core.rollover_types import KeySpec, RolloverPolicy
-from dnssecd.core.rrset import unpack
-from dnssecd.core.rrtypes import DNSKEY
+from dnssecd.core.rrset import pack, unpack
+from dnssecd.core.rrtypes import DNSKEY, SOA
 from dnssecd.core.verify import inline_checker, verify_zone
 from dnssecd.front.clockwatch import ClockWatch
+from dnssecd.front.guard import Guard
+from dnssecd.front.zone import FrontZone
 from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline import state
+from dnssecd.pipeline.spec import KeyWish
 from dnssecd.pipeline.verification import published_expectation
 from tests.pipeline_zone import ZONE, PipelineZone
 from tests.simulated_zone import DAY, HOUR, SimulatedZone, simulated_zone
@@ -106,6 +113,25 @@ def test_gov_2013_signed_with_one_algorithm_while_the_ds_named_two(tmp_path: Pat
     assert frozenset({8, 13}) in seen, "there was a time with both"
 
 
+@pytest.mark.parametrize("covered", ["SOA", "A", "DNSKEY", "NSEC3PARAM"])
+def test_gov_2013_a_set_without_one_of_the_algorithms_stops_at_the_verifier(
+    covered: str, zone: PipelineZone
+) -> None:
+    """Not the planner alone: whatever made it so, an RRset that one algorithm is missing from is not published."""
+    both = tuple(KeyWish(role, algorithm) for role in ("ksk", "zsk") for algorithm in (13, 15))
+    zone.spec = msgspec.structs.replace(zone.spec, keys=both, denial="nsec3")
+    assert zone.load(ZONE).result == "published"
+    assert faults(zone) == []
+    with zone.db.write() as transaction:
+        rrtype = int(dns.rdatatype.from_text(covered))
+        old = next(row for row in transaction.rrsig_scan() if row.covered == rrtype)
+        left = [rdata for rdata in unpack(old.rdata) if rdata[2] != 13]
+        assert {rdata[2] for rdata in left} == {15}
+        transaction.put_rrsigs([(old, old._replace(rdata=pack(left)), zone.now + 7 * DAY)])
+        transaction.commit_if(transaction.generation)
+    assert faults(zone) == ["algorithm-missing"]
+
+
 def dnskey_algorithms(zone: SimulatedZone) -> frozenset[int]:
     with zone.zone.db.snapshot() as snapshot:
         dnskey = snapshot.rrset(b"", DNSKEY)
@@ -146,17 +172,42 @@ def test_slack_2021_unsigned_with_the_ds_still_cached(tmp_path: Path, signer: st
     assert zone.now >= gone_at + zone.ttl_ds
 
 
-def test_slack_2021_wrong_nsec_at_a_wildcard(zone: PipelineZone) -> None:
-    """One bit too many in the bitmap at a wildcard does not pass the verifier."""
-    zone.spec = msgspec.structs.replace(zone.spec, denial="nsec")
+@pytest.mark.parametrize("denial", ["nsec", "nsec3"])
+@pytest.mark.parametrize("name", ["*.wild.example.", "c.example."])
+def test_slack_2021_wrong_bitmap_at_a_wildcard_or_empty_non_terminal(
+    denial: str, name: str, zone: PipelineZone
+) -> None:
+    """One type too many at a wildcard, or at a name that exists only by those below it, does not pass the verifier.
+
+    NSEC has no record at an empty non-terminal: there, one that is made up does not pass.
+    """
+    zone.spec = msgspec.structs.replace(zone.spec, denial=denial)
     assert zone.load(ZONE).result == "published"
     assert faults(zone) == []
+    wanted = denial_owner(denial, name)
     with zone.db.write() as transaction:
-        wild = next(rrset for rrset in transaction.denial_scan() if rrset.owner.endswith(b"*\0"))
-        changed = wild.rdata[:-1] + bytes((wild.rdata[-1] ^ 1,))
-        transaction.apply_denial([Change(wild.owner, wild.rtype, wild, wild._replace(rdata=changed))])
+        rows = {rrset.owner: rrset for rrset in transaction.denial_scan()}
+        old = rows.get(wanted)
+        assert (old is None) == (denial == "nsec" and name == "c.example.")
+        model = old or next(iter(rows.values()))
+        (rdata,) = unpack(model.rdata)
+        new = model._replace(owner=wanted, rdata=pack([one_type_more(rdata)]))
+        transaction.apply_denial([Change(wanted, model.rtype, old, new)])
         transaction.commit_if(transaction.generation)
-    assert "bitmap-wrong" in faults(zone)
+    assert {"bitmap-wrong"} & {*faults(zone)} if old else faults(zone)
+
+
+def denial_owner(denial: str, name: str) -> bytes:
+    """The owner key of the NSEC or NSEC3 that belongs to a name of example."""
+    if denial == "nsec3":
+        return dns.dnssec.nsec3_hash(name, None, 0, "SHA1").lower().encode() + b"\0"
+    labels = name.removesuffix(".example.").split(".")
+    return b"".join(label.encode() + b"\0" for label in reversed(labels))
+
+
+def one_type_more(rdata: bytes) -> bytes:
+    """The RDATA with TYPE65280 in a window of its own at the end of the bitmap (RFC 4034 section 4.1.2)."""
+    return rdata + b"\xff\x01\x80"
 
 
 def faults(zone: PipelineZone) -> list[str]:
@@ -180,6 +231,37 @@ def test_ripe_2023_one_long_ttl_rejects_the_input_and_stops_no_refreshing(zone: 
     assert renewed.earliest_expiration is not None
     assert bad.earliest_expiration is not None
     assert renewed.earliest_expiration > bad.earliest_expiration, "the zone-wide earliest is what is watched"
+
+
+def test_ripe_2023_the_alert_looks_at_the_whole_zone(zone: PipelineZone, tmp_path: Path) -> None:
+    """An edit renews the SOA's RRSIG; those of all else expire, and it is the first of them that is told of."""
+    first = zone.load(ZONE)
+    assert first.next_due is not None
+    zone.now = first.next_due - HOUR
+    edited = zone.load(ZONE + "more IN A 192.0.2.9\n")
+    earliest = edited.earliest_expiration
+    assert edited.result == "published"
+    assert earliest == first.earliest_expiration
+    refresh = earliest - first.next_due
+    clock = FakeClock(earliest - 0.4 * refresh)
+    assert expiration(zone, SOA) - clock.now() > refresh, "who watches the SOA sees nothing"
+    events = EventCore(tmp_path / "events.sqlite", clock)
+    front = FrontZone(SimpleNamespace(name="example."), zone.spec, None, [], [], None)  # type: ignore[arg-type]
+    front.earliest_expiration, front.refresh_s = earliest, refresh
+    guard = Guard({"example.": front}, events, Metrics(), clock, tmp_path)
+    guard.look()
+    assert events.is_firing("runway-low", "example.")
+    front.earliest_expiration = int(clock.now()) + refresh
+    guard.look()
+    assert not events.is_firing("runway-low", "example.")
+    events.close()
+
+
+def expiration(zone: PipelineZone, covered: int) -> int:
+    """When the first RRSIG over a type's RRsets expires, epoch seconds."""
+    with zone.db.snapshot() as snapshot:
+        rows = [row for row in snapshot.rrsig_scan() if row.covered == covered]
+    return min(int.from_bytes(rdata[8:12]) for row in rows for rdata in unpack(row.rdata))
 
 
 def test_powerdns_serial_not_bumped_when_rrsigs_were_refreshed(zone: PipelineZone) -> None:
