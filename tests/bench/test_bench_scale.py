@@ -154,4 +154,5 @@ def test_many_zones(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None
     for what in dict.fromkeys([*us.figures, *them.figures]):
         row = [f"{each.figures[what]:12.3f}" if what in each.figures else " " * 12 for each in (us, them)]
         print(f"{what:36}{row[0]} dnssecd{row[1]} knotd")
-    assert us.figures["idle, cores"] <= IDLE_CORES_MAX
+    for what in ("idle, cores", "idle after a restart, cores"):
+        assert us.figures[what] <= IDLE_CORES_MAX, what
