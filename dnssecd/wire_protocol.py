@@ -124,7 +124,10 @@ class RestoreRequest(Message, frozen=True, tag="restore"):
 
 
 class AdoptRequest(Message, frozen=True, tag="adopt"):
-    """Bind a key that is already in a token, named by CKA_ID (hex) or by label, to `zone`."""
+    """Bind a key that is already in a token, named by CKA_ID (hex), by label or by its public key, to `zone`.
+
+    `public_key`: as in DNSKEY RDATA; no other key is bound then, and CKA_ID or label only help to find it.
+    """
 
     zone: bytes
     role: Role
@@ -133,6 +136,7 @@ class AdoptRequest(Message, frozen=True, tag="adopt"):
     cka_id: str = ""
     label: str = ""
     timeout_ms: int = 0
+    public_key: bytes = b""
 
 
 class ReportRequest(Message, frozen=True, tag="report"):

@@ -71,6 +71,10 @@ class KeyFinder:
             info = self._take(zone, key, stored)
             self._held[_identity(info)] = info
             self.brought += 1
+            if _identity(info) != (key.algorithm, key.public_key):
+                raise BadArchive(
+                    f"what was brought in for it is another key: {info.tag}, {info.id} in {info.store}"
+                )
         origin = text_to_wire(zone)
         if origin not in info.zones and bring:
             info = self._held[_identity(info)] = self._client.bind(origin, info.id)
@@ -90,7 +94,12 @@ class KeyFinder:
     def _take(self, zone: str, key: Key, stored: StoredKey | None) -> KeyInfo:
         if stored is None or stored.member is None:
             return self._client.adopt(
-                text_to_wire(zone), key.role.value, key.algorithm, store=key.keystore, cka_id=key.key_id
+                text_to_wire(zone),
+                key.role.value,
+                key.algorithm,
+                store=key.keystore,
+                cka_id=key.key_id,  # of keys that were made for dnssecd; of adopted ones the token's is another
+                public_key=key.public_key,
             )
         content = self._archive.octets(stored.member, KEY_OCTETS_MAX)
         assert self._secret is not None

@@ -81,6 +81,7 @@ class Custody:
                 request.cka_id,
                 request.label,
                 self._stores.tags(request.zone),
+                request.public_key,
             )
             self._note("adopted", store, key)
         return wp.KeysReply(request.id, (key_info(store, key),))

@@ -46,7 +46,14 @@ class Keystore(Protocol):
         """Take back what `export` gave; Unsupported where that cannot be."""
 
     async def adopt(
-        self, zone: bytes, role: Role, algorithm: int, cka_id: str, label: str, taken: frozenset[int]
+        self,
+        zone: bytes,
+        role: Role,
+        algorithm: int,
+        cka_id: str,
+        label: str,
+        taken: frozenset[int],
+        public_key: bytes = b"",
     ) -> Description:
         """Bind a key that is in a token already; Unsupported where there are no tokens."""
 

@@ -217,7 +217,14 @@ class SoftwareStore:
         await self._off_loop(partial(self._keep, content.key, private))
 
     async def adopt(
-        self, zone: bytes, role: Role, algorithm: int, cka_id: str, label: str, taken: frozenset[int]
+        self,
+        zone: bytes,
+        role: Role,
+        algorithm: int,
+        cka_id: str,
+        label: str,
+        taken: frozenset[int],
+        public_key: bytes = b"",
     ) -> Description:
         """There is no token here."""
         raise Unsupported(f"key store {self.name} has no token to adopt keys from; import the private key")

@@ -143,9 +143,12 @@ class SignerClient:
         store: str = "",
         cka_id: str = "",
         label: str = "",
+        public_key: bytes = b"",
     ) -> wp.KeyInfo:
-        """Bind a key that is in a token already, by CKA_ID (hex) or label."""
-        request = adopt_request(self._id(), zone, role, algorithm, store=store, cka_id=cka_id, label=label)
+        """Bind a key that is in a token already, by CKA_ID (hex), label or public key (then no other)."""
+        request = adopt_request(
+            self._id(), zone, role, algorithm, store=store, cka_id=cka_id, label=label, public_key=public_key
+        )
         return self._call(request, wp.KeysReply).keys[0]
 
     def export_key(self, key_id: str, passphrase: bytes) -> bytes:

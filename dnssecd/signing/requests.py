@@ -54,7 +54,17 @@ def import_request(
 
 
 def adopt_request(
-    number: int, zone: bytes, role: wp.Role, algorithm: int, *, store: str, cka_id: str, label: str
+    number: int,
+    zone: bytes,
+    role: wp.Role,
+    algorithm: int,
+    *,
+    store: str,
+    cka_id: str,
+    label: str,
+    public_key: bytes = b"",
 ) -> wp.AdoptRequest:
     """Build an adopt request."""
-    return wp.AdoptRequest(number, lower(zone), role, algorithm, store, cka_id, label)
+    return wp.AdoptRequest(
+        number, lower(zone), role, algorithm, store, cka_id, label, public_key=public_key
+    )

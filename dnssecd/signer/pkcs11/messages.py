@@ -55,11 +55,12 @@ class DestroyCall(Call, frozen=True, tag="destroy"):
 
 
 class SearchCall(Call, frozen=True, tag="search"):
-    """Describe private keys by CKA_ID (hex) or label, for adoption."""
+    """Describe private keys by CKA_ID (hex) or label, for adoption; with a public key by that, and no other."""
 
     cka_id: str
     label: str
     algorithm: int
+    public_key: bytes
 
 
 class Answer(msgspec.Struct, frozen=True, array_like=True, gc=False):

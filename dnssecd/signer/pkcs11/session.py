@@ -100,9 +100,9 @@ class Session:
         await self.link.call(m.DestroyCall(key.id, key.cka_id, key.dnskey), m.Done, SLOW_DEADLINE_S)
         self._checkers.pop(key.id, None)
 
-    async def search(self, cka_id: str, label: str, algorithm: int) -> list[m.Candidate]:
+    async def search(self, cka_id: str, label: str, algorithm: int, public_key: bytes) -> list[m.Candidate]:
         """Describe keys that are in the token."""
-        call = m.SearchCall(cka_id, label, algorithm)
+        call = m.SearchCall(cka_id, label, algorithm, public_key)
         return (await self.link.call(call, m.Candidates, SLOW_DEADLINE_S)).keys
 
 

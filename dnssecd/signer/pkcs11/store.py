@@ -197,10 +197,17 @@ class Pkcs11Store:
         raise Collision(f"{TRIES} keys made, each with a key tag the zone uses already; remove retired keys")
 
     async def adopt(
-        self, zone: bytes, role: Role, algorithm: int, cka_id: str, label: str, taken: frozenset[int]
+        self,
+        zone: bytes,
+        role: Role,
+        algorithm: int,
+        cka_id: str,
+        label: str,
+        taken: frozenset[int],
+        public_key: bytes = b"",
     ) -> Description:
         """Bind a key that is in a token already; it stays as it is there."""
-        candidate = await self._candidate(cka_id, label, algorithm)
+        candidate = await self._candidate(cka_id, label, algorithm, public_key)
         flags = algorithms.flags_of(role)
         dnskey = flags.to_bytes(2) + b"\x03" + bytes([algorithm]) + candidate.public_key
         key = Description(
@@ -225,22 +232,24 @@ class Pkcs11Store:
         self.registry.put(key)
         return key
 
-    async def _candidate(self, cka_id: str, label: str, algorithm: int) -> Candidate:
+    async def _candidate(self, cka_id: str, label: str, algorithm: int, public_key: bytes) -> Candidate:
         try:
             bytes.fromhex(cka_id)
         except ValueError:
             raise BadRequest("CKA_ID must be given in hex") from None
-        if not cka_id and not label:
-            raise BadRequest("name the key by CKA_ID or label")
+        if not cka_id and not label and not public_key:
+            raise BadRequest("name the key by CKA_ID, label or public key")
         deadline = self._monotonic() + CHANGE_DEADLINE_S
         found: dict[bytes, Candidate] = {}
         for pool in self._pools:
             if pool.health.hopeful:
                 for one in await pool.command(
-                    lambda session: session.search(cka_id, label, algorithm), deadline
+                    lambda session: session.search(cka_id, label, algorithm, public_key), deadline
                 ):
                     found[one.public_key] = one
         wanted = f"CKA_ID {cka_id}" if cka_id else f"label {label!r}"
+        if public_key:
+            wanted = "the public key asked for"
         if not found:
             raise MissingKey(
                 f"no key pair of algorithm {algorithm} with {wanted} is in a token of {self.name}"

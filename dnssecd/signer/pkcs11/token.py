@@ -123,8 +123,33 @@ class TokenSession:
                 found.destroy()
         self._signers.pop(key_id, None)
 
-    def search(self, cka_id: str, label: str, algorithm: int) -> list[Candidate]:
-        """Describe the private keys of `algorithm` with this CKA_ID or label whose public key is known."""
+    def search(self, cka_id: str, label: str, algorithm: int, public_key: bytes) -> list[Candidate]:
+        """Describe the private keys of `algorithm` with this CKA_ID or label whose public key is known.
+
+        With a public key (as in DNSKEY RDATA) only that one is described, under whatever CKA_ID it is.
+        """
+        if not public_key:
+            return self._described(cka_id, label, algorithm)
+        there = {one[Attribute.ID].hex() for one in self._with_public_key(public_key, algorithm)}
+        found = [key for one in sorted(there) for key in self._described(one, "", algorithm)]
+        if not found and (cka_id or label):
+            found = self._described(cka_id, label, algorithm)  # not all modules find keys by such attributes
+        return [key for key in found if key.public_key == public_key]
+
+    def _with_public_key(self, public_key: bytes, algorithm: int) -> list[Any]:
+        """Objects that say this public key: public ones, and private ones of RSA."""
+        kinds, values = [ObjectClass.PUBLIC_KEY], _public_values(public_key, algorithm)
+        if algorithm in (8, 10):
+            kinds.append(ObjectClass.PRIVATE_KEY)
+        name = Attribute.MODULUS if algorithm in (8, 10) else Attribute.EC_POINT
+        return [
+            found
+            for kind in kinds
+            for value in values
+            for found in self._session.get_objects({Attribute.CLASS: kind, name: value})
+        ]
+
+    def _described(self, cka_id: str, label: str, algorithm: int) -> list[Candidate]:
         wanted: dict[Attribute, Any] = {Attribute.KEY_TYPE: _KEY_TYPES[algorithm]}
         if cka_id:
             wanted[Attribute.ID] = bytes.fromhex(cka_id)
@@ -225,6 +250,15 @@ def _public_field(public: Any, algorithm: int) -> bytes:
     if len(point) != len(prefix) + octets or not point.startswith(prefix):
         raise ValueError("not a public key of that algorithm")
     return point[len(prefix) :]
+
+
+def _public_values(public_key: bytes, algorithm: int) -> list[bytes]:
+    """What a token may have as modulus or point of a public key of DNSKEY RDATA; see `_public_field`."""
+    if algorithm in (8, 10):
+        length = public_key[0] + 1 if public_key[0] else int.from_bytes(public_key[1:3]) + 3
+        return [public_key[length:]]
+    point = (b"\x04" if algorithm in _CURVES else b"") + public_key
+    return [bytes([4, len(point)]) + point, point]
 
 
 def _is(public: Any, dnskey: bytes) -> bool:

@@ -76,7 +76,7 @@ def answer_call(session: TokenSession, call: m.AnyCall) -> m.AnyAnswer:
             session.destroy(call.key_id, call.cka_id, call.dnskey)
             return m.Done()
         case m.SearchCall():
-            return m.Candidates(session.search(call.cka_id, call.label, call.algorithm))
+            return m.Candidates(session.search(call.cka_id, call.label, call.algorithm, call.public_key))
     raise AssertionError(f"unexpected call {type(call).__name__}")
 
 
