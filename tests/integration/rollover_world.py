@@ -207,9 +207,14 @@ class Witness:
         assert not self.bad, f"{len(self.bad)} of {sum(self.verdicts.values())}: {self.bad[:10]}"
 
 
+def is_moving(states: str) -> bool:
+    """Whether some record of some key in what `states` gave is on its way in or out."""
+    return "rumoured" in states or "unretentive" in states
+
+
 @dataclass
 class RolloverWorld:
-    """The servers; `key` is for transfers and for updates of the parent."""
+    """The servers; `key` is for transfers and for updates of the parent; `first`: the tags of the first keys."""
 
     home: Path
     key: TsigKey
@@ -217,6 +222,7 @@ class RolloverWorld:
     secondaries: Mapping[str, Nameserver]
     daemon: Dnssecd
     servers: Servers
+    first: frozenset[int] = field(default=frozenset(), init=False)
 
     def key_list(self) -> list[dict[str, Any]]:
         """The zone's keys as `key list` has them."""
@@ -293,9 +299,7 @@ class RolloverWorld:
 
     def is_settled(self) -> bool:
         """Whether no record of any key is under way and nothing is awaited."""
-        states = [key[rec] for key in self.key_list() for rec in ("dnskey", "zrrsig", "krrsig", "ds")]
-        moving = {"rumoured", "unretentive"} & set(states)
-        return not moving and not self.daemon.zone_status(CHILD)["blockers"]
+        return not is_moving(self.states()) and not self.daemon.zone_status(CHILD)["blockers"]
 
     def wait_settled(self, timeout: float = STEP_S) -> None:
         """Wait until it is settled."""
@@ -303,6 +307,7 @@ class RolloverWorld:
 
     def secure(self) -> None:
         """Have the parent take the first DS, and wait until the zone is secure and all is settled."""
+        self.first = frozenset(key["tag"] for key in self.key_list())
 
         def followed() -> bool:
             cds = self.cds()
