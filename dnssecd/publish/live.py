@@ -46,8 +46,8 @@ class LiveLook:
                 return LiveServer(peer.name)
             name = dns.name.from_text(zone)
             outcome = await exchange(peer, question(name, dns.rdatatype.DNSKEY), self._timing)
-            if outcome.answer is None:
-                return LiveServer(peer.name, seen.serial, failure=f"DNSKEY: {outcome.failure}")
+            if outcome.rcode != "NOERROR":  # it has the zone: that it shows no keys says nothing of them
+                return LiveServer(peer.name, seen.serial, failure=f"DNSKEY: {outcome.failure or outcome.rcode}")
             return LiveServer(peer.name, seen.serial, _dnskeys(outcome, name))
 
 

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import dns.message
+import dns.rcode
 import pytest
 
 from dnssecd.publish import live
@@ -49,3 +51,16 @@ def test_a_server_that_is_gone_costs_a_few_deadlines(asked: list[str]) -> None:
     failures = asyncio.run(_ask([f"lost{number}." for number in range(SILENT_MAX + 2)]))
     assert len(asked) == SILENT_MAX
     assert failures[-1] == "it did not answer questions about other zones"
+
+
+@pytest.mark.parametrize("rcode", ["REFUSED", "SERVFAIL", "NXDOMAIN"])
+def test_a_server_that_does_not_tell_its_keys_is_not_one_without(
+    asked: list[str], monkeypatch: pytest.MonkeyPatch, rcode: str
+) -> None:
+    async def exchange(peer: Peer, query: dns.message.Message, timing: Any) -> Outcome:
+        answer = dns.message.make_response(query)
+        answer.set_rcode(dns.rcode.from_text(rcode))
+        return Outcome(answer)
+
+    monkeypatch.setattr(live, "exchange", exchange)
+    assert asyncio.run(_ask(["good."])) == [f"DNSKEY: {rcode}"]
