@@ -1,7 +1,10 @@
-"""A daemon with three zones, its secondaries and its disk, and every fault the other tests know, to be had at will.
+"""A daemon with three zones, its secondaries, its token and its disk, and what may befall them, to be had at will.
 
-Each fault does its harm, waits a random while, and makes good what was harmed; none waits for the daemon to be well
-again, that is for the caller to see.
+Processes that are killed, secondaries that are down, a full disk, a clock that steps, a token that fails in each way
+its shim knows, edits and reloads. Not here, but in tests of their own: damaged files, lies of parents, primaries and
+clients, and restores. Each fault does its harm, waits a random while, and makes good what was harmed. Where a person
+has to say that it is good again (the clock is confirmed, a token that lied is tested) it is said and waited for; that
+the daemon is well again otherwise is for the caller to see.
 """
 
 from __future__ import annotations
@@ -16,13 +19,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from dnssecd.core.serial import is_after
 from tests.faults.hsm.faulty import FaultyHsm
 from tests.faults.test_disk_full import Ballast
 from tests.integration.hsm.daemon import pkcs11_keystore
 from tests.integration.test_clock_step import FakedDnssecd
 from tests.peers.dnssecd import DaemonPorts, daemon_config, replace_file, secondaries_of
 from tests.peers.nameserver import Nameserver
-from tests.peers.process import PeerError, Servers, wait_until
+from tests.peers.process import Servers, wait_until
 from tests.peers.tools import Result, dnssec_verify, ldns_verify_zone
 from tests.peers.tsig import TsigKey
 from tests.peers.updates import dynamic_zone_text, grant_all
@@ -42,6 +46,8 @@ POLICY = {
     "zsk": {"algorithm": "ecdsap256sha256", "lifetime": "4m"},
 }
 STOP_SECONDS_MAX = 10.0
+CHILD_S = 60.0
+DOUBT_S = 20.0
 
 Fault = Callable[[], object]
 
@@ -62,12 +68,19 @@ class SoakWorld:
     done: dict[str, int] = field(default_factory=dict)
 
     def any_fault(self) -> str:
-        """Do something bad, undo it, and return its name."""
-        faults = dict(self._faults())
-        name = self.chance.choice(sorted(faults))
-        self.done[name] = self.done.get(name, 0) + 1
+        """Do something bad, undo it, and return its name: first each kind once, then any."""
+        faults = self._faults()
+        name = self.chance.choice(sorted(faults.keys() & self.missing() or faults))
         faults[name]()
+        self.done[name] = self.done.get(name, 0) + 1
         return name
+
+    def missing(self) -> set[str]:
+        """The faults that have not been done yet, kills of the daemon included."""
+        kills, self.kills = self.kills, True
+        faults = self._faults()
+        self.kills = kills
+        return faults.keys() - self.done.keys()
 
     def _faults(self) -> dict[str, Fault]:
         faults: dict[str, Fault] = {
@@ -109,11 +122,19 @@ class SoakWorld:
         assert took < STOP_SECONDS_MAX, f"the daemon took {took:.1f} s to stop"
 
     def _kill_child(self, what: str) -> None:
-        found = [pid for pid in children(self.daemon.pid) if what in command_line(pid)]
-        if found:
-            with suppress(ProcessLookupError):
-                os.kill(self.chance.choice(found), signal.SIGKILL)
+        """There is one, or soon will be: what was killed before is started again."""
+        wait_until(lambda: self._killed_one(what), f"a {what} is there", CHILD_S, 0.1)
         self._pause(1.0)
+
+    def _killed_one(self, what: str) -> bool:
+        found = [pid for pid in children(self.daemon.pid) if what in command_line(pid)]
+        if not found:
+            return False
+        try:
+            os.kill(self.chance.choice(found), signal.SIGKILL)
+        except ProcessLookupError:
+            return False
+        return True
 
     def _secondary_down(self) -> None:
         second = self.secondaries[self.chance.choice(sorted(self.secondaries))]
@@ -129,8 +150,7 @@ class SoakWorld:
 
     def _clock_step(self) -> None:
         self.daemon.shift(self.chance.choice(("+2h", "-1d", "+400d")))
-        with suppress(PeerError):
-            wait_until(self.daemon.doubted, "the clock is in doubt", 20, 0.2)
+        wait_until(self.daemon.doubted, "the clock is in doubt", DOUBT_S, 0.2)
         self._pause(3.0)
         self.daemon.shift("+0")
         wait_until(self._time_confirmed, "the clock is in doubt no more", 60, 0.5)
@@ -156,8 +176,8 @@ class SoakWorld:
         replace_file(self.home / "file.zone", dynamic_zone_text(FILE) + more)
 
     def _reload(self) -> None:
-        with suppress(PeerError):
-            self.daemon.cli("config", "reload")
+        done = self.daemon.cli("config", "reload")
+        assert done.ok, done
 
     def judge(self, zone: str, content: set[str]) -> None:
         """What is served is a zone that everybody accepts."""
@@ -173,6 +193,11 @@ class SoakWorld:
         return serial is not None and all(
             second.serial(zone) == serial for second in self.secondaries.values()
         )
+
+    def follow(self, zone: str, serial: int) -> bool:
+        """Every secondary serves this version of the zone or a later one."""
+        seen = [second.serial(zone) for second in self.secondaries.values()]
+        return all(each is not None and not is_after(serial, each) for each in seen)
 
     def state(self) -> Result:
         return self.daemon.cli("status")
