@@ -11,7 +11,6 @@ from dnssecd.core.verify import (
     SignatureChecker,
     VerificationFailed,
     VerifiedVersion,
-    verify_unsigned_equal,
     verify_version,
 )
 from dnssecd.pipeline.badsignatures import BadSignatures, TokenEvicted
@@ -42,10 +41,6 @@ class DraftVerifier:
 
     def _verdict(self, draft: Draft, checker: SignatureChecker) -> VerifiedVersion | VerificationFailed:
         transaction = draft.transaction
-        if draft.given.rrsets is not None:
-            differences = verify_unsigned_equal(draft.given.rrsets, transaction)
-            if differences:
-                return VerificationFailed(tuple(differences))
         first = draft.previous_serial is None
         return verify_version(
             None if first else transaction.old,
@@ -55,6 +50,7 @@ class DraftVerifier:
             expectation(draft),
             transaction,
             transaction.generation,
+            content=draft.given.rrsets,
             whole=draft.given.anew,
             verify_signatures=checker,
         )

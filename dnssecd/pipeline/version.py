@@ -27,9 +27,11 @@ from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA, ZONEMD
 from dnssecd.core.serial import latest, next_serial
 from dnssecd.core.signplan import Drop, SignatureJudge, SignNeed, plan_signatures
 from dnssecd.core.verify import VerificationFailed, VerifiedVersion, Violation
+from dnssecd.core.zoneview import ZoneView
 from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import apex_rrsets, is_signed, soa_expire, soa_serial, with_serial
 from dnssecd.pipeline.denialhold import in_force
+from dnssecd.pipeline.firstcontent import planned_from
 from dnssecd.pipeline.progress import Progress, untold
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.signatures import carry_out
@@ -176,7 +178,8 @@ def draft_version(
     _put_soa(changes, old.rrset(APEX, SOA), with_serial(given.soa, serial))
     regions = regions_of(changes) if same_policy else WHOLE_ZONE
     _apply_content(transaction, spec, changes, serial, given.soa.ttl)
-    chain = _ChainChanges(transaction, _denial(transaction, regions, spec, view))
+    new = planned_from(transaction, old, changes, complete=not spec.zonemd)
+    chain = _ChainChanges(transaction, _denial(old, new, regions, spec, view))
     if before is not None:
         chain.settle()
     window = given.window or signing_window(
@@ -185,7 +188,7 @@ def draft_version(
         spread=_is_spread(before, len(changes) + chain.count + len(due), regions),
     )
     changed = {(change.owner, change.rtype) for change in changes} if before is not None else set()
-    plan = plan_signatures(old, transaction, regions, changed, chain, due, SignatureJudge(view))
+    plan = plan_signatures(old, new, regions, changed, chain, due, SignatureJudge(view))
     signatures = _sign(
         transaction, plan, view, RrsigBuilder(spec.origin, window), signer, spec, serial, meanwhile, told
     )
@@ -195,12 +198,12 @@ def draft_version(
 
 
 def _denial(
-    transaction: Transaction, regions: Regions, spec: ZoneSpec, view: SigningView
+    old: ZoneView, new: ZoneView, regions: Regions, spec: ZoneSpec, view: SigningView
 ) -> Iterable[Change]:
     """Return the changes of the chain; a zone that nobody signs has none."""
     if is_signed(view):
-        return denial_changes(transaction.old, transaction, regions, spec.denial_parameters)
-    return [Change(r.owner, r.rtype, r, None) for r in transaction.old.denial_scan()]
+        return denial_changes(old, new, regions, spec.denial_parameters)
+    return [Change(r.owner, r.rtype, r, None) for r in old.denial_scan()]
 
 
 def _without_signers(plan: Iterable[SignNeed | Drop]) -> Iterator[SignNeed | Drop]:

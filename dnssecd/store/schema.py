@@ -22,14 +22,18 @@ APPLICATION_ID = 0x444E5353
 FILE_MODE = 0o600
 _MAGIC = b"SQLite format 3\0"
 
-_VERSION_1 = """
+#: RRSIGs by expiration: what comes due. A large first version makes it at its end.
+INDEX_EXPIRATION = "CREATE INDEX rrsig_expiration ON rrsig (expiration)"
+DROP_EXPIRATION = "DROP INDEX rrsig_expiration"
+
+_VERSION_1 = f"""
 CREATE TABLE rrset (owner BLOB NOT NULL, rtype INTEGER NOT NULL, ttl INTEGER NOT NULL, rdata BLOB NOT NULL,
     PRIMARY KEY (owner, rtype)) WITHOUT ROWID;
 CREATE TABLE denial (owner BLOB NOT NULL PRIMARY KEY, rtype INTEGER NOT NULL, ttl INTEGER NOT NULL,
     rdata BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE rrsig (owner BLOB NOT NULL, covered INTEGER NOT NULL, ttl INTEGER NOT NULL, rdata BLOB NOT NULL,
     expiration INTEGER NOT NULL, PRIMARY KEY (owner, covered)) WITHOUT ROWID;
-CREATE INDEX rrsig_expiration ON rrsig (expiration);
+{INDEX_EXPIRATION};
 CREATE TABLE journal (sequence INTEGER PRIMARY KEY, from_serial INTEGER NOT NULL, to_serial INTEGER NOT NULL,
     at INTEGER NOT NULL, octets INTEGER NOT NULL, old_soa BLOB NOT NULL, old_soa_ttl INTEGER NOT NULL,
     new_soa BLOB NOT NULL, new_soa_ttl INTEGER NOT NULL);

@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from dnssecd.core.names import AFTER_ALL
-from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.rrset import RRset, Rrsigs, rrset_of, rrsigs_of
 
 _RRSET = "SELECT owner, rtype, ttl, rdata FROM rrset"
 _DENIAL = "SELECT owner, rtype, ttl, rdata FROM denial"
@@ -26,7 +26,7 @@ class SqliteView:
 
     def _one_rrset(self, sql: str, *values: object) -> RRset | None:
         row = self._connection.execute(sql, values).fetchone()
-        return None if row is None else RRset._make(row)
+        return None if row is None else rrset_of(row)
 
     def rrset(self, owner: bytes, rtype: int) -> RRset | None:
         """Return one content RRset."""
@@ -35,12 +35,12 @@ class SqliteView:
     def rrsets_at(self, owner: bytes) -> list[RRset]:
         """Return the content RRsets at a name, by type."""
         rows = self._connection.execute(f"{_RRSET} WHERE owner = ? ORDER BY rtype", (owner,))
-        return [RRset._make(row) for row in rows]
+        return [rrset_of(row) for row in rows]
 
     def scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[RRset]:
         """Yield content RRsets with start <= owner < stop, ordered by (owner, type)."""
         sql = f"{_RRSET} WHERE owner >= ? AND owner < ? ORDER BY owner, rtype"
-        return map(RRset._make, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
+        return map(rrset_of, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
 
     def first_owner(self, start: bytes, stop: bytes | None = None) -> bytes | None:
         """Return the first owner of content with start <= owner < stop."""
@@ -73,24 +73,24 @@ class SqliteView:
     def denial_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[RRset]:
         """Yield denial RRsets with start <= owner < stop, in order."""
         sql = f"{_DENIAL} WHERE owner >= ? AND owner < ? ORDER BY owner"
-        return map(RRset._make, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
+        return map(rrset_of, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
 
     def rrsigs(self, owner: bytes, covered: int) -> Rrsigs | None:
         """Return the RRSIGs over one RRset."""
         row = self._connection.execute(
             f"{_RRSIG} WHERE owner = ? AND covered = ?", (owner, covered)
         ).fetchone()
-        return None if row is None else Rrsigs._make(row)
+        return None if row is None else rrsigs_of(row)
 
     def rrsigs_at(self, owner: bytes) -> list[Rrsigs]:
         """Return all RRSIGs at a name, by type covered."""
         rows = self._connection.execute(f"{_RRSIG} WHERE owner = ? ORDER BY covered", (owner,))
-        return [Rrsigs._make(row) for row in rows]
+        return [rrsigs_of(row) for row in rows]
 
     def rrsig_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[Rrsigs]:
         """Yield RRSIGs with start <= owner < stop, ordered by (owner, type covered)."""
         sql = f"{_RRSIG} WHERE owner >= ? AND owner < ? ORDER BY owner, covered"
-        return map(Rrsigs._make, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
+        return map(rrsigs_of, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
 
     def rrsigs_due(self, before: int, limit: int) -> list[tuple[bytes, int]]:
         """Return (owner, type covered) of RRSIGs that expire at or before ``before``, soonest first."""

@@ -31,6 +31,10 @@ CHECKPOINT_COMMITS, CHECKPOINT_COMMITS_MAX = 64, 256
 #: A longer write-ahead log (a bulk load's) is moved at once, and cut to this afterwards.
 WAL_OCTETS_MAX = 16 << 20
 
+#: A first version of more RRsets has its RRSIGs sorted by expiration once, when all are there: an index kept up to date
+#: RRSIG by RRSIG takes as long as all the rest of writing them, since expirations are scattered.
+INDEX_LATER_RRSETS = 10_000
+
 State = dict[str, Any]
 
 
@@ -137,6 +141,7 @@ class WriteTransaction(SqliteView):
         self.generation = 0
         self.records_delta = 0
         self._content_written = False
+        self._index_later = False
         self._journal = journal
         self.touched: set[tuple[bytes, int]] | None = set() if journal else None
 
@@ -165,6 +170,9 @@ class WriteTransaction(SqliteView):
                 self.records_delta += _records(change.new) - _records(change.old)
             if change.rtype != SOA and journalled:
                 self._note(change.owner, change.rtype, change.old, change.new, change.rtype)
+        if len(put) > INDEX_LATER_RRSETS and self.old.version is None and not self._index_later:
+            self._index_later = True
+            self._connection.execute(schema.DROP_EXPIRATION)
         self._connection.executemany("DELETE FROM rrset WHERE owner = ? AND rtype = ?", removed)
         self._connection.executemany(
             "INSERT OR REPLACE INTO rrset (owner, rtype, ttl, rdata) VALUES (?, ?, ?, ?)", put
@@ -262,6 +270,8 @@ class WriteTransaction(SqliteView):
         """Make this the published version; StaleVersion if anything was written after ``generation``."""
         if generation != self.generation:
             raise StaleVersion("the version was changed after it was verified; nothing was published")
+        if self._index_later:
+            self._connection.execute(schema.INDEX_EXPIRATION)
         self._connection.execute("COMMIT")
 
 

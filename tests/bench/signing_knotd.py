@@ -26,6 +26,8 @@ class SigningKnotd(Knotd):
         )
         text = text.replace("    journal-db-max-size: 100M\n", "    journal-db-max-size: 4G\n")
         text = text.replace("zone:\n", policy + "zone:\n", 1)
-        return text.replace(
-            "    semantic-checks: off\n", "    dnssec-signing: on\n    dnssec-policy: signed\n"
+        # A first signing goes through the journal, whose default of 100 MB a zone stops a zone of a million names.
+        return text.replace("zonefile-load: difference", "zonefile-load: whole").replace(
+            "    semantic-checks: off\n",
+            "    dnssec-signing: on\n    dnssec-policy: signed\n    journal-max-usage: 4G\n",
         )

@@ -62,11 +62,11 @@ class MemoryZoneView:
 
     def scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[RRset]:
         """Yield content RRsets with start <= owner < stop, ordered by (owner, type)."""
-        return _range(self._content, start, stop)
+        return rrsets_between(self._content, start, stop)
 
     def first_owner(self, start: bytes, stop: bytes | None = None) -> bytes | None:
         """Return the first owner of content with start <= owner < stop."""
-        found = next(_range(self._content, start, stop), None)
+        found = next(rrsets_between(self._content, start, stop), None)
         return None if found is None else found.owner
 
     def denial(self, owner: bytes) -> RRset | None:
@@ -89,7 +89,7 @@ class MemoryZoneView:
 
     def denial_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[RRset]:
         """Yield denial RRsets with start <= owner < stop, in order."""
-        return _range(self._denial, start, stop)
+        return rrsets_between(self._denial, start, stop)
 
     def rrsigs(self, owner: bytes, covered: int) -> Rrsigs | None:
         """Return the RRSIGs over one RRset."""
@@ -108,7 +108,8 @@ class MemoryZoneView:
         return iter(self._rrsigs[bisect_left(self._rrsigs, (start,)) : end])
 
 
-def _range(sets: list[RRset], start: bytes, stop: bytes | None) -> Iterator[RRset]:
+def rrsets_between(sets: list[RRset], start: bytes, stop: bytes | None) -> Iterator[RRset]:
+    """Yield those of sorted RRsets with start <= owner < stop."""
     end = len(sets) if stop is None else bisect_left(sets, (stop,))
     return iter(sets[bisect_left(sets, (start,)) : end])
 

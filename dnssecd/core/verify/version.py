@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from dnssecd.core import rrtypes
 from dnssecd.core.names import APEX
+from dnssecd.core.rrset import RRset
 from dnssecd.core.verify.apex import rdatas_at
 from dnssecd.core.verify.change import verify_change
 from dnssecd.core.verify.checker import SignatureChecker, inline_checker
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.token import VerifiedVersion, _issue
+from dnssecd.core.verify.unsigned import verify_unsigned_equal
 from dnssecd.core.verify.violations import Violation
 from dnssecd.core.verify.wire import Malformed, Soa
 from dnssecd.core.verify.zone import verify_zone
@@ -35,6 +37,7 @@ def verify_version(
     transaction: object,
     generation: int,
     *,
+    content: Iterable[RRset] | None = None,
     whole: bool = False,
     limit: int = 100,
     verify_signatures: SignatureChecker = inline_checker,
@@ -43,12 +46,14 @@ def verify_version(
 
     old: the published version, None or without SOA when there is none. changed: (owner, type) of the unsigned
     difference. touched: (owner, type) of each denial RRset and (owner, type covered) of each RRSIG set written or
-    deleted. whole: verify everything, cryptography included. Transaction and generation: see VerifiedVersion.
+    deleted. content: the whole unsigned content that ``new`` must have, where it is at hand. whole: verify
+    everything, cryptography included. Transaction and generation: see VerifiedVersion.
     """
     if whole or old is None or old.rrset(APEX, rrtypes.SOA) is None:
-        violations = verify_zone(new, expectation, limit, verify_signatures)
+        violations = verify_zone(new, expectation, limit, verify_signatures, content=content)
     else:
-        violations = verify_change(
+        violations = [] if content is None else verify_unsigned_equal(content, new, limit)
+        violations = violations or verify_change(
             old, new, changed, expectation, touched, limit=limit, verify_signatures=verify_signatures
         )
     if violations:

@@ -38,11 +38,15 @@ _END_RRSET = RRset(names.AFTER_ALL, 0, 0, b"")
 _END_RRSIGS = Rrsigs(names.AFTER_ALL, 0, 0, b"")
 
 
-def groups(view: ZoneView, start: bytes = b"", stop: bytes | None = None) -> Iterator[NameGroup]:
-    """Merge content, denial and signatures of start <= owner < stop by owner, in canonical order."""
-    contents, denials, signatures = (
-        view.scan(start, stop), view.denial_scan(start, stop), view.rrsig_scan(start, stop)
-    )  # fmt: skip
+def groups(
+    view: ZoneView, start: bytes = b"", stop: bytes | None = None, contents: Iterator[RRset] | None = None
+) -> Iterator[NameGroup]:
+    """Merge content, denial and signatures of start <= owner < stop by owner, in canonical order.
+
+    contents: the content of that span, if somebody else looks at it too on its way.
+    """
+    contents = view.scan(start, stop) if contents is None else contents
+    denials, signatures = view.denial_scan(start, stop), view.rrsig_scan(start, stop)
     content, denial = next(contents, _END_RRSET), next(denials, _END_RRSET)
     rrsigs = next(signatures, _END_RRSIGS)
     while True:

@@ -1,9 +1,10 @@
 """Judging a whole zone in one ordered walk (plus a second over the NSEC3 chain); memory does not grow with RRs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from dnssecd.core import rrtypes
 from dnssecd.core.names import APEX, key_to_wire
+from dnssecd.core.rrset import RRset
 from dnssecd.core.verify.apex import Apex, judge_ksk_signers, judge_soa, read_apex
 from dnssecd.core.verify.checker import SignatureChecker, inline_checker
 from dnssecd.core.verify.expectation import Expectation
@@ -11,6 +12,7 @@ from dnssecd.core.verify.name import NameJudge
 from dnssecd.core.verify.nsec import NsecChain
 from dnssecd.core.verify.nsec3 import Nsec3Chain, name_hash
 from dnssecd.core.verify.signatures import Known, SignatureJudge
+from dnssecd.core.verify.unsigned import Comparison
 from dnssecd.core.verify.violations import LimitReached, Report, Violation
 from dnssecd.core.verify.walk import OCCLUDED, CutWalker, EmptyNonTerminals, NameGroup, Standing, groups
 from dnssecd.core.verify.zonemd import judge_zonemd
@@ -27,8 +29,11 @@ def verify_zone(
     *,
     known: Known | None = None,
     trusted_keys: frozenset[bytes] = frozenset(),
+    content: Iterable[RRset] | None = None,
 ) -> list[Violation]:
     """Return every violation in the zone, at most ``limit``; an empty list means verified.
+
+    content: the unsigned RRsets that the zone must have, and no others (see :mod:`.unsigned`); None: any.
 
     known: tells which sets need no cryptography, since the same octets were verified before with a key (DNSKEY
     RDATA) of ``trusted_keys``; all other checks are made on them too.
@@ -36,11 +41,14 @@ def verify_zone(
     if view.origin != expectation.origin:
         raise ValueError(f"zone {view.origin!r} judged by what is expected of {expectation.origin!r}")
     report = Report(view.origin, limit)
+    comparison = None if content is None else Comparison(report, content)
     try:
         if expectation.dnskeys == b"":
             _verify_unsigned(report, view, expectation)
         else:
-            _ZoneWalk(report, view, expectation, verify_signatures, known, trusted_keys).run()
+            _ZoneWalk(report, view, expectation, verify_signatures, known, trusted_keys, comparison).run()
+        if comparison is not None:
+            comparison.run(view)
     except LimitReached:
         pass
     return report.violations
@@ -74,7 +82,9 @@ class _ZoneWalk:
         checker: SignatureChecker,
         known: Known | None,
         trusted_keys: frozenset[bytes],
+        comparison: Comparison | None,
     ) -> None:
+        self.comparison = comparison
         self.report, self.view, self.expectation = report, view, expectation
         self.checker, self.known, self.trusted_keys = checker, known, trusted_keys
 
@@ -133,7 +143,8 @@ class _ZoneWalk:
         """
         walker = CutWalker()
         origin = self.view.origin
-        for group in groups(self.view):
+        content = None if self.comparison is None else self.comparison.along(self.view.scan())
+        for group in groups(self.view, contents=content):
             owner = group[0]
             types = tuple([rrset[1] for rrset in group[1]])
             if types:

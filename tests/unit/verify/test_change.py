@@ -257,6 +257,31 @@ def test_version_entry_gives_a_token_or_all_that_is_wrong() -> None:
     assert "serial 1 is not after 1" in str(failed)
 
 
+@pytest.mark.parametrize("change", ["missing", "more", "other", "last"])
+@pytest.mark.parametrize("first", [True, False])
+def test_a_version_must_have_the_content_that_is_at_hand(change: str, first: bool) -> None:
+    signer = Naive()
+    old, new = signer.sign(content(1)), signer.sign(content(2))
+    given = [rrset for rrset in new.scan() if rrset.owner or rrset.rtype in (naive.SOA, naive.NS)]
+    wanted = replace(planned(signer), previous_serial=None) if first else planned(signer)
+    arguments = (None if first else old, new, [SOA_PLACE], [], wanted, object(), 1)
+    assert isinstance(verify_version(*arguments, content=given), VerifiedVersion)
+    middle = len(given) // 2
+    if change == "missing":
+        given = given[:middle] + given[middle + 1 :]
+    elif change == "more":
+        given = [*given[:middle], RRset(given[middle].owner + b"x\0", naive.TXT, 60, b"\0\2\1a"), *given[middle:]]
+        given.sort()
+    elif change == "other":
+        given[middle] = given[middle]._replace(ttl=given[middle].ttl + 1)
+    else:
+        given.append(RRset(b"zzzz\0", naive.TXT, 60, b"\0\2\1a"))
+    failed = verify_version(*arguments, content=given)
+    assert isinstance(failed, VerificationFailed)
+    assert codes(failed.violations) == {"content-differs"}
+    assert len(failed.violations) == 1
+
+
 def test_whole_finds_what_lies_outside_the_change() -> None:
     signer = Naive()
     old, new = signer.sign(content(1)), signer.sign(content(2))
