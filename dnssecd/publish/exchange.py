@@ -7,6 +7,7 @@ not there yet is part of normal life.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
@@ -21,6 +22,8 @@ import dns.rrset
 import dns.tsig
 
 T = TypeVar("T")
+
+_DATAGRAM_MAX = 65_535
 
 
 class UnwantedAnswer(ValueError):
@@ -139,47 +142,24 @@ async def _udp(peer: Peer, query: dns.message.Message, wire: bytes, timing: Timi
 async def ask_udp(peer: Peer, wire: bytes, accept: Callable[[bytes], T | None], timing: Timing) -> T:
     """Send ``wire`` and return what ``accept`` makes of the answer; TimeoutError, OSError, and what it raises.
 
-    Datagrams for which it returns None are none (late, forged): they are passed over.
+    Datagrams for which it returns None are none (late, forged): they are passed over. A plain socket, so that the
+    question is on its way before anything is waited for: a NOTIFY is what a commit's way to the secondary begins with.
     """
     loop = asyncio.get_running_loop()
-    transport, inbox = await loop.create_datagram_endpoint(_Inbox, remote_addr=(peer.host, peer.port))
-    try:
+    family = socket.AF_INET6 if ":" in peer.host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        sock.connect((peer.host, peer.port))
         for attempt in range(1, timing.udp_attempts + 1):
-            transport.sendto(wire)
+            sock.send(wire)
             try:
                 async with asyncio.timeout(timing.udp_s):
-                    return await inbox.first(accept)
+                    while (accepted := accept(await loop.sock_recv(sock, _DATAGRAM_MAX))) is None:
+                        pass
+                    return accepted
             except TimeoutError:
                 if attempt == timing.udp_attempts:
                     raise
         raise TimeoutError
-    finally:
-        transport.close()
-
-
-class _Inbox(asyncio.DatagramProtocol):
-    """Keeps the few datagrams (or the socket error) that arrive at a connected socket."""
-
-    def __init__(self) -> None:
-        self._queue: asyncio.Queue[bytes | Exception] = asyncio.Queue(16)
-
-    def datagram_received(self, data: bytes, addr: tuple[Any, ...]) -> None:
-        if not self._queue.full():
-            self._queue.put_nowait(data)
-
-    def error_received(self, exc: Exception) -> None:
-        if not self._queue.full():
-            self._queue.put_nowait(exc)
-
-    async def first(self, accept: Callable[[bytes], T | None]) -> T:
-        """Return the first that is accepted."""
-        while True:
-            item = await self._queue.get()
-            if isinstance(item, Exception):
-                raise item
-            accepted = accept(item)
-            if accepted is not None:
-                return accepted
 
 
 async def _tcp(peer: Peer, query: dns.message.Message, wire: bytes, tcp_s: float) -> dns.message.Message:

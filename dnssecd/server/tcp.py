@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from dnssecd.server.listener import DnsServer
 
 
+#: A message and its length at most, and most often just one.
+_READ_OCTETS = 65_537
+
+
 class _Stop(Exception):
     """The connection ends; the text goes to the hooks, empty for an orderly end."""
 
@@ -71,6 +75,7 @@ class _Session:
         self._writer = writer
         self._address = client_address(writer.get_extra_info("peername")[0])
         self._connection = Connection(client_group(self._address), writer.transport.abort)
+        self._unread = bytearray()
         self._ends_at = time.monotonic() + self._limits.connection_s
         self._deferred = asyncio.Semaphore(self._limits.deferred_per_connection_max)
 
@@ -86,7 +91,7 @@ class _Session:
         try:
             while not self._service.closing:
                 await self._respond(await self._receive())
-        except (_Stop, OSError, asyncio.IncompleteReadError) as stop:
+        except (_Stop, OSError) as stop:
             if isinstance(stop, _Stop) and str(stop):
                 server.hooks.dropped(str(stop))
                 self._writer.transport.abort()
@@ -97,24 +102,44 @@ class _Session:
 
     async def _receive(self) -> bytes:
         """Return the next message; raises _Stop at the end or when a deadline passes."""
-        idle_s = min(self._limits.idle_s, self._ends_at - time.monotonic())
-        if idle_s <= 0:
+        now = time.monotonic()
+        if now >= self._ends_at:
             raise _Stop
-        self._connection.idle_since = time.monotonic()
-        try:
-            async with asyncio.timeout(idle_s):
-                first = await self._reader.read(1)
-        except TimeoutError:
-            raise _Stop from None
-        if not first:
-            raise _Stop
-        self._connection.idle_since = None
+        if not self._unread:
+            self._connection.idle_since = now
+            try:
+                async with asyncio.timeout(min(self._limits.idle_s, self._ends_at - now)):
+                    await self._read()
+            except TimeoutError:
+                raise _Stop from None
+            self._connection.idle_since = None
+        wire = self._taken()
+        if wire is not None:
+            return wire
         try:
             async with asyncio.timeout(self._limits.message_s):
-                size = first[0] << 8 | (await self._reader.readexactly(1))[0]
-                return await self._reader.readexactly(size)
+                while wire is None:
+                    await self._read()
+                    wire = self._taken()
         except TimeoutError:
             raise _Stop("TCP message too slow") from None
+        return wire
+
+    async def _read(self) -> None:
+        """Wait for some octets; raises _Stop at the end."""
+        octets = await self._reader.read(_READ_OCTETS)
+        if not octets:
+            raise _Stop
+        self._unread += octets
+
+    def _taken(self) -> bytes | None:
+        """Take the next message out of what was read, None unless all of it is there."""
+        unread = self._unread
+        if len(unread) < 2 or len(unread) < (end := 2 + (unread[0] << 8 | unread[1])):
+            return None
+        wire = bytes(unread[2:end])
+        del unread[:end]
+        return wire
 
     async def _respond(self, wire: bytes) -> None:
         outcome = self._server.dispatcher.handle(wire, self._address, "tcp")
@@ -144,6 +169,8 @@ class _Session:
         if self._writer.transport.is_closing():
             raise _Stop
         self._writer.write(octets)
+        if not self._writer.transport.get_write_buffer_size():
+            return
         try:
             async with asyncio.timeout(deadline_s):
                 await self._writer.drain()

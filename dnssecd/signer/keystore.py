@@ -10,6 +10,9 @@ from dnssecd.signer.registry import Registry
 from dnssecd.signer.sealed import Description, SealedKey
 from dnssecd.wire_protocol import BenchLine, BenchRequest, KeyState, Proof, Role, StoreStatus
 
+#: So few preimages a store may sign where they are asked for.
+AT_ONCE_MAX = 32
+
 
 class Keystore(Protocol):
     """One key store; all methods run on the service's event loop and raise ServiceError."""
@@ -79,6 +82,9 @@ class Keystore(Protocol):
         self, lane: int, key: Description, preimages: list[bytes], deadline: float
     ) -> asyncio.Future[list[bytes]]:
         """Queue preimages that have been checked; the future holds the signatures in order."""
+
+    def sign_at_once(self, key: Description, preimages: list[bytes]) -> list[bytes] | None:
+        """Sign at most AT_ONCE_MAX checked preimages without letting anybody wait; None where that cannot be."""
 
     async def prove(self, key: Description, preimage: bytes, deadline: float) -> list[Proof]:
         """Have every token that should hold the key sign `preimage`."""

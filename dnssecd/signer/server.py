@@ -149,8 +149,11 @@ class Connection:
         frames = wp.FrameBuffer()
         while octets := await self._reader.read(RECEIVE_OCTETS):
             for body in frames.feed(octets):
-                await self._slots.acquire()
                 request = wp.decode_request(body)
+                if (reply := self._service.at_once(request)) is not None:
+                    await self._reply(reply)
+                    continue
+                await self._slots.acquire()
                 task = asyncio.get_running_loop().create_task(self._answer(request))
                 self._tasks[task] = request
                 task.add_done_callback(self._ended)
@@ -171,6 +174,8 @@ class Connection:
         except wp.ProtocolError as error:
             frame = wp.encode_frame(wp.ErrorReply(reply.id, "signer", "internal", str(error)))
         self._writer.write(frame)
+        if not self._writer.transport.get_write_buffer_size():
+            return
         try:
             await asyncio.wait_for(self._writer.drain(), WRITE_DEADLINE_S)
         except (OSError, TimeoutError):

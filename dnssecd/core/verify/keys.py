@@ -1,6 +1,7 @@
 """DNSKEY RRs as the verifier sees them: flags, key tag (RFC 4034 app. B) and a function that checks signatures."""
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from hashlib import sha1, sha256, sha384
 
 from cryptography.exceptions import InvalidSignature
@@ -91,6 +92,7 @@ class ZoneKey:
             self.problem = f"public key of algorithm {self.algorithm} cannot be decoded: {error}"
 
 
+@lru_cache(maxsize=256)
 def load_public_key(algorithm: int, material: bytes) -> Verify:
     """Return the checking function of a public key in DNSKEY form; raises ValueError."""
     if algorithm in _RSA_HASHES:
