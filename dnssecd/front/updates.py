@@ -38,6 +38,9 @@ THREADS = 2
 SIGNER_DEADLINE_S = 5.0
 #: So long an update waits for a key service that is just being started.
 SETTLING_S = 5.0
+#: After a group of several messages their senders are given so long for their next ones: a version for all of them costs
+#: little more than one for the first to come. As soon as there are as many as last time it goes on.
+GATHER_S = 0.001
 #: A zone's database is tidied when no update has come for so long.
 QUIET_S = 0.25
 
@@ -60,6 +63,24 @@ class _ZoneQueue:
     waiting: deque[_Waiting] = field(default_factory=deque)
     task: "asyncio.Task[None] | None" = None
     tidy: asyncio.TimerHandle | None = None
+    wanted: int = 0
+    enough: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def put(self, waiting: _Waiting) -> None:
+        self.waiting.append(waiting)
+        if self.wanted and len(self.waiting) >= self.wanted:
+            self.enough.set()
+
+    async def gather(self, number: int) -> None:
+        """Wait until so many messages are there, a moment at most."""
+        if number < 2 or len(self.waiting) >= number:
+            return
+        self.wanted = number
+        self.enough.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(GATHER_S):
+                await self.enough.wait()
+        self.wanted = 0
 
 
 class Updates:
@@ -116,7 +137,7 @@ class Updates:
             return SERVFAIL, "no version yet" if zone.serial is None else "too many updates are waiting"
         policy = UpdatePolicy(grants=grants, ttl_max=_ttl_max(zone))
         waiting = _Waiting((message, policy), asyncio.get_running_loop().create_future())
-        queue.waiting.append(waiting)
+        queue.put(waiting)
         if queue.task is None:
             queue.task = asyncio.get_running_loop().create_task(self._drain(zone, queue))
         return await waiting.answer
@@ -137,10 +158,13 @@ class Updates:
         try:
             if tidy:
                 await self._tidy(zone)
+            together = 0
             while queue.waiting:
                 await self.settled(SETTLING_S)
+                await queue.gather(together)
                 async with self._lock(zone.name):
                     group = [queue.waiting.popleft() for _ in range(min(GROUP_MAX, len(queue.waiting)))]
+                    together = len(group)
                     held = self.held()
                     if not held:
                         await self._commit(zone, group)

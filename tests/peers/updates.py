@@ -60,6 +60,10 @@ class UpdateConnection:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def fileno(self) -> int:
+        """What becomes readable when there is an answer."""
+        return self._socket.fileno()
+
     def close(self) -> None:
         with contextlib.suppress(OSError):
             self._file.close()

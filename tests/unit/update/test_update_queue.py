@@ -141,3 +141,33 @@ def test_catalogue_keeps_what_it_cannot_write(tmp_path: Path) -> None:
     again = Catalogue(path)
     assert set(again.entries()) == {*names, "last."}
     again.close()
+
+
+async def test_senders_of_the_last_group_are_waited_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that they share the next version too; one sender alone waits for nobody, and nobody waits for long."""
+    groups: list[int] = []
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        groups.append(len(updates))
+        answers = [(NOERROR, "")] * len(updates)
+        tell(answers, 2, "soa")
+        return Committed(answers, OUTCOME)
+
+    async def sender(times: int) -> None:
+        for _ in range(times):
+            assert await updates._handle(zone, REQUEST) == (NOERROR, "")
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(Updates, "_work", work)
+    monkeypatch.setattr("dnssecd.front.updates.GATHER_S", 10.0)
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    await asyncio.wait_for(sender(3), 5)
+    assert groups == [1, 1, 1]
+    groups.clear()
+    await asyncio.wait_for(asyncio.gather(*(sender(3) for _ in range(4))), 5)
+    assert groups == [4, 4, 4]
+    monkeypatch.setattr("dnssecd.front.updates.GATHER_S", 0.001)
+    groups.clear()
+    await asyncio.wait_for(asyncio.gather(sender(2), sender(1)), 5)
+    assert groups == [2, 1]
+    await updates.close()
