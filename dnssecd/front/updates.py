@@ -38,8 +38,8 @@ THREADS = 2
 SIGNER_DEADLINE_S = 5.0
 #: So long an update waits for a key service that is just being started.
 SETTLING_S = 5.0
-#: After a group of several messages their senders are given so long for their next ones: a version for all of them costs
-#: little more than one for the first to come. As soon as there are as many as last time it goes on.
+#: After a group of several messages their senders are given so long for their next ones: a version for all costs
+#: little more than one for the first. As soon as there are as many as last time it goes on.
 GATHER_S = 0.001
 #: A zone's database is tidied when no update has come for so long.
 QUIET_S = 0.25
@@ -63,6 +63,8 @@ class _ZoneQueue:
     waiting: deque[_Waiting] = field(default_factory=deque)
     task: "asyncio.Task[None] | None" = None
     tidy: asyncio.TimerHandle | None = None
+    together: int = 0
+    ended_at: float = 0.0
     wanted: int = 0
     enough: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -71,11 +73,18 @@ class _ZoneQueue:
         if self.wanted and len(self.waiting) >= self.wanted:
             self.enough.set()
 
-    async def gather(self, number: int) -> None:
-        """Wait until so many messages are there, a moment at most."""
-        if number < 2 or len(self.waiting) >= number:
+    def take(self) -> list[_Waiting]:
+        """Return what is to go into one version."""
+        group = [self.waiting.popleft() for _ in range(min(GROUP_MAX, len(self.waiting)))]
+        self.together = len(group)
+        return group
+
+    async def gather(self) -> None:
+        """Wait until those of the last group have sent again, if it ended just now; a moment at most."""
+        ago_s = asyncio.get_running_loop().time() - self.ended_at
+        if self.together < 2 or len(self.waiting) >= self.together or ago_s > GATHER_S:
             return
-        self.wanted = number
+        self.wanted = self.together
         self.enough.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(GATHER_S):
@@ -158,18 +167,17 @@ class Updates:
         try:
             if tidy:
                 await self._tidy(zone)
-            together = 0
             while queue.waiting:
                 await self.settled(SETTLING_S)
-                await queue.gather(together)
+                await queue.gather()
                 async with self._lock(zone.name):
-                    group = [queue.waiting.popleft() for _ in range(min(GROUP_MAX, len(queue.waiting)))]
-                    together = len(group)
+                    group = queue.take()
                     held = self.held()
                     if not held:
                         await self._commit(zone, group)
                     for waiting in group if held else ():
                         waiting.give((SERVFAIL, held))
+                queue.ended_at = asyncio.get_running_loop().time()
         finally:
             queue.task = None
             self._tidy_soon(zone, queue)

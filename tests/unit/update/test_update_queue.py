@@ -153,10 +153,10 @@ async def test_senders_of_the_last_group_are_waited_for_a_moment(monkeypatch: py
         tell(answers, 2, "soa")
         return Committed(answers, OUTCOME)
 
-    async def sender(times: int) -> None:
+    async def sender(times: int, slowness: int = 0) -> None:
         for _ in range(times):
             assert await updates._handle(zone, REQUEST) == (NOERROR, "")
-            await asyncio.sleep(0)
+            await asyncio.sleep(slowness / 50)
 
     monkeypatch.setattr(Updates, "_work", work)
     monkeypatch.setattr("dnssecd.front.updates.GATHER_S", 10.0)
@@ -164,7 +164,7 @@ async def test_senders_of_the_last_group_are_waited_for_a_moment(monkeypatch: py
     await asyncio.wait_for(sender(3), 5)
     assert groups == [1, 1, 1]
     groups.clear()
-    await asyncio.wait_for(asyncio.gather(*(sender(3) for _ in range(4))), 5)
+    await asyncio.wait_for(asyncio.gather(*(sender(3, slowness) for slowness in range(4))), 5)
     assert groups == [4, 4, 4]
     monkeypatch.setattr("dnssecd.front.updates.GATHER_S", 0.001)
     groups.clear()
