@@ -97,6 +97,8 @@ class _Lookup:
         if self._qtype == NSEC and (denial := self._version.denial(source)) is not None:
             found = [denial] if denial.rtype == NSEC else []
         if self._qtype == RRSIG and self._add_signatures(owner, source):
+            if source != owner:
+                self._prove(self._proofs.expanded(owner))
             return None
         alias = None if found or self._qtype in _BESIDE_CNAME else by_type.get(CNAME)
         for one in [alias] if alias is not None else found:

@@ -58,7 +58,7 @@ class Reply:
             self._sections[section].append(entry)
 
     def render(self, rcode: int, authoritative: bool = True) -> bytes:
-        """Return the message; what does not fit is left out, with TC set unless only additional data is lost."""
+        """Return the message; what does not fit is left out, with TC set: additional data is glue (RFC 9471 §3)."""
         request = self._request
         flags = answer_flags(request, rcode, authoritative)
         opt = b"" if request.edns is None else opt_record(rcode, request.edns.dnssec_ok)
@@ -72,8 +72,7 @@ class Reply:
             for entry in entries:
                 number = _write(body, names, entry, room)
                 if not number:
-                    if section < 2:
-                        flags |= TC
+                    flags |= TC
                     break
                 counts[section] += number
             if flags & TC:

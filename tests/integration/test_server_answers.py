@@ -130,7 +130,7 @@ NAMES = [
     "\\000",
     "~",
 ]
-TYPES = ["A", "NS", "DS", "TXT", "CNAME", "MX", "SOA", "DNSKEY", "NSEC", "DNAME"]
+TYPES = ["A", "NS", "DS", "TXT", "CNAME", "MX", "SOA", "DNSKEY", "NSEC", "DNAME", "RRSIG"]
 ADDRESS = ip_address("192.0.2.7")
 
 

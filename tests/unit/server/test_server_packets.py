@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dnssecd.core.names import text_to_wire
 from dnssecd.core.rrset import RRset, pack
 from dnssecd.publish import xfrout
 from dnssecd.server.acl import Acl, ZoneAccess, client_address
@@ -320,6 +321,21 @@ def test_answers_over_udp_are_truncated_to_what_the_client_takes(edns: int | Non
     assert dns.message.from_wire(answer).flags & 0x0200
     whole = ask(query("big.example.", "TYPE65280", **options), transport="tcp", zone=zone)
     assert len(dns.message.from_wire(whole).answer[0]) == 50
+
+
+def test_a_referral_without_all_of_its_glue_is_truncated() -> None:
+    """RFC 9471 §3.1: a resolver must not take a part of the servers' addresses for all there are."""
+    servers = [f"ns{n}.sub.example." for n in range(20)]
+    cut = RRset(b"sub\x00", 2, 60, pack([text_to_wire(server) for server in servers]))
+    glue = [RRset(b"sub\x00" + f"ns{n}".encode() + b"\x00", 28, 60, pack([bytes(16)])) for n in range(20)]
+    zone = FakeZone(FakeVersion([*small_zone(5), cut, *glue]), ACCESS)
+    answer = dns.message.from_wire(ask(query("sub.example.", "A", use_edns=0, payload=1232), zone=zone))
+    assert len(answer.authority[0]) == 20
+    assert 0 < len(answer.additional) < 20
+    assert answer.flags & 0x0200
+    whole = dns.message.from_wire(ask(query("sub.example.", "A"), transport="tcp", zone=zone))
+    assert len(whole.additional) == 20
+    assert not whole.flags & 0x0200
 
 
 def test_acl_judges_signed_requests_by_key_and_unsigned_ones_by_address() -> None:
