@@ -18,7 +18,7 @@ from dnssecd.core.lifetimes import refresh_s
 from dnssecd.core.names import BadName
 from dnssecd.core.rrset import RRset
 from dnssecd.core.update_types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, UpdatePolicy
-from dnssecd.core.verify import inline_checker
+from dnssecd.core.verify import ExecutorChecker, inline_checker
 from dnssecd.front.zone import FrontZone
 from dnssecd.pipeline.grants import compiled
 from dnssecd.pipeline.jobs import Tools
@@ -36,8 +36,11 @@ GROUP_MAX = 64
 WAITING_MAX = 1024
 THREADS = 2
 SIGNER_DEADLINE_S = 5.0
+CHECK_DEADLINE_S = 30.0
 #: So long an update waits for a key service that is just being started.
 SETTLING_S = 5.0
+#: Signatures of a group's version are checked so many at a time in a thread beside, while the next are looked up.
+CHECK_BATCH = 4
 #: After a group of several messages their senders are given so long for their next ones: a version for all costs
 #: little more than one for the first. As soon as there are as many as last time it goes on.
 GATHER_S = 0.001
@@ -118,6 +121,8 @@ class Updates:
         self._queues: dict[str, _ZoneQueue] = {}
         self._grants: dict[str, tuple[tuple[GrantSpec, ...], Grants]] = {}
         self._threads = ThreadPoolExecutor(THREADS, "updates")
+        self._checks = ThreadPoolExecutor(1, "update-checks")
+        self._checker = ExecutorChecker(self._checks, CHECK_DEADLINE_S, CHECK_BATCH)
         self._local = local()
 
     async def handle(self, served: ServedZone, request: Request) -> int:
@@ -232,7 +237,8 @@ class Updates:
 
     def _work(self, zone: FrontZone, updates: list[Update], told: Told) -> Committed:
         now = int(self._clock.now())
-        tools = Tools(self._signer(), inline_checker, now, self._today(now), self._clock.monotonic)
+        checker = self._checker if len(updates) > 1 else inline_checker
+        tools = Tools(self._signer(), checker, now, self._today(now), self._clock.monotonic)
         return commit_updates(zone.database, zone.spec, updates, tools, told)
 
     def _told(
@@ -260,6 +266,7 @@ class Updates:
                 queue.task.cancel()
                 await asyncio.gather(queue.task, return_exceptions=True)
         self._threads.shutdown(wait=True)
+        self._checks.shutdown(wait=True)
 
 
 async def _settled(seconds: float) -> None:

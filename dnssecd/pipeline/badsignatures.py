@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from dnssecd.core.keyset import SigningView
 from dnssecd.core.verify import SignatureChecker
-from dnssecd.core.verify.checker import SignatureJob
+from dnssecd.core.verify.checker import SignatureJob, batch_of
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.signing.client import SignerClient
 from dnssecd.signing.errors import SignerError
@@ -28,6 +28,7 @@ class BadSignatures:
 
     def __init__(self, checker: SignatureChecker) -> None:
         self._checker = checker
+        self.batch = batch_of(checker)
         self.found: list[SignatureJob] = []
 
     def __call__(self, jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]:

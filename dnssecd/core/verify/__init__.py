@@ -6,7 +6,7 @@ can be committed.
 """
 
 from dnssecd.core.verify.change import verify_change
-from dnssecd.core.verify.checker import SignatureChecker, executor_checker, inline_checker
+from dnssecd.core.verify.checker import ExecutorChecker, SignatureChecker, inline_checker
 from dnssecd.core.verify.expectation import DenialExpectation, Expectation
 from dnssecd.core.verify.memoryview import MemoryZoneView
 from dnssecd.core.verify.token import TokenMisuse, VerifiedVersion
@@ -18,6 +18,7 @@ from dnssecd.core.verify.zone import verify_zone
 __all__ = [
     "CODES",
     "DenialExpectation",
+    "ExecutorChecker",
     "Expectation",
     "MemoryZoneView",
     "SignatureChecker",
@@ -25,7 +26,6 @@ __all__ = [
     "VerificationFailed",
     "VerifiedVersion",
     "Violation",
-    "executor_checker",
     "inline_checker",
     "verify_change",
     "verify_unsigned_equal",

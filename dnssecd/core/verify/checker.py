@@ -35,7 +35,10 @@ def run_batch(jobs: Sequence[SignatureJob]) -> list[int]:
 
 
 class SignatureChecker(Protocol):
-    """Takes a batch; returns a function that waits for it and gives the indexes of the jobs that failed."""
+    """Takes a batch; returns a function that waits for it and gives the indexes of the jobs that failed.
+
+    One that wants batches of another size than BATCH_SIZE says so in an attribute ``batch``.
+    """
 
     def __call__(self, jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]: ...
 
@@ -56,14 +59,24 @@ class _Executor(Protocol):
     ) -> _Future: ...
 
 
-def executor_checker(executor: _Executor, timeout_s: float = 300.0) -> SignatureChecker:
-    """Return a checker over a ``concurrent.futures`` thread pool; TimeoutError if a batch takes longer."""
+class ExecutorChecker:
+    """A checker over a ``concurrent.futures`` thread pool; TimeoutError if a batch takes longer.
 
-    def check(jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]:
-        future = executor.submit(run_batch, jobs)
-        return lambda: future.result(timeout_s)
+    batch: how many signatures it wants at a time; with few of them checking begins while the rest is being judged.
+    """
 
-    return check
+    def __init__(self, executor: _Executor, timeout_s: float = 300.0, batch: int = BATCH_SIZE) -> None:
+        self._executor, self._timeout_s, self.batch = executor, timeout_s, batch
+
+    def __call__(self, jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]:
+        """Take a batch."""
+        future = self._executor.submit(run_batch, jobs)
+        return lambda: future.result(self._timeout_s)
+
+
+def batch_of(checker: SignatureChecker) -> int:
+    """Return the size of the batches that a checker wants."""
+    return int(getattr(checker, "batch", BATCH_SIZE))
 
 
 class BatchQueue(Generic[Context]):
@@ -72,6 +85,7 @@ class BatchQueue(Generic[Context]):
     def __init__(self, checker: SignatureChecker, on_failure: Callable[[Context], None]) -> None:
         self._checker = checker
         self._on_failure = on_failure
+        self._size = batch_of(checker)
         self._jobs: list[SignatureJob] = []
         self._contexts: list[Context] = []
         self._pending: deque[tuple[Callable[[], list[int]], list[Context]]] = deque()
@@ -81,7 +95,7 @@ class BatchQueue(Generic[Context]):
         """Queue one job; ``context`` says whose signature it is."""
         self._jobs.append(job)
         self._contexts.append(context)
-        if len(self._jobs) >= BATCH_SIZE:
+        if len(self._jobs) >= self._size:
             self._flush()
 
     def finish(self) -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dnssecd.core.names import key_to_wire, text_to_wire
 from dnssecd.core.rrset import RRset, pack
-from dnssecd.core.verify import MemoryZoneView, executor_checker, verify_unsigned_equal
+from dnssecd.core.verify import ExecutorChecker, MemoryZoneView, verify_unsigned_equal
 from dnssecd.core.verify.checker import BATCH_SIZE, BatchQueue, SignatureJob, inline_checker
 from dnssecd.core.verify.keys import ZoneKey, ds_matches, key_tag
 from dnssecd.core.verify.nsec3 import hash_of_owner, owner_of_hash
@@ -160,11 +160,11 @@ def _verify(signature: bytes, message: bytes) -> bool:
     return signature == message
 
 
-@pytest.mark.parametrize("threads", [0, 2])
-def test_failed_signatures_are_told_with_their_context(threads: int) -> None:
+@pytest.mark.parametrize(("threads", "batch"), [(0, 0), (2, BATCH_SIZE), (1, 3)])
+def test_failed_signatures_are_told_with_their_context(threads: int, batch: int) -> None:
     failed: list[int] = []
     with ThreadPoolExecutor(max(threads, 1)) as executor:
-        checker = executor_checker(executor) if threads else inline_checker
+        checker = ExecutorChecker(executor, batch=batch) if threads else inline_checker
         queue = BatchQueue(checker, lambda context: failed.append(context[1]))
         for at in range(20 * BATCH_SIZE + 7):
             bad = at % 1000 == 999
