@@ -102,6 +102,8 @@ class _Session:
 
     async def _receive(self) -> bytes:
         """Return the next message; raises _Stop at the end or when a deadline passes."""
+        if self._unread:
+            await asyncio.sleep(0)  # neither reading nor writing waits here: others' turn comes between two messages
         now = time.monotonic()
         if now >= self._ends_at:
             raise _Stop

@@ -335,6 +335,31 @@ async def test_event_loop_goes_on_during_transfers() -> None:
             writer.close()
 
 
+async def test_pipelined_questions_leave_others_their_turn() -> None:
+    """However many messages lie ready on a connection, the event loop turns after each few of them."""
+    handled, most = 0, 0
+
+    class Zone(FakeZone):
+        def snapshot(self):
+            nonlocal handled
+            handled += 1
+            return super().snapshot()
+
+    async with serving(Zone(FakeVersion(small_zone(7)), access())) as server:
+        reader, writer = await asyncio.open_connection(*server.addresses[0][:2])
+        query = dns.message.make_query("example.", "SOA").to_wire()
+        writer.write((len(query).to_bytes(2, "big") + query) * 1000)
+        async with asyncio.timeout(20):
+            while handled < 1000:
+                before = handled
+                await asyncio.sleep(0)
+                most = max(most, handled - before)
+            for _ in range(1000):
+                await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        writer.close()
+    assert most <= 4
+
+
 async def test_deferred_answers_are_bounded_and_pipelined_out_of_order() -> None:
     gate = asyncio.Event()
     working = 0
