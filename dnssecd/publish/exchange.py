@@ -154,7 +154,7 @@ async def ask_udp(peer: Peer, wire: bytes, accept: Callable[[bytes], T | None], 
             try:
                 async with asyncio.timeout(timing.udp_s):
                     while (accepted := accept(await loop.sock_recv(sock, _DATAGRAM_MAX))) is None:
-                        pass
+                        await asyncio.sleep(0)  # others get their turn, whatever is there already
                     return accepted
             except TimeoutError:
                 if attempt == timing.udp_attempts:
@@ -192,4 +192,4 @@ def _decode(wire: bytes, query: dns.message.Message) -> dns.message.Message:
 
 def _rcode(wire: bytes) -> str:
     """The RCODE of a message that could not be decoded."""
-    return dns.rcode.to_text(dns.rcode.Rcode(wire[3] & 15))
+    return dns.rcode.to_text(dns.rcode.Rcode(wire[3] & 15)) if len(wire) > 3 else "cut short"

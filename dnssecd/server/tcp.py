@@ -103,7 +103,7 @@ class _Session:
     async def _receive(self) -> bytes:
         """Return the next message; raises _Stop at the end or when a deadline passes."""
         if self._unread:
-            await asyncio.sleep(0)  # neither reading nor writing waits here: others' turn comes between two messages
+            await asyncio.sleep(0)  # reading and writing may not wait at all: others get their turn here
         now = time.monotonic()
         if now >= self._ends_at:
             raise _Stop

@@ -20,7 +20,7 @@ from dnssecd.core.rrset import RRset, pack
 from dnssecd.core.rrtypes import DNSKEY, DS
 from dnssecd.front.notifysender import NotifySender
 from dnssecd.publish import xfrout
-from dnssecd.publish.exchange import Peer, PeerKey, Timing
+from dnssecd.publish.exchange import Peer, PeerKey, Timing, ask_udp, exchange, question
 from dnssecd.publish.firstcheck import ds_matches, first_check
 from dnssecd.publish.notify import Goal, Notifier, NotifyHooks, Pace
 from dnssecd.publish.parent import DsRecord, ParentUnknown, ask_ds, find_parent_servers, resolver
@@ -327,3 +327,36 @@ async def test_garbage_and_unsigned_answers_are_data() -> None:
     async with replying(lambda query: [soa_answer(query, 5)]) as peer:
         signed = replace(peer, key=PEER_KEY)
         assert "bad answer (NOERROR)" in (await sight("example.", signed, time.time, QUICK)).detail
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x00", b"\x00\x01\x80"])
+async def test_an_answer_over_tcp_shorter_than_a_header_is_data(octets: bytes) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readexactly(int.from_bytes(await reader.readexactly(2), "big"))
+        writer.write(len(octets).to_bytes(2, "big") + octets)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        peer = Peer("odd", *server.sockets[0].getsockname())
+        query = question(dns.name.from_text("example."), dns.rdatatype.SOA)
+        assert "bad answer" in (await exchange(peer, query, QUICK, tcp=True)).failure
+
+
+async def test_a_flood_of_other_answers_leaves_others_their_turn() -> None:
+    """What lies in the socket's buffer already is taken without waiting: the loop turns after each all the same."""
+    seen, most = 0, 0
+
+    def accept(item: bytes) -> bytes | None:
+        nonlocal seen
+        seen += 1
+        return item if item == b"right" else None
+
+    async with replying(lambda query: [b"wrong"] * 100 + [b"right"]) as peer:
+        asking = asyncio.ensure_future(ask_udp(peer, b"question", accept, QUICK))
+        while not asking.done():
+            before = seen
+            await asyncio.sleep(0)
+            most = max(most, seen - before)
+        assert await asking == b"right"
+    assert seen == 101
+    assert most <= 2
