@@ -4,6 +4,7 @@ Errors keep a zone from being published; warnings are shown. What counts as whic
 loaders where they agree; where they differ the stricter one is a warning here.
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -23,12 +24,17 @@ from dnssecd.core.names import (
 from dnssecd.core.rrset import RRset
 
 TTL_MAX = 2**31 - 1
+_TYPES = 2**16
 
 #: Octets an RRset may take in a message of 65,535, leaving 500 for header, question, OPT, a signature and TSIG.
 _MESSAGE_ROOM = 65535 - 500
 
-#: RRsets of less RDATA fit in a message whatever their number of records: an A record takes 6 octets here, 16 there.
-SIZE_LOOK_OCTETS = 16_000
+#: What BIND has taken from a primary since its answer to CVE-2024-1737, unless it is told otherwise: RRs of a set, and
+#: types at a name, where each type's RRSIGs count as one more and so do the NSEC and its RRSIG.
+_BIND_RECORDS_MAX, _BIND_TYPES_MAX = 100, 49
+
+#: RRsets of less RDATA have no more than that many records worth speaking of: each has its length in front.
+_COUNT_LOOK_OCTETS = 3 * _BIND_RECORDS_MAX
 
 #: RR types that may stand beside a CNAME: SIG, KEY, NXT, RRSIG, NSEC (RFC 4034 §3 and §4, RFC 3007).
 _BESIDE_CNAME = frozenset({t.CNAME, 24, 25, 30, t.RRSIG, t.NSEC})
@@ -36,8 +42,9 @@ _BESIDE_CNAME = frozenset({t.CNAME, 24, 25, 30, t.RRSIG, t.NSEC})
 #: Authoritative at a zone cut, or there as glue.
 _AT_CUT = frozenset({t.NS, t.DS, t.A, t.AAAA, t.RRSIG, t.NSEC})
 _ADDRESSES = frozenset({t.A, t.AAAA})
+_KNOT_REFUSES = ", and Knot refuses such a zone"
 _NS_BESIDE_DNAME = (
-    "a DNAME beside a delegation belongs at the child's apex (RFC 6672 §2.3); not served, and Knot refuses such a zone"
+    f"a DNAME beside a delegation belongs at the child's apex (RFC 6672 §2.3); not served{_KNOT_REFUSES}"
 )
 _SINGLETONS = frozenset({t.SOA, t.CNAME, t.DNAME})
 
@@ -79,6 +86,7 @@ def check(rrsets: Sequence[RRset], origin: bytes, limit: int = 100) -> Findings:
     found = Findings(limit)
     _check_apex(rrsets, found)
     _check_sets(rrsets, found)
+    _check_type_numbers(rrsets, found)
     _check_names(rrsets, origin, found)
     _check_delegations(rrsets, origin, found)
     return found
@@ -120,7 +128,7 @@ def _check_sets(rrsets: Sequence[RRset], found: Findings) -> None:
     for index, (owner, rtype, ttl, rdata) in enumerate(rrsets):
         if ttl > TTL_MAX:
             found.error("ttl", owner, rtype, f"TTL {ttl} exceeds {TTL_MAX} (RFC 2181 §8)")
-        if len(rdata) > SIZE_LOOK_OCTETS:
+        if len(rdata) > _COUNT_LOOK_OCTETS:
             _check_size(owner, rtype, rdata, found)
         if rtype not in _SINGLETONS:
             continue
@@ -135,9 +143,29 @@ def _check_sets(rrsets: Sequence[RRset], found: Findings) -> None:
 
 def _check_size(owner: bytes, rtype: int, rdata: bytes, found: Findings) -> None:
     # In a message each RR takes a compressed owner, type, class and TTL (10 octets) and its length and RDATA.
-    size = len(rdata) + 10 * packed.count(rdata)
+    records = packed.count(rdata)
+    size = len(rdata) + 10 * records
     if size > _MESSAGE_ROOM:
         found.error("too-large", owner, rtype, f"the RRset takes {size} octets and fits in no message")
+    elif records > _BIND_RECORDS_MAX:
+        text = f"{records} records; BIND refuses the zone unless its max-records-per-type allows so many"
+        found.warning("many-records", owner, rtype, text)
+
+
+def _check_type_numbers(rrsets: Sequence[RRset], found: Findings) -> None:
+    """Look at every 25th RRset and the 25th after it: the 50 of one name cannot lie between."""
+    step = (_BIND_TYPES_MAX + 1) // 2
+    last = None
+    for index in range(0, len(rrsets) - step, step):
+        owner = rrsets[index][0]
+        if owner == last or rrsets[index + step][0] != owner:
+            continue
+        last = owner
+        first = bisect_left(rrsets, (owner,))
+        types = bisect_left(rrsets, (owner, _TYPES)) - first
+        if types > _BIND_TYPES_MAX:
+            text = f"{types} types, signed, at a name; BIND refuses the zone unless its max-types-per-name allows it"
+            found.warning("many-types", owner, rrsets[first].rtype, text)
 
 
 def _check_cname(rrsets: Sequence[RRset], index: int, found: Findings) -> None:
@@ -168,9 +196,9 @@ def _check_names(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> Non
             if rtype == t.DNAME and owner == occluder.owner and occluder.rtype == t.NS:
                 found.warning("ns-beside-dname", owner, rtype, _NS_BESIDE_DNAME)
             elif _is_occluded(rrset, occluder):
-                by = "DNAME" if occluder.rtype == t.DNAME else "delegation"
                 above = key_to_text(occluder.owner, origin)
-                found.warning("occluded", owner, rtype, f"hidden by the {by} at {above}; not served")
+                by, more = ("delegation", "") if occluder.rtype == t.NS else ("DNAME", _KNOT_REFUSES)
+                found.warning("occluded", owner, rtype, f"hidden by the {by} at {above}; not served{more}")
         elif (rtype == t.NS and owner) or rtype == t.DNAME:
             occluder = rrset
 

@@ -45,6 +45,13 @@ WARNINGS = {
     "name like another's beginning": ("s NS ns.example.net.\ns1 TXT x\nss TXT x\n", []),
     "NS at a wildcard": ("* NS ns.example.net.\n", [("ns-at-wildcard", b"*\x00")]),
     "final dot forgotten": ("www.example.com A 192.0.2.2\n", [("doubled-suffix", b"com\x00example\x00www\x00")]),
+    "101 records in a set": ("".join(f"x A 10.0.0.{n}\n" for n in range(101)), [("many-records", b"x\x00")]),
+    "100 records in a set": ("".join(f"x AAAA 2001:db8::{n}\n" for n in range(100)), []),
+    "50 types at a name": ("".join(f"x TYPE{65300 + n} \\# 1 00\n" for n in range(50)), [("many-types", b"x\x00")]),
+    "49 types at a name": ("".join(f"x TYPE{65300 + n} \\# 1 00\n" for n in range(49)), []),
+    "50 types at a name among others": (
+        "".join(f"a{n:02d} TXT x\n" for n in range(17))
+        + "".join(f"x TYPE{65300 + n} \\# 1 00\n" for n in range(50)) + "y TXT x\n", [("many-types", b"x\x00")]),
     "much alike but not doubled": ("example A 192.0.2.2\nwww.example.net A 192.0.2.2\n", []),
 }  # fmt: skip
 
@@ -66,6 +73,16 @@ def test_warnings(tmp_path: Path, case: str) -> None:
     result = found(tmp_path, text)
     assert not result.errors
     assert sorted(finding[:2] for finding in result.warnings) == expected
+
+
+def test_fifty_types_are_found_wherever_they_stand() -> None:
+    ns = RRset(b"", 2, 5, pack([b"\x00"]))
+    many = [RRset(b"x\x00", 65300 + n, 5, pack([b"x"])) for n in range(50)]
+    for before in range(60):
+        ahead = [RRset(b"a%02d\x00" % n, 16, 5, pack([b"\x01x"])) for n in range(before)]
+        warned = check([ns, *ahead, *many], ORIGIN).warnings
+        assert [w[:2] for w in warned] == [("many-types", b"x\x00")], before
+        assert not check([ns, *ahead, *many[1:]], ORIGIN).warnings, before
 
 
 def soa(serial: int) -> bytes:
