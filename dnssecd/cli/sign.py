@@ -76,7 +76,7 @@ def run(options: Options) -> Signed:
     except BadKeyFile as error:
         raise Bad(str(error), "give another key with --key; nothing was written") from None
     except Rejected as error:
-        more = "".join(f"\n  {line}" for line in error.violations[:100] if line != error.cause)
+        more = "".join(f"\n  {line}" for line in error.violations[:100] if line not in error.cause)
         raise Bad(error.cause + more, error.remedy or "correct the input") from None
     except ZoneFileErrors as error:
         raise Bad(str(error), "correct the file, or sign it again when nobody is writing it") from None

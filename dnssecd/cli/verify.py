@@ -30,7 +30,7 @@ class UsageError(Exception):
 
 def parse_time(text: str) -> int:
     """Return epoch seconds of epoch seconds or YYYYMMDDHHMMSS (UTC); UsageError."""
-    if not (text.isascii() and text.isdigit()):
+    if not (text.isascii() and text.isdigit() and len(text) <= 14):
         raise UsageError(f"--time {text}: write epoch seconds or YYYYMMDDHHMMSS")
     if len(text) != 14:
         return int(text)

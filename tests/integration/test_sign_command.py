@@ -420,7 +420,8 @@ def test_all_faults_of_a_zone_file_are_told(home: Path) -> None:
     lines = ended.err.splitlines()
     assert lines[0].startswith("dnssecd: zone:6: bad A RDATA")
     for line, what in ((7, "bad AAAA RDATA"), (8, "unknown directive")):
-        assert any(text.strip().startswith(f"zone:{line}: {what}") for text in lines), lines
+        assert [text.startswith(f"zone:{line}: {what}") for text in lines].count(True) == 1, lines
+    assert len(lines) == 4, "each fault is told once, and what to do"
     assert json.loads(sign("-o", "out", "--json").out)["error"]["what"].startswith("zone:6: bad A RDATA")
 
 
