@@ -25,6 +25,7 @@ from dnssecd.server.reply import (
 )
 from dnssecd.server.transfer import TransferJob
 from dnssecd.server.tsig import AnswerSigner, TsigKey, parse_rdata, strip, verify_request
+from dnssecd.server.update_message import check_form
 
 Outcome = bytes | Coroutine[Any, Any, bytes] | TransferJob | None
 _TSIG_NAMES = {16: "BADSIG", 17: "BADKEY", 18: "BADTIME", 0: "FORMERR"}
@@ -246,6 +247,13 @@ class Dispatcher:
             return self._plain(exchange, "update", m.NOTAUTH)
         if self._on_update is None:
             return self._refuse(exchange, zone.origin, "update", "updates are off")
+        if exchange.key is None:
+            # Grants belong to keys: what is wanted here will not be done, so nobody can have us read much of it.
+            try:
+                check_form(exchange.wire)
+            except m.FormError:
+                return self._plain(exchange, "update", m.FORMERR, zone)
+            exchange.wire = exchange.wire[:6] + bytes(6) + request.question
         return self._deferred(exchange, zone, "update", self._on_update)
 
     async def _deferred(self, exchange: _Exchange, zone: ServedZone, kind: str, handler: Handler) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 from collections.abc import Iterator
 from ipaddress import ip_address
 
@@ -17,7 +18,7 @@ from dnssecd.core.rrset import RRset, pack
 from dnssecd.publish import xfrout
 from dnssecd.server.acl import Acl, ZoneAccess, client_address
 from dnssecd.server.dispatch import Dispatcher
-from dnssecd.server.interfaces import Hooks
+from dnssecd.server.interfaces import Hooks, Request
 from dnssecd.server.message import (
     BADVERS,
     FORMERR,
@@ -286,6 +287,33 @@ def test_update_without_a_handler(zone: tuple[bytes, int, int], expected: int) -
     assert parse_header(ask(header(5 << 11) + section)).flags & 15 == expected
     assert parse_header(ask(header(5 << 11, 0, 0, 0, 0))).flags & 15 == FORMERR
     assert parse_header(ask(header(5 << 11, 2, 0, 0, 0) + section * 2)).flags & 15 == FORMERR
+
+
+async def test_an_update_without_a_key_is_checked_in_form_and_read_no_further() -> None:
+    """Its RDATA takes long to read, and nobody may have us do that; it is judged all the same, meta-types included."""
+    seen: list[bytes] = []
+
+    async def handler(zone: object, request: Request) -> int:
+        seen.append(request.wire)
+        return REFUSED
+
+    def rr(rtype: int, rdata: bytes) -> bytes:
+        return b"\xc0\x0c" + struct.pack("!HHIH", rtype, 1, 60, len(rdata)) + rdata
+
+    zone = FakeZone(FakeVersion(small_zone(5)), ACCESS)
+    server = Dispatcher({zone.origin: zone}.get, dict, xfrout, lambda: 0, Hooks(), on_update=handler)
+
+    async def answered(record: bytes) -> int:
+        outcome = server.handle(header(5 << 11, 1, 0, 1, 0) + QUESTION + record, CLIENT, "tcp")
+        assert outcome is not None
+        assert not isinstance(outcome, TransferJob)
+        return parse_header(outcome if isinstance(outcome, bytes) else await outcome).flags & 15
+
+    assert await answered(rr(64, bytes(3))) == REFUSED
+    assert seen == [header(5 << 11) + QUESTION]
+    for record in (rr(255, b""), rr(0, b""), rr(1, b"")[:-1]):
+        assert await answered(record) == FORMERR
+    assert len(seen) == 1
 
 
 async def test_handler_that_fails_gives_servfail() -> None:
