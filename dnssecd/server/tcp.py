@@ -8,6 +8,7 @@ transfers gets them one by one.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
@@ -95,6 +96,8 @@ class _Session:
             if isinstance(stop, _Stop) and str(stop):
                 server.hooks.dropped(str(stop))
                 self._writer.transport.abort()
+            else:
+                await self._owed()
         finally:
             server.ledger.leave(self._connection)
             server.hooks.connections(len(server.ledger))
@@ -163,6 +166,13 @@ class _Session:
             self._writer.transport.abort()
         finally:
             self._deferred.release()
+
+    async def _owed(self) -> None:
+        """Wait until all deferred answers went out: a client that asks nothing more may still be listening."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._limits.write_s):
+                for _ in range(self._limits.deferred_per_connection_max):
+                    await self._deferred.acquire()
 
     async def _send(self, wire: bytes) -> None:
         await self._write(len(wire).to_bytes(2, "big") + wire, self._limits.write_s)

@@ -397,6 +397,33 @@ async def test_deferred_answers_are_bounded_and_pipelined_out_of_order() -> None
         writer.close()
 
 
+async def test_a_client_that_only_listens_any_more_gets_its_answers() -> None:
+    """It closed its side after its updates, as named and knotd allow."""
+    gate = asyncio.Event()
+    working = 0
+
+    async def on_update(zone, request) -> int:
+        nonlocal working
+        working += 1
+        await gate.wait()
+        return 0
+
+    update = SOA[:2] + b"\x28" + SOA[3:]
+    async with serving(FakeZone(big_zone(10), OPEN), on_update=on_update) as server:
+        reader, writer = await connect(server)
+        writer.write(framed(update) * 2)
+        writer.write_eof()
+        async with asyncio.timeout(5):
+            while working < 2:
+                await asyncio.sleep(0.005)
+        gate.set()
+        async with asyncio.timeout(5):
+            for _ in range(2):
+                assert (await message(reader))[2] & 0x78 == 0x28
+            assert await reader.read() == b"", "and then the connection ends"
+        writer.close()
+
+
 async def test_closing_ends_a_stalled_transfer_and_lets_the_snapshot_go() -> None:
     zone = FakeZone(fat_zone(), OPEN)
     async with serving(zone) as server:
