@@ -207,6 +207,8 @@ ANY: dict[str, tuple[str, str, Damage]] = {
     "CDNSKEY of no key": ("cdnskey-mismatch", "@", lambda z: z.put("@", CDNSKEY, FOREIGN.rdata)),
     "DS where nothing is delegated": ("ds-without-ns", "mail", lambda z: z.put("mail", 43, b"\0\1\x0d\2" + bytes(32))),
     "CNAME and other data": ("cname-and-other-data", "www", lambda z: z.put("www", 16, b"\1z")),
+    "CNAME and other data where it is not served": (
+        "cname-and-other-data", "ns.secure", lambda z: z.put("ns.secure", 5, name("a."), signed=False)),
     "two CNAMEs": ("cname-multiple", "www", lambda z: z.put("www", 5, name("a."), name("b."))),
     "two SOA RRs": ("rrset-multiple", "@", lambda z: z.put("@", 6, naive.soa(1), naive.soa(2), ttl=3600)),
     "SOA below the apex": ("dnskey-not-apex", "mail", lambda z: z.put("mail", 6, naive.soa(1))),

@@ -318,6 +318,7 @@ ACCEPTED = {
     "included": HEAD + "$INCLUDE good\n",
     "generated": HEAD + "$GENERATE 0-255 h${0,3,d} A 192.0.2.$\n",
     "RDATA of no octets": HEAD + "a TYPE65280 \\# 0\n",
+    "a KEY beside a CNAME": HEAD + "a CNAME b\na KEY 512 3 13 AQIDBA==\n",
     "the SOA again at the end": HEAD + "@ SOA ns1 host 1 3600 600 86400 300\n",
 }  # fmt: skip
 

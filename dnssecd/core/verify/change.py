@@ -172,7 +172,7 @@ class _ChangeJudge:
         standing = standing_of(self.new, owner, types)
         if standing is Standing.OCCLUDED and not types and denial is not None and judge.nsec3:
             standing = Standing.AUTHORITATIVE
-        if types and standing is not Standing.OCCLUDED:
+        if types:
             judge.content_rules(owner, types, standing)
         wire = key_to_wire(owner, self.new.origin)
         judge.judge(group, standing, wire)

@@ -12,6 +12,8 @@ from dnssecd.core.verify.walk import AUTHORITATIVE, DELEGATION, OCCLUDED, NameGr
 from dnssecd.core.verify.wire import CHECKED_TYPES, FIXED_SIZES, MINIMUM_SIZES, Malformed, check_form, split
 
 _KSK_SIGNED = frozenset({rrtypes.DNSKEY, rrtypes.CDS, rrtypes.CDNSKEY})
+#: RR types that may stand beside a CNAME: SIG, KEY, NXT and their successors (RFC 3007 §3.1.1, RFC 4034 §3 and §4).
+_BESIDE_CNAME = frozenset({rrtypes.CNAME, 24, 25, 30, rrtypes.RRSIG, rrtypes.NSEC})
 _SINGLETONS = frozenset({rrtypes.SOA, rrtypes.CNAME, rrtypes.DNAME})
 
 
@@ -133,9 +135,11 @@ class NameJudge:
             report.add("rrsig-dangling", owner, covered, "covers an RRset that does not exist")
 
     def content_rules(self, owner: bytes, types: tuple[int, ...], standing: Standing) -> None:
-        """Check which types may stand together at a name that is not occluded."""
-        if rrtypes.CNAME in types and len(types) > 1:
+        """Check which types may stand together at a name, at one that is not served only what loaders refuse."""
+        if len(types) > 1 and rrtypes.CNAME in types and not _BESIDE_CNAME.issuperset(types):
             self._report.add("cname-and-other-data", owner, rrtypes.CNAME, "CNAME beside other types")
+        if standing is OCCLUDED:
+            return
         if rrtypes.DS in types and standing is not DELEGATION:
             self._report.add("ds-without-ns", owner, rrtypes.DS, "DS where there is no delegation")
         if owner and (rrtypes.SOA in types or rrtypes.DNSKEY in types):

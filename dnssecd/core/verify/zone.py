@@ -149,8 +149,7 @@ class _ZoneWalk:
             types = tuple([rrset[1] for rrset in group[1]])
             if types:
                 standing = walker.step(owner, types)
-                if standing is not OCCLUDED:
-                    judge.content_rules(owner, types, standing)
+                judge.content_rules(owner, types, standing)
             else:
                 standing = walker.peek(owner, group.denial)
             wire = key_to_wire(owner, origin) if standing is not OCCLUDED or group[2] else b""
