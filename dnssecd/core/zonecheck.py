@@ -201,6 +201,10 @@ def _check_names(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> Non
                 found.warning("occluded", owner, rtype, f"hidden by the {by} at {above}; not served{more}")
         elif (rtype == t.NS and owner) or rtype == t.DNAME:
             occluder = rrset
+        elif rtype == t.DNSKEY and owner:
+            found.error(
+                "dnskey-below-apex", owner, rtype, "a DNSKEY record below the apex; KEY is for other uses"
+            )
 
 
 def _is_occluded(rrset: RRset, occluder: RRset) -> bool:

@@ -256,6 +256,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "a wrong class": (HEAD + "a CH TXT x\n", "zone:5: class CH in a zone of class IN"),
     "TTL 2^31": (HEAD + "a 2147483648 A 192.0.2.2\n", "zone:5: "),
     "a CNAME beside other data": (HEAD + "a CNAME b\na A 192.0.2.2\n", "a.example. CNAME: a CNAME stands beside"),
+    "a DNSKEY below the apex": (HEAD + f"a DNSKEY 256 3 15 {'A' * 43}=\n", "a.example. DNSKEY: a DNSKEY record below"),
     "two CNAMEs": (HEAD + "a CNAME b\na CNAME c\n", "a.example. CNAME: more than one CNAME"),
     "a label of 64 octets": (HEAD + "x" * 64 + " A 192.0.2.2\n", "zone:5: "),
     "a name of 256 octets": (HEAD + ("x." * 124) + "y A 192.0.2.2\n", "zone:5: "),
@@ -319,6 +320,7 @@ ACCEPTED = {
     "generated": HEAD + "$GENERATE 0-255 h${0,3,d} A 192.0.2.$\n",
     "RDATA of no octets": HEAD + "a TYPE65280 \\# 0\n",
     "a KEY beside a CNAME": HEAD + "a CNAME b\na KEY 512 3 13 AQIDBA==\n",
+    "a DNSKEY at a delegation": HEAD + f"a NS ns1\na DNSKEY 256 3 15 {'A' * 43}=\n",
     "the SOA again at the end": HEAD + "@ SOA ns1 host 1 3600 600 86400 300\n",
 }  # fmt: skip
 

@@ -142,7 +142,7 @@ class NameJudge:
             return
         if rrtypes.DS in types and standing is not DELEGATION:
             self._report.add("ds-without-ns", owner, rrtypes.DS, "DS where there is no delegation")
-        if owner and (rrtypes.SOA in types or rrtypes.DNSKEY in types):
+        if owner and (rrtypes.SOA in types or (rrtypes.DNSKEY in types and standing is AUTHORITATIVE)):
             rtype = rrtypes.SOA if rrtypes.SOA in types else rrtypes.DNSKEY
             self._report.add("dnskey-not-apex", owner, rtype, "belongs to the apex only")
 

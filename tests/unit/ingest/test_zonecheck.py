@@ -20,6 +20,7 @@ ERRORS = {
         "".join(f'x TXT "{n:03d}{"x" * 250}"\n' for n in range(260)),
         [("too-large", b"x\x00")],
     ),
+    "DNSKEY below the apex": ("x DNSKEY 256 3 15 " + "A" * 43 + "=\n", [("dnskey-below-apex", b"x\x00")]),
     "DS without NS": ("x DS 1 13 2 " + "00" * 32 + "\n", [("ds-without-ns", b"x\x00")]),
 }
 WARNINGS = {
@@ -33,6 +34,7 @@ WARNINGS = {
     "address below another cut": ("s NS ns.t\nt NS ns.example.net.\n", []),
     "name server of the apex without address": ("@ NS other\n", [("missing-glue", b"")]),
     "data at a cut": ("s NS ns.example.net.\ns MX 10 m\n", [("occluded", b"s\x00")]),
+    "DNSKEY at a cut": ("s NS ns.example.net.\ns DNSKEY 256 3 15 " + "A" * 43 + "=\n", [("occluded", b"s\x00")]),
     "DNAME beside a cut": ("s NS ns.example.net.\ns DNAME x\n", [("ns-beside-dname", b"s\x00")]),
     "data below a cut": ("s NS ns.example.net.\nx.s TXT x\n", [("occluded", b"s\x00x\x00")]),
     "address below a cut": ("s NS ns.example.net.\nx.s A 192.0.2.2\n", []),
