@@ -84,9 +84,19 @@ def run(options: Options) -> Signed:
         raise Bad(str(error), "mend the key store, or give another; nothing was written") from None
 
 
+def _is_same(file: Path, output: str) -> bool:
+    try:
+        return output != STANDARD_OUTPUT and file.samefile(output)
+    except OSError:  # one of them is not there: who needs it says so
+        return False
+
+
 def _run(options: Options, stopping: Stopping) -> Signed:
     if options.quiet and options.output == STANDARD_OUTPUT:
         raise Bad("standard output cannot hold both the zone and JSON", "give -o FILE", USAGE)
+    if _is_same(options.file, options.output):
+        what = f"-o {options.output} is the zone file itself: its comments and $INCLUDE lines would be lost"
+        raise Bad(what, "give another file", USAGE)
     now = int(SystemClock().now())
     spec = _spec(options)
     window = _window(options, now)

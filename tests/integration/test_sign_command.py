@@ -109,6 +109,7 @@ def test_standard_output(home: Path) -> None:
     [
         (("-o", "-"), "without -o FILE there is no place for new keys"),
         (("-o", "-", "--keystore", "k", "--json"), "standard output cannot hold both the zone and JSON"),
+        (("-o", "./zone"), "-o ./zone is the zone file itself"),
         (("-o", "out", "--opt-out", "--denial", "nsec"), "--opt-out goes with --denial nsec3 only"),
         (("-o", "out", "--algorithm", "rot13"), "rot13 is no DNSSEC algorithm"),
         (("-o", "out", "--algorithm", "5"), "algorithm 5 is refused: SHA-1"),
@@ -123,6 +124,7 @@ def test_wrong_arguments(home: Path, arguments: tuple[str, ...], what: str) -> N
     assert ended.status == 2
     assert what in ended.out + ended.err
     assert [path.name for path in home.iterdir()] == ["zone"]
+    assert (home / "zone").read_text() == ZONE
 
 
 def test_a_zone_name_that_is_none(home: Path) -> None:
