@@ -66,9 +66,9 @@ def ask(
         return None
 
 
-def soa_serial_at(port: int, zone: str) -> int | None:
+def soa_serial_at(port: int, zone: str, timeout: float = QUERY_SECONDS) -> int | None:
     """The serial a server on loopback answers with, None while it has no such zone."""
-    answer = ask(port, zone, "SOA")
+    answer = ask(port, zone, "SOA", timeout=timeout)
     if answer is None or not answer.answer or answer.answer[0].rdtype != dns.rdatatype.SOA:
         return None
     return int(answer.answer[0][0].serial)
