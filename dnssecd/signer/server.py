@@ -152,6 +152,7 @@ class Connection:
                 request = wp.decode_request(body)
                 if (reply := self._service.at_once(request)) is not None:
                     await self._reply(reply)
+                    await asyncio.sleep(0)  # neither answering nor the next request waits: others get their turn here
                     continue
                 await self._slots.acquire()
                 task = asyncio.get_running_loop().create_task(self._answer(request))
