@@ -49,7 +49,7 @@ test: venv peers check slow
 
 slow: venv peers
 	$(call pytest,tests/property tests/simulation tests/lessons,$(PARALLEL))
-	$(call pytest,tests/integration tests/faults,$(PARALLEL) --durations=15)
+	$(call pytest,tests/integration tests/faults tests/cases,$(PARALLEL) --durations=15)
 
 bench: venv peers
 	@$(PY) -m compileall -q dnssecd
