@@ -9,6 +9,10 @@ class SchemaTooNew(StoreError):
     """The database was written by a newer dnssecd; it is left untouched."""
 
 
+class WrongZone(StoreError):
+    """The database is that of another zone; it is left untouched."""
+
+
 class JournalGap(StoreError):
     """The journal does not lead from the serial asked for to the present version."""
 

@@ -4,7 +4,9 @@ One file per zone. ``rrset`` holds content, ``denial`` the NSEC or NSEC3 chain, 
 both, each keyed by owner key (core.names), so that an ordered walk is canonical order. ``journal`` has one row
 per difference sequence and its RRs in ``journal_chunk``. ``state`` holds small named documents (JSON): the
 version, the key set, the signing parameters in force. ``evidence`` is what was seen at secondaries and parents;
-``history`` what was done, when, by whom.
+``history`` what was done, when, by whom. ``meta`` says which
+database this is: ``origin`` is the zone's name (wire form, lower-cased), ``instance`` is random and made once, so that
+two databases of one zone, under one file name at different times, can be told apart.
 
 Crash rule: everything a version consists of is written in one transaction; a database holds the old version or
 the new one.
@@ -12,7 +14,7 @@ the new one.
 
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -47,8 +49,16 @@ CREATE TABLE history (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT 
     serial INTEGER, detail TEXT NOT NULL);
 """
 
+#: ``store/identity.py`` writes the origin when the database is opened for its zone: a script does not know it.
+_VERSION_2 = """
+CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+INSERT INTO meta (name, value) VALUES ('instance', lower(hex(randomblob(16))));
+"""
+
 #: One script per step; a database at version n has had the first n applied.
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+
+Complete = Callable[[sqlite3.Connection], object]
 
 
 def create_file(path: Path) -> None:
@@ -64,13 +74,17 @@ def open_database(
     migrations: tuple[str, ...],
     application_id: int,
     factory: type[sqlite3.Connection] | None = None,
+    complete: Complete | None = None,
 ) -> sqlite3.Connection:
-    """Open a database, made where it is missing, at the newest schema; StoreError, sqlite3.Error, OSError."""
+    """Open a database, made where it is missing, at the newest schema; StoreError, sqlite3.Error, OSError.
+
+    ``complete`` writes what a new or upgraded database needs besides, in the same transaction.
+    """
     create_file(path)
     _refuse_newer(path, len(migrations))
     connection = connect(path, factory=factory)
     try:
-        migrate(connection, path, migrations, application_id)
+        migrate(connection, path, migrations, application_id, complete)
     except BaseException:
         connection.close()
         raise
@@ -94,7 +108,11 @@ def _check_known(path: Path, version: int, known: int) -> None:
 
 
 def migrate(
-    connection: sqlite3.Connection, path: Path, migrations: tuple[str, ...], application_id: int
+    connection: sqlite3.Connection,
+    path: Path,
+    migrations: tuple[str, ...],
+    application_id: int,
+    complete: Complete | None = None,
 ) -> None:
     """Bring a database to the newest schema in one transaction, with a copy of the older one kept beside it.
 
@@ -114,6 +132,8 @@ def migrate(
             for script in migrations[version:]:
                 for statement in _statements(script):
                     connection.execute(statement)
+            if complete is not None:
+                complete(connection)
             connection.execute(f"PRAGMA user_version = {len(migrations)}")
         connection.execute("COMMIT")
     finally:

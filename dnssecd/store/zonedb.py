@@ -16,6 +16,7 @@ from dnssecd.core.rrtypes import RRSIG, SOA
 from dnssecd.core.zoneview import JournalChunk, JournalStep
 from dnssecd.store import schema
 from dnssecd.store.errors import JournalGap, StaleVersion, StoreError
+from dnssecd.store.identity import claim
 from dnssecd.store.journal import PRUNE_EVERY, JournalWriter, prune
 from dnssecd.store.view import SqliteView
 
@@ -284,7 +285,7 @@ class ZoneDatabase:
         origin: bytes,
         factory: type[sqlite3.Connection] | None = None,
     ) -> None:
-        """Open or create; StoreError, sqlite3.Error, OSError."""
+        """Open or create; StoreError (WrongZone when it is another zone's), sqlite3.Error, OSError."""
         self.path = path
         self.origin = origin
         self._factory = factory
@@ -292,11 +293,15 @@ class ZoneDatabase:
         self._lock = threading.Lock()
         self._closed = False
         self._slots = threading.BoundedSemaphore(READERS_MAX)
-        self._writer = schema.open_database(path, schema.MIGRATIONS, schema.APPLICATION_ID, factory)
+        self._writer = schema.open_database(
+            path, schema.MIGRATIONS, schema.APPLICATION_ID, factory, lambda made: claim(made, path, origin)
+        )
         self._commits = 0
         try:
             self._writer.execute("PRAGMA wal_autocheckpoint = 0")
             self._writer.execute(f"PRAGMA journal_size_limit = {WAL_OCTETS_MAX}")
+            #: Random, made with the database: another database under this path has another.
+            self.instance = claim(self._writer, path, origin)
         except BaseException:
             self._writer.close()
             raise

@@ -134,5 +134,5 @@ def test_an_older_schema_in_the_back_up_is_upgraded(
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE second (a);"))
     put(config, path)
     with closing(sqlite3.connect(database_path(config, Z))) as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
+        assert db.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
     assert list(path.parent.glob("*.schema-*")) == []

@@ -18,6 +18,7 @@ from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import SchemaTooNew, StoreError
 from dnssecd.store.zonedb import ZoneDatabase
 
+NOW = len(schema.MIGRATIONS)
 ORIGIN = text_to_wire("example.com.")
 SECOND = """
 CREATE TABLE extra (name TEXT NOT NULL PRIMARY KEY, value TEXT DEFAULT 'a;b') WITHOUT ROWID;
@@ -49,10 +50,10 @@ def test_an_older_schema_is_upgraded_with_a_copy_kept(
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, SECOND, "CREATE TABLE third (a);"))
     with closing(ZoneDatabase(path, ORIGIN)) as db, db.snapshot() as snapshot:
         assert snapshot.history()[0]["what"] == "noted"
-    assert version(path) == 3
+    assert version(path) == NOW + 2
     assert rows(path, "SELECT * FROM extra") == [("noted", "a;b")]
-    copy = schema.copy_name(path, 1)
-    assert version(copy) == 1
+    copy = schema.copy_name(path, NOW)
+    assert version(copy) == NOW
     assert rows(copy, "SELECT what FROM history") == [("noted",)]
     assert os.stat(copy).st_mode & 0o777 == 0o600
     assert sorted(p.name for p in tmp_path.glob("*tmp*")) == []
@@ -66,10 +67,10 @@ def test_the_copy_is_what_a_downgrade_needs(tmp_path: Path, monkeypatch: pytest.
     ZoneDatabase(path, ORIGIN).close()
     monkeypatch.setattr(schema, "MIGRATIONS", known)
     with pytest.raises(
-        SchemaTooNew, match=r"schema 2, this dnssecd knows 1: run the newer dnssecd, or restore"
+        SchemaTooNew, match=rf"schema {NOW + 1}, this dnssecd knows {NOW}: run the newer dnssecd, or restore"
     ):
         ZoneDatabase(path, ORIGIN)
-    os.replace(schema.copy_name(path, 1), path)
+    os.replace(schema.copy_name(path, NOW), path)
     with closing(ZoneDatabase(path, ORIGIN)) as db, db.snapshot() as snapshot:
         assert snapshot.history()[0]["what"] == "noted"
 
@@ -82,11 +83,11 @@ def test_an_upgrade_that_fails_half_way_changes_nothing(
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, SECOND, "CREATE TABLE history (a);"))
     with pytest.raises(sqlite3.OperationalError, match="already exists"):
         ZoneDatabase(path, ORIGIN)
-    assert version(path) == 1
+    assert version(path) == NOW
     assert rows(path, "SELECT count(*) FROM sqlite_schema WHERE name = 'extra'") == [(0,)]
-    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[:2])
+    monkeypatch.setattr(schema, "MIGRATIONS", schema.MIGRATIONS[: NOW + 1])
     ZoneDatabase(path, ORIGIN).close()
-    assert version(path) == 2
+    assert version(path) == NOW + 1
 
 
 def test_two_that_open_it_at_once_upgrade_it_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

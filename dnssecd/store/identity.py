@@ -1,0 +1,65 @@
+"""Which zone a database belongs to: its origin is stored in it and checked whenever it is opened."""
+
+import sqlite3
+from pathlib import Path
+
+from dnssecd.core.names import wire_to_text
+from dnssecd.store.errors import StoreError, WrongZone
+
+ORIGIN, INSTANCE = "origin", "instance"
+#: Octets of an RRSIG's RDATA before the Signer's Name (RFC 4034 §3.1).
+_RRSIG_FIXED_OCTETS = 18
+
+
+def claim(connection: sqlite3.Connection, path: Path, origin: bytes) -> str:
+    """Return the database's instance id. A database without an origin gets ``origin``.
+
+    Raises WrongZone when the database, or a signature in it, is another zone's; StoreError when it has no identity.
+    """
+    known = meta(connection)
+    held = known.get(ORIGIN)
+    if held is None:
+        held = _signer(connection)
+        if held in (None, origin):
+            name(connection, origin)
+            held = origin
+    if held != origin:
+        raise WrongZone(
+            f"{path} is the database of {_text(held)}, not of {wire_to_text(origin)}: files were swapped or "
+            "renamed. Put the right file there while dnssecd is stopped, or restore the zone (dnssecd restore); "
+            "the file was not changed"
+        )
+    instance = known.get(INSTANCE)
+    if not isinstance(instance, str):
+        raise StoreError(f"{path} has no instance id: another program changed it; restore the zone")
+    return instance
+
+
+def name(connection: sqlite3.Connection, origin: bytes) -> None:
+    """Write which zone a database belongs to, once."""
+    connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)", (ORIGIN, origin))
+
+
+def meta(connection: sqlite3.Connection) -> dict[str, object]:
+    """Return what a database says of its identity: ``origin`` (wire form) and ``instance``, where they are set."""
+    return dict(connection.execute("SELECT name, value FROM meta").fetchall())
+
+
+def _text(held: object) -> str:
+    """Return a stored origin for a message, whatever a damaged database has there."""
+    try:
+        return wire_to_text(held) if isinstance(held, bytes) else repr(held)
+    except (ValueError, IndexError):
+        return repr(held)
+
+
+def _signer(connection: sqlite3.Connection) -> bytes | None:
+    """Return the Signer's Name of one RRSIG: what a database from before there were origins says of its zone."""
+    row = connection.execute("SELECT rdata FROM rrsig LIMIT 1").fetchone()
+    if row is None:
+        return None
+    wire = row[0][2 + _RRSIG_FIXED_OCTETS :]  # after the length of the first RDATA (core.rrset)
+    end = 0
+    while end < len(wire) and wire[end]:
+        end += wire[end] + 1
+    return bytes(wire[: end + 1])
