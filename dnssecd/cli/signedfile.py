@@ -12,9 +12,8 @@ from pathlib import Path
 
 from dnssecd.core.names import key_to_text
 from dnssecd.core.rrset import RRset, Rrsigs
-from dnssecd.core.rrtypes import NSEC, NSEC3, RRSIG, SOA
+from dnssecd.core.rrtypes import NSEC, NSEC3, RRSIG, SOA, type_text
 from dnssecd.core.verify import MemoryZoneView, Violation
-from dnssecd.core.verify.violations import type_text
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.limits import Limits
 from dnssecd.ingest.reader import Reader

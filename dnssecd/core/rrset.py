@@ -34,6 +34,19 @@ rrset_of = cast(Callable[[Iterable[Any]], RRset], partial(tuple.__new__, RRset))
 rrsigs_of = cast(Callable[[Iterable[Any]], Rrsigs], partial(tuple.__new__, Rrsigs))
 
 
+#: Octets that validators (Unbound, Knot, ldns) hold at most of what a signature covers.
+SIGNED_OCTETS_MAX = 65_535
+
+
+def signed_octets(packed: bytes, records: int, owner_octets: int, signer_octets: int) -> int:
+    """Return the octets that a signature over a packed set of ``records`` RRs covers (RFC 4034 §3.1.8.1).
+
+    That is the RRSIG RDATA without the signature, then each RR with its owner name in full: names are given by their
+    octets in uncompressed wire form.
+    """
+    return 18 + signer_octets + len(packed) + records * (owner_octets + 8)
+
+
 def pack(rdatas: Iterable[bytes]) -> bytes:
     """Return RDATAs packed in canonical order without duplicates."""
     unique = set(rdatas)

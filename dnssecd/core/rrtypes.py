@@ -30,3 +30,17 @@ APEX_DERIVED_TYPES = frozenset({DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD})
 KSK_SIGNED_TYPES = frozenset({DNSKEY, CDS, CDNSKEY})
 
 CLASS_IN = 1
+
+_MNEMONICS = {
+    1: "A", 2: "NS", 5: "CNAME", 6: "SOA", 12: "PTR", 13: "HINFO", 14: "MINFO", 15: "MX", 16: "TXT",
+    17: "RP", 18: "AFSDB", 24: "SIG", 25: "KEY", 28: "AAAA", 29: "LOC", 30: "NXT", 33: "SRV", 35: "NAPTR",
+    37: "CERT", 39: "DNAME", 42: "APL", 43: "DS", 44: "SSHFP", 45: "IPSECKEY", 46: "RRSIG", 47: "NSEC",
+    48: "DNSKEY", 50: "NSEC3", 51: "NSEC3PARAM", 52: "TLSA", 53: "SMIMEA", 55: "HIP", 59: "CDS",
+    60: "CDNSKEY", 61: "OPENPGPKEY", 62: "CSYNC", 63: "ZONEMD", 64: "SVCB", 65: "HTTPS", 99: "SPF",
+    108: "EUI48", 109: "EUI64", 256: "URI", 257: "CAA",
+}  # fmt: skip
+
+
+def type_text(rtype: int) -> str:
+    """Return the mnemonic of an RR type, or TYPE123 (RFC 3597 §5)."""
+    return _MNEMONICS.get(rtype) or f"TYPE{rtype}"

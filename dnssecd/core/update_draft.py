@@ -1,8 +1,9 @@
 """The names an update touches, in the making: read from the zone once each, changed in place, compared at the end."""
 
 from dnssecd.core.changeset import Change
-from dnssecd.core.rrset import RRset, pack, unpack
-from dnssecd.core.rrtypes import CNAME, DNAME, SOA
+from dnssecd.core.names import key_to_text, key_to_wire
+from dnssecd.core.rrset import SIGNED_OCTETS_MAX, RRset, pack, signed_octets, unpack
+from dnssecd.core.rrtypes import CNAME, DNAME, SOA, type_text
 from dnssecd.core.update_types import (
     REFUSED,
     UpdateFailed,
@@ -90,6 +91,10 @@ class Draft:
             return True
         return not drafted.rdatas <= set(unpack(before.rdata))
 
+    def has_touched(self, owner: bytes) -> bool:
+        """Tell whether a name was looked at."""
+        return owner in self._now
+
     def touched(self) -> list[bytes]:
         """Return the names looked at so far, in canonical order."""
         return sorted(self._now)
@@ -106,7 +111,9 @@ class Draft:
                 if new != old:
                     changes.append(Change(owner, rtype, old, new))
             if len(now) > policy.types_per_name_max and len(now) > len(before):
-                raise UpdateFailed(REFUSED, f"a name would have {len(now)} types")
+                raise self._too_large(
+                    owner, f"{len(now)} types, at most {policy.types_per_name_max} (update_types_max) are allowed"
+                )
         return changes, owners_delta
 
     def _drafted(self, owner: bytes, rtype: int) -> DraftSet | None:
@@ -124,8 +131,26 @@ class Draft:
         before = self._before[owner].get(rtype)
         if before is not None and len(rrset.rdata) <= len(before.rdata):
             return rrset  # what does not grow is not too large
-        if rrset_octets(rrset, rrs) > policy.rrset_octets_max:
-            raise UpdateFailed(REFUSED, f"an RRset of type {rtype} would not fit in a message")
-        if rrs > policy.rrs_per_rrset_max:
-            raise UpdateFailed(REFUSED, f"an RRset of type {rtype} would have {rrs} RRs")
+        self._check_size(rrset, rrs, policy)
         return rrset
+
+    def _check_size(self, rrset: RRset, rrs: int, policy: UpdatePolicy) -> None:
+        owner, what = rrset.owner, type_text(rrset.rtype)
+        if rrs > policy.rrs_per_rrset_max:
+            most = policy.rrs_per_rrset_max
+            raise self._too_large(
+                owner, f"{rrs} {what} records, at most {most} (update_records_max) are allowed"
+            )
+        if rrset_octets(rrset, rrs) > policy.rrset_octets_max:
+            raise self._too_large(owner, f"{what} records that fit in no message")
+        if len(rrset.rdata) + rrs * 263 < SIGNED_OCTETS_MAX - 273:
+            return  # whatever the names
+        origin = self._view.origin
+        octets = signed_octets(rrset.rdata, rrs, len(key_to_wire(owner, origin)), len(origin))
+        if octets > SIGNED_OCTETS_MAX:
+            raise self._too_large(
+                owner, f"{what} records of {octets} octets in signed form, which validators cannot check"
+            )
+
+    def _too_large(self, owner: bytes, what: str) -> UpdateFailed:
+        return UpdateFailed(REFUSED, f"{key_to_text(owner, self._view.origin)} would have {what}", notable=True)

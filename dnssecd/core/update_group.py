@@ -5,8 +5,6 @@ that were committed one by one: after every message that changes something the S
 prerequisite on the SOA that another client has overtaken is not met.
 """
 
-from dataclasses import replace
-
 from dnssecd.core.changeset import Change
 from dnssecd.core.names import APEX
 from dnssecd.core.overlay import Overlay
@@ -14,6 +12,7 @@ from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import SOA
 from dnssecd.core.serial import increment
 from dnssecd.core.update import apply_update
+from dnssecd.core.update_structure import Cuts
 from dnssecd.core.update_types import UpdateMessage, UpdatePolicy, UpdateResult, soa_serial
 from dnssecd.core.zoneview import ZoneView
 
@@ -22,20 +21,21 @@ class UpdateGroup:
     """The updates that go into one version.
 
     ``view`` is the zone with all of them. ``client_serial`` is the last serial a client has set, None if none has.
-    ``owners_delta``: owner names added less gone. ``ttl_max``: the largest TTL any of them brought, seconds.
+    ``owners_delta``: owner names added less gone. ``names``: how many names of the denial chain all of them change,
+    from above. ``ttl_max``: the largest TTL any of them brought, seconds.
     """
 
     def __init__(self, base: ZoneView) -> None:
         self.view = Overlay(base)
         self.client_serial: int | None = None
         self.owners_delta = 0
+        self.names = 0
         self.ttl_max = 0
+        self._cuts = Cuts(self.view)
 
     def apply(self, message: UpdateMessage, policy: UpdatePolicy) -> UpdateResult:
-        """Carry out one message; what fails leaves no trace. ``policy.names_added_max`` is for the whole group."""
-        if policy.names_added_max is not None:
-            policy = replace(policy, names_added_max=policy.names_added_max - self.owners_delta)
-        result = apply_update(self.view, message, policy)
+        """Carry out one message; what fails leaves no trace."""
+        result = apply_update(self.view, message, policy, self._cuts)
         if result.rcode or result.is_noop:
             return result
         soa = result.soa
@@ -44,7 +44,9 @@ class UpdateGroup:
         else:
             self.client_serial = soa_serial(soa)
         self.view.apply([*result.changes, Change(APEX, SOA, None, soa)])
+        self._cuts.forget(result.changes)
         self.owners_delta += result.owners_delta
+        self.names += result.names
         ttls = [change.new.ttl for change in result.changes if change.new is not None]
         self.ttl_max = max(self.ttl_max, soa.ttl, *ttls)
         return result

@@ -21,6 +21,14 @@ TTL_MAX = 2**31 - 1
 RRSET_OCTETS_MAX = 65_535 - 12 - 259 - 11 - 300
 _RR_OCTETS = 10
 
+#: What BIND accepts as a secondary unless its max-records-per-type and max-types-per-name (100, in which the RRSIGs of
+#: each type, NSEC and its RRSIG count) say otherwise.
+RECORDS_MAX, TYPES_MAX = 100, 49
+#: Names of the denial chain that one message may change: about a second of work.
+NAMES_MAX = 1000
+#: How far ahead of the zone's serial a client's serial counts.
+SERIAL_STEP_MAX = 2**16
+
 _IGNORED_MAX = 20
 
 
@@ -51,17 +59,23 @@ class UpdatePolicy:
     """What an update must keep to; what does not is REFUSED as a whole.
 
     ``grants`` are those of the request's key. ``apex_refused`` are types nobody updates at the apex. TTLs in seconds:
-    ``ttl_max`` is what the signature refresh allows. ``names_added_max`` bounds by how many owner names the zone
-    may grow; the other bounds hold for each RRset or name that a message changes.
+    ``ttl_max`` is what the signature refresh allows. ``names_changed_max`` bounds how many names of the denial chain,
+    empty non-terminals included, a message may add, remove, hide or uncover. ``rrs_per_rrset_max`` and
+    ``types_per_name_max`` hold for each RRset or name that a message makes larger: beyond them a BIND secondary
+    refuses the zone. ``knot_secondaries``: what a Knot secondary refuses is refused too. ``serial_max``: the farthest
+    client serial that counts; None: SERIAL_STEP_MAX after the zone's.
     """
 
     grants: NameGrants
     apex_refused: frozenset[int] = APEX_DERIVED_TYPES
     ttl_max: int = TTL_MAX
     rrset_octets_max: int = RRSET_OCTETS_MAX
-    rrs_per_rrset_max: int = 10_000
-    types_per_name_max: int = 100
-    names_added_max: int | None = None
+    rrs_per_rrset_max: int = RECORDS_MAX
+    types_per_name_max: int = TYPES_MAX
+    names_changed_max: int = NAMES_MAX
+    knot_secondaries: bool = True
+    allow_missing_glue: bool = False
+    serial_max: int | None = None
 
 
 class UpdateResult(NamedTuple):
@@ -70,7 +84,9 @@ class UpdateResult(NamedTuple):
     rcode: NOERROR, or why nothing at all was changed (``reason`` tells in words). changes: the net difference of
     content without the SOA, ordered by (owner, type); empty when the message changes nothing. soa: the new SOA RRset
     with the client's serial, None where the message brings none that counts. owners_delta: owner names added less
-    owner names gone. ignored: RRs that RFC 2136 passes over in silence, in words (the first few).
+    owner names gone. ignored: RRs of a NOERROR message that have no effect, or that no resolver will see, in words
+    (the first few). names: how many names of the denial chain change, from above. notable: the message was refused
+    for what it would do to the zone (not for a grant or prerequisite), so an operator may want to know.
     """
 
     rcode: int
@@ -79,6 +95,8 @@ class UpdateResult(NamedTuple):
     owners_delta: int = 0
     reason: str = ""
     ignored: Sequence[str] = ()
+    names: int = 0
+    notable: bool = False
 
     @property
     def is_noop(self) -> bool:
@@ -87,12 +105,13 @@ class UpdateResult(NamedTuple):
 
 
 class UpdateFailed(Exception):
-    """The message is not carried out: RCODE and reason."""
+    """The message is not carried out: RCODE and reason; ``notable`` as in UpdateResult."""
 
-    def __init__(self, rcode: int, reason: str) -> None:
+    def __init__(self, rcode: int, reason: str, *, notable: bool = False) -> None:
         super().__init__(reason)
         self.rcode = rcode
         self.reason = reason
+        self.notable = notable
 
 
 def rrset_octets(rrset: RRset, rrs: int) -> int:

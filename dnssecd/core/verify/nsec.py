@@ -3,7 +3,8 @@
 from dnssecd.core import rrtypes
 from dnssecd.core.names import lower, wire_to_text
 from dnssecd.core.rrset import RRset
-from dnssecd.core.verify.violations import Report, type_text
+from dnssecd.core.rrtypes import type_text
+from dnssecd.core.verify.violations import Report
 from dnssecd.core.verify.wire import Malformed, bitmap, bitmap_types, name_end, split
 
 

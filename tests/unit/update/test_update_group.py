@@ -99,12 +99,22 @@ def test_a_client_may_set_the_soa_once_per_serial() -> None:
     assert all(change.rtype != 6 for change in group.changes())
 
 
-def test_growth_is_bounded_for_the_group() -> None:
+def test_the_bound_on_names_is_for_each_message_and_the_group_counts_them_all() -> None:
     group = UpdateGroup(BASE)
-    assert send(group, A7, names_added_max=1).rcode == NOERROR
-    assert send(group, add("more", "A", "192.0.2.8"), names_added_max=1).rcode == REFUSED
-    assert send(group, delete("new"), names_added_max=1).rcode == NOERROR
-    assert send(group, add("more", "A", "192.0.2.8"), names_added_max=1).rcode == NOERROR
+    assert send(group, A7, names_changed_max=1).rcode == NOERROR
+    assert send(group, add("b.more", "A", "192.0.2.8"), names_changed_max=1).rcode == REFUSED
+    assert send(group, delete("new"), names_changed_max=1).rcode == NOERROR
+    assert send(group, add("more", "A", "192.0.2.8"), names_changed_max=1).rcode == NOERROR
+    assert group.names == 3
+
+
+def test_a_cut_that_one_message_makes_is_known_to_the_next() -> None:
+    group = UpdateGroup(BASE)
+    assert not send(group, add("x.new", "TXT", '"seen"')).ignored
+    assert send(group, add("new", "NS", "a.")).rcode == NOERROR
+    assert "hidden by the delegation at new.example." in send(group, add("y.new", "TXT", '"x"')).ignored[0]
+    assert send(group, delete("new", "NS")).rcode == NOERROR
+    assert not send(group, add("z.new", "TXT", '"seen"')).ignored
 
 
 def test_delete_all_in_a_group_needs_grants_for_what_the_group_added() -> None:

@@ -33,6 +33,13 @@ def _nothing(done: Carried) -> None:
     assert not done.added
 
 
+def _frozen(done: Carried, words: str) -> None:
+    """A refusal that an operator is to hear of: the reason has these words."""
+    _refused(done)
+    assert words in done.result.reason
+    assert done.result.notable
+
+
 def _refused(done: Carried, rcode: int = REFUSED) -> None:
     assert done.rcode == rcode
     assert done.result.is_noop
@@ -221,7 +228,7 @@ def test_soa_lower_or_equal_is_ignored(serial: int) -> None:
     assert done.result.ignored
 
 
-@pytest.mark.parametrize("serial", [11, 4000, 9 + 2**31])
+@pytest.mark.parametrize("serial", [11, 4000, 10 + 2**16])
 def test_soa_above_replaces(serial: int) -> None:
     done = update(add("@", "SOA", SOA_TEXT.format(serial), ttl=60))
     assert done.result.soa is not None
@@ -229,6 +236,42 @@ def test_soa_above_replaces(serial: int) -> None:
     assert done.result.soa.ttl == 60
     assert not done.result.changes
     assert not done.result.is_noop
+
+
+@pytest.mark.parametrize("serial", [11 + 2**16, 2_026_000_000, 9 + 2**31])
+def test_a_serial_far_ahead_does_not_count_and_is_noted(serial: int) -> None:
+    """Two such steps would lead the serial round: 1, 2^31, 2^32 - 1, and a secondary at 1 sees an older one."""
+    done = update(add("@", "SOA", SOA_TEXT.format(serial), ttl=60))
+    assert done.result.soa is not None
+    assert soa_serial(done.result.soa) == 11
+    assert done.result.soa.ttl == 60
+    assert f"serial {serial} is too far after 10" in done.result.ignored[0]
+
+
+def test_the_farthest_serial_is_policy() -> None:
+    done = update(add("@", "SOA", SOA_TEXT.format(13)), add("@", "SOA", SOA_TEXT.format(15)), serial_max=14)
+    assert done.result.soa is not None
+    assert soa_serial(done.result.soa) == 14, "13 counts, 15 does not"
+
+
+@pytest.mark.parametrize(
+    ("timers", "words"),
+    [("3600 600 4199 300", "expire"), ("3600 600 0 300", "expire"), ("0 600 86400 300", "refresh and retry")],
+)
+def test_soa_timers_that_darken_the_zone_are_refused(timers: str, words: str) -> None:
+    done = update(add("@", "SOA", f"ns1.other. host.other. 11 {timers}"))
+    _refused(done)
+    assert words in done.result.reason
+    assert done.result.notable
+    zone = zone_view(f"@ 60 SOA ns1.other. host.other. 10 {timers}\n@ 60 NS a.")
+    assert update(add("@", "SOA", f"ns1.other. host.other. 11 {timers}", ttl=60), zone=zone).result.soa
+
+
+@pytest.mark.parametrize(("ttl", "minimum", "words"), [(0, 300, "TTL"), (300, 0, "0"), (90_000, 90_000, "day")])
+def test_soa_times_that_are_hardly_meant_are_noted(ttl: int, minimum: int, words: str) -> None:
+    done = update(add("@", "SOA", f"ns1.other. host.other. 11 3600 600 86400 {minimum}", ttl=ttl))
+    assert done.result.soa is not None
+    assert words in done.result.ignored[0]
 
 
 def test_soa_serial_wraps() -> None:
@@ -282,8 +325,13 @@ def test_cname_after_the_other_data_went() -> None:
     assert done.added == {"alias.example. 300 A 192.0.2.1"}
 
 
-def test_key_may_stand_beside_a_cname() -> None:
-    assert update(add("alias", "KEY", "512 3 8 AQPS")).added
+def test_key_may_stand_beside_a_cname_where_no_secondary_is_knot() -> None:
+    key, alias = add("alias", "KEY", "512 3 8 AQPS"), add("mx", "CNAME", "a.")
+    assert update(key, knot_secondaries=False).added
+    _frozen(update(key), "Knot")
+    _frozen(update(delete("mx"), add("mx", "KEY", "512 3 8 AQPS"), alias), "Knot")
+    zone = MemoryZoneView(ORIGIN, _after(BASE, update(key, knot_secondaries=False)), (), ())
+    assert update(add("alias", "CNAME", "b."), zone=zone).added, "it is no worse than before"
 
 
 def test_dname_is_one() -> None:
@@ -292,8 +340,22 @@ def test_dname_is_one() -> None:
 
 
 def test_dname_above_names_and_at_the_apex() -> None:
-    assert update(add("sub", "DNAME", "other.")).added
-    assert update(add("@", "DNAME", "other.")).added
+    for at in ("sub", "@", "wild"):
+        assert update(add(at, "DNAME", "other."), knot_secondaries=False).added
+        _frozen(update(add(at, "DNAME", "other.")), "Knot")
+    assert update(add("mx", "DNAME", "other.")).added
+    lone = zone_view(f"@ 60 SOA {SOA_TEXT.format(1)}\n@ 60 NS a.")
+    assert update(add("@", "DNAME", "other."), zone=lone).added
+
+
+def test_names_below_a_dname_and_delegations_beside_it() -> None:
+    zone = MemoryZoneView(ORIGIN, _after(BASE, update(add("d", "DNAME", "other."))), (), ())
+    _frozen(update(add("a.d", "A", "192.0.2.1"), zone=zone), "Knot")
+    _frozen(update(add("d", "NS", "a."), zone=zone), "Knot")
+    hidden = update(add("b.a.d", "A", "192.0.2.1"), zone=zone, knot_secondaries=False)
+    assert hidden.added
+    assert hidden.result.ignored == ("b.a.d.example. A is hidden by the DNAME at d.example.",)
+    assert update(delete("d", "DNAME"), add("a.d", "A", "192.0.2.1"), zone=zone).added
 
 
 def test_wks_is_replaced_by_address_and_protocol() -> None:
@@ -354,9 +416,20 @@ def test_the_signers_own_survives_delete_all_at_the_apex(mnemonic: str, text: st
     assert update(delete("@"), zone=zone).removed == {'example. 300 TXT "apex"'}
 
 
-@pytest.mark.parametrize(("mnemonic", "text"), [APEX_TYPES[0], APEX_TYPES[2]])
-def test_below_the_apex_they_are_data(mnemonic: str, text: str) -> None:
-    assert update(add("www", mnemonic, text)).added
+@pytest.mark.parametrize(("mnemonic", "text"), APEX_TYPES)
+def test_below_the_apex_they_are_refused_but_can_be_deleted(mnemonic: str, text: str) -> None:
+    _refused(update(add("www", mnemonic, text)))
+    _refused(update(add("_dsboot.www", mnemonic, text)))
+    stray = RRset(b"www\x00", rtype_of(mnemonic), 3600, pack([rdata_of(mnemonic, text)]))
+    zone = MemoryZoneView(ORIGIN, sorted([*BASE.scan(), stray]), (), ())
+    assert update(delete("www", mnemonic), zone=zone).removed
+
+
+@pytest.mark.parametrize(("mnemonic", "text"), APEX_TYPES)
+def test_cds_and_cdnskey_are_taken_at_signalling_names(mnemonic: str, text: str) -> None:
+    """RFC 9615: a parent's way to trust the first CDS of a child, published by its DNS operator."""
+    done = update(add("_dsboot.child.test._signal.ns1", mnemonic, text))
+    assert bool(done.added) == (mnemonic in ("CDS", "CDNSKEY"))
 
 
 def test_what_is_refused_at_the_apex_is_policy() -> None:
@@ -432,17 +505,106 @@ def test_an_rrset_that_fits_in_no_message_is_refused() -> None:
 def test_rrs_per_rrset_and_types_per_name_are_bounded() -> None:
     _refused(update(add("www", "A", "192.0.2.3"), rrs_per_rrset_max=2))
     assert update(delete_rr("www", "A", "192.0.2.1"), rrs_per_rrset_max=1).removed
-    many = [add("t", f"TYPE{number}", r"\# 0") for number in range(1000, 1101)]
-    _refused(update(*many))
-    assert update(*many[:100]).added
+    many = [add("t", f"TYPE{number}", r"\# 0") for number in range(1000, 1050)]
+    _frozen(update(*many), "update_types_max")
+    assert update(*many, types_per_name_max=50).added
+    assert update(*many[:49]).added
+    servers = [add("_ldap", "SRV", f"0 0 389 dc{number}.x.") for number in range(101)]
+    _frozen(update(*servers), "update_records_max")
+    assert update(*servers[:100]).added
+    assert update(*servers, rrs_per_rrset_max=101).added
 
 
-def test_growth_of_the_zone_is_bounded() -> None:
-    two = [add("n1", "A", "192.0.2.1"), add("n2", "A", "192.0.2.1")]
-    _refused(update(*two, names_added_max=1))
-    assert update(*two, names_added_max=2).added
-    assert update(*two, delete("www"), names_added_max=1).added
-    assert update(delete("www"), names_added_max=-5).removed
+def test_a_signed_form_that_validators_cannot_check_is_refused() -> None:
+    owner = ".".join(["x" * 60] * 3 + ["y" * 40])
+    long = [add(owner, "A", f"10.0.{number // 250}.{number % 250}") for number in range(300)]
+    _frozen(update(*long[:266], rrs_per_rrset_max=1000), "validators")
+    assert update(*long[:265], rrs_per_rrset_max=1000).added
+
+
+def _deep(labels: int, number: int = 0) -> str:
+    return "a." * labels + f"n{number}"
+
+
+def test_names_that_come_and_go_are_bounded_with_their_empty_non_terminals() -> None:
+    one = add(_deep(9), "TXT", '"x"')
+    _frozen(update(one, names_changed_max=9), "update_names_max")
+    grown = update(one, names_changed_max=10)
+    assert grown.added
+    assert grown.result.names == 10
+    assert update(one, add(_deep(4), "TXT", '"x"'), names_changed_max=10).added, "each is counted once"
+    zone = MemoryZoneView(ORIGIN, _after(BASE, grown), (), ())
+    _frozen(update(delete(_deep(9)), zone=zone, names_changed_max=9), "update_names_max")
+    assert update(delete(_deep(9)), zone=zone, names_changed_max=10).removed
+    assert update(add(_deep(5), "TXT", '"x"'), zone=zone, names_changed_max=1).added, "it was there, empty"
+    both = [delete(_deep(9)), add(_deep(5), "TXT", '"x"')]
+    assert update(*both, zone=zone, names_changed_max=5).added, "five labels go, one name comes"
+    _frozen(update(*both, zone=zone, names_changed_max=4), "update_names_max")
+
+
+def test_the_default_bound_on_names_stops_a_small_dear_message() -> None:
+    """120 TXT at names of 113 labels would make 13,560 names, each with NSEC3 and RRSIG, of 30 kB."""
+    _frozen(update(*[add(_deep(110, number), "TXT", '"x"') for number in range(120)]), "update_names_max")
+    assert update(*[add(f"n{number}", "TXT", '"x"') for number in range(900)]).added
+
+
+def test_what_a_cut_hides_or_uncovers_is_bounded_too() -> None:
+    names = [add(f"n{number}.cut", "A", "192.0.2.1") for number in range(5)]
+    zone = MemoryZoneView(ORIGIN, _after(BASE, update(*names)), (), ())
+    _frozen(update(add("cut", "NS", "a."), zone=zone, names_changed_max=5), "update_names_max")
+    hidden = update(add("cut", "NS", "a."), zone=zone, names_changed_max=6)
+    assert hidden.added
+    zone = MemoryZoneView(ORIGIN, _after(zone, hidden), (), ())
+    _frozen(update(delete("cut", "NS"), zone=zone, names_changed_max=5), "update_names_max")
+    assert update(delete("cut", "NS"), zone=zone, names_changed_max=6).removed
+
+
+def test_a_new_ttl_for_the_whole_chain_counts_all_names() -> None:
+    shorter = add("@", "SOA", "ns1.other. host.other. 11 3600 600 86400 60")
+    _frozen(update(shorter, names_changed_max=5), "update_names_max")
+    assert update(shorter).result.soa is not None
+    same = add("@", "SOA", "ns1.other. host.other. 11 3600 600 86401 300", ttl=300)
+    assert update(same, names_changed_max=0).result.soa is not None
+
+
+@pytest.mark.parametrize(
+    ("mnemonic", "text"), [("DS", "1 13 2 " + "AB" * 32), ("DNSKEY", "256 3 13 " + "A" * 86 + "==")]
+)
+def test_a_delegation_that_hides_what_may_not_be_served_stays(mnemonic: str, text: str) -> None:
+    """Uncovered, a DS without delegation or a DNSKEY below the apex would fail the verification of the version."""
+    occluded = RRset(b"sub\x00k\x00", rtype_of(mnemonic), 300, pack([rdata_of(mnemonic, text)]))
+    zone = MemoryZoneView(ORIGIN, sorted([*BASE.scan(), occluded]), (), ())
+    _frozen(update(delete("sub", "NS"), zone=zone), f"k.sub.example. {mnemonic}")
+    assert update(delete("sub", "NS"), delete("k.sub"), zone=zone).removed
+    assert update(delete("sub", "NS"), add("sub", "DNAME", "a."), zone=zone, knot_secondaries=False).removed
+
+
+def test_what_a_delegation_hides_is_noted() -> None:
+    def noted(*updates: RR) -> list[str]:
+        return list(update(*updates).result.ignored)
+
+    assert noted(add("_acme-challenge.sub", "TXT", '"x"')) == [
+        "_acme-challenge.sub.example. TXT is hidden by the delegation at sub.example."
+    ]
+    assert noted(add("sub", "TXT", '"x"')) == ["sub.example. TXT is hidden by the delegation there"]
+    assert noted(add("www", "NS", "a.")) == ["www.example. TXT is hidden by the delegation there"]
+    assert noted(add("ns2.sub", "AAAA", "2001:db8::1"), add("sub", "NS", "ns2.sub.example.")) == []
+    assert noted(add("mx", "NS", "a."), add("mx", "DS", DS)) == ["mx.example. MX is hidden by the delegation there"]
+    assert noted(add("www", "DS", DS)) == ["www.example. DS not added: no delegation is at the name"]
+
+
+def test_a_name_server_of_the_zone_keeps_an_address() -> None:
+    text = f"@ 60 SOA {SOA_TEXT.format(1)}\n@ 60 NS ns.example.\nns 60 A 192.0.2.1\nns 60 AAAA 2001:db8::1"
+    zone = zone_view(text)
+    assert update(delete("ns", "A"), zone=zone).removed
+    _frozen(update(delete("ns"), zone=zone), "ns.example. would have no address")
+    _frozen(update(add("@", "NS", "ns2.example."), zone=zone), "ns2.example. would have no address")
+    assert update(add("@", "NS", "ns2.example."), zone=zone, allow_missing_glue=True).added
+    assert update(add("@", "NS", "ns2.example."), add("ns2", "A", "192.0.2.2"), zone=zone).added
+    assert update(delete("ns"), add("ns", "A", "192.0.2.3"), zone=zone).added
+    assert update(add("@", "NS", "ns.sub.example."), add("sub", "NS", "a."), zone=zone).added
+    bare = zone_view(f"@ 60 SOA {SOA_TEXT.format(1)}\n@ 60 NS ns.example.")
+    assert update(add("www", "A", "192.0.2.1"), zone=bare).added, "it is no worse than before"
 
 
 def test_ignored_rrs_are_told_but_not_without_end() -> None:
