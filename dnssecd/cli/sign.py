@@ -171,7 +171,7 @@ def _settings(options: Options, directory: Path, scratch: Path) -> SignerSetting
         name=STORE,
         type="software",
         directory=str(directory),
-        passphrase_file=str(options.passphrase_file or ""),
+        passphrase_file=str(options.passphrase_file.absolute() if options.passphrase_file else ""),
     )
     return SignerSettings(
         socket=str(scratch / "signer.sock"),

@@ -3,18 +3,15 @@
 import os
 import select
 import socket
-import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
-import dnssecd
 from dnssecd.core.verify.checker import SignatureJob, run_batch
 from dnssecd.pipeline import frames
 from dnssecd.pipeline.checker import Checks
 from dnssecd.pipeline.progress import Progress, untold
+from dnssecd.procs import child
 from dnssecd.wire_protocol import FrameBuffer, ProtocolError
 
 #: So many batches are checked right here before processes are worth their start.
@@ -39,15 +36,10 @@ class _Process:
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_OCTETS)
         ours.settimeout(BATCH_DEADLINE_S)
-        path = [str(Path(dnssecd.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-        environment: dict[str, str] = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path))}
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "dnssecd.pipeline.checker"],
-            stdin=theirs.fileno(),
-            stdout=theirs.fileno(),
-            env=environment,
-        )
-        theirs.close()
+        with theirs:
+            self._process = child.start(
+                "dnssecd.pipeline.checker", stdin=theirs.fileno(), stdout=theirs.fileno()
+            )
         self._socket = ours
         self._frames = FrameBuffer()
         self._owed: deque[list[list[int]]] = deque()
@@ -101,11 +93,7 @@ class _Process:
     def close(self) -> None:
         """End the process."""
         self._socket.close()
-        try:
-            self._process.wait(STOP_DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        child.stop(self._process, STOP_DEADLINE_S)
 
 
 class SpreadChecker:

@@ -1,14 +1,12 @@
 """The front's side of the fetcher: starts it when it is first needed, and again after it died."""
 
 import asyncio
-import os
-import sys
-from contextlib import suppress
 from itertools import count
 
 from dnssecd.pipeline import frames
 from dnssecd.pipeline.fetch_plan import Attempt, Fetched, FetchPlan
 from dnssecd.pipeline.fetch_process import FetchReply, FetchRequest
+from dnssecd.procs import child
 
 STOP_DEADLINE_S = 2.0
 
@@ -44,14 +42,11 @@ class FetchLink:
             if self._process is not None and self._reader is not None and not self._reader.done():
                 return self._process
             await self.close()
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
+            self._process = await child.start_async(
                 "dnssecd.pipeline.fetch_process",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
-                start_new_session=True,
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+                new_session=True,
             )
             self._reader = asyncio.get_running_loop().create_task(self._read(self._process))
             return self._process
@@ -77,15 +72,7 @@ class FetchLink:
         reader, self._reader = self._reader, None
         if process is None:
             return
-        if process.stdin is not None:
-            process.stdin.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(STOP_DEADLINE_S):
-                await process.wait()
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        await child.stop_async(process, STOP_DEADLINE_S)
         if reader is not None:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)

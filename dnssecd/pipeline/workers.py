@@ -5,19 +5,18 @@ waits for another zone's size.
 """
 
 import asyncio
-import os
 import signal
-import sys
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from dnssecd.pipeline import frames
 from dnssecd.pipeline.outcome import Outcome, Problem
+from dnssecd.procs import child
 
 WORKERS = 2
 JOB_DEADLINE_S = 3600.0
-STOP_DEADLINE_S = 5.0
+STOP_DEADLINE_S = 0.5
 BULK_OCTETS = 4 * 1024 * 1024
 
 
@@ -67,15 +66,12 @@ class _Process:
         if self._process is not None and self._process.returncode is None and not self._ended():
             return self._process
         await self.stop()
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
+        self._process = await child.start_async(
             "dnssecd.pipeline.worker",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            start_new_session=True,
+            new_session=True,
             limit=frames.FRAME_OCTETS_MAX + frames.LENGTH_OCTETS,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
         )
         return self._process
 
@@ -88,15 +84,7 @@ class _Process:
         process, self._process = self._process, None
         if process is None:
             return
-        if process.stdin is not None:
-            process.stdin.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(0.5 if process.returncode is None else STOP_DEADLINE_S):
-                await process.wait()
-        if process.returncode is None:
-            with suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
+        await child.stop_async(process, STOP_DEADLINE_S)
 
 
 def _ending(status: int | None) -> str:

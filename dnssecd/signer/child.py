@@ -7,27 +7,13 @@ import os
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-import dnssecd
 from dnssecd.wire_protocol import FrameBuffer
 
 RECEIVE_OCTETS = 256 * 1024
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
-
-
-def child_command(module: str, descriptor: int) -> list[str]:
-    """Return the command that executes a module afresh, so that nothing of ours is in its memory."""
-    return [sys.executable, "-m", module, str(os.getpid()), str(descriptor)]
-
-
-def child_environment() -> dict[str, str]:
-    """Return our environment, with the place this package was loaded from first on the module path."""
-    paths = [str(Path(dnssecd.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
 
 
 def guard_child(parent: int) -> bool:

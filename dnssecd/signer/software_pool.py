@@ -6,17 +6,17 @@ be forgotten. Whatever goes wrong with one, the key service signs by itself.
 
 from __future__ import annotations
 
+import os
 import socket
-import subprocess
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 import msgspec
 import structlog
 
-from dnssecd.signer.child import RECEIVE_OCTETS, child_command, child_environment
+from dnssecd.procs import child
+from dnssecd.signer.child import RECEIVE_OCTETS
 from dnssecd.signer.software_worker import KeyCall, SignCall, frame
 from dnssecd.wire_protocol import FrameBuffer, ProtocolError
 
@@ -27,7 +27,6 @@ BULK_PREIMAGES = 1024
 PIECE = 256
 IDLE_S = 20.0
 ANSWER_DEADLINE_S = 20.0
-STOP_DEADLINE_S = 2.0
 MODULE = "dnssecd.signer.software_worker"
 
 
@@ -41,13 +40,8 @@ class _Worker:
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
-            self._process = subprocess.Popen(
-                child_command(MODULE, theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(),),
-                env=child_environment(),
-            )
+            descriptor = theirs.fileno()
+            self._process = child.start(MODULE, (os.getpid(), descriptor), pass_fds=(descriptor,))
         ours.settimeout(ANSWER_DEADLINE_S)
         self._socket = ours
         self._frames = FrameBuffer()
@@ -82,10 +76,7 @@ class _Worker:
     def end(self) -> None:
         """End the process, and with it what it knows."""
         self._socket.close()
-        with suppress(ProcessLookupError):
-            self._process.kill()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_DEADLINE_S)
+        child.kill(self._process)
 
 
 class SigningProcesses:

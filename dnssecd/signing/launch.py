@@ -6,45 +6,36 @@ nothing shows in a process list, and ends when that input is closed: by us, or b
     with launched_signer(settings):                  # one-shot commands; the service ends with the block
         client = SignerClient(settings.socket)
 
-    child = SignerChild(settings, on_change)          # daemon; restarted with back-off whenever it dies
-    await child.start()
+    service = SignerChild(settings, on_change)        # daemon; restarted with back-off whenever it dies
+    await service.start()
     ...
-    await child.stop()
+    await service.stop()
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import select
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import msgspec
 
-import dnssecd
 from dnssecd.breaker import Breaker
+from dnssecd.procs import child
 from dnssecd.signing.errors import OperatorNeeded
 from dnssecd.wire_protocol import SignerSettings
 
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 10.0
 STABLE_S = 60.0
-COMMAND = [sys.executable, "-m", "dnssecd.signer"]
+MODULE = "dnssecd.signer"
 
 
-#: What the service manager told us is not for the child: it would speak for us.
-_OURS_ALONE = frozenset({"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID"})
-
-
-def _environment() -> dict[str, str]:
-    """Ours, with the place this package was loaded from first on the module path."""
-    paths = [str(Path(dnssecd.__file__).parent.parent), os.environ.get("PYTHONPATH", "")]
-    inherited = {name: value for name, value in os.environ.items() if name not in _OURS_ALONE}
-    return {**inherited, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
+def _environment(name: str, value: str) -> dict[str, str]:
+    """Return the key service's environment: its HSM workers need what the vendors of their modules ask for."""
+    return child.environment(of_vendors=True, extra={name: value})
 
 
 def _settings_line(settings: SignerSettings) -> bytes:
@@ -75,9 +66,12 @@ def launched_signer(settings: SignerSettings, *, quiet: bool = False) -> Iterato
 
     quiet: only warnings and errors in its log.
     """
-    environment = {**_environment(), "DNSSECD_SIGNER_LOG": "warning" if quiet else "info"}
-    process = subprocess.Popen(
-        COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+    process = child.start(
+        MODULE,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=_environment("DNSSECD_SIGNER_LOG", "warning" if quiet else "info"),
+        new_session=True,
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -91,13 +85,7 @@ def launched_signer(settings: SignerSettings, *, quiet: bool = False) -> Iterato
             raise _failed(settings, line, _status(process) if readable else None)
         yield process
     finally:
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
-        try:
-            process.wait(STOP_DEADLINE_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(STOP_DEADLINE_S)
+        child.stop(process, STOP_DEADLINE_S)
         process.stdout.close()
 
 
@@ -143,15 +131,15 @@ class SignerChild:
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
         if self._process is not None:
-            await self._end(self._process)
+            await child.stop_async(self._process, STOP_DEADLINE_S)
 
     async def _launch(self) -> asyncio.subprocess.Process:
-        process = await asyncio.create_subprocess_exec(
-            *COMMAND,
+        process = await child.start_async(
+            MODULE,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**_environment(), "DNSSECD_SIGNER_LOG_FORMAT": self._log_format},
-            start_new_session=True,
+            env=_environment("DNSSECD_SIGNER_LOG_FORMAT", self._log_format),
+            new_session=True,
         )
         assert process.stdin is not None
         assert process.stdout is not None
@@ -165,27 +153,16 @@ class SignerChild:
         except OSError:
             pass  # it has ended: its status says more
         except asyncio.CancelledError:
-            await self._end(process)
+            await child.stop_async(process, STOP_DEADLINE_S)
             raise
         if line != b"ready\n":
             if not late:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(process.wait(), STOP_DEADLINE_S)
             status = process.returncode
-            await self._end(process)
+            await child.stop_async(process, STOP_DEADLINE_S)
             raise _failed(self._settings, line, status)
         return process
-
-    async def _end(self, process: asyncio.subprocess.Process) -> None:
-        assert process.stdin is not None
-        process.stdin.close()
-        try:
-            async with asyncio.timeout(STOP_DEADLINE_S):
-                await process.wait()
-        except TimeoutError:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
-            await process.wait()
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from dnssecd.signer.child import child_command, child_environment
+from dnssecd.procs import child
 from dnssecd.signer.pkcs11 import messages as m
 from dnssecd.wire_protocol import FRAME_OCTETS_MAX, LENGTH, ProtocolError
 
 A = TypeVar("A", bound=m.Answer)
+MODULE = "dnssecd.signer.pkcs11.worker"
 
 
 class WorkerLost(Exception):
@@ -67,12 +69,12 @@ class WorkerLink:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             ours.setblocking(False)
-            process = await asyncio.create_subprocess_exec(
-                *child_command("dnssecd.signer.pkcs11.worker", theirs.fileno()),
-                stdin=asyncio.subprocess.DEVNULL,
+            process = await child.start_async(
+                MODULE,
+                (os.getpid(), theirs.fileno()),
                 stdout=sys.stderr.fileno(),
                 pass_fds=(theirs.fileno(),),
-                env=child_environment(),
+                env=child.environment(of_vendors=True),
             )
         reader, writer = await asyncio.open_connection(sock=ours, limit=FRAME_OCTETS_MAX)
         return cls(process, reader, writer)
@@ -100,9 +102,7 @@ class WorkerLink:
     async def kill(self) -> None:
         """End the process, whatever it is doing."""
         self._writer.close()
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
+        await child.kill_async(self._process)
 
     async def death(self) -> WorkerLost:
         """The error for a worker that died, saying how."""

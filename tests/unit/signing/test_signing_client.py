@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd import wire_protocol as wp
+from dnssecd.procs import child
 from dnssecd.signing import launch
 from dnssecd.signing.client import AsyncSignerClient, SignerClient
 from dnssecd.signing.errors import (
@@ -353,9 +354,8 @@ def test_why_a_service_cannot_start_is_told_at_once(settings: SignerSettings, tm
 async def test_a_service_that_ends_before_it_is_ready(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, words: str
 ) -> None:
-    monkeypatch.setattr(
-        launch, "COMMAND", [sys.executable, "-c", f"import sys; sys.stdin.readline(); {words}"]
-    )
+    code = f"import sys; sys.stdin.readline(); {words}"
+    monkeypatch.setattr(child, "command", lambda module, arguments: [sys.executable, "-c", code])
     monkeypatch.setattr(launch, "STOP_DEADLINE_S", 1.0)
     said = "ended with status 7 before it was ready" if "exit" in words else "did not get ready"
     with pytest.raises(OperatorNeeded, match=said), launched_signer(settings_in(tmp_path)):
@@ -368,9 +368,10 @@ def test_the_child_does_not_speak_to_our_service_manager(monkeypatch: pytest.Mon
     for name in ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"):
         monkeypatch.setenv(name, "1")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
-    found = launch._environment()
+    found = launch._environment("DNSSECD_SIGNER_LOG", "info")
     assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & found.keys()
     assert found["LC_ALL"] == "C.UTF-8"
+    assert found["DNSSECD_SIGNER_LOG"] == "info"
 
 
 async def test_a_killed_service_is_started_again_and_clients_recover(tmp_path: Path) -> None:

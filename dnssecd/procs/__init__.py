@@ -1,0 +1,1 @@
+"""The processes that dnssecd starts from its own modules."""
