@@ -146,6 +146,7 @@ def _spec(options: Options) -> ZoneSpec:
         opt_out=options.opt_out,
         zonemd=options.zonemd,
         cds=False,
+        allow_missing_glue=True,
     )
 
 

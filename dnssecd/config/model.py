@@ -244,6 +244,7 @@ class ZoneConfig:
     allow_query: Acl
     parent: ParentConfig
     max_change: float  # share of owner names, 0.30 for "30%"
+    allow_missing_glue: bool = False  # name servers inside the zone may lack their address records
     soa_expire: Literal["serve", "follow"] = "serve"  # when no primary has answered for as long as SOA expire
 
 

@@ -77,6 +77,7 @@ def _zone(name: str, section: Section, known: Known) -> ZoneConfig:
         allow_query=_acl(section, "allow_query", _DEFAULT_QUERY, known),
         parent=_parent(section, known),
         max_change=_max_change(section),
+        allow_missing_glue=section.flag("allow_missing_glue", False),
         soa_expire=_soa_expire(section, source),
     )
 

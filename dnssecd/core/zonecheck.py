@@ -5,23 +5,14 @@ loaders where they agree; where they differ the stricter one is a warning here.
 """
 
 from bisect import bisect_left
-from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from dnssecd.core import rrset as packed
 from dnssecd.core import rrtypes as t
-from dnssecd.core.names import (
-    AFTER_ALL,
-    ancestors,
-    escape_label,
-    is_wildcard,
-    key_to_text,
-    labels,
-    owner_key,
-)
-from dnssecd.core.rrset import RRset
+from dnssecd.core.delegationcheck import ADDRESSES, check_delegations
+from dnssecd.core.findings import Findings
+from dnssecd.core.names import AFTER_ALL, escape_label, key_to_text, key_to_wire, labels
+from dnssecd.core.rrset import SIGNED_OCTETS_MAX, RRset, signed_octets
 
 TTL_MAX = 2**31 - 1
 _TYPES = 2**16
@@ -33,6 +24,9 @@ _MESSAGE_ROOM = 65535 - 500
 #: types at a name, where each type's RRSIGs count as one more and so do the NSEC and its RRSIG.
 _BIND_RECORDS_MAX, _BIND_TYPES_MAX = 100, 49
 
+#: More types at a name make the zone slow to serve everywhere.
+_TYPES_MAX = 200
+
 #: RRsets of less RDATA have no more than that many records worth speaking of: each has its length in front.
 _COUNT_LOOK_OCTETS = 3 * _BIND_RECORDS_MAX
 
@@ -41,7 +35,6 @@ _BESIDE_CNAME = frozenset({t.CNAME, 24, 25, 30, t.RRSIG, t.NSEC})
 
 #: Authoritative at a zone cut, or there as glue.
 _AT_CUT = frozenset({t.NS, t.DS, t.A, t.AAAA, t.RRSIG, t.NSEC})
-_ADDRESSES = frozenset({t.A, t.AAAA})
 _KNOT_REFUSES = ", and Knot refuses such a zone"
 _NS_BESIDE_DNAME = (
     f"a DNAME beside a delegation belongs at the child's apex (RFC 6672 §2.3); not served{_KNOT_REFUSES}"
@@ -49,46 +42,19 @@ _NS_BESIDE_DNAME = (
 _SINGLETONS = frozenset({t.SOA, t.CNAME, t.DNAME})
 
 
-class Finding(NamedTuple):
-    """One fault or oddity; ``code`` is stable, ``owner`` an owner key, ``rtype`` the RRset meant."""
+def check(
+    rrsets: Sequence[RRset], origin: bytes, limit: int = 100, *, allow_missing_glue: bool = False
+) -> Findings:
+    """Check a zone's unsigned content; ``rrsets`` by (owner, type), ``origin`` a lower-cased wire name.
 
-    code: str
-    owner: bytes
-    rtype: int
-    detail: str
-
-
-@dataclass
-class Findings:
-    """What was found: the first ``limit`` errors and warnings, and how many of each code there were."""
-
-    limit: int = 100
-    errors: list[Finding] = field(default_factory=list)
-    warnings: list[Finding] = field(default_factory=list)
-    counts: Counter[str] = field(default_factory=Counter)
-
-    def error(self, code: str, owner: bytes, rtype: int, detail: str) -> None:
-        """Add an error."""
-        self._add(self.errors, Finding(code, owner, rtype, detail))
-
-    def warning(self, code: str, owner: bytes, rtype: int, detail: str) -> None:
-        """Add a warning."""
-        self._add(self.warnings, Finding(code, owner, rtype, detail))
-
-    def _add(self, kept: list[Finding], finding: Finding) -> None:
-        self.counts[finding.code] += 1
-        if len(kept) < self.limit:
-            kept.append(finding)
-
-
-def check(rrsets: Sequence[RRset], origin: bytes, limit: int = 100) -> Findings:
-    """Check a zone's unsigned content; ``rrsets`` by (owner, type), ``origin`` a lower-cased wire name."""
+    allow_missing_glue: a name server in the zone without address is a warning, not an error.
+    """
     found = Findings(limit)
     _check_apex(rrsets, found)
-    _check_sets(rrsets, found)
+    _check_sets(rrsets, origin, found)
     _check_type_numbers(rrsets, found)
     _check_names(rrsets, origin, found)
-    _check_delegations(rrsets, origin, found)
+    check_delegations(rrsets, origin, found, allow_missing_glue=allow_missing_glue)
     return found
 
 
@@ -123,13 +89,13 @@ def _leading(rrsets: Sequence[RRset]) -> Iterator[RRset]:
         yield rrset
 
 
-def _check_sets(rrsets: Sequence[RRset], found: Findings) -> None:
+def _check_sets(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None:
     """What can be told from one RRset, and from those beside it."""
     for index, (owner, rtype, ttl, rdata) in enumerate(rrsets):
         if ttl > TTL_MAX:
             found.error("ttl", owner, rtype, f"TTL {ttl} exceeds {TTL_MAX} (RFC 2181 §8)")
         if len(rdata) > _COUNT_LOOK_OCTETS:
-            _check_size(owner, rtype, rdata, found)
+            _check_size(owner, rtype, rdata, origin, found)
         if rtype not in _SINGLETONS:
             continue
         if rtype == t.SOA:
@@ -141,12 +107,19 @@ def _check_sets(rrsets: Sequence[RRset], found: Findings) -> None:
             _check_cname(rrsets, index, found)
 
 
-def _check_size(owner: bytes, rtype: int, rdata: bytes, found: Findings) -> None:
+def _check_size(owner: bytes, rtype: int, rdata: bytes, origin: bytes, found: Findings) -> None:
     # In a message each RR takes a compressed owner, type, class and TTL (10 octets) and its length and RDATA.
     records = packed.count(rdata)
     size = len(rdata) + 10 * records
+    signed = signed_octets(rdata, records, len(key_to_wire(owner, origin)), len(origin))
     if size > _MESSAGE_ROOM:
         found.error("too-large", owner, rtype, f"the RRset takes {size} octets and fits in no message")
+    elif signed > SIGNED_OCTETS_MAX:
+        text = (
+            f"the RRset's signed form takes {signed} octets ({records} records, each with its owner name in full); "
+            f"validators take {SIGNED_OCTETS_MAX} at most (RFC 4034 §3.1.8.1)"
+        )
+        found.error("too-large", owner, rtype, text)
     elif records > _BIND_RECORDS_MAX:
         text = f"{records} records; BIND refuses the zone unless its max-records-per-type allows so many"
         found.warning("many-records", owner, rtype, text)
@@ -163,7 +136,10 @@ def _check_type_numbers(rrsets: Sequence[RRset], found: Findings) -> None:
         last = owner
         first = bisect_left(rrsets, (owner,))
         types = bisect_left(rrsets, (owner, _TYPES)) - first
-        if types > _BIND_TYPES_MAX:
+        if types > _TYPES_MAX:
+            text = f"{types} types at a name; at most {_TYPES_MAX} are taken"
+            found.error("too-many-types", owner, rrsets[first].rtype, text)
+        elif types > _BIND_TYPES_MAX:
             text = f"{types} types, signed, at a name; BIND refuses the zone unless its max-types-per-name allows it"
             found.warning("many-types", owner, rrsets[first].rtype, text)
 
@@ -209,52 +185,5 @@ def _check_names(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> Non
 
 def _is_occluded(rrset: RRset, occluder: RRset) -> bool:
     if rrset.owner != occluder.owner:
-        return occluder.rtype == t.DNAME or rrset.rtype not in _ADDRESSES
+        return occluder.rtype == t.DNAME or rrset.rtype not in ADDRESSES
     return occluder.rtype == t.NS and rrset.rtype not in _AT_CUT
-
-
-def _check_delegations(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None:
-    addresses = {rrset.owner for rrset in rrsets if rrset.rtype in _ADDRESSES}
-    cuts = {rrset.owner for rrset in rrsets if rrset.rtype == t.NS and rrset.owner}
-    dnames = {rrset.owner for rrset in rrsets if rrset.rtype == t.DNAME}
-    for rrset in rrsets:
-        owner, rtype = rrset.owner, rrset.rtype
-        if rtype == t.NS:
-            if is_wildcard(owner):
-                found.warning("ns-at-wildcard", owner, rtype, "an NS RRset at a wildcard; BIND refuses it")
-            _check_targets(rrset, origin, addresses, cuts, found)
-        elif rtype == t.DS and owner and owner not in cuts:
-            hidden = any(above in dnames or (above and above in cuts) for above in ancestors(owner))
-            tell = found.warning if hidden else found.error
-            tell("ds-without-ns", owner, rtype, "a DS RRset at a name that is not delegated (RFC 4035 §2.4)")
-
-
-def _check_targets(
-    rrset: RRset, origin: bytes, addresses: set[bytes], cuts: set[bytes], found: Findings
-) -> None:
-    for target in packed.unpack(rrset.rdata):
-        key = _key_inside(target, origin) if target.endswith(origin) else None
-        if key is None or key in addresses:
-            continue
-        cut = next((name for name in (key, *ancestors(key)) if name in cuts), b"")
-        # Below a cut other than this one the address is the child's affair.
-        if cut == rrset.owner or not cut:
-            text = f"name server {key_to_text(key, origin)} has no address record in the zone"
-            found.warning("missing-glue", rrset.owner, t.NS, text)
-
-
-def _key_inside(name: bytes, origin: bytes) -> bytes | None:
-    """Return the owner key of a lower-cased wire name, None outside the zone: names.owner_key, for every NS target."""
-    parts = []
-    position, cut = 0, len(name) - len(origin)
-    while position < cut:
-        end = position + name[position] + 1
-        parts.append(name[position + 1 : end])
-        position = end
-    if position != cut:
-        return None
-    parts.reverse()
-    key = b"\x00".join(parts) + b"\x00" if parts else b""
-    if key.count(b"\x00") != len(parts) or b"\x01" in key:
-        return owner_key(name, origin)
-    return key

@@ -36,6 +36,7 @@ def zone_spec(config: Config, zone: ZoneConfig, signer_socket: str) -> ZoneSpec:
         zonemd=policy.zonemd,
         cds=policy.cds == "auto" and not zone.parent.none,
         max_change=zone.max_change,
+        allow_missing_glue=zone.allow_missing_glue,
         dynamic=zone.source == "dynamic",
         grants=tuple(GrantSpec(g.tsig, g.names, g.types) for g in zone.allow_update),
     )

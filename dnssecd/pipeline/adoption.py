@@ -11,7 +11,6 @@ from pathlib import Path
 
 import msgspec
 
-from dnssecd.core import zonecheck
 from dnssecd.core.denial import DenialParameters
 from dnssecd.core.evidence import Evidence
 from dnssecd.core.keyset import Keyset, TtlMemory, key_tag
@@ -29,6 +28,7 @@ from dnssecd.migration.foreign import ForeignError, ForeignKey, Held, adopted_ke
 from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import soa_expire
 from dnssecd.pipeline.comparison import compare
+from dnssecd.pipeline.content import judge_content
 from dnssecd.pipeline.denialhold import denial_token
 from dnssecd.pipeline.differences import Comparison
 from dnssecd.pipeline.foreignzone import (
@@ -45,7 +45,6 @@ from dnssecd.pipeline.jobs import (
     check_guard,
     check_timing,
     checked_content,
-    finding_text,
     merged_with_updates,
     parse_input,
     run_job,
@@ -146,10 +145,7 @@ def _content(spec: ZoneSpec, job: AdoptionJob, served: ForeignZone, report: Repo
         parsed = parse_input(Path(job.content), spec, report, finished=True)
         return _Content(checked_content(parsed, spec, report), parsed.serial, parsed.digest.sha256.hex())
     rrsets = [r for r in served.scan() if r.owner or r.rtype not in APEX_DERIVED_TYPES]
-    findings = zonecheck.check(rrsets, spec.origin)
-    if findings.errors:
-        text = finding_text(findings.errors[0], spec.origin)
-        raise Rejected("input-error", f"the zone as served is not good: {text}", "correct it at its source")
+    report.warn(judge_content(rrsets, spec, "the zone as served is not good", "correct it at its source"))
     return _Content(rrsets, served.serial)
 
 

@@ -9,23 +9,23 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 
-from dnssecd.core import deltaguard, zonecheck
+from dnssecd.core import deltaguard
 from dnssecd.core.changeset import diff
 from dnssecd.core.keyset import Keyset, signing_view
 from dnssecd.core.lifetimes import DAY_S, Window, refresh_s
-from dnssecd.core.names import APEX, key_to_text
+from dnssecd.core.names import APEX
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DS, SOA
 from dnssecd.core.verify import SignatureChecker, verify_zone
 from dnssecd.durations import about
 from dnssecd.ingest.errors import FileChanged, ZoneFileErrors
 from dnssecd.ingest.source import FileIdentity
-from dnssecd.ingest.words import type_text
 from dnssecd.ingest.zonefile import ParsedZone, parse_zone_file
 from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import soa_expire
 from dnssecd.pipeline.badsignatures import with_another_token
 from dnssecd.pipeline.checkers import CheckerDied
+from dnssecd.pipeline.content import PROBLEMS_MAX, judge_content
 from dnssecd.pipeline.denialhold import in_force
 from dnssecd.pipeline.grants import with_updates
 from dnssecd.pipeline.keys import check_available, first_keyset
@@ -39,8 +39,6 @@ from dnssecd.signing.client import SignerClient
 from dnssecd.signing.errors import SignerError
 from dnssecd.store.errors import StoreError
 from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
-
-PROBLEMS_MAX = 20
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,11 @@ class Report:
     stripped: int = 0
     input_serial: int | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+
+    def warn(self, warnings: Iterable[Problem]) -> None:
+        """Add warnings that are not there yet, up to a bound."""
+        self.warnings += [warning for warning in warnings if warning not in self.warnings]
+        del self.warnings[PROBLEMS_MAX:]
 
 
 def load_file(
@@ -174,15 +177,14 @@ def merged_with_updates(
     merged, ignored = with_updates(rrsets, transaction.old, spec)
     if ignored:
         report.warnings.append(Problem("grant-overlap", ignored, "take them out of the file"))
-    if spec.grants:
-        findings = zonecheck.check(merged, spec.origin)
-        if findings.errors:
-            raise Rejected(
-                "input-error",
-                "the file does not go with what was updated dynamically: "
-                + finding_text(findings.errors[0], spec.origin),
-                "correct the file, or remove the updated RRset",
-            )
+    if spec.grants and not spec.dynamic:
+        warnings = judge_content(
+            merged,
+            spec,
+            "the file does not go with what was updated dynamically",
+            "correct the file, or remove the updated RRset",
+        )
+        report.warn(warnings)
     return merged
 
 
@@ -213,23 +215,13 @@ def parse_input(
 
 def checked_content(parsed: ParsedZone, spec: ZoneSpec, report: Report) -> list[RRset]:
     """Return the content to be signed; raises Rejected where no signer could make a good zone of it."""
-    findings = zonecheck.check(parsed.rrsets, spec.origin)
-    if findings.errors:
-        lines = [finding_text(finding, spec.origin) for finding in findings.errors]
-        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-        raise Rejected("input-error", f"{report.files[0].path}: {lines[0]}{more}", "correct the file", lines)
-    report.warnings += [Problem("input-warning", finding_text(f, spec.origin)) for f in findings.warnings]
-    del report.warnings[PROBLEMS_MAX:]
+    report.warn(judge_content(parsed.rrsets, spec, str(report.files[0].path), "correct the file"))
     return signable(parsed.rrsets)
 
 
 def signable(rrsets: Iterable[RRset]) -> list[RRset]:
     """Return the RRsets without those at the apex that are not the input's to say."""
     return [rrset for rrset in rrsets if rrset.owner or rrset.rtype not in (DS, *APEX_DERIVED_TYPES)]
-
-
-def finding_text(finding: zonecheck.Finding, origin: bytes) -> str:
-    return f"{key_to_text(finding.owner, origin)} {type_text(finding.rtype)}: {finding.detail}"
 
 
 def adoption_awaited(zone: str) -> tuple[str, str]:

@@ -48,6 +48,7 @@ class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     zonemd: bool = False
     cds: bool = True
     max_change: float = 0.3
+    allow_missing_glue: bool = False
     grants: tuple[GrantSpec, ...] = ()
     dynamic: bool = False
     journal_octets_max: int = 64 << 20

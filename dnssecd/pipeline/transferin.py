@@ -7,14 +7,14 @@ apply to it exactly. Where one does not, what is held is not what the primary th
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
-from dnssecd.core import zonecheck
 from dnssecd.core.changeset import Change
 from dnssecd.core.names import APEX, key_to_text
 from dnssecd.core.overlay import Overlay
-from dnssecd.core.rrset import RRset, count
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA
+from dnssecd.core.rrset import RRset
+from dnssecd.core.rrtypes import NS, SOA
 from dnssecd.core.serial import is_after
 from dnssecd.ingest.collect import collector_paused, gather
 from dnssecd.ingest.words import type_text
@@ -23,14 +23,13 @@ from dnssecd.ingest.xfrin_apply import DoesNotFit, applied
 from dnssecd.ingest.xfrin_wire import TransferError
 from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import soa_serial
+from dnssecd.pipeline.content import judge_content, judge_difference
 from dnssecd.pipeline.inputjobs import TransferJob
 from dnssecd.pipeline.jobs import (
-    PROBLEMS_MAX,
     Report,
     Tools,
     check_guard,
     check_timing,
-    finding_text,
     make,
     run_job,
     soa_of,
@@ -50,8 +49,8 @@ TRANSFERRED = "transfer"
 IXFR_UNUSABLE = "ixfr-unusable"
 TRANSFER_BROKEN = "transfer-broken"
 
-TYPES_PER_NAME_MAX = 200
-RRS_PER_RRSET_MAX = 10_000
+#: In a zone of at most so many records all delegations are read where a name server's address goes.
+_SCANNED_RECORDS_MAX = 200_000
 #: Octets a row takes while a zone is put together, roughly from above.
 _ROW_OCTETS = 400
 _BLOCK_OCTETS = 1 << 20
@@ -127,7 +126,7 @@ def _received(job: TransferJob, origin: bytes, report: Report, limits: TransferL
 def _take_whole(
     db: ZoneDatabase, spec: ZoneSpec, job: TransferJob, rrsets: list[RRset], report: Report, tools: Tools
 ) -> Published:
-    _check(rrsets, spec, job, report, warnings=True)
+    report.warn(judge_content(rrsets, spec, *_blamed(job)))
     serial = soa_serial(soa_of(rrsets))
     with db.write() as transaction:
         keyset = zone_keyset(transaction, spec, tools)
@@ -179,7 +178,7 @@ def _take_differences(
             cause = f"the differences from primary {job.primary} do not go with what is held: {error}"
             raise Rejected(IXFR_UNUSABLE, cause) from None
         soa = RRset._make(received.soa)
-        owners_delta = _check_touched(transaction, spec, job, changes, soa, report)
+        owners_delta = _check_touched(transaction, spec, job, changes, soa, before.records, report)
         ttls = [change.new.ttl for change in changes if change.new is not None]
         given = Input(
             changes=changes,
@@ -201,50 +200,25 @@ def _check_touched(
     job: TransferJob,
     changes: list[Change],
     soa: RRset,
+    records: int,
     report: Report,
 ) -> int:
-    """Check the names that changes touch and the apex; return owner names added less gone.
-
-    All that makes an error of a zone is within one name, so the other names are as good as they were.
-    """
-    overlay = Overlay(transaction.old)
+    """Check what the changes lead to, with what surrounds them; return owner names added less gone."""
+    old = transaction.old
+    overlay = Overlay(old)
     overlay.apply([*changes, Change(APEX, SOA, None, soa)])
-    touched = sorted({change.owner for change in changes} | {APEX})
-    rrsets: list[RRset] = []
+    name_servers = partial(old.of_type, NS) if records <= _SCANNED_RECORDS_MAX else None
+    report.warn(judge_difference(overlay, changes, spec, *_blamed(job), name_servers))
     delta = 0
-    for owner in touched:
-        after = [r for r in overlay.rrsets_at(owner) if owner or r.rtype not in APEX_DERIVED_TYPES]
-        rrsets += after
-        if owner:
-            delta += bool(after) - (transaction.old.first_owner(owner, owner + b"\x00") is not None)
-    _check(rrsets, spec, job, report, warnings=False)
+    for owner in {change.owner for change in changes} - {APEX}:
+        before, after = (view.first_owner(owner, owner + b"\x00") is not None for view in (old, overlay))
+        delta += after - before
     return delta
 
 
-def _check(rrsets: list[RRset], spec: ZoneSpec, job: TransferJob, report: Report, *, warnings: bool) -> None:
-    """Raise Rejected where no signer could make a good zone of it."""
-    findings = zonecheck.check(rrsets, spec.origin)
-    lines = [finding_text(finding, spec.origin) for finding in findings.errors] or _crowds(rrsets, spec)
-    if lines:
-        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
-        cause = f"the zone at primary {job.primary} is not good: {lines[0]}{more}"
-        raise Rejected("input-error", cause, "correct it there; the version before is being served on", lines)
-    if warnings:
-        report.warnings += [Problem("input-warning", finding_text(f, spec.origin)) for f in findings.warnings]
-        del report.warnings[PROBLEMS_MAX:]
-
-
-def _crowds(rrsets: list[RRset], spec: ZoneSpec) -> list[str]:
-    """What would make the zone slow to serve everywhere: too many types at a name, or RRs in a set."""
-    found = []
-    owner, types = None, 0
-    for rrset in rrsets:
-        types = types + 1 if rrset.owner == owner else 1
-        owner = rrset.owner
-        if types == TYPES_PER_NAME_MAX + 1:
-            found.append(f"{key_to_text(rrset.owner, spec.origin)} has over {TYPES_PER_NAME_MAX} types")
-        # An RR takes two octets at least, so nothing smaller can be over the bound.
-        if len(rrset.rdata) > 2 * RRS_PER_RRSET_MAX and count(rrset.rdata) > RRS_PER_RRSET_MAX:
-            place = f"{key_to_text(rrset.owner, spec.origin)} {type_text(rrset.rtype)}"
-            found.append(f"{place} has over {RRS_PER_RRSET_MAX} RRs")
-    return found[:PROBLEMS_MAX]
+def _blamed(job: TransferJob) -> tuple[str, str]:
+    """Return whose content it is, and what to do about it."""
+    return (
+        f"the zone at primary {job.primary} is not good",
+        "correct it there; the previous version is still served",
+    )

@@ -2,13 +2,12 @@
 
 from pathlib import Path
 
-from dnssecd.core import zonecheck
-from dnssecd.core.names import APEX, key_to_text
+from dnssecd.core.names import APEX
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SOA
 from dnssecd.ingest.errors import FileChanged
-from dnssecd.ingest.words import type_text
 from dnssecd.pipeline.apex import with_serial
+from dnssecd.pipeline.content import judge_content
 from dnssecd.pipeline.inputjobs import ImportJob
 from dnssecd.pipeline.jobs import (
     Report,
@@ -46,7 +45,7 @@ def import_file(db: ZoneDatabase, spec: ZoneSpec, job: ImportJob, tools: Tools) 
                 return _compared(rrsets, transaction)
             keyset = zone_keyset(transaction, spec, tools)
             if part:
-                rrsets = _merged(rrsets, transaction, spec)
+                rrsets = _merged(rrsets, transaction, spec, report)
             given = whole_input(
                 transaction,
                 rrsets,
@@ -82,7 +81,9 @@ def _has_soa(rrsets: list[RRset]) -> bool:
     return any(rrset.rtype == SOA and not rrset.owner for rrset in rrsets)
 
 
-def _merged(rrsets: list[RRset], transaction: WriteTransaction, spec: ZoneSpec) -> list[RRset]:
+def _merged(
+    rrsets: list[RRset], transaction: WriteTransaction, spec: ZoneSpec, report: Report
+) -> list[RRset]:
     """Return the published content with the file's RRsets in place of those of the same name and type."""
     places = {rrset[:2] for rrset in rrsets}
     merged = rrsets + [
@@ -91,13 +92,5 @@ def _merged(rrsets: list[RRset], transaction: WriteTransaction, spec: ZoneSpec) 
         if rrset[:2] not in places and (rrset.owner or rrset.rtype not in APEX_DERIVED_TYPES)
     ]
     merged.sort(key=lambda rrset: rrset[:2])
-    findings = zonecheck.check(merged, spec.origin)
-    if findings.errors:
-        found = findings.errors[0]
-        place = f"{key_to_text(found.owner, spec.origin)} {type_text(found.rtype)}"
-        raise Rejected(
-            "input-error",
-            f"the file does not go with what the zone holds: {place}: {found.detail}",
-            "correct it",
-        )
+    report.warn(judge_content(merged, spec, "the file does not go with what the zone holds", "correct it"))
     return merged

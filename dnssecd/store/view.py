@@ -42,6 +42,12 @@ class SqliteView:
         sql = f"{_RRSET} WHERE owner >= ? AND owner < ? ORDER BY owner, rtype"
         return map(rrset_of, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
 
+    def of_type(self, rtype: int) -> Iterator[RRset]:
+        """Yield the content RRsets of a type, by owner; a walk over all content."""
+        return map(
+            rrset_of, self._connection.execute(f"{_RRSET} WHERE rtype = ? ORDER BY owner", (rtype,))
+        )
+
     def first_owner(self, start: bytes, stop: bytes | None = None) -> bytes | None:
         """Return the first owner of content with start <= owner < stop."""
         sql = "SELECT owner FROM rrset WHERE owner >= ? AND owner < ? ORDER BY owner LIMIT 1"

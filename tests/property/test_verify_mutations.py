@@ -217,6 +217,8 @@ ANY: dict[str, tuple[str, str, Damage]] = {
     "SOA cut short": ("soa-malformed", "@", lambda z: z.put("@", 6, naive.soa(1)[:-1], ttl=3600)),
     "set out of order": ("rrset-order", "mail", lambda z: z.content.update({(key("mail"), 1): RRset(
         key("mail"), 1, 600, b"\0\4\xc0\0\2\3\0\4\xc0\0\2\2")})),
+    "set whose signed form is too large": ("rrset-too-large", "mail", lambda z: z.put(
+        "mail", 16, *(b"\xfa" + bytes([n]) * 250 for n in range(240)))),
     "address of five octets": ("rdata-malformed", "mail", lambda z: z.put("mail", 1, bytes(5))),
     "glue address of five octets": (
         "rdata-malformed", "ns.secure", lambda z: z.put("ns.secure", 1, bytes(5), signed=False)),

@@ -18,6 +18,8 @@ _RR_HEAD = Struct(">HHI")
 _HALF = 1 << 31
 _MASK = (1 << 32) - 1
 _RIGHT_MAX = 4096
+#: Unbound, Knot and ldns put what a signature covers together in a buffer of this many octets.
+_SIGNED_OCTETS_MAX = 65_535
 
 #: Tells whether the signatures over a set need no cryptography because the same octets were verified before.
 Known = Callable[[RRset, Rrsigs], bool]
@@ -46,6 +48,7 @@ class SignatureJudge:
         self._report = report
         self._origin = report.origin
         self._signer_end = 18 + len(report.origin)
+        self._body_max = _SIGNED_OCTETS_MAX - self._signer_end
         self._origin_labels = _count_labels(report.origin)
         self._ring = ring
         self._algorithms = algorithms
@@ -79,6 +82,9 @@ class SignatureJudge:
         if sigs.ttl != ttl:
             self._report.add("rrsig-ttl", owner, rtype, f"RRSIG has TTL {sigs.ttl}, the set {ttl}")
         body = _signed_body(rtype, owner_wire, ttl, packed)
+        if len(body) > self._body_max:
+            detail = f"{len(body) + self._signer_end} octets are signed, at most {_SIGNED_OCTETS_MAX} can be validated"
+            self._report.add("rrset-too-large", owner, rtype, detail)
         labels = self._origin_labels + owner.count(b"\0")
         if owner_wire.startswith(b"\x01*"):
             labels -= 1

@@ -50,6 +50,7 @@ CODES: dict[str, str] = {
     "rdata-malformed": "RDATA cannot be decoded",
     "rrset-multiple": "an RRset that must be a single RR has several",
     "rrset-order": "an RRset is not in canonical order without duplicates (RFC 4034 §6.3)",
+    "rrset-too-large": "the signed form of an RRset exceeds 65,535 octets, which validators refuse (RFC 4034 §3.1.8.1)",
     "rrset-ttl-unequal": "the RRs of a set have different TTLs (RFC 2181 §5.2)",
     "rrset-unsigned": "an authoritative RRset has no RRSIG (RFC 4035 §2.2)",
     "rrsig-bad": "a signature does not verify with the published DNSKEY (RFC 4035 §5.3.3)",

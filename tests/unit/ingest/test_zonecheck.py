@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from dnssecd.core.findings import Findings
 from dnssecd.core.rrset import RRset, pack
-from dnssecd.core.zonecheck import Findings, check
+from dnssecd.core.zonecheck import check
 from tests.unit.ingest.zones import HEAD, ORIGIN, parse
+
+LONG = ".".join(["x" * 60] * 3 + ["y" * 40])
+LONG_KEY = b"y" * 40 + b"\x00" + (b"x" * 60 + b"\x00") * 3
 
 ERRORS = {
     "CNAME and A": ("x CNAME y\nx A 192.0.2.2\n", [("cname-and-other", b"x\x00")]),
@@ -21,18 +25,30 @@ ERRORS = {
         [("too-large", b"x\x00")],
     ),
     "DNSKEY below the apex": ("x DNSKEY 256 3 15 " + "A" * 43 + "=\n", [("dnskey-below-apex", b"x\x00")]),
+    "201 types at a name": (
+        "".join(f"x TYPE{65300 + n - 100} \\# 1 00\n" for n in range(201)), [("too-many-types", b"x\x00")]),
+    "RRset too large with its owner in full": (
+        f"{LONG} TXT " + f"\n{LONG} TXT ".join(f"{n}" for n in range(300)) + "\n", [("too-large", LONG_KEY)],
+    ),
+    "glue missing": ("s NS ns.s\n", [("missing-glue", b"s\x00")]),
+    "name server of a delegation missing": ("s NS other\n", [("missing-glue", b"s\x00")]),
+    "glue with odd octets missing": ("s NS \\000\\001.s\n\\001\\000.s A 192.0.2.2\n", [("missing-glue", b"s\x00")]),
+    "name server of the apex without address": ("@ NS other\n", [("missing-glue", b"")]),
+    "name server that is an alias": ("@ NS other\nother CNAME ns\n", [("missing-glue", b"")]),
+    "no wildcard for a name that exists": ("@ NS other\n* A 192.0.2.2\nother TXT x\n", [("missing-glue", b"")]),
+    "no wildcard from above": ("@ NS a.other\n* A 192.0.2.2\nb.other TXT x\n", [("missing-glue", b"")]),
     "DS without NS": ("x DS 1 13 2 " + "00" * 32 + "\n", [("ds-without-ns", b"x\x00")]),
 }
 WARNINGS = {
-    "glue missing": ("s NS ns.s\n", [("missing-glue", b"s\x00")]),
     "glue there": ("s NS ns.s\nns.s A 192.0.2.2\n", []),
     "glue with odd octets": ("s NS \\000\\001.s\n\\000\\001.s A 192.0.2.2\n", []),
-    "glue with odd octets missing": ("s NS \\000\\001.s\n\\001\\000.s A 192.0.2.2\n", [("missing-glue", b"s\x00")]),
     "name server in a zone of like ending": ("s NS ns.xexample.com.\n", []),
     "glue there, mixed case": ("s NS NS.S\nNS.s AAAA 2001:db8::1\n", []),
     "name server outside": ("s NS ns.example.net.\n", []),
     "address below another cut": ("s NS ns.t\nt NS ns.example.net.\n", []),
-    "name server of the apex without address": ("@ NS other\n", [("missing-glue", b"")]),
+    "name server with a wildcard's address": ("@ NS other\n* A 192.0.2.2\n", []),
+    "name server of a hidden delegation": (
+        "s NS ns.example.net.\nt.s NS ns.t.s\n", [("occluded", b"s\x00t\x00")]),
     "data at a cut": ("s NS ns.example.net.\ns MX 10 m\n", [("occluded", b"s\x00")]),
     "DNSKEY at a cut": ("s NS ns.example.net.\ns DNSKEY 256 3 15 " + "A" * 43 + "=\n", [("occluded", b"s\x00")]),
     "DNAME beside a cut": ("s NS ns.example.net.\ns DNAME x\n", [("ns-beside-dname", b"s\x00")]),
@@ -124,8 +140,16 @@ def test_a_thousand_records_in_a_set_are_fine(tmp_path: Path) -> None:
     assert not found(tmp_path, text).errors
 
 
+def test_missing_glue_can_be_allowed(tmp_path: Path) -> None:
+    zone = parse(tmp_path, HEAD + "s NS ns.s\n")
+    assert [f.code for f in check(zone.rrsets, zone.origin).errors] == ["missing-glue"]
+    allowed = check(zone.rrsets, zone.origin, allow_missing_glue=True)
+    assert not allowed.errors
+    assert [f.code for f in allowed.warnings] == ["missing-glue"]
+
+
 def test_findings_are_bounded_and_counted(tmp_path: Path) -> None:
     zone = parse(tmp_path, HEAD + "".join(f"s{number} NS ns.s{number}\n" for number in range(300)))
-    result = check(zone.rrsets, zone.origin, limit=10)
+    result = check(zone.rrsets, zone.origin, limit=10, allow_missing_glue=True)
     assert len(result.warnings) == 10
     assert result.counts == {"missing-glue": 300}

@@ -48,7 +48,7 @@ def a(owner: str, last: int, ttl: int = 300) -> RR:
     return RR(name(owner), A, bytes((192, 0, 2, last)), ttl)
 
 
-NS_RR = RR(ORIGIN, NS, name("ns"))
+NS_RR = RR(ORIGIN, NS, text_to_wire("ns.other."))
 
 
 def message(

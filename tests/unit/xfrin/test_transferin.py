@@ -220,7 +220,7 @@ def test_signed_input_is_as_unsigned(zone: Upstream) -> None:
 
 
 def test_import(zone: Upstream) -> None:
-    text = "$TTL 300\n@ IN SOA ns host 7 60 30 600 300\n@ IN NS ns\nwww IN A 192.0.2.1\nx IN A 192.0.2.2\n"
+    text = "$TTL 300\n@ IN SOA ns host 7 60 30 600 300\n@ IN NS ns.other.\nwww IN A 192.0.2.1\nx IN A 192.0.2.2\n"
     zone.load(text)
 
     def imported(text: str, *, merge: bool, accept: bool = False) -> Outcome:
@@ -228,7 +228,7 @@ def test_import(zone: Upstream) -> None:
         job = ImportJob(path=str(zone.file), merge=merge, accept_change=accept)
         return import_file(zone.db, zone.spec, job, zone.tools())
 
-    head = "$TTL 300\n@ IN SOA ns host 9 60 30 600 300\n@ IN NS ns\n"
+    head = "$TTL 300\n@ IN SOA ns host 9 60 30 600 300\n@ IN NS ns.other.\n"
     merged = imported(head + "www IN A 192.0.2.9\ny IN A 192.0.2.3\n", merge=True)
     assert (merged.result, merged.serial) == ("published", 9)
     assert [(r.owner, r.rdata[-1]) for r in zone.content() if r.owner] == [
