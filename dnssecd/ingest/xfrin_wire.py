@@ -1,23 +1,21 @@
 """The RRs of one transfer message, from wire form to rows in canonical form: the part of a transfer that is bulk.
 
-Names are read with the traps of RFC 9267 in mind: a pointer leads strictly backwards and never into the header, a
-name is at most 255 octets, nothing is read past the end. What the signer derives itself is left out on the way
-(RRSIG, NSEC, NSEC3; at the apex DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD and DS), and its RDATA not looked at; where
-a zone is to be read as another signed it, nothing is (`keep`).
+Names are read as core.message_names has it. What the signer derives itself is left out on the way (RRSIG, NSEC, NSEC3;
+at the apex DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD and DS), and its RDATA not looked at; where a zone is to be read
+as another signed it, nothing is (`keep`).
 """
 
 from collections.abc import Callable
 from struct import Struct, error
 from typing import Protocol
 
-from dnssecd.core.names import BadName, lower, owner_key, wire_to_text
+from dnssecd.core.message_names import HEADER_OCTETS, NameTable, OwnerKeys
+from dnssecd.core.names import wire_to_text
 from dnssecd.core.rrtypes import AAAA, APEX_DERIVED_TYPES, CLASS_IN, DS, SIGNATURE_TYPES, SOA, A
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.limits import RDATA_MAX
 from dnssecd.ingest.words import META_TYPES, type_text
 
-HEADER_OCTETS = 12
-NAME_OCTETS_MAX = 255
 AXFR, IXFR = 252, 251
 
 _HEADER = Struct("!6H")
@@ -26,7 +24,6 @@ _QUESTION = Struct("!HH")
 _QR, _OPCODE, _TC, _RCODE = 0x8000, 0x7800, 0x0200, 0x000F
 _ADDRESS_OCTETS = {A: 4, AAAA: 16}
 _APEX_LEFT_OUT = APEX_DERIVED_TYPES | {DS}
-_POINTER = 0xC0
 
 #: Takes a position in the message; gives the lower-cased name there and the position after it.
 NameReader = Callable[[int], tuple[bytes, int]]
@@ -46,70 +43,6 @@ class RdataSource(Protocol):
 
 #: Makes the source for one message, whose names are read by the second argument.
 RdataSources = Callable[[bytes, NameReader], RdataSource]
-
-
-class NameTable:
-    """The names of one message, each read once."""
-
-    __slots__ = ("_wire", "known")
-
-    def __init__(self, wire: bytes) -> None:
-        self._wire = wire
-        #: By position; a name is read before any pointer to it.
-        self.known: dict[int, bytes] = {}
-
-    def read(self, start: int) -> tuple[bytes, int]:
-        """Return the lower-cased uncompressed name at ``start`` and the position after it.
-
-        Raises TransferError, or IndexError where it runs past the end.
-        """
-        wire, names = self._wire, self.known
-        position = start
-        while length := wire[position]:
-            if length < 64:
-                position += length + 1
-                continue
-            if length < _POINTER:
-                raise TransferError("a name has a label of unknown kind")
-            target = (length & 63) << 8 | wire[position + 1]
-            tail = names.get(target) if target < start else None
-            if tail is None:
-                tail = self._follow(target, start)
-            if position == start:
-                return tail, start + 2
-            name = lower(wire[start:position]) + tail
-            if len(name) > NAME_OCTETS_MAX:
-                raise TransferError("a name is longer than 255 octets")
-            names[start] = name
-            return name, position + 2
-        name = lower(wire[start : position + 1])
-        if len(name) > NAME_OCTETS_MAX:
-            raise TransferError("a name is longer than 255 octets")
-        names[start] = name
-        return name, position + 1
-
-    def _follow(self, target: int, limit: int) -> bytes:
-        """Return the name at the target of a pointer that stands in a name that begins at ``limit``."""
-        wire = self._wire
-        parts: list[bytes] = []
-        octets = 1
-        position = target
-        while True:
-            if not HEADER_OCTETS <= target < limit:
-                raise TransferError("a compression pointer does not lead back")
-            start = position
-            while 0 < wire[position] < 64:
-                position += wire[position] + 1
-            parts.append(wire[start:position])
-            octets += position - start
-            if octets > NAME_OCTETS_MAX:
-                raise TransferError("a name is longer than 255 octets")
-            if not wire[position]:
-                return lower(b"".join(parts)) + b"\x00"
-            if wire[position] < _POINTER:
-                raise TransferError("a name has a label of unknown kind")
-            limit = target
-            target = position = (wire[position] & 63) << 8 | wire[position + 1]
 
 
 class TransferMessage:
@@ -133,9 +66,9 @@ class TransferMessage:
     ) -> None:
         self._keep = keep
         self._wire, self._origin, self._stripped = wire, origin, stripped
-        self._names = NameTable(wire)
+        self._names = NameTable(wire, TransferError)
         self._rdata = sources(wire, self._names.read)
-        self._keys: dict[bytes, bytes] = {}
+        self._keys = OwnerKeys(origin)
         if len(wire) < HEADER_OCTETS:
             raise TransferError("a message is shorter than a header")
         _, flags, questions, self.left, _, _ = _HEADER.unpack_from(wire)
@@ -180,9 +113,9 @@ class TransferMessage:
                 if position > octets:
                     raise TransferError("an RR runs past the end of its message")
                 left -= 1
-                key = keys.get(name)
+                key = keys[name]
                 if key is None:
-                    key = keys[name] = self._key(name)
+                    key = keys.key(name)
                 if rclass != CLASS_IN:
                     raise TransferError(f"{wire_to_text(name)} {type_text(rtype)} is of class {rclass}")
                 if addresses.get(rtype) == length:
@@ -206,12 +139,6 @@ class TransferMessage:
         finally:
             self._position, self.left = position, left
         return None
-
-    def _key(self, name: bytes) -> bytes:
-        try:
-            return owner_key(name, self._origin)
-        except BadName as bad:
-            raise TransferError(str(bad)) from None
 
     def _check_type(self, name: bytes, rtype: int) -> None:
         if rtype != SOA:

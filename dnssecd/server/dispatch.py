@@ -89,6 +89,8 @@ class Dispatcher:
         request = m.Message(header)
         if header.opcode not in (m.QUERY, m.NOTIFY, m.UPDATE):
             return self._bare(request, m.NOTIMP, transport)
+        if transport == "udp" and len(wire) > m.UDP_REQUEST_MAX:
+            return self._bare(request, m.FORMERR, transport)
         try:
             request = m.parse(wire)
         except m.FormError:

@@ -1,14 +1,16 @@
 """Requests on raw bytes: a strict, small parser of what a server must know before it believes a message.
 
-Names are read with the traps of RFC 9267 in mind: a compression pointer leads strictly backwards and never into
-the header, a name is at most 255 octets, label types 01 and 10 do not exist, nothing is read past the end. All
-records are walked, so a lying RDLENGTH, a count that is too high and octets after the last record are errors.
+All records are walked, so a lying RDLENGTH, a count that is too high and octets after the last record are errors.
+The walk takes place before TSIG and access lists are looked at, so it costs one step for each label: of the names,
+only those are read that decide something (core.message_names), and no pointer is followed for any other.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from struct import Struct
 
-from dnssecd.core.names import lower
+from dnssecd.core import message_names
+from dnssecd.core.message_names import skip_name
+from dnssecd.core.rrtypes import SOA
 
 QUERY, NOTIFY, UPDATE = 0, 4, 5
 NOERROR, FORMERR, SERVFAIL, NXDOMAIN, NOTIMP, REFUSED = 0, 1, 2, 3, 4, 5
@@ -19,11 +21,14 @@ QR, AA, TC, RD = 0x8000, 0x0400, 0x0200, 0x0100
 TYPE_SIG, TYPE_OPT, TYPE_TKEY, TYPE_TSIG, TYPE_IXFR, TYPE_AXFR, TYPE_ANY = 24, 41, 249, 250, 251, 252, 255
 CLASS_IN, CLASS_NONE, CLASS_ANY = 1, 254, 255
 
-HEADER_SIZE = 12
+HEADER_SIZE = message_names.HEADER_OCTETS
+#: The longest request taken over UDP, where a sender proves nothing, not even an address. Longer ones belong to TCP.
+UDP_REQUEST_MAX = 4096
 _HEADER = Struct("!6H")
 _FIXED = Struct("!HHIH")
 _QUESTION = Struct("!HH")
 _ANSWER, _AUTHORITY, _ADDITIONAL = range(3)
+_SPECIAL_TYPES = frozenset({TYPE_SIG, TYPE_OPT, TYPE_TSIG})
 
 
 class FormError(ValueError):
@@ -74,8 +79,8 @@ class Message:
     """A request whose records were all walked; ``qname`` is lower-cased, ``question`` as it was sent.
 
     ``question`` is the question section in wire form, fit to be echoed; it is empty when QDCOUNT is 0.
-    ``authority`` lists the records of that section for QUERY only. ``tsig`` is the TSIG record if there is one,
-    checked for place, class and TTL only. ``signed0`` tells of a SIG(0) record.
+    ``authority`` is the record of that section where a QUERY has exactly one. ``tsig`` is the TSIG record if there
+    is one, checked for place, class and TTL only. ``signed0`` tells of a SIG(0) record.
     """
 
     header: Header
@@ -83,7 +88,7 @@ class Message:
     qname: bytes = b""
     qtype: int = 0
     qclass: int = 0
-    authority: list[Record] = field(default_factory=list)
+    authority: Record | None = None
     edns: Edns | None = None
     tsig: Record | None = None
     signed0: bool = False
@@ -98,33 +103,8 @@ def parse_header(wire: bytes) -> Header:
 
 
 def read_name(wire: bytes, position: int) -> tuple[bytes, int]:
-    """Return the uncompressed name at ``position``, case kept, and the offset after it; raises FormError."""
-    parts: list[bytes] = []
-    size = 1
-    after = -1
-    limit = position
-    try:
-        while length := wire[position]:
-            if length < 64:
-                end = position + 1 + length
-                parts.append(wire[position:end])
-                size += length + 1
-                if size > 255:
-                    raise FormError("name longer than 255 octets")
-                position = end
-            elif length >= 192:
-                target = (length & 63) << 8 | wire[position + 1]
-                if after < 0:
-                    after = position + 2
-                if not HEADER_SIZE <= target < limit:
-                    raise FormError("compression pointer that does not lead back")
-                position = limit = target
-            else:
-                raise FormError("unknown label type")
-    except IndexError:
-        raise FormError("name runs past the end") from None
-    parts.append(b"\x00")
-    return b"".join(parts), position + 1 if after < 0 else after
+    """Return the lower-cased uncompressed name at ``position`` and the offset after it; raises FormError."""
+    return message_names.read_name(wire, position, FormError)
 
 
 def parse(wire: bytes) -> Message:
@@ -141,62 +121,74 @@ def parse(wire: bytes) -> Message:
         # An RR takes at least eleven octets: a count that cannot be true is refused before any walking.
         if number * 11 > len(wire) - position:
             raise FormError("more records announced than fit")
+        sole = section == _AUTHORITY and number == 1 and header.opcode == QUERY
         for left in range(number - 1, -1, -1):
-            record = _record(wire, position)
-            _special(message, wire, record, section, last=section == _ADDITIONAL and not left)
-            position = record.end
+            start, fixed = position, skip_name(wire, position, FormError)
+            rtype, position = _after_record(wire, fixed)
+            if rtype in _SPECIAL_TYPES:
+                _special(message, wire, (start, fixed), section, last=section == _ADDITIONAL and not left)
+            elif sole:
+                message.authority = _record(wire, start, fixed)
     if position != len(wire):
         raise FormError("octets after the last record")
     return message
 
 
 def _question(wire: bytes, message: Message) -> int:
-    name, position = read_name(wire, HEADER_SIZE)
+    message.qname, position = read_name(wire, HEADER_SIZE)
     if position + 4 > len(wire):
         raise FormError("question cut short")
-    message.qname = lower(name)
     message.qtype, message.qclass = _QUESTION.unpack_from(wire, position)
     message.question = wire[HEADER_SIZE : position + 4]
     return position + 4
 
 
-def _record(wire: bytes, start: int) -> Record:
-    name, position = read_name(wire, start)
-    if position + 10 > len(wire):
+def _after_record(wire: bytes, fixed: int) -> tuple[int, int]:
+    """Return the type of a record whose name ends at ``fixed``, and the offset after the record."""
+    if fixed + 10 > len(wire):
         raise FormError("record cut short")
-    rtype, rclass, ttl, length = _FIXED.unpack_from(wire, position)
-    position += 10
-    if position + length > len(wire):
+    rtype, _, _, length = _FIXED.unpack_from(wire, fixed)
+    end: int = fixed + 10 + length
+    if end > len(wire):
         raise FormError("RDLENGTH past the end")
-    return Record(start, name, rtype, rclass, ttl, position, position + length)
+    return rtype, end
 
 
-def _special(message: Message, wire: bytes, record: Record, section: int, last: bool) -> None:
-    """Take note of OPT, TSIG, SIG(0) and the authority section; enforce where each may stand."""
-    rtype = record.rtype
+def _record(wire: bytes, start: int, fixed: int) -> Record:
+    """Return a record that was walked, its name read."""
+    name, _ = read_name(wire, start)
+    rtype, rclass, ttl, length = _FIXED.unpack_from(wire, fixed)
+    return Record(start, name, rtype, rclass, ttl, fixed + 10, fixed + 10 + length)
+
+
+def _special(message: Message, wire: bytes, at: tuple[int, int], section: int, last: bool) -> None:
+    """Take note of OPT, TSIG and SIG(0); enforce where each may stand. ``at``: start of the record, end of its name.
+
+    OPT and SIG(0) have the root as their owner, one octet (RFC 6891 §6.1.2, RFC 2931 §3): there is no name to read.
+    """
+    start, fixed = at
+    rtype, rclass, ttl, length = _FIXED.unpack_from(wire, fixed)
     if rtype == TYPE_OPT:
-        if section != _ADDITIONAL or message.edns is not None or record.name != b"\x00":
+        if section != _ADDITIONAL or message.edns is not None or wire[start]:
             raise FormError("OPT doubled, misplaced or not at the root")
-        message.edns = _edns(wire, record)
+        message.edns = _edns(wire, rclass, ttl, (fixed + 10, fixed + 10 + length))
     elif rtype == TYPE_TSIG:
-        if not last or record.rclass != CLASS_ANY or record.ttl:
+        if not last or rclass != CLASS_ANY or ttl:
             raise FormError("TSIG doubled, not last, or not class ANY and TTL 0")
-        message.tsig = record
-    elif rtype == TYPE_SIG and section == _ADDITIONAL and record.name == b"\x00":
+        message.tsig = _record(wire, start, fixed)
+    elif section == _ADDITIONAL and not wire[start]:
         message.signed0 = True
-    elif section == _AUTHORITY and message.header.opcode == QUERY:
-        message.authority.append(record)
 
 
-def _edns(wire: bytes, record: Record) -> Edns:
-    position = record.rdata
-    while position < record.end:
-        if position + 4 > record.end:
+def _edns(wire: bytes, udp_size: int, ttl: int, rdata: tuple[int, int]) -> Edns:
+    position, end = rdata
+    while position < end:
+        if position + 4 > end:
             raise FormError("EDNS option cut short")
         position += 4 + int.from_bytes(wire[position + 2 : position + 4], "big")
-    if position != record.end:
+    if position != end:
         raise FormError("EDNS option past the end of OPT")
-    return Edns(max(record.rclass, 512), record.ttl >> 16 & 255, bool(record.ttl & 0x8000))
+    return Edns(max(udp_size, 512), ttl >> 16 & 255, bool(ttl & 0x8000))
 
 
 def ixfr_serial(wire: bytes, message: Message) -> int:
@@ -204,13 +196,12 @@ def ixfr_serial(wire: bytes, message: Message) -> int:
 
     Raises FormError for none, several, or one that is not the zone's SOA (RFC 1995 §3).
     """
-    if len(message.authority) != 1:
+    record = message.authority
+    if record is None:
         raise FormError("an IXFR request carries exactly one authority record")
-    record = message.authority[0]
-    if record.rtype != 6 or record.rclass != CLASS_IN or lower(record.name) != message.qname:
+    if record.rtype != SOA or record.rclass != CLASS_IN or record.name != message.qname:
         raise FormError("the authority record of an IXFR request is the zone's SOA")
-    _, position = read_name(wire, record.rdata)
-    _, position = read_name(wire, position)
+    position = skip_name(wire, skip_name(wire, record.rdata, FormError), FormError)
     if position + 20 != record.end:
         raise FormError("SOA RDATA of a wrong length")
     return int.from_bytes(wire[position : position + 4], "big")

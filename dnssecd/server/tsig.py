@@ -11,7 +11,7 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dnssecd.core.names import lower, text_to_wire
+from dnssecd.core.names import text_to_wire
 from dnssecd.server.message import (
     CLASS_ANY,
     FORMERR,
@@ -136,8 +136,8 @@ def parse_rdata(wire: bytes, record: Record) -> TsigRdata:
         raise FormError("TSIG lengths do not add up")
     return TsigRdata(
         start=record.start,
-        name=lower(record.name),
-        algorithm=lower(algorithm),
+        name=record.name,
+        algorithm=algorithm,
         time_signed=int.from_bytes(rdata[:6], "big"),
         fudge=int.from_bytes(rdata[6:8], "big"),
         mac=rdata[10:mac_end],

@@ -14,6 +14,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Any
 
 from dnssecd.server.acl import client_address
+from dnssecd.server.message import UDP_REQUEST_MAX
 from dnssecd.server.transfer import TransferJob
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 _BATCH = 16
 _BUFFER = 1024 * 1024
 _ANCILLARY = 128
-_DATAGRAM_MAX = 65_535
+#: One octet more than a request may have, so that a longer one is seen to be longer.
+_DATAGRAM_MAX = UDP_REQUEST_MAX + 1
 #: ip(7): not in the socket module before Python 3.14.
 _IP_PKTINFO = 8
 _PKTINFO4 = Struct("=I4s4s")

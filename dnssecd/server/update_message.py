@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import Struct
 
-from dnssecd.core.names import BadName, lower, owner_key
+from dnssecd.core.message_names import NameTable, OwnerKeys, skip_name
 from dnssecd.core.rrtypes import SOA
 from dnssecd.core.update_types import UpdateMessage, UpdateRR
 from dnssecd.server.message import (
@@ -22,7 +22,6 @@ from dnssecd.server.message import (
     UPDATE,
     FormError,
     parse_header,
-    read_name,
 )
 from dnssecd.server.update_rdata import RdataReader
 
@@ -52,8 +51,8 @@ def parse_update(wire: bytes) -> UpdateMessage:
 
 
 def check_form(wire: bytes) -> None:
-    """Check an UPDATE in all but its RDATA, which takes the most time; raises FormError."""
-    _Parser(wire, deep=False).parse(list(parse_header(wire).counts[1:]))
+    """Check an UPDATE in all but its names and RDATA, which take the most time; raises FormError."""
+    _FormParser(wire).parse(list(parse_header(wire).counts[1:]))
 
 
 def _judge_prerequisite(rtype: int, rclass: int, ttl: int, length: int) -> bool:
@@ -103,20 +102,17 @@ _Judge = Callable[[int, int, int, int], bool]
 class _Parser:
     """One message on its way; names are remembered by position, owner keys by name."""
 
-    __slots__ = ("_deep", "_fixed_end", "_keys", "_names", "_origin", "_rdata", "_wire")
+    __slots__ = ("_fixed_end", "_keys", "_names", "_rdata", "_wire")
 
-    def __init__(self, wire: bytes, *, deep: bool = True) -> None:
-        """deep: RDATA is read too."""
+    def __init__(self, wire: bytes) -> None:
         self._wire = wire
-        self._deep = deep
-        self._names: dict[int, bytes] = {}
-        self._keys: dict[bytes, bytes | None] = {}
-        self._rdata = RdataReader(wire, self._name)
-        self._origin = b""
+        self._names = NameTable(wire, FormError)
+        self._rdata = RdataReader(wire, self._names.read)
         self._fixed_end = len(wire) - 10
 
     def parse(self, counts: list[int]) -> UpdateMessage:
-        self._origin, position = self._name(HEADER_SIZE)
+        origin, position = self._names.read(HEADER_SIZE)
+        self._keys = OwnerKeys(origin)
         if position + 4 > len(self._wire):
             raise FormError("zone section cut short")
         ztype, zclass = _QUESTION.unpack_from(self._wire, position)
@@ -136,55 +132,36 @@ class _Parser:
             sections.append(section)
         if position != len(self._wire):
             raise FormError("octets after the last record")
-        return UpdateMessage(self._origin, sections[0], sections[1])
-
-    def _name(self, position: int) -> tuple[bytes, int]:
-        """Return the lower-cased name at a position and the position after it."""
-        wire = self._wire
-        if position < self._fixed_end and wire[position] >= 192:
-            # A pointer alone, to a name that was read before: it leads back, and that name was found sound.
-            known = self._names.get((wire[position] & 63) << 8 | wire[position + 1])
-            if known is not None:
-                return known, position + 2
-        name, after = read_name(wire, position)
-        name = lower(name)
-        self._names[position] = name
-        return name, after
-
-    def _owner(self, name: bytes) -> bytes | None:
-        try:
-            return self._keys[name]
-        except KeyError:
-            pass
-        key: bytes | None
-        try:
-            key = owner_key(name, self._origin)
-        except BadName:
-            key = None
-        self._keys[name] = key
-        return key
+        return UpdateMessage(origin, sections[0], sections[1])
 
     def _rr(self, position: int, judge: _Judge, section: list[UpdateRR]) -> int:
-        name, position = self._name(position)
-        if position > self._fixed_end:
-            raise FormError("record cut short")
-        rtype, rclass, ttl, length = _FIXED.unpack_from(self._wire, position)
-        position += 10
-        end: int = position + length
-        if end > len(self._wire):
-            raise FormError("RDLENGTH past the end")
-        holds_data = judge(rtype, rclass, ttl, length)
-        rdata = self._rdata.read(rtype, position, end) if holds_data and self._deep else b""
-        section.append(UpdateRR(self._owner(name), rtype, rclass, ttl, rdata))
+        """Append the RR at a position and return the position after it."""
+        name, position = self._names.read(position)
+        rtype, rclass, ttl, start, end = self._fixed(position)
+        rdata = self._rdata.read(rtype, start, end) if judge(rtype, rclass, ttl, end - start) else b""
+        section.append(UpdateRR(self._keys[name], rtype, rclass, ttl, rdata))
         return end
 
     def _skip(self, position: int) -> int:
         """Return the position after an RR that is not looked at."""
-        _, position = read_name(self._wire, position)
+        return self._fixed(skip_name(self._wire, position, FormError))[-1]
+
+    def _fixed(self, position: int) -> tuple[int, int, int, int, int]:
+        """Return type, class and TTL of an RR whose name ends at a position, and where its RDATA begins and ends."""
         if position > self._fixed_end:
             raise FormError("record cut short")
-        _, _, _, length = _FIXED.unpack_from(self._wire, position)
-        end: int = position + 10 + length
+        rtype, rclass, ttl, length = _FIXED.unpack_from(self._wire, position)
+        start = position + 10
+        end: int = start + length
         if end > len(self._wire):
             raise FormError("RDLENGTH past the end")
+        return rtype, rclass, ttl, start, end
+
+
+class _FormParser(_Parser):
+    """Reads neither names nor RDATA: no pointer is followed, and no RR comes of it."""
+
+    def _rr(self, position: int, judge: _Judge, section: list[UpdateRR]) -> int:
+        rtype, rclass, ttl, start, end = self._fixed(skip_name(self._wire, position, FormError))
+        judge(rtype, rclass, ttl, end - start)
         return end

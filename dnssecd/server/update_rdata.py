@@ -15,7 +15,7 @@ import dns.rdatatype
 
 from dnssecd.core.rdata import BadRdata, canonical
 from dnssecd.core.update_rdata import check
-from dnssecd.server.message import FormError, read_name
+from dnssecd.server.message import FormError
 
 #: Reads the lower-cased name at a position of the message; gives it and the position after it.
 NameReader = Callable[[int], tuple[bytes, int]]
@@ -130,7 +130,7 @@ class RdataReader:
         return rdata
 
     def _expanded(self, layout: tuple[int, ...], start: int, end: int) -> bytes:
-        """Return RDATA with its names uncompressed, their case kept: canonical() decides about that."""
+        """Return RDATA with its names uncompressed and lower-cased, as all types of the layouts want them."""
         wire = self._wire
         parts = []
         position = start
@@ -139,7 +139,7 @@ class RdataReader:
             if begin >= end:
                 raise FormError("RDATA cut short")
             if part == _NAME:
-                name, position = read_name(wire, begin)
+                name, position = self._names(begin)
                 parts.append(name)
             else:
                 position = begin + (1 + wire[begin] if part == _STRING else part)

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dnssecd.core.message_names import NameTable
 from dnssecd.core.names import text_to_wire
 from dnssecd.core.rrset import RRset, pack
 from dnssecd.publish import xfrout
@@ -158,10 +159,40 @@ def test_longest_name_and_pointer_chain_are_read() -> None:
 
 def test_pointer_chain_that_makes_a_name_too_long() -> None:
     wire, start = header() + b"\x01a\x00", 12
-    for _ in range(127):
-        wire, start = wire + b"\x01b" + (0xC000 | start).to_bytes(2, "big"), len(wire)
+    for _ in range(13):
+        wire, start = wire + b"\x13" + b"b" * 19 + (0xC000 | start).to_bytes(2, "big"), len(wire)
     with pytest.raises(FormError, match="255"):
         read_name(wire, start)
+
+
+def test_a_long_request_over_udp_is_formerr_and_is_not_read() -> None:
+    plain = query(use_edns=0)
+    pad = 4096 - len(plain) - 4
+    longest = plain[:-2] + struct.pack("!HHH", pad + 4, 12, pad) + bytes(pad)
+    assert len(longest) == 4096
+    assert rcode(ask(longest)) == NOERROR
+    assert ask(longest + b"\x00") == header(0x8000 | 0x0100 | FORMERR, 0, 0, 0, 0)
+    assert parse_header(ask(longest + b"\x00", transport="tcp")).flags & 15 == FORMERR
+    assert rcode(ask(longest, transport="tcp")) == NOERROR
+
+
+def test_a_chain_of_pointers_is_cut_off() -> None:
+    """Sixteen pointers to positions not read before; names that were read may be of any depth."""
+    wire, starts = header() + b"\x01a\x00", [12]
+    for _ in range(20):
+        wire, starts = wire + (0xC000 | starts[-1]).to_bytes(2, "big"), [*starts, len(wire)]
+    assert read_name(wire, starts[16]) == (b"\x01a\x00", starts[16] + 2)
+    with pytest.raises(FormError, match="more than 16"):
+        read_name(wire, starts[17])
+    names = NameTable(wire, FormError)
+    assert {names.read(start)[0] for start in starts} == {b"\x01a\x00"}
+
+
+def test_a_pointer_into_the_middle_of_the_name_itself_is_no_name() -> None:
+    """The label at 12 holds what looks like a label that leads into the name at 17."""
+    wire = header() + b"\x03\x01a\x02b" + b"\x01c\xc0\x0f"
+    with pytest.raises(FormError):
+        read_name(wire, 17)
 
 
 def test_z_ad_and_cd_bits_are_cleared_and_rd_is_copied() -> None:
