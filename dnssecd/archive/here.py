@@ -61,10 +61,12 @@ def servers(config: Config, zone: str, document: str | None) -> list[Peer]:
     """The public servers of a zone: as configured, else as in the document that says how it was served."""
     configured = config.zones.get(zone)
     if configured is not None:
-        return [*config.secondaries_of(zone), *configured.check_servers]
+        return [*(peer for peer in config.secondaries_of(zone) if peer.query), *configured.check_servers]
     if document is None or not readable(document):
         return []
-    return list(serving.as_config(serving.read(document), frozenset(config.tsig))[1])
+    return [
+        peer for peer in serving.as_config(serving.read(document), frozenset(config.tsig))[1] if peer.query
+    ]
 
 
 def readable(document: str) -> bool:

@@ -85,6 +85,7 @@ def _servers(servers: list[dict[str, Any]]) -> list[str]:
     return [
         f"{one['name']} has {_serial(one['serial'])}"
         + (f", seen {when(one['seen_at'])}" if one["seen_at"] else "")
+        + (f": {one['detail']}" if one.get("detail") else "")
         for one in servers
     ]
 

@@ -116,11 +116,18 @@ class TsigKey:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Another server: a secondary, a primary, a server polled for evidence. tsig: name of the key to use."""
+    """Another server: a secondary, a primary, a server polled for evidence. tsig: name of the key to use.
+
+    source: the local IP address to send from; None: the address listened on. query: False: it gets NOTIFY and is
+    asked nothing. notify_tsig: the key of NOTIFY, True: as ``tsig``, False: none.
+    """
 
     name: str
     address: Address
     tsig: str | None = None
+    source: str | None = None
+    query: bool = True
+    notify_tsig: str | bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +252,7 @@ class ZoneConfig:
     parent: ParentConfig
     max_change: float  # share of owner names, 0.30 for "30%"
     allow_missing_glue: bool = False  # name servers inside the zone may lack their address records
+    max_transfer_mib: int | None = None  # of one transfer in; None: by the size of the zone that is held
     soa_expire: Literal["serve", "follow"] = "serve"  # when no primary has answered for as long as SOA expire
 
 

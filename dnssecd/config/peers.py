@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 
 from dnssecd.config.errors import did_you_mean
 from dnssecd.config.model import Address, Peer, Secret, TsigKey
@@ -102,10 +103,49 @@ def peers(root: Section, kind: str, tsig: dict[str, TsigKey]) -> dict[str, Peer]
     for name, section in root.children(kind):
         check_label(name, section)
         section.require("address", 'write address = "192.0.2.1:53"')
-        text = section.text("address", "127.0.0.1:53")
-        found[name] = Peer(name, address_at(section, "address", text), tsig_reference(section, "tsig", tsig))
+        address = address_at(section, "address", section.text("address", "127.0.0.1:53"))
+        found[name] = Peer(
+            name,
+            address,
+            tsig_reference(section, "tsig", tsig),
+            source=_source(section, address),
+            query=section.flag("query", default=True) if kind == "secondary" else True,
+            notify_tsig=_notify_tsig(section, tsig),
+        )
         section.finish()
     return found
+
+
+def _source(section: Section, peer: Address) -> str | None:
+    """The local address to send from, of the family of the peer's."""
+    text = section.text("source")
+    if not text:
+        return None
+    try:
+        source = ip_address(text)
+    except ValueError:
+        section.error(
+            "source", f'"{text}" is not an IP address', 'write source = "192.0.2.1", without a port'
+        )
+        return None
+    if source.version != ip_address(peer.host).version:
+        section.error(
+            "source",
+            f"{source} and the address {peer.host} are not of the same family",
+            "name an address of this host that can reach the server",
+        )
+        return None
+    return str(source)
+
+
+def _notify_tsig(section: Section, tsig: dict[str, TsigKey]) -> str | bool:
+    """The key of NOTIFY where it is another than ``tsig``; False: NOTIFY is not signed."""
+    value = section.raw("notify_tsig")
+    if value is True:
+        section.error("notify_tsig", "true names no key", "write the name of a TSIG key, or false")
+    if value is None or isinstance(value, bool):
+        return value is not False
+    return tsig_reference(section, "notify_tsig", tsig) or True
 
 
 def tsig_reference(section: Section, key: str, tsig: dict[str, TsigKey]) -> str | None:

@@ -78,6 +78,7 @@ def _zone(name: str, section: Section, known: Known) -> ZoneConfig:
         parent=_parent(section, known),
         max_change=_max_change(section),
         allow_missing_glue=section.flag("allow_missing_glue", False),
+        max_transfer_mib=_max_transfer(section, source),
         soa_expire=_soa_expire(section, source),
     )
 
@@ -115,6 +116,14 @@ def _primaries(section: Section, source: str, known: Known) -> tuple[str, ...]:
     return names
 
 
+def _max_transfer(section: Section, source: str) -> int | None:
+    if not section.has("max_transfer_mib"):
+        return None
+    if source != "primaries":
+        section.error("max_transfer_mib", f'source is "{source}"', "remove it: it bounds transfers in")
+    return section.integer("max_transfer_mib", 4096, 1, 1 << 20)
+
+
 def _soa_expire(section: Section, source: str) -> Literal["serve", "follow"]:
     chosen: Literal["serve", "follow"] = section.choice("soa_expire", ("serve", "follow"), "serve")
     if source != "primaries" and chosen != "serve":
@@ -138,10 +147,24 @@ def _references(section: Section, key: str, known: Mapping[str, Any], kind: str)
 
 def _check_servers(section: Section, secondaries: tuple[str, ...], known: Known) -> tuple[Peer, ...]:
     """Addresses or names of secondaries; the zone's secondaries where none are written."""
-    written = section.texts("check_servers") or secondaries
+    written = section.texts("check_servers")
+    if not written:
+        written = tuple(name for name in secondaries if known.secondaries[name].query)
+        if secondaries and not written:
+            section.error(
+                "secondaries",
+                "none of them may be queried (query = false), so nobody can tell what is served",
+                "name public servers of the zone in check_servers",
+            )
     found = []
     for text in written:
         if text in known.secondaries:
+            if not known.secondaries[text].query:
+                section.error(
+                    "check_servers",
+                    f"[secondary.{text}] has query = false",
+                    "name servers that answer queries",
+                )
             found.append(known.secondaries[text])
         else:
             found.append(Peer(text, address_at(section, "check_servers", text)))

@@ -21,6 +21,7 @@ from dnssecd.ops.control import Call, Command, Refused, alert_dict
 from dnssecd.ops.events import EventCore
 from dnssecd.pipeline import state
 from dnssecd.pipeline.export import export_text
+from dnssecd.publish.exchange import Peer
 from dnssecd.publish.notify import Notifier
 
 WAIT_STEP_S = 0.05
@@ -109,17 +110,15 @@ class Commands:
 
     def _secondaries(self, zone: FrontZone) -> list[dict[str, Any]]:
         seen = {sighting.server: sighting for sighting in self._notifier.ledger.last(zone.name)}
-        names = [
-            peer.name for peer in (*zone.secondaries, *(w for w in zone.watched if w not in zone.secondaries))
-        ]
+        peers = {peer.name: peer for peer in (*zone.secondaries, *zone.watched)}
         return [
             {
                 "name": name,
                 "serial": seen[name].serial if name in seen else None,
                 "seen_at": seen[name].at if name in seen else None,
-                "detail": seen[name].detail if name in seen else "not asked yet",
+                "detail": seen[name].detail if name in seen else _unseen(peer),
             }
-            for name in names
+            for name, peer in peers.items()
         ]
 
     async def zone_list(self, call: Call) -> object:
@@ -355,3 +354,7 @@ def _key(zone: FrontZone, key: Key) -> dict[str, Any]:
 
 def _dnskey_text(key: Key) -> str:
     return f"{key.flags} 3 {key.algorithm} {b64encode(key.public_key).decode()}"
+
+
+def _unseen(peer: Peer) -> str:
+    return "not asked yet" if peer.query else "takes NOTIFY only (query = false)"

@@ -6,7 +6,7 @@ import structlog
 from dnssecd.core.names import wire_to_text
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
-from dnssecd.publish.notify import NotifyHooks
+from dnssecd.publish.notify import NotifyHooks, NotifyOutcome, NotifyResult
 from dnssecd.publish.watch import Judgement, WatchHooks
 from dnssecd.server.acl import Address
 from dnssecd.server.interfaces import Hooks
@@ -14,6 +14,14 @@ from dnssecd.server.interfaces import Hooks
 #: A secondary that lags, or does not answer, for longer than this is an event.
 LAG_EVENT_S = 300.0
 UNREACHABLE_EVENT_S = 15.0
+#: So many NOTIFYs in a row that are not answered NOERROR are an event: one datagram may get lost.
+NOTIFY_FAILURES_EVENT = 3
+
+_TSIG_REMEDY = {
+    "BADKEY": "configure the key at the secondary under exactly this name and algorithm",
+    "BADSIG": "give both hosts the same secret for this key",
+    "BADTIME": "set the clocks of both hosts by NTP",
+}
 
 _OPCODES = {"query": "QUERY", "axfr": "QUERY", "ixfr": "QUERY", "notify": "NOTIFY", "update": "UPDATE"}
 _KINDS = {"axfr": "axfr", "ixfr": "ixfr", "axfr-style": "ixfr-as-axfr", "current": "up-to-date"}
@@ -111,7 +119,7 @@ class SecondaryHooks(WatchHooks, NotifyHooks):
             self._metrics.secondary_serial.labels(zone, server).set(sighting.serial)
         self._unreachable(judgement)
         if judgement.state == "current":
-            for name in ("secondary-lagging", "notify-unanswered", "serial-backwards"):
+            for name in ("secondary-lagging", "serial-backwards"):
                 self._events.resolve(name, zone, server)
             return
         if judgement.lag_s > LAG_EVENT_S and judgement.state in ("behind", "absent"):
@@ -128,6 +136,16 @@ class SecondaryHooks(WatchHooks, NotifyHooks):
 
     def _unreachable(self, judgement: Judgement) -> None:
         sighting = judgement.sighting
+        if sighting.tsig_error:
+            self._events.raise_event(
+                "secondary-rejects-tsig",
+                sighting.zone,
+                f"{sighting.server}: {sighting.detail}",
+                subject=sighting.server,
+                remedy=_TSIG_REMEDY.get(sighting.tsig_error),
+            )
+        elif sighting.reachable:
+            self._events.resolve("secondary-rejects-tsig", sighting.zone, sighting.server)
         if sighting.reachable:
             self._events.resolve("secondary-unreachable", sighting.zone, sighting.server)
         elif judgement.lag_s > UNREACHABLE_EVENT_S:
@@ -138,12 +156,14 @@ class SecondaryHooks(WatchHooks, NotifyHooks):
                 subject=sighting.server,
             )
 
-    def notified(self, zone: str, secondary: str, serial: int, outcome: str) -> None:
-        """Count a NOTIFY."""
-        result = {"NOERROR": "answered", "no answer in time": "timeout"}.get(outcome)
-        if result is None:
-            result = "refused" if outcome.isupper() else "error"
-        self._metrics.notify.labels(result).inc()
+    def notified(self, zone: str, secondary: str, outcome: NotifyOutcome, failures: int) -> None:
+        """Count a NOTIFY; raise or resolve what its answer says."""
+        self._metrics.notify.labels(outcome.result.value).inc()
+        if outcome.result is NotifyResult.ANSWERED:
+            self._events.resolve("notify-unanswered", zone, secondary)
+        elif failures >= NOTIFY_FAILURES_EVENT:
+            cause = f"{failures} NOTIFYs in a row: {secondary}: {outcome.detail}"
+            self._events.raise_event("notify-unanswered", zone, cause, subject=secondary)
 
     def caught_up(self, zone: str, secondary: str, serial: int, seconds: float) -> None:
         """Log that a secondary serves what was published."""

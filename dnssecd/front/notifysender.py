@@ -11,10 +11,10 @@ import dns.rcode
 
 from dnssecd.core.names import text_to_wire
 from dnssecd.core.rrtypes import CLASS_IN, SOA
-from dnssecd.publish.exchange import Peer, PeerKey, Timing, UnwantedAnswer, ask_udp
-from dnssecd.publish.notify import Goal
+from dnssecd.publish.exchange import Peer, PeerKey, Timing, UnwantedAnswer, ask_udp, rejected_tsig
+from dnssecd.publish.notify import Goal, NotifyOutcome, NotifyResult
 from dnssecd.server.message import AA, HEADER_SIZE, NOTIFY, QR, FormError, parse
-from dnssecd.server.tsig import AnswerVerifier, TsigError, TsigKey, sign_request
+from dnssecd.server.tsig import AnswerVerifier, TsigError, TsigKey, TsigPeerError, sign_request
 
 _FLAGS = (NOTIFY << 11 | AA).to_bytes(2)
 _COUNTS = b"\0\1\0\1\0\0\0\0"
@@ -35,26 +35,29 @@ class NotifySender:
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
 
-    async def __call__(self, zone: str, peer: Peer, goal: Goal, timing: Timing | None) -> str:
-        """Send one NOTIFY; return the RCODE of the answer, or why there is none."""
+    async def __call__(self, zone: str, peer: Peer, goal: Goal, timing: Timing | None) -> NotifyOutcome:
+        """Send one NOTIFY and return what came of it; never raises for what the peer does."""
         wire = notify_wire(zone, goal, secrets.token_bytes(2))
-        key, mac = None, b""
-        if peer.key is not None:
-            key = _tsig_key(peer.key)
-            wire, mac = sign_request(wire, key, int(self._now()))
+        signed = None
+        if peer.notify_key is not None:
+            wire, mac = sign_request(wire, _tsig_key(peer.notify_key), int(self._now()))
+            signed = peer.notify_key, mac
         try:
-            return await ask_udp(
-                peer, wire, lambda item: self._judged(item, wire, key, mac), timing or Timing()
-            )
+            return await ask_udp(peer, wire, lambda item: self._judge(item, wire, signed), timing or Timing())
         except TimeoutError:
-            return "no answer in time"
+            return NotifyOutcome(NotifyResult.TIMEOUT, "no answer in time")
         except OSError as error:
-            return error.strerror or str(error) or type(error).__name__
+            return NotifyOutcome(NotifyResult.ERROR, error.strerror or str(error) or type(error).__name__)
         except UnwantedAnswer as error:
-            return str(error)
+            return NotifyOutcome(NotifyResult.ERROR, str(error))
 
-    def _judged(self, item: bytes, request: bytes, key: TsigKey | None, mac: bytes) -> str | None:
-        """Return the RCODE of an answer, None for what is none; UnwantedAnswer where TSIG does not vouch for it."""
+    def _judge(
+        self, item: bytes, request: bytes, signed: tuple[PeerKey, bytes] | None
+    ) -> NotifyOutcome | None:
+        """Judge an answer, None for what is none; UnwantedAnswer where TSIG does not vouch for it.
+
+        signed: the key and the MAC of the request.
+        """
         if len(item) < HEADER_SIZE or item[:2] != request[:2]:
             return None
         flags = int.from_bytes(item[2:4])
@@ -65,13 +68,18 @@ class NotifySender:
             answer = parse(item)
             if answer.question and answer.question.lower() != request[HEADER_SIZE:][: len(answer.question)]:
                 return None
-            if key is not None:
-                verifier = AnswerVerifier(key, mac)
+            if signed is not None:
+                verifier = AnswerVerifier(_tsig_key(signed[0]), signed[1])
                 verifier.accept(item, int(self._now()))
                 verifier.finish()
+        except TsigPeerError as error:
+            return NotifyOutcome(
+                NotifyResult.REFUSED, rejected_tsig(signed[0] if signed else None, error.code)
+            )
         except (FormError, TsigError) as error:
             raise UnwantedAnswer(f"bad answer ({rcode}): {error}") from error
-        return rcode
+        answered = NotifyResult.ANSWERED if rcode == "NOERROR" else NotifyResult.REFUSED
+        return NotifyOutcome(answered, rcode)
 
 
 @lru_cache(maxsize=256)

@@ -38,7 +38,7 @@ from dnssecd.front.zone import FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.fetch_link import FetchLink
-from dnssecd.pipeline.fetch_plan import Fetched, FetchPeer, FetchPlan
+from dnssecd.pipeline.fetch_plan import Fetched, FetchLimits, FetchPeer, FetchPlan
 from dnssecd.pipeline.inputjobs import TransferJob
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.transferin import IXFR_UNUSABLE, TRANSFER_BROKEN
@@ -53,8 +53,16 @@ LOOKS_AT_ONCE = 64
 GAP_S = 0.2
 #: What a primary had and we did not take is not fetched again for this long, unless its serial rises.
 REJECTED_AGAIN_S = 3600.0
+#: What a primary announced beyond the end of its transfer is fetched after this long.
+REST_AFTER_S = 1.0
 #: What failed, perhaps through a fault of ours, is tried again after this long at the latest.
 FAILED_AGAIN_S = 60.0
+
+#: Octets of one transfer where the configuration sets no limit: in any case; of a zone of any size; and as a
+#: multiple of the database of a zone that is held.
+TRANSFER_MAX = 4 << 30
+TRANSFER_SMALL_MAX = 64 << 20
+GROWTH_MAX = 4
 
 EXPIRED = "zone-expired"
 STORE_ERRORS = (StoreError, sqlite3.Error, OSError)
@@ -290,6 +298,7 @@ class Primaries:
         up.failures += 1
         self._wake_in(zone, retry_delay_s(held, up.failures))
         cause = "no primary answers: " + "; ".join(f"{name}: {sight.detail}" for name, sight in sights)
+        log.warning("no primary answers", zone=zone.name, cause=cause, failures=up.failures)
         silent_s = self._clock.now() - up.fresh_at
         if held is not None and silent_s > held.expire_s:
             cause += f". That is so for {silent_s / 3600:.1f} h, longer than SOA expire ({held.expire_s} s)"
@@ -342,7 +351,7 @@ class Primaries:
         outcome = None
         try:
             while peers and outcome is None:
-                fetched = await self._link.fetch(self._plan(zone, peers, base, path))
+                fetched = await self._link.fetch(self._plan(zone, peers, base, path, wish))
                 self._count(zone, fetched)
                 if fetched.result == "failed":
                     outcome = _failed(zone, "; ".join(str(attempt) for attempt in fetched.attempts))
@@ -373,14 +382,17 @@ class Primaries:
         assert outcome is not None
         return await self._settled(zone, up, outcome)
 
-    def _plan(self, zone: FrontZone, peers: list[Peer], base: int | None, path: Path) -> FetchPlan:
+    def _plan(
+        self, zone: FrontZone, peers: list[Peer], base: int | None, path: Path, wish: Wish
+    ) -> FetchPlan:
         primaries = tuple(
-            FetchPeer(p.name, p.host, p.port, p.key.name, p.key.algorithm, p.key.secret)
+            FetchPeer(p.name, p.host, p.port, p.key.name, p.key.algorithm, p.key.secret, p.source)
             if p.key is not None
-            else FetchPeer(p.name, p.host, p.port)
+            else FetchPeer(p.name, p.host, p.port, source=p.source)
             for p in peers
         )
-        return FetchPlan(origin=zone.origin, primaries=primaries, path=str(path), base=base)
+        limits = FetchLimits(octets=_transfer_octets_max(zone, trusted=wish.replace))
+        return FetchPlan(origin=zone.origin, primaries=primaries, path=str(path), base=base, limits=limits)
 
     def _count(self, zone: FrontZone, fetched: Fetched) -> None:
         metric = self._metrics.server.transfers_in
@@ -408,7 +420,11 @@ class Primaries:
             up.fresh_at, up.rejected = self._clock.now(), None
             if outcome.input_serial is not None and held is not None:
                 up.same = (held.serial, outcome.input_serial)
-            self._wake_in(zone, refresh_delay_s(zone.name, held))
+            if outcome.result == "published" and up.has_more_than(outcome.input_serial):
+                # A primary may send differences up to a serial below the one that it announced (RFC 1995 §4).
+                self._wake_in(zone, REST_AFTER_S)
+            else:
+                self._wake_in(zone, refresh_delay_s(zone.name, held))
         elif outcome.result == "rejected":
             if outcome.input_serial is not None:
                 up.rejected = (outcome.input_serial, self._clock.now())
@@ -437,6 +453,23 @@ def _expiry(zone: FrontZone) -> str:
 
 def _wake(zone: FrontZone) -> str:
     return f"refresh {zone.name}"
+
+
+def _transfer_octets_max(zone: FrontZone, *, trusted: bool) -> int:
+    """Return how large a transfer may be: as configured, else a multiple of what is held of the zone.
+
+    trusted: an operator wants the zone whatever it has become, so what is held is no measure.
+    """
+    if zone.config.max_transfer_mib is not None:
+        return zone.config.max_transfer_mib << 20
+    if zone.serial is None or trusted:
+        return TRANSFER_MAX
+    try:
+        held = Path(zone.spec.database).stat().st_size
+    except OSError:
+        return TRANSFER_MAX
+    # The database holds the signatures and an index too: it is larger than the zone as a primary sends it.
+    return min(max(TRANSFER_SMALL_MAX, GROWTH_MAX * held), TRANSFER_MAX)
 
 
 def _failed(zone: FrontZone, cause: str) -> Outcome:

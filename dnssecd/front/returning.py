@@ -29,7 +29,7 @@ async def may_return(
     unheard: bool,
 ) -> Permission:
     """Ask the zone's servers and its parent's, and decide. unheard: a person accepts that some do not answer."""
-    live = await LiveLook(now).ask(zone.name, (*zone.secondaries, *zone.watched))
+    live = await LiveLook(now).ask(zone.name, zone.asked_servers)
     refusal = judge(zone.name, keyset, restored, live, unheard=unheard)
     if refusal is not None:
         return refusal

@@ -161,7 +161,7 @@ class RolloverOffice:
     def _timekeepers(self) -> Iterable[tuple[str, Peer]]:
         """The secondaries that share a TSIG key with us."""
         for zone in self._zones.values():
-            for peer in (*zone.secondaries, *zone.watched):
+            for peer in zone.asked_servers:
                 yield zone.name, peer
 
     def _sure(self, stepped: bool) -> None:

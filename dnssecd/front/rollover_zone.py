@@ -92,7 +92,7 @@ class ZoneKeys:
         known, seen = self.committed, self.evidence
         assert known is not None
         assert seen is not None
-        names = dict.fromkeys(peer.name for peer in (*zone.watched, *zone.secondaries))
+        names = dict.fromkeys(peer.name for peer in zone.asked_servers)
         return Evidence(
             serial=known.serial,
             committed=known.at,

@@ -15,6 +15,9 @@ class StoredPeer(msgspec.Struct, frozen=True):
     host: str
     port: int
     tsig: str | None
+    source: str | None = None
+    query: bool = True
+    notify_tsig: str | bool = True
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,7 +40,15 @@ def remember(config: Config, zone: ZoneConfig, spec: ZoneSpec) -> str:
         policy=zone.policy,
         spec=spec,
         secondaries=tuple(
-            StoredPeer(peer.name, peer.address.host, peer.address.port, peer.tsig)
+            StoredPeer(
+                peer.name,
+                peer.address.host,
+                peer.address.port,
+                peer.tsig,
+                peer.source,
+                peer.query,
+                peer.notify_tsig,
+            )
             for peer in config.secondaries_of(zone.name)
         ),
         query_keys=tuple(sorted(zone.allow_query.tsig)),
@@ -56,9 +67,16 @@ def read(document: str) -> Serving:
 def as_config(serving: Serving, tsig: frozenset[str]) -> tuple[ZoneConfig, tuple[Peer, ...]]:
     """Return the zone as if configured, and its secondaries; those whose TSIG key is gone are left out."""
     peers = tuple(
-        Peer(peer.name, Address(peer.host, peer.port), peer.tsig)
+        Peer(
+            peer.name,
+            Address(peer.host, peer.port),
+            peer.tsig,
+            source=peer.source,
+            query=peer.query,
+            notify_tsig=peer.notify_tsig,
+        )
         for peer in serving.secondaries
-        if peer.tsig is None or peer.tsig in tsig
+        if {key for key in (peer.tsig, peer.notify_tsig) if isinstance(key, str)} <= tsig
     )
     zone = ZoneConfig(
         name=serving.name,
@@ -68,7 +86,7 @@ def as_config(serving: Serving, tsig: frozenset[str]) -> tuple[ZoneConfig, tuple
         primaries=(),
         allow_update=(),
         secondaries=tuple(peer.name for peer in peers),
-        check_servers=peers,
+        check_servers=tuple(peer for peer in peers if peer.query),
         allow_transfer=_acl(serving.transfer_keys, serving.transfer_networks),
         allow_query=_acl(serving.query_keys, serving.query_networks),
         parent=ParentConfig(none=True),

@@ -6,6 +6,7 @@ from dnssecd.config.model import Config, Peer, ZoneConfig
 from dnssecd.core.names import text_to_wire
 from dnssecd.pipeline.spec import GrantSpec, KeyWish, ZoneSpec
 from dnssecd.publish import exchange
+from dnssecd.publish.source import BY_ROUTE, Source, listening_source
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.tsig import TsigKey
 from dnssecd.store.catalogue import database_name
@@ -54,22 +55,53 @@ def tsig_keys(config: Config) -> dict[bytes, TsigKey]:
 
 
 def peer(config: Config, server: Peer) -> exchange.Peer:
-    """Return a server to talk to."""
-    key = None
-    if server.tsig is not None:
-        found = config.tsig[server.tsig]
-        key = exchange.PeerKey(found.name, found.algorithm, found.secret.value)
-    return exchange.Peer(server.name, server.address.host, server.address.port, key)
+    """Return a server to talk to.
+
+    A secondary or primary knows us by the address that we listen on, so that is where questions come from. A server
+    that is only polled has no such reason, and may be reached by another interface.
+    """
+    if server.source is not None:
+        source = Source((server.source,), fixed=True)
+    elif server in (config.secondaries.get(server.name), config.primaries.get(server.name)):
+        source = listening_source((address.host for address in config.server.listen), server.address.host)
+    else:
+        source = BY_ROUTE
+    return exchange.Peer(
+        server.name,
+        server.address.host,
+        server.address.port,
+        _peer_key(config, server.tsig),
+        source=source,
+        notify=(_peer_key(config, server.notify_tsig) or True)
+        if isinstance(server.notify_tsig, str)
+        else server.notify_tsig,
+        query=server.query,
+    )
+
+
+def _peer_key(config: Config, name: str | None) -> exchange.PeerKey | None:
+    if name is None:
+        return None
+    found = config.tsig[name]
+    return exchange.PeerKey(found.name, found.algorithm, found.secret.value)
 
 
 def access(zone: ZoneConfig, secondaries: tuple[Peer, ...], config: Config) -> ZoneAccess:
     """Return who may do what with a zone."""
     query = [*zone.allow_query.tsig, *map(str, zone.allow_query.networks)]
     transfer = [*zone.allow_transfer.tsig, *map(str, zone.allow_transfer.networks)]
-    primaries = [
-        (config.primaries[name].address.host, config.primaries[name].tsig) for name in zone.primaries
+    configured = [config.primaries[name] for name in zone.primaries]
+    primaries = [(primary.address.host, primary.tsig) for primary in configured]
+    notifiers = [
+        primary.notify_tsig if isinstance(primary.notify_tsig, str) else primary.address.host
+        for primary in configured
     ]
     updaters = [grant.tsig for grant in zone.allow_update]
     return ZoneAccess.make(
-        query, transfer, [(peer.address.host, peer.tsig) for peer in secondaries], primaries, updaters
+        query,
+        transfer,
+        [(peer.address.host, peer.tsig) for peer in secondaries],
+        primaries,
+        updaters,
+        notifiers,
     )

@@ -53,6 +53,12 @@ class Upstream:
     same: tuple[int | None, int] | None = None
     rejected: tuple[int, float] | None = None
 
+    def has_more_than(self, serial: int | None) -> bool:
+        """Tell whether a primary was last seen to serve a later serial than ``serial``."""
+        return serial is not None and any(
+            sight.serial is not None and is_after(sight.serial, serial) for sight in self.seen.values()
+        )
+
     def at_hand(self, held: Held | None) -> int | None:
         """Return the primaries' serial that what is held is equal to."""
         if held is None:

@@ -56,6 +56,11 @@ class FrontZone:
     last: Outcome | None = None
 
     @property
+    def asked_servers(self) -> tuple[exchange.Peer, ...]:
+        """The public servers that may be asked what they serve: those of ``check_servers``, then secondaries."""
+        return (*self.watched, *(peer for peer in self.secondaries if peer.query))
+
+    @property
     def name(self) -> str:
         """The zone's name, text, absolute."""
         return self.config.name

@@ -52,7 +52,7 @@ class ZoneTable:
             spec=msgspec.structs.replace(stored.spec, signer_socket=self._signer_socket),
             access=specs.access(zone, peers, config),
             secondaries=[specs.peer(config, server) for server in peers],
-            watched=[specs.peer(config, server) for server in peers],
+            watched=[specs.peer(config, server) for server in peers if server.query],
             databases=self._databases,
             orphan=True,
         )

@@ -18,7 +18,8 @@ at the version's *input serial*; the serial that is published is ours.
 2. Whoever has a later serial (RFC 1982) is fetched from, the latest first. The fetcher (`pipeline/fetch.py`, a
    process of its own, many transfers at a time) asks for IXFR where differences could apply, else for AXFR, proves
    every message by TSIG and keeps it in `state_dir/transfers`. IXFR that is refused, cut or not understood is
-   followed by AXFR, a primary that fails by the next one.
+   followed by AXFR, a primary that fails by the next one. Transfers leave from the address that dnssecd listens on,
+   or from the primary's `source`.
 3. A zone worker takes the messages apart (the table below), checks the zone as it checks a file, makes the
    difference to what is published, signs, verifies, commits. Differences are applied strictly: one that deletes what
    is not there, adds what is, does not chain or goes back makes the zone be fetched whole.
@@ -32,8 +33,10 @@ at the version's *input serial*; the serial that is published is ours.
   differences that hold nothing else change nothing.
 * Refused: another class than IN, names outside the zone, an SOA of another owner or in the middle, data after the
   end, a stream that is cut, malformed RDATA, over 200 types at a name, over 10,000 RRs in an RRset.
-* Bounds: 5 s to connect, 30 s for the next message, an hour and 4 GiB in all; as many RRs as fit in half of the
-  machine's memory.
+* Bounds: 5 s to connect, 30 s for the next message, an hour in all, 2,000 octets a second on average once a transfer
+  has run for a minute; octets by `max_transfer_mib`; as many RRs as fit in a quarter of the memory that is free. A
+  transfer ends before the disk is full. 32 transfers run at the same time, at most 8 from one address.
+* A transfer that ends below the serial that the primary announced is followed by the next one after a second.
 * A serial that went back at all primaries is an event; `dnssecd zone reload ZONE --accept-change` fetches the zone
   whole, whatever its serial and whatever it changes.
 * What was rejected is fetched again when its serial rises, after an hour, or when asked for.

@@ -94,11 +94,18 @@ _TABLE = (
         "look whether the secondary runs and whether its address and TSIG key are right",
     ),
     EventKind(
+        "secondary-rejects-tsig",
+        "warning",
+        "a secondary rejects the TSIG key of our questions",
+        "dnssecd cannot see what it serves, and it probably cannot transfer; rollovers wait",
+        "make name, algorithm and secret of the key the same on both hosts, and set both clocks",
+    ),
+    EventKind(
         "notify-unanswered",
         "warning",
-        "a secondary does not answer our NOTIFY",
+        "a secondary does not take our NOTIFY",
         "it learns of changes only when its SOA refresh timer runs out",
-        "allow NOTIFY from this host at the secondary",
+        "allow NOTIFY from this host's address at the secondary, and with the key that it expects",
     ),
     EventKind(
         "serial-backwards",

@@ -9,19 +9,23 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import dns.rcode
 
 from dnssecd.ingest.xfrin_wire import AXFR, IXFR
 from dnssecd.pipeline.fetch_end import EndFinder, NotATransfer
-from dnssecd.pipeline.fetch_plan import Attempt, Fetched, FetchPeer, FetchPlan
+from dnssecd.pipeline.fetch_plan import Attempt, Fetched, FetchLimits, FetchPeer, FetchPlan
+from dnssecd.publish.source import local_address
 from dnssecd.server import message as m
 from dnssecd.server.tsig import AnswerVerifier, TsigError, TsigKey, parse_rdata, sign_request, strip
 
 LENGTH_OCTETS = 2
 _STREAM_OCTETS = 1 << 18
 _SPOOL_OCTETS = 1 << 20
+#: Transfers end before the disk is full, which the zones' databases need: below the larger of this and a share.
+DISK_LEFT_MIN = 64 << 20
+DISK_LEFT_SHARE = 50
 #: An answer to IXFR that consists of one newer SOA so far: more may follow, or it means "ask for AXFR".
 _AFTER_ONE_SOA_S = 3.0
 
@@ -34,13 +38,49 @@ class FetchFailed(Exception):
         self.unreachable = unreachable
 
 
-async def fetch(plan: FetchPlan, now: Callable[[], float]) -> Fetched:
-    """Carry out a plan; never raises for what a primary does. ``now``: epoch seconds, for TSIG."""
+class Places:
+    """Places for transfers that run at the same time: so many in all, and so many from one address."""
+
+    def __init__(self, in_all: int, for_host: int) -> None:
+        self._free = asyncio.Semaphore(in_all)
+        self._for_host = for_host
+        #: By address: the places of it, and how many hold or wait for one.
+        self._hosts: dict[str, tuple[asyncio.Semaphore, int]] = {}
+
+    @asynccontextmanager
+    async def take(self, host: str) -> AsyncIterator[None]:
+        """Hold a place while a transfer from ``host`` runs; waits until one is free."""
+        places, users = self._hosts.get(host, (asyncio.Semaphore(self._for_host), 0))
+        self._hosts[host] = places, users + 1
+        try:
+            async with places, self._free:
+                yield
+        finally:
+            places, users = self._hosts.pop(host)
+            if users > 1:
+                self._hosts[host] = places, users - 1
+
+
+@asynccontextmanager
+async def _any_place(host: str) -> AsyncIterator[None]:
+    yield
+
+
+async def fetch(
+    plan: FetchPlan,
+    now: Callable[[], float],
+    place: Callable[[str], AbstractAsyncContextManager[None]] = _any_place,
+) -> Fetched:
+    """Carry out a plan; never raises for what a primary does.
+
+    now: epoch seconds, for TSIG. place: held while a transfer from an address runs.
+    """
     attempts: list[Attempt] = []
     for peer in plan.primaries:
         for kind in ("axfr",) if plan.base is None else ("ixfr", "axfr"):
             try:
-                return await _attempt(plan, peer, kind, now, tuple(attempts))
+                async with place(peer.host):
+                    return await _attempt(plan, peer, kind, now, tuple(attempts))
             except FetchFailed as failed:
                 attempts.append(Attempt(peer.name, kind, str(failed)))
                 if failed.unreachable:
@@ -80,6 +120,7 @@ class _Stream:
         self.octets = 0
         self.messages = 0
         self._id = secrets.randbelow(1 << 16)
+        self._began = asyncio.get_running_loop().time()
         self._verifier: _StreamVerifier | None = None
 
     async def receive(self) -> None:
@@ -103,7 +144,10 @@ class _Stream:
         peer = self._peer
         try:
             async with asyncio.timeout(self._plan.limits.connect_s):
-                reader, writer = await asyncio.open_connection(peer.host, peer.port, limit=_STREAM_OCTETS)
+                local = local_address(peer.source, peer.host, peer.port)
+                reader, writer = await asyncio.open_connection(
+                    peer.host, peer.port, limit=_STREAM_OCTETS, local_addr=local
+                )
         except TimeoutError:
             raise FetchFailed("no connection in time", unreachable=True) from None
         except OSError as error:
@@ -151,8 +195,18 @@ class _Stream:
         self.octets += len(wire) + LENGTH_OCTETS
         self.messages += 1
         if self.octets > limits.octets:
-            raise FetchFailed(f"more than {limits.octets} octets; is there an end to it?")
+            raise FetchFailed(
+                f"more than {limits.octets} octets, the limit for this zone (max_transfer_mib); does it ever end?"
+            )
+        self._check_rate(limits)
         return self._judged(wire)
+
+    def _check_rate(self, limits: FetchLimits) -> None:
+        """A transfer that drips must not hold its place for as long as a large one may take."""
+        running_s = asyncio.get_running_loop().time() - self._began
+        if running_s > limits.rate_after_s and self.octets < limits.octets_per_s * running_s:
+            rate = self.octets / running_s
+            raise FetchFailed(f"{rate:.0f} octets a second, at least {limits.octets_per_s} are expected")
 
     def _judged(self, wire: bytes) -> bytes:
         header = m.parse_header(wire)
@@ -232,8 +286,12 @@ class _Spool:
         try:
             while view:
                 view = view[os.write(self._descriptor, view) :]
+            disk = os.fstatvfs(self._descriptor)
         except OSError as error:
             raise self._failed(error) from None
+        left = disk.f_bavail * disk.f_frsize
+        if left < max(DISK_LEFT_MIN, disk.f_blocks * disk.f_frsize // DISK_LEFT_SHARE):
+            raise FetchFailed(f"our fault: only {left >> 20} MiB are left on the disk of {self._path}")
 
     def _failed(self, error: OSError) -> FetchFailed:
         return FetchFailed(f"our fault: {self._path} cannot be written: {error.strerror}")

@@ -2,9 +2,14 @@
 
 import msgspec
 
+from dnssecd.publish.source import BY_ROUTE, Source
+
 
 class FetchPeer(msgspec.Struct, frozen=True):
-    """A primary: name in the configuration, IP address, port; TSIG key name and algorithm as text, if any."""
+    """A primary: name in the configuration, IP address, port; TSIG key name and algorithm as text, if any.
+
+    ``source``: the local addresses to connect from.
+    """
 
     name: str
     host: str
@@ -12,18 +17,24 @@ class FetchPeer(msgspec.Struct, frozen=True):
     key: str = ""
     algorithm: str = ""
     secret: bytes = b""
+    source: Source = BY_ROUTE
 
     def __repr__(self) -> str:
         return f"FetchPeer({self.name!r}, {self.host!r}, {self.port})"
 
 
 class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one transfer. Seconds: to connect, until the next message is whole, and in all; octets received."""
+    """Bounds of one transfer. Seconds: to connect, until the next message is whole, and in all; octets received.
+
+    ``octets_per_s``: on average since it began, once it has run for ``rate_after_s``.
+    """
 
     connect_s: float = 5.0
     idle_s: float = 30.0
     total_s: float = 3600.0
     octets: int = 4 << 30
+    octets_per_s: int = 2_000
+    rate_after_s: float = 60.0
 
 
 class FetchPlan(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,10 +13,12 @@ import msgspec
 
 from dnssecd.clock import SystemClock
 from dnssecd.pipeline import frames
-from dnssecd.pipeline.fetch import fetch
+from dnssecd.pipeline.fetch import Places, fetch
 from dnssecd.pipeline.fetch_plan import Attempt, Fetched, FetchPlan
 
 AT_ONCE_MAX = 32
+#: One address gets no more of these: a primary that drips keeps no other primary's zones waiting.
+AT_ONCE_PER_HOST_MAX = 8
 
 
 class FetchRequest(msgspec.Struct, frozen=True):
@@ -38,7 +40,7 @@ class Fetcher:
 
     def __init__(self, replies: int) -> None:
         self._replies = replies
-        self._free = asyncio.Semaphore(AT_ONCE_MAX)
+        self._places = Places(AT_ONCE_MAX, AT_ONCE_PER_HOST_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
         self._clock = SystemClock()
 
@@ -55,12 +57,11 @@ class Fetcher:
             task.add_done_callback(self._tasks.discard)
 
     async def _one(self, request: FetchRequest) -> None:
-        async with self._free:
-            try:
-                fetched = await fetch(request.plan, self._clock.now)
-            except Exception as error:  # a defect of ours fails this transfer, not the others
-                reason = f"our fault: {type(error).__name__}: {error}"
-                fetched = Fetched(result="failed", attempts=(Attempt("", "", reason),))
+        try:
+            fetched = await fetch(request.plan, self._clock.now, self._places.take)
+        except Exception as error:  # a defect of ours fails this transfer, not the others
+            reason = f"our fault: {type(error).__name__}: {error}"
+            fetched = Fetched(result="failed", attempts=(Attempt("", "", reason),))
         frame = frames.encode(FetchReply(request.number, fetched))
         # Frames are far smaller than a pipe's buffer, and the front reads them at once.
         os.write(self._replies, frame)

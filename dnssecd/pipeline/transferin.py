@@ -7,6 +7,7 @@ apply to it exactly. Where one does not, what is held is not what the primary th
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -83,9 +84,17 @@ def take_transfer(
 
 
 def _limits() -> TransferLimits:
-    """What half of the machine's memory can hold."""
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return TransferLimits(max(1_000_000, memory // 2 // _ROW_OCTETS))
+    """What a quarter of the memory that is free now can hold: two workers may do this at the same time."""
+    return TransferLimits(max(1_000_000, _memory_available() // 4 // _ROW_OCTETS))
+
+
+def _memory_available() -> int:
+    """Octets that can be used without swapping (proc(5), MemAvailable); half of the machine's where it is not known."""
+    with suppress(OSError, ValueError, IndexError):
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                return int(line.split()[1]) << 10
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
 
 
 def spooled(path: Path) -> Iterator[bytes]:

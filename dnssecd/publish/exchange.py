@@ -21,6 +21,8 @@ import dns.rdatatype
 import dns.rrset
 import dns.tsig
 
+from dnssecd.publish.source import BY_ROUTE, Source, local_address
+
 T = TypeVar("T")
 
 _DATAGRAM_MAX = 65_535
@@ -46,12 +48,24 @@ class PeerKey:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """A server to talk to: its name in the configuration, IP address, port and TSIG key if it wants one."""
+    """A server to talk to: its name in the configuration, IP address, port and TSIG key if it wants one.
+
+    ``source``: the local addresses to send from. ``notify``: the key of NOTIFY; True: ``key``, False: none.
+    ``query``: False: it takes NOTIFY and is asked nothing.
+    """
 
     name: str
     host: str
     port: int = 53
     key: PeerKey | None = None
+    source: Source = BY_ROUTE
+    notify: PeerKey | bool = True
+    query: bool = True
+
+    @property
+    def notify_key(self) -> PeerKey | None:
+        """The TSIG key that NOTIFY is signed with."""
+        return self.notify if isinstance(self.notify, PeerKey) else self.key if self.notify else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +83,8 @@ class Outcome:
 
     answer: dns.message.Message | None
     failure: str = ""
+    #: BADKEY, BADSIG, BADTIME or BADTRUNC: the peer answered, and rejects our TSIG.
+    tsig_error: str = ""
 
     @property
     def rcode(self) -> str:
@@ -124,9 +140,35 @@ async def exchange(
     except asyncio.IncompleteReadError:
         return Outcome(None, "the connection was closed before the answer")
     except dns.tsig.PeerError as error:
-        return Outcome(None, f"the peer rejects our TSIG: {error}")
+        code = _tsig_error(error)
+        return Outcome(None, rejected_tsig(peer.key, code), code)
     except UnwantedAnswer as error:
         return Outcome(None, str(error))
+
+
+def _tsig_error(error: dns.tsig.PeerError) -> str:
+    known = {
+        dns.tsig.PeerBadKey: "BADKEY",
+        dns.tsig.PeerBadSignature: "BADSIG",
+        dns.tsig.PeerBadTime: "BADTIME",
+        dns.tsig.PeerBadTruncation: "BADTRUNC",
+    }
+    return known.get(type(error), str(error))
+
+
+_TSIG_MEANING = {
+    "BADKEY": "the peer does not have this key, or has it with another algorithm",
+    "BADSIG": "the peer has another secret for this key",
+    "BADTIME": "the clocks of the two hosts differ by more than five minutes",
+    "BADTRUNC": "the peer wants a longer MAC",
+}
+
+
+def rejected_tsig(key: PeerKey | None, code: str) -> str:
+    """Return the sentence for a peer that answered and rejects our TSIG with this error (RFC 8945 §5.2)."""
+    named = "" if key is None else f' of key "{key.name}" ({key.algorithm})'
+    meaning = _TSIG_MEANING.get(code)
+    return f"it rejects the TSIG{named}: {code}" + (f" ({meaning})" if meaning else "")
 
 
 async def _udp(peer: Peer, query: dns.message.Message, wire: bytes, timing: Timing) -> dns.message.Message:
@@ -148,6 +190,8 @@ async def ask_udp(peer: Peer, wire: bytes, accept: Callable[[bytes], T | None], 
     loop = asyncio.get_running_loop()
     family = socket.AF_INET6 if ":" in peer.host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        if (local := local_address(peer.source, peer.host, peer.port)) is not None:
+            sock.bind(local)
         sock.connect((peer.host, peer.port))
         for attempt in range(1, timing.udp_attempts + 1):
             sock.send(wire)
@@ -164,7 +208,8 @@ async def ask_udp(peer: Peer, wire: bytes, accept: Callable[[bytes], T | None], 
 
 async def _tcp(peer: Peer, query: dns.message.Message, wire: bytes, tcp_s: float) -> dns.message.Message:
     async with asyncio.timeout(tcp_s):
-        reader, writer = await asyncio.open_connection(peer.host, peer.port)
+        local = local_address(peer.source, peer.host, peer.port)
+        reader, writer = await asyncio.open_connection(peer.host, peer.port, local_addr=local)
         try:
             writer.write(len(wire).to_bytes(2, "big") + wire)
             size = int.from_bytes(await reader.readexactly(2), "big")

@@ -13,6 +13,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from dnssecd.publish.exchange import Peer, Timing
@@ -28,8 +29,25 @@ class Goal:
     ttl: int
 
 
-#: Sends one NOTIFY: (zone, server, goal, deadlines) → the RCODE of the answer, or why there is none.
-Announce = Callable[[str, Peer, Goal, Timing | None], Awaitable[str]]
+class NotifyResult(Enum):
+    """How a secondary took a NOTIFY; the values are the labels of the metric."""
+
+    ANSWERED = "answered"  # NOERROR
+    REFUSED = "refused"  # another RCODE, or a TSIG error
+    TIMEOUT = "timeout"
+    ERROR = "error"  # it could not be sent, or the answer must not be believed
+
+
+@dataclass(frozen=True, slots=True)
+class NotifyOutcome:
+    """The result of one NOTIFY; ``detail``: the RCODE, or why there is none."""
+
+    result: NotifyResult
+    detail: str
+
+
+#: Sends one NOTIFY: (zone, server, goal, deadlines) → what came of it.
+Announce = Callable[[str, Peer, Goal, Timing | None], Awaitable[NotifyOutcome]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +72,11 @@ class Pace:
 class NotifyHooks:
     """What notifying reports; override what is wanted. Called on the event loop."""
 
-    def notified(self, zone: str, secondary: str, serial: int, outcome: str) -> None:
-        """A NOTIFY was answered with an RCODE (``NOERROR`` …), or failed for the reason given."""
+    def notified(self, zone: str, secondary: str, outcome: NotifyOutcome, failures: int) -> None:
+        """A NOTIFY was sent; ``failures``: how many in a row were not answered NOERROR, this one included.
+
+        While a secondary answers nothing at all, NOTIFYs that time out are not counted.
+        """
 
     def caught_up(self, zone: str, secondary: str, serial: int, seconds: float) -> None:
         """The secondary was seen to serve ``serial``, ``seconds`` after it was published."""
@@ -173,8 +194,8 @@ class Notifier:
         async with mine, self._free:
             yield
 
-    async def send(self, zone: str, peer: Peer, goal: Goal) -> str:
-        """Send one NOTIFY, within the bound on exchanges; return the RCODE, or why there is none."""
+    async def send(self, zone: str, peer: Peer, goal: Goal) -> NotifyOutcome:
+        """Send one NOTIFY, within the bound on exchanges."""
         async with self._turn(peer):
             return await self.announce(zone, peer, goal, self._timing)
 
@@ -197,6 +218,8 @@ class _Follower:
         self._since = 0.0
         self._looked_at = time.monotonic()
         self.reached = False
+        self._failures = 0
+        self._answers = True
         self._news = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
 
@@ -221,7 +244,7 @@ class _Follower:
         self._goal, self._peer, self._notified = goal, peer, notified
         self._since = time.monotonic()
         self.reached = False
-        if resume and not self.busy:
+        if resume and not self.busy and peer.query:
             self.check()
             return
         self._news.set()
@@ -230,14 +253,16 @@ class _Follower:
 
     def check(self) -> None:
         """Look once, unless something is under way; resume the pursuit if the server is not where it was."""
-        if not self.busy:
+        if not self.busy and self._peer is not None and self._peer.query:
             self._task = asyncio.get_running_loop().create_task(self._check())
 
     async def _check(self) -> None:
         peer, goal = self._peer, self._goal
         assert peer is not None
         assert goal is not None
-        self.reached = await self._notifier.look(self._zone, peer) == "current"
+        state = await self._notifier.look(self._zone, peer)
+        self._answers = state != "unreachable"
+        self.reached = state == "current"
         if not self.reached:
             self._news.set()
         await self._run()
@@ -255,20 +280,34 @@ class _Follower:
         """Notify and look until the goal is seen, or there is a newer one."""
         pace = self._notifier.pace
         notify_s = pace.notify_first_s
+        answered = False
         while not self._news.is_set():
             if self._notified:
-                await self._notify()
+                answered = await self._notify()
                 await asyncio.sleep(pace.gap_s)
-            if await self._look_for(notify_s):
+            peer = self._peer
+            if peer is not None and not peer.query:
+                # It may not be asked what it serves: all that can be known is that it took the NOTIFY.
+                self.reached = answered
+                if answered or await self._pause(notify_s):
+                    return
+            elif await self._look_for(notify_s):
                 return
             notify_s = min(2 * notify_s, pace.notify_last_s)
 
-    async def _notify(self) -> None:
+    async def _notify(self) -> bool:
+        """Send one NOTIFY; tell whether it was answered NOERROR."""
         peer, goal = self._peer, self._goal
         assert peer is not None
         assert goal is not None
         outcome = await self._notifier.send(self._zone, peer, goal)
-        self._notifier.hooks.notified(self._zone, peer.name, goal.serial, outcome)
+        answered = outcome.result is NotifyResult.ANSWERED
+        if answered:
+            self._failures = 0
+        elif self._answers or outcome.result is NotifyResult.REFUSED:
+            self._failures += 1
+        self._notifier.hooks.notified(self._zone, peer.name, outcome, self._failures)
+        return answered
 
     async def _look_for(self, seconds: float) -> bool:
         """Look at the server for ``seconds``; tell whether the goal was reached or replaced."""
@@ -284,6 +323,7 @@ class _Follower:
             assert goal is not None
             state = await self._notifier.look(self._zone, peer)
             self._looked_at = time.monotonic()
+            self._answers = state != "unreachable"
             if self._news.is_set():
                 return True
             if state == "current":

@@ -22,6 +22,7 @@ class Sighting:
 
     ``at``: epoch seconds. ``reachable``: it answered something. ``tsig_time``: its clock, where TSIG vouches for it.
     ``signatures``: RDATA of the RRSIGs over its SOA, which tell versions of one serial apart; None: not looked at.
+    ``tsig_error``: it answered, and rejects our TSIG so (BADKEY, BADSIG, BADTIME …).
     """
 
     zone: str
@@ -32,6 +33,7 @@ class Sighting:
     detail: str = ""
     tsig_time: int | None = None
     signatures: frozenset[bytes] | None = None
+    tsig_error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,11 @@ async def sight(zone: str, peer: Peer, now: Callable[[], float], timing: Timing 
     detail = ""
     if serial is None:
         detail = outcome.failure or (f"{outcome.rcode}, no authoritative SOA")
-    reachable = outcome.answer is not None
+    reachable = outcome.answer is not None or bool(outcome.tsig_error)
     signatures = None if serial is None else _signatures(outcome, name)
-    return Sighting(zone, peer.name, serial, now(), reachable, detail, outcome.tsig_time, signatures)
+    return Sighting(
+        zone, peer.name, serial, now(), reachable, detail, outcome.tsig_time, signatures, outcome.tsig_error
+    )
 
 
 def _serial(outcome: Outcome, name: dns.name.Name) -> int | None:

@@ -73,13 +73,15 @@ class ZoneAccess:
         secondaries: Iterable[tuple[str, str | None]] = (),
         primaries: Iterable[tuple[str, str | None]] = (),
         update_keys: Iterable[str] = (),
+        notifiers: Iterable[str] = (),
     ) -> ZoneAccess:
         """Return the lists for a zone.
 
         secondaries and primaries: (IP address without port, name of the TSIG key or None). Secondaries may
-        transfer; whoever may transfer, update or send NOTIFY may also query.
+        transfer. Secondaries, primaries and the holders of an update key may also query. notifiers: addresses and
+        key names that may send NOTIFY besides; an unsigned NOTIFY can do no more than have the primaries asked.
         """
         transfer = Acl.make(allow_transfer) | _peer_acl(secondaries)
-        notify = _peer_acl(primaries)
-        query = Acl.make(allow_query) | transfer | notify | Acl.make(update_keys)
-        return cls(query, transfer, notify)
+        upstream = _peer_acl(primaries)
+        query = Acl.make(allow_query) | transfer | upstream | Acl.make(update_keys)
+        return cls(query, transfer, upstream | Acl.make(notifiers))

@@ -25,6 +25,7 @@ from dnssecd.server.message import (
 )
 
 BADSIG, BADKEY, BADTIME, BADTRUNC = 16, 17, 18, 22
+_ERROR_NAMES = {BADSIG: "BADSIG", BADKEY: "BADKEY", BADTIME: "BADTIME", BADTRUNC: "BADTRUNC"}
 DEFAULT_FUDGE_S = 300
 MAX_UNSIGNED = 99
 
@@ -42,6 +43,14 @@ _CLASS_TTL = CLASS_ANY.to_bytes(2, "big") + bytes(4)
 
 class TsigError(ValueError):
     """A signed answer cannot be accepted; the text says why."""
+
+
+class TsigPeerError(TsigError):
+    """The peer rejects the TSIG of our request; ``code``: the error's mnemonic (RFC 8945 §5.2)."""
+
+    def __init__(self, error: int) -> None:
+        self.code = _ERROR_NAMES.get(error, str(error))
+        super().__init__(f"the peer rejects our TSIG: {self.code}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +323,7 @@ class AnswerVerifier:
         if tsig.name != key.name or tsig.algorithm != key.algorithm:
             raise TsigError("signed with another key or algorithm")
         if tsig.error in (BADSIG, BADKEY):
-            raise TsigError(f"the peer reports TSIG error {tsig.error}")
+            raise TsigPeerError(tsig.error)
         if not max(10, key.mac_size // 2) <= len(tsig.mac) <= key.mac_size:
             raise TsigError("MAC of an impossible length")
         last = tsig.variables() if self._first else tsig.timers()
@@ -322,6 +331,6 @@ class AnswerVerifier:
         if not hmac.compare_digest(expected[: len(tsig.mac)], tsig.mac):
             raise TsigError("the MAC is wrong")
         if tsig.error:
-            raise TsigError(f"the peer reports TSIG error {tsig.error}")
+            raise TsigPeerError(tsig.error)
         if abs(now - tsig.time_signed) > tsig.fudge:
             raise TsigError("signed at a time beyond the fudge")

@@ -22,6 +22,7 @@ FIRST_LOOK = MappingProxyType(
         "runway-low": (*_EXPLAIN, "dnssecd status ZONE"),
         "secondary-lagging": ("dnssecd status ZONE", *_EXPLAIN),
         "secondary-unreachable": ("dnssecd status ZONE",),
+        "secondary-rejects-tsig": ("dnssecd status ZONE", "timedatectl"),
         "notify-unanswered": ("dnssecd status ZONE",),
         "serial-backwards": (*_EXPLAIN, "dnssecd zone history ZONE"),
         "first-publication-waiting": _EXPLAIN,

@@ -18,7 +18,7 @@ import pytest
 
 from dnssecd.front.notifysender import NotifySender, notify_wire
 from dnssecd.publish.exchange import Peer, PeerKey, Timing, exchange
-from dnssecd.publish.notify import Announce, Goal
+from dnssecd.publish.notify import Announce, Goal, NotifyOutcome, NotifyResult
 from dnssecd.server.acl import ZoneAccess
 from tests.unit.publish.test_publish_peers import (
     ACCESS,
@@ -44,12 +44,16 @@ def notify_message(zone: str, goal: Goal) -> dns.message.Message:
     return message
 
 
-async def announce(zone: str, peer: Peer, goal: Goal, timing: Timing | None) -> str:
+async def announce(zone: str, peer: Peer, goal: Goal, timing: Timing | None) -> NotifyOutcome:
     """The same through dnspython: the referee."""
     outcome = await exchange(peer, notify_message(zone, goal), timing)
-    return outcome.failure or outcome.rcode
+    if outcome.answer is not None:
+        good = outcome.rcode == "NOERROR"
+        return NotifyOutcome(NotifyResult.ANSWERED if good else NotifyResult.REFUSED, outcome.rcode)
+    return NotifyOutcome(NotifyResult.REFUSED if outcome.tsig_error else NotifyResult.ERROR, outcome.failure)
 
 
+TAKEN = NotifyOutcome(NotifyResult.ANSWERED, "NOERROR")
 WAYS = pytest.mark.parametrize("way", [announce, NotifySender(time.time)], ids=["dnspython", "wire"])
 
 
@@ -73,9 +77,11 @@ async def test_a_signed_notify_is_taken(way: Announce) -> None:
     access = ZoneAccess.make([], secondaries=[], primaries=[("127.0.0.1", "transfer.")])
     async with serving(FakeZone(FakeVersion(small_zone(2)), access), on_notify=on_notify) as peer:
         signed = Peer(peer.name, peer.host, peer.port, PEER_KEY)
-        assert await way("example.", signed, goal(2), QUICK) == "NOERROR"
+        assert await way("example.", signed, goal(2), QUICK) == TAKEN
         assert taken == [KEY.name]
-        assert await way("other.", signed, goal(2), QUICK) == "NOTAUTH"
+        refused = await way("other.", signed, goal(2), QUICK)
+        assert refused.result is NotifyResult.REFUSED
+        assert refused.detail in ("NOTAUTH", "REFUSED")
 
 
 @WAYS
@@ -86,14 +92,14 @@ async def test_another_key_is_a_failure_that_says_so(way: Announce) -> None:
             PeerKey(PEER_KEY.name, "hmac-sha256", b"y" * 32),
         ):
             said = await way("example.", Peer("ns1", peer.host, peer.port, key), goal(2), QUICK)
-            assert "TSIG" in said
+            assert said.result is NotifyResult.REFUSED
+            assert f'TSIG of key "{key.name}" (hmac-sha256): BAD' in said.detail
 
 
 @WAYS
 async def test_nobody_there(way: Announce) -> None:
-    assert (
-        await way("example.", Peer("ns1", "127.0.0.1", closed_port()), goal(2), QUICK) == "Connection refused"
-    )
+    nobody = await way("example.", Peer("ns1", "127.0.0.1", closed_port()), goal(2), QUICK)
+    assert nobody == NotifyOutcome(NotifyResult.ERROR, "Connection refused")
 
 
 def _answer(query: bytes, *, key: dns.tsig.Key | None = None, rcode: int = 0) -> bytes:
@@ -114,7 +120,7 @@ async def test_what_answers_something_else_is_passed_over(way: Announce) -> None
         return [b"", right[:11], other_id, no_response, other_zone, right]
 
     async with replying(answers) as peer:
-        assert await way("example.", peer, goal(2), QUICK) == "REFUSED"
+        assert await way("example.", peer, goal(2), QUICK) == NotifyOutcome(NotifyResult.REFUSED, "REFUSED")
 
 
 @WAYS
@@ -122,14 +128,14 @@ async def test_an_answer_that_is_not_signed_is_not_believed(way: Announce) -> No
     key = dns.tsig.Key("transfer.", KEY.secret, "hmac-sha256")
     async with replying(lambda query: [_answer(query, key=key)[:-5]]) as peer:
         signed = Peer(peer.name, peer.host, peer.port, PEER_KEY)
-        assert "bad answer" in await way("example.", signed, goal(2), QUICK)
+        assert "bad answer" in (await way("example.", signed, goal(2), QUICK)).detail
 
     def unsigned(query: bytes) -> list[bytes]:
         return [query[:2] + b"\xa4\0" + b"\0\1\0\0\0\0\0\0" + b"\x07example\0\0\6\0\1"]
 
     async with replying(unsigned) as peer:
         signed = Peer(peer.name, peer.host, peer.port, PEER_KEY)
-        assert "bad answer (NOERROR)" in await way("example.", signed, goal(2), QUICK)
+        assert "bad answer (NOERROR)" in (await way("example.", signed, goal(2), QUICK)).detail
 
 
 @WAYS
@@ -142,5 +148,5 @@ async def test_a_lost_notify_is_sent_again(way: Announce) -> None:
 
     async with replying(second) as peer:
         async with asyncio.timeout(10):
-            assert await way("example.", peer, goal(2), QUICK) == "NOERROR"
+            assert await way("example.", peer, goal(2), QUICK) == TAKEN
     assert len(seen) == 2

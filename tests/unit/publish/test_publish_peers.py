@@ -22,8 +22,9 @@ from dnssecd.front.notifysender import NotifySender
 from dnssecd.publish import xfrout
 from dnssecd.publish.exchange import Peer, PeerKey, Timing, ask_udp, exchange, question
 from dnssecd.publish.firstcheck import ds_matches, first_check
-from dnssecd.publish.notify import Goal, Notifier, NotifyHooks, Pace
+from dnssecd.publish.notify import Goal, Notifier, NotifyHooks, NotifyOutcome, NotifyResult, Pace
 from dnssecd.publish.parent import DsRecord, ParentUnknown, ask_ds, find_parent_servers, resolver
+from dnssecd.publish.source import Source, listening_source, local_address
 from dnssecd.publish.watch import Ledger, Sighting, sight
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.listener import DnsServer
@@ -68,11 +69,11 @@ async def eventually(condition) -> None:
 
 class Recorder(NotifyHooks):
     def __init__(self) -> None:
-        self.sent: list[tuple[int, str]] = []
+        self.sent: list[tuple[NotifyResult, int]] = []
         self.caught: list[int] = []
 
-    def notified(self, zone: str, secondary: str, serial: int, outcome: str) -> None:
-        self.sent.append((serial, outcome))
+    def notified(self, zone: str, secondary: str, outcome: NotifyOutcome, failures: int) -> None:
+        self.sent.append((outcome.result, failures))
 
     def caught_up(self, zone: str, secondary: str, serial: int, seconds: float) -> None:
         self.caught.append(serial)
@@ -360,3 +361,112 @@ async def test_a_flood_of_other_answers_leaves_others_their_turn() -> None:
         assert await asking == b"right"
     assert seen == 101
     assert most <= 2
+
+
+async def test_notify_failures_in_a_row_are_counted_until_one_is_answered() -> None:
+    zone = FakeZone(FakeVersion(small_zone(1)), ACCESS)
+    answers = [5, 5, 0, 5]
+
+    async def on_notify(of: FakeZone, request) -> int:
+        if len(answers) == 1:
+            zone.version = FakeVersion(small_zone(2))
+        return answers.pop(0) if answers else 0
+
+    async with serving(zone, on_notify=on_notify) as peer:
+        hooks = Recorder()
+        notifier = Notifier(
+            Ledger(), time.time, NotifySender(time.time), hooks, replace(FAST, sweep_s=60), QUICK
+        )
+        notifier.published("example.", goal(2), [peer])
+        await eventually(lambda: hooks.caught == [2])
+        await notifier.close()
+    refused, answered = NotifyResult.REFUSED, NotifyResult.ANSWERED
+    assert hooks.sent == [(refused, 1), (refused, 2), (answered, 0), (refused, 1)]
+
+
+async def test_notify_to_a_server_that_answers_nothing_at_all_counts_no_failures() -> None:
+    """Its silence is one fault (secondary-unreachable), not two."""
+    hooks = Recorder()
+    notifier = Notifier(Ledger(), time.time, NotifySender(time.time), hooks, replace(FAST, sweep_s=60), QUICK)
+    notifier.published("example.", goal(2), [Peer("ns1", "127.0.0.1", closed_port())])
+    await eventually(lambda: len(hooks.sent) >= 4)
+    await notifier.close()
+    assert max(failures for _, failures in hooks.sent) <= 1
+
+
+async def test_a_server_that_takes_notify_only_is_asked_nothing() -> None:
+    zone = FakeZone(FakeVersion(small_zone(1)), ACCESS)
+    seen: list[bytes] = []
+    answers = [5, 5]
+
+    async def on_notify(of: FakeZone, request) -> int:
+        seen.append(request.wire)
+        return answers.pop() if answers else 0
+
+    async with serving(zone, on_notify=on_notify) as peer:
+        ledger = Ledger()
+        notifier = Notifier(ledger, time.time, NotifySender(time.time), Recorder(), FAST, QUICK)
+        notifier.published("example.", goal(2), [replace(peer, query=False)])
+        await eventually(lambda: notifier.waiting_for("example.") == [])
+        await asyncio.sleep(3 * FAST.sweep_s)
+        await notifier.close()
+    assert len(seen) == 3, "until it is answered NOERROR, then no more"
+    assert ledger.last("example.") == []
+
+
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [
+        (PeerKey("unknown.", "hmac-sha256", b"x" * 32), "BADKEY"),
+        (PeerKey(PEER_KEY.name, "hmac-sha512", KEY.secret), "BADKEY"),
+        (PeerKey(PEER_KEY.name, "hmac-sha256", b"y" * 32), "BADSIG"),
+    ],
+)
+async def test_a_rejected_key_is_named_with_the_error(key: PeerKey, code: str) -> None:
+    async with serving(FakeZone(FakeVersion(small_zone(2)), ACCESS)) as peer:
+        seen = await sight("example.", replace(peer, key=key), time.time, QUICK)
+    assert (seen.serial, seen.reachable, seen.tsig_error) == (None, True, code)
+    assert seen.detail.startswith(f'it rejects the TSIG of key "{key.name}" ({key.algorithm}): {code}')
+
+
+async def test_questions_leave_from_the_source_over_udp_and_tcp() -> None:
+    access = ZoneAccess.make(["127.0.0.5", "127.0.0.6"], primaries=[("127.0.0.5", None)])
+    zone = FakeZone(FakeVersion(small_zone(2)), access)
+    source = Source(("127.0.0.5",))
+    async with serving(zone) as peer:
+        ours = replace(peer, source=source)
+        for tcp in (False, True):
+            query = question(dns.name.from_text("example."), dns.rdatatype.SOA)
+            assert (await exchange(ours, query, QUICK, tcp=tcp)).rcode == "NOERROR"
+            query = question(dns.name.from_text("example."), dns.rdatatype.SOA)
+            assert (await exchange(peer, query, QUICK, tcp=tcp)).rcode != "NOERROR", "by route: 127.0.0.1"
+
+
+async def test_a_configured_source_that_this_host_lacks_is_named() -> None:
+    source = Source(("192.0.2.77",), fixed=True)
+    seen = await sight("example.", Peer("ns1", "127.0.0.1", 53, source=source), time.time, QUICK)
+    assert seen.detail == "this host does not have the address 192.0.2.77 (source)"
+
+
+@pytest.mark.parametrize(
+    ("listeners", "host", "wanted"),
+    [
+        (["192.0.2.1"], "198.51.100.1", ("192.0.2.1",)),
+        (["192.0.2.1", "2001:db8::1"], "2001:db8::53", ("2001:db8::1",)),
+        (["0.0.0.0", "::"], "198.51.100.1", ()),
+        (["127.0.0.1"], "198.51.100.1", ()),
+        (["192.0.2.1"], "127.0.0.1", ()),
+        (["127.0.0.7", "192.0.2.1"], "127.0.0.1", ("127.0.0.7",)),
+        (["192.0.2.1", "192.0.2.1", "192.0.2.2"], "198.51.100.1", ("192.0.2.1", "192.0.2.2")),
+    ],
+)
+def test_the_address_listened_on_is_the_source(
+    listeners: list[str], host: str, wanted: tuple[str, ...]
+) -> None:
+    assert listening_source(listeners, host).addresses == wanted
+
+
+def test_of_several_addresses_the_route_decides_if_it_leads_to_one_of_them() -> None:
+    assert local_address(Source(("127.0.0.9", "127.0.0.1")), "127.0.0.1", 53) == ("127.0.0.1", 0)
+    assert local_address(Source(("127.0.0.9", "127.0.0.8")), "127.0.0.1", 53) == ("127.0.0.9", 0)
+    assert local_address(Source(("192.0.2.77",)), "127.0.0.1", 53) is None, "not on this host, not configured"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.pipeline.fetch import fetch
+from dnssecd.pipeline.fetch import Places, fetch
 from dnssecd.pipeline.fetch_link import FetchLink
 from dnssecd.pipeline.fetch_plan import Fetched, FetchLimits, FetchPeer, FetchPlan
 from dnssecd.pipeline.transferin import spooled
@@ -112,7 +112,7 @@ AXFR_FAILS: dict[str, tuple[Script, str]] = {
     ),
     "endless": (
         lambda mid: [message(ZONE, mid=mid), *[message(ZONE[1:] * 200, mid=mid)] * 99],
-        "an end to it",
+        "max_transfer_mib",
     ),
     "another id": (lambda mid: [message(ZONE, mid=mid ^ 1)], "another question"),
     "a query": (lambda mid: [message(ZONE, mid=mid, flags=0)], "another question"),
@@ -233,3 +233,51 @@ async def test_the_fetcher_process(tmp_path: Path) -> None:
         await link.close()
         assert (await link.fetch(plan(good, "closed"))).result == "axfr"
         await link.close()
+
+
+async def test_a_transfer_that_drips_is_given_up(tmp_path: Path) -> None:
+    limits = FetchLimits(idle_s=5.0, total_s=60.0, octets_per_s=2_000, rate_after_s=0.3)
+
+    def drip(mid: int) -> list[Item]:
+        drops = [[0.05, message([a(f"h{number}", 1)], mid=mid)] for number in range(40)]
+        return [message([soa(8), NS_RR], mid=mid), *(item for drop in drops for item in drop)]
+
+    async with Liar() as liar:
+        liar.axfr = drip
+        plan = FetchPlan(origin=ORIGIN, primaries=(peer(liar),), path=str(tmp_path / "spool"), limits=limits)
+        started = time.monotonic()
+        fetched = await fetch(plan, time.time)
+    assert fetched.result == "failed"
+    assert "octets a second, at least 2000 are expected" in reasons(fetched)[0]
+    assert time.monotonic() - started < 2
+
+
+async def test_a_full_disk_ends_a_transfer_before_databases_need_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dnssecd.pipeline.fetch.DISK_LEFT_MIN", 1 << 60)
+    async with Liar() as liar:
+        liar.axfr = GOOD
+        fetched = await from_peers(tmp_path, peer(liar))
+    assert fetched.result == "failed"
+    assert "MiB are left on the disk" in reasons(fetched)[0]
+
+
+async def test_one_address_gets_a_share_of_the_places() -> None:
+    places = Places(4, 2)
+    running: list[str] = []
+    hold = asyncio.Event()
+
+    async def transfer(host: str) -> None:
+        async with places.take(host):
+            running.append(host)
+            await hold.wait()
+
+    tasks = [asyncio.create_task(transfer(host)) for host in ["drip"] * 40 + ["other", "third"]]
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert sorted(running) == ["drip", "drip", "other", "third"]
+    hold.set()
+    await asyncio.gather(*tasks)
+    assert len(running) == 42
+    assert places._hosts == {}, "nothing is remembered of addresses without a transfer"
