@@ -99,6 +99,10 @@ class ServedVersion(ZoneView, Protocol):
         """The SOA serial of this version."""
         ...
 
+    def last_owner_before(self, owner: bytes) -> bytes | None:
+        """Return the last owner of content before ``owner``."""
+        ...
+
     def journal_size(self, from_serial: int) -> int | None:
         """Return the octets of RRs in the journal from ``from_serial`` to this version; None if it has a gap."""
         ...

@@ -16,19 +16,23 @@ from dnssecd.core.names import (
     key_to_wire,
     lower,
     owner_key,
+    parent_key,
     wildcard_key,
 )
 from dnssecd.core.rrset import RRset, unpack
 from dnssecd.core.rrtypes import AAAA, CNAME, DNAME, DS, NS, NSEC, RRSIG, SOA, A
 from dnssecd.core.zonecut import cut_above
 from dnssecd.core.zoneview import ServedVersion
-from dnssecd.server.denial import Proofs, closest_encloser, exists, proofs_of
+from dnssecd.server.denial import Proofs, closest_encloser, exists, next_closer, proofs_of
 from dnssecd.server.message import NOERROR, NXDOMAIN, SERVFAIL, TYPE_ANY, YXDOMAIN, Message
 from dnssecd.server.reply import Reply
 
 ANSWER, AUTHORITY, ADDITIONAL = range(3)
 #: Names visited for one question, the first one included.
 CHAIN_MAX = 9
+#: Servers of a delegation whose addresses are looked up. More do not fit into a datagram, so it is one over TCP that
+#: goes without the others' addresses.
+GLUE_SERVERS_MAX = 100
 #: Types that a CNAME may stand beside, so that it is not followed for them (RFC 4035 §2.5).
 _BESIDE_CNAME = frozenset({NSEC, RRSIG})
 
@@ -70,17 +74,21 @@ class _Lookup:
             owner = owner_key(name, self._origin)
         except BadName:
             return NOERROR, None, False
-        cut = cut_above(self._version, owner)
+        rrsets = self._version.rrsets_at(owner)
+        encloser = None
+        if not rrsets and not exists(self._version, owner):
+            encloser = closest_encloser(self._version, owner)
+        # Names that do not exist cut nothing off: of a name with many labels only what exists is looked up.
+        cut = cut_above(self._version, owner if encloser is None else next_closer(owner, encloser))
         if cut is not None:
             if cut and self._version.rrset(cut, NS) is not None:
                 return self._refer(cut)
             return *self._substitute(cut, name), False
-        rrsets = self._version.rrsets_at(owner)
+        if encloser is not None:
+            return *self._wildcard(owner, encloser), False
         if owner and any(one.rtype == NS for one in rrsets) and not self._is_parents(owner):
             return self._refer(owner)
-        if exists(self._version, owner):
-            return NOERROR, self._match(owner, owner, rrsets), False
-        return *self._wildcard(owner), False
+        return NOERROR, self._match(owner, owner, rrsets), False
 
     def _is_parents(self, cut: bytes) -> bool:
         """Tell whether the type asked for is of the parent's side of a cut (RFC 4035 §3.1.4.1)."""
@@ -98,29 +106,31 @@ class _Lookup:
             found = [denial] if denial.rtype == NSEC else []
         if self._qtype == RRSIG and self._add_signatures(owner, source):
             if source != owner:
-                self._prove(self._proofs.expanded(owner))
+                self._prove(self._proofs.expanded(owner, parent_key(source)))
             return None
         alias = None if found or self._qtype in _BESIDE_CNAME else by_type.get(CNAME)
         for one in [alias] if alias is not None else found:
             self._add(ANSWER, one, owner)
         if source != owner and (found or alias):
-            self._prove(self._proofs.expanded(owner))
+            self._prove(self._proofs.expanded(owner, parent_key(source)))
         if alias is not None:
             return lower(unpack(alias.rdata)[0])
         if not found:
             self._negative()
             self._prove(
-                self._proofs.no_type(owner) if source == owner else self._proofs.no_wildcard_type(owner)
+                self._proofs.no_type(owner)
+                if source == owner
+                else self._proofs.no_wildcard_type(owner, parent_key(source))
             )
         return None
 
-    def _wildcard(self, owner: bytes) -> tuple[int, bytes | None]:
+    def _wildcard(self, owner: bytes, encloser: bytes) -> tuple[int, bytes | None]:
         """Answer for a name that does not exist: from a wildcard, or NXDOMAIN."""
-        source = wildcard_key(closest_encloser(self._version, owner))
+        source = wildcard_key(encloser)
         if exists(self._version, source):
             return NOERROR, self._match(owner, source, self._version.rrsets_at(source))
         self._negative()
-        self._prove(self._proofs.no_name(owner))
+        self._prove(self._proofs.no_name(owner, encloser))
         return NXDOMAIN, None
 
     def _refer(self, cut: bytes) -> tuple[int, None, bool]:
@@ -133,20 +143,26 @@ class _Lookup:
             self._add(AUTHORITY, secure, cut)
         elif self._signed:
             self._prove(self._proofs.no_type(cut))
-        for target in unpack(servers.rdata):
-            self._glue(lower(target))
+        if not self._reply.is_full(ADDITIONAL):
+            for target in unpack(servers.rdata)[:GLUE_SERVERS_MAX]:
+                self._glue(lower(target), cut)
         return NOERROR, None, True
 
-    def _glue(self, target: bytes) -> None:
-        """Add the addresses of a server that lies at or below a cut of this zone (RFC 9471)."""
-        if not is_subdomain(target, self._origin):
+    def _glue(self, target: bytes, cut: bytes) -> None:
+        """Add the addresses of a server that lies at or below a cut of this zone, ``cut`` or another (RFC 9471)."""
+        if self._reply.is_full(ADDITIONAL) or not is_subdomain(target, self._origin):
             return
         owner = owner_key(target, self._origin)
-        if cut_above(self._version, owner) is None and (not owner or self._version.rrset(owner, NS) is None):
-            return
-        for rtype in (A, AAAA):
-            if (found := self._version.rrset(owner, rtype)) is not None:
-                self._reply.add(ADDITIONAL, target, rtype, found.ttl, found.rdata)
+        found = [one for rtype in (A, AAAA) if (one := self._version.rrset(owner, rtype)) is not None]
+        if found and (owner.startswith(cut) or self._is_cut_off(owner)):
+            for one in found:
+                self._reply.add(ADDITIONAL, target, one.rtype, one.ttl, one.rdata)
+
+    def _is_cut_off(self, owner: bytes) -> bool:
+        """Tell whether a name lies at or below a zone cut, or below a DNAME."""
+        return cut_above(self._version, owner) is not None or bool(
+            owner and self._version.rrset(owner, NS) is not None
+        )
 
     def _substitute(self, cut: bytes, name: bytes) -> tuple[int, bytes | None]:
         """Answer with a DNAME above the name and the CNAME it makes (RFC 6672 §3.1)."""
@@ -176,6 +192,8 @@ class _Lookup:
 
     def _add(self, section: int, rrset: RRset, owner: bytes) -> None:
         """Add an RRset under the name ``owner``, with its RRSIGs if they are wanted."""
+        if self._reply.is_full(section):
+            return
         wire = self._wire(owner)
         self._reply.add(section, wire, rrset.rtype, rrset.ttl, rrset.rdata)
         if self._signed and (sigs := self._version.rrsigs(rrset.owner, rrset.rtype)) is not None:

@@ -1,7 +1,8 @@
 """Proofs of non-existence for answers: which NSEC or NSEC3 RRsets show that a name or type is not there.
 
 Each function yields the owner keys of the denial RRsets to add, for RFC 4035 §3.1.3 and RFC 5155 §7.2. An unsigned
-version has none to give.
+version has none to give. The number of lookups does not depend on how many labels the name asked for has: its closest
+encloser is found from its neighbours in the zone, and what follows starts there.
 """
 
 from __future__ import annotations
@@ -9,21 +10,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dnssecd.core.names import APEX, ancestors, key_to_wire, subtree_end, wildcard_key
+from dnssecd.core.names import APEX, ancestors, key_to_wire, parent_key, subtree_end, wildcard_key
 from dnssecd.core.nsec3hash import hash_to_owner, nsec3_hash
 from dnssecd.core.rrset import unpack
 from dnssecd.core.rrtypes import NSEC, NSEC3PARAM
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zoneview import ServedVersion
 
 
-def exists(version: ZoneView, owner: bytes) -> bool:
+def exists(version: ServedVersion, owner: bytes) -> bool:
     """Tell whether the name owns data or is an empty non-terminal (RFC 8020)."""
     return version.first_owner(owner, subtree_end(owner)) is not None
 
 
-def closest_encloser(version: ZoneView, owner: bytes) -> bytes:
-    """Return the longest existing ancestor of a name that does not exist (RFC 4592 §3.3.1)."""
-    return next(name for name in ancestors(owner) if exists(version, name))
+def closest_encloser(version: ServedVersion, owner: bytes) -> bytes:
+    """Return the longest existing ancestor of a name that does not exist (RFC 4592 §3.3.1).
+
+    It is an ancestor of the next name in the zone or of the one before: all names below it are around ``owner``.
+    """
+    found = (version.first_owner(owner), version.last_owner_before(owner))
+    neighbours = [name for name in found if name is not None]
+    return next(name for name in ancestors(owner) if any(near.startswith(name) for near in neighbours))
 
 
 def next_closer(owner: bytes, encloser: bytes) -> bytes:
@@ -33,23 +39,23 @@ def next_closer(owner: bytes, encloser: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """The proofs one version can give."""
+    """The proofs one version can give; ``encloser`` is the closest encloser of a name that does not exist."""
 
-    version: ZoneView
+    version: ServedVersion
 
     def no_type(self, owner: bytes) -> Iterator[bytes]:
         """Show that an existing name (an empty non-terminal, an insecure delegation too) lacks a type."""
         return iter(())
 
-    def no_name(self, owner: bytes) -> Iterator[bytes]:
+    def no_name(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
         """Show that a name does not exist and no wildcard covers it."""
         return iter(())
 
-    def expanded(self, owner: bytes) -> Iterator[bytes]:
+    def expanded(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
         """Show that the name a wildcard was expanded to does not exist itself."""
         return iter(())
 
-    def no_wildcard_type(self, owner: bytes) -> Iterator[bytes]:
+    def no_wildcard_type(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
         """Show that a name does not exist and the wildcard covering it lacks the type."""
         return iter(())
 
@@ -60,16 +66,16 @@ class NsecProofs(Proofs):
     def no_type(self, owner: bytes) -> Iterator[bytes]:
         yield owner if self.version.denial(owner) is not None else self._covering(owner)
 
-    def no_name(self, owner: bytes) -> Iterator[bytes]:
+    def no_name(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
         yield self._covering(owner)
-        yield self._covering(wildcard_key(closest_encloser(self.version, owner)))
+        yield self._covering(wildcard_key(encloser))
 
-    def expanded(self, owner: bytes) -> Iterator[bytes]:
+    def expanded(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
         yield self._covering(owner)
 
-    def no_wildcard_type(self, owner: bytes) -> Iterator[bytes]:
+    def no_wildcard_type(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
         yield self._covering(owner)
-        yield from self.no_type(wildcard_key(closest_encloser(self.version, owner)))
+        yield from self.no_type(wildcard_key(encloser))
 
     def _covering(self, owner: bytes) -> bytes:
         found = self.version.denial_before(owner)
@@ -87,28 +93,28 @@ class Nsec3Proofs(Proofs):
         matching = self._matching(owner)
         if matching is not None:
             yield matching
-        else:
+        elif owner:
             # Opt-out left it out: the proof is that nothing signed lies there (RFC 5155 §7.2.4).
-            yield from self._encloser(owner)[1]
+            yield from self._encloser(owner, parent_key(owner))[1]
 
-    def no_name(self, owner: bytes) -> Iterator[bytes]:
-        encloser, proof = self._encloser(owner)
+    def no_name(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
+        encloser, proof = self._encloser(owner, encloser)
         yield from proof
         yield self._covering(wildcard_key(encloser))
 
-    def expanded(self, owner: bytes) -> Iterator[bytes]:
-        yield self._covering(next_closer(owner, closest_encloser(self.version, owner)))
+    def expanded(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
+        yield self._covering(next_closer(owner, encloser))
 
-    def no_wildcard_type(self, owner: bytes) -> Iterator[bytes]:
-        encloser, proof = self._encloser(owner)
+    def no_wildcard_type(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
+        encloser, proof = self._encloser(owner, encloser)
         yield from proof
         wildcard = wildcard_key(encloser)
         matching = self._matching(wildcard)
         yield self._covering(wildcard) if matching is None else matching
 
-    def _encloser(self, owner: bytes) -> tuple[bytes, list[bytes]]:
-        """Return the closest provable encloser, and the owners of its proof (RFC 5155 §7.2.1)."""
-        for name in ancestors(owner):
+    def _encloser(self, owner: bytes, encloser: bytes) -> tuple[bytes, list[bytes]]:
+        """Return the closest provable encloser, at most ``encloser``, and the owners of its proof (RFC 5155 §7.2.1)."""
+        for name in (encloser, *ancestors(encloser)):
             matching = self._matching(name)
             if matching is not None:
                 return name, [matching, self._covering(next_closer(owner, name))]
@@ -126,7 +132,7 @@ class Nsec3Proofs(Proofs):
         return APEX if found is None else found.owner
 
 
-def proofs_of(version: ZoneView) -> Proofs:
+def proofs_of(version: ServedVersion) -> Proofs:
     """Return the proofs of a version, by what its apex says about its chain."""
     parameters = version.rrset(APEX, NSEC3PARAM)
     if parameters is not None:

@@ -4,7 +4,7 @@ from struct import Struct
 
 from dnssecd.core.names import lower
 from dnssecd.core.rrset import unpack
-from dnssecd.server.message import AA, CLASS_IN, QR, RD, TC, Message
+from dnssecd.server.message import AA, CLASS_IN, HEADER_SIZE, QR, RD, TC, Message
 
 #: What we tell clients to send at most over UDP, and the most we send (the DNS flag day 2020 value).
 UDP_SIZE = 1232
@@ -13,6 +13,8 @@ PLAIN_UDP_SIZE = 512
 _HEADER = Struct("!6H")
 _HEAD = Struct("!HHI")
 OPT_SIZE = 11
+#: An RR with the shortest name, without its RDLENGTH and RDATA, which are in the packed set.
+_RR_OCTETS_MIN = 9
 
 
 def opt_record(extended_rcode: int, dnssec_ok: bool) -> bytes:
@@ -36,6 +38,10 @@ def plain(request: Message, rcode: int, authoritative: bool = False) -> bytes:
     return Reply(request).render(rcode, authoritative)
 
 
+#: Owner (uncompressed wire name), type, TTL, packed RDATA.
+_Entry = tuple[bytes, int, int, bytes]
+
+
 class Reply:
     """One answer under construction: RRsets are added by section, rendered once.
 
@@ -46,16 +52,29 @@ class Reply:
         """size_max: octets the message may take, TSIG excluded."""
         self._request = request
         self._size_max = size_max
-        self._sections: tuple[list[tuple[bytes, int, int, bytes]], ...] = ([], [], [])
+        #: The RRsets of each section, in order; looked up whenever one is added, so not a list.
+        self._sections: tuple[dict[_Entry, None], ...] = ({}, {}, {})
+        #: What each section takes at least.
+        self._octets = [0, 0, 0]
 
     def add(self, section: int, owner: bytes, rtype: int, ttl: int, rdata: bytes) -> None:
         """Add an RRset to section 0 (answer), 1 (authority) or 2 (additional).
 
         owner: uncompressed wire name; rdata: packed as in core.rrset.
         """
-        entry = (owner, rtype, ttl, rdata)
-        if entry not in self._sections[section]:
-            self._sections[section].append(entry)
+        if self.is_full(section):
+            return
+        entries, entry = self._sections[section], (owner, rtype, ttl, rdata)
+        if entry not in entries:
+            entries[entry] = None
+            self._octets[section] += len(rdata) + _RR_OCTETS_MIN
+
+    def is_full(self, section: int) -> bool:
+        """Tell whether nothing more of a section can get into the message: what comes before does not fit already.
+
+        Then nothing need be looked up for it either.
+        """
+        return HEADER_SIZE + sum(self._octets[: section + 1]) > self._size_max
 
     def render(self, rcode: int, authoritative: bool = True) -> bytes:
         """Return the message; what does not fit is left out, with TC set: additional data is glue (RFC 9471 §3)."""
@@ -83,10 +102,12 @@ class Reply:
         return bytes(body)
 
 
-def _write(body: bytearray, names: dict[bytes, int], entry: tuple[bytes, int, int, bytes], room: int) -> int:
+def _write(body: bytearray, names: dict[bytes, int], entry: _Entry, room: int) -> int:
     """Append the RRs of a set if they all fit; return their number, or 0 with ``body`` unchanged."""
     owner, rtype, ttl, rdata = entry
     start = len(body)
+    if start + len(rdata) + _RR_OCTETS_MIN > room:
+        return 0
     head = _HEAD.pack(rtype, CLASS_IN, ttl)
     number = 0
     for one in unpack(rdata):
