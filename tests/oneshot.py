@@ -55,7 +55,7 @@ def violations(path: Path, origin: str, *, time: int | None = None, zonemd: bool
         path, origin, None if time is None else str(time), zonemd, (), as_json=True, write=printed.append
     )
     found = json.loads(printed[0])["violations"]
-    assert status == bool(found), printed
+    assert bool(status) == any(v["rank"] != "advice" for v in found), printed
     return [f"{v['owner']} {v['type']} {v['code']}: {v['detail']}" for v in found]
 
 

@@ -120,7 +120,7 @@ def _verify(
         typer.Option("--ds", help="DS at the parent; for each of their algorithms one must match.", metavar="DS"),
     ] = None,
 ) -> None:
-    """Check a signed zone file, whoever signed it; every violation is listed."""
+    """Check a signed zone file of any signer. Exit status: 0 good, 1 bogus, 4 RFC violations only."""
     from dnssecd.cli.verify import run
 
     raise typer.Exit(run(file, origin, time, zonemd, ds or [], cli.json, typer.echo))

@@ -13,7 +13,7 @@ from pathlib import Path
 from dnssecd.core.names import key_to_text
 from dnssecd.core.rrset import RRset, Rrsigs
 from dnssecd.core.rrtypes import NSEC, NSEC3, RRSIG, SOA, type_text
-from dnssecd.core.verify import MemoryZoneView, Violation
+from dnssecd.core.verify import MemoryZoneView, Violation, violation
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.limits import Limits
 from dnssecd.ingest.reader import Reader
@@ -42,7 +42,7 @@ def read_signed_file(path: Path, origin: bytes) -> SignedFile:
     for warning in reader.warnings:
         if warning.text.endswith("is outside the zone: ignored"):
             owner, detail = warning.text.split(" ", 1)
-            gathered.findings.append(Violation("out-of-zone", owner, "-", f"{path}:{warning.line}: {detail}"))
+            gathered.findings.append(violation("out-of-zone", owner, "-", f"{path}:{warning.line}: {detail}"))
     gathered.add(reader.rows)
     view = MemoryZoneView(origin, gathered.content, gathered.denial, gathered.rrsigs)
     return SignedFile(view, gathered.findings, tuple(gathered.mixed_ttls))
@@ -109,4 +109,4 @@ class _Gathered:
         return owner, rtype, ttl, packed
 
     def _find(self, code: str, owner: bytes, rtype: int, detail: str) -> None:
-        self.findings.append(Violation(code, key_to_text(owner, self.origin), type_text(rtype), detail))
+        self.findings.append(violation(code, key_to_text(owner, self.origin), type_text(rtype), detail))

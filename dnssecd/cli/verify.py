@@ -1,9 +1,10 @@
-"""``dnssecd verify``: an independent check of any signed zone file, every violation listed."""
+"""``dnssecd verify``: an independent check of any signed zone file, every finding listed with its rank."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,17 +12,27 @@ from typing import Annotated
 
 import typer
 
+from dnssecd.cli.output import printable
 from dnssecd.cli.progress import shown
 from dnssecd.cli.signedfile import SignedFile, read_signed_file
 from dnssecd.clock import SystemClock
 from dnssecd.core.names import BadName, text_to_wire
-from dnssecd.core.verify import Expectation, Violation, verify_zone
+from dnssecd.core.verify import Expectation, Rank, Violation, verify_zone, violation
 from dnssecd.ingest.errors import ZoneFileErrors
 from dnssecd.pipeline.checkers import spread_checker
 from dnssecd.pipeline.garbage import collection_paused
 
 #: A zone with more violations than this is told to be hopeless rather than listed in full.
 VIOLATIONS_MAX = 1_000_000
+
+#: Exit code by the worst rank found.
+EXIT = {None: 0, Rank.ADVICE: 0, Rank.VIOLATION: 4, Rank.BOGUS: 1}
+_WORST_FIRST = (Rank.BOGUS, Rank.VIOLATION, Rank.ADVICE)
+_NOUNS = {
+    Rank.BOGUS: ("bogus finding", "bogus findings"),
+    Rank.VIOLATION: ("violation", "violations"),
+    Rank.ADVICE: ("piece of advice", "pieces of advice"),
+}
 
 
 class UsageError(Exception):
@@ -59,7 +70,7 @@ def parse_ds(text: str) -> bytes:
 
 
 def judge(signed: SignedFile, expectation: Expectation, quiet: bool) -> list[Violation]:
-    """Return all violations of a zone read from a file; progress is shown unless ``quiet``."""
+    """Return all findings of a zone read from a file; progress is shown unless ``quiet``."""
     with collection_paused(), shown(quiet) as told, spread_checker(told) as checker:
         found = verify_zone(signed.view, expectation, VIOLATIONS_MAX, checker)
     return [*signed.findings, *found]
@@ -71,8 +82,8 @@ def _violations(
     try:
         signed = read_signed_file(file, origin)
     except ZoneFileErrors as failed:
-        faults = [Violation("zone-file", ".", "-", str(error)) for error in failed.errors]
-        return [*faults, Violation("zone-file", ".", "-", "reading stopped here")] if failed.more else faults
+        faults = [violation("zone-file", ".", "-", str(error)) for error in failed.errors]
+        return [*faults, violation("zone-file", ".", "-", "reading stopped here")] if failed.more else faults
     expectation = Expectation(
         origin, now, ds=tuple(ds), zonemd=True if zonemd else None, mixed_ttls=signed.mixed_ttls
     )
@@ -88,28 +99,34 @@ def run(
     as_json: bool,
     write: Callable[[str], None],
 ) -> int:
-    """Verify and write the result; returns the exit code: 0 verified, 1 violations, 2 wrong arguments."""
+    """Verify and write the result; returns the exit code.
+
+    0: verified, perhaps with advice; 1: bogus to some validator; 2: wrong arguments; 4: violations of RFCs only.
+    """
     try:
         now = int(SystemClock().now()) if time is None else parse_time(time)
         zone = text_to_wire(origin)
-        violations = _violations(file, zone, now, zonemd, [parse_ds(text) for text in ds], as_json)
+        found = _violations(file, zone, now, zonemd, [parse_ds(text) for text in ds], as_json)
     except (UsageError, BadName) as error:
-        typer.echo(f"dnssecd verify: {error}", err=True)
+        typer.echo(f"dnssecd verify: {printable(str(error))}", err=True)
         return 2
+    worst = next((rank for rank in _WORST_FIRST if any(one.rank is rank for one in found)), None)
     if as_json:
-        listed = [{"code": v.code, "owner": v.owner, "type": v.type, "detail": v.detail} for v in violations]
-        write(json.dumps({"ok": not violations, "violations": listed}))
+        write(
+            json.dumps({"ok": not EXIT[worst], "rank": worst, "violations": [one._asdict() for one in found]})
+        )
     else:
-        for violation in violations:
-            write(str(violation))
-        write(_summary(file, origin, len(violations)))
-    return 1 if violations else 0
+        for one in found:
+            write(printable(f"{one.rank}: {one}"))
+        write(printable(_summary(file, origin, Counter(one.rank for one in found))))
+    return EXIT[worst]
 
 
-def _summary(file: Path, origin: str, count: int) -> str:
-    if not count:
-        return f"{file}: zone {origin} verified"
-    return f"{file}: zone {origin} has {count} violation{'s' if count > 1 else ''}"
+def _summary(file: Path, origin: str, counts: Counter[Rank]) -> str:
+    parts = [f"{counts[rank]} {_NOUNS[rank][counts[rank] != 1]}" for rank in _WORST_FIRST if counts[rank]]
+    if counts[Rank.BOGUS] or counts[Rank.VIOLATION]:
+        return f"{file}: zone {origin} has {', '.join(parts)}"
+    return f"{file}: zone {origin} verified" + (f", with {parts[0]}" if parts else "")
 
 
 def verify_command(
@@ -121,11 +138,13 @@ def verify_command(
     zonemd: Annotated[bool, typer.Option("--zonemd", help="Demand a ZONEMD record that verifies.")] = False,
     ds: Annotated[
         list[str] | None,
-        typer.Option("--ds", help="DS at the parent; for each of their algorithms one must match.", metavar="DS"),
+        typer.Option(
+            "--ds", help="DS at the parent; for each of their algorithms one must match.", metavar="DS"
+        ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
 ) -> None:
-    """Check a signed zone file, whoever signed it; every violation is listed."""
+    """Check a signed zone file of any signer. Exit status: 0 good, 1 bogus, 4 RFC violations only."""
     raise typer.Exit(run(file, origin, time, zonemd, ds or [], as_json, typer.echo))
 
 

@@ -196,7 +196,7 @@ ANY: dict[str, tuple[str, str, Damage]] = {
     "ZSK without the zone flag": ("rrsig-key-unusable", "mail", lambda z: (
         z.put("@", 48, KSK.rdata, b"\0\0" + ZSK.rdata[2:], ttl=3600), z.sign("mail", 1, tag=ZSK.tag - 0x100))),
     "CDS signed by the ZSK only": (
-        "ksk-missing", "@", lambda z: z.put("@", CDS, struct.pack(">HBB", KSK.tag, 15, 2) + bytes(32))),
+        "cds-signer", "@", lambda z: z.put("@", CDS, struct.pack(">HBB", KSK.tag, 15, 2) + bytes(32))),
     "RRSIG repeated": (
         "rrset-order", "mail",
         lambda z: z.rrsigs.update({(key("mail"), 1): z.rrsigs[key("mail"), 1]._replace(
@@ -287,7 +287,7 @@ NSEC3_ONLY: dict[str, tuple[str, str, Damage]] = {
     "opt-out flag not as planned": ("nsec3-flags", "mail", lambda z: z.edit_denial(z.place("mail"), flip(1))),
     "NSEC3PARAM missing": ("nsec3param-missing", "@", lambda z: z.content.pop((b"", 51))),
     "NSEC3PARAM of another chain": ("nsec3param-missing", "@", lambda z: z.put("@", 51, b"\1\0\0\7\0", ttl=0)),
-    "NSEC3PARAM with a flag": ("nsec3-parameters", "@", lambda z: z.put("@", 51, b"\1\1\0\0\0", ttl=0)),
+    "NSEC3PARAM with a flag": ("nsec3param-ignored", "@", lambda z: z.put("@", 51, b"\1\1\0\0\0", ttl=0)),
     "NSEC beside NSEC3": ("denial-mixed", "mail", lambda z: z.put(
         "mail", 47, name("www.example.") + naive.bitmap({1, 46, 47}), ttl=900)),
     "NSEC3 owner is no hash": ("nsec3-owner", "@", lambda z: z.put(

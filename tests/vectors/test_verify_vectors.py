@@ -11,7 +11,14 @@ from dnssecd.cli.signedfile import SignedFile, read_signed_file
 from dnssecd.cli.verify import parse_ds
 from dnssecd.core.names import text_to_wire
 from dnssecd.core.rrset import RRset, Rrsigs, pack
-from dnssecd.core.verify import DenialExpectation, Expectation, MemoryZoneView, Violation, verify_zone
+from dnssecd.core.verify import (
+    DenialExpectation,
+    Expectation,
+    MemoryZoneView,
+    Violation,
+    verify_zone,
+    violation,
+)
 from dnssecd.core.verify.keys import ZoneKey, ds_matches
 from dnssecd.core.verify.nsec3 import name_hash, owner_of_hash
 from dnssecd.ingest.errors import ZoneFileErrors
@@ -77,7 +84,7 @@ def test_zonemd(config: Path) -> None:
             v for v in judge(read, 0, zonemd=True) if v.type == "ZONEMD" and not v.code.startswith("rrsig")
         ]
     except ZoneFileErrors as failed:
-        found = [Violation("zone-file", "", "", str(failed))]
+        found = [violation("zone-file", "", "", str(failed))]
     assert ("failure" if found else "success") == wanted["expected_result"], found
 
 

@@ -12,15 +12,17 @@ from dnssecd.core.verify.memoryview import MemoryZoneView
 from dnssecd.core.verify.token import TokenMisuse, VerifiedVersion
 from dnssecd.core.verify.unsigned import verify_unsigned_equal
 from dnssecd.core.verify.version import VerificationFailed, verify_version
-from dnssecd.core.verify.violations import CODES, Violation
+from dnssecd.core.verify.violations import CODES, RANKS, Rank, Violation, violation
 from dnssecd.core.verify.zone import verify_zone
 
 __all__ = [
     "CODES",
+    "RANKS",
     "DenialExpectation",
     "ExecutorChecker",
     "Expectation",
     "MemoryZoneView",
+    "Rank",
     "SignatureChecker",
     "TokenMisuse",
     "VerificationFailed",
@@ -31,4 +33,5 @@ __all__ = [
     "verify_unsigned_equal",
     "verify_version",
     "verify_zone",
+    "violation",
 ]

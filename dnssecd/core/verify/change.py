@@ -11,16 +11,18 @@ from contextlib import suppress
 from dnssecd.core import rrtypes
 from dnssecd.core.names import key_to_wire
 from dnssecd.core.rrset import RRset, Rrsigs
-from dnssecd.core.verify.apex import Apex, judge_ksk_signers, read_apex
+from dnssecd.core.verify.apex import judge_soa, read_apex
+from dnssecd.core.verify.chains import declared
 from dnssecd.core.verify.checker import SignatureChecker, inline_checker
+from dnssecd.core.verify.delegation import judge_delegation
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.links import ChainLinks, Nsec3Links, NsecLinks
-from dnssecd.core.verify.name import NameJudge
+from dnssecd.core.verify.name import DenialNeed, NameJudge, nsec3_need, nsec_types
 from dnssecd.core.verify.region import affected_names
 from dnssecd.core.verify.remember import Remembered
 from dnssecd.core.verify.signatures import Known
 from dnssecd.core.verify.violations import LimitReached, Report, Violation
-from dnssecd.core.verify.walk import NameGroup, Standing, standing_of
+from dnssecd.core.verify.walk import NameGroup, Standing, rdatas_at, standing_of
 from dnssecd.core.verify.wire import Malformed, Nsec3, split
 from dnssecd.core.verify.zone import DEFAULT_LIMIT, make_judge, verify_zone
 from dnssecd.core.verify.zonemd import judge_zonemd
@@ -78,10 +80,9 @@ def _known(old: ZoneView, new: ZoneView) -> Known:
     return known
 
 
-def _quiet_apex(view: ZoneView, expectation: Expectation) -> Apex:
-    """Read an apex for what it says, not for what is wrong with it."""
-    silent = Expectation(expectation.origin, expectation.now)
-    return read_apex(Report(view.origin, 1 << 30), view, silent)
+def _denial_ttl(view: ZoneView) -> int | None:
+    """Return the TTL that denial RRs have, whatever is wrong with the SOA."""
+    return judge_soa(Report(view.origin, 1 << 30), view, Expectation(view.origin, 0))[0]
 
 
 def _trusted(old: ZoneView, new: ZoneView) -> frozenset[bytes]:
@@ -97,19 +98,15 @@ def _trusted(old: ZoneView, new: ZoneView) -> frozenset[bytes]:
 
 def _same_frame(old: ZoneView, new: ZoneView, expectation: Expectation) -> bool:
     """Tell whether keys and denial parameters, on which every name depends, are as they were."""
-    before, after = _quiet_apex(old, expectation), _quiet_apex(new, expectation)
-    if [key.rdata for key in before.ring.published] != [key.rdata for key in after.ring.published]:
+    if rdatas_at(old, rrtypes.DNSKEY) != rdatas_at(new, rrtypes.DNSKEY):
         return False
-    if before.denial is None or before.denial != after.denial or before.denial_ttl != after.denial_ttl:
+    before, after = declared(old), declared(new)
+    if before is None or before != after or _denial_ttl(old) != _denial_ttl(new):
         return False
     planned = expectation.denial
     if planned is None:
         return True
-    if (planned.kind, planned.iterations, planned.salt) != (
-        before.denial.kind,
-        before.denial.iterations,
-        before.denial.salt,
-    ):
+    if (planned.kind, planned.iterations, planned.salt) != (before.kind, before.iterations, before.salt):
         return False
     return planned.opt_out is None or planned.kind == "nsec" or _opt_out(old) == planned.opt_out
 
@@ -140,15 +137,16 @@ class _ChangeJudge:
         """Judge the affected names and the touched derived RRs."""
         apex = read_apex(self.report, self.new, self.expectation)
         judge_zonemd(self.report, self.new, self.expectation)
-        if apex.denial is None:
+        if len(apex.chains.judged) != 1:
             return
+        (denial,) = apex.chains.judged
         judge = make_judge(self.report, apex, self.expectation, self.checker)
         judge.signatures.known = self.known
         judge.signatures.trusted_keys = frozenset(key.rdata for key in apex.ring.published)
-        judge.nsec3 = apex.denial.kind == "nsec3"
+        judge.denial_types = frozenset({rrtypes.NSEC3 if denial.kind == "nsec3" else rrtypes.NSEC})
         links: ChainLinks
-        if judge.nsec3:
-            links = Nsec3Links(self.report, self.old, self.new, apex.denial)
+        if denial.kind == "nsec3":
+            links = Nsec3Links(self.report, self.old, self.new, denial)
         else:
             links = NsecLinks(self.report, self.old, self.new)
         for owner in sorted(names):
@@ -161,7 +159,7 @@ class _ChangeJudge:
             seen |= pending
             pending = links.neighbours
         links.finish()
-        judge_ksk_signers(self.report, apex.ring, judge.ksk_signers, self.expectation)
+        judge_delegation(self.report, self.new, apex.ring, judge.apex_signers, self.expectation)
         judge.signatures.finish()
 
     def _name(self, judge: NameJudge, links: ChainLinks, owner: bytes, explained: bool) -> None:
@@ -170,11 +168,22 @@ class _ChangeJudge:
         group = NameGroup(owner, content, [] if denial is None else [denial], self.new.rrsigs_at(owner))
         types = tuple([rrset.rtype for rrset in content])
         standing = standing_of(self.new, owner, types)
-        if standing is Standing.OCCLUDED and not types and denial is not None and judge.nsec3:
+        if (
+            standing is Standing.OCCLUDED
+            and not types
+            and denial is not None
+            and links.rtype == rrtypes.NSEC3
+        ):
             standing = Standing.AUTHORITATIVE
         if types:
             judge.content_rules(owner, types, standing)
         wire = key_to_wire(owner, self.new.origin)
         judge.judge(group, standing, wire)
-        need = judge.need(types, standing) if types and standing is not Standing.OCCLUDED else None
+        need = _need(links.rtype, types, standing) if types and standing is not Standing.OCCLUDED else None
         links.visit(owner, wire, standing, need, explained)
+
+
+def _need(chain: int, types: tuple[int, ...], standing: Standing) -> DenialNeed:
+    if chain == rrtypes.NSEC3:
+        return nsec3_need(types, standing)
+    return DenialNeed(nsec_types(types, standing), False)

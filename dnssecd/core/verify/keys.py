@@ -25,7 +25,9 @@ _CURVES: dict[int, tuple[ec.EllipticCurve, hashes.HashAlgorithm, int]] = {
 }
 SUPPORTED = frozenset(_RSA_HASHES) | frozenset(_CURVES) | {15, 16}
 
-_DS_DIGESTS = {1: sha1, 2: sha256, 4: sha384}
+SHA1 = 1
+#: By digest type of DS.
+DS_DIGESTS = {SHA1: sha1, 2: sha256, 4: sha384}
 
 #: How many keys of one algorithm and tag are tried for a signature.
 SHARED_TAG_MAX = 8
@@ -211,7 +213,7 @@ def ds_matches(ds: bytes, owner_wire: bytes, dnskey: bytes) -> bool | None:
         return False
     if int.from_bytes(ds[:2], "big") != key_tag(dnskey) or ds[2] != dnskey[3]:
         return False
-    digest = _DS_DIGESTS.get(ds[3])
+    digest = DS_DIGESTS.get(ds[3])
     if digest is None:
         return None
     return digest(owner_wire + dnskey).digest() == ds[4:]

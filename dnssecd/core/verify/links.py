@@ -140,14 +140,14 @@ class Nsec3Links(ChainLinks):
             if owner not in self._explained:
                 self._unchanged_but_next(owner)
             return
-        place = owner_of_hash(name_hash(wire, self._parameters.iterations, self._parameters.salt))
+        place = self._place(owner)
         self._explained.add(place)
         self.link(place)
         if place != owner:
             self.neighbours.add(place)
-        if need is not None and not need.optional:
-            self._secure.update(names.ancestors(owner))
         nsec3 = self._decode(place)
+        if need is not None and (not need.optional or nsec3 is not None):
+            self._secure.update(names.ancestors(owner))
         empty = need is None and standing is not Standing.OCCLUDED and self._has_names_below(owner)
         if need is None and not empty:
             if nsec3 is not None:
@@ -161,6 +161,10 @@ class Nsec3Links(ChainLinks):
             self._absent(owner, place, need.optional)
         else:
             self._empty_without.append(owner)
+
+    def _place(self, owner: bytes) -> bytes:
+        wire = key_to_wire(owner, self.report.origin)
+        return owner_of_hash(name_hash(wire, self._parameters.iterations, self._parameters.salt))
 
     def _has_names_below(self, owner: bytes) -> bool:
         stop = names.subtree_end(owner) if owner else None
@@ -189,8 +193,7 @@ class Nsec3Links(ChainLinks):
     def finish(self) -> None:
         """Judge the empty non-terminals without NSEC3 RR."""
         for owner in self._empty_without:
-            wire = key_to_wire(owner, self.report.origin)
-            place = owner_of_hash(name_hash(wire, self._parameters.iterations, self._parameters.salt))
+            place = self._place(owner)
             self._absent(owner, place, not self._secure_below(owner, place))
 
     def _secure_below(self, owner: bytes, place: bytes) -> bool:
@@ -209,6 +212,8 @@ class Nsec3Links(ChainLinks):
                     return True
             elif rrset.rtype == rrtypes.NS:
                 cut = rrset.owner
+                if self.new.denial(self._place(cut)) is not None:
+                    return True  # not left out by opt-out, so what is above it is not either (RFC 5155 §7.1)
             elif self.new.rrset(rrset.owner, rrtypes.NS) is None:
                 return True
         return False

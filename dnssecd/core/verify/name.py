@@ -43,9 +43,10 @@ class NameJudge:
         self.signatures = signatures
         self._denial_ttl = denial_ttl
         self._max_ttl = max_ttl if max_ttl is not None else 1 << 32
-        self.nsec3 = False
+        #: Which of NSEC and NSEC3 the zone may have.
+        self.denial_types: frozenset[int] = frozenset({rrtypes.NSEC})
         #: By type, the keys with an RRSIG right in every field over an apex RRset that KSKs sign.
-        self.ksk_signers: dict[int, list[ZoneKey]] = {}
+        self.apex_signers: dict[int, list[ZoneKey]] = {}
 
     def judge(self, group: NameGroup, standing: Standing, owner_wire: bytes) -> None:
         """Judge content, denial RRs and signatures at one name."""
@@ -72,7 +73,7 @@ class NameJudge:
                 self._report.add("rrsig-malformed", owner, rtype, str(error))
             else:
                 if not owner and rtype in _KSK_SIGNED:
-                    self.ksk_signers[rtype] = signers
+                    self.apex_signers[rtype] = signers
 
     def _well_formed(self, rrset: RRset) -> bool:
         """Report a set that does not decode, is out of order, or has too many RRs; False: not worth more."""
@@ -103,8 +104,8 @@ class NameJudge:
     ) -> None:
         for rrset in denial:
             owner, rtype, ttl, _ = rrset
-            if (rtype == rrtypes.NSEC3) != self.nsec3:
-                kind = "NSEC3" if self.nsec3 else "NSEC"
+            if rtype not in self.denial_types:
+                kind = "NSEC3" if rtype == rrtypes.NSEC else "NSEC"
                 self._report.add("denial-mixed", owner, rtype, f"the chain of the zone is {kind}")
             elif rtype == rrtypes.NSEC and standing is OCCLUDED:
                 self._report.add("occluded-nsec", owner, rtype, "name is glue or occluded")
@@ -146,19 +147,22 @@ class NameJudge:
             rtype = rrtypes.SOA if rrtypes.SOA in types else rrtypes.DNSKEY
             self._report.add("dnskey-not-apex", owner, rtype, "belongs to the apex only")
 
-    def need(self, types: tuple[int, ...], standing: Standing) -> DenialNeed:
-        """Return the types NSEC or NSEC3 must list for a name that is not occluded, sorted."""
-        if standing is DELEGATION:
-            if rrtypes.DS in types:
-                types, optional = (rrtypes.NS, rrtypes.DS, rrtypes.RRSIG), False
-            elif self.nsec3:
-                return _INSECURE
-            else:
-                return _INSECURE_NSEC
-        else:
-            types, optional = (*types, rrtypes.RRSIG), False
-        return DenialNeed(types if self.nsec3 else (*types, rrtypes.NSEC), optional)
+
+def nsec_types(types: tuple[int, ...], standing: Standing) -> tuple[int, ...]:
+    """Return the types that NSEC must list for a name that is not occluded, sorted."""
+    if standing is DELEGATION:
+        return _SECURE_NSEC if rrtypes.DS in types else _INSECURE_NSEC
+    return (*types, rrtypes.RRSIG, rrtypes.NSEC)
 
 
+def nsec3_need(types: tuple[int, ...], standing: Standing) -> DenialNeed:
+    """Return what NSEC3 must say of a name that is not occluded: types sorted."""
+    if standing is DELEGATION:
+        return _SECURE if rrtypes.DS in types else _INSECURE
+    return DenialNeed((*types, rrtypes.RRSIG), False)
+
+
+_SECURE = DenialNeed((rrtypes.NS, rrtypes.DS, rrtypes.RRSIG), False)
 _INSECURE = DenialNeed((rrtypes.NS,), True)
-_INSECURE_NSEC = DenialNeed((rrtypes.NS, rrtypes.RRSIG, rrtypes.NSEC), False)
+_SECURE_NSEC = (rrtypes.NS, rrtypes.DS, rrtypes.RRSIG, rrtypes.NSEC)
+_INSECURE_NSEC = (rrtypes.NS, rrtypes.RRSIG, rrtypes.NSEC)

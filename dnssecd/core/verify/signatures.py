@@ -10,7 +10,7 @@ from dnssecd.core.names import lower
 from dnssecd.core.rrset import RRset, Rrsigs
 from dnssecd.core.verify.checker import BatchQueue, SignatureChecker, SignatureJob
 from dnssecd.core.verify.keys import KeyRing, Verify, ZoneKey
-from dnssecd.core.verify.violations import Report
+from dnssecd.core.verify.violations import Rank, Report
 from dnssecd.core.verify.wire import NAME_TYPES, canonical_set, split
 
 _FIXED = Struct(">HBBIIIH")
@@ -20,6 +20,11 @@ _MASK = (1 << 32) - 1
 _RIGHT_MAX = 4096
 #: Unbound, Knot and ldns put what a signature covers together in a buffer of this many octets.
 _SIGNED_OCTETS_MAX = 65_535
+
+#: RRSIGs with these faults are passed over by validators that find a good one beside them (RFC 4035 §5.3.3).
+_OVERLOOKED = frozenset({
+    "rrsig-unknown-key", "rrsig-key-unusable", "rrsig-expired", "rrsig-not-yet-valid", "rrsig-period", "rrsig-signer",
+})  # fmt: skip
 
 #: Tells whether the signatures over a set need no cryptography because the same octets were verified before.
 Known = Callable[[RRset, Rrsigs], bool]
@@ -57,6 +62,8 @@ class SignatureJudge:
         self._min_validity = min_validity
         self._queue = BatchQueue(checker, self._bad)
         self._by_tag: dict[tuple[int, int], _Candidates] = {}
+        #: What is wrong with the RRSIGs of the set being judged: code, owner, type, detail.
+        self._faults: list[tuple[str, bytes, int, str]] = []
         #: By type, TTL and labels of a set and all fields of an RRSIG but its expiration: whose it is if all are right.
         self._right: dict[tuple[int, int, int, bytes, bytes], _Candidates] = {}
         self.known: Known | None = None
@@ -99,8 +106,9 @@ class SignatureJudge:
             if len(rdata) < 20:
                 self._report.add("rrsig-malformed", owner, rtype, "RRSIG is cut short")
                 continue
-            seen.add(rdata[2])
             found = self._fields(owner, rtype, ttl, labels, rdata, least)
+            if found is None or not found.keys[0].is_revoked:
+                seen.add(rdata[2])
             if found is not None:
                 good += found.keys
                 if crypto or any(key.rdata not in self.trusted_keys for key in found.keys):
@@ -109,7 +117,20 @@ class SignatureJudge:
         if not wanted <= seen:
             for algorithm in sorted(wanted - seen):
                 self._report.add("algorithm-missing", owner, rtype, f"no RRSIG of algorithm {algorithm}")
+        if self._faults:
+            self._report_faults(rtype, {key.algorithm for key in good}, wanted)
         return good
+
+    def _report_faults(self, rtype: int, right: set[int], wanted: frozenset[int]) -> None:
+        """Report what is wrong with RRSIGs of a set: advice where a right one of each algorithm stands beside them.
+
+        Not so for the DNSKEY RRset, where it matters which key signs.
+        """
+        spare = rtype != rrtypes.DNSKEY and bool(right) and wanted <= right
+        for code, owner, found_type, detail in self._faults:
+            rank = Rank.ADVICE if spare and code in _OVERLOOKED else None
+            self._report.add(code, owner, found_type, detail, rank)
+        self._faults.clear()
 
     def _enqueue(self, owner: bytes, rtype: int, found: _Candidates, rdata: bytes, body: bytes) -> None:
         keys, verifies, rdatas = found
@@ -187,7 +208,7 @@ class SignatureJudge:
         return found
 
     def _wrong(self, owner: bytes, rtype: int, code: str, detail: str) -> _Candidates | None:
-        self._report.add(code, owner, rtype, detail)
+        self._faults.append((code, owner, rtype, detail))
         return None
 
 

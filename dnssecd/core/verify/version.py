@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from dnssecd.core import rrtypes
 from dnssecd.core.names import APEX
 from dnssecd.core.rrset import RRset
-from dnssecd.core.verify.apex import rdatas_at
 from dnssecd.core.verify.change import verify_change
 from dnssecd.core.verify.checker import SignatureChecker, inline_checker
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.token import VerifiedVersion, _issue
 from dnssecd.core.verify.unsigned import verify_unsigned_equal
 from dnssecd.core.verify.violations import Violation
+from dnssecd.core.verify.walk import rdatas_at
 from dnssecd.core.verify.wire import Malformed, Soa
 from dnssecd.core.verify.zone import verify_zone
 from dnssecd.core.zoneview import ZoneView

@@ -1,8 +1,9 @@
-"""What the verifier can find wrong: stable codes, their meaning, and the list that gathers findings.
+"""What the verifier can find wrong: stable codes, their meaning and rank, and the list that gathers findings.
 
 Codes are part of the interface (command output, events, tests): a code is never renamed or given a new meaning.
 """
 
+from enum import StrEnum
 from typing import NamedTuple
 
 from dnssecd.core import names
@@ -14,18 +15,24 @@ CODES: dict[str, str] = {
     "algorithm-unsupported": "a DNSKEY or RRSIG uses an algorithm that cannot be checked here",
     "bitmap-wrong": "the type bit maps of an NSEC or NSEC3 RR do not list exactly the types at the name",
     "cdnskey-mismatch": "a CDNSKEY RR equals no DNSKEY RR and is not the delete form (RFC 7344 §4.1, RFC 8078 §4)",
-    "cds-mismatch": "a CDS RR matches no DNSKEY RR and is not the delete form (RFC 7344 §4.1, RFC 8078 §4)",
+    "cds-alone": "of CDS and CDNSKEY the zone has one only: a parent may look for the other (RFC 7344 §4)",
+    "cds-cdnskey-differ": "CDS and CDNSKEY do not stand for the same keys (RFC 7344 §4)",
+    "cds-continuity": "a DS RRset made of CDS or CDNSKEY would lead to no key that signs (RFC 7344 §4.1)",
+    "cds-delete-form": "a CDS or CDNSKEY RR has algorithm 0 but is not exactly the delete form (RFC 8078 §4)",
     "cds-delete-mixed": "a CDS or CDNSKEY delete form stands beside other RRs (RFC 8078 §4)",
+    "cds-mismatch": "a CDS RR matches no DNSKEY RR and is not the delete form (RFC 7344 §4.1, RFC 8078 §4)",
+    "cds-signer": "CDS or CDNSKEY is signed by no key that the DS RRset stands for (RFC 7344 §4.1)",
     "class-wrong": "a record is not of class IN",
     "cname-and-other-data": "a CNAME RRset stands beside other data (RFC 2181 §10.1)",
     "cname-multiple": "a name has more than one CNAME or DNAME RR (RFC 2181 §10.1, RFC 6672 §2.4)",
     "content-differs": "unsigned content differs from the input",
-    "denial-mixed": "NSEC and NSEC3 RRs stand in one zone (RFC 5155 §7.1)",
+    "denial-mixed": "NSEC and NSEC3 RRs stand in one zone, as they may while denial changes (RFC 5155 §10.4)",
     "denial-ttl": "the TTL of an NSEC or NSEC3 RR is not min(SOA minimum, SOA TTL) (RFC 9077)",
     "dnskey-malformed": "a DNSKEY RR or the public key in it cannot be decoded",
     "dnskey-missing": "the zone has no DNSKEY RRset",
     "dnskey-not-apex": "DNSKEY, CDS, CDNSKEY, NSEC3PARAM or SOA stands below the apex",
     "dnskey-unexpected": "the DNSKEY RRset is not the one planned",
+    "ds-insecure": "no DS given has an algorithm and a digest type known here: the zone is insecure (RFC 4035 §5.2)",
     "ds-mismatch": "no DS given matches a DNSKEY that signs the DNSKEY RRset (RFC 4035 §5.2)",
     "ds-without-ns": "a DS RRset stands where there is no delegation (RFC 4035 §2.4)",
     "duplicate-rr": "an RR is given more than once (RFC 2181 §5)",
@@ -35,6 +42,8 @@ CODES: dict[str, str] = {
     "nsec-extra": "an NSEC RR stands at a name that has no authoritative data (RFC 4035 §2.3)",
     "nsec-missing": "a name with authoritative data or a delegation has no NSEC RR (RFC 4035 §2.3)",
     "nsec-next": "an NSEC RR does not point to the next name of the chain (RFC 4034 §4.1.1)",
+    "nsec3-chain-unused": "NSEC3 RRs have parameters of no NSEC3PARAM RR: no server uses them (RFC 5155 §7.3)",
+    "nsec3-ent-missing": "an empty non-terminal lacks its NSEC3 RR though a delegation below has one (RFC 5155 §7.1)",
     "nsec3-extra": "an NSEC3 RR belongs to no name of the zone (RFC 5155 §7.1)",
     "nsec3-flags": "an NSEC3 RR has an unknown flag, or its opt-out flag is not as planned (RFC 5155 §3.1.2)",
     "nsec3-missing": "a name has no NSEC3 RR and no opt-out span may stand in for it (RFC 5155 §7.1)",
@@ -42,6 +51,7 @@ CODES: dict[str, str] = {
     "nsec3-opt-out": "a name without NSEC3 RR lies in a span without the opt-out flag (RFC 5155 §6)",
     "nsec3-owner": "the owner of an NSEC3 RR is not a hash directly below the apex (RFC 5155 §3)",
     "nsec3-parameters": "hash algorithm, iterations or salt of an NSEC3 or NSEC3PARAM RR are not the zone's",
+    "nsec3param-ignored": "an NSEC3PARAM RR has an unknown hash algorithm or flags: no server uses it (RFC 5155 §4.1)",
     "nsec3param-missing": "a zone with NSEC3 RRs has no usable NSEC3PARAM RR (RFC 5155 §4)",
     "nsec3param-extra": "NSEC3PARAM stands in a zone without that NSEC3 chain (RFC 5155 §4)",
     "occluded-nsec": "an NSEC RR stands below a zone cut or DNAME (RFC 4035 §2.3)",
@@ -80,6 +90,35 @@ CODES: dict[str, str] = {
     "zonemd-serial": "the serial of a ZONEMD RR is not that of the SOA (RFC 8976 §4)",
 }
 
+
+class Rank(StrEnum):
+    """How much a finding harms.
+
+    BOGUS: some validator fails, a server refuses the zone, or one of them does once the parent follows the zone's CDS.
+    VIOLATION: an RFC says MUST, but names resolve and validate. ADVICE: the zone is sound.
+    """
+
+    BOGUS = "bogus"
+    VIOLATION = "violation"
+    ADVICE = "advice"
+
+
+_VIOLATIONS = frozenset({
+    "algorithm-unsupported", "cds-signer", "class-wrong", "delegation-signed", "dnskey-not-apex", "ds-without-ns",
+    "nsec3-ent-missing", "nsec3-extra", "nsec3-owner", "nsec3param-ignored", "occluded-signed", "rrset-ttl-unequal",
+    "rrsig-dangling", "rrsig-over-rrsig", "rrsig-ttl", "ttl-too-large", "zonemd-repeated",
+})  # fmt: skip
+_ADVICE = frozenset({
+    "cds-alone", "denial-mixed", "denial-ttl", "ds-insecure", "duplicate-rr", "nsec3-chain-unused", "out-of-zone",
+})  # fmt: skip
+
+#: The rank of each code. A finding may have a lower one where something else makes up for the fault.
+RANKS: dict[str, Rank] = {
+    code: Rank.VIOLATION if code in _VIOLATIONS else Rank.ADVICE if code in _ADVICE else Rank.BOGUS
+    for code in CODES
+}
+
+
 class Violation(NamedTuple):
     """One finding. ``owner`` and ``type`` are presentation text; the type is that of the RRset (or covered)."""
 
@@ -87,9 +126,15 @@ class Violation(NamedTuple):
     owner: str
     type: str
     detail: str
+    rank: Rank
 
     def __str__(self) -> str:
         return f"{self.owner} {self.type}: {self.code}: {self.detail}"
+
+
+def violation(code: str, owner: str, rtype: str, detail: str, rank: Rank | None = None) -> Violation:
+    """Return a finding; ``rank`` None: that of its code. Raises KeyError for a code that is not registered."""
+    return Violation(code, owner, rtype, detail, rank or RANKS[code])
 
 
 class LimitReached(Exception):
@@ -105,21 +150,19 @@ class Report:
         self.violations: list[Violation] = []
         self._seen: set[Violation] = set()
 
-    def add(self, code: str, owner: bytes, rtype: int, detail: str) -> None:
-        """Record a finding at owner key ``owner``; the same finding is listed once."""
-        if code not in CODES:
-            raise KeyError(f"unregistered violation code {code!r}")
-        violation = Violation(code, owner_text(owner, self.origin), type_text(rtype), detail)
-        if violation in self._seen:
+    def add(self, code: str, owner: bytes, rtype: int, detail: str, rank: Rank | None = None) -> None:
+        """Record a finding at owner key ``owner``; the same finding is listed once. ``rank`` None: that of its code."""
+        found = violation(code, owner_text(owner, self.origin), type_text(rtype), detail, rank)
+        if found in self._seen:
             return
         if len(self.violations) >= self.limit:
-            limit = Violation("limit-reached", owner_text(b"", self.origin), "-", CODES["limit-reached"])
+            limit = violation("limit-reached", owner_text(b"", self.origin), "-", CODES["limit-reached"])
             if limit not in self._seen:
                 self._seen.add(limit)
                 self.violations.append(limit)
             raise LimitReached
-        self._seen.add(violation)
-        self.violations.append(violation)
+        self._seen.add(found)
+        self.violations.append(found)
 
 
 def owner_text(owner: bytes, origin: bytes) -> str:

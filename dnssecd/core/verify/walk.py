@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dnssecd.core import names, rrtypes
 from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.verify.wire import Malformed, split
 from dnssecd.core.zoneview import ZoneView
 
 
@@ -104,6 +105,17 @@ def standing_of(view: ZoneView, owner: bytes, types: tuple[int, ...]) -> Standin
         ):
             return OCCLUDED
     return DELEGATION if owner and rrtypes.NS in types else AUTHORITATIVE
+
+
+def rdatas_at(view: ZoneView, rtype: int) -> list[bytes]:
+    """Return the RDATAs of an apex RRset, none if it is absent or does not decode."""
+    rrset = view.rrset(names.APEX, rtype)
+    if rrset is None:
+        return []
+    try:
+        return split(rrset.rdata)
+    except Malformed:
+        return []
 
 
 class EmptyNonTerminals:

@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator
 from dnssecd.core import rrtypes
 from dnssecd.core.names import APEX, key_to_wire
 from dnssecd.core.rrset import RRset
-from dnssecd.core.verify.apex import Apex, judge_ksk_signers, judge_soa, read_apex
+from dnssecd.core.verify.apex import Apex, judge_soa, read_apex
+from dnssecd.core.verify.chains import Chains
 from dnssecd.core.verify.checker import SignatureChecker, inline_checker
+from dnssecd.core.verify.delegation import judge_delegation
 from dnssecd.core.verify.expectation import Expectation
-from dnssecd.core.verify.name import NameJudge
+from dnssecd.core.verify.name import NameJudge, nsec3_need, nsec_types
 from dnssecd.core.verify.nsec import NsecChain
-from dnssecd.core.verify.nsec3 import Nsec3Chain, name_hash
+from dnssecd.core.verify.nsec3 import Nsec3Chain, judge_unused, name_hash, owner_of_hash
 from dnssecd.core.verify.signatures import Known, SignatureJudge
 from dnssecd.core.verify.unsigned import Comparison
 from dnssecd.core.verify.violations import LimitReached, Report, Violation
@@ -96,45 +98,54 @@ class _ZoneWalk:
         judge = make_judge(self.report, apex, self.expectation, self.checker)
         judge.signatures.known = self.known
         judge.signatures.trusted_keys = self.trusted_keys
-        if apex.denial is None or apex.denial.kind == "nsec":
-            self._walk_nsec(judge, apex)
-        else:
-            self._walk_nsec3(judge, apex)
-        judge_ksk_signers(self.report, apex.ring, judge.ksk_signers, self.expectation)
+        self._walk(judge, apex.chains)
+        judge_delegation(self.report, self.view, apex.ring, judge.apex_signers, self.expectation)
         judge.signatures.finish()
 
-    def _walk_nsec(self, judge: NameJudge, apex: Apex) -> None:
-        chain = NsecChain(self.report) if apex.denial is not None else None
-        judge.nsec3 = apex.denial is None
+    def _walk(self, judge: NameJudge, chains: Chains) -> None:
+        report, origin = self.report, self.view.origin
+        nsec = NsecChain(report) if any(chain.kind == "nsec" for chain in chains.judged) else None
+        nsec3 = [Nsec3Chain(report, chain, chains) for chain in chains.judged if chain.kind == "nsec3"]
+        judge.denial_types = _denial_types(nsec is not None, chains)
+
+        def take_empty(key: bytes, secure: bool) -> None:
+            wire = key_to_wire(key, origin)
+            for chain in nsec3:
+                chain.visit_empty(wire, not secure)
+
+        empty = EmptyNonTerminals(take_empty)
         for group, standing, types, wire in self._names(judge):
-            if standing is OCCLUDED or chain is None:
+            if standing is OCCLUDED:
                 continue
             if not types:
-                for rrset in group.denial:
-                    if rrset.rtype == rrtypes.NSEC:
-                        self.report.add("nsec-extra", group.owner, rrset.rtype, "no other data at the name")
+                if nsec is not None:
+                    self._without_content(group)
                 continue
-            nsec = next((found for found in group.denial if found.rtype == rrtypes.NSEC), None)
-            chain.visit(group.owner, wire, judge.need(types, standing).types, nsec)
-        if chain is not None:
-            chain.finish()
-
-    def _walk_nsec3(self, judge: NameJudge, apex: Apex) -> None:
-        assert apex.denial is not None
-        chain = Nsec3Chain(self.report, apex.denial)
-        judge.nsec3 = True
-        origin = self.view.origin
-        empty = EmptyNonTerminals(lambda key, secure: chain.visit(key_to_wire(key, origin), (), not secure))
-        for group, standing, types, wire in self._names(judge):
-            if types and standing is not OCCLUDED:
-                need = judge.need(types, standing)
+            if nsec is not None:
+                own = next((found for found in group.denial if found.rtype == rrtypes.NSEC), None)
+                nsec.visit(group.owner, wire, nsec_types(types, standing), own)
+            if nsec3:
+                need = nsec3_need(types, standing)
                 empty.visit(group.owner, not need.optional)
-                chain.visit(wire, need.types, need.optional)
+                for chain in nsec3:
+                    chain.visit(wire, need.types, need.optional)
+        if nsec is not None:
+            nsec.finish()
         empty.finish()
-        records = (rrset for rrset in self.view.denial_scan() if rrset.rtype == rrtypes.NSEC3)
-        chain.finish(records, self.view.denial_last())
-        if chain.missing:
-            self._name_missing(chain.missing, apex)
+        self._finish_nsec3(nsec3, chains)
+
+    def _without_content(self, group: NameGroup) -> None:
+        for rrset in group.denial:
+            if rrset.rtype == rrtypes.NSEC:
+                self.report.add("nsec-extra", group.owner, rrset.rtype, "no other data at the name")
+
+    def _finish_nsec3(self, nsec3: list[Nsec3Chain], chains: Chains) -> None:
+        for chain in nsec3:
+            chain.finish(self.view)
+            if chain.missing or chain.may_lack_empty:
+                self._name_missing(chain)
+        if chains.foreign and (any(chain.has_others for chain in nsec3) if nsec3 else chains.mixed):
+            judge_unused(self.report, self.view, chains.judged)
 
     def _names(self, judge: NameJudge) -> Iterator[tuple[NameGroup, Standing, tuple[int, ...], bytes]]:
         """Judge all names in order; yield each with its standing, the types of its content and its wire form.
@@ -156,25 +167,46 @@ class _ZoneWalk:
             judge.judge(group, standing, wire)
             yield group, standing, types, wire
 
-    def _name_missing(self, missing: dict[bytes, str], apex: Apex) -> None:
-        """Walk once more to learn which names the hashes without NSEC3 RR belong to."""
-        assert apex.denial is not None
-        parameters, origin = apex.denial, self.view.origin
+    def _name_missing(self, chain: Nsec3Chain) -> None:
+        """Walk once more to learn which names lack NSEC3 RRs, and which empty non-terminals ought to have one.
 
-        def look(key: bytes, _secure: bool = True) -> None:
-            digest = name_hash(key_to_wire(key, origin), parameters.iterations, parameters.salt)
-            code = missing.get(digest)
+        An empty non-terminal may lack it only if all that is below it are insecure delegations that lack theirs
+        (RFC 5155 §7.1).
+        """
+        origin, parameters = self.view.origin, chain.parameters
+
+        def digest_of(key: bytes) -> bytes:
+            return name_hash(key_to_wire(key, origin), parameters.iterations, parameters.salt)
+
+        def has_nsec3(key: bytes) -> bool:
+            return self.view.denial(owner_of_hash(digest_of(key))) is not None
+
+        def look(key: bytes, shown: bool) -> None:
+            digest = digest_of(key)
+            code = chain.missing.get(digest)
             if code is not None:
                 self.report.add(code, key, rrtypes.NSEC3, f"no NSEC3 RR for hash {digest.hex()}")
+            elif shown and self.view.denial(owner_of_hash(digest)) is None:
+                detail = "an empty non-terminal above a delegation that has an NSEC3 RR has none"
+                self.report.add("nsec3-ent-missing", key, rrtypes.NSEC3, detail)
 
         walker = CutWalker()
         empty = EmptyNonTerminals(look)
         for group in groups(self.view):
             types = tuple([rrset[1] for rrset in group[1]])
-            if types and walker.step(group.owner, types) is not OCCLUDED:
-                empty.visit(group.owner, True)
-                look(group.owner)
+            if not types or (standing := walker.step(group.owner, types)) is OCCLUDED:
+                continue
+            optional = nsec3_need(types, standing).optional
+            empty.visit(group.owner, optional and chain.may_lack_empty and has_nsec3(group.owner))
+            look(group.owner, False)
         empty.finish()
+
+
+def _denial_types(has_nsec: bool, chains: Chains) -> frozenset[int]:
+    """Return which denial RRs the zone may have."""
+    if chains.mixed:
+        return frozenset({rrtypes.NSEC, rrtypes.NSEC3})
+    return frozenset({rrtypes.NSEC if has_nsec else rrtypes.NSEC3})
 
 
 def make_judge(report: Report, apex: Apex, expectation: Expectation, checker: SignatureChecker) -> NameJudge:

@@ -7,10 +7,9 @@ from typing import Protocol
 from dnssecd.core import rrtypes
 from dnssecd.core.names import APEX, key_to_wire
 from dnssecd.core.rrset import RRset
-from dnssecd.core.verify.apex import rdatas_at
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.violations import Report
-from dnssecd.core.verify.walk import NameGroup, groups
+from dnssecd.core.verify.walk import NameGroup, groups, rdatas_at
 from dnssecd.core.verify.wire import Malformed, Soa, canonical_set
 from dnssecd.core.zoneview import ZoneView
 

@@ -270,7 +270,11 @@ def test_a_version_must_have_the_content_that_is_at_hand(change: str, first: boo
     if change == "missing":
         given = given[:middle] + given[middle + 1 :]
     elif change == "more":
-        given = [*given[:middle], RRset(given[middle].owner + b"x\0", naive.TXT, 60, b"\0\2\1a"), *given[middle:]]
+        given = [
+            *given[:middle],
+            RRset(given[middle].owner + b"x\0", naive.TXT, 60, b"\0\2\1a"),
+            *given[middle:],
+        ]
         given.sort()
     elif change == "other":
         given[middle] = given[middle]._replace(ttl=given[middle].ttl + 1)
