@@ -11,10 +11,22 @@ from random import Random
 
 from dnssecd.core import rollover_commands as commands
 from dnssecd.core.evidence import Confirmation, Evidence, ParentSight, SecondarySight, SignatureCount
-from dnssecd.core.keyset import Key, Keyset, KeysetError, published, signing_view
+from dnssecd.core.keyset import (
+    DELETE_CDNSKEY,
+    DELETE_CDS,
+    REVOKE,
+    Key,
+    Keyset,
+    KeysetError,
+    SigningView,
+    published,
+    signing_view,
+)
 from dnssecd.core.keystate import Event, Goal, Rec, Role, State
 from dnssecd.core.rollover import TABLES, Tables, plan_rollover
 from dnssecd.core.rollover_types import Gate, GenerateKey, KeyEffect, Plan
+from dnssecd.core.verify.delegation import ds_gaps
+from dnssecd.core.verify.keys import ZoneKey
 
 from .acts import perform
 from .oracle import AnchorKeeper, Bogus, Validators, Version
@@ -256,6 +268,7 @@ class World:
             self.scenario.ttl_negative,
             tuple(data),
         )
+        self.pass_the_gate(view, version)
         self.serial = (self.serial + 1) % 2**32 or 1
         self.committed = self.clock
         self.keep_anchors()
@@ -269,6 +282,15 @@ class World:
         for secondary in self.secondaries:
             lag = self.scenario.secondary_lag * self.rng.random()
             self.at(max(self.now + lag, secondary.out_until), lambda s=secondary: self.transfer(s))  # type: ignore[misc]
+
+    def pass_the_gate(self, view: SigningView, version: Version) -> None:
+        """The CDS of each version stand for keys that sign, as the verifier demands before publication."""
+        deletes = view.cds == (DELETE_CDS,)
+        assert deletes == (view.cdnskey == (DELETE_CDNSKEY,)), "the delete forms stand together"
+        if view.cds and not deletes:
+            signing = [ZoneKey(rdata) for rdata in version.dnskey_signers if not rdata[1] & REVOKE]
+            gaps = ds_gaps(view.cds, self.keyset.apex, signing)
+            assert gaps == [], f"verification would refuse the CDS of serial {self.serial + 1}: {gaps}"
 
     def keep_anchors(self) -> None:
         """While RFC 5011 is promised, validators rely on it; each begins with the keys announced then."""
