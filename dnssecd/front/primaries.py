@@ -1,10 +1,10 @@
 """Zones that come from primaries: when to look (SOA timers, NOTIFY, an operator), from whom to fetch, what comes of it.
 
-A look asks every primary of the zone for its SOA; who has a later serial is fetched from, the latest first, and
-whoever fails is passed over for the next. The fetcher receives, a zone worker takes apart, signs and commits; only
-small messages pass through this process. The version that is there is served whatever happens, beyond the SOA's
-expire, too: then the alert says so. With ``soa_expire = "follow"`` it is not (RFC 1035 section 3.3.13) until a primary
-confirms it or has a newer one; it is kept, and kept signed.
+A look asks every primary of the zone for its SOA. Primaries with a later serial are fetched from, the latest first; one
+that fails, or whose zone is not good, is passed over for the next. The fetcher receives, a zone worker takes apart,
+signs and commits; only small messages pass through this process. The version that is there is served whatever happens,
+beyond the SOA's expire, too: then the alert says so. With ``soa_expire = "follow"`` it is not (RFC 1035 section
+3.3.13) until a primary confirms it or has a newer one; it is kept, and kept signed.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from dnssecd.front.events import INPUT_EVENTS
 from dnssecd.front.first import Permission
 from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.schedule import Schedule
+from dnssecd.front.transferround import TransferRound, as_event
 from dnssecd.front.upstream import (
     FIRST_RETRY_LAST_S,
     Held,
@@ -41,7 +42,6 @@ from dnssecd.pipeline.fetch_link import FetchLink
 from dnssecd.pipeline.fetch_plan import Fetched, FetchLimits, FetchPeer, FetchPlan
 from dnssecd.pipeline.inputjobs import TransferJob
 from dnssecd.pipeline.outcome import Outcome, Problem
-from dnssecd.pipeline.transferin import IXFR_UNUSABLE, TRANSFER_BROKEN
 from dnssecd.publish.exchange import Peer
 from dnssecd.publish.watch import sight
 from dnssecd.server.interfaces import Request, ServedZone
@@ -140,7 +140,9 @@ class Primaries:
         """Look anew: the configuration may have changed, or what was in the way is gone."""
         up = self._upstreams.get(zone.name)
         if up is not None:
-            up.rejected = None
+            for primary in up.rejected:
+                self._sound(zone, primary)
+            up.rejected.clear()
         self.refresh(zone)
 
     def forget(self, zone: FrontZone) -> None:
@@ -263,10 +265,15 @@ class Primaries:
         self._events.resolve("primary-unreachable", zone.name)
         serial = None if wish.replace else up.at_hand(held)
         names = to_fetch_from(sights, serial)
+        for name, seen in sights:
+            if name not in names and seen.serial is not None:
+                self._sound(zone, name)
         if not names:
             assert serial is not None
             return self._nothing_newer(zone, up, held, sights, serial)
-        if not wish.asked and (zone.frozen or self._was_rejected(up, names[0])):
+        if not wish.asked:
+            names = [] if zone.frozen else [name for name in names if not self._was_rejected(up, name)]
+        if not names:
             self._wake_in(zone, refresh_delay_s(zone.name, held))
             return Checked()
         permission = await self._jobs.permit(zone, first_publication=wish.first)
@@ -333,9 +340,9 @@ class Primaries:
         return Checked(failure=cause)
 
     def _was_rejected(self, up: Upstream, name: str) -> bool:
-        if up.rejected is None:
+        if name not in up.rejected:
             return False
-        serial, at = up.rejected
+        serial, at = up.rejected[name]
         return up.seen[name].serial == serial and self._clock.now() < at + REJECTED_AGAIN_S
 
     async def _transfer(
@@ -348,39 +355,65 @@ class Primaries:
         floor: int | None,
     ) -> Checked:
         path = self._directory / f"{next(self._files)}"
+        turn = TransferRound([peer.name for peer in peers], base)
         outcome = None
         try:
-            while peers and outcome is None:
-                fetched = await self._link.fetch(self._plan(zone, peers, base, path, wish))
-                self._count(zone, fetched)
-                if fetched.result == "failed":
-                    outcome = _failed(zone, "; ".join(str(attempt) for attempt in fetched.attempts))
-                    break
-                if fetched.result == "current":
-                    base = None  # it said something else a moment ago
-                    continue
-                asked = base if fetched.result == "ixfr" else None
-                job = TransferJob(
-                    path=str(path),
-                    primary=fetched.primary,
-                    base=asked,
-                    replace=wish.replace,
-                    serial_floor=floor,
-                )
-                outcome = await self._jobs.take(zone, "transfer", fetched.octets, transfer=job)
-                event = outcome.problems[0].event if outcome.problems else ""
-                if event == IXFR_UNUSABLE:
-                    log.info("differences cannot be used", zone=zone.name, cause=outcome.problems[0].cause)
-                    base, outcome = None, None
-                elif event == TRANSFER_BROKEN:
-                    peers = [peer for peer in peers if peer.name != fetched.primary]
-                    broken = _failed(zone, outcome.problems[0].cause)
-                    outcome = None if peers else broken
+            while outcome is None:
+                outcome = await self._attempt(zone, turn, peers, wish, floor, path)
         finally:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
-        assert outcome is not None
+        self._judge_primaries(zone, up, turn, outcome)
         return await self._settled(zone, up, outcome)
+
+    async def _attempt(
+        self,
+        zone: FrontZone,
+        turn: TransferRound,
+        peers: list[Peer],
+        wish: Wish,
+        floor: int | None,
+        path: Path,
+    ) -> Outcome | None:
+        """Fetch once, and have what came taken; return the outcome of the round, None while it goes on."""
+        plan = self._plan(zone, [peer for peer in peers if peer.name in turn.names], turn.base, path, wish)
+        fetched = await self._link.fetch(plan)
+        self._count(zone, fetched)
+        if fetched.result == "failed":
+            return turn.failed(_failed(zone, "; ".join(str(attempt) for attempt in fetched.attempts)))
+        if fetched.result == "current":
+            turn.no_differences()  # it said something else a moment ago
+            return None
+        asked = turn.base if fetched.result == "ixfr" else None
+        job = TransferJob(
+            path=str(path), primary=fetched.primary, base=asked, replace=wish.replace, serial_floor=floor
+        )
+        outcome = await self._jobs.take(zone, "transfer", fetched.octets, transfer=job)
+        ended = turn.took(fetched.primary, asked, outcome)
+        if ended is None:
+            kind = "differences cannot be used" if asked is not None else "zone of a primary not taken"
+            log.warning(kind, zone=zone.name, primary=fetched.primary, cause=outcome.problems[0].cause)
+        elif outcome.result in ("published", "unchanged"):
+            self._sound(zone, fetched.primary)
+        return ended
+
+    def _judge_primaries(self, zone: FrontZone, up: Upstream, turn: TransferRound, outcome: Outcome) -> None:
+        """Remember whose zone was not good; alert for each where another's was taken instead."""
+        for primary, rejected in turn.passed:
+            if rejected.result == "rejected":
+                serial = up.seen[primary].serial if rejected.input_serial is None else rejected.input_serial
+                if serial is not None:
+                    up.rejected[primary] = (serial, self._clock.now())
+            if outcome.result in ("published", "unchanged"):
+                problem = as_event(rejected.problems[0])
+                self._events.raise_event(
+                    problem.event, zone.name, problem.cause, subject=primary, remedy=problem.remedy or None
+                )
+
+    def _sound(self, zone: FrontZone, primary: str) -> None:
+        """Resolve what is said of one primary's zone."""
+        for name in INPUT_EVENTS:
+            self._events.resolve(name, zone.name, primary)
 
     def _plan(
         self, zone: FrontZone, peers: list[Peer], base: int | None, path: Path, wish: Wish
@@ -417,7 +450,7 @@ class Primaries:
         self._jobs.took(zone, outcome, "transfer")
         held = await asyncio.to_thread(held_of, zone)
         if outcome.result in ("published", "unchanged"):
-            up.fresh_at, up.rejected = self._clock.now(), None
+            up.fresh_at = self._clock.now()
             if outcome.input_serial is not None and held is not None:
                 up.same = (held.serial, outcome.input_serial)
             if outcome.result == "published" and up.has_more_than(outcome.input_serial):
@@ -426,8 +459,6 @@ class Primaries:
             else:
                 self._wake_in(zone, refresh_delay_s(zone.name, held))
         elif outcome.result == "rejected":
-            if outcome.input_serial is not None:
-                up.rejected = (outcome.input_serial, self._clock.now())
             self._wake_in(zone, refresh_delay_s(zone.name, held))
         else:
             up.failures += 1

@@ -44,14 +44,14 @@ class Upstream:
     """A zone's primaries. ``fresh_at``: when one last confirmed what is held (epoch seconds).
 
     ``same``: the serial of the version's content (None: not from primaries), and one that was seen to have the same.
-    ``rejected``: the last serial that was not taken, and when.
+    ``rejected``: by primary, the last serial of it that was not taken, and when.
     """
 
     fresh_at: float
     seen: dict[str, Sight] = field(default_factory=dict)
     failures: int = 0
     same: tuple[int | None, int] | None = None
-    rejected: tuple[int, float] | None = None
+    rejected: dict[str, tuple[int, float]] = field(default_factory=dict)
 
     def has_more_than(self, serial: int | None) -> bool:
         """Tell whether a primary was last seen to serve a later serial than ``serial``."""

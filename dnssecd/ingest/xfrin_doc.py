@@ -18,11 +18,15 @@ at the version's *input serial*; the serial that is published is ours.
 2. Whoever has a later serial (RFC 1982) is fetched from, the latest first. The fetcher (`pipeline/fetch.py`, a
    process of its own, many transfers at a time) asks for IXFR where differences could apply, else for AXFR, proves
    every message by TSIG and keeps it in `state_dir/transfers`. IXFR that is refused, cut or not understood is
-   followed by AXFR, a primary that fails by the next one. Transfers leave from the address that dnssecd listens on,
-   or from the primary's `source`.
+   followed by AXFR, a primary that fails by the next one. So is content: where differences do not make a good zone,
+   the zone is fetched whole; where that is not good either, the next primary is asked. One round asks a primary for
+   IXFR once and for AXFR once at most. When another primary's zone is taken, an event names the one passed over.
+   Transfers leave from the address that dnssecd listens on, or from the primary's `source`.
 3. A zone worker takes the messages apart (the table below), checks the zone as it checks a file, makes the
    difference to what is published, signs, verifies, commits. Differences are applied strictly: one that deletes what
-   is not there, adds what is, does not chain or goes back makes the zone be fetched whole.
+   is not there, adds what is, does not chain or goes back makes the zone be fetched whole. They are checked with the
+   zone cuts and DNAMEs above, and with the names that a vanishing one uncovers, so that errors and warnings are
+   those of the whole zone.
 4. Whatever goes wrong, the version before is served on: event `input-error`, `delta-guard` or `ttl-rejected` with
    the primary and the cause; `primary-unreachable` when none answers twice in a row, critical once that lasts longer
    than the SOA's expire. The zone is served on beyond it, unless `soa_expire = "follow"`: then `zone-expired`.

@@ -31,7 +31,9 @@ _PLAIN = {
     t.DNAME: pack([text_to_wire("other.")]),
     t.DS: pack([b"\x00\x01\x0d\x02" + bytes(32)]),
     t.DNSKEY: pack([b"\x01\x00\x03\x0f" + bytes(32)]),
-    t.MX: pack([b"\x00\x0a" + text_to_wire("192.0.2.1.example."), b"\x00\x05" + text_to_wire("a.example.example.")]),
+    t.MX: pack(
+        [b"\x00\x0a" + text_to_wire("192.0.2.1.example."), b"\x00\x05" + text_to_wire("a.example.example.")]
+    ),
 }
 
 
