@@ -30,10 +30,12 @@ from dnssecd.front.guard import Guard
 from dnssecd.front.hooks import ServerHooks
 from dnssecd.front.jobs import Parts, ZoneJobs, today
 from dnssecd.front.keycommands import KeyCommands
+from dnssecd.front.known_peers import KnownPeers
 from dnssecd.front.managerstatus import ManagerStatus
 from dnssecd.front.notifysender import NotifySender
 from dnssecd.front.primaries import Primaries
 from dnssecd.front.primaries_reload import PrimariesReload
+from dnssecd.front.refusals import Refusals
 from dnssecd.front.reload import Reloader
 from dnssecd.front.rollover_office import EvidenceHooks, RolloverOffice
 from dnssecd.front.schedule import Schedule
@@ -161,15 +163,19 @@ class Daemon:
         self.updates.news = self._notify
         self.updates.settled = self.signer.settled
         self._tsig = specs.tsig_keys(config)
+        self.peers = KnownPeers(config)
+        self.refusals = Refusals(self.metrics.server, self.events, self.peers, clock.monotonic)
+        self.updates.refused = self.refusals.refused
         self.server = DnsServer(
             [(address.host, address.port) for address in config.server.listen],
             self.table.by_origin.get,
             lambda: self._tsig,
             xfrout,
             clock.now,
-            ServerHooks(self.metrics),
+            ServerHooks(self.metrics, self.refusals),
             on_notify=self.primaries.on_notify,
             on_update=self.updates.handle,
+            known=self.peers.knows,
         )
         self.reloader = Reloader(
             config,
@@ -279,6 +285,8 @@ class Daemon:
         found = diff(self.config, config)
         self.config = config
         self._tsig = specs.tsig_keys(config)
+        self.peers.configure(config)
+        self.refusals.forget()
         self.alerts.configure(config)
         self.rollovers.configure((*found.added, *found.changed))
         log_setup.setup(config.log.format, config.log.level)
@@ -429,6 +437,7 @@ class Daemon:
         await self.ds.close()
         await self.notifier.close()
         await self.server.close()
+        self.refusals.close()
         await self.updates.close()
         await self.primaries.close()
         await self.adoptions.close()

@@ -1,11 +1,15 @@
 """What the server and the followers of secondaries report, as metrics, events and log lines."""
 
+import time
+
 import dns.rcode
 import structlog
 
 from dnssecd.core.names import wire_to_text
+from dnssecd.front.refusals import Refusals
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
+from dnssecd.ops.repeats import Repeated, Repeats
 from dnssecd.publish.notify import NotifyHooks, NotifyOutcome, NotifyResult
 from dnssecd.publish.watch import Judgement, WatchHooks
 from dnssecd.server.acl import Address
@@ -35,8 +39,10 @@ log = structlog.get_logger("dnssecd.server")
 class ServerHooks(Hooks):
     """Counts what the server does."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, refusals: Refusals) -> None:
         self._metrics = metrics.server
+        self._refusals = refusals
+        self._exhausted = Repeats(_report_exhausted)
 
     def answered(self, zone: bytes, kind: str, rcode: int, transport: str) -> None:
         """Count an answer."""
@@ -44,17 +50,27 @@ class ServerHooks(Hooks):
         self._metrics.queries.labels(_OPCODES.get(kind, "OTHER"), name).inc()
 
     def refused(self, zone: bytes, kind: str, address: Address, key: bytes, reason: str) -> None:
-        """Log a refusal; TSIG errors are counted by kind."""
-        if reason in ("BADSIG", "BADKEY", "BADTIME", "FORMERR"):
-            self._metrics.tsig_errors.labels(reason).inc()
-        log.debug(
-            "request refused",
-            zone=_text(zone),
-            kind=kind,
-            address=str(address),
-            key=_text(key),
-            reason=reason,
-        )
+        """Report a refusal."""
+        self._refusals.refused(zone, kind, address, key, reason)
+
+    def accepted(self, zone: bytes, kind: str, address: Address, key: bytes) -> None:
+        """Resolve what was refused to this sender before."""
+        self._refusals.accepted(zone, address, key)
+
+    def exhausted(self, error: OSError) -> None:
+        """Count and log that no connection can be accepted."""
+        self._metrics.accept_rests.inc()
+        now = time.monotonic()
+        self._exhausted.flush(now)
+        window = self._exhausted.first(error.errno, now)
+        if window is None:
+            log.error(
+                "connections cannot be accepted",
+                cause=str(error),
+                remedy="raise LimitNOFILE of the unit, or find out what holds so many files open",
+            )
+        else:
+            window.add({"cause": str(error)})
 
     def dropped(self, reason: str) -> None:
         """Count a packet that got no answer."""
@@ -100,6 +116,10 @@ class ServerHooks(Hooks):
     def failed(self, zone: bytes, kind: str, error: BaseException) -> None:
         """Log a fault of ours."""
         log.error("answering failed", zone=_text(zone), kind=kind, cause=f"{type(error).__name__}: {error}")
+
+
+def _report_exhausted(window: Repeated) -> None:
+    log.error("connections could not be accepted", count=window.count, causes=window.examples.get("cause", []))
 
 
 class SecondaryHooks(WatchHooks, NotifyHooks):

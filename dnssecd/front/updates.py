@@ -20,11 +20,13 @@ from dnssecd.core.rrset import RRset
 from dnssecd.core.update_types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, UpdatePolicy
 from dnssecd.core.verify import ExecutorChecker, inline_checker
 from dnssecd.front.zone import FrontZone
+from dnssecd.ops.repeats import Repeated, Repeats
 from dnssecd.pipeline.grants import compiled
 from dnssecd.pipeline.jobs import Tools
 from dnssecd.pipeline.outcome import Outcome
 from dnssecd.pipeline.spec import GrantSpec
 from dnssecd.pipeline.updates import Answer, Committed, Told, Update, commit_updates
+from dnssecd.server.acl import Address
 from dnssecd.server.interfaces import Request, ServedZone
 from dnssecd.server.message import FORMERR, FormError
 from dnssecd.server.update_message import parse_update
@@ -117,6 +119,9 @@ class Updates:
         self.held: Callable[[], str] = lambda: ""
         #: Waits, up to so many seconds, until it is known whether anything can be signed.
         self.settled: Callable[[float], Awaitable[None]] = _settled
+        #: Reports an update that was refused, as server.interfaces.Hooks has it.
+        self.refused: Callable[[bytes, str, Address, bytes, str], None] = lambda *refusal: None
+        self._repeats = Repeats(_tell_again)
         self.news: Callable[[FrontZone, int, RRset], None] = lambda zone, serial, soa: None
         self._queues: dict[str, _ZoneQueue] = {}
         self._grants: dict[str, tuple[tuple[GrantSpec, ...], Grants]] = {}
@@ -131,8 +136,21 @@ class Updates:
         rcode, reason = await self._handle(served, request)
         self._counted(dns.rcode.to_text(dns.rcode.Rcode(rcode)))
         if rcode != NOERROR:
-            log.info("update not carried out", zone=served.name, rcode=rcode, reason=reason)
+            self._tell(served, request, rcode, reason)
         return rcode
+
+    def _tell(self, zone: FrontZone, request: Request, rcode: int, reason: str) -> None:
+        """Log an update that was not carried out: the first of a kind at once, then a count each minute."""
+        if rcode in (REFUSED, NOTAUTH):
+            self.refused(zone.origin, "update", request.address, request.key or b"", reason)
+            return
+        now = self._clock.monotonic()
+        self._repeats.flush(now)
+        window = self._repeats.first((zone.name, request.key, rcode), now)
+        if window is None:
+            log.info("update not carried out", zone=zone.name, rcode=rcode, reason=reason)
+        else:
+            window.add({"reason": reason})
 
     async def _handle(self, zone: FrontZone, request: Request) -> Answer:
         try:
@@ -143,7 +161,7 @@ class Updates:
             return NOTAUTH, "the zone comes from its primaries; update it there"
         grants = self._grants_of(zone).of(request.key)
         if not grants:
-            return REFUSED, "the key has no grant for this zone"
+            return REFUSED, "no grant"
         if zone.frozen:
             return REFUSED, "the zone is frozen"
         queue = self._queues.setdefault(zone.name, _ZoneQueue())
@@ -267,6 +285,18 @@ class Updates:
                 await asyncio.gather(queue.task, return_exceptions=True)
         self._threads.shutdown(wait=True)
         self._checks.shutdown(wait=True)
+
+
+def _tell_again(window: Repeated) -> None:
+    assert isinstance(window.kind, tuple)
+    zone, rcode = (window.kind[0], window.kind[2]) if len(window.kind) == 3 else (None, None)
+    log.info(
+        "updates not carried out again",
+        zone=zone,
+        rcode=rcode,
+        count=window.count,
+        reasons=window.examples.get("reason", []),
+    )
 
 
 async def _settled(seconds: float) -> None:

@@ -108,6 +108,13 @@ _TABLE = (
         "allow NOTIFY from this host's address at the secondary, and with the key that it expects",
     ),
     EventKind(
+        "peer-refused",
+        "warning",
+        "a request of a configured secondary, primary or TSIG key was refused",
+        "what the peer asked for was not done; a secondary may not get new versions",
+        "compare the key, its secret, the clock and the access lists on both sides, as the remedy says",
+    ),
+    EventKind(
         "serial-backwards",
         "critical",
         "a secondary serves a serial above ours",

@@ -103,7 +103,18 @@ class ServerMetrics:
             ("reason",),
         )
         self.tsig_errors = counter(
-            "tsig_errors_total", "TSIG refused, by error: BADSIG, BADKEY, BADTIME, FORMERR", ("error",)
+            "tsig_errors_total",
+            "TSIG refused, by error: BADSIG, BADKEY, BADTIME, BADTRUNC, FORMERR",
+            ("error",),
+        )
+        self.refused = counter(
+            "requests_refused_total",
+            "Requests refused, by kind (query, axfr, ixfr, notify, update, tsig, transfer), reason (access, "
+            "no-such-zone, class, transport, replayed, other or a TSIG error) and sender: peer (configured), other",
+            ("kind", "reason", "sender"),
+        )
+        self.accept_rests = counter(
+            "accept_rests_total", "Times no TCP connection could be accepted for lack of descriptors or memory"
         )
         self.transfers = counter(
             "transfers_total", "Transfers out by kind: axfr, ixfr, ixfr-as-axfr, up-to-date", ("kind",)

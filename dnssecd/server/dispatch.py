@@ -9,53 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+from dnssecd.core.names import lower
 from dnssecd.core.rrtypes import DS, SOA
 from dnssecd.server import message as m
 from dnssecd.server.acl import Address
 from dnssecd.server.answer import answer
+from dnssecd.server.clients import transfer_client
+from dnssecd.server.connections import Standing
 from dnssecd.server.interfaces import Handler, Hooks, Request, ServedZone, TransferOut, ZoneDirectory
-from dnssecd.server.reply import (
-    PLAIN_UDP_SIZE,
-    UDP_SIZE,
-    Reply,
-    answer_flags,
-    bare,
-    opt_record,
-    plain,
-)
+from dnssecd.server.replays import Replayed, Replays, Seen
+from dnssecd.server.reply import Reply, answer_flags, bare, opt_record, plain
+from dnssecd.server.requests import Exchange, Proved
 from dnssecd.server.transfer import TransferJob
-from dnssecd.server.tsig import AnswerSigner, TsigKey, parse_rdata, strip, verify_request
-from dnssecd.server.update_message import check_form
+from dnssecd.server.tsig import TsigKey, strip, verify_request
 
 Outcome = bytes | Coroutine[Any, Any, bytes] | TransferJob | None
-_TSIG_NAMES = {16: "BADSIG", 17: "BADKEY", 18: "BADTIME", 0: "FORMERR"}
+_TSIG_NAMES = {16: "BADSIG", 17: "BADKEY", 18: "BADTIME", 22: "BADTRUNC", 0: "FORMERR"}
 _UNANSWERED_TYPES = frozenset({0, m.TYPE_OPT, m.TYPE_TSIG, 253, 254})
-
-
-class _Exchange:
-    """One request on its way to an answer."""
-
-    __slots__ = ("address", "key", "message", "signer", "transport", "wire")
-
-    def __init__(self, wire: bytes, message: m.Message, address: Address, transport: str) -> None:
-        self.wire = wire
-        self.message = message
-        self.address = address
-        self.transport = transport
-        self.key: bytes | None = None
-        self.signer: AnswerSigner | None = None
-
-    @property
-    def reserve(self) -> int:
-        return 0 if self.signer is None else self.signer.reserve
-
-    @property
-    def size_max(self) -> int:
-        """Octets the answer may take before TSIG."""
-        if self.transport == "tcp":
-            return 65_535 - self.reserve
-        edns = self.message.edns
-        return (PLAIN_UDP_SIZE if edns is None else min(edns.udp_size, UDP_SIZE)) - self.reserve
 
 
 class Dispatcher:
@@ -70,8 +40,11 @@ class Dispatcher:
         hooks: Hooks,
         on_notify: Handler | None = None,
         on_update: Handler | None = None,
+        known: Callable[[Address], bool] = lambda address: False,
     ) -> None:
-        """keys: gives the TSIG keys in force, by lower-cased wire name; now: epoch seconds."""
+        """keys: gives the TSIG keys in force, by lower-cased wire name; now: epoch seconds; known: whether an address
+        is a configured peer's.
+        """
         self._zones = zones
         self._keys = keys
         self._transfers = transfers
@@ -79,8 +52,12 @@ class Dispatcher:
         self._hooks = hooks
         self._on_notify = on_notify
         self._on_update = on_update
+        self._known = known
+        self._replays = Replays()
 
-    def handle(self, wire: bytes, address: Address, transport: str) -> Outcome:
+    def handle(
+        self, wire: bytes, address: Address, transport: str, proved: Proved | None = None
+    ) -> Outcome:
         """Return the outcome of one message from ``address`` over ``udp`` or ``tcp``."""
         if len(wire) < m.HEADER_SIZE or wire[2] & 0x80:
             self._hooks.dropped("runt" if len(wire) < m.HEADER_SIZE else "response")
@@ -95,14 +72,14 @@ class Dispatcher:
             request = m.parse(wire)
         except m.FormError:
             return self._bare(request, m.FORMERR, transport)
-        exchange = _Exchange(wire, request, address, transport)
+        exchange = Exchange(wire, request, address, transport, proved)
         try:
             return self._handle(exchange)
         except Exception as error:
             self._hooks.failed(request.qname, "request", error)
             return self._finish(exchange, "other", plain(request, m.SERVFAIL), m.SERVFAIL)
 
-    def _handle(self, exchange: _Exchange) -> Outcome:
+    def _handle(self, exchange: Exchange) -> Outcome:
         request = exchange.message
         rcode = self._authenticate(exchange)
         if rcode:
@@ -119,19 +96,22 @@ class Dispatcher:
             return self._notify(exchange)
         return self._update(exchange)
 
-    def _authenticate(self, exchange: _Exchange) -> int:
-        if exchange.message.tsig is None:
+    def _authenticate(self, exchange: Exchange) -> int:
+        record = exchange.message.tsig
+        if record is None:
             return 0
         verdict = verify_request(exchange.wire, exchange.message, self._keys(), int(self._now()))
         exchange.signer = verdict.signer
         if verdict.key is None:
-            key = exchange.message.tsig.name
-            self._hooks.refused(b"", "tsig", exchange.address, key, _TSIG_NAMES[verdict.error])
+            zone = self._zones(exchange.message.qname) if exchange.message.question else None
+            origin, name = b"" if zone is None else zone.origin, lower(record.name)
+            self._hooks.refused(origin, "tsig", exchange.address, name, _TSIG_NAMES[verdict.error])
             return verdict.rcode
-        exchange.key = verdict.key.name
+        exchange.key, exchange.tsig = verdict.key.name, verdict.tsig
+        exchange.show(Standing.PEER)
         return 0
 
-    def _query(self, exchange: _Exchange) -> Outcome:
+    def _query(self, exchange: Exchange) -> Outcome:
         request = exchange.message
         if request.qtype == m.TYPE_TKEY:
             return self._plain(exchange, "query", m.NOTIMP)
@@ -146,6 +126,7 @@ class Dispatcher:
             return self._refuse(exchange, b"", "query", "no such zone")
         if not zone.access.query.allows(exchange.key, exchange.address):
             return self._refuse(exchange, zone.origin, "query", "access")
+        exchange.show(Standing.CLIENT)
         context = zone.snapshot()
         if context is None:
             return self._plain(exchange, "query", m.SERVFAIL, zone)
@@ -166,7 +147,7 @@ class Dispatcher:
                 return own
             position += name[position] + 1
 
-    def _transfer(self, exchange: _Exchange) -> Outcome:
+    def _transfer(self, exchange: Exchange) -> Outcome:
         request = exchange.message
         kind = "axfr" if request.qtype == m.TYPE_AXFR else "ixfr"
         serial = 0
@@ -177,16 +158,17 @@ class Dispatcher:
                 return self._plain(exchange, kind, m.FORMERR)
         zone = self._zones(request.qname)
         if zone is None:
-            return self._plain(exchange, kind, m.NOTAUTH)
+            return self._not_served(exchange, kind)
         if not zone.access.transfer.allows(exchange.key, exchange.address):
             return self._refuse(exchange, zone.origin, kind, "access")
+        self._accept(exchange, zone, kind)
         if exchange.transport == "udp":
             if kind == "axfr":
                 return self._refuse(exchange, zone.origin, kind, "AXFR over UDP")
             return self._ixfr_datagram(exchange, zone, serial)
         return self._job(exchange, zone, kind, serial)
 
-    def _job(self, exchange: _Exchange, zone: ServedZone, kind: str, serial: int) -> TransferJob:
+    def _job(self, exchange: Exchange, zone: ServedZone, kind: str, serial: int) -> TransferJob:
         request, transfers = exchange.message, self._transfers
         opt = b"" if request.edns is None else opt_record(0, request.edns.dnssec_ok)
         common = (
@@ -210,9 +192,10 @@ class Dispatcher:
             seal,
             lambda rcode: self._plain(exchange, kind, rcode, zone),
             serial if kind == "ixfr" else None,
+            transfer_client(exchange.key, exchange.address),
         )
 
-    def _ixfr_datagram(self, exchange: _Exchange, zone: ServedZone, serial: int) -> bytes:
+    def _ixfr_datagram(self, exchange: Exchange, zone: ServedZone, serial: int) -> bytes:
         request = exchange.message
         context = zone.snapshot()
         if context is None:
@@ -227,65 +210,85 @@ class Dispatcher:
             wire = wire[:11] + b"\x01" + wire[12:] + opt
         return self._finish(exchange, "ixfr", wire, m.NOERROR, zone)
 
-    def _notify(self, exchange: _Exchange) -> Outcome:
+    def _notify(self, exchange: Exchange) -> Outcome:
         request = exchange.message
         if request.qclass != m.CLASS_IN or request.qtype != SOA:
             return self._plain(exchange, "notify", m.FORMERR)
         zone = self._zones(request.qname)
         if zone is None:
-            return self._plain(exchange, "notify", m.NOTAUTH)
+            return self._not_served(exchange, "notify")
         if not zone.access.notify.allows(exchange.key, exchange.address):
             return self._refuse(exchange, zone.origin, "notify", "access")
+        self._accept(exchange, zone, "notify")
         if self._on_notify is None:
             return self._plain(exchange, "notify", m.NOTIMP, zone)
         return self._deferred(exchange, zone, "notify", self._on_notify)
 
-    def _update(self, exchange: _Exchange) -> Outcome:
+    def _update(self, exchange: Exchange) -> Outcome:
         request = exchange.message
         if request.qclass != m.CLASS_IN or request.qtype != SOA:
             return self._plain(exchange, "update", m.FORMERR)
         zone = self._zones(request.qname)
         if zone is None:
-            return self._plain(exchange, "update", m.NOTAUTH)
+            return self._not_served(exchange, "update")
         if self._on_update is None:
             return self._refuse(exchange, zone.origin, "update", "updates are off")
-        if exchange.key is None:
-            # Grants belong to keys: what is wanted here will not be done, so nobody can have us read much of it.
-            try:
-                check_form(exchange.wire)
-            except m.FormError:
-                return self._plain(exchange, "update", m.FORMERR, zone)
-            exchange.wire = exchange.wire[:6] + bytes(6) + request.question
-        return self._deferred(exchange, zone, "update", self._on_update)
+        if exchange.tsig is None:
+            # Grants belong to keys: nothing of what is wanted here will be done, so no more of it is read.
+            return self._refuse(exchange, zone.origin, "update", "not signed")
+        try:
+            seen, new = self._replays.enter(
+                exchange.tsig, exchange.address, exchange.transport, int(self._now())
+            )
+        except Replayed:
+            return self._refuse(exchange, zone.origin, "update", "replayed")
+        if new:
+            return self._deferred(exchange, zone, "update", self._on_update, seen)
+        if seen.rcode is None:
+            self._hooks.dropped("repeated UPDATE that is being carried out")
+            return None
+        return self._plain(exchange, "update", seen.rcode, zone)
 
-    async def _deferred(self, exchange: _Exchange, zone: ServedZone, kind: str, handler: Handler) -> bytes:
-        message = exchange.message
-        wire = (
-            exchange.wire
-            if message.tsig is None
-            else strip(exchange.wire, parse_rdata(exchange.wire, message.tsig))
+    async def _deferred(
+        self, exchange: Exchange, zone: ServedZone, kind: str, handler: Handler, seen: Seen | None = None
+    ) -> bytes:
+        wire = exchange.wire if exchange.tsig is None else strip(exchange.wire, exchange.tsig)
+        request = Request(
+            wire, exchange.message, exchange.key, exchange.address, exchange.transport, int(self._now())
         )
-        request = Request(wire, message, exchange.key, exchange.address, exchange.transport, int(self._now()))
         try:
             rcode = await handler(zone, request)
         except Exception as error:
             self._hooks.failed(zone.origin, kind, error)
             rcode = m.SERVFAIL
+        if seen is not None:
+            seen.rcode = rcode
         return self._plain(exchange, kind, rcode, zone)
 
     def _bare(self, request: m.Message, rcode: int, transport: str) -> bytes:
         self._hooks.answered(b"", "other", rcode, transport)
         return bare(request.header.id, answer_flags(request, rcode))
 
-    def _refuse(self, exchange: _Exchange, zone: bytes, kind: str, reason: str) -> bytes:
+    def _refuse(self, exchange: Exchange, zone: bytes, kind: str, reason: str) -> bytes:
         self._hooks.refused(zone, kind, exchange.address, exchange.key or b"", reason)
         return self._plain(exchange, kind, m.REFUSED)
 
-    def _plain(self, exchange: _Exchange, kind: str, rcode: int, zone: ServedZone | None = None) -> bytes:
+    def _not_served(self, exchange: Exchange, kind: str) -> bytes:
+        """Answer a request for a zone that is not served here. Strangers do not learn that it is not."""
+        self._hooks.refused(b"", kind, exchange.address, exchange.key or b"", "no such zone")
+        stranger = exchange.key is None and not self._known(exchange.address)
+        return self._plain(exchange, kind, m.REFUSED if stranger else m.NOTAUTH)
+
+    def _accept(self, exchange: Exchange, zone: ServedZone, kind: str) -> None:
+        """Note that the zone's access list let a transfer or NOTIFY through."""
+        exchange.show(Standing.PEER)
+        self._hooks.accepted(zone.origin, kind, exchange.address, exchange.key or b"")
+
+    def _plain(self, exchange: Exchange, kind: str, rcode: int, zone: ServedZone | None = None) -> bytes:
         return self._finish(exchange, kind, plain(exchange.message, rcode), rcode, zone)
 
     def _finish(
-        self, exchange: _Exchange, kind: str, wire: bytes, rcode: int, zone: ServedZone | None = None
+        self, exchange: Exchange, kind: str, wire: bytes, rcode: int, zone: ServedZone | None = None
     ) -> bytes:
         self._hooks.answered(b"" if zone is None else zone.origin, kind, rcode, exchange.transport)
         return wire if exchange.signer is None else exchange.signer.sign(wire, int(self._now()))

@@ -118,8 +118,14 @@ class Hooks:
     def refused(self, zone: bytes, kind: str, address: Address, key: bytes, reason: str) -> None:
         """A request was turned away: by the access list, TSIG (reason names the error) or a bound."""
 
+    def accepted(self, zone: bytes, kind: str, address: Address, key: bytes) -> None:
+        """A transfer or NOTIFY was let through by the zone's access list."""
+
     def dropped(self, reason: str) -> None:
         """A packet or connection was dropped without an answer."""
+
+    def exhausted(self, error: OSError) -> None:
+        """No connection can be accepted for a moment: the process, or the system, is out of descriptors."""
 
     def connections(self, open_now: int) -> None:
         """The number of TCP connections changed."""

@@ -8,9 +8,13 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+from dnssecd.acceptor import Acceptor
+from dnssecd.server.acl import Address
+from dnssecd.server.connections import ConnectionLedger
 from dnssecd.server.dispatch import Dispatcher
 from dnssecd.server.interfaces import Handler, Hooks, TransferOut, ZoneDirectory
-from dnssecd.server.limits import ConnectionLedger, Limits, TransferSlots
+from dnssecd.server.limits import Limits
+from dnssecd.server.slots import TransferSlots
 from dnssecd.server.tcp import TcpService
 from dnssecd.server.tsig import TsigKey
 from dnssecd.server.udp import UdpService
@@ -18,6 +22,8 @@ from dnssecd.server.udp import UdpService
 #: Two threads keep transfers going while one waits for the disk; Python code takes turns anyway.
 _TRANSFER_THREADS = 2
 _BACKLOG = 256
+#: What the kernel takes in for a connection nobody reads; a whole message fits.
+_TCP_BUFFER = 64 * 1024
 
 
 class DnsServer:
@@ -39,40 +45,43 @@ class DnsServer:
         limits: Limits | None = None,
         on_notify: Handler | None = None,
         on_update: Handler | None = None,
+        known: Callable[[Address], bool] = lambda address: False,
     ) -> None:
         """listen: (IP address, port), port 0 for any; zones: directory by exact origin; keys: the TSIG keys in
-        force by name; transfers: publish.xfrout; now: epoch seconds; on_notify, on_update: see Handler.
+        force by name; transfers: publish.xfrout; now: epoch seconds; on_notify, on_update: see Handler;
+        known: whether an address is a configured peer's, which places are kept for.
         """
         self.limits = limits or Limits()
         self.hooks = hooks or Hooks()
-        self.dispatcher = Dispatcher(zones, keys, transfers, now, self.hooks, on_notify, on_update)
+        self.known = known
+        self.dispatcher = Dispatcher(zones, keys, transfers, now, self.hooks, on_notify, on_update, known)
         self.ledger = ConnectionLedger(self.limits)
         self.slots = TransferSlots(self.limits)
         self.pool = ThreadPoolExecutor(_TRANSFER_THREADS, "transfer-out")
         self.deferred: set[asyncio.Task[Any]] = set()
         self._listen = list(listen)
         self._udp: list[UdpService] = []
-        self._tcp: list[asyncio.Server] = []
+        self._tcp: list[Acceptor] = []
         self._service = TcpService(self)
 
     @property
     def addresses(self) -> list[tuple[str, int]]:
         """The addresses in use, with real ports, in the order they were given."""
-        return [server.sockets[0].getsockname()[:2] for server in self._tcp]
+        return [acceptor.address[:2] for acceptor in self._tcp]
 
     async def start(self) -> None:
         """Bind everything; raises OSError naming the address, with nothing left open."""
         try:
             for host, port in self._listen:
-                await self._bind(host, port)
+                self._bind(host, port)
         except BaseException:
             await self.close()
             raise
 
     async def close(self, grace_s: float = 2.0) -> None:
         """Stop listening, let what is under way end within ``grace_s``, then cut it off."""
-        for server in self._tcp:
-            server.close()
+        for acceptor in self._tcp:
+            acceptor.close()
         for udp in self._udp:
             udp.close()
         await self._service.drain(grace_s)
@@ -97,10 +106,15 @@ class DnsServer:
         self.deferred.add(task)
         task.add_done_callback(self.deferred.discard)
 
-    async def _bind(self, host: str, port: int) -> None:
+    def _exhausted(self, error: OSError) -> None:
+        """Accepting found no descriptor: one connection that can be spared gives up its own."""
+        self.ledger.shed()
+        self.hooks.exhausted(error)
+
+    def _bind(self, host: str, port: int) -> None:
         try:
             tcp = _socket(host, port, socket.SOCK_STREAM)
-            self._tcp.append(await asyncio.start_server(self._service.connected, sock=tcp, backlog=_BACKLOG))
+            self._tcp.append(Acceptor(tcp, _BACKLOG, self._service.accepted, self._exhausted))
             udp = _socket(host, tcp.getsockname()[1], socket.SOCK_DGRAM)
             self._udp.append(UdpService(self, udp))
         except OSError as error:
@@ -116,6 +130,7 @@ def _socket(host: str, port: int, kind: socket.SocketKind) -> socket.socket:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         if kind == socket.SOCK_STREAM:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _TCP_BUFFER)
         sock.bind((host, port))
     except BaseException:
         sock.close()

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import time
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
+from dnssecd.acceptor import streams
 from dnssecd.server.acl import client_address
-from dnssecd.server.limits import Connection, Slot, client_group
+from dnssecd.server.connections import Connection, Standing
 from dnssecd.server.message import SERVFAIL
+from dnssecd.server.slots import Slot
 from dnssecd.server.transfer import NotServed, TransferJob
 
 if TYPE_CHECKING:
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
 
 #: A message and its length at most, and most often just one.
 _READ_OCTETS = 65_537
+#: Reading rests while twice this waits: 512 connections that send and never read cost little memory.
+_STREAM_OCTETS = 32_768
 
 
 class _Stop(Exception):
@@ -38,18 +43,34 @@ class TcpService:
         self._tasks: set[asyncio.Task[Any]] = set()
         self.closing = False
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection until it ends (callback of asyncio.start_server)."""
-        task = asyncio.current_task()
-        assert task is not None
-        if writer.get_extra_info("peername") is None:
-            writer.transport.abort()  # gone before it was looked at
+    def accepted(self, sock: socket.socket, peer: Any) -> None:
+        """Give a new connection a place and serve it, or close it."""
+        server = self._server
+        address = client_address(peer[0])
+        standing = Standing.PEER if server.known(address) else Standing.STRANGER
+        connection = Connection(address, sock.close, standing)
+        reason = "stopping" if self.closing else server.ledger.admit(connection)
+        if reason is not None:
+            server.hooks.dropped(reason)
+            sock.close()
             return
+        server.hooks.connections(len(server.ledger))
+        task = asyncio.get_running_loop().create_task(self._serve(sock, connection))
         self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, sock: socket.socket, connection: Connection) -> None:
+        server = self._server
         try:
-            await _Session(self._server, self, reader, writer).run()
+            reader, writer = await streams(sock, _STREAM_OCTETS)
+            connection.abort = writer.transport.abort
+            await _Session(server, self, reader, writer, connection).run()
+        except (OSError, ValueError) as error:
+            # It ended, or was evicted, before it could be looked at: its descriptor is closed.
+            server.hooks.dropped(f"connection lost: {error}")
         finally:
-            self._tasks.discard(task)
+            server.ledger.leave(connection)
+            server.hooks.connections(len(server.ledger))
 
     async def drain(self, grace_s: float) -> None:
         """Wait up to ``grace_s`` for connections that are in the middle of something."""
@@ -68,14 +89,14 @@ class _Session:
         service: TcpService,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        connection: Connection,
     ) -> None:
         self._server = server
         self._service = service
         self._limits = server.limits
         self._reader = reader
         self._writer = writer
-        self._address = client_address(writer.get_extra_info("peername")[0])
-        self._connection = Connection(client_group(self._address), writer.transport.abort)
+        self._connection = connection
         self._unread = bytearray()
         self._ends_at = time.monotonic() + self._limits.connection_s
         self._deferred = asyncio.Semaphore(self._limits.deferred_per_connection_max)
@@ -83,12 +104,6 @@ class _Session:
     async def run(self) -> None:
         """Answer requests until either side has enough."""
         server = self._server
-        reason = server.ledger.admit(self._connection)
-        if reason is not None:
-            server.hooks.dropped(reason)
-            self._writer.transport.abort()
-            return
-        server.hooks.connections(len(server.ledger))
         try:
             while not self._service.closing:
                 await self._respond(await self._receive())
@@ -99,8 +114,6 @@ class _Session:
             else:
                 await self._owed()
         finally:
-            server.ledger.leave(self._connection)
-            server.hooks.connections(len(server.ledger))
             self._writer.close()
 
     async def _receive(self) -> bytes:
@@ -147,7 +160,7 @@ class _Session:
         return wire
 
     async def _respond(self, wire: bytes) -> None:
-        outcome = self._server.dispatcher.handle(wire, self._address, "tcp")
+        outcome = self._server.dispatcher.handle(wire, self._connection.address, "tcp", self._proved)
         if outcome is None:
             raise _Stop("TCP message that is no request")
         if isinstance(outcome, bytes):
@@ -158,6 +171,9 @@ class _Session:
             await self._deferred.acquire()
             await self._server.room()
             self._server.spawn(self._later(outcome))
+
+    def _proved(self, standing: Standing) -> None:
+        self._server.ledger.promote(self._connection, standing)
 
     async def _later(self, work: Coroutine[Any, Any, bytes]) -> None:
         try:
@@ -192,7 +208,7 @@ class _Session:
             raise _Stop from None
 
     async def _transfer(self, job: TransferJob) -> None:
-        slot = await self._server.slots.acquire(self._writer.transport.abort)
+        slot = await self._server.slots.acquire(job.client, self._writer.transport.abort)
         if slot is None:
             self._server.hooks.refused(job.zone.origin, "transfer", job.address, b"", "too many transfers")
             await self._send(job.decline(SERVFAIL))

@@ -34,13 +34,15 @@ class TransferJob:
         seal: Callable[[bytes, bool], bytes],
         decline: Callable[[int], bytes],
         client_serial: int | None = None,
+        client: str = "",
     ) -> None:
         """make: chooses the form; seal: adds OPT and TSIG to (message, is the first one); decline: (RCODE) → answer.
 
-        client_serial: the version the client holds (IXFR).
+        client_serial: the version the client holds (IXFR); client: whose transfer it is (server.clients).
         """
         self.zone = zone
         self.address = address
+        self.client = client
         self.decline = decline
         self.kind = "unknown"
         self.serial = 0

@@ -1,7 +1,9 @@
 """TSIG (RFC 8945) on raw wire messages, sans I/O: verify requests, sign answers, verify streams of answers.
 
-Order of checks (RFC 8945 §5.2): form, key and algorithm (BADKEY), MAC (BADSIG), time (BADTIME). The time is not
-looked at before the MAC is proven, and no length is believed before it is compared with what is there.
+Order of checks (RFC 8945 §5.2): form, key and algorithm (BADKEY), MAC (BADSIG), time (BADTIME), truncation
+(BADTRUNC). The time is not looked at before the MAC is proven, and no length is believed before it is compared with
+what is there. Local policy (RFC 8945 §5.2.2.1, §10): no MAC may be truncated, and no fudge exceeds 300 seconds,
+whatever the sender wrote.
 """
 
 from __future__ import annotations
@@ -27,6 +29,8 @@ from dnssecd.server.message import (
 BADSIG, BADKEY, BADTIME, BADTRUNC = 16, 17, 18, 22
 _ERROR_NAMES = {BADSIG: "BADSIG", BADKEY: "BADKEY", BADTIME: "BADTIME", BADTRUNC: "BADTRUNC"}
 DEFAULT_FUDGE_S = 300
+#: A longer fudge counts as this one: the sender does not decide how long a recorded message stays good.
+FUDGE_MAX_S = 300
 MAX_UNSIGNED = 99
 
 #: Algorithm name in wire form, and the hash behind it; hmac-md5 is left out on purpose (RFC 8945 §6).
@@ -99,6 +103,11 @@ class TsigRdata:
     original_id: int
     error: int
     other: bytes
+
+    @property
+    def window_s(self) -> int:
+        """Return how far from the time signed the message is good, in seconds."""
+        return min(self.fudge, FUDGE_MAX_S)
 
     def variables(self) -> bytes:
         """Return the TSIG variables as they enter a digest (RFC 8945 §4.3.3)."""
@@ -180,13 +189,14 @@ class Verdict:
 
     ``key`` is set only when the request is proven. Otherwise ``rcode`` is what the answer carries (FORMERR or
     NOTAUTH) and ``error`` the TSIG error. ``signer`` signs (or, for BADKEY and BADSIG, marks) the answer; it is
-    None for FORMERR, whose answer carries no TSIG at all.
+    None for FORMERR, whose answer carries no TSIG at all. ``tsig`` is the record that proves it.
     """
 
     key: TsigKey | None
     rcode: int
     error: int
     signer: AnswerSigner | None
+    tsig: TsigRdata | None = None
 
 
 class AnswerSigner:
@@ -266,9 +276,11 @@ def verify_request(wire: bytes, message: Message, keys: Mapping[bytes, TsigKey],
     if tsig.error:
         # A request reports no error; one that does was made to confuse (CVE-2020-8617).
         return Verdict(None, FORMERR, 0, None)
-    if abs(now - tsig.time_signed) > tsig.fudge:
+    if abs(now - tsig.time_signed) > tsig.window_s:
         return Verdict(None, NOTAUTH, BADTIME, AnswerSigner(tsig, key, BADTIME))
-    return Verdict(key, 0, 0, AnswerSigner(tsig, key))
+    if len(tsig.mac) < key.mac_size:
+        return Verdict(None, NOTAUTH, BADTRUNC, AnswerSigner(tsig, key, BADTRUNC))
+    return Verdict(key, 0, 0, AnswerSigner(tsig, key), tsig)
 
 
 def sign_request(wire: bytes, key: TsigKey, now: int, fudge: int = DEFAULT_FUDGE_S) -> tuple[bytes, bytes]:
@@ -324,13 +336,13 @@ class AnswerVerifier:
             raise TsigError("signed with another key or algorithm")
         if tsig.error in (BADSIG, BADKEY):
             raise TsigPeerError(tsig.error)
-        if not max(10, key.mac_size // 2) <= len(tsig.mac) <= key.mac_size:
-            raise TsigError("MAC of an impossible length")
+        if len(tsig.mac) != key.mac_size:
+            raise TsigError(f"the MAC has {len(tsig.mac)} octets, not {key.mac_size}")
         last = tsig.variables() if self._first else tsig.timers()
         expected = key.digest(*self._pending, stripped, last)
-        if not hmac.compare_digest(expected[: len(tsig.mac)], tsig.mac):
+        if not hmac.compare_digest(expected, tsig.mac):
             raise TsigError("the MAC is wrong")
         if tsig.error:
             raise TsigPeerError(tsig.error)
-        if abs(now - tsig.time_signed) > tsig.fudge:
+        if abs(now - tsig.time_signed) > tsig.window_s:
             raise TsigError("signed at a time beyond the fudge")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import Coroutine
 from ipaddress import ip_address
 from struct import Struct
@@ -20,8 +21,9 @@ from dnssecd.server.transfer import TransferJob
 if TYPE_CHECKING:
     from dnssecd.server.listener import DnsServer
 
-#: Datagrams answered before the event loop gets its turn.
-_BATCH = 16
+#: How long datagrams are answered before the event loop gets its turn. A number of them would be no bound: one may
+#: take a hundred times as long as another.
+_TURN_S = 0.001
 _BUFFER = 1024 * 1024
 _ANCILLARY = 128
 #: One octet more than a request may have, so that a longer one is seen to be longer.
@@ -54,7 +56,8 @@ class UdpService:
             self._socket.close()
 
     def _readable(self) -> None:
-        for _ in range(_BATCH):
+        ends_at = time.monotonic() + _TURN_S
+        while True:
             try:
                 wire, ancillary, _, peer = self._socket.recvmsg(_DATAGRAM_MAX, _ANCILLARY)
             except BlockingIOError:
@@ -63,6 +66,8 @@ class UdpService:
                 self._server.hooks.dropped("UDP receive error")
                 return
             self._received(wire, peer, _reply_from(ancillary))
+            if time.monotonic() >= ends_at:
+                return
 
     def _received(self, wire: bytes, peer: tuple[Any, ...], source: Ancillary) -> None:
         if not peer[1]:

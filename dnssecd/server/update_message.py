@@ -50,11 +50,6 @@ def parse_update(wire: bytes) -> UpdateMessage:
     return _Parser(wire).parse(counts)
 
 
-def check_form(wire: bytes) -> None:
-    """Check an UPDATE in all but its names and RDATA, which take the most time; raises FormError."""
-    _FormParser(wire).parse(list(parse_header(wire).counts[1:]))
-
-
 def _judge_prerequisite(rtype: int, rclass: int, ttl: int, length: int) -> bool:
     """Tell whether a prerequisite has RDATA (RFC 2136 §2.4); raises FormError for what is no prerequisite."""
     if ttl:
@@ -156,12 +151,3 @@ class _Parser:
         if end > len(self._wire):
             raise FormError("RDLENGTH past the end")
         return rtype, rclass, ttl, start, end
-
-
-class _FormParser(_Parser):
-    """Reads neither names nor RDATA: no pointer is followed, and no RR comes of it."""
-
-    def _rr(self, position: int, judge: _Judge, section: list[UpdateRR]) -> int:
-        rtype, rclass, ttl, start, end = self._fixed(skip_name(self._wire, position, FormError))
-        judge(rtype, rclass, ttl, end - start)
-        return end

@@ -101,12 +101,38 @@ def test_other_algorithms_are_refused_at_configuration(algorithm: str) -> None:
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_truncated_mac(algorithm: str) -> None:
+    """One that RFC 8945 §5.2.2.1 allows at most is refused by policy, in an answer that is signed (§5.2.4)."""
     key = TsigKey.make("transfer.", algorithm, SECRET)
     whole = right_mac(key=key)
     shortest = max(10, len(whole) // 2)
     for size in range(len(whole) + 1):
         answer = ask(forged(key=key, mac=whole[:size]), key)
-        assert rcode(answer) == (NOERROR if size >= shortest else FORMERR), size
+        if size == len(whole):
+            assert rcode(answer) == NOERROR
+        elif size < shortest:
+            assert rcode(answer) == FORMERR, size
+        else:
+            record = parse_tsig(answer)
+            assert (rcode(answer), record.error, len(record.mac)) == (NOTAUTH, tsig.BADTRUNC, len(whole)), size
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_truncated_mac_that_is_wrong_is_no_more_than_wrong(algorithm: str) -> None:
+    key = TsigKey.make("transfer.", algorithm, SECRET)
+    wrong = bytes(max(10, key.mac_size // 2))
+    record = parse_tsig(ask(forged(key=key, mac=wrong), key))
+    assert (record.error, record.mac) == (tsig.BADSIG, b"")
+
+
+@pytest.mark.parametrize(
+    ("fudge", "off", "good"),
+    [(300, 300, True), (300, 301, False), (65_535, 300, True), (65_535, 301, False), (5, 6, False), (0, 0, True)],
+)
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_sender_cannot_stretch_the_fudge(fudge: int, off: int, good: bool, sign: int) -> None:
+    answer = ask(forged(fudge=fudge, time_signed=NOW + sign * off))
+    expected = (NOERROR, 0) if good else (NOTAUTH, tsig.BADTIME)
+    assert (rcode(answer), parse_tsig(answer).error) == expected
 
 
 @pytest.mark.parametrize("extra", [1, 16, 1000])

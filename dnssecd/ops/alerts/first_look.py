@@ -24,6 +24,7 @@ FIRST_LOOK = MappingProxyType(
         "secondary-unreachable": ("dnssecd status ZONE",),
         "secondary-rejects-tsig": ("dnssecd status ZONE", "timedatectl"),
         "notify-unanswered": ("dnssecd status ZONE",),
+        "peer-refused": ("journalctl -u dnssecd -n 50", "dnssecd status ZONE"),
         "serial-backwards": (*_EXPLAIN, "dnssecd zone history ZONE"),
         "first-publication-waiting": _EXPLAIN,
         "restored-waiting": (*_EXPLAIN, "dnssecd zone history ZONE", "dnssecd key list ZONE"),

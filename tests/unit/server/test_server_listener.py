@@ -25,6 +25,7 @@ from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.interfaces import Hooks
 from dnssecd.server.limits import Limits
 from dnssecd.server.listener import DnsServer
+from dnssecd.server.tsig import sign_request
 from tests.unit.server.fakes import KEY, KEYS, FakeVersion, FakeZone, small_zone, step
 
 DNS_KEY = dns.tsig.Key("transfer.", KEY.secret, "hmac-sha256")
@@ -126,6 +127,11 @@ async def test_a_small_difference_waits_for_no_thread() -> None:
         assert answer.rcode() == dns.rcode.SERVFAIL, "a large one is made in a thread, and there is none"
 
 
+def signed_update(number: int) -> bytes:
+    """An UPDATE by the key; each number makes another message."""
+    return sign_request(number.to_bytes(2, "big") + b"\x28" + SOA[3:], KEY, int(time.time()))[0]
+
+
 AXFR = dns.message.make_query("example.", "AXFR").to_wire()
 SOA = dns.message.make_query("example.", "SOA").to_wire()
 OPEN = ZoneAccess.make(["127.0.0.0/8"], ["127.0.0.0/8"])
@@ -133,6 +139,10 @@ OPEN = ZoneAccess.make(["127.0.0.0/8"], ["127.0.0.0/8"])
 
 def framed(wire: bytes) -> bytes:
     return len(wire).to_bytes(2, "big") + wire
+
+
+def update(number: int) -> bytes:
+    return framed(signed_update(number))
 
 
 def big_zone(records: int = 40_000) -> FakeVersion:
@@ -370,11 +380,10 @@ async def test_deferred_answers_are_bounded_and_pipelined_out_of_order() -> None
         await gate.wait()
         return 0
 
-    update = SOA[:2] + b"\x28" + SOA[3:]
     limits = Limits(deferred_max=5, deferred_per_connection_max=3)
     async with serving(FakeZone(big_zone(10), OPEN), limits, on_update=on_update) as server:
         reader, writer = await connect(server)
-        writer.write(framed(SOA) + framed(update) + framed(SOA) + framed(update) * 4)
+        writer.write(framed(SOA) + update(1) + framed(SOA) + b"".join(map(update, range(2, 6))))
         assert (await message(reader))[2] & 0x78 == 0
         assert (await message(reader))[2] & 0x78 == 0, "the answer to the query overtakes that to the update"
         loop = asyncio.get_running_loop()
@@ -384,8 +393,8 @@ async def test_deferred_answers_are_bounded_and_pipelined_out_of_order() -> None
         udp, _ = await loop.create_datagram_endpoint(
             asyncio.DatagramProtocol, remote_addr=server.addresses[0]
         )
-        for _ in range(10):
-            udp.sendto(update)
+        for number in range(10, 20):
+            udp.sendto(signed_update(number))
         async with asyncio.timeout(5):
             while server.hooks.events.count(("dropped", "too many requests under way")) < 8:
                 await asyncio.sleep(0.005)
@@ -408,10 +417,9 @@ async def test_a_client_that_only_listens_any_more_gets_its_answers() -> None:
         await gate.wait()
         return 0
 
-    update = SOA[:2] + b"\x28" + SOA[3:]
     async with serving(FakeZone(big_zone(10), OPEN), on_update=on_update) as server:
         reader, writer = await connect(server)
-        writer.write(framed(update) * 2)
+        writer.write(update(1) + update(2))
         writer.write_eof()
         async with asyncio.timeout(5):
             while working < 2:

@@ -1,0 +1,71 @@
+"""Log lines that others can cause: the first of a kind at once, then one a minute with a count.
+
+A sender of packets may choose how often something happens, but not how much is logged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+WINDOW_S = 60.0
+#: Kinds counted apart in a window; what comes beyond is counted together.
+KINDS_MAX = 256
+#: Different values of a field that a line names.
+EXAMPLES_MAX = 5
+
+
+@dataclass(slots=True)
+class Repeated:
+    """What repeated within one window. ``examples``: the first different values of each field."""
+
+    kind: Hashable
+    ends_at: float
+    count: int = 0
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+    def add(self, fields: dict[str, str | None]) -> None:
+        """Count one more."""
+        self.count += 1
+        for name, value in fields.items():
+            if value is None:
+                continue
+            seen = self.examples.setdefault(name, [])
+            if len(seen) < EXAMPLES_MAX and value not in seen:
+                seen.append(value)
+
+
+#: The kind of everything beyond KINDS_MAX.
+OTHERS = ("other kinds",)
+
+
+class Repeats:
+    """Decides what is logged. Not thread-safe; time is the caller's (monotonic, seconds)."""
+
+    def __init__(self, report: Callable[[Repeated], None]) -> None:
+        """report: logs a line for a window in which something repeated."""
+        self._report = report
+        self._windows: dict[Hashable, Repeated] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._windows)
+
+    def first(self, kind: Hashable, now: float) -> Repeated | None:
+        """Return None when this is the first of its kind in a window: log it. Else the window: add to it."""
+        window = self._windows.get(kind)
+        if window is None and len(self._windows) >= KINDS_MAX:
+            window = self._windows.setdefault(OTHERS, Repeated(OTHERS, now + WINDOW_S))
+        if window is None:
+            self._windows[kind] = Repeated(kind, now + WINDOW_S)
+        return window
+
+    def flush(self, now: float, *, all_windows: bool = False) -> None:
+        """Report and forget the windows that have ended, or all of them."""
+        for kind, window in list(self._windows.items()):
+            if all_windows or now >= window.ends_at:
+                del self._windows[kind]
+                if window.count:
+                    self._report(window)
+                if window.count and not all_windows:
+                    # It goes on: its next line is a count as well.
+                    self._windows[kind] = Repeated(kind, now + WINDOW_S)

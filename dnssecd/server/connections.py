@@ -1,0 +1,178 @@
+"""The ledger of TCP connections: who has a place, and who gives one up.
+
+A connection begins as a stranger's, unless its address is a configured peer's. It is a client's once a request on it
+was allowed by an access list, and a peer's once a request was signed with a known TSIG key, or came from an address
+that may transfer or notify. Strangers are evicted first, whatever they are in the middle of: half a message holds no
+place. Among strangers the network with the most connections loses its oldest one, so that a peer that has just
+connected, and is to prove itself with its first message, is the last to go.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from dnssecd.server.acl import Address
+from dnssecd.server.clients import client, network
+from dnssecd.server.limits import Limits
+
+
+class Standing(IntEnum):
+    """What the sender of a request, or the other end of a connection, has shown to be."""
+
+    STRANGER = 0
+    CLIENT = 1
+    PEER = 2
+
+
+@dataclass(eq=False, slots=True)
+class Connection:
+    """An open TCP connection in the ledger; ``abort`` closes it at once. ``idle_since``: None while it is in a message.
+
+    Time: monotonic, seconds.
+    """
+
+    address: Address
+    abort: Callable[[], None]
+    standing: Standing = Standing.STRANGER
+    idle_since: float | None = field(default_factory=time.monotonic)
+    client: str = field(init=False)
+    network: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.client, self.network = client(self.address), network(self.address)
+
+
+class ConnectionLedger:
+    """Counts connections. When places are taken, strangers make room, then the connection idle longest."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._strangers_max = limits.connections_max - limits.connections_max // 2
+        self._others_max = limits.connections_max - limits.connections_max // 4
+        self._open: dict[Connection, None] = {}
+        #: Strangers by network, each oldest first.
+        self._strangers: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
+        self._stranger_count = 0
+        self._clients: Counter[str] = Counter()
+        self._networks: Counter[str] = Counter()
+        self._peers = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, connection: Connection) -> str | None:
+        """Enter a connection; return None, or the reason why it must be closed instead."""
+        limits = self._limits
+        if self._clients[connection.client] >= limits.connections_per_client_max and not self._evict_of_client(
+            connection.client
+        ):
+            return "too many connections of one client"
+        if connection.standing is not Standing.PEER:
+            reason = self._room_for_other(connection)
+            if reason is not None:
+                return reason
+        if len(self._open) >= limits.connections_max and not (
+            self._evict_stranger() or self._evict_idle(self._open)
+        ):
+            return "too many connections"
+        self._enter(connection)
+        return None
+
+    def promote(self, connection: Connection, standing: Standing) -> None:
+        """Note what a connection has shown to be; it never loses standing."""
+        if connection in self._open and standing > connection.standing:
+            idle_since = connection.idle_since
+            self.leave(connection)
+            connection.standing, connection.idle_since = standing, idle_since
+            self._enter(connection)
+
+    def leave(self, connection: Connection) -> None:
+        """Strike a connection out; once is enough, twice does no harm."""
+        if connection not in self._open:
+            return
+        del self._open[connection]
+        _count_down(self._clients, connection.client)
+        if connection.standing is Standing.PEER:
+            self._peers -= 1
+            return
+        _count_down(self._networks, connection.network)
+        if connection.standing is Standing.STRANGER:
+            of_network = self._strangers[connection.network]
+            del of_network[connection]
+            self._stranger_count -= 1
+            if not of_network:
+                del self._strangers[connection.network]
+
+    def abort_all(self) -> None:
+        """Close every connection at once."""
+        for connection in list(self._open):
+            connection.abort()
+
+    def abort_idle(self) -> None:
+        """Close the connections that wait for a request."""
+        for connection in list(self._open):
+            if connection.idle_since is not None:
+                connection.abort()
+
+    def shed(self) -> None:
+        """Close one connection that can be spared, if there is any: the process needs its descriptor."""
+        if not self._evict_stranger():
+            self._evict_idle(self._open)
+
+    def _enter(self, connection: Connection) -> None:
+        self._open[connection] = None
+        self._clients[connection.client] += 1
+        if connection.standing is Standing.PEER:
+            self._peers += 1
+            return
+        self._networks[connection.network] += 1
+        if connection.standing is Standing.STRANGER:
+            self._strangers[connection.network][connection] = None
+            self._stranger_count += 1
+
+    def _room_for_other(self, connection: Connection) -> str | None:
+        """Make room for a connection that is not a peer's; return why there is none, or None."""
+        limits, mine = self._limits, self._strangers.get(connection.network, {})
+        if self._networks[connection.network] >= limits.connections_per_network_max and not self._evict(mine):
+            return "too many connections of one network"
+        if len(mine) >= limits.strangers_per_network_max:
+            self._evict(mine)
+        if self._stranger_count >= self._strangers_max:
+            self._evict_stranger()
+        if len(self._open) - self._peers >= self._others_max and not (
+            self._evict_stranger() or self._evict_idle(c for c in self._open if c.standing is Standing.CLIENT)
+        ):
+            return "too many connections"
+        return None
+
+    def _evict_of_client(self, name: str) -> bool:
+        return self._evict(c for of_network in self._strangers.values() for c in of_network if c.client == name)
+
+    def _evict_stranger(self) -> bool:
+        if not self._stranger_count:
+            return False
+        largest = max(self._strangers, key=lambda name: len(self._strangers[name]))
+        return self._evict(self._strangers[largest])
+
+    def _evict_idle(self, among: Iterable[Connection]) -> bool:
+        idle = [connection for connection in among if connection.idle_since is not None]
+        return bool(idle) and self._evict([min(idle, key=lambda connection: connection.idle_since or 0.0)])
+
+    def _evict(self, among: Iterable[Connection]) -> bool:
+        """Close the first of some connections."""
+        victim = next(iter(among), None)
+        if victim is None:
+            return False
+        self.leave(victim)
+        victim.abort()
+        return True
+
+
+def _count_down(counter: Counter[str], key: str) -> None:
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

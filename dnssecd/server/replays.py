@@ -1,0 +1,83 @@
+"""Signed UPDATEs that were seen before: each is carried out once within the time its TSIG record is good for.
+
+A client by UDP may repeat its message because our answer was lost: it gets the same answer again, and nothing is
+carried out. Any other repetition is a replay, and is refused (RFC 8945 §10).
+"""
+
+from __future__ import annotations
+
+import heapq
+from dataclasses import dataclass, field
+
+from dnssecd.server.acl import Address
+from dnssecd.server.tsig import FUDGE_MAX_S, TsigRdata
+
+#: Messages remembered for each key: what 200 updates a second make in five minutes.
+REMEMBERED_MAX = 65_536
+#: How long a repetition from the same address by UDP counts as the client's own.
+RETRY_S = 60
+_MAC_OCTETS = 16
+
+
+@dataclass(slots=True)
+class Seen:
+    """An UPDATE that was taken: by UDP from ``address`` (None: by TCP), at epoch seconds ``received``.
+
+    ``rcode``: its answer, None while it is being carried out.
+    """
+
+    address: Address | None
+    received: int
+    rcode: int | None = None
+
+
+class Replayed(Exception):
+    """The message was seen before, or is signed too early to know, and is not its client's own repetition."""
+
+
+@dataclass(slots=True)
+class _OfKey:
+    seen: dict[bytes, Seen] = field(default_factory=dict)
+    #: (time signed, MAC) of all in ``seen``, as a heap.
+    order: list[tuple[int, bytes]] = field(default_factory=list)
+    floor: int = -1
+
+    def forget_earliest(self) -> int:
+        signed, mac = heapq.heappop(self.order)
+        del self.seen[mac]
+        return signed
+
+
+class Replays:
+    """Remembers UPDATEs by key and MAC, REMEMBERED_MAX for each key.
+
+    When a key sends more than that within the window, those signed earliest are forgotten. From then on an unknown
+    message that is signed no later than a forgotten one cannot be told from a replay, and counts as one.
+    """
+
+    def __init__(self, remembered_max: int = REMEMBERED_MAX) -> None:
+        self._max = remembered_max
+        self._keys: dict[bytes, _OfKey] = {}
+
+    def enter(self, tsig: TsigRdata, address: Address, transport: str, now: int) -> tuple[Seen, bool]:
+        """Return the entry of a proven message, and whether it is new: only then is it to be carried out.
+
+        Raises Replayed. now: epoch seconds.
+        """
+        held = self._keys.setdefault(tsig.name, _OfKey())
+        while held.order and held.order[0][0] + FUDGE_MAX_S < now:
+            held.forget_earliest()
+        mac = tsig.mac[:_MAC_OCTETS]
+        old = held.seen.get(mac)
+        if old is not None:
+            if transport == "udp" and old.address == address and now - old.received <= RETRY_S:
+                return old, False
+            raise Replayed
+        if tsig.time_signed <= held.floor:
+            raise Replayed
+        if len(held.order) >= self._max:
+            held.floor = max(held.floor, held.forget_earliest())
+        entry = Seen(address if transport == "udp" else None, now)
+        held.seen[mac] = entry
+        heapq.heappush(held.order, (tsig.time_signed, mac))
+        return entry, True
