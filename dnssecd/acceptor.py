@@ -79,9 +79,7 @@ class Acceptor:
         self._loop.add_reader(self._socket, self._readable)
 
 
-async def streams(
-    connection: socket.socket, limit: int
-) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def streams(connection: socket.socket, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """Return reader and writer of an accepted connection; OSError when it is gone already.
 
     limit: reading rests while twice this many octets wait to be consumed.

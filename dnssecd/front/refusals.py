@@ -110,7 +110,11 @@ class Refusals:
         fields = {"zone": _text(zone), "kind": kind, "address": str(address), "key": _text(key)}
         if names:
             log.warning(
-                "request of a peer refused", **fields, reason=reason, peer=names[0], remedy=remedy(kind, reason)
+                "request of a peer refused",
+                **fields,
+                reason=reason,
+                peer=names[0],
+                remedy=remedy(kind, reason),
             )
         else:
             log.info("request refused", **fields, reason=reason)

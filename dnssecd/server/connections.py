@@ -3,14 +3,14 @@
 A connection begins as a stranger's, unless its address is a configured peer's. It is a client's once a request on it
 was allowed by an access list, and a peer's once a request was signed with a known TSIG key, or came from an address
 that may transfer or notify. Strangers are evicted first, whatever they are in the middle of: half a message holds no
-place. Among strangers the network with the most connections loses its oldest one, so that a peer that has just
-connected, and is to prove itself with its first message, is the last to go.
+place. Among strangers the oldest connection goes of the client that has the most, in the network that has the most, so
+that a peer that has just connected, and is to prove itself with its first message, is the last to go.
 """
 
 from __future__ import annotations
 
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -54,8 +54,9 @@ class ConnectionLedger:
         self._strangers_max = limits.connections_max - limits.connections_max // 2
         self._others_max = limits.connections_max - limits.connections_max // 4
         self._open: dict[Connection, None] = {}
-        #: Strangers by network, each oldest first.
-        self._strangers: defaultdict[str, dict[Connection, None]] = defaultdict(dict)
+        #: Strangers by network and client, each oldest first; how many a network has.
+        self._strangers: dict[str, dict[str, dict[Connection, None]]] = {}
+        self._stranger_networks: Counter[str] = Counter()
         self._stranger_count = 0
         self._clients: Counter[str] = Counter()
         self._networks: Counter[str] = Counter()
@@ -67,9 +68,8 @@ class ConnectionLedger:
     def admit(self, connection: Connection) -> str | None:
         """Enter a connection; return None, or the reason why it must be closed instead."""
         limits = self._limits
-        if self._clients[connection.client] >= limits.connections_per_client_max and not self._evict_of_client(
-            connection.client
-        ):
+        full = self._clients[connection.client] >= limits.connections_per_client_max
+        if full and not self._evict_of_client(connection):
             return "too many connections of one client"
         if connection.standing is not Standing.PEER:
             reason = self._room_for_other(connection)
@@ -101,11 +101,18 @@ class ConnectionLedger:
             return
         _count_down(self._networks, connection.network)
         if connection.standing is Standing.STRANGER:
-            of_network = self._strangers[connection.network]
-            del of_network[connection]
-            self._stranger_count -= 1
-            if not of_network:
-                del self._strangers[connection.network]
+            self._strike_stranger(connection)
+
+    def _strike_stranger(self, connection: Connection) -> None:
+        of_network = self._strangers[connection.network]
+        of_client = of_network[connection.client]
+        del of_client[connection]
+        if not of_client:
+            del of_network[connection.client]
+        if not of_network:
+            del self._strangers[connection.network]
+        self._stranger_count -= 1
+        _count_down(self._stranger_networks, connection.network)
 
     def abort_all(self) -> None:
         """Close every connection at once."""
@@ -131,16 +138,20 @@ class ConnectionLedger:
             return
         self._networks[connection.network] += 1
         if connection.standing is Standing.STRANGER:
-            self._strangers[connection.network][connection] = None
+            of_network = self._strangers.setdefault(connection.network, {})
+            of_network.setdefault(connection.client, {})[connection] = None
             self._stranger_count += 1
+            self._stranger_networks[connection.network] += 1
 
     def _room_for_other(self, connection: Connection) -> str | None:
         """Make room for a connection that is not a peer's; return why there is none, or None."""
-        limits, mine = self._limits, self._strangers.get(connection.network, {})
-        if self._networks[connection.network] >= limits.connections_per_network_max and not self._evict(mine):
+        limits, network = self._limits, connection.network
+        if self._networks[network] >= limits.connections_per_network_max and not self._evict_of_network(
+            network
+        ):
             return "too many connections of one network"
-        if len(mine) >= limits.strangers_per_network_max:
-            self._evict(mine)
+        if self._stranger_networks[network] >= limits.strangers_per_network_max:
+            self._evict_of_network(network)
         if self._stranger_count >= self._strangers_max:
             self._evict_stranger()
         if len(self._open) - self._peers >= self._others_max and not (
@@ -149,14 +160,17 @@ class ConnectionLedger:
             return "too many connections"
         return None
 
-    def _evict_of_client(self, name: str) -> bool:
-        return self._evict(c for of_network in self._strangers.values() for c in of_network if c.client == name)
+    def _evict_of_client(self, connection: Connection) -> bool:
+        return self._evict(self._strangers.get(connection.network, {}).get(connection.client, {}))
+
+    def _evict_of_network(self, network: str) -> bool:
+        largest: dict[Connection, None] = max(self._strangers.get(network, {}).values(), key=len, default={})
+        return self._evict(largest)
 
     def _evict_stranger(self) -> bool:
         if not self._stranger_count:
             return False
-        largest = max(self._strangers, key=lambda name: len(self._strangers[name]))
-        return self._evict(self._strangers[largest])
+        return self._evict_of_network(max(self._stranger_networks, key=self._stranger_networks.__getitem__))
 
     def _evict_idle(self, among: Iterable[Connection]) -> bool:
         idle = [connection for connection in among if connection.idle_since is not None]

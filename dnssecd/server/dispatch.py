@@ -55,9 +55,7 @@ class Dispatcher:
         self._known = known
         self._replays = Replays()
 
-    def handle(
-        self, wire: bytes, address: Address, transport: str, proved: Proved | None = None
-    ) -> Outcome:
+    def handle(self, wire: bytes, address: Address, transport: str, proved: Proved | None = None) -> Outcome:
         """Return the outcome of one message from ``address`` over ``udp`` or ``tcp``."""
         if len(wire) < m.HEADER_SIZE or wire[2] & 0x80:
             self._hooks.dropped("runt" if len(wire) < m.HEADER_SIZE else "response")

@@ -21,7 +21,8 @@ from dnssecd.server.udp import UdpService
 
 #: Two threads keep transfers going while one waits for the disk; Python code takes turns anyway.
 _TRANSFER_THREADS = 2
-_BACKLOG = 256
+#: Connections that the kernel holds until they are accepted: more come at once in a flood, and peers among them.
+_BACKLOG = 1024
 #: What the kernel takes in for a connection nobody reads; a whole message fits.
 _TCP_BUFFER = 64 * 1024
 

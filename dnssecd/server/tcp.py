@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dnssecd.acceptor import streams
 from dnssecd.server.acl import client_address
 from dnssecd.server.connections import Connection, Standing
+from dnssecd.server.lobby import Lobby
 from dnssecd.server.message import SERVFAIL
 from dnssecd.server.slots import Slot
 from dnssecd.server.transfer import NotServed, TransferJob
@@ -41,10 +42,11 @@ class TcpService:
     def __init__(self, server: DnsServer) -> None:
         self._server = server
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._lobby: Lobby | None = None
         self.closing = False
 
     def accepted(self, sock: socket.socket, peer: Any) -> None:
-        """Give a new connection a place and serve it, or close it."""
+        """Give a new connection a place until its first message is there, or close it."""
         server = self._server
         address = client_address(peer[0])
         standing = Standing.PEER if server.known(address) else Standing.STRANGER
@@ -54,23 +56,34 @@ class TcpService:
             server.hooks.dropped(reason)
             sock.close()
             return
+        if self._lobby is None:
+            self._lobby = Lobby(server.limits, self._begin, self._gone)
+        self._lobby.enter(sock, connection)
         server.hooks.connections(len(server.ledger))
-        task = asyncio.get_running_loop().create_task(self._serve(sock, connection))
+
+    def _begin(self, sock: socket.socket, connection: Connection, octets: bytearray) -> None:
+        task = asyncio.get_running_loop().create_task(self._serve(sock, connection, octets))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _serve(self, sock: socket.socket, connection: Connection) -> None:
+    def _gone(self, connection: Connection, reason: str) -> None:
         server = self._server
+        if reason:
+            server.hooks.dropped(reason)
+        server.ledger.leave(connection)
+        server.hooks.connections(len(server.ledger))
+
+    async def _serve(self, sock: socket.socket, connection: Connection, octets: bytearray) -> None:
+        reason = ""
         try:
             reader, writer = await streams(sock, _STREAM_OCTETS)
             connection.abort = writer.transport.abort
-            await _Session(server, self, reader, writer, connection).run()
-        except (OSError, ValueError) as error:
-            # It ended, or was evicted, before it could be looked at: its descriptor is closed.
-            server.hooks.dropped(f"connection lost: {error}")
+            await _Session(self._server, self, reader, writer, connection, octets).run()
+        except (OSError, ValueError):
+            # It was evicted, or its descriptor was closed, before its streams were made.
+            reason = "connection lost"
         finally:
-            server.ledger.leave(connection)
-            server.hooks.connections(len(server.ledger))
+            self._gone(connection, reason)
 
     async def drain(self, grace_s: float) -> None:
         """Wait up to ``grace_s`` for connections that are in the middle of something."""
@@ -90,6 +103,7 @@ class _Session:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         connection: Connection,
+        unread: bytearray,
     ) -> None:
         self._server = server
         self._service = service
@@ -97,7 +111,7 @@ class _Session:
         self._reader = reader
         self._writer = writer
         self._connection = connection
-        self._unread = bytearray()
+        self._unread = unread
         self._ends_at = time.monotonic() + self._limits.connection_s
         self._deferred = asyncio.Semaphore(self._limits.deferred_per_connection_max)
 

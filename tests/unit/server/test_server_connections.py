@@ -53,6 +53,16 @@ def test_half_messages_of_strangers_keep_nobody_out() -> None:
     assert secondary not in places.evicted
 
 
+def test_a_peer_in_the_network_of_a_flood_is_the_last_to_go() -> None:
+    places = Places(Limits())
+    for number in range(100):
+        places.connect(f"192.0.2.{number % 4}")
+    secondary = places.connect("192.0.2.53")
+    for number in range(5000):
+        places.connect(f"192.0.2.{number % 4}")
+    assert secondary not in places.evicted
+
+
 def test_a_network_has_few_places_for_strangers() -> None:
     places = Places()
     connections = [places.connect(f"2001:db8:1:{number:x}::1") for number in range(10)]
@@ -149,7 +159,10 @@ def test_the_books_add_up(steps: list[tuple[int, int, Standing, int]]) -> None:
         assert Counter(one.client for one in open_now) == ledger._clients
         assert max(ledger._clients.values(), default=0) <= LIMITS.connections_per_client_max
         assert max(Counter(one.network for one in strangers).values(), default=0) <= 4
-        assert sum(map(len, ledger._strangers.values())) == ledger._stranger_count == len(strangers)
+        kept = [one for clients in ledger._strangers.values() for those in clients.values() for one in those]
+        assert set(kept) == set(strangers)
+        assert len(kept) == ledger._stranger_count
+        assert Counter(one.network for one in strangers) == ledger._stranger_networks
         assert ledger._peers == sum(one.standing is Standing.PEER for one in open_now)
         assert not set(places.evicted) & set(open_now)
 

@@ -1,0 +1,94 @@
+"""New TCP connections until their first message is there: each costs a socket and a few octets, and no task.
+
+A flood of connections that say nothing, or half of something, is turned over here cheaply.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+from dnssecd.server.connections import Connection
+from dnssecd.server.limits import Limits
+
+_READ_OCTETS = 65_537
+_LOOK_S = 0.1
+
+
+@dataclass(eq=False, slots=True)
+class _Waiting:
+    sock: socket.socket
+    connection: Connection
+    ends_at: float
+    octets: bytearray = field(default_factory=bytearray)
+
+
+class Lobby:
+    """Waits for first messages. All methods belong to the event loop's thread.
+
+    ready: takes over a connection whose first message is there, with what was read of it. gone: hears of one that
+    ended, or was closed, before; the reason is empty for an orderly end. The deadlines are those of Limits.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        ready: Callable[[socket.socket, Connection, bytearray], None],
+        gone: Callable[[Connection, str], None],
+    ) -> None:
+        self._limits, self._ready, self._gone = limits, ready, gone
+        self._loop = asyncio.get_running_loop()
+        self._waiting: dict[_Waiting, None] = {}
+        self._look: asyncio.TimerHandle | None = None
+
+    def enter(self, sock: socket.socket, connection: Connection) -> None:
+        """Wait for the first message of a connection; its ``abort`` closes it from now on."""
+        now = time.monotonic()
+        waiting = _Waiting(sock, connection, now + self._limits.idle_s)
+        connection.idle_since = now
+        connection.abort = partial(self._end, waiting, "")
+        self._waiting[waiting] = None
+        self._loop.add_reader(sock, self._readable, waiting)
+        if self._look is None:
+            self._look = self._loop.call_later(_LOOK_S, self._end_late)
+
+    def _readable(self, waiting: _Waiting) -> None:
+        try:
+            octets = waiting.sock.recv(_READ_OCTETS)
+        except BlockingIOError:
+            return
+        except OSError:
+            octets = b""
+        if not octets:
+            self._end(waiting, "")
+            return
+        if not waiting.octets:
+            waiting.connection.idle_since = None
+            waiting.ends_at = time.monotonic() + self._limits.message_s
+        waiting.octets += octets
+        read = waiting.octets
+        if len(read) >= 2 and len(read) >= 2 + (read[0] << 8 | read[1]):
+            self._leave(waiting)
+            waiting.connection.abort = waiting.sock.close
+            self._ready(waiting.sock, waiting.connection, read)
+
+    def _end_late(self) -> None:
+        """Close the connections whose time is up."""
+        now = time.monotonic()
+        for waiting in [one for one in self._waiting if now >= one.ends_at]:
+            self._end(waiting, "TCP message too slow" if waiting.octets else "")
+        self._look = self._loop.call_later(_LOOK_S, self._end_late) if self._waiting else None
+
+    def _end(self, waiting: _Waiting, reason: str) -> None:
+        if waiting in self._waiting:
+            self._leave(waiting)
+            waiting.sock.close()
+            self._gone(waiting.connection, reason)
+
+    def _leave(self, waiting: _Waiting) -> None:
+        del self._waiting[waiting]
+        self._loop.remove_reader(waiting.sock)
