@@ -26,6 +26,8 @@ def remedy(kind: str, reason: str) -> str:
         return _TSIG[reason]
     if reason in ("access", "not signed") or reason.startswith("no grant"):
         return _ACCESS.get({"ixfr": "axfr"}.get(kind, kind), _ACCESS["query"])
+    if reason == "the zone is frozen":
+        return "dnssecd zone thaw ZONE, when what it was frozen for is done"
     if reason == "no such zone":
         return "take the zone out of the peer's configuration, or add it to this one"
     if reason == "replayed":

@@ -297,7 +297,7 @@ async def test_longest_idle_connection_makes_room() -> None:
 
 
 async def test_transfers_are_bounded_and_a_stalled_one_gives_way() -> None:
-    limits = Limits(transfers_max=1, transfer_wait_s=0.3, transfer_stall_s=0.2)
+    limits = Limits(transfers_max=1, transfer_wait_s=1.0, transfer_stall_s=0.2)
     async with serving(FakeZone(fat_zone(), OPEN), limits) as server:
         stalled, stalled_writer = await connect(server, limit=1024)
         stalled_writer.write(framed(AXFR))
