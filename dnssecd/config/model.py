@@ -238,6 +238,20 @@ class ParentConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class UpdateLimits:
+    """Beyond these a dynamic update is refused; the defaults are what BIND and Knot accept as secondaries.
+
+    records: RRs of a set. types: types at a name. names: names of the denial chain, empty non-terminals included,
+    that one message may change. strict: what Knot as a secondary refuses is refused.
+    """
+
+    records: int = 100
+    types: int = 49
+    names: int = 1000
+    strict: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class ZoneConfig:
     name: str
     policy: str
@@ -254,6 +268,7 @@ class ZoneConfig:
     allow_missing_glue: bool = False  # name servers inside the zone may lack their address records
     max_transfer_mib: int | None = None  # of one transfer in; None: by the size of the zone that is held
     soa_expire: Literal["serve", "follow"] = "serve"  # when no primary has answered for as long as SOA expire
+    update_limits: UpdateLimits = UpdateLimits()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,24 +11,18 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal
 
-import dns.exception
-import dns.rdatatype
-
 from dnssecd.config.errors import did_you_mean
-from dnssecd.config.model import Acl, Grant, ParentConfig, Peer, Policy, TsigKey, ZoneConfig
+from dnssecd.config.grants import grants, update_limits
+from dnssecd.config.model import Acl, ParentConfig, Peer, Policy, TsigKey, ZoneConfig
 from dnssecd.config.peers import address_at, addresses, known_tsig, tsig_reference
 from dnssecd.config.policies import reference
 from dnssecd.config.reader import Section
-from dnssecd.config.values import Bad, is_below, parse_name, wire_length
+from dnssecd.config.values import Bad, parse_name, wire_length
 
 #: A hashed owner name adds a label of 32 octets and its length octet: 255 - 33 (RFC 5155 §3).
 NSEC3_NAME_MAX = 222
 _DEFAULT_QUERY = ("127.0.0.0/8", "::1")
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,3})?)\s*%")
-#: Made by the signer, or no data at all: nobody may be granted them.
-_NEVER_GRANTED = frozenset(
-    {"RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "TSIG", "OPT", "AXFR", "IXFR", "NONE", "TKEY"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,8 @@ def _zone(name: str, section: Section, known: Known) -> ZoneConfig:
         source=source,
         file=_file(section, source),
         primaries=_primaries(section, source, known),
-        allow_update=_grants(section, name, source, known),
+        allow_update=grants(section, name, source, known.tsig),
+        update_limits=update_limits(section),
         secondaries=secondaries,
         check_servers=_check_servers(section, secondaries, known),
         allow_transfer=_acl(section, "allow_transfer", (), known),
@@ -203,77 +198,6 @@ def _network(section: Section, key: str, text: str) -> IPv4Network | IPv6Network
         meant = 'write "192.0.2.0/24", "2001:db8::/32" or the name of a TSIG key'
     section.error(key, f'"{text}" is no network', meant)
     return None
-
-
-def _grants(section: Section, zone: str, source: str, known: Known) -> tuple[Grant, ...]:
-    if source == "primaries" and section.has("allow_update"):
-        section.error(
-            "allow_update", "updates of this zone belong to its primaries", "remove it, and update there"
-        )
-    found = []
-    for table in section.tables("allow_update"):
-        table.require("tsig", "name the TSIG key that may update")
-        table.require("names", 'write names = ["name.example.com."]')
-        table.require("types", 'write types = ["TXT"]')
-        tsig = tsig_reference(table, "tsig", known.tsig)
-        names = _grant_names(table, zone, source)
-        types = _grant_types(table, source)
-        table.finish()
-        if tsig:
-            found.append(Grant(tsig, names, types))
-    return tuple(found)
-
-
-_WHOLE_ZONE_REMEDY = (
-    'grant names and types one by one, or write source = "dynamic": what is granted belongs to the updates, '
-    "and a file zone would own nothing"
-)
-
-
-def _grant_names(table: Section, zone: str, source: str) -> tuple[str, ...]:
-    found = []
-    for index, text in enumerate(table.texts("names")):
-        place = table.at("names", index)
-        if text == "self":
-            found.append(text)
-            continue
-        if text == "*":
-            found.append(text)
-            if source == "file":
-                table.problems.error(place, "a grant on the whole of a file zone", _WHOLE_ZONE_REMEDY)
-            continue
-        prefix = "*." if text.startswith("*.") else ""
-        try:
-            name = parse_name(text[len(prefix) :], absolute=True)
-        except Bad as bad:
-            table.problems.error(place, bad.what, bad.remedy)
-            continue
-        if not is_below(name, zone):
-            table.problems.error(place, f"{name} is not in the zone {zone}", "grant names of this zone")
-        found.append(prefix + name)
-    return tuple(found)
-
-
-def _grant_types(table: Section, source: str) -> tuple[str, ...]:
-    found = []
-    for index, text in enumerate(table.texts("types")):
-        place = table.at("types", index)
-        mnemonic = text.upper()
-        try:
-            dns.rdatatype.from_text(mnemonic)
-        except (dns.exception.DNSException, ValueError):
-            table.problems.error(
-                place, f'"{text}" is no RR type', "write a mnemonic, as in TXT, or TYPE65280"
-            )
-            continue
-        if mnemonic in _NEVER_GRANTED:
-            table.problems.error(place, f"{mnemonic} is made by the signer", "remove it")
-        if mnemonic == "ANY" and source == "file":
-            table.problems.error(place, "a grant on every type of a file zone", _WHOLE_ZONE_REMEDY)
-        found.append(mnemonic)
-    if "ANY" in found and len(found) > 1:
-        table.error("types", "ANY stands for all types", 'write types = ["ANY"] alone')
-    return tuple(found)
 
 
 def _parent(section: Section, known: Known) -> ParentConfig:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from dnssecd.config.model import Config, Peer, ZoneConfig
 from dnssecd.core.names import text_to_wire
-from dnssecd.pipeline.spec import GrantSpec, KeyWish, ZoneSpec
+from dnssecd.pipeline.spec import GrantSpec, KeyWish, UpdateLimits, ZoneSpec
 from dnssecd.publish import exchange
 from dnssecd.publish.source import BY_ROUTE, Source, listening_source
 from dnssecd.server.acl import ZoneAccess
@@ -14,7 +14,7 @@ from dnssecd.store.catalogue import database_name
 
 def zone_spec(config: Config, zone: ZoneConfig, signer_socket: str) -> ZoneSpec:
     """Return what zone workers have to know of a zone."""
-    policy = config.policies[zone.policy]
+    policy, limits = config.policies[zone.policy], zone.update_limits
     templates = (("ksk", policy.ksk), ("zsk", policy.zsk), ("csk", policy.csk))
     return ZoneSpec(
         name=zone.name,
@@ -40,6 +40,7 @@ def zone_spec(config: Config, zone: ZoneConfig, signer_socket: str) -> ZoneSpec:
         allow_missing_glue=zone.allow_missing_glue,
         dynamic=zone.source == "dynamic",
         grants=tuple(GrantSpec(g.tsig, g.names, g.types) for g in zone.allow_update),
+        updates=UpdateLimits(limits.records, limits.types, limits.names, limits.strict),
     )
 
 

@@ -21,12 +21,22 @@ class GrantSpec(msgspec.Struct, frozen=True):
     types: tuple[str, ...]
 
 
+class UpdateLimits(msgspec.Struct, frozen=True):
+    """Bounds on dynamic updates (configuration: ``update_records_max`` and so on)."""
+
+    records: int = 100
+    types: int = 49
+    names: int = 1000
+    strict: bool = True
+
+
 class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     """One zone: its place, its policy. Durations in seconds; ``refresh_s`` None means automatic;
     ``signed`` whether a new zone is signed from its first version on;
     ``hold_denial`` that a zone that has a chain keeps to its kind for now;
     ``share`` names those zones that use the same keys ("": none);
-    ``dynamic`` that the whole content belongs to updates, and a file is read once."""
+    ``dynamic`` that the whole content belongs to updates, and a file is read once; ``updates`` what an update may do
+    to the zone."""
 
     name: str
     origin: bytes
@@ -51,6 +61,7 @@ class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     allow_missing_glue: bool = False
     grants: tuple[GrantSpec, ...] = ()
     dynamic: bool = False
+    updates: UpdateLimits = UpdateLimits()
     journal_octets_max: int = 64 << 20
     journal_age_s_max: int = 30 * 86_400
 

@@ -7,7 +7,7 @@ import pytest
 
 from dnssecd.config import Address, ConfigError, ConfigErrors, KeyTemplate, Pkcs11Keystore, load, parse
 from dnssecd.config.load import control_socket_of
-from dnssecd.config.model import Config
+from dnssecd.config.model import Config, UpdateLimits
 
 MINIMAL = """
 [server]
@@ -211,7 +211,9 @@ def test_policy_errors(keys: str, what: str) -> None:
             "allow_update = [{ tsig = 'transfer.', names = ['a.example.org.'], types = ['A'] }]",
             "is not in the zone",
         ),
-        ("allow_update = [{ tsig = 'transfer.', names = ['www'], types = ['A'] }]", "no final dot"),
+        ("update_records_max = 0", "out of range"),
+        ("update_types_max = true", "whole number"),
+        ("update_strict = 'no'", "true or false"),
         ("allow_update = [{ tsig = 'transfer.', names = ['example.com.'], types = ['TXTT'] }]", "no RR type"),
         (
             "allow_update = [{ tsig = 'transfer.', names = ['example.com.'], types = ['RRSIG'] }]",
@@ -227,6 +229,31 @@ def test_zone_errors(keys: str, what: str) -> None:
     assert what in error.what
     assert error.where.startswith('zone."example.com."')
     assert error.line >= 5
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "remedy"),
+    [
+        ("www", "no final dot", 'write "www.example.com."'),
+        ("_acme-challenge", "no final dot", 'write "_acme-challenge.example.com."'),
+        ("*.www.Example.com", "no final dot", 'write "*.www.example.com."'),
+        ("_acme-challenge.*.example.com.", "not patterns", 'write "*.example.com."'),
+        ("_acme-challenge.*.", "not patterns", 'write "*.example.com."'),
+        ("*.*.sub.example.com.", "not patterns", 'write "*.sub.example.com."'),
+        ("www*.example.com.", "not patterns", 'write "*.example.com."'),
+        (r"\042.sub.example.com.", "wildcard alone", 'write "*.sub.example.com."'),
+    ],
+)
+def test_grants_say_what_to_write_for_a_name_that_is_none(name: str, what: str, remedy: str) -> None:
+    error = one(with_peers(f"allow_update = [{{ tsig = 'transfer.', names = ['{name}'], types = ['TXT'] }}]"))
+    assert what in error.what
+    assert remedy in error.remedy
+
+
+def test_bounds_on_updates() -> None:
+    assert read(with_peers("")).zones["example.com."].update_limits == UpdateLimits(100, 49, 1000, True)
+    keys = "update_records_max = 500\nupdate_types_max = 60\nupdate_names_max = 9\nupdate_strict = false"
+    assert read(with_peers(keys)).zones["example.com."].update_limits == UpdateLimits(500, 60, 9, False)
 
 
 @pytest.mark.parametrize(
