@@ -43,6 +43,7 @@ from dnssecd.front.serving import remember
 from dnssecd.front.signerlink import SignerLink
 from dnssecd.front.stored import recall
 from dnssecd.front.sweep import Sweep
+from dnssecd.front.updatenotes import UpdateNotes
 from dnssecd.front.updates import Updates
 from dnssecd.front.watchdog import Watchdog, WatchedPool
 from dnssecd.front.zone import FrontZone
@@ -161,6 +162,9 @@ class Daemon:
         )
         self.updates.held = lambda: self.rollovers.clock.held() or self.signer.held()
         self.updates.news = self._notify
+        self.updates.notes = UpdateNotes(
+            self.events, lambda event: self.metrics.server.updates_noted.labels(event).inc(), clock.monotonic
+        )
         self.updates.settled = self.signer.settled
         self._tsig = specs.tsig_keys(config)
         self.peers = KnownPeers(config)
@@ -216,6 +220,7 @@ class Daemon:
         self.schedule.start()
         self._recall()
         self.rollovers.begin()
+        self.updates.start()
         await self.server.start()
         endpoint = self._metrics_endpoint()
         keys = KeyCommands(self.zones, str(self.signer.socket))

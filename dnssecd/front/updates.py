@@ -2,40 +2,37 @@
 
 import asyncio
 import sqlite3
-from collections import deque
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from threading import local
 
 import dns.rcode
 import structlog
 
 from dnssecd.clock import Clock
-from dnssecd.core.grants import Grants
+from dnssecd.core.grants import Grants, NameGrants
 from dnssecd.core.lifetimes import refresh_s
-from dnssecd.core.names import BadName
+from dnssecd.core.names import BadName, wire_to_text
 from dnssecd.core.rrset import RRset
 from dnssecd.core.update_types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, UpdatePolicy
 from dnssecd.core.verify import ExecutorChecker, inline_checker
+from dnssecd.front.updatenotes import UpdateNotes
+from dnssecd.front.updatequeue import Waiting, ZoneQueue
 from dnssecd.front.zone import FrontZone
 from dnssecd.ops.repeats import Repeated, Repeats
 from dnssecd.pipeline.grants import compiled
 from dnssecd.pipeline.jobs import Tools
 from dnssecd.pipeline.outcome import Outcome
-from dnssecd.pipeline.spec import GrantSpec
+from dnssecd.pipeline.spec import GrantSpec, ZoneSpec
 from dnssecd.pipeline.updates import Answer, Committed, Told, Update, commit_updates
 from dnssecd.server.acl import Address
-from dnssecd.server.interfaces import Request, ServedZone
+from dnssecd.server.interfaces import Request, ServedZone, Verdict
 from dnssecd.server.message import FORMERR, FormError
 from dnssecd.server.update_message import parse_update
 from dnssecd.signing.client import SignerClient
 from dnssecd.store.errors import StoreError
 
-GROUP_MAX = 64
-#: Messages waiting for one zone; more are answered SERVFAIL at once rather than queued invisibly.
-WAITING_MAX = 1024
 THREADS = 2
 SIGNER_DEADLINE_S = 5.0
 CHECK_DEADLINE_S = 30.0
@@ -43,58 +40,10 @@ CHECK_DEADLINE_S = 30.0
 SETTLING_S = 5.0
 #: Signatures of a group's version are checked so many at a time in a thread beside, while the next are looked up.
 CHECK_BATCH = 4
-#: After a group of several messages their senders are given so long for their next ones: a version for all costs
-#: little more than one for the first. As soon as there are as many as last time it goes on.
-GATHER_S = 0.001
 #: A zone's database is tidied when no update has come for so long.
 QUIET_S = 0.25
 
 log = structlog.get_logger("dnssecd.updates")
-
-
-@dataclass(eq=False)
-class _Waiting:
-    update: Update
-    answer: "asyncio.Future[Answer]"
-
-    def give(self, answer: Answer) -> None:
-        """Answer, unless that was done, or nobody waits any more."""
-        if not self.answer.done():
-            self.answer.set_result(answer)
-
-
-@dataclass(eq=False)
-class _ZoneQueue:
-    waiting: deque[_Waiting] = field(default_factory=deque)
-    task: "asyncio.Task[None] | None" = None
-    tidy: asyncio.TimerHandle | None = None
-    together: int = 0
-    ended_at: float = 0.0
-    wanted: int = 0
-    enough: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def put(self, waiting: _Waiting) -> None:
-        self.waiting.append(waiting)
-        if self.wanted and len(self.waiting) >= self.wanted:
-            self.enough.set()
-
-    def take(self) -> list[_Waiting]:
-        """Return what is to go into one version."""
-        group = [self.waiting.popleft() for _ in range(min(GROUP_MAX, len(self.waiting)))]
-        self.together = len(group)
-        return group
-
-    async def gather(self) -> None:
-        """Wait until those of the last group have sent again, if it ended just now; a moment at most."""
-        ago_s = asyncio.get_running_loop().time() - self.ended_at
-        if self.together < 2 or len(self.waiting) >= self.together or ago_s > GATHER_S:
-            return
-        self.wanted = self.together
-        self.enough.clear()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(GATHER_S):
-                await self.enough.wait()
-        self.wanted = 0
 
 
 class Updates:
@@ -122,22 +71,38 @@ class Updates:
         #: Reports an update that was refused, as server.interfaces.Hooks has it.
         self.refused: Callable[[bytes, str, Address, bytes, str], None] = lambda *refusal: None
         self._repeats = Repeats(_tell_again)
+        #: Reports updates that operators hear of.
+        self.notes: UpdateNotes | None = None
         self.news: Callable[[FrontZone, int, RRset], None] = lambda zone, serial, soa: None
-        self._queues: dict[str, _ZoneQueue] = {}
+        self._queues: dict[str, ZoneQueue] = {}
         self._grants: dict[str, tuple[tuple[GrantSpec, ...], Grants]] = {}
         self._threads = ThreadPoolExecutor(THREADS, "updates")
         self._checks = ThreadPoolExecutor(1, "update-checks")
         self._checker = ExecutorChecker(self._checks, CHECK_DEADLINE_S, CHECK_BATCH)
         self._local = local()
 
-    async def handle(self, served: ServedZone, request: Request) -> int:
-        """Carry out one request; returns its RCODE when the outcome is durable."""
+    def start(self) -> None:
+        """Begin; belongs to the event loop."""
+        if self.notes is not None:
+            self.notes.start()
+
+    async def handle(self, served: ServedZone, request: Request) -> Verdict:
+        """Carry out one request; returns its RCODE, and what to tell the client, when the outcome is durable."""
         assert isinstance(served, FrontZone)
-        rcode, reason = await self._handle(served, request)
-        self._counted(dns.rcode.to_text(dns.rcode.Rcode(rcode)))
-        if rcode != NOERROR:
-            self._tell(served, request, rcode, reason)
-        return rcode
+        answer = await self._handle(served, request)
+        self._counted(dns.rcode.to_text(dns.rcode.Rcode(answer.rcode)))
+        if answer.rcode != NOERROR or answer.ignored:
+            self._report(served, request, answer)
+        return _verdict(answer)
+
+    def _report(self, zone: FrontZone, request: Request, answer: Answer) -> None:
+        """Tell operators of an update that was not carried out, or that has less effect than it seems."""
+        if self.notes is None or not (answer.notable or answer.rcode == NOERROR):
+            return self._tell(zone, request, answer.rcode, answer.reason)
+        client = f"{request.address} with key {wire_to_text(request.key)}" if request.key else f"{request.address}"
+        if answer.notable:
+            return self.notes.refused(zone.name, client, answer.reason)
+        return self.notes.ignored(zone.name, client, answer.ignored)
 
     def _tell(self, zone: FrontZone, request: Request, rcode: int, reason: str) -> None:
         """Log an update that was not carried out: the first of a kind at once, then a count each minute."""
@@ -156,23 +121,22 @@ class Updates:
         try:
             message = parse_update(request.wire)
         except FormError as error:
-            return FORMERR, str(error)
+            return Answer(FORMERR, str(error))
         if zone.config.source == "primaries":
-            return NOTAUTH, "the zone comes from its primaries; update it there"
+            return Answer(NOTAUTH, "the zone comes from its primaries; update it there")
         grants = self._grants_of(zone).of(request.key)
         if not grants:
-            return REFUSED, "no grant"
+            return Answer(REFUSED, "no grant")
         if zone.frozen:
-            return REFUSED, "the zone is frozen"
-        queue = self._queues.setdefault(zone.name, _ZoneQueue())
-        if zone.serial is None or len(queue.waiting) >= WAITING_MAX:
-            return SERVFAIL, "no version yet" if zone.serial is None else "too many updates are waiting"
-        policy = UpdatePolicy(grants=grants, ttl_max=_ttl_max(zone))
-        waiting = _Waiting((message, policy), asyncio.get_running_loop().create_future())
-        queue.put(waiting)
+            return Answer(REFUSED, "the zone is frozen")
+        queue = self._queues.setdefault(zone.name, ZoneQueue())
+        if zone.serial is None or queue.full:
+            why = "no version yet" if zone.serial is None else "too many updates are waiting"
+            return Answer(SERVFAIL, why)
+        answer = queue.put((message, _policy(zone, grants, queue.serial_max(zone.serial))))
         if queue.task is None:
             queue.task = asyncio.get_running_loop().create_task(self._drain(zone, queue))
-        return await waiting.answer
+        return await answer
 
     def _grants_of(self, zone: FrontZone) -> Grants:
         held = self._grants.get(zone.name)
@@ -185,7 +149,7 @@ class Updates:
             held = self._grants[zone.name] = zone.spec.grants, made
         return held[1]
 
-    async def _drain(self, zone: FrontZone, queue: _ZoneQueue, *, tidy: bool = False) -> None:
+    async def _drain(self, zone: FrontZone, queue: ZoneQueue, *, tidy: bool = False) -> None:
         """Commit group after group until nothing waits."""
         try:
             if tidy:
@@ -196,16 +160,16 @@ class Updates:
                 async with self._lock(zone.name):
                     group = queue.take()
                     held = self.held()
-                    if not held:
-                        await self._commit(zone, group)
+                    if group and not held:
+                        queue.put_back(await self._commit(zone, group))
                     for waiting in group if held else ():
-                        waiting.give((SERVFAIL, held))
+                        waiting.give(Answer(SERVFAIL, held))
                 queue.ended_at = asyncio.get_running_loop().time()
         finally:
             queue.task = None
             self._tidy_soon(zone, queue)
 
-    def _tidy_soon(self, zone: FrontZone, queue: _ZoneQueue) -> None:
+    def _tidy_soon(self, zone: FrontZone, queue: ZoneQueue) -> None:
         """Have the zone's database looked after when no update has come for a moment: that keeps the disk busy."""
         if queue.tidy is not None:
             queue.tidy.cancel()
@@ -214,7 +178,7 @@ class Updates:
             if zone.database.untidy:
                 queue.tidy = asyncio.get_running_loop().call_later(QUIET_S, self._tidy_now, zone, queue)
 
-    def _tidy_now(self, zone: FrontZone, queue: _ZoneQueue) -> None:
+    def _tidy_now(self, zone: FrontZone, queue: ZoneQueue) -> None:
         queue.tidy = None
         if queue.task is None:
             queue.task = asyncio.get_running_loop().create_task(self._drain(zone, queue, tidy=True))
@@ -224,7 +188,8 @@ class Updates:
             with suppress(sqlite3.Error):  # a full disk, say: the next commit tells of it
                 await asyncio.get_running_loop().run_in_executor(self._threads, zone.database.checkpoint)
 
-    async def _commit(self, zone: FrontZone, group: list[_Waiting]) -> None:
+    async def _commit(self, zone: FrontZone, group: list[Waiting]) -> list[Waiting]:
+        """Carry out messages in one version; return those that are left for the next one."""
         loop = asyncio.get_running_loop()
 
         def told(answers: list[Answer], serial: int, soa: RRset) -> None:
@@ -233,6 +198,8 @@ class Updates:
         updates = [waiting.update for waiting in group]
         try:
             done = await loop.run_in_executor(self._threads, self._work, zone, updates, told)
+            rest = group[len(done.answers) :]
+            group = group[: len(done.answers)]
             answered = all(waiting.answer.done() for waiting in group)
             alone = len(group) == 1 or answered or done.outcome.result != "failed"
             if alone:
@@ -244,14 +211,15 @@ class Updates:
                 waiting.answer.set_exception(error)
             if not unanswered:
                 log.error("what follows an update failed", zone=zone.name, exc_info=error)
-            return
+            return []
         if not alone:
             # One message may be what the version failed for: let it not stand in the way of the others.
             for waiting in group:
                 await self._commit(zone, [waiting])
-            return
+            return rest
         for waiting, answer in zip(group, done.answers, strict=True):
             waiting.give(answer)
+        return rest
 
     def _work(self, zone: FrontZone, updates: list[Update], told: Told) -> Committed:
         now = int(self._clock.now())
@@ -260,12 +228,12 @@ class Updates:
         return commit_updates(zone.database, zone.spec, updates, tools, told)
 
     def _told(
-        self, zone: FrontZone, group: list[_Waiting], answers: list[Answer], serial: int, soa: RRset
+        self, zone: FrontZone, group: list[Waiting], answers: list[Answer], serial: int, soa: RRset
     ) -> None:
         """A version is committed: NOTIFY first, then the answers; all else can wait."""
         self.news(zone, serial, soa)
         zone.serial = serial
-        for waiting, answer in zip(group, answers, strict=True):
+        for waiting, answer in zip(group, answers, strict=False):  # the rest of the group is for the next version
             waiting.give(answer)
 
     def _signer(self) -> SignerClient:
@@ -283,6 +251,8 @@ class Updates:
             if queue.task is not None:
                 queue.task.cancel()
                 await asyncio.gather(queue.task, return_exceptions=True)
+        if self.notes is not None:
+            self.notes.close()
         self._threads.shutdown(wait=True)
         self._checks.shutdown(wait=True)
 
@@ -299,12 +269,34 @@ def _tell_again(window: Repeated) -> None:
     )
 
 
+def _verdict(answer: Answer) -> Verdict:
+    """Return what the client is told; why something of ours failed is for the log alone."""
+    if answer.rcode == NOERROR:
+        return Verdict(NOERROR, "; ".join(answer.ignored))
+    if answer.rcode == SERVFAIL:
+        return Verdict(SERVFAIL)
+    return Verdict(answer.rcode, answer.reason)
+
+
 async def _settled(seconds: float) -> None:
     return None
 
 
-def _ttl_max(zone: FrontZone) -> int:
-    """Return the largest TTL an update may bring: less than the refresh, as for every other input."""
-    spec = zone.spec
-    refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, 0, 0)
-    return max(1, min(zone.refresh_s or refresh, spec.validity_s // 2) - 1)
+def _policy(zone: FrontZone, grants: NameGrants, serial_max: int) -> UpdatePolicy:
+    """Return what a key's update of the zone must keep to."""
+    limits = zone.spec.updates
+    return UpdatePolicy(
+        grants=grants,
+        ttl_max=_ttl_max(zone.spec),
+        rrs_per_rrset_max=limits.records,
+        types_per_name_max=limits.types,
+        names_changed_max=limits.names,
+        knot_secondaries=limits.strict,
+        serial_max=serial_max,
+    )
+
+
+def _ttl_max(spec: ZoneSpec) -> int:
+    """Return the largest TTL an update may bring: less than the refresh it leads to, as for every other input."""
+    refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, spec.validity_s, 0)
+    return max(1, refresh - 1)

@@ -209,6 +209,20 @@ _TABLE = (
         "remove them from the file, or the grant from allow_update",
     ),
     EventKind(
+        "update-refused",
+        "warning",
+        "a dynamic update was refused: a secondary would refuse the zone with it, or it would cost too much",
+        "nothing was changed; the client got REFUSED with the reason (RFC 8914)",
+        "correct the client, or, where your secondaries accept it, raise the bound that the cause names (update_…)",
+    ),
+    EventKind(
+        "update-ignored",
+        "warning",
+        "a dynamic update was answered NOERROR, but a part of it has no effect or is hidden from resolvers",
+        "the rest of the update is served; the client may wait in vain for what the cause names",
+        "correct the client, or move the CNAME, delegation or DNAME that is in the way",
+    ),
+    EventKind(
         "store-failed",
         "critical",
         "the database could not be read or written",

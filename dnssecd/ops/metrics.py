@@ -127,6 +127,12 @@ class ServerMetrics:
             ("result",),
         )
         self.updates = counter("updates_total", "DNS UPDATE messages by rcode", ("rcode",))
+        self.updates_noted = counter(
+            "updates_noted_total",
+            "DNS UPDATE messages operators should know of, by event: update-refused (for what they would do to the "
+            "zone), update-ignored (NOERROR, but not all of it has an effect)",
+            ("event",),
+        )
         self.tcp_connections = Gauge("dnssecd_tcp_connections", "TCP connections open now", registry=registry)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from dnssecd.core.names import APEX
 from dnssecd.core.rrset import RRset
@@ -16,14 +17,30 @@ from dnssecd.pipeline.spec import ZoneSpec
 from dnssecd.pipeline.version import Input, Published
 from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
 
+#: When the messages of a group change so many names of the denial chain, the rest waits for the next version.
+GROUP_NAMES_MAX = 1000
+
 Update = tuple[UpdateMessage, UpdatePolicy]
-Answer = tuple[int, str]
+
+
+class Answer(NamedTuple):
+    """What becomes of a message: RCODE and reason; ``ignored`` and ``notable`` as in core.update_types.UpdateResult."""
+
+    rcode: int
+    reason: str = ""
+    ignored: Sequence[str] = ()
+    notable: bool = False
+
+
 Told = Callable[[list[Answer], int, RRset], None]
 
 
 @dataclass(frozen=True)
 class Committed:
-    """The RCODE and reason for each message, in order, and how the version fared."""
+    """The answers to the messages, in order, and how the version fared.
+
+    Where there are fewer answers than messages, the others were not looked at and are to be carried out next.
+    """
 
     answers: list[Answer]
     outcome: Outcome
@@ -57,20 +74,24 @@ def commit_updates(
                 raise Rejected("input-error", "the zone has no version yet that could be updated")
             group = UpdateGroup(transaction)
             results.clear()
-            results.extend(group.apply(message, policy) for message, policy in updates)
+            for message, policy in updates:
+                if group.names >= GROUP_NAMES_MAX:
+                    break
+                results.append(group.apply(message, policy))
             given = _input(transaction, group, before)
             if given is None:
                 return Published(None)
             made = make(transaction, spec, keyset, given, tools)
             if made.serial is not None and made.soa is not None:
-                told([(result.rcode, result.reason) for result in results], made.serial, made.soa)
+                told([_answer(result) for result in results], made.serial, made.soa)
             return made
 
     outcome = run_job(db, spec, report, work, tools)
     failed = outcome.result not in ("published", "unchanged")
     if failed and not results:
-        return Committed([(SERVFAIL, outcome.problems[0].cause)] * len(updates), outcome)
-    return Committed([_answer(result, outcome, failed) for result in results], outcome)
+        return Committed([Answer(SERVFAIL, outcome.problems[0].cause)] * len(updates), outcome)
+    cause = outcome.problems[0].cause if failed else ""
+    return Committed([_answer(result, cause) for result in results], outcome)
 
 
 def _input(transaction: WriteTransaction, group: UpdateGroup, before: state.VersionState) -> Input | None:
@@ -90,7 +111,8 @@ def _input(transaction: WriteTransaction, group: UpdateGroup, before: state.Vers
     )
 
 
-def _answer(result: UpdateResult, outcome: Outcome, failed: bool) -> Answer:
-    if failed and result.rcode == NOERROR and not result.is_noop:
-        return SERVFAIL, outcome.problems[0].cause
-    return result.rcode, result.reason
+def _answer(result: UpdateResult, failure: str = "") -> Answer:
+    """Return the answer to a message; ``failure``: why the version could not be made."""
+    if failure and result.rcode == NOERROR and not result.is_noop:
+        return Answer(SERVFAIL, failure)
+    return Answer(result.rcode, result.reason, result.ignored, result.notable)

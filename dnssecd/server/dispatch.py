@@ -16,9 +16,9 @@ from dnssecd.server.acl import Address
 from dnssecd.server.answer import answer
 from dnssecd.server.clients import transfer_client
 from dnssecd.server.connections import Standing
-from dnssecd.server.interfaces import Handler, Hooks, Request, ServedZone, TransferOut, ZoneDirectory
+from dnssecd.server.interfaces import Handler, Hooks, Request, ServedZone, TransferOut, Verdict, ZoneDirectory
 from dnssecd.server.replays import Replayed, Replays, Seen
-from dnssecd.server.reply import Reply, answer_flags, bare, opt_record, plain
+from dnssecd.server.reply import EMPTY_SIZE, Reply, answer_flags, bare, opt_record, plain
 from dnssecd.server.requests import Exchange, Proved
 from dnssecd.server.transfer import TransferJob
 from dnssecd.server.tsig import TsigKey, strip, verify_request
@@ -255,13 +255,13 @@ class Dispatcher:
             wire, exchange.message, exchange.key, exchange.address, exchange.transport, int(self._now())
         )
         try:
-            rcode = await handler(zone, request)
+            rcode, text = _verdict(await handler(zone, request))
         except Exception as error:
             self._hooks.failed(zone.origin, kind, error)
-            rcode = m.SERVFAIL
+            rcode, text = m.SERVFAIL, ""
         if seen is not None:
             seen.rcode = rcode
-        return self._plain(exchange, kind, rcode, zone)
+        return self._plain(exchange, kind, rcode, zone, text)
 
     def _bare(self, request: m.Message, rcode: int, transport: str) -> bytes:
         self._hooks.answered(b"", "other", rcode, transport)
@@ -282,11 +282,20 @@ class Dispatcher:
         exchange.show(Standing.PEER)
         self._hooks.accepted(zone.origin, kind, exchange.address, exchange.key or b"")
 
-    def _plain(self, exchange: Exchange, kind: str, rcode: int, zone: ServedZone | None = None) -> bytes:
-        return self._finish(exchange, kind, plain(exchange.message, rcode), rcode, zone)
+    def _plain(
+        self, exchange: Exchange, kind: str, rcode: int, zone: ServedZone | None = None, error_text: str = ""
+    ) -> bytes:
+        """Return an answer without records. error_text: an Extended DNS Error, as far as there is room for it."""
+        room = exchange.size_max - len(exchange.message.question) - EMPTY_SIZE
+        wire = plain(exchange.message, rcode, error_text=error_text[: max(room, 0)])
+        return self._finish(exchange, kind, wire, rcode, zone)
 
     def _finish(
         self, exchange: Exchange, kind: str, wire: bytes, rcode: int, zone: ServedZone | None = None
     ) -> bytes:
         self._hooks.answered(b"" if zone is None else zone.origin, kind, rcode, exchange.transport)
         return wire if exchange.signer is None else exchange.signer.sign(wire, int(self._now()))
+
+
+def _verdict(given: int | Verdict) -> Verdict:
+    return Verdict(given) if isinstance(given, int) else given

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from dnssecd.core.zoneview import ServedVersion
 from dnssecd.server.acl import Address, ZoneAccess
@@ -101,9 +101,16 @@ class Request:
     received: int
 
 
+class Verdict(NamedTuple):
+    """What comes of a request: RCODE, and what the client is told besides (RFC 8914), empty for nothing."""
+
+    rcode: int
+    text: str = ""
+
+
 #: Takes (zone, request) and returns the RCODE once the outcome is certain. NOTIFY: the zone accepts it from this
 #: sender already. UPDATE: nothing was checked but the zone section, grants are the handler's.
-Handler = Callable[[ServedZone, Request], Awaitable[int]]
+Handler = Callable[[ServedZone, Request], Awaitable[int | Verdict]]
 
 
 class Hooks:

@@ -12,15 +12,35 @@ PLAIN_UDP_SIZE = 512
 
 _HEADER = Struct("!6H")
 _HEAD = Struct("!HHI")
+_OPTION = Struct("!HHH")
 OPT_SIZE = 11
 #: An RR with the shortest name, without its RDLENGTH and RDATA, which are in the packed set.
 _RR_OCTETS_MIN = 9
+#: Octets of an answer besides question, records and text: header, OPT, the head of an Extended DNS Error.
+EMPTY_SIZE = 12 + OPT_SIZE + 6
 
 
-def opt_record(extended_rcode: int, dnssec_ok: bool) -> bytes:
-    """Return an OPT record; ``extended_rcode`` is the whole RCODE, of which the upper bits go here (RFC 6891)."""
+#: Option code of Extended DNS Errors and the info-code "Other" (RFC 8914 §2, §4.1); octets of text sent at most.
+_EDE, _EDE_OTHER, _EDE_TEXT_MAX = 15, 0, 300
+
+
+def opt_record(extended_rcode: int, dnssec_ok: bool, error_text: str = "") -> bytes:
+    """Return an OPT record; ``extended_rcode`` is the whole RCODE, of which the upper bits go here (RFC 6891).
+
+    error_text: sent as an Extended DNS Error (RFC 8914), cut where it is long.
+    """
     ttl = (extended_rcode >> 4) << 24 | (0x8000 if dnssec_ok else 0)
-    return b"\x00\x00\x29" + UDP_SIZE.to_bytes(2, "big") + ttl.to_bytes(4, "big") + b"\x00\x00"
+    options = b""
+    if error_text:
+        text = error_text.encode("ascii", "replace")[:_EDE_TEXT_MAX]
+        options = _OPTION.pack(_EDE, 2 + len(text), _EDE_OTHER) + text
+    return (
+        b"\x00\x00\x29"
+        + UDP_SIZE.to_bytes(2, "big")
+        + ttl.to_bytes(4, "big")
+        + len(options).to_bytes(2, "big")
+        + options
+    )
 
 
 def answer_flags(request: Message, rcode: int, authoritative: bool = False) -> int:
@@ -33,9 +53,9 @@ def bare(message_id: int, flags: int) -> bytes:
     return _HEADER.pack(message_id, flags, 0, 0, 0, 0)
 
 
-def plain(request: Message, rcode: int, authoritative: bool = False) -> bytes:
-    """Return an answer without records but OPT, echoing the question."""
-    return Reply(request).render(rcode, authoritative)
+def plain(request: Message, rcode: int, authoritative: bool = False, error_text: str = "") -> bytes:
+    """Return an answer without records but OPT, echoing the question; ``error_text`` goes where EDNS was asked for."""
+    return Reply(request).render(rcode, authoritative, error_text)
 
 
 #: Owner (uncompressed wire name), type, TTL, packed RDATA.
@@ -76,11 +96,14 @@ class Reply:
         """
         return HEADER_SIZE + sum(self._octets[: section + 1]) > self._size_max
 
-    def render(self, rcode: int, authoritative: bool = True) -> bytes:
-        """Return the message; what does not fit is left out, with TC set: additional data is glue (RFC 9471 §3)."""
+    def render(self, rcode: int, authoritative: bool = True, error_text: str = "") -> bytes:
+        """Return the message; what does not fit is left out, with TC set: additional data is glue (RFC 9471 §3).
+
+        error_text: an Extended DNS Error.
+        """
         request = self._request
         flags = answer_flags(request, rcode, authoritative)
-        opt = b"" if request.edns is None else opt_record(rcode, request.edns.dnssec_ok)
+        opt = b"" if request.edns is None else opt_record(rcode, request.edns.dnssec_ok, error_text)
         room = self._size_max - len(opt)
         body = bytearray(12) + request.question
         names: dict[bytes, int] = {}

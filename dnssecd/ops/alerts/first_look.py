@@ -38,6 +38,8 @@ FIRST_LOOK = MappingProxyType(
         "zone-not-configured": ("dnssecd zone list", "dnssecd config diff"),
         "refresh-capped": _ZONE,
         "grant-overlap": _ZONE,
+        "update-refused": _ZONE,
+        "update-ignored": _ZONE,
         "store-failed": ("df -h", "journalctl -u dnssecd -n 50"),
         "disk-low": ("df -h",),
         "clock-step": ("date -u", "chronyc tracking", "journalctl -u dnssecd -n 50"),

@@ -10,17 +10,21 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from dnssecd.clock import SystemClock
 from dnssecd.core.grants import EVERYTHING
 from dnssecd.core.update_types import NOERROR, SERVFAIL
-from dnssecd.front.updates import Updates
+from dnssecd.front.updatequeue import ZoneQueue
+from dnssecd.front.updates import Updates, _ttl_max
 from dnssecd.pipeline.outcome import Outcome
-from dnssecd.pipeline.updates import Committed
+from dnssecd.pipeline.spec import ZoneSpec
+from dnssecd.pipeline.updates import Answer, Committed
 from dnssecd.store.catalogue import Catalogue, CatalogueEntry
 
 REQUEST = cast("Any", SimpleNamespace(wire=b"", key=None))
+DONE = Answer(NOERROR)
 OUTCOME = cast("Outcome", SimpleNamespace(result="published"))
 
 
@@ -30,7 +34,7 @@ def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], No
     updates = Updates(SystemClock(), "/nonexistent", lambda name: lock, committed, int, lambda rcode: None)
     monkeypatch.setattr(updates, "_grants_of", lambda zone: SimpleNamespace(of=lambda key: EVERYTHING))
     monkeypatch.setattr("dnssecd.front.updates.parse_update", lambda wire: wire)
-    monkeypatch.setattr("dnssecd.front.updates._ttl_max", lambda zone: 1)
+    monkeypatch.setattr("dnssecd.front.updates._policy", lambda zone, grants, serial_max: grants)
     database = SimpleNamespace(untidy=False, checkpoint=lambda: None)
     parts = {"config": SimpleNamespace(source="dynamic"), "database": database}
     return updates, SimpleNamespace(name="z.", frozen=False, serial=1, **parts)
@@ -43,9 +47,9 @@ async def test_secondaries_and_client_are_told_before_the_books_are_kept(
     told, order = threading.Event(), []
 
     def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
-        tell([(NOERROR, "")], 2, "soa")
+        tell([DONE], 2, "soa")
         assert told.wait(10), "the answer does not wait for what follows the commit"
-        return Committed([(NOERROR, "")], OUTCOME)
+        return Committed([DONE], OUTCOME)
 
     def committed(zone: Any, outcome: Outcome) -> None:
         order.append("books")
@@ -54,7 +58,7 @@ async def test_secondaries_and_client_are_told_before_the_books_are_kept(
     monkeypatch.setattr(Updates, "_work", work)
     updates, zone = made(monkeypatch, committed)
     updates.news = lambda zone, serial, soa: order.append((serial, soa, zone.serial))
-    assert await updates._handle(zone, REQUEST) == (NOERROR, "")
+    assert await updates._handle(zone, REQUEST) == DONE
     order.append("answer")
     assert zone.serial == 2
     told.set()
@@ -66,7 +70,7 @@ async def test_secondaries_and_client_are_told_before_the_books_are_kept(
 async def test_updates_wait_for_a_key_service_that_is_being_started(monkeypatch: pytest.MonkeyPatch) -> None:
     """And are refused without a word to anybody else where it does not come in time."""
     outcomes: list[Outcome] = []
-    monkeypatch.setattr(Updates, "_work", lambda *_: Committed([(NOERROR, "")], OUTCOME))
+    monkeypatch.setattr(Updates, "_work", lambda *_: Committed([DONE], OUTCOME))
     updates, zone = made(monkeypatch, lambda zone, outcome: outcomes.append(outcome))
     up = asyncio.Event()
     updates.held = lambda: "" if up.is_set() else "the key service is starting"
@@ -81,25 +85,25 @@ async def test_updates_wait_for_a_key_service_that_is_being_started(monkeypatch:
     assert not waiting.done()
     up.set()
     async with asyncio.timeout(5):
-        assert await waiting == (NOERROR, "")
+        assert await waiting == DONE
     up.clear()
     updates.settled = lambda seconds: asyncio.sleep(0)
-    assert await updates._handle(zone, REQUEST) == (SERVFAIL, "the key service is starting")
+    assert await updates._handle(zone, REQUEST) == Answer(SERVFAIL, "the key service is starting")
     assert len(outcomes) == 1, "nothing was tried, so nothing failed"
     await updates.close()
 
 
 async def test_databases_are_tidied_when_no_update_comes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dnssecd.front.updates.QUIET_S", 0.2)
-    monkeypatch.setattr(Updates, "_work", lambda *_: Committed([(NOERROR, "")], OUTCOME))
+    monkeypatch.setattr(Updates, "_work", lambda *_: Committed([DONE], OUTCOME))
     updates, zone = made(monkeypatch, lambda zone, outcome: None)
     tidied = threading.Event()
     zone.database.untidy = True
     zone.database.checkpoint = lambda: (setattr(zone.database, "untidy", False), tidied.set())
-    assert await updates._handle(zone, REQUEST) == (NOERROR, "")
+    assert await updates._handle(zone, REQUEST) == DONE
     assert not tidied.is_set()
     assert await asyncio.to_thread(tidied.wait, 10)
-    assert await updates._handle(zone, REQUEST) == (NOERROR, "")
+    assert await updates._handle(zone, REQUEST) == DONE
     await updates.close()
 
 
@@ -113,7 +117,7 @@ async def test_queue_survives_what_follows_a_commit(monkeypatch: pytest.MonkeyPa
 
     def work(self: Any, zone: Any, updates: list[Any], told: Any) -> Committed:
         outcome = SimpleNamespace(result="published")
-        return Committed([(NOERROR, "")] * len(updates), cast("Outcome", outcome))
+        return Committed([DONE] * len(updates), cast("Outcome", outcome))
 
     monkeypatch.setattr(Updates, "_work", work)
     updates, zone = made(monkeypatch, committed)
@@ -121,7 +125,7 @@ async def test_queue_survives_what_follows_a_commit(monkeypatch: pytest.MonkeyPa
         await updates._handle(zone, REQUEST)
     failing.append(False)
     async with asyncio.timeout(5):
-        assert await updates._handle(zone, REQUEST) == (NOERROR, "")
+        assert await updates._handle(zone, REQUEST) == DONE
     await updates.close()
 
 
@@ -149,25 +153,89 @@ async def test_senders_of_the_last_group_are_waited_for_a_moment(monkeypatch: py
 
     def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
         groups.append(len(updates))
-        answers = [(NOERROR, "")] * len(updates)
+        answers = [DONE] * len(updates)
         tell(answers, 2, "soa")
         return Committed(answers, OUTCOME)
 
     async def sender(times: int, slowness: int = 0) -> None:
         for _ in range(times):
-            assert await updates._handle(zone, REQUEST) == (NOERROR, "")
+            assert await updates._handle(zone, REQUEST) == DONE
             await asyncio.sleep(slowness / 50)
 
     monkeypatch.setattr(Updates, "_work", work)
-    monkeypatch.setattr("dnssecd.front.updates.GATHER_S", 10.0)
+    monkeypatch.setattr("dnssecd.front.updatequeue.GATHER_S", 10.0)
     updates, zone = made(monkeypatch, lambda zone, outcome: None)
     await asyncio.wait_for(sender(3), 5)
     assert groups == [1, 1, 1]
     groups.clear()
     await asyncio.wait_for(asyncio.gather(*(sender(3, slowness) for slowness in range(4))), 5)
     assert groups == [4, 4, 4]
-    monkeypatch.setattr("dnssecd.front.updates.GATHER_S", 0.001)
+    monkeypatch.setattr("dnssecd.front.updatequeue.GATHER_S", 0.001)
     groups.clear()
     await asyncio.wait_for(asyncio.gather(sender(2), sender(1)), 5)
     assert groups == [2, 1]
     await updates.close()
+
+
+async def test_what_does_not_fit_into_a_version_goes_into_the_next_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dear messages fill a version sooner; the others are carried out next, before what came later."""
+    groups: list[list[bytes]] = []
+    first = threading.Event()
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        if not groups:
+            assert first.wait(10)
+        groups.append([message for message, _ in updates])
+        answers = [Answer(NOERROR, message.decode()) for message, _ in updates[:2]]
+        tell(answers, 2, "soa")
+        return Committed(answers, OUTCOME)
+
+    monkeypatch.setattr(Updates, "_work", work)
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    sent = [
+        asyncio.create_task(updates._handle(zone, SimpleNamespace(wire=b"%d" % number, key=None)))  # type: ignore[arg-type]
+        for number in range(6)
+    ]
+    await asyncio.sleep(0.05)
+    first.set()
+    answers = await asyncio.wait_for(asyncio.gather(*sent), 10)
+    assert [answer.reason for answer in answers] == [str(number) for number in range(6)]
+    assert [len(group) for group in groups] == [6, 4, 2]
+    await updates.close()
+
+
+async def test_a_message_that_waits_too_long_is_answered_and_never_carried_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client is about to give up: it must not find the update done after that."""
+    carried: list[bytes] = []
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        carried.extend(message for message, _ in updates)
+        return Committed([DONE] * len(updates), OUTCOME)
+
+    monkeypatch.setattr(Updates, "_work", work)
+    monkeypatch.setattr("dnssecd.front.updatequeue.WAITING_S", 0.05)
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    async with updates._lock(zone.name):  # a long job
+        answer = await asyncio.wait_for(updates._handle(zone, SimpleNamespace(wire=b"late", key=None)), 5)  # type: ignore[arg-type]
+    assert answer.rcode == SERVFAIL
+    assert "longer" in answer.reason
+    assert await asyncio.wait_for(updates._handle(zone, SimpleNamespace(wire=b"next", key=None)), 5) == DONE  # type: ignore[arg-type]
+    assert carried == [b"next"]
+    await updates.close()
+
+
+async def test_clients_lead_the_serial_a_bounded_way_in_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = ZoneQueue()
+    assert queue.serial_max(10) == 10 + 2**16
+    assert queue.serial_max(60_000) == 10 + 2**16, "many small steps lead no farther than one"
+    monkeypatch.setattr("dnssecd.front.updatequeue.SERIAL_WINDOW_S", 0.0)
+    assert queue.serial_max(2**32 - 1) == 2**16 - 1
+
+
+def test_the_bound_on_ttls_is_that_of_every_input() -> None:
+    """It does not depend on what the zone's largest TTL is now: check_timing asks what the refresh would be."""
+    spec = ZoneSpec(
+        name="z.", origin=b"", database="", signer_socket="", keystore="", keys=(), validity_s=30 * 86_400
+    )
+    assert _ttl_max(spec) == 15 * 86_400 - 1
+    assert _ttl_max(msgspec.structs.replace(spec, refresh_s=9 * 86_400)) == 9 * 86_400 - 1
