@@ -22,8 +22,8 @@ from dnssecd.core.zonecut import (
     DELEGATION,
     OCCLUDED,
     NameContent,
+    NameContents,
     is_secure_delegation,
-    name_content,
     signed_rrsets,
     standing_scan,
 )
@@ -152,9 +152,9 @@ def _empty_between(previous: bytes | None, owner: bytes, start: bytes) -> Iterat
         yield name, b""
 
 
-def _bitmap_at(view: ZoneView, name: bytes, parameters: DenialParameters) -> bytes | None:
+def _bitmap_at(view: ZoneView, content: NameContent, parameters: DenialParameters) -> bytes | None:
     """Return the bitmap of one name, or None when it has no place in the chain."""
-    content = name_content(view, name)
+    name = content[0]
     if content[1]:
         return None if content[2] is OCCLUDED else _name_bitmap(content, parameters)
     if not parameters.is_nsec3 or content[2] is not AUTHORITATIVE:
@@ -272,8 +272,9 @@ def _wanted(
             wanted[chain.position(name)] = bitmap
         # A span whose top lost its content may still be an empty non-terminal; the walk has no say on it.
         wanted.setdefault(chain.position(start), None)
+    contents = NameContents(new)
     for name in regions.names:
-        wanted[chain.position(name)] = _bitmap_at(new, name, parameters)
+        wanted[chain.position(name)] = _bitmap_at(new, contents.at(name), parameters)
     return wanted
 
 

@@ -49,5 +49,6 @@ def regions_of(changes: Iterable[Change]) -> Regions:
     names = {name for point in points for name in (point, *ancestors(point))}
     spans = tuple((top, subtree_end(top)) for top in tops)
     covered = set(tops)
-    outside = [n for n in names if n not in covered and not any(a in covered for a in ancestors(n))]
-    return Regions(names=tuple(sorted(outside)), spans=spans)
+    if covered:
+        names = {n for n in names if n not in covered and not any(a in covered for a in ancestors(n))}
+    return Regions(names=tuple(sorted(names)), spans=spans)

@@ -14,7 +14,7 @@ from dnssecd.core.keyset import SigningKey, SigningView
 from dnssecd.core.regions import Regions
 from dnssecd.core.rrset import RRset, Rrsigs, unpack
 from dnssecd.core.rrtypes import CDNSKEY, CDS, DNSKEY, KSK_SIGNED_TYPES, NSEC, NSEC3
-from dnssecd.core.zonecut import name_content, signed_rrsets, standing_scan
+from dnssecd.core.zonecut import NameContents, signed_rrsets, standing_scan
 from dnssecd.core.zoneview import ZoneView
 
 _DENIAL_TYPES = (NSEC, NSEC3)
@@ -136,8 +136,9 @@ def _content_steps(
             else:
                 for rrset in wanted:
                     yield SignNeed(rrset, None)
+    contents = NameContents(new)
     for name in regions.names:
-        wanted = signed_rrsets(name_content(new, name))
+        wanted = signed_rrsets(contents.at(name))
         yield from _name_steps(wanted, old.rrsigs_at(name), changed, due, judge)
 
 

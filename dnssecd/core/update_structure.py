@@ -35,7 +35,7 @@ class Cuts:
         """Return those of NS and DNAME that are at a name."""
         found = self._known.get(owner)
         if found is None:
-            found = frozenset([each for each in _CUTTING if self._view.rrset(owner, each) is not None])
+            found = _CUTTING.intersection([rrset.rtype for rrset in self._view.rrsets_at(owner)])
             self._known[owner] = found
         return found
 
@@ -54,9 +54,10 @@ def judge_structure(
     view: the zone before the message; draft: after it; changes: the net difference. Raises UpdateFailed.
     """
     judge = _Judge(view, draft, changes, policy, cuts)
-    notes = judge.added_data()
-    moved = judge.moved_cuts() if any(change.rtype in _CUTTING for change in changes) else 0
-    return notes, moved + judge.chain_names(moved)
+    names = judge.chain_names()  # first: what is too dear is not looked at any further
+    if any(change.rtype in _CUTTING for change in changes):
+        names += judge.moved_cuts(policy.names_changed_max - names)
+    return judge.added_data(), names
 
 
 class _Judge:
@@ -134,15 +135,18 @@ class _Judge:
                 notable=True,
             )
 
-    def moved_cuts(self) -> int:
-        """Judge delegations and DNAMEs that come or go; return how many names below them change their standing."""
+    def moved_cuts(self, room: int) -> int:
+        """Judge delegations and DNAMEs that come or go; return how many names below them change their standing.
+
+        Raises UpdateFailed for more than ``room``.
+        """
         names = 0
         for owner, rtype, old, new in self._changes:
             if rtype not in _CUTTING or (rtype == t.NS and not owner) or (old is None) == (new is None):
                 continue
             if new is not None:
                 self._new_cut(owner, rtype)
-            names += self._count_below(owner, self._policy.names_changed_max - names)
+            names += self._count_below(owner, room - names)
             if new is None:
                 self._uncovered(owner)
         return names
@@ -188,14 +192,14 @@ class _Judge:
                         notable=True,
                     )
 
-    def chain_names(self, already: int) -> int:
+    def chain_names(self) -> int:
         """Return how many names come or go, empty non-terminals included; raises UpdateFailed for too many.
 
         The exact number is looked for only where a first estimate, all labels of all names, is too large.
         """
         moved = self._moved_names()
         estimate = sum(map(label_count, moved))
-        limit = self._policy.names_changed_max - already
+        limit = self._policy.names_changed_max
         if estimate <= limit and not self._denial_ttl_changes():
             return estimate
         changed: set[bytes] = set()

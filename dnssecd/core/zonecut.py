@@ -5,7 +5,7 @@ from enum import Enum
 from itertools import groupby
 from operator import itemgetter
 
-from dnssecd.core.names import ancestors
+from dnssecd.core.names import ancestors, parent_key
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import DNAME, DS, NS
 from dnssecd.core.zoneview import ZoneView
@@ -68,12 +68,41 @@ def standing_scan(view: ZoneView, start: bytes, stop: bytes) -> Iterator[NameCon
         yield owner, rrsets, standing
 
 
-def name_content(view: ZoneView, owner: bytes) -> NameContent:
-    """Return (owner, content, standing) of one name, which may have no content."""
-    rrsets = view.rrsets_at(owner)
-    if cut_above(view, owner) is not None:
-        return owner, rrsets, OCCLUDED
-    return owner, rrsets, standing_of(owner, rrsets)
+class NameContents:
+    """Gives (owner, content, standing) of single names of one version, whose content does not change meanwhile.
+
+    Each name above is looked at once, so that a name of many labels costs no more than its labels.
+    """
+
+    def __init__(self, view: ZoneView) -> None:
+        self._view = view
+        #: Whether a name is a cut or DNAME, or lies below one.
+        self._hides: dict[bytes, bool] = {}
+
+    def at(self, owner: bytes) -> NameContent:
+        """Return (owner, content, standing) of one name, which may have no content."""
+        rrsets = self._view.rrsets_at(owner)
+        if owner and self._hidden_below(parent_key(owner)):
+            return owner, rrsets, OCCLUDED
+        return owner, rrsets, standing_of(owner, rrsets)
+
+    def _hidden_below(self, name: bytes) -> bool:
+        unknown = []
+        while (known := self._hides.get(name)) is None:
+            unknown.append(name)
+            if not name:
+                known = False
+                break
+            name = parent_key(name)
+        for above in reversed(unknown):
+            known = known or self._is_cut(above)
+            self._hides[above] = known
+        return known
+
+    def _is_cut(self, name: bytes) -> bool:
+        if self._view.rrset(name, DNAME) is not None:
+            return True
+        return bool(name) and self._view.rrset(name, NS) is not None
 
 
 def signed_rrsets(content: NameContent) -> list[RRset]:

@@ -292,6 +292,7 @@ def _policy(zone: FrontZone, grants: NameGrants, serial_max: int) -> UpdatePolic
         types_per_name_max=limits.types,
         names_changed_max=limits.names,
         knot_secondaries=limits.strict,
+        allow_missing_glue=zone.spec.allow_missing_glue,
         serial_max=serial_max,
     )
 

@@ -22,7 +22,7 @@ from dnssecd.core.verify.region import affected_names
 from dnssecd.core.verify.remember import Remembered
 from dnssecd.core.verify.signatures import Known
 from dnssecd.core.verify.violations import LimitReached, Report, Violation
-from dnssecd.core.verify.walk import NameGroup, Standing, rdatas_at, standing_of
+from dnssecd.core.verify.walk import NameGroup, Standing, Standings, rdatas_at
 from dnssecd.core.verify.wire import Malformed, Nsec3, split
 from dnssecd.core.verify.zone import DEFAULT_LIMIT, make_judge, verify_zone
 from dnssecd.core.verify.zonemd import judge_zonemd
@@ -132,6 +132,7 @@ class _ChangeJudge:
     ) -> None:
         self.report, self.old, self.new, self.expectation = report, old, new, expectation
         self.checker, self.known = checker, known
+        self.standings = Standings(new)
 
     def run(self, names: set[bytes], touched: set[bytes]) -> None:
         """Judge the affected names and the touched derived RRs."""
@@ -167,7 +168,7 @@ class _ChangeJudge:
         denial = self.new.denial(owner)
         group = NameGroup(owner, content, [] if denial is None else [denial], self.new.rrsigs_at(owner))
         types = tuple([rrset.rtype for rrset in content])
-        standing = standing_of(self.new, owner, types)
+        standing = self.standings.of(owner, types)
         if (
             standing is Standing.OCCLUDED
             and not types

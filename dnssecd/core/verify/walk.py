@@ -97,14 +97,40 @@ class CutWalker:
         return OCCLUDED
 
 
-def standing_of(view: ZoneView, owner: bytes, types: tuple[int, ...]) -> Standing:
-    """Return the standing of one name by looking at the names above it; ``types`` is its own content."""
-    for above in names.ancestors(owner):
-        if view.rrset(above, rrtypes.DNAME) is not None or (
-            above and view.rrset(above, rrtypes.NS) is not None
-        ):
+class Standings:
+    """Tells the standing of single names of one version, in any order.
+
+    Each name above is looked at once, so that a name of many labels costs no more than its labels.
+    """
+
+    def __init__(self, view: ZoneView) -> None:
+        self._view = view
+        #: Whether a name is a cut or DNAME, or lies below one.
+        self._hides: dict[bytes, bool] = {}
+
+    def of(self, owner: bytes, types: tuple[int, ...]) -> Standing:
+        """Return the standing of a name with content of ``types``."""
+        if owner and self._hidden_below(names.parent_key(owner)):
             return OCCLUDED
-    return DELEGATION if owner and rrtypes.NS in types else AUTHORITATIVE
+        return DELEGATION if owner and rrtypes.NS in types else AUTHORITATIVE
+
+    def _hidden_below(self, name: bytes) -> bool:
+        unknown = []
+        while (known := self._hides.get(name)) is None:
+            unknown.append(name)
+            if not name:
+                known = False
+                break
+            name = names.parent_key(name)
+        for above in reversed(unknown):
+            known = known or self._is_cut(above)
+            self._hides[above] = known
+        return known
+
+    def _is_cut(self, name: bytes) -> bool:
+        if self._view.rrset(name, rrtypes.DNAME) is not None:
+            return True
+        return bool(name) and self._view.rrset(name, rrtypes.NS) is not None
 
 
 def rdatas_at(view: ZoneView, rtype: int) -> list[bytes]:
