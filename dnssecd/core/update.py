@@ -89,7 +89,7 @@ def _carry_out(view: ZoneView, message: UpdateMessage, policy: UpdatePolicy, cut
         _judge_cname(draft, changes, policy, view.origin)
         notes, names = judge_structure(view, draft, changes, policy, cuts)
         update.note(notes)
-        judge_servers(draft, changes, policy, view.origin)
+        judge_servers(view, changes, policy)
     content, soa = _without_soa(changes)
     if soa is not None:
         update.note(judge_soa(soa, view.rrset(APEX, t.SOA)))

@@ -1,41 +1,41 @@
-"""The zone's own name servers in an update: one inside the zone keeps an address, as BIND has it for UPDATE too."""
+"""Name servers and cuts in an update, judged as by every other way in (core.changecheck)."""
 
 from collections.abc import Sequence
 
+from dnssecd.core.changecheck import check_changes
 from dnssecd.core.changeset import Change
-from dnssecd.core.names import APEX, ancestors, is_subdomain, key_to_text, owner_key
-from dnssecd.core.rrset import unpack
-from dnssecd.core.rrtypes import AAAA, NS, A
-from dnssecd.core.update_draft import Draft
+from dnssecd.core.names import key_to_text
+from dnssecd.core.overlay import Overlay
+from dnssecd.core.rrtypes import AAAA, DNAME, NS, A, type_text
 from dnssecd.core.update_types import REFUSED, UpdateFailed, UpdatePolicy
+from dnssecd.core.zoneview import ZoneView
 
 _ADDRESSES = frozenset({A, AAAA})
 
 
-def judge_servers(draft: Draft, changes: Sequence[Change], policy: UpdatePolicy, origin: bytes) -> None:
-    """Raise UpdateFailed where a name server of the apex loses its last address, or is added without one.
+def judge_servers(view: ZoneView, changes: Sequence[Change], policy: UpdatePolicy) -> None:
+    """Raise UpdateFailed where delegations, or the addresses of name servers, become an error of the zone.
 
-    A name below a delegation is the child zone's affair.
+    view: the zone before the message; changes: the net difference. What was an error before is not held against it.
     """
-    if policy.allow_missing_glue:
+    if not any(map(_concerns_servers, changes)):
         return
-    lost = {change.owner for change in changes if change.new is None and change.rtype in _ADDRESSES}
-    new = any(change.rtype == NS and not change.owner for change in changes)
-    if not lost and not new:
+    after = Overlay(view)
+    after.apply(changes)
+    found = check_changes(after, changes, allow_missing_glue=policy.allow_missing_glue).errors
+    if not found:
         return
-    before = draft.before(APEX).get(NS)
-    held = set() if before is None else set(unpack(before.rdata))
-    for server in draft.rdatas(APEX, NS):
-        if not is_subdomain(server, origin):
-            continue
-        owner = owner_key(server, origin)
-        if (owner in lost or server not in held) and not _has_address(draft, owner):
-            text = f"the name server {key_to_text(owner, origin)} would have no address: add it in the same update"
-            raise UpdateFailed(REFUSED, text, notable=True)
+    before = Overlay(view)
+    known = set(check_changes(before, changes, allow_missing_glue=policy.allow_missing_glue).errors)
+    for finding in found:
+        if finding not in known:
+            name, rtype = key_to_text(finding.owner, view.origin), type_text(finding.rtype)
+            remedy = "; add it first, or in the same update" if finding.code == "missing-glue" else ""
+            raise UpdateFailed(REFUSED, f"{name} {rtype}: {finding.detail}{remedy}", notable=True)
 
 
-def _has_address(draft: Draft, owner: bytes) -> bool:
-    """Tell whether a name has an address, or lies below a delegation."""
-    if not _ADDRESSES.isdisjoint(draft.at(owner)):
+def _concerns_servers(change: Change) -> bool:
+    """Tell whether a change moves a cut, names other servers, or takes addresses away."""
+    if change.rtype in (NS, DNAME):
         return True
-    return any(name and NS in draft.at(name) for name in ancestors(owner))
+    return change.new is None and change.rtype in _ADDRESSES

@@ -33,8 +33,8 @@ from tests.property.updates import Generator
 from tests.unit.update.build import ORIGIN, ZONE, ZONE_TEXT, applied, lines, zone_view
 
 POLICY = UpdatePolicy(EVERYTHING)
-#: named as a primary knows neither Knot's refusals nor a bound on the steps of clients' serials.
-LENIENT = replace(POLICY, knot_secondaries=False)
+#: named as a primary knows neither Knot's refusals nor a bound on the steps of clients' serials, nor asks for glue.
+LENIENT = replace(POLICY, knot_secondaries=False, allow_missing_glue=True)
 _ABSENT_CHECKS = "check-names primary ignore; check-mx ignore; check-integrity no; check-wildcard no;"
 
 

@@ -158,9 +158,10 @@ def test_a_key_for_a_sub_domain_is_refused_elsewhere(rr: RR) -> None:
 
 
 def test_a_key_for_a_sub_domain_works_there() -> None:
-    done = update(add("x.sub", "A", "192.0.2.1"), delete("ns.sub"), add("*.sub", "TXT", '"x"'), policy=SUB)
+    renewed = [delete("ns.sub"), add("ns.sub", "A", "192.0.2.54")]
+    done = update(add("x.sub", "A", "192.0.2.1"), *renewed, add("*.sub", "TXT", '"x"'), policy=SUB)
     assert done.rcode == NOERROR
-    assert len(done.added) == 2
+    assert len(done.added) == 3
 
 
 def test_outside_the_zone_is_notzone_not_refused() -> None:

@@ -597,12 +597,14 @@ def test_a_name_server_of_the_zone_keeps_an_address() -> None:
     text = f"@ 60 SOA {SOA_TEXT.format(1)}\n@ 60 NS ns.example.\nns 60 A 192.0.2.1\nns 60 AAAA 2001:db8::1"
     zone = zone_view(text)
     assert update(delete("ns", "A"), zone=zone).removed
-    _frozen(update(delete("ns"), zone=zone), "ns.example. would have no address")
-    _frozen(update(add("@", "NS", "ns2.example."), zone=zone), "ns2.example. would have no address")
+    _frozen(update(delete("ns"), zone=zone), "name server ns.example. has no address")
+    _frozen(update(add("@", "NS", "ns2.example."), zone=zone), "name server ns2.example. has no address")
     assert update(add("@", "NS", "ns2.example."), zone=zone, allow_missing_glue=True).added
     assert update(add("@", "NS", "ns2.example."), add("ns2", "A", "192.0.2.2"), zone=zone).added
     assert update(delete("ns"), add("ns", "A", "192.0.2.3"), zone=zone).added
     assert update(add("@", "NS", "ns.sub.example."), add("sub", "NS", "a."), zone=zone).added
+    lost = update(delete_rr("ns.sub", "A", "192.0.2.53"))
+    _frozen(lost, "sub.example. NS: name server ns.sub.example. has no address")
     bare = zone_view(f"@ 60 SOA {SOA_TEXT.format(1)}\n@ 60 NS ns.example.")
     assert update(add("www", "A", "192.0.2.1"), zone=bare).added, "it is no worse than before"
 
