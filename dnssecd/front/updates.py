@@ -97,8 +97,10 @@ class Updates:
 
     def _report(self, zone: FrontZone, request: Request, answer: Answer) -> None:
         """Tell operators of an update that was not carried out, or that has less effect than it seems."""
-        if self.notes is None or not (answer.notable or answer.rcode == NOERROR):
+        if answer.rcode != NOERROR and not answer.notable:
             return self._tell(zone, request, answer.rcode, answer.reason)
+        if self.notes is None:
+            return None
         client = f"{request.address} with key {wire_to_text(request.key)}" if request.key else f"{request.address}"
         if answer.notable:
             return self.notes.refused(zone.name, client, answer.reason)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import random
 import struct
+import time
 from collections.abc import Iterator
 from ipaddress import ip_address
 
 import dns.message
+import dns.name
 import dns.opcode
+import dns.tsig
+import dns.update
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -19,7 +23,7 @@ from dnssecd.core.rrset import RRset, pack
 from dnssecd.publish import xfrout
 from dnssecd.server.acl import Acl, ZoneAccess, client_address
 from dnssecd.server.dispatch import Dispatcher
-from dnssecd.server.interfaces import Hooks, Request
+from dnssecd.server.interfaces import Hooks, Request, Verdict
 from dnssecd.server.message import (
     BADVERS,
     FORMERR,
@@ -457,3 +461,35 @@ def test_noise_never_raises_but_formerror(noise: bytes) -> None:
             parse(wire)
         except FormError:
             continue
+
+
+@pytest.mark.parametrize("edns", [None, 512, 1232])
+async def test_a_handlers_words_go_into_an_extended_dns_error(edns: int | None) -> None:
+    """RFC 8914: only where the client asked with EDNS, and never more than there is room for."""
+
+    async def handler(zone: object, request: object) -> Verdict:
+        return Verdict(5, "www.example. would have 101 A records" + "!" * 1000)
+
+    zone = FakeZone(FakeVersion(small_zone()), ACCESS)
+    server = Dispatcher(
+        {zone.origin: zone}.get, lambda: {KEY.name: KEY}, xfrout, time.time, Failures(), on_update=handler
+    )
+    message = dns.update.UpdateMessage("example.")
+    message.add("www", 60, "A", "192.0.2.1")
+    if edns:
+        message.use_edns(0, payload=edns)
+    keyring = {dns.name.from_text("transfer."): dns.tsig.Key("transfer.", KEY.secret, "hmac-sha256")}
+    message.use_tsig(keyring)
+    outcome = server.handle(message.to_wire(), CLIENT, "udp")
+    wire = await outcome
+    answer = dns.message.from_wire(wire, keyring=keyring, request_mac=message.mac)
+    assert answer.rcode() == 5
+    errors = [option for option in answer.options if option.otype == 15]
+    if edns is None:
+        assert not errors
+        assert answer.edns < 0
+        return
+    assert len(wire) <= edns
+    (error,) = errors
+    assert error.code == 0
+    assert error.text.startswith("www.example. would have 101 A records")
