@@ -12,12 +12,14 @@ This and `wire_settings` are all that the key service and the rest of the packag
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
+from dnssecd.wire_settings import VALIDITY_S_MAX as VALIDITY_S_MAX
 from dnssecd.wire_settings import KeystoreSettings as KeystoreSettings
 from dnssecd.wire_settings import SignerSettings as SignerSettings
 from dnssecd.wire_settings import TokenSettings as TokenSettings
@@ -437,6 +439,10 @@ Reply = (
 # Frames -----------------------------------------------------------------------------------------------------
 
 _encoder = msgspec.msgpack.Encoder()
+_PLACE = re.compile(r"at `\$\[(\d+)\]")
+_FIELDS_OF_TAG: dict[str, tuple[str, ...]] = {
+    str(kind.__struct_config__.tag): kind.__struct_fields__ for kind in get_args(Request)
+}
 _request_decoder: msgspec.msgpack.Decoder[Request] = msgspec.msgpack.Decoder(Request)
 _reply_decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 
@@ -457,7 +463,21 @@ def decode_request(body: bytes | bytearray | memoryview) -> Request:
     try:
         return _request_decoder.decode(body)
     except (msgspec.DecodeError, RecursionError, ValueError) as error:
-        raise ProtocolError(f"not a request of this protocol: {error}") from None
+        raise ProtocolError(f"not a request of this protocol: {_field(body, str(error))}{error}") from None
+
+
+def _field(body: bytes | bytearray | memoryview, error: str) -> str:
+    """Return the name of the field that a decoder's error is about, and a colon; "" when it is about none."""
+    place = _PLACE.search(error)
+    if place is None:
+        return ""
+    try:
+        raw = msgspec.msgpack.decode(body)
+    except (msgspec.DecodeError, RecursionError, ValueError):
+        return ""
+    fields = _FIELDS_OF_TAG.get(raw[0], ()) if isinstance(raw, list) and isinstance(raw[0], str) else ()
+    number = int(place[1]) - 1
+    return f"{fields[number]}: " if 0 <= number < len(fields) else ""
 
 
 def decode_reply(body: bytes | bytearray | memoryview) -> Reply:
@@ -473,6 +493,11 @@ class FrameBuffer:
 
     def __init__(self) -> None:
         self._data = bytearray()
+
+    @property
+    def partial(self) -> bool:
+        """Whether a frame has begun that is not complete."""
+        return bool(self._data)
 
     def feed(self, octets: bytes) -> Iterator[bytes]:
         """Yield every frame body completed by `octets`; ProtocolError on a bad length."""

@@ -42,12 +42,17 @@ class KeystoreSettings:
     standby: bool = False
 
 
+#: From inception to expiration of a signature, unless the settings say otherwise: ten years.
+VALIDITY_S_MAX = 10 * 366 * 86_400
+
+
 @dataclass(frozen=True, kw_only=True)
 class SignerSettings:
     """Everything the key service is told; paths are absolute.
 
     `state_dir` holds the audit log and what is known of keys without their store (no secrets), 0700. The
-    service's own user may always connect, others when in `allowed_uids`. `socket_mode` is 0600 or 0660.
+    service's own user may always connect, others when in `allowed_uids`. `socket_mode` is 0600 or 0660. Signatures that
+    would be valid for longer than `validity_s_max` are refused.
     """
 
     socket: str
@@ -57,3 +62,4 @@ class SignerSettings:
     socket_mode: int = 0o600
     deterministic_ecdsa: bool = False
     threads: int = 0
+    validity_s_max: int = VALIDITY_S_MAX

@@ -241,6 +241,8 @@ def _render_audit(result: dict[str, Any]) -> None:
     )
     if result["ok"]:
         print(f"\nthe chain of {result['count']} entries holds; its head is {result['head']}")
+        if result["detail"]:
+            print(result["detail"])
         print("note the head elsewhere: a log whose end was cut off shows against it only")
     else:
         print(f"\nTHE CHAIN IS BROKEN: {result['detail']}")

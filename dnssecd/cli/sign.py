@@ -179,6 +179,7 @@ def _settings(options: Options, directory: Path, scratch: Path) -> SignerSetting
         state_dir=str(scratch / "signer" if options.keys else directory / "state"),
         keystores=(store,),
         deterministic_ecdsa=options.deterministic,
+        validity_s_max=SPAN_S_MAX,
     )
 
 

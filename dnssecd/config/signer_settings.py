@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dnssecd.config.model import Config, Keystore, Pkcs11Token, SoftwareKeystore
-from dnssecd.wire_protocol import KeystoreSettings, SignerSettings, TokenSettings
+from dnssecd.config.model import Config, Keystore, Pkcs11Token, Policy, SoftwareKeystore
+from dnssecd.wire_protocol import VALIDITY_S_MAX, KeystoreSettings, SignerSettings, TokenSettings
 
 
 def signer_settings(
@@ -23,7 +23,13 @@ def signer_settings(
         keystores=tuple(_keystore(store) for store in config.keystores.values()),
         allowed_uids=allowed_uids,
         socket_mode=socket_mode,
+        validity_s_max=max(VALIDITY_S_MAX, *map(_validity_s, config.policies.values())),
     )
+
+
+def _validity_s(policy: Policy) -> int:
+    """The longest time from inception to expiration that a policy's signatures can have."""
+    return policy.signature_validity + abs(policy.signature_inception) + policy.signature_jitter
 
 
 def _keystore(store: Keystore) -> KeystoreSettings:

@@ -18,6 +18,8 @@ class RrsigBuilder:
     def __init__(self, origin: bytes, window: Window) -> None:
         self._origin = origin
         self._origin_labels = wire_label_count(origin)
+        # RFC 4034 §3.1.3: the label "*" in front is not counted, at an apex such as *.wild.example. neither.
+        self._apex_labels = self._origin_labels - origin.startswith(b"\x01*")
         self._window = window
         self._inception = (window.inception % (1 << 32)).to_bytes(4, "big")
         self._fronts: dict[tuple[int, int, int, int], bytes] = {}
@@ -34,6 +36,8 @@ class RrsigBuilder:
         labels = owner.count(b"\x00") + self._origin_labels
         if owner.endswith(b"*\x00") and is_wildcard(owner):
             labels -= 1
+        elif not owner:
+            labels = self._apex_labels
         place = (rtype, key.algorithm, labels, ttl)
         front = self._fronts.get(place) or self._front(place)
         tail = self._tails.get(key.tag) or self._tail(key.tag)

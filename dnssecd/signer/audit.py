@@ -2,7 +2,11 @@
 
 A line is an `AuditEntry` whose `hash` is SHA-256 over the hash before it and the entry with an empty hash.
 Changing, removing or inserting a line breaks the chain at that place; cutting off the end shows only
-against a hash noted elsewhere, which is why `head` is part of the service's status and of its log.
+against a hash noted elsewhere, which is why `head` is part of the service's status and of its log, and is noted
+beside the log (`audit_head`).
+
+A log of more than ROTATE_OCTETS is put away. Of those put away the oldest are removed, with an entry that says so:
+the log takes at most ROTATE_OCTETS times KEPT_FILES of the disk.
 
 Crash rule: each entry is written and synced before what it tells of is answered. A line torn by a crash is
 closed at the next start, and the entry after it names the torn line's SHA-256; the check accepts exactly
@@ -15,17 +19,22 @@ import hashlib
 import os
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from dnssecd.signer import files
+from dnssecd.signer.audit_head import NotedHead, shortfall
 from dnssecd.signer.now import Now
 from dnssecd.wire_protocol import AuditEntry, AuditReply
 
 START = "0" * 64
 TORN = "torn line"
 CONTINUED = "continued"
+REMOVED = "oldest file removed"
 ROTATE_OCTETS = 16 * 1024 * 1024
+KEPT_FILES = 32
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(AuditEntry)
 
@@ -97,33 +106,38 @@ def check(path: Path, limit: int, head: str = "") -> AuditReply:
     last: deque[AuditEntry] = deque(maxlen=max(0, min(limit, 1000)))
     count, detail = 0, ""
     before: str | None = None
-    number = 0
+    first = number = removed = 0
+    at_head = ""
     try:
         for file in files_of(path):
             for entry in walk(file, before, number):
                 before, number = entry.hash, entry.number
+                first = first or number
+                if entry.event == REMOVED:
+                    removed = int(entry.fields.get("last", 0))
+                if head.startswith(f"{number}:"):
+                    at_head = entry.hash
                 count += 1
                 last.append(entry)
-        detail = _short_of(head, {f"{entry.number}:{entry.hash}" for entry in last}, number)
+        detail = shortfall(head, number, at_head)
     except (AuditBroken, OSError) as error:
         detail = str(error)
-    return AuditReply(0, not detail, detail, count, tuple(last))
-
-
-def _short_of(head: str, seen: set[str], number: int) -> str:
-    """Say what is wrong with a log, good in itself, that ends at `number`, by the head it should reach."""
-    written = int(head.partition(":")[0] or 0)
-    if number < written:
-        return f"the log ends at entry {number}, but {written} were written: its end was cut off"
-    if number == written and seen and head not in seen:
-        return f"entry {number} is not the one that was written: the log was replaced"
-    return ""
+    good = not detail
+    if good and first > removed + 1:
+        detail = f"the files with the entries before {first} were archived or removed, not by the key service"
+    return AuditReply(0, good, detail, count, tuple(last))
 
 
 class AuditLog:
     """Appends entries to `path`, made 0600 where it is missing; put away when larger than `rotate_octets`."""
 
-    def __init__(self, path: Path, now: Now, rotate_octets: int = ROTATE_OCTETS) -> None:
+    def __init__(
+        self,
+        path: Path,
+        now: Now,
+        rotate_octets: int = ROTATE_OCTETS,
+        kept_files: int = KEPT_FILES,
+    ) -> None:
         self._path = path
         self._now = now
         self._number = 0
@@ -132,6 +146,9 @@ class AuditLog:
         self._octets = 0
         self._rotate_octets = rotate_octets
         self._fault = ""
+        self._kept_files = kept_files
+        self._noted = NotedHead(path)
+        self._at_noted = ""
 
     @property
     def path(self) -> Path:
@@ -145,12 +162,23 @@ class AuditLog:
 
     @property
     def fault(self) -> str:
-        """Why the chain of an existing log did not hold at the start, or ""."""
+        """Why an existing log was not as it had been written at the start, or ""."""
         return self._fault
 
     def open(self) -> None:
         """Continue the log; a broken chain is kept, reported, and continued from its last good line."""
+        self._noted.read()
         self._open_file()
+        self._continue()
+        self._fault = self._fault or shortfall(self._noted.head, self._number, self._at_noted)
+        self.note_head()
+
+    def note_head(self) -> None:
+        """Note the head beside the log; OSError is not raised, since the note may be behind."""
+        with suppress(OSError):
+            self._noted.write(self.head)
+
+    def _continue(self) -> None:
         put_away = files_of(self._path)[:-1]
         if self._octets == 0 and put_away:  # a crash came between putting away and going on
             self._go_to_end_of(put_away[-1])
@@ -167,6 +195,8 @@ class AuditLog:
         try:
             for entry in walk(path, None):
                 self._number, self._hash = entry.number, entry.hash
+                if self._noted.head.startswith(f"{entry.number}:"):
+                    self._at_noted = entry.hash
         except AuditTorn:
             return True
         except AuditBroken as error:
@@ -176,6 +206,7 @@ class AuditLog:
     def close(self) -> None:
         """Close the file."""
         if self._descriptor >= 0:
+            self.note_head()
             os.close(self._descriptor)
         self._descriptor = -1
 
@@ -203,6 +234,9 @@ class AuditLog:
         self.close()
         self._open_file()
         self.append(CONTINUED, before=self._hash)
+        for old in files_of(self._path)[: -1 - self._kept_files]:
+            self.append(REMOVED, last=int(old.suffix[1:]))
+            files.remove(old)
 
     def _torn_tail(self) -> bytes:
         size = os.fstat(self._descriptor).st_size

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from dnssecd.signer import algorithms, files, sealed
+from dnssecd.signer import algorithms, files, private_formats, sealed
 from dnssecd.signer.algorithms import PrivateKey
-from dnssecd.signer.errors import BadRequest, MissingKey, OperatorNeeded, ServiceError, Unavailable
+from dnssecd.signer.errors import BadRequest, Exists, MissingKey, OperatorNeeded, ServiceError, Unavailable
 from dnssecd.signer.passphrase import ALLOWED_MODE, make_passphrase, path_of, read_passphrase
 from dnssecd.signer.sealed import Description, KeyEncryption, SealedKey
 from dnssecd.signer.warnings import WarningBook
@@ -83,6 +83,11 @@ class KeyDirectory:
         """Where the key's file is."""
         return self.path / (key_id + SUFFIX)
 
+    def must_be_new(self, key_id: str) -> None:
+        """Exists when there is a file of that name, whatever it holds: it is never replaced by another key's."""
+        if os.path.lexists(self.key_path(key_id)):
+            raise Exists(f"{self.key_path(key_id)} is there already")
+
     def write(self, key: Description, private: PrivateKey) -> None:
         """Write a key's file durably and see that it reads back."""
         self.must_be_present()
@@ -109,7 +114,7 @@ class KeyDirectory:
             raise OperatorNeeded(f"{path} cannot be opened with {self._passphrase_path}: {error}") from None
         if content.key.id != key.id:
             raise OperatorNeeded(f"{path} is the file of another key; restore it from the back-up")
-        return _private(der, key, str(path))
+        return _private(der, key, str(path), ours=True)
 
     def export(self, key: Description, passphrase: bytes) -> bytes:
         """Return a key file's content for the same key under another passphrase."""
@@ -197,9 +202,12 @@ def _der(private: PrivateKey) -> bytes:
     return private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
 
 
-def _private(der: bytes, key: Description, what: str) -> PrivateKey:
-    """Decode a private key and see that it is the one described."""
-    private = cast(PrivateKey, load_der_private_key(der, None))
+def _private(der: bytes, key: Description, what: str, *, ours: bool = False) -> PrivateKey:
+    """Decode a private key and see that it is the one described. ours: we sealed it, so its numbers were checked."""
+    if ours:
+        private = cast(PrivateKey, load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True))
+    else:
+        private = private_formats.load(der, key.algorithm)
     if algorithms.dnskey_rdata(key.flags, key.algorithm, private.public_key()) != key.dnskey:
         raise OperatorNeeded(f"{what} holds another key than it says; restore it from the back-up")
     return private

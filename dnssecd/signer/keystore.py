@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Protocol
 
 from dnssecd.signer.algorithms import PrivateKey
@@ -12,6 +13,11 @@ from dnssecd.wire_protocol import BenchLine, BenchRequest, KeyState, Proof, Role
 
 #: So few preimages a store may sign where they are asked for.
 AT_ONCE_MAX = 32
+
+
+#: Accounts for a key in the audit log. A store calls it before it writes or makes the key; OSError forbids that. A key
+#: that is made in a token has no public key then, and is accounted for a second time when it has.
+Account = Callable[[Description], None]
 
 
 class Keystore(Protocol):
@@ -27,7 +33,14 @@ class Keystore(Protocol):
         """Forget the keys and end the workers."""
 
     async def generate(
-        self, zone: bytes, role: Role, algorithm: int, bits: int, idempotency: str, taken: frozenset[int]
+        self,
+        zone: bytes,
+        role: Role,
+        algorithm: int,
+        bits: int,
+        idempotency: str,
+        taken: frozenset[int],
+        account: Account,
     ) -> Description:
         """Make a key whose tags are not in `taken`."""
 
@@ -39,13 +52,14 @@ class Keystore(Protocol):
         private: PrivateKey,
         created: int,
         taken: frozenset[int],
+        account: Account,
     ) -> Description:
         """Store a private key made elsewhere; Unsupported where that cannot be."""
 
     async def export(self, key: Description, passphrase: bytes) -> bytes:
         """Return the private key sealed under another passphrase; Unsupported where it never leaves."""
 
-    async def restore(self, content: SealedKey, passphrase: bytes) -> None:
+    async def restore(self, content: SealedKey, passphrase: bytes, account: Account) -> None:
         """Take back what `export` gave; Unsupported where that cannot be."""
 
     async def adopt(
@@ -56,7 +70,8 @@ class Keystore(Protocol):
         cka_id: str,
         label: str,
         taken: frozenset[int],
-        public_key: bytes = b"",
+        public_key: bytes,
+        account: Account,
     ) -> Description:
         """Bind a key that is in a token already; Unsupported where there are no tokens."""
 

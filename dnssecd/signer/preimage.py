@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 
 from dnssecd.signer.errors import BadRequest
+from dnssecd.wire_settings import VALIDITY_S_MAX
 
 DNSKEY = 48
 CDS = 59
@@ -24,6 +25,7 @@ OPT = 41
 FIXED = 18
 CLASS_IN = b"\x00\x01"
 PROOF_LABEL = b"dnssecd proof"
+_TIMES = struct.Struct(">II")
 
 
 class BadName(ValueError):
@@ -79,8 +81,17 @@ def may_cover(role: str, covered: int) -> bool:
 class Permit:
     """Says whether one key may sign given octets for one zone; `check` runs for every signature."""
 
-    def __init__(self, zone: bytes, role: str, algorithm: int, tag: int, revoked_tag: int) -> None:
+    def __init__(
+        self,
+        zone: bytes,
+        role: str,
+        algorithm: int,
+        tag: int,
+        revoked_tag: int,
+        validity_s_max: int = VALIDITY_S_MAX,
+    ) -> None:
         self.zone = zone
+        self._validity_s_max = validity_s_max
         self._role = role
         self._algorithm = algorithm
         self._tag = tag
@@ -122,6 +133,11 @@ class Permit:
             return f"owner name outside {name_text(self.zone)}"
         if labels - preimage.startswith(b"\x01*", start) != preimage[3]:
             return "labels field does not fit the owner name"
+        if (covered == DNSKEY or self._role == "ksk") and preimage[start:end] != self.zone:
+            return f"type {covered} by a {self._role.upper()} is signed at the zone's apex only"
+        expiration, inception = _TIMES.unpack_from(preimage, 8)
+        if (expiration - inception) & 0xFFFFFFFF > self._validity_s_max:
+            return f"a signature may be valid for {self._validity_s_max} s at most"
         return self._check_rrs(preimage, start, end)
 
     def _check_rrs(self, preimage: bytes, start: int, end: int) -> str:

@@ -17,8 +17,15 @@ from dnssecd.signer.padded_ec import load_padded_ec
 _RSA_FIELDS = ("modulus", "publicexponent", "privateexponent", "prime1", "prime2")
 
 
+#: Large RSA numbers take long to check, so they are refused by their size before that.
+_RSA_BITS_MAX = 4096
+
+
 def load(content: bytes, number: int) -> PrivateKey:
-    """Return the private key in `content`; BadRequest, quoting none of it, when it is none of `number`."""
+    """Return the private key in `content`; BadRequest, quoting none of it, when it is none of `number`.
+
+    It takes up to a second for RSA: not for an event loop.
+    """
     algorithm = algorithm_of(number)
     private: object
     try:
@@ -39,8 +46,13 @@ def load(content: bytes, number: int) -> PrivateKey:
     return private
 
 
-def _standard(content: bytes, algorithm: Algorithm, load_private: Callable[[bytes, None], object]) -> object:
+def _standard(content: bytes, algorithm: Algorithm, load_private: Callable[..., object]) -> object:
     try:
+        private = load_private(content, None, unsafe_skip_rsa_key_validation=True)
+        if not isinstance(private, rsa.RSAPrivateKey):
+            return private
+        numbers = private.private_numbers()
+        _check_sizes(numbers.public_numbers.n, numbers.public_numbers.e, numbers.d, numbers.p, numbers.q)
         return load_private(content, None)
     except ValueError:
         if algorithm.curve is None:
@@ -62,7 +74,14 @@ def _bind(content: bytes, algorithm: Algorithm) -> PrivateKey:
     return ed448.Ed448PrivateKey.from_private_bytes(secret)
 
 
+def _check_sizes(n: int, *others: int) -> None:
+    """ValueError for RSA numbers that no key of ours has."""
+    if n.bit_length() > _RSA_BITS_MAX or any(number.bit_length() > n.bit_length() for number in others):
+        raise ValueError("RSA numbers beyond reason")
+
+
 def _rsa(n: int, e: int, d: int, p: int, q: int) -> rsa.RSAPrivateKey:
+    _check_sizes(n, e, d, p, q)
     numbers = rsa.RSAPrivateNumbers(
         p,
         q,

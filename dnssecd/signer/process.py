@@ -18,7 +18,7 @@ import structlog
 from dnssecd import sdnotify
 from dnssecd.clock import SystemClock
 from dnssecd.signer import files
-from dnssecd.signer.audit import AuditLog
+from dnssecd.signer.audit import START, AuditLog
 from dnssecd.signer.errors import ServiceError
 from dnssecd.signer.keystore import Keystore
 from dnssecd.signer.now import Now
@@ -87,15 +87,19 @@ async def _run(settings: SignerSettings, now: Now, ready: Callable[[], None], en
     warnings = WarningBook(now)
     audit_log = AuditLog(state / AUDIT_FILE, now)
     audit_log.open()
+    new_log = audit_log.head == f"0:{START}"
     warnings.listener = partial(_audit_warning, audit_log)
     if audit_log.fault:
         warnings.add("audit log broken", str(audit_log.path), audit_log.fault)
     stores = {one.name: make_store(one, settings, warnings, now) for one in settings.keystores}
-    service = Service(stores.values(), audit_log, warnings, loop.time)
+    service = Service(stores.values(), audit_log, warnings, loop.time, settings.validity_s_max)
     server = Server(service, warnings, frozenset(settings.allowed_uids))
     try:
         for store in stores.values():
             await store.start()
+        if new_log and any(len(store.registry) for store in stores.values()):
+            detail = "the log is gone, but there are keys: what was done with them before is not known"
+            warnings.add("audit log broken", str(audit_log.path), detail)
         _note(audit_log, warnings, "started")
         log.info("key service ready", socket=settings.socket, stores=list(stores), audit=audit_log.head)
         await serve(server, service, listener, stop, lambda: _ready(ready))

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from dnssecd.signer.errors import Busy, Late, ServiceError
 
 QUEUED_PREIMAGES_MAX = 65536
+QUEUED_OCTETS_MAX = 64 * 1024 * 1024
 
 
 @dataclass(eq=False)
@@ -75,9 +76,16 @@ class Piece:
 class FairQueue:
     """See the module. For one event loop; `monotonic` is its clock."""
 
-    def __init__(self, monotonic: Callable[[], float], limit: int = QUEUED_PREIMAGES_MAX) -> None:
+    def __init__(
+        self,
+        monotonic: Callable[[], float],
+        limit: int = QUEUED_PREIMAGES_MAX,
+        octets_max: int = QUEUED_OCTETS_MAX,
+    ) -> None:
         self._monotonic = monotonic
         self._limit = limit
+        self._octets_max = octets_max
+        self._octets = 0
         self._lanes: OrderedDict[int, deque[Job]] = OrderedDict()
         self._returned: deque[Piece] = deque()
         self._queued = 0
@@ -90,17 +98,25 @@ class FairQueue:
     def put(
         self, lane: int, key_id: str, preimages: list[bytes], deadline: float
     ) -> asyncio.Future[list[bytes]]:
-        """Queue a job; Busy when the queue is full."""
+        """Queue a job; Busy when the queue is full, in number or octets of the jobs that are not done."""
         done: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
         if not preimages:
             done.set_result([])
             return done
         if self._queued + len(preimages) > self._limit:
             raise Busy(f"{self._queued} signatures are waiting already", retry_in_s=1.0)
+        octets = sum(map(len, preimages))
+        if self._octets and self._octets + octets > self._octets_max:
+            raise Busy(f"{self._octets} octets are waiting to be signed already", retry_in_s=1.0)
+        self._octets += octets
+        done.add_done_callback(lambda _: self._over(octets))
         self._lanes.setdefault(lane, deque()).append(Job(lane, key_id, preimages, deadline, done))
         self._queued += len(preimages)
         self._changed.set()
         return done
+
+    def _over(self, octets: int) -> None:
+        self._octets -= octets
 
     def give_back(self, piece: Piece) -> None:
         """Return a piece its worker could not do; it is handed out again before all else."""

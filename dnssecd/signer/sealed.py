@@ -24,7 +24,10 @@ from dnssecd.wire_protocol import Role
 
 FORMAT = "dnssecd-key-1"
 SCRYPT_N = 2**15
-SCRYPT_N_MAX = 2**20
+#: scrypt's costs that are taken: ours, half and twice it (32 to 64 MiB, a fraction of a second).
+SCRYPT_N_TAKEN = (2**14, 2**15, 2**16)
+SALT_OCTETS_MIN = 16
+SALT_OCTETS_MAX = 64
 
 
 class Kdf(msgspec.Struct, frozen=True):
@@ -80,11 +83,20 @@ class KeyEncryption:
     def key(self, kdf: Kdf) -> bytes:
         """Return the key-encryption key for `kdf`."""
         if kdf not in self._keys:
-            if kdf.n > SCRYPT_N_MAX or kdf.r > 32 or kdf.p > 4:
-                raise CannotOpen("scrypt cost beyond reason")
+            check_kdf(kdf)
             scrypt = Scrypt(salt=kdf.salt, length=32, n=kdf.n, r=kdf.r, p=kdf.p)
             self._keys[kdf] = scrypt.derive(self._passphrase)
         return self._keys[kdf]
+
+
+def check_kdf(kdf: Kdf) -> None:
+    """CannotOpen, naming the field, for parameters that this service does not write: they cost memory and time."""
+    if kdf.n not in SCRYPT_N_TAKEN:
+        raise CannotOpen(f"kdf.n must be one of {SCRYPT_N_TAKEN}, not {kdf.n}")
+    if (kdf.r, kdf.p) != (8, 1):
+        raise CannotOpen(f"kdf.r and kdf.p must be 8 and 1, not {kdf.r} and {kdf.p}")
+    if not SALT_OCTETS_MIN <= len(kdf.salt) <= SALT_OCTETS_MAX:
+        raise CannotOpen(f"kdf.salt must have {SALT_OCTETS_MIN} to {SALT_OCTETS_MAX} octets")
 
 
 def new_kdf(random: Callable[[int], bytes] = os.urandom) -> Kdf:
@@ -114,7 +126,11 @@ def read(content: bytes) -> SealedKey:
     except msgspec.DecodeError as error:
         raise CannotOpen(f"not a key file: {error}") from None
     if sealed.format != FORMAT:
-        raise CannotOpen(f"format {sealed.format!r} is not {FORMAT!r}: written by another version?")
+        raise CannotOpen(f"format {sealed.format[:32]!r} is not {FORMAT!r}: written by another version?")
+    check_kdf(sealed.kdf)
+    for field, octets, wanted in (("salt", sealed.salt, 32), ("nonce", sealed.nonce, 12)):
+        if len(octets) != wanted:
+            raise CannotOpen(f"{field} must have {wanted} octets, not {len(octets)}")
     return sealed
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import itertools
 import os
 import socket
 import struct
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +23,11 @@ from dnssecd.signer.warnings import WarningBook
 
 log = structlog.get_logger()
 CONNECTIONS_MAX = 128
+#: Places that root alone can have, and the most that one other user has: no user shuts the others out.
+KEPT_FOR_ROOT = 16
+CONNECTIONS_OF_USER_MAX = 96
+#: The time that is waited for the rest of a frame.
+FRAME_DEADLINE_S = 10.0
 REQUESTS_PER_CONNECTION_MAX = 16
 WRITE_DEADLINE_S = 30.0
 RECEIVE_OCTETS = 256 * 1024
@@ -72,10 +77,11 @@ class Server:
         self._allowed_uids = allowed_uids | {0, os.geteuid()}
         self._lanes = itertools.count(1)
         self._connections: set[asyncio.Task[None]] = set()
+        self._open: Counter[int] = Counter()
 
     async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; then requests under way are given a moment to finish."""
-        server = await asyncio.start_unix_server(self._accept, sock=listener, limit=wp.FRAME_OCTETS_MAX)
+        server = await asyncio.start_unix_server(self._accept, sock=listener, limit=RECEIVE_OCTETS)
         try:
             await stop.wait()
         finally:
@@ -88,24 +94,45 @@ class Server:
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.get_running_loop().create_task(self._serve(reader, writer))
         self._connections.add(task)
-        task.add_done_callback(self._connections.discard)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._connections.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("connection failed by our own fault", error=repr(error))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         uid = peer_uid(writer.get_extra_info("socket"))
-        if uid not in self._allowed_uids:
+        if not self._may_connect(uid):
             self._warnings.add("peer refused", f"uid {uid}", "not among the allowed users", firing=False)
-            await self._turn_away(writer, f"user {uid} may not use this key service; see allowed users")
-        elif len(self._connections) > CONNECTIONS_MAX:
-            await self._turn_away(writer, f"{CONNECTIONS_MAX} connections are open already")
+            _turn_away(writer, "refused", f"user {uid} may not use this key service; see allowed users")
+        elif why := self._full(uid):
+            _turn_away(writer, "busy", why)
         else:
-            keeper = uid in (0, os.geteuid())
-            await Connection(self._service, next(self._lanes), reader, writer, keeper=keeper).run()
+            self._open[uid] += 1
+            try:
+                keeper = uid in (0, os.geteuid())
+                await Connection(self._service, next(self._lanes), reader, writer, keeper=keeper).run()
+            finally:
+                self._open[uid] -= 1
 
-    async def _turn_away(self, writer: asyncio.StreamWriter, why: str) -> None:
-        writer.write(wp.encode_frame(wp.ErrorReply(0, "operator", "refused", why)))
-        with contextlib.suppress(OSError, TimeoutError):
-            await asyncio.wait_for(writer.drain(), WRITE_DEADLINE_S)
-        writer.close()
+    def _may_connect(self, uid: int) -> bool:
+        return uid in self._allowed_uids
+
+    def _full(self, uid: int) -> str:
+        """Why a user gets no further connection, or ""."""
+        if uid == 0:
+            limit = CONNECTIONS_MAX
+        elif self._open[uid] >= CONNECTIONS_OF_USER_MAX:
+            return f"user {uid} has {CONNECTIONS_OF_USER_MAX} connections open already"
+        else:
+            limit = CONNECTIONS_MAX - KEPT_FOR_ROOT
+        return f"{limit} connections are open already" if self._open.total() >= limit else ""
+
+
+def _turn_away(writer: asyncio.StreamWriter, code: wp.ErrorCode, why: str) -> None:
+    writer.write(wp.encode_frame(wp.ErrorReply(0, "operator", code, why)))
+    writer.close()
 
 
 class Connection:
@@ -138,26 +165,47 @@ class Connection:
         except OSError as error:
             log.info("client connection lost", error=str(error))
         finally:
-            # Nobody waits for signatures any more; changes of keys are finished, so that they are accounted for.
+            # No client waits for signatures any more; changes of keys are finished, so that they are accounted for.
             for task, request in self._tasks.items():
-                if isinstance(request, wp.SignRequest | wp.ProveRequest):
+                if isinstance(request, wp.SignRequest | wp.ProveRequest | wp.BenchRequest):
                     task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
             self._writer.close()
 
     async def _read(self) -> None:
         frames = wp.FrameBuffer()
-        while octets := await self._reader.read(RECEIVE_OCTETS):
+        rest_s = FRAME_DEADLINE_S
+        while True:
+            if frames.partial:
+                octets, rest_s = await self._rest(rest_s)
+            else:
+                octets, rest_s = await self._reader.read(RECEIVE_OCTETS), FRAME_DEADLINE_S
+            if not octets:
+                return
             for body in frames.feed(octets):
+                rest_s = FRAME_DEADLINE_S
                 request = wp.decode_request(body)
                 if (reply := self._service.at_once(request)) is not None:
                     await self._reply(reply)
-                    await asyncio.sleep(0)  # neither answering nor the next request waits: others get their turn here
+                    await asyncio.sleep(
+                        0
+                    )  # neither answering nor the next request waits: others get their turn here
                     continue
                 await self._slots.acquire()
                 task = asyncio.get_running_loop().create_task(self._answer(request))
                 self._tasks[task] = request
                 task.add_done_callback(self._ended)
+
+    async def _rest(self, rest_s: float) -> tuple[bytes, float]:
+        """Read more of a frame that has begun; return it, and the time left for the frame."""
+        loop = asyncio.get_running_loop()
+        begun_at = loop.time()
+        try:
+            async with asyncio.timeout(rest_s):
+                octets = await self._reader.read(RECEIVE_OCTETS)
+        except TimeoutError:
+            raise wp.ProtocolError(f"a frame was not complete within {FRAME_DEADLINE_S:g} s") from None
+        return octets, rest_s - (loop.time() - begun_at)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
@@ -202,7 +250,7 @@ async def serve(
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
-        service.flush_uses()
+        service.flush()
 
 
 async def _feed_watchdog() -> None:

@@ -12,10 +12,10 @@ import structlog
 from cryptography.exceptions import InvalidSignature
 
 from dnssecd import wire_protocol as wp
-from dnssecd.signer import algorithms, audit, selftest
+from dnssecd.signer import algorithms, audit, door
 from dnssecd.signer.audit import AuditLog
 from dnssecd.signer.custody import Custody
-from dnssecd.signer.errors import BadRequest, Refused, ServiceError, UnknownKey
+from dnssecd.signer.errors import BadRequest, Busy, Refused, ServiceError, UnknownKey
 from dnssecd.signer.keystore import AT_ONCE_MAX, Keystore
 from dnssecd.signer.preimage import Permit, name_text, proof_preimage, zone_text
 from dnssecd.signer.sealed import Description
@@ -27,8 +27,9 @@ TIMEOUT_S_DEFAULT = 30.0
 TIMEOUT_S_MAX = 600.0
 USES_FLUSH_S = 60.0
 KEY_OCTETS = 512  # generous for the fields of fixed size and `detail`
-REFUSALS_LISTED_MAX = 50
-KEEPERS_ONLY = (wp.ExportRequest,)
+REPEATED_LISTED_MAX = 50
+#: Private keys go out, and come in, by root and the service's own user.
+KEEPERS_ONLY = (wp.ExportRequest, wp.ImportRequest, wp.RestoreRequest)
 
 
 class Service:
@@ -40,7 +41,9 @@ class Service:
         audit_log: AuditLog,
         warnings: WarningBook,
         monotonic: Callable[[], float],
+        validity_s_max: int = wp.VALIDITY_S_MAX,
     ) -> None:
+        self._validity_s_max = validity_s_max
         self._stores = Stores(stores)
         self._audit = audit_log
         self._warnings = warnings
@@ -48,7 +51,10 @@ class Service:
         self._started_at = monotonic()
         self._permits: dict[tuple[bytes, str], tuple[Keystore, Description, Permit]] = {}
         self._uses: Counter[str] = Counter()
-        self._refusals: Counter[tuple[str, str, str]] = Counter()
+        self._repeated: Counter[tuple[str, tuple[tuple[str, str | int], ...]]] = Counter()
+        self._trial = asyncio.Lock()
+        self._measuring = asyncio.Lock()
+        self._checking = asyncio.Lock()
         self._counters: Counter[str] = Counter()
         self._custody = Custody(self._stores, audit_log, self._key_changed)
         self._signing: dict[type[Any], Callable[[Any, int], Awaitable[wp.Reply]]] = {
@@ -64,7 +70,6 @@ class Service:
             wp.ExportRequest: self._custody.export,
             wp.RestoreRequest: self._custody.restore,
             wp.AdoptRequest: self._custody.adopt,
-            wp.BindRequest: self._custody.bind,
             wp.RemoveRequest: self._custody.remove,
             wp.ReportRequest: self._report,
             wp.AuditRequest: self._check_audit,
@@ -76,8 +81,12 @@ class Service:
         """Return the reply; failures become an ErrorReply. `keeper`: the peer may have private keys."""
         self._counters[f"requests.{type(request).__name__.removesuffix('Request').lower()}"] += 1
         try:
+            if not isinstance(request, wp.SignRequest) or (request.zone, request.key_id) not in self._permits:
+                door.check(request)
             if isinstance(request, KEEPERS_ONLY) and not keeper:
-                raise Refused("private keys are given to root and to the key service's own user only")
+                raise Refused("private keys are exchanged with root and the key service's own user only")
+            if isinstance(request, wp.BindRequest):
+                return await self._custody.bind(request, keeper=keeper)
             if (sign := self._signing.get(type(request))) is not None:
                 return await sign(request, lane)
             return await self._handlers[type(request)](request)
@@ -95,15 +104,36 @@ class Service:
         while True:
             await asyncio.sleep(USES_FLUSH_S)
             self.flush_uses()
+            self._flush_repeated()
+            self._audit.note_head()
+
+    def _often(self, event: str, **fields: str | int) -> None:
+        """Write what a client can have happen again and again: the first at once, the others as a number a minute."""
+        case = event, tuple(fields.items())
+        if case not in self._repeated and len(self._repeated) >= REPEATED_LISTED_MAX:
+            case = event, (("others", 1),)
+        self._repeated[case] += 1
+        if self._repeated[case] == 1:
+            self._audit.append(event, **dict(case[1]))
+
+    def _flush_repeated(self) -> None:
+        repeated, self._repeated = self._repeated, Counter()
+        try:
+            for (event, fields), count in repeated.items():
+                if count > 1:
+                    self._audit.append(f"{event} again", **dict(fields), times=count - 1)
+        except OSError as error:
+            self._warnings.add("audit log failing", str(self._audit.path), str(error))
+
+    def flush(self) -> None:
+        """Write all that is only counted, at the end."""
+        self._flush_repeated()
+        self.flush_uses()
 
     def flush_uses(self) -> None:
-        """Write how often each key was used, and refused again, since the last time."""
-        refusals, self._refusals = self._refusals, Counter()
+        """Write how often each key was used since the last time."""
         uses, self._uses = self._uses, Counter()
         try:
-            for (key_id, zone, why), count in refusals.items():
-                if count > 1:
-                    self._audit.append("refused again", key=key_id, zone=zone, why=why, times=count - 1)
             for key_id in list(uses):
                 self._audit.append("used", key=key_id, signatures=uses[key_id])
                 del uses[key_id]
@@ -146,9 +176,13 @@ class Service:
         return wp.KeysReply(request.id, tuple(page), len(page) < len(found))
 
     async def _check_audit(self, request: wp.AuditRequest) -> wp.Reply:
-        self.flush_uses()
-        reply = await asyncio.to_thread(audit.check, self._audit.path, request.limit, self._audit.head)
-        return wp.AuditReply(request.id, reply.ok, reply.detail, reply.count, reply.entries)
+        self.flush()
+        async with self._checking:
+            reply = await asyncio.to_thread(audit.check, self._audit.path, request.limit, self._audit.head)
+        fault = self._audit.fault  # what was lost before the start does not show in what is left
+        good = reply.ok and not fault
+        detail = fault if reply.ok and fault else reply.detail
+        return wp.AuditReply(request.id, good, detail, reply.count, reply.entries)
 
     # Signing
 
@@ -188,12 +222,9 @@ class Service:
         self._counters["signatures"] += number
 
     def _refuse(self, key_id: str, zone: str, why: str) -> None:
-        """Count, report and audit; repetitions are written with the use counts, so they cannot fill the disk."""
+        """Count, report and audit."""
         self._counters["refusals"] += 1
-        case = (key_id, zone, why) if len(self._refusals) < REFUSALS_LISTED_MAX else (key_id, "", "others")
-        self._refusals[case] += 1
-        if self._refusals[case] == 1:
-            self._audit.append("refused", key=case[0], zone=case[1], why=case[2])
+        self._often("refused", key=key_id, zone=zone, why=why)
         self._warnings.add("sign refused", key_id, f"{zone}: {why}", firing=False)
 
     def _permit(self, zone: bytes, key_id: str) -> tuple[Keystore, Description, Permit]:
@@ -204,18 +235,16 @@ class Service:
         if zone not in key.zones:
             self._refuse(key.id, zone_text(zone), "not bound to the zone")
             raise UnknownKey(f"key {key_id} is not bound to {zone_text(zone)}")
-        permit = Permit(zone, key.role, key.algorithm, *algorithms.tags(key.dnskey))
+        permit = Permit(zone, key.role, key.algorithm, *algorithms.tags(key.dnskey), self._validity_s_max)
         self._permits[zone, key_id] = store, key, permit
         return store, key, permit
 
     async def _prove(self, request: wp.ProveRequest, lane: int) -> wp.Reply:
-        if not wp.NONCE_OCTETS_MIN <= len(request.nonce) <= wp.NONCE_OCTETS_MAX:
-            raise BadRequest(f"a nonce has {wp.NONCE_OCTETS_MIN} to {wp.NONCE_OCTETS_MAX} octets")
         store, key, _ = self._permit(request.zone, request.key_id)
         preimage = proof_preimage(request.zone, key.algorithm, algorithms.key_tag(key.dnskey), request.nonce)
         proofs = await store.prove(key, preimage, self._deadline(request.timeout_ms))
         failed = sum(bool(proof.error) for proof in proofs)
-        self._audit.append("proved", key=key.id, tokens=len(proofs), failed=failed)
+        self._often("proved", key=key.id, tokens=len(proofs), failed=failed)
         return wp.ProveReply(request.id, tuple(proofs))
 
     # Requests about stores
@@ -226,29 +255,29 @@ class Service:
             algorithms.verifier(key.dnskey)(request.signature, request.preimage)
         except InvalidSignature:
             done = store.accuse(key, request.preimage, request.signature)
-            self._audit.append("wrong signature", key=key.id, done=done, store=store.name)
+            self._often("wrong signature", key=key.id, done=done, store=store.name)
             return wp.DoneReply(request.id, done)
         raise BadRequest(f"that signature verifies with the public key of {key.id} on record")
 
     async def _test(self, request: wp.TestRequest) -> wp.Reply:
         store = self._stores.named(request.store)
-        async with self._custody.lock:
+        async with self._trial:
             deadline = self._deadline(request.timeout_ms)
             readmitted = await store.try_evicted(deadline)
             for token in readmitted:
-                self._audit.append("token readmitted", token=token, store=store.name)
+                self._often("token readmitted", token=token, store=store.name)
+            self._often("tested", store=store.name, algorithm=request.algorithm)
             detail = await store.trial(request.algorithm, deadline)
-            self._audit.append("tested", store=store.name, algorithm=request.algorithm)
             detail += f"; used again: {', '.join(readmitted)}" if readmitted else ""
         return wp.DoneReply(request.id, detail)
 
     async def _bench(self, request: wp.BenchRequest) -> wp.Reply:
-        selftest.check_bench(request)
         store = self._stores.named(request.store)
-        deadline = self._deadline(request.timeout_ms)
-        async with self._custody.lock:
-            line = await store.bench(request, deadline)
-            self._audit.append("measured", store=store.name, signatures=line.signatures)
+        if self._measuring.locked():
+            raise Busy("a measurement is under way; wait for its end", retry_in_s=1.0)
+        async with self._measuring:
+            self._often("measured", store=store.name, algorithm=request.algorithm)
+            line = await store.bench(request, self._deadline(request.timeout_ms))
         return wp.BenchReply(request.id, (line,))
 
     def _deadline(self, timeout_ms: int) -> float:

@@ -13,10 +13,17 @@ from dnssecd.signer.sealed import Description
 from dnssecd.signer.stores import Stores
 from dnssecd.wire_protocol import GenerateRequest
 
+_PREFIX = "shared by "
+
 
 def mark(share: str, text: str) -> str:
     """The idempotency text of a key that those named `share` use."""
     return f"{_prefix(share)}{text}"
+
+
+def is_shared(key: Description) -> bool:
+    """Whether the key was made for those who share keys under a name."""
+    return key.idempotency.startswith(_PREFIX)
 
 
 def find(stores: Stores, store: Keystore, request: GenerateRequest, bits: int) -> Description | None:
@@ -49,7 +56,7 @@ def find(stores: Stores, store: Keystore, request: GenerateRequest, bits: int) -
 
 
 def _prefix(share: str) -> str:
-    return f"shared by {share}: "
+    return f"{_PREFIX}{share}: "
 
 
 def _goes_with(stores: Stores, key: Description, zone: bytes) -> bool:

@@ -23,6 +23,7 @@ from dnssecd.signer import algorithms, selftest
 from dnssecd.signer.algorithms import PrivateKey, Sign
 from dnssecd.signer.errors import Collision, MissingKey, ServiceError, Unavailable, Unsupported
 from dnssecd.signer.key_directory import KeyDirectory
+from dnssecd.signer.keystore import Account
 from dnssecd.signer.now import Now
 from dnssecd.signer.queue import FairQueue, Piece
 from dnssecd.signer.registry import Registry
@@ -175,7 +176,14 @@ class SoftwareStore:
         return "available", ""
 
     async def generate(
-        self, zone: bytes, role: Role, algorithm: int, bits: int, idempotency: str, taken: frozenset[int]
+        self,
+        zone: bytes,
+        role: Role,
+        algorithm: int,
+        bits: int,
+        idempotency: str,
+        taken: frozenset[int],
+        account: Account,
     ) -> Description:
         """Make a key whose tags are not in `taken`."""
         kind = algorithms.algorithm_of(algorithm)
@@ -184,7 +192,8 @@ class SoftwareStore:
             private = await self._off_loop(partial(algorithms.generate, kind, bits))
             key = self._describe(zone, role, algorithm, private, idempotency)
             if taken.isdisjoint(algorithms.tags(key.dnskey)):
-                await self._off_loop(partial(self._keep, key, private))
+                account(key)
+                await self._off_loop(partial(self._keep_new, key, private))
                 return key
         raise Collision(f"{TRIES} keys made, each with a key tag the zone uses already; remove retired keys")
 
@@ -196,6 +205,7 @@ class SoftwareStore:
         private: PrivateKey,
         created: int,
         taken: frozenset[int],
+        account: Account,
     ) -> Description:
         """Store a private key made elsewhere."""
         key = self._describe(zone, role, algorithm, private, "")
@@ -204,7 +214,8 @@ class SoftwareStore:
         if not taken.isdisjoint(algorithms.tags(key.dnskey)):
             raise Collision("another key of the zone has the same key tag, with or without the REVOKE bit")
         self._need()
-        await self._off_loop(lambda: self._keep(key, private))
+        account(key)
+        await self._off_loop(partial(self._keep_new, key, private))
         return key
 
     async def export(self, key: Description, passphrase: bytes) -> bytes:
@@ -212,11 +223,12 @@ class SoftwareStore:
         self._need()
         return await self._off_loop(partial(self._directory.export, key, passphrase))
 
-    async def restore(self, content: SealedKey, passphrase: bytes) -> None:
+    async def restore(self, content: SealedKey, passphrase: bytes, account: Account) -> None:
         """Take back what `export` gave."""
         self._need()
         private = await self._off_loop(partial(self._directory.open_exported, content, passphrase))
-        await self._off_loop(partial(self._keep, content.key, private))
+        account(content.key)
+        await self._off_loop(partial(self._keep_new, content.key, private))
 
     async def adopt(
         self,
@@ -226,7 +238,8 @@ class SoftwareStore:
         cka_id: str,
         label: str,
         taken: frozenset[int],
-        public_key: bytes = b"",
+        public_key: bytes,
+        account: Account,
     ) -> Description:
         """There is no token here."""
         raise Unsupported(f"key store {self.name} has no token to adopt keys from; import the private key")
@@ -263,6 +276,11 @@ class SoftwareStore:
     def _drop(self, key: Description) -> None:
         self.processes.end()
         self._signers.pop(key.id, None)
+
+    def _keep_new(self, key: Description, private: PrivateKey) -> None:
+        """Keep a key whose id no key has yet; Exists when a file has it."""
+        self._directory.must_be_new(key.id)
+        self._keep(key, private)
 
     def _keep(self, key: Description, private: PrivateKey) -> None:
         self._directory.write(key, private)
@@ -410,7 +428,9 @@ class SoftwareStore:
 
     async def _throw_away(self, algorithm: int) -> Description:
         bits = selftest.bits_for(algorithm)
-        return await self.generate(selftest.TEST_ZONE, "csk", algorithm, bits, "", frozenset())
+        return await self.generate(
+            selftest.TEST_ZONE, "csk", algorithm, bits, "", frozenset(), lambda key: None
+        )
 
     def status(self) -> StoreStatus:
         """For monitoring."""

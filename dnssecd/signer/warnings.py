@@ -62,7 +62,14 @@ class WarningBook:
         """All warnings kept, the latest last."""
         return tuple(
             Warning(
-                code, subject, one.detail, int(one.first_at), int(one.last_at), one.count, one.firing, one.once
+                code,
+                subject,
+                one.detail,
+                int(one.first_at),
+                int(one.last_at),
+                one.count,
+                one.firing,
+                one.once,
             )
             for (code, subject), one in self._conditions.items()
         )

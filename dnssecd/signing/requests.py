@@ -65,6 +65,4 @@ def adopt_request(
     public_key: bytes = b"",
 ) -> wp.AdoptRequest:
     """Build an adopt request."""
-    return wp.AdoptRequest(
-        number, lower(zone), role, algorithm, store, cka_id, label, public_key=public_key
-    )
+    return wp.AdoptRequest(number, lower(zone), role, algorithm, store, cka_id, label, public_key=public_key)

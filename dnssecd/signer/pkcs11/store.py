@@ -26,6 +26,7 @@ from dnssecd.signer.errors import (
     Unavailable,
     Unsupported,
 )
+from dnssecd.signer.keystore import Account
 from dnssecd.signer.now import Now
 from dnssecd.signer.pkcs11 import trial
 from dnssecd.signer.pkcs11.health import TokenHealth
@@ -165,7 +166,14 @@ class Pkcs11Store:
         await asyncio.gather(*looks, return_exceptions=True)  # `state` tells what came of it
 
     async def generate(
-        self, zone: bytes, role: Role, algorithm: int, bits: int, idempotency: str, taken: frozenset[int]
+        self,
+        zone: bytes,
+        role: Role,
+        algorithm: int,
+        bits: int,
+        idempotency: str,
+        taken: frozenset[int],
+        account: Account,
     ) -> Description:
         """Make a key in the first token, prove it there, and remember it."""
         deadline = self._monotonic() + CHANGE_DEADLINE_S
@@ -175,21 +183,25 @@ class Pkcs11Store:
         first = self._pools[0]
         for _ in range(TRIES):
             key_id = secrets.token_hex(16)
-            public = await first.command(partial(_generate, key_id, label, algorithm, bits), deadline)
-            key = Description(
+            planned = Description(
                 id=key_id,
                 zones=(zone,),
                 role=role,
                 algorithm=algorithm,
                 bits=bits,
                 flags=flags,
-                dnskey=flags.to_bytes(2) + b"\x03" + bytes([algorithm]) + public,
+                dnskey=b"",
                 created=created,
                 cka_id=key_id,
                 label=label,
                 idempotency=idempotency,
             )
+            account(planned)
+            public = await first.command(partial(_generate, key_id, label, algorithm, bits), deadline)
+            dnskey = flags.to_bytes(2) + b"\x03" + bytes([algorithm]) + public
+            key = msgspec.structs.replace(planned, dnskey=dnskey)
             if taken.isdisjoint(algorithms.tags(key.dnskey)):
+                account(key)
                 self.registry.put(key)
                 await first.command(partial(first.find, key), deadline)
                 return key
@@ -204,7 +216,8 @@ class Pkcs11Store:
         cka_id: str,
         label: str,
         taken: frozenset[int],
-        public_key: bytes = b"",
+        public_key: bytes,
+        account: Account,
     ) -> Description:
         """Bind a key that is in a token already; it stays as it is there."""
         candidate = await self._candidate(cka_id, label, algorithm, public_key)
@@ -229,6 +242,7 @@ class Pkcs11Store:
         proofs = await self.prove(key, nonce_preimage(key), self._monotonic() + CHANGE_DEADLINE_S)
         if all(proof.error for proof in proofs):
             raise ServiceError("; ".join(proof.error for proof in proofs))
+        account(key)
         self.registry.put(key)
         return key
 
@@ -266,6 +280,7 @@ class Pkcs11Store:
         private: PrivateKey,
         created: int,
         taken: frozenset[int],
+        account: Account,
     ) -> Description:
         """Private keys from outside are refused: those of a token have never been elsewhere."""
         raise Unsupported(f"key store {self.name} takes no private keys; adopt those in its tokens")
@@ -274,7 +289,7 @@ class Pkcs11Store:
         """A token's keys never leave it."""
         raise Unsupported(f"keys of {self.name} never leave their tokens; use the tokens' own back-up")
 
-    async def restore(self, content: SealedKey, passphrase: bytes) -> None:
+    async def restore(self, content: SealedKey, passphrase: bytes, account: Account) -> None:
         """Private keys from outside are refused."""
         raise Unsupported(f"key store {self.name} takes no private keys; restore its tokens instead")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import stat
 from pathlib import Path
 
@@ -133,3 +134,56 @@ def test_a_log_that_was_cut_off_or_replaced_shows_to_who_knows_its_head(tmp_path
     path.unlink()
     write(path, "x", "y", "z")
     assert "replaced" in check(path, 10, log.head).detail
+
+
+def test_the_log_has_a_bound_and_says_what_it_removed(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(path, itertools.count(1_900_000_000).__next__, rotate_octets=1000, kept_files=3)
+    log.open()
+    for number in range(200):
+        log.append("used", key="k", signatures=number)
+        assert len(files_of(path)) <= 4
+    log.close()
+    reply = check(path, 1000, log.head)
+    assert reply.ok
+    assert reply.detail == "", "what the service removed is in the log"
+    assert [entry.event for entry in reply.entries].count("oldest file removed") >= 1
+    assert sum(file.stat().st_size for file in files_of(path)) < 4 * 1500
+    files_of(path)[0].unlink()
+    assert "not by the key service" in check(path, 1).detail
+
+
+@pytest.mark.parametrize("loss", ["cut", "gone", "replaced"])
+def test_what_was_lost_while_the_service_was_down_is_noticed(tmp_path: Path, loss: str) -> None:
+    path = tmp_path / "audit.log"
+    write(path, *"abcdef")
+    lines = path.read_bytes().splitlines(keepends=True)
+    if loss == "cut":
+        path.write_bytes(b"".join(lines[:2]))
+    elif loss == "gone":
+        path.unlink()
+    else:
+        other = tmp_path / "other" / "audit.log"
+        other.parent.mkdir()
+        write(other, *"ghijkl")
+        path.write_bytes(other.read_bytes())
+    log = AuditLog(path, itertools.count(1_900_000_000).__next__)
+    log.open()
+    assert log.fault
+    log.close()
+    untouched = AuditLog(path, itertools.count(1_900_000_000).__next__)
+    untouched.open()
+    assert untouched.fault == "", "reported once; the service goes on from what there is"
+    untouched.close()
+
+
+def test_a_head_noted_before_a_crash_is_behind_the_log(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = write(path, *"abc")
+    log.open()
+    log.append("d")
+    os.close(log._descriptor)  # killed: nothing was noted
+    again = AuditLog(path, itertools.count(1_900_000_000).__next__)
+    again.open()
+    assert again.fault == ""
+    again.close()

@@ -140,3 +140,30 @@ def test_names() -> None:
     ):
         with pytest.raises(BadName):
             name_text(bad)
+
+
+def test_a_zone_may_begin_with_a_wildcard_label() -> None:
+    """RFC 4034 §3.1.3: the label "*" in front is not counted, not at the apex either."""
+    starred = permit(zone="*.wild.example.")
+    for owner in ("*.wild.example.", "www.*.wild.example.", "*.*.wild.example."):
+        assert starred.check(preimage(owner, "A", "192.0.2.1", zone="*.wild.example.")) == "", owner
+
+
+@pytest.mark.parametrize("rtype", ["DNSKEY", "CDS", "CDNSKEY"])
+def test_keys_are_signed_at_the_apex_only(rtype: str) -> None:
+    rdata = "0 0 0 00" if rtype == "CDS" else DNSKEY
+    below = preimage("sub.example.com.", rtype, rdata)
+    assert "apex only" in permit("ksk").check(below)
+    assert ("apex only" in permit("csk").check(below)) is (rtype == "DNSKEY")
+    assert permit("ksk").check(preimage("example.com.", rtype, rdata)) == ""
+
+
+def test_a_signature_is_not_valid_for_decades() -> None:
+    good = preimage("www.example.com.", "A", "192.0.2.1")
+    inception = int.from_bytes(good[12:16])
+    for years, allowed in ((9, True), (60, False), (-1, False)):
+        expiration = (inception + years * 366 * 86_400) % (1 << 32)
+        changed = good[:8] + expiration.to_bytes(4) + good[12:]
+        assert (permit().check(changed) == "") is allowed, years
+    longer = Permit(wire("example.com."), "csk", 13, TAG, REVOKED_TAG, (1 << 31) - 1)
+    assert longer.check(good[:8] + ((inception + 60 * 366 * 86_400) % (1 << 32)).to_bytes(4) + good[12:]) == ""

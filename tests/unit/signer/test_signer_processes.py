@@ -45,7 +45,7 @@ async def opened(home: Path, *, deterministic: bool = False) -> AsyncIterator[So
 
 
 async def key_of(store: SoftwareStore, algorithm: int = 13) -> Description:
-    return await store.generate(ZONE, "zsk", algorithm, 0, "", frozenset())
+    return await store.generate(ZONE, "zsk", algorithm, 0, "", frozenset(), lambda key: None)
 
 
 def preimages(key: Description, batch: int) -> list[bytes]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from dnssecd.signer.errors import Busy, Late, Unavailable
@@ -109,3 +111,19 @@ async def test_pieces_may_be_done_in_parts_by_several_workers() -> None:
     assert first.finish([b"C"]) is None
     assert await done == [b"A", b"B", b"C", b"D", b"E"]
     assert len(queue) == 0
+
+
+async def test_bounded_in_octets() -> None:
+    queue = FairQueue(Clock(), octets_max=1000)
+    first = queue.put(1, "k", [b"x" * 600], 100.0)
+    with pytest.raises(Busy, match="octets"):
+        queue.put(2, "k", [b"x" * 600], 100.0)
+    queue.put(2, "k", [b"x" * 300], 100.0)
+    piece = queue.take(4)
+    assert piece is not None
+    piece.finish([b"signature"])
+    await first
+    await asyncio.sleep(0)
+    queue.put(2, "k", [b"x" * 600], 100.0)
+    alone = FairQueue(Clock(), octets_max=1000)
+    alone.put(1, "k", [b"x" * 5000], 100.0)  # what is larger than the bound waits alone

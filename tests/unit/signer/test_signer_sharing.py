@@ -113,3 +113,37 @@ async def test_a_shared_key_that_is_gone_is_no_reason_to_make_another(bench: Ben
     assert isinstance(reply, wp.ErrorReply)
     assert key.id in reply.message
     assert len(bench.store.registry) == 1
+
+
+async def test_only_a_keeper_shares_a_key_that_was_not_made_for_it(bench: Bench) -> None:
+    alone = await bench.wish(A, share="")
+    request = wp.BindRequest(1, B, alone.id)
+    reply = await bench.service.answer(request, 1, keeper=False)
+    assert isinstance(reply, wp.ErrorReply)
+    assert reply.code == "refused"
+    shared = await bench.wish(A, text="second")
+    assert isinstance(await bench.service.answer(wp.BindRequest(1, C, shared.id), 1, keeper=False), wp.KeysReply)
+    assert isinstance(await bench.ask(request), wp.KeysReply)
+
+
+@pytest.mark.parametrize(
+    "request_", [wp.ImportRequest(1, A, "zsk", 13, b"x"), wp.RestoreRequest(1, b"{}", b"a long passphrase")]
+)
+async def test_private_keys_come_in_by_keepers_only(bench: Bench, request_: wp.Request) -> None:
+    reply = await bench.service.answer(request_, 1, keeper=False)
+    assert isinstance(reply, wp.ErrorReply)
+    assert reply.code == "refused"
+
+
+async def test_a_change_that_fails_is_accounted_for(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    key = await bench.wish(A)
+
+    async def fails(*args: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(bench.store, "destroy", fails)
+    assert isinstance(await bench.ask(wp.RemoveRequest(1, A, key.id)), wp.ErrorReply)
+    reply = await bench.ask(wp.AuditRequest(1))
+    assert isinstance(reply, wp.AuditReply)
+    assert [entry.event for entry in reply.entries] == ["generated", "destroyed", "undone"]
+    assert reply.entries[-1].fields["key"] == key.id

@@ -25,6 +25,10 @@ ZONE = wire("example.com.")
 NONE: frozenset[int] = frozenset()
 
 
+def unaccounted(key: Description) -> None:
+    """There is no audit log here."""
+
+
 class Bench:
     """A store in a temporary directory that can be stopped and started again."""
 
@@ -76,7 +80,7 @@ async def sign(store: SoftwareStore, key: Description) -> None:
 
 async def test_keys_survive_a_restart(bench: Bench) -> None:
     store = await bench.open()
-    made = [await store.generate(ZONE, "zsk", number, 0, "", NONE) for number in (8, 13, 14, 15, 16)]
+    made = [await store.generate(ZONE, "zsk", number, 0, "", NONE, unaccounted) for number in (8, 13, 14, 15, 16)]
     await store.stop()
     store = await bench.open()
     assert {key.id for key in store.registry.of_zone(ZONE)} == {key.id for key in made}
@@ -91,7 +95,7 @@ async def test_files_are_private_and_hold_no_private_key(bench: Bench) -> None:
     store = await bench.open()
     private = algorithms.generate(algorithms.ALGORITHMS[15], 0)
     secret = private.private_bytes_raw()  # type: ignore[union-attr]
-    await store.take_in(ZONE, "csk", 15, private, 1_800_000_000, NONE)
+    await store.take_in(ZONE, "csk", 15, private, 1_800_000_000, NONE, unaccounted)
     await store.stop()
     seen = 0
     for directory, _, names in os.walk(bench.path):
@@ -108,8 +112,8 @@ async def test_files_are_private_and_hold_no_private_key(bench: Bench) -> None:
 
 async def test_wrong_modes_are_corrected_and_reported(bench: Bench) -> None:
     store = await bench.open()
-    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE)
-    other = await store.generate(ZONE, "ksk", 13, 0, "", NONE)
+    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted)
+    other = await store.generate(ZONE, "ksk", 13, 0, "", NONE, unaccounted)
     path, unused = (bench.keys / f"{each.id}.key" for each in (key, other))
     for changed in (path, unused, bench.keys, bench.keys / "passphrase"):
         changed.chmod(0o755)
@@ -127,7 +131,7 @@ async def test_wrong_modes_are_corrected_and_reported(bench: Bench) -> None:
 
 async def test_a_lost_file_is_reported_and_the_key_in_memory_used_on(bench: Bench) -> None:
     store = await bench.open()
-    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE)
+    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted)
     content = (bench.keys / f"{key.id}.key").read_bytes()
     (bench.keys / f"{key.id}.key").unlink()
     await sign(store, key)
@@ -146,7 +150,7 @@ async def test_a_lost_file_is_reported_and_the_key_in_memory_used_on(bench: Benc
 
 async def test_wrong_passphrase(bench: Bench) -> None:
     store = await bench.open()
-    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE)
+    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted)
     await store.stop()
     right = (bench.keys / "passphrase").read_bytes()
     (bench.keys / "passphrase").write_bytes(b"another\n")
@@ -163,11 +167,11 @@ async def test_wrong_passphrase(bench: Bench) -> None:
 
 async def test_no_new_passphrase_is_made_for_old_keys(bench: Bench) -> None:
     store = await bench.open()
-    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE)
+    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted)
     await store.stop()
     (bench.keys / "passphrase").unlink()
     store = await bench.open()
-    for attempt in (sign(store, key), store.generate(ZONE, "zsk", 13, 0, "", NONE)):
+    for attempt in (sign(store, key), store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted)):
         with pytest.raises(Unavailable, match="restore"):
             await attempt
     assert not (bench.keys / "passphrase").exists()
@@ -178,10 +182,10 @@ async def test_a_configured_passphrase_file_is_never_made(tmp_path: Path) -> Non
     bench = Bench(tmp_path, passphrase_file=str(tmp_path / "given"))
     store = await bench.open()
     with pytest.raises(Unavailable, match="given"):
-        await store.generate(ZONE, "zsk", 13, 0, "", NONE)
+        await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted)
     (tmp_path / "given").write_text("correct horse\n")
     (tmp_path / "given").chmod(0o600)
-    await sign(store, await store.generate(ZONE, "zsk", 13, 0, "", NONE))
+    await sign(store, await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted))
     await store.stop()
 
 
@@ -190,10 +194,10 @@ async def test_removable_medium(tmp_path: Path) -> None:
     store = await bench.open()
     assert store.status().state == "unavailable"
     with pytest.raises(Unavailable, match="mount"):
-        await store.generate(ZONE, "ksk", 13, 0, "", NONE)
+        await store.generate(ZONE, "ksk", 13, 0, "", NONE, unaccounted)
     assert not bench.keys.exists()
     bench.keys.mkdir(mode=0o700)
-    key = await store.generate(ZONE, "ksk", 13, 0, "", NONE)
+    key = await store.generate(ZONE, "ksk", 13, 0, "", NONE, unaccounted)
     await sign(store, key)
     bench.keys.rename(tmp_path / "away")
     assert store.state(key)[0] == "unavailable"
@@ -215,7 +219,7 @@ async def test_removable_medium(tmp_path: Path) -> None:
 )
 async def test_an_edited_key_file_does_not_open(bench: Bench, change: Callable[[bytes], bytes]) -> None:
     store = await bench.open()
-    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE)
+    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted)
     await store.stop()
     path = bench.keys / f"{key.id}.key"
     path.write_bytes(change(path.read_bytes()))
@@ -235,17 +239,17 @@ async def test_key_tags_in_use_are_avoided(bench: Bench, monkeypatch: pytest.Mon
         return algorithms.tags(algorithms.dnskey_rdata(257, 13, private.public_key()))
 
     taken = frozenset({tags_of(pool[0])[0], tags_of(pool[1])[1]})
-    key = await store.generate(ZONE, "ksk", 13, 0, "", taken)
+    key = await store.generate(ZONE, "ksk", 13, 0, "", taken, unaccounted)
     assert algorithms.tags(key.dnskey) == tags_of(pool[2])
     with pytest.raises(Collision):
-        await store.take_in(ZONE, "ksk", 13, pool[0], 0, taken)
+        await store.take_in(ZONE, "ksk", 13, pool[0], 0, taken, unaccounted)
     await store.stop()
 
 
 async def test_restored_key_files_are_found(bench: Bench, tmp_path: Path) -> None:
     other = Bench(tmp_path / "other")
     store = await other.open()
-    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE)
+    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted)
     await store.stop()
     other.keys.rename(bench.keys)
     store = await bench.open()
@@ -256,7 +260,7 @@ async def test_restored_key_files_are_found(bench: Bench, tmp_path: Path) -> Non
 
 async def test_destroyed_keys_are_gone(bench: Bench) -> None:
     store = await bench.open()
-    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE)
+    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted)
     await store.destroy(key)
     assert store.registry.of_zone(ZONE) == []
     assert list(bench.keys.glob("*.key")) == []
@@ -289,10 +293,10 @@ async def test_a_medium_is_asked_for_and_may_be_removed(
     firing = bench.firing
     assert firing() == set(), "an absent medium is no fault while nobody needs it"
     with pytest.raises(Unavailable):
-        await store.generate(ZONE, "ksk", 13, 0, "", NONE)
+        await store.generate(ZONE, "ksk", 13, 0, "", NONE, unaccounted)
     assert firing() == {"media needed"}
     bench.keys.mkdir(mode=0o700)
-    key = await store.generate(ZONE, "ksk", 13, 0, "", NONE)
+    key = await store.generate(ZONE, "ksk", 13, 0, "", NONE, unaccounted)
     assert firing() == set()
     now[0] += 301
     store._say_when_idle()
@@ -313,7 +317,7 @@ async def test_a_medium_is_asked_for_and_may_be_removed(
 
 async def test_key_files_that_changed_places_are_not_used(bench: Bench) -> None:
     store = await bench.open()
-    one, two = [await store.generate(ZONE, "zsk", 13, 0, "", NONE) for _ in range(2)]
+    one, two = [await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted) for _ in range(2)]
     await store.stop()
     one_path, two_path = (bench.keys / f"{key.id}.key" for key in (one, two))
     content = one_path.read_bytes()
@@ -330,7 +334,7 @@ async def test_key_files_that_changed_places_are_not_used(bench: Bench) -> None:
 async def test_the_passphrase_of_a_back_up_is_not_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(software, "IDLE_S", 0.02)
     store = await bench.open()
-    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE)
+    key = await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted)
     directory = store._directory
     await store.export(key, b"of the back-up")
     async with asyncio.timeout(20):
