@@ -23,9 +23,10 @@ from dnssecd.front import descriptors, specs
 from dnssecd.front.acts import OURSELVES, Acts
 from dnssecd.front.adoption import Adoptions
 from dnssecd.front.alerting import AlertEngine
-from dnssecd.front.control import Commands
+from dnssecd.front.control import Commands, stored_keyset
 from dnssecd.front.databases import OPEN_MAX, Databases
 from dnssecd.front.dsoffice import DsOffice
+from dnssecd.front.dsshow import DsShow
 from dnssecd.front.guard import Guard
 from dnssecd.front.hooks import ServerHooks
 from dnssecd.front.jobs import Parts, ZoneJobs, today
@@ -249,11 +250,13 @@ class Daemon:
             self.signer.state,
             self.alerts.status,
         )
-        commands.ds_progress = self.ds.automation.progress
         commands.acts_of = self.acts.of
         table = {**commands.table(), **self.reloader.table(), **self.alerts.commands(), **keys.table()}
         commands.clock_doubt = self.rollovers.clock.held
         table |= self.rollovers.commands()
+        table |= DsShow(
+            self.zones, stored_keyset, self.ds.automation.progress, self.rollovers.ahead, self.clock
+        ).table()
         table |= self.imports.table() | self.adoptions.table()
         table |= PrimariesReload(self.zones, self.primaries, commands.zone_reload).table()
         return table

@@ -12,7 +12,6 @@ from enum import StrEnum
 from .keyset import DIGEST_SHA256, Key, Keyset, ds_rdata, key_tag
 from .keystate import Goal, Rec, RecordState, State
 
-DIGEST_SHA384 = 4
 GRACE_S = 86_400
 
 

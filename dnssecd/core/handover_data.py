@@ -1,6 +1,6 @@
 """The data part of a hand-over's text: every form under its title, what is copied in one piece left unbroken."""
 
-from .handover import DIGEST_SHA384, Change, Handover, Task
+from .handover import Change, Handover, Task
 from .handover_forms import (
     cds_lines,
     dnskey_lines,
@@ -12,16 +12,18 @@ from .handover_forms import (
     form_key,
     json_lines,
 )
-from .keyset import DIGEST_SHA256
+from .keyset import DIGEST_SHA256, DIGEST_SHA384
 
 WIDTH = 72
 _LABEL = 17
 
 
 def data_lines(handover: Handover) -> list[str]:
-    """Everything to be copied from, below a line."""
-    shown = [*handover.having(Change.ADD), *handover.having(Change.KEEP), *handover.having(Change.LATER)]
+    """Everything to be copied from, below a line: nothing of a key whose DS must not be handed over yet."""
+    shown = [*handover.having(Change.ADD), *handover.having(Change.KEEP)]
     removed = handover.having(Change.REMOVE)
+    if not shown and not removed:
+        return []
     lines = ["", "-" * WIDTH, *_fields(handover)]
     if shown:
         lines += _block("DS, SHA-256", ds_lines(handover, shown, DIGEST_SHA256))
@@ -44,10 +46,9 @@ def _fields(handover: Handover) -> list[str]:
     words = {
         Change.ADD: "Add",
         Change.KEEP: "Keep",
-        Change.LATER: "Later",
         Change.REMOVE: "Remove",
     }
-    lines = ["Field by field, as registrars' forms ask for it"]
+    lines = ["For registrar web forms"]
     for change, word in words.items():
         for key in handover.having(change):
             lines += ["", f"  {word}: {key.role.upper()} {key.tag}"]

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from .handover import DIGEST_SHA384, Change, Handover, ParentKey
-from .keyset import DELETE_CDNSKEY, DELETE_CDS, DIGEST_SHA256, ds_rdata
+from .handover import Change, Handover, ParentKey
+from .keyset import DELETE_CDNSKEY, DELETE_CDS, DIGEST_SHA256, DIGEST_SHA384, ds_rdata
 
 #: Mnemonics as IANA has them ("DNS Security Algorithm Numbers", "DS RR Type Digest Algorithms").
 ALGORITHM_NAMES: Mapping[int, str] = MappingProxyType(
@@ -221,6 +221,8 @@ def ds_document(rdata: bytes) -> dict[str, Any]:
 
 
 def _key_document(handover: Handover, key: ParentKey) -> dict[str, Any]:
+    """A key as JSON; the DS of one that must not be handed over yet is left out."""
+    digests = () if key.change is Change.LATER else DIGESTS
     return {
         "change": key.change.value,
         "role": key.role,
@@ -230,7 +232,7 @@ def _key_document(handover: Handover, key: ParentKey) -> dict[str, Any]:
         "algorithm": key.algorithm,
         "algorithm_name": ALGORITHM_NAMES.get(key.algorithm, str(key.algorithm)),
         "public_key": b64encode(key.public_key).decode(),
-        "ds": [ds_document(ds_rdata(handover.apex, key.rdata, digest)) for digest in DIGESTS],
+        "ds": [ds_document(ds_rdata(handover.apex, key.rdata, digest)) for digest in digests],
     }
 
 

@@ -32,13 +32,15 @@ class Progress:
     """What goes on without a person.
 
     `cds`: CDS and CDNSKEY are published.  `ways`: a line for each other way (push, hook, NOTIFY) and how it fares.
-    `polled`: the parent's servers are asked by themselves; `seen`: what they said.
+    `polled`: the parent's servers are asked by themselves; `seen`: what they said.  `ready_at`: pairs of a key tag
+    and the time (epoch s) at which its DS can be handed over, for keys whose time has not come.
     """
 
     cds: bool = False
     ways: tuple[str, ...] = ()
     polled: bool = True
     seen: tuple[SeenAt, ...] = field(default=())
+    ready_at: tuple[tuple[int, int], ...] = ()
 
 
 NO_PROGRESS = Progress()
@@ -50,6 +52,7 @@ def request_text(handover: Handover, progress: Progress, now: float) -> str:
     lines = [_headline(handover), "=" * len(_headline(handover))]
     lines += _how_long(handover, now)
     lines += _section("What happened", _wrap(_happened(handover)))
+    lines += _not_yet(handover, progress, now)
     if task is not Task.NOTHING:
         lines += _section("What to do", _to_do(handover))
         lines += _section("By when", _wrap(_by_when(handover, now)))
@@ -114,6 +117,8 @@ def _headline(handover: Handover) -> str:
         Task.RESTORE: "gone from the parent",
         Task.NOTHING: "nothing to do",
     }
+    if handover.task is Task.NOTHING and handover.having(Change.LATER):
+        return f"DS of {handover.zone}: not ready yet"
     return f"DS of {handover.zone}: {words[handover.task]}"
 
 
@@ -131,14 +136,14 @@ def _happened(handover: Handover) -> str:
     added, removed = handover.having(Change.ADD), handover.having(Change.REMOVE)
     text = {
         Task.SUBMIT: f"{_keys(added)} is in use in {handover.zone} and its DS can go to the parent now. Until it is "
-        "there, this key vouches for nothing.",
+        "there, the zone is not protected by DNSSEC through this key.",
         Task.REPLACE: f"{_keys(added)} signs {handover.zone} and is to take over from {_keys(removed)}. Resolvers "
         "trust it once the parent has its DS.",
         Task.WITHDRAW: f"The DS of {_keys(removed)} is no longer needed; the key is on its way out.",
         Task.REMOVE_ALL: f"{handover.zone} is to become insecure (unsigned). Before that the parent must have no DS of "
         "it, or the zone would be bogus.",
         Task.RESTORE: f"All servers of the parent had the DS of {_keys(added)}. Now at least one has it no longer. "
-        "Nobody here asked for that.",
+        "dnssecd did not request this.",
         Task.NOTHING: _state_of(handover),
     }[handover.task]
     if handover.urgent:
@@ -153,11 +158,29 @@ def _state_of(handover: Handover) -> str:
             f"The parent has, or is getting, the DS of key tag {tags(kept)}; nothing is asked of it."
         )
     if later := handover.having(Change.LATER):
-        parts.append(
-            f"The DS of key tag {tags(later)} is not to be handed over yet: a mail says when, and so does this "
-            "command."
-        )
-    return " ".join(parts) or f"No key of {handover.zone} has a DS, and none is on its way."
+        parts.append(f"The DS of key tag {tags(later)} is not ready to be handed over.")
+    return " ".join(parts) or f"No key of {handover.zone} has a DS, and none is being prepared."
+
+
+def _not_yet(handover: Handover, progress: Progress, now: float) -> list[str]:
+    """When the DS of each key that is not ready can be handed over."""
+    later = handover.having(Change.LATER)
+    if not later:
+        return []
+    ready = dict(progress.ready_at)
+    lines: list[str] = []
+    for key in later:
+        when = "It is not known yet when." if key.tag not in ready else _ready(ready[key.tag], now)
+        lines += _item(f"{key.role.upper()} {key.tag}: do not hand over yet. {when}")
+    lines += _wrap(
+        "A DS at the parent too early makes the zone bogus for resolvers that still hold older data. Ask again then: "
+        f"dnssecd ds show {handover.zone}"
+    )
+    return _section("Not yet", lines)
+
+
+def _ready(at: float, now: float) -> str:
+    return f"Ready at about {moment(at)}, in {_about(at - now)}."
 
 
 def _keys(keys: Iterable[ParentKey]) -> str:

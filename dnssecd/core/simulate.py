@@ -9,7 +9,17 @@ import heapq
 from dataclasses import dataclass, field, replace
 
 from .evidence import Evidence, ParentSight, SecondarySight, SignatureCount
-from .keyset import Key, Keyset, KeysetError, SigningView, ds_rdata, published, signing_view
+from .keyset import (
+    DIGEST_SHA256,
+    DIGEST_SHA384,
+    Key,
+    Keyset,
+    KeysetError,
+    SigningView,
+    ds_rdata,
+    published,
+    signing_view,
+)
 from .keystate import Rec, Role, State
 from .rollover import plan_rollover
 from .rollover_commands import generated
@@ -34,6 +44,7 @@ class Assumptions:
     """Seconds.  `ds_delay`: from CDS to the new DS set at the parent; None: it never comes.
 
     `resign`: how long it takes until a new key's signatures have replaced the old ones'.
+    `ds`: the DS RRset (RDATA) that the parent was seen to serve; None: unknown, so what the key states say.
     """
 
     secondary_lag: int = 60
@@ -44,6 +55,7 @@ class Assumptions:
     ttl_negative: int = 3_600
     ttl_ds: int = 86_400
     outages: tuple[Outage, ...] = ()
+    ds: tuple[bytes, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +127,7 @@ def simulate(
 ) -> Simulation:
     """Everything the planner would do from `start` to `stop` (epoch s).  Pure; same arguments, same answer."""
     serial = _latest_serial(keyset)
-    there = (State.OMNIPRESENT, State.UNRETENTIVE)
-    ds = tuple(sorted(ds_rdata(keyset.apex, key.rdata) for key in keyset.keys if key.ds.state in there))
+    ds = _believed_ds(keyset) if assume.ds is None else tuple(sorted(assume.ds))
     world = _World(assume, start, serial, start, ds, [start])
     _ask_parent(keyset, world)
     keyset = _catch_up(keyset, serial, start)
@@ -132,6 +143,12 @@ def simulate(
         keyset = _wake(keyset, policy, world, events)
         _draw(keyset, world, open_spans, spans)
     return Simulation(tuple(events), (*spans, *open_spans.values()), keyset)
+
+
+def _believed_ds(keyset: Keyset) -> tuple[bytes, ...]:
+    """The DS RRset at the parent as far as the key states tell."""
+    there = (State.OMNIPRESENT, State.UNRETENTIVE)
+    return tuple(sorted(ds_rdata(keyset.apex, key.rdata) for key in keyset.keys if key.ds.state in there))
 
 
 def _latest_serial(keyset: Keyset) -> int:
@@ -197,11 +214,21 @@ def _publish(keyset: Keyset, policy: RolloverPolicy, world: _World) -> Keyset:
 
 
 def _ask_parent(keyset: Keyset, world: _World) -> None:
-    """The parent is told which DS it is to have, and will do so in its own time."""
-    wanted = tuple(sorted(ds_rdata(keyset.apex, key.rdata) for key in keyset.keys if key.ds.visible))
+    """The parent is asked for a DS RRset, and publishes it after its delay; what it has of a wanted key stays."""
+    wanted = _wanted_ds(keyset, world.ds)
     aim = world.ds_next[1] if world.ds_next is not None else world.ds
     if wanted != aim and world.assume.ds_delay is not None and (wanted or not keyset.signed):
         world.ds_next = (world.at("parent", world.now + world.assume.ds_delay), wanted)
+
+
+def _wanted_ds(keyset: Keyset, there: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    wanted: set[bytes] = set()
+    for key in keyset.keys:
+        if key.ds.visible:
+            # Parents may serve another digest, or several: those of a key that is wanted need no change.
+            forms = {ds_rdata(keyset.apex, key.rdata, digest) for digest in (DIGEST_SHA256, DIGEST_SHA384)}
+            wanted |= forms & set(there) or {ds_rdata(keyset.apex, key.rdata)}
+    return tuple(sorted(wanted))
 
 
 def _begin_signatures(keyset: Keyset, view: SigningView, world: _World) -> None:

@@ -8,12 +8,10 @@ from typing import Any
 
 from dnssecd import __version__
 from dnssecd.clock import Clock
-from dnssecd.core.handover_text import Progress
 from dnssecd.core.keyset import Key, Keyset
 from dnssecd.core.keystate import Rec
 from dnssecd.core.serial import is_after
 from dnssecd.front.asked import refusal, zone_of
-from dnssecd.front.dsshow import ds_document
 from dnssecd.front.first import Permission
 from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.zone import FrontZone
@@ -47,8 +45,6 @@ class Commands:
         self._zones, self._jobs, self._events = zones, jobs, events
         self._notifier, self._clock, self._signer_state = notifier, clock, signer_state
         self._delivery = delivery
-        #: DS automation puts itself here.
-        self.ds_progress: Callable[[str], Progress | None] = lambda zone: None
         #: Says why the time is in doubt ("": it is not).
         self.clock_doubt: Callable[[], str] = lambda: ""
         #: What people did, newest first: to a zone (at most so many), or to none.
@@ -68,7 +64,6 @@ class Commands:
             "zone.freeze": Command(self.zone_freeze, changes=True),
             "zone.thaw": Command(self.zone_thaw, changes=True),
             "key.list": Command(self.key_list),
-            "ds.show": Command(self.ds_show),
             "alerts.list": Command(self.alerts_list),
             "alerts.ack": Command(self.alerts_ack, changes=True),
         }
@@ -264,11 +259,6 @@ class Commands:
             rows += await asyncio.to_thread(_keys_of, zones[start : start + READ_AT_ONCE])
         return {"keys": rows}
 
-    async def ds_show(self, call: Call) -> object:
-        """Answer ``ds.show``: what the parent is to have, in every form."""
-        zone = zone_of(self._zones, call)
-        return ds_document(zone, _keyset(zone), self.ds_progress(zone.name), self._clock.now())
-
     async def alerts_list(self, call: Call) -> object:
         """Answer ``alerts.list``."""
         zone = zone_of(self._zones, call).name if call.optional_text("zone") else None
@@ -310,7 +300,8 @@ def _check_reload(zone: FrontZone) -> None:
         )
 
 
-def _keyset(zone: FrontZone) -> Keyset | None:
+def stored_keyset(zone: FrontZone) -> Keyset | None:
+    """Return the keys of the published version; StoreError, sqlite3.Error or OSError."""
     if zone.serial is None:
         return None
     with zone.database.snapshot() as snapshot:
@@ -330,7 +321,7 @@ def _keys_of(zones: list[FrontZone]) -> list[dict[str, Any]]:
 
 
 def _keys(zone: FrontZone) -> list[dict[str, Any]]:
-    keyset = _keyset(zone)
+    keyset = stored_keyset(zone)
     return [] if keyset is None else [_key(zone, key) for key in keyset.keys]
 
 

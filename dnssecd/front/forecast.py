@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dnssecd.core.evidence import Evidence
+from dnssecd.core.evidence import Evidence, ParentSight
 from dnssecd.core.keyset import Keyset, signing_view
 from dnssecd.core.keytimeline_svg import render_svg
-from dnssecd.core.rollover_types import RolloverPolicy
-from dnssecd.core.simulate import Assumptions, Outage, SimEvent, Simulation, simulate
+from dnssecd.core.rollover_types import RolloverPolicy, SubmitDs
+from dnssecd.core.simulate import EVENT_NAMES, Assumptions, Outage, SimEvent, Simulation, simulate
 from dnssecd.front.zone import FrontZone
 from dnssecd.pipeline import state
 from dnssecd.pipeline.version import PROMPT_RECORDS_MAX
@@ -37,7 +37,14 @@ def assumptions(
         ttl_negative=evidence.ttl_negative,
         ttl_ds=max(policy.parent_ds_ttl, max((sight.ttl for sight in evidence.parents), default=0)),
         outages=outages,
+        ds=_ds_seen(evidence.parents),
     )
+
+
+def _ds_seen(parents: Iterable[ParentSight]) -> tuple[bytes, ...] | None:
+    """Return the DS RRset that all the parent's servers serve; None when they differ, or none has answered yet."""
+    answers = {tuple(sorted(sight.ds)) for sight in parents if sight.ds is not None}
+    return answers.pop() if len(answers) == 1 else None
 
 
 def parse_outage(text: str, start: int, seconds: Mapping[str, int]) -> Outage:
@@ -68,6 +75,15 @@ def rows(zone: str, events: Iterable[SimEvent]) -> list[dict[str, Any]]:
 def picture(zone: str, ahead: Simulation, start: int, stop: int) -> str:
     """Return the keys' states over time as SVG."""
     return render_svg(ahead.spans, start, stop, f"Keys of {zone}")
+
+
+def ds_ready_at(ahead: Simulation) -> dict[int, int]:
+    """Return when the DS of each key may first be handed over (epoch s), by key tag."""
+    ready: dict[int, int] = {}
+    for event in ahead.events:
+        if event.event == EVENT_NAMES[SubmitDs.__name__] and not event.stand_in:
+            ready.setdefault(event.key_tag, event.at)
+    return ready
 
 
 def compare(

@@ -22,6 +22,7 @@ DAY_S = 86_400
 DAYS_MAX = 3650
 DS_DELAY_S = DAY_S
 PLAN_DAYS = 120
+DS_READY_DAYS = 60
 LOAD_DAYS = 30
 WAKES_MAX = 200
 TIMEOUT_S = 600.0
@@ -55,6 +56,17 @@ class ForecastCommands:
             "schedule": Command(self.schedule, timeout=TIMEOUT_S),
             "plan": Command(self.plan, timeout=TIMEOUT_S),
         }
+
+    async def ds_ready_at(self, zone: FrontZone) -> dict[int, int]:
+        """Return when the DS of each key of a zone may first be handed over (epoch s), by key tag."""
+        keyset, evidence = await self._known(zone)
+        start = int(self._rollovers.engine.clock.now())
+        policy, _ = _ahead_of_people(self._rollovers.policy(zone))
+        assume = forecast.assumptions(zone, evidence, policy, DS_DELAY_S)
+        ahead = await asyncio.to_thread(
+            simulate, keyset, policy, assume, start, start + DS_READY_DAYS * DAY_S
+        )
+        return forecast.ds_ready_at(ahead)
 
     async def simulate(self, call: Call) -> object:
         """Answer ``simulate``: the calendar of every step ahead, and a picture of it."""

@@ -94,6 +94,8 @@ class RolloverOffice:
         self.parents = ParentWatch(zones, config, clock, schedule, self._answered)
         self.overdue = Overdue(events, clock, self.rollovers.policy)
         self.emergency = Emergency(self.rollovers, events)
+        self._commands = RolloverCommands(zones, self.rollovers)
+        self.ahead = ForecastCommands(zones, self.rollovers, self._commands, self.rollovers.engine.config)
         self.rollovers.listeners += [_Shown(self.parents), self.overdue, self.emergency]
         #: How soon a server of a zone is looked at again, after it was seen to serve what is published.
         self.sweep_s: Callable[[], float] = lambda: Pace().sweep_s
@@ -103,14 +105,13 @@ class RolloverOffice:
 
     def commands(self) -> dict[str, Command]:
         """Return the commands, by name."""
-        commands = RolloverCommands(self._zones, self.rollovers)
+        commands = self._commands
         more = {
             "clock.confirm": Command(self._confirm, changes=True),
             "key.compromised": self.emergency.command(commands),
         }
         ds = DsCommands(self.rollovers, self.parents, commands)
-        ahead = ForecastCommands(self._zones, self.rollovers, commands, self.rollovers.engine.config)
-        return commands.table() | ds.table() | ahead.table() | more
+        return commands.table() | ds.table() | self.ahead.table() | more
 
     def begin(self) -> None:
         """Judge the clock by what is known from before; nothing is signed while it is in doubt."""

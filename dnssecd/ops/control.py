@@ -94,6 +94,7 @@ added. Those marked * change something.
     ds.confirm *      {zone, key_tag: int} → {"zone", "key_tag", "present": bool, "message"}
     ds.show           {zone} → {"zone", "ds": [{"tag", "algorithm", "digest_type", "digest", "text"}],
                           "dnskey": [str], "cds": [str], "at_parent": [str]|null, "text": str, "dsset": [str],
+                          "later": [{"tag", "role", "ready_at"}],  # keys whose DS must not be handed over yet
                           "task": "nothing"|"submit"|"replace"|"withdraw"|"remove-all"|"restore",
                           "epp": {"ds": str, "key": str}, "handover": as dnssecd.core.handover_forms.document}
     alerts.list       {zone: Z|null} → {"alerts": [ALERT]}

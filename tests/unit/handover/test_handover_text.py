@@ -5,15 +5,17 @@ DNSSECD_WRITE_GOLDEN=1 writes them anew: read them then, as somebody who was wok
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from dnssecd.core.handover import handover_of
+from dnssecd.core.handover import Change, handover_of
+from dnssecd.core.handover_forms import DIGESTS
 from dnssecd.core.handover_text import Progress, SeenAt, cause, closing_text, request_text
-from dnssecd.core.keyset import Keyset
+from dnssecd.core.keyset import Keyset, ds_rdata
 from tests.unit.handover import keysets
 from tests.unit.handover.keysets import NOW, ZONE
 
@@ -33,6 +35,7 @@ PUSHED = Progress(
 
 REQUESTS: dict[str, tuple[Callable[[], Keyset], Progress, int]] = {
     "fresh": (keysets.fresh, Progress(), 0),
+    "fresh_with_time": (keysets.fresh, Progress(ready_at=((OLD, NOW + 3_900),)), 0),
     "in_place": (keysets.in_place, Progress(), 0),
     "submit": (keysets.submit, Progress(cds=True), 60),
     "replace": (keysets.replaced, BY_HAND, 60),
@@ -79,8 +82,19 @@ def test_closing_is_the_golden_text(name: str) -> None:
 def test_prose_has_at_most_72_columns(name: str) -> None:
     make, progress, later = REQUESTS[name]
     prose, line, _ = request_text(handover_of(ZONE, make()), progress, NOW + later).partition("-" * 72)
-    assert line
+    assert bool(line) is bool(handover_of(ZONE, make()).having(*set(Change) - {Change.LATER}))
     assert all(len(row) <= 72 for row in prose.splitlines())
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_no_form_has_the_ds_of_a_key_that_is_not_ready(name: str) -> None:
+    make, progress, later = REQUESTS[name]
+    handover = handover_of(ZONE, make())
+    text = request_text(handover, progress, NOW + later)
+    for key in handover.having(Change.LATER):
+        for digest in DIGESTS:
+            assert ds_rdata(handover.apex, key.rdata, digest)[4:].hex().upper() not in text
+        assert base64.b64encode(key.public_key).decode() not in text
 
 
 def test_a_long_zone_name_breaks_no_command() -> None:
