@@ -488,7 +488,8 @@ async def run(config: Config, clock: Clock) -> int:
     try:
         await daemon.run()
     except OSError as error:
-        raise CannotStart(error.strerror or str(error)) from error
+        named = f"{error.filename}: " if error.filename else ""
+        raise CannotStart(named + (error.strerror or str(error))) from error
     finally:
         await daemon.close()
     return 0

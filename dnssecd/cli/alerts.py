@@ -53,8 +53,9 @@ def _ack(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the alert, as in `alerts list`.")],
     zone: OptionalZone = None,
 ) -> None:
-    """Say that you have seen an alert: it is not escalated."""
+    """Acknowledge an alert, in one zone or everywhere: it is not escalated."""
     result = cli.call("alerts.ack", {"name": name, "zone": optional_zone(zone)})
     if not result["acknowledged"]:
         raise Bad(f"no alert {name} fires" + (f" for {zone}" if zone else ""), "see dnssecd alerts list", BAD)
-    cli.show(result, lambda: print(f"{name} is acknowledged"))
+    number = result["acknowledged"]
+    cli.show(result, lambda: print(f"{name} is acknowledged" + (f" ({number} alerts)" if number > 1 else "")))

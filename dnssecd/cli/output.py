@@ -77,7 +77,7 @@ def print_alerts(alerts: list[dict[str, Any]]) -> None:
     for alert in alerts:
         subject = f" {alert['subject']}" if alert.get("subject") else ""
         print(f"\n{alert['severity'].upper()} {alert['name']} {alert.get('zone') or 'daemon'}{subject}")
-        acked = f"; seen by {alert['acked_by']}" if alert.get("acked_by") else ""
+        acked = f"; acknowledged by {alert['acked_by']}" if alert.get("acked_by") else ""
         pairs(
             [
                 ("  cause", alert["cause"]),
@@ -89,7 +89,7 @@ def print_alerts(alerts: list[dict[str, Any]]) -> None:
 
 
 def _times(count: int) -> str:
-    return "seen once" if count == 1 else f"seen {count} times"
+    return "once" if count == 1 else f"{count} times"
 
 
 Advance = Callable[[float, float | None, str], None]

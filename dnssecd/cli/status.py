@@ -45,16 +45,23 @@ def _signer_mode(mode: str) -> str:
 
 def _row(zone: dict[str, Any]) -> tuple[Any, ...]:
     secondaries = zone["secondaries"]
-    current = sum(1 for one in secondaries if one["serial"] == zone["serial"])
+    published = zone["serial"]
+    current = sum(1 for one in secondaries if published is not None and one["serial"] == published)
     return (
         zone["zone"],
         zone.get("state"),
         zone["serial"],
         zone["input_serial"],
         span(zone["runway_seconds"]),
-        f"{current}/{len(secondaries)} current" if secondaries else "none",
+        _secondaries(current, len(secondaries), waiting=published is None),
         ", ".join(sorted({alert["name"] for alert in zone["alerts"]})) or "-",
     )
+
+
+def _secondaries(current: int, number: int, *, waiting: bool) -> str | None:
+    if not number:
+        return "none"
+    return None if waiting else f"{current}/{number} current"
 
 
 def zone_pairs(zone: dict[str, Any]) -> list[tuple[str, Any]]:
@@ -69,7 +76,7 @@ def zone_pairs(zone: dict[str, Any]) -> list[tuple[str, Any]]:
         ("policy", zone.get("policy")),
         ("denial", zone.get("denial")),
         ("records", zone.get("records")),
-        ("signatures", zone.get("signatures")),
+        ("signatures made for the last version", zone.get("signatures") or None),
         ("published", when(zone.get("last_published"))),
         ("first expiration", when(zone.get("earliest_expiration"))),
         ("runway", span(zone["runway_seconds"])),

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from dnssecd.config.errors import Problems, did_you_mean
 from dnssecd.config.positions import KeyPath
-from dnssecd.durations import parse_duration
+from dnssecd.durations import format_duration, parse_duration
 
 Choice = TypeVar("Choice", bound=str)
 
@@ -58,11 +58,11 @@ class Section:
         self.error(key, "is missing", remedy)
         return False
 
-    def _typed(self, key: str, kind: type) -> Any:
+    def _typed(self, key: str, kind: type, example: str = "") -> Any:
         value = self.raw(key)
         if value is None or type(value) is kind:
             return value
-        self.error(key, f"must be {_KINDS[kind]}, not {_shown(value)}", f"write {_example(key, kind)}")
+        self.error(key, f"must be {_KINDS[kind]}, not {_shown(value)}", f"write {example or _example(key, kind)}")
         return None
 
     def text(self, key: str, default: str = "") -> str:
@@ -92,13 +92,18 @@ class Section:
 
     def duration(self, key: str, default: int, low: int = 0, high: int = 2**31 - 1) -> int:
         """Seconds of a duration such as "90d", from *low* to *high*."""
-        text = self._typed(key, str)
+        number = self.raw(key)
+        if type(number) is int and number >= 0:
+            written = format_duration(number)
+            self.error(key, f"{number} has no unit", f'write {key} = "{written}" if you mean seconds')
+            return default
+        text = self._typed(key, str, f'{key} = "{format_duration(default)}"')
         if text is None:
             return default
         try:
             value = parse_duration(text)
         except ValueError as error:
-            self.error(key, str(error), f"write {_example(key, str)}")
+            self.error(key, str(error), f'write a number and a unit, as in {key} = "{format_duration(default)}"')
             return default
         if not low <= value <= high:
             self.error(key, f'"{text}" is out of range', f"choose from {low}s to {high}s")
@@ -181,10 +186,8 @@ def _shown(value: object) -> str:
 
 
 def _example(key: str, kind: type) -> str:
-    if kind is str:
-        durations = ("signature_", "_ttl", "delay", "lifetime", "_after")
-        return f'{key} = "30d"' if any(part in key for part in durations) else f'{key} = "…"'
     return {
+        str: f'{key} = "…"',
         bool: f"{key} = true",
         int: f"{key} = 4",
         list: f'{key} = ["…"]',

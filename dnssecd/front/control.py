@@ -70,10 +70,12 @@ class Commands:
 
     async def status(self, call: Call) -> object:
         """Answer ``status``."""
-        zones = [zone_of(self._zones, call)] if call.optional_text("zone") else self._zones.values()
+        one = zone_of(self._zones, call) if call.optional_text("zone") else None
+        zones = self._zones.values() if one is None else [one]
+        firing = self._events.firing(None if one is None else one.name)
         return {
             "zones": [self._zone_status(zone) async for zone in _in_turns(zones)],
-            "alerts": [alert_dict(event) for event in self._events.firing()[:SHOWN_MAX]],
+            "alerts": [alert_dict(event) for event in firing[:SHOWN_MAX]],
             "version": __version__,
             "pid": os.getpid(),
             "started_at": self._started_at,

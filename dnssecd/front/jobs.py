@@ -347,6 +347,7 @@ class ZoneJobs:
             (metrics.serial, zone.serial),
             (metrics.input_serial, zone.input_serial),
             (metrics.earliest_expiration, zone.earliest_expiration),
+            (metrics.refresh, zone.refresh_s if zone.earliest_expiration is not None else None),
             (metrics.last_published, zone.published_at),
             (metrics.records, zone.records),
         ):

@@ -49,7 +49,7 @@ class KeyCommands:
             "key.generate": Command(self.generate, changes=True, timeout=COMMAND_S),
             "key.adopt": Command(self.adopt, changes=True, timeout=COMMAND_S),
             "key.audit": Command(self.audit, timeout=DEADLINE_S),
-            "keystore.list": Command(self.stores),
+            "keystore.list": Command(self.stores, timeout=DEADLINE_S),
             "keystore.test": Command(self.test, changes=True, timeout=COMMAND_S),
             "keystore.bench": Command(self.bench, changes=True, timeout=COMMAND_S),
         }

@@ -108,6 +108,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import socket
 import stat
@@ -254,6 +255,12 @@ class ControlServer:
 
     async def start(self) -> None:
         """Bind and serve. OSError when the path cannot be used; FileExistsError when another daemon has it."""
+        if not self._path.parent.is_dir():
+            raise FileNotFoundError(
+                errno.ENOENT,
+                f"the directory {self._path.parent} of the control socket does not exist. Create it, or name another "
+                "place in [server] control_socket. The packaged systemd units create it (make install, make deb)",
+            )
         listening = _bind(self._path)
         status = self._path.lstat()
         self._inode = (status.st_dev, status.st_ino)

@@ -133,12 +133,14 @@ class EventCore:
                 self._resolve(key)
 
     def acknowledge(self, name: str, zone: str | None, by: str, subject: str | None = None) -> int:
-        """Somebody (*by*) has seen it. How many firing events that were (subject None: all subjects)."""
+        """Note that *by* has seen it; return how many firing events that were.
+
+        zone None: of the daemon and of every zone. subject None: all subjects.
+        """
         with self._lock:
+            keys = self._firing if zone is None else self._by_zone.get(zone, ())
             found = [
-                self._firing[key]
-                for key in self._by_zone.get(zone or "", ())
-                if key[0] == name and subject in (None, key[2])
+                self._firing[key] for key in list(keys) if key[0] == name and subject in (None, key[2])
             ]
             for event in found:
                 seen = replace(event, acked_by=by, acked_at=self._clock.now())

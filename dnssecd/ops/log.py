@@ -6,6 +6,7 @@ The guard is the last step before rendering: whatever a caller passes, secrets d
 from __future__ import annotations
 
 import logging
+import os
 import re
 import sys
 from collections.abc import MutableMapping
@@ -17,6 +18,8 @@ from dnssecd.config import Secret
 
 REDACTED = "[redacted]"
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+#: syslog(3); "critical" is what structlog calls the level of its own method of that name.
+SYSLOG_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3, "critical": 2}
 
 _SECRET_FIELD = re.compile(
     r"(?:^|_)(?:secret|secrets|password|passphrase|pin|private|private_key|bearer|credential)(?:$|_(?!file))",
@@ -53,7 +56,8 @@ def setup(format: str = "json", level: str = "info", stream: TextIO | None = Non
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             *extra,
             redact,
-            final,
+            put_event_first,
+            _WithPriority(final) if is_journal(out) else final,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(out),
@@ -62,6 +66,32 @@ def setup(format: str = "json", level: str = "info", stream: TextIO | None = Non
     root = logging.getLogger()
     root.handlers = [_ToStructlog()]
     root.setLevel(max(LEVELS[level], LEVELS["info"] if level == "debug" else LEVELS["warning"]))
+
+
+def put_event_first(_logger: object, _method: str, fields: Fields) -> Fields:
+    """Processor: level and event before all others, so that a line of JSON can be read from its beginning."""
+    first = {name: fields[name] for name in ("level", "event") if name in fields}
+    return first | {name: value for name, value in fields.items() if name not in first}
+
+
+class _WithPriority:
+    """Renders a line with its syslog priority before it, as the journal takes it from standard error (sd-daemon(3))."""
+
+    def __init__(self, render: Any) -> None:
+        self._render = render
+
+    def __call__(self, logger: object, method: str, fields: Fields) -> str:
+        priority = SYSLOG_PRIORITIES.get(str(fields.get("level", "")), SYSLOG_PRIORITIES["info"])
+        return f"<{priority}>{self._render(logger, method, fields)}"
+
+
+def is_journal(stream: TextIO) -> bool:
+    """Tell whether a stream goes straight to the journal: JOURNAL_STREAM names its device and inode."""
+    try:
+        status = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{status.st_dev}:{status.st_ino}"
 
 
 def redact(_logger: object, _method: str, fields: Fields) -> Fields:

@@ -50,6 +50,10 @@ class ZoneMetrics:
             "zone_rrsig_earliest_expiration_timestamp_seconds",
             "When the first RRSIG of the whole zone, as served, expires",
         )
+        self.refresh = gauge(
+            "zone_refresh_seconds",
+            "Signatures are renewed this long before they expire: a healthy zone's runway is never much less",
+        )
         self.last_published = gauge(
             "zone_last_published_timestamp_seconds", "When the version being served was published"
         )
@@ -77,6 +81,7 @@ class ZoneMetrics:
             self.serial,
             self.input_serial,
             self.earliest_expiration,
+            self.refresh,
             self.last_published,
             self.records,
         )

@@ -140,9 +140,22 @@ def test_needed_tables(table: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("keys", "remedy"),
+    [
+        ("dnskey_ttl = 3600", 'dnskey_ttl = "1h" if you mean seconds'),
+        ("signature_validity = 90", 'signature_validity = "1m30s" if you mean seconds'),
+        ("dnskey_ttl = true", 'dnskey_ttl = "1h"'),
+        ('signature_validity = "30"', 'signature_validity = "30d"'),
+    ],
+)
+def test_the_remedy_of_a_duration_is_what_can_be_written_there(keys: str, remedy: str) -> None:
+    assert remedy in one(with_policy(keys)).remedy
+
+
+@pytest.mark.parametrize(
     ("keys", "what"),
     [
-        ("dnskey_ttl = 3600", "must be text"),
+        ("dnskey_ttl = 3600", "3600 has no unit"),
         ('dnskey_ttl = "3600"', "no duration"),
         ('zonemd = "yes"', "must be true or false"),
         ("manual = 'zsk'", "must be a list"),

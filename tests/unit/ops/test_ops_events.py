@@ -201,3 +201,12 @@ def test_threads_may_raise_at_once(core: EventCore) -> None:
     for thread in threads:
         thread.join()
     assert {event.name: event.count for event in core.firing()}["disk-low"] == 800
+
+
+def test_without_a_zone_an_acknowledgement_is_for_all_zones(core: EventCore) -> None:
+    for zone in ("a.example.", "b.example.", None):
+        core.raise_event("input-error", zone, "broken")
+    core.raise_event("runway-low", "a.example.", "soon")
+    assert core.acknowledge("input-error", None, "alice") == 3
+    assert {event.zone for event in core.firing() if event.acked_by == "alice"} == {"a.example.", "b.example.", ""}
+    assert core.acknowledge("input-error", "a.example.", "bob") == 1

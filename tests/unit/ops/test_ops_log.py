@@ -3,7 +3,9 @@
 import io
 import json
 import logging
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -102,3 +104,31 @@ def test_libraries_log_in_the_same_form(out: io.StringIO) -> None:
     logging.getLogger("apscheduler").info("not shown")
     record = json.loads(out.getvalue())
     assert (record["event"], record["logger"]) == ("job x missed", "apscheduler")
+
+
+def test_level_and_event_come_first(out: io.StringIO) -> None:
+    setup("json", "info", out)
+    structlog.get_logger().warning("zone rejected", zone="example.com.")
+    assert list(json.loads(out.getvalue()))[:2] == ["level", "event"]
+
+
+def test_the_journal_gets_a_priority_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with (tmp_path / "stderr").open("w+") as stream:
+        status = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        for form in ("json", "console"):
+            setup(form, "debug", stream)
+            log = structlog.get_logger()
+            for level in ("debug", "info", "warning", "error"):
+                getattr(log, level)("said")
+        logging.getLogger("asyncio").error("by a library")
+        stream.seek(0)
+        lines = stream.read().splitlines()
+    assert [line[:3] for line in lines] == ["<7>", "<6>", "<4>", "<3>"] * 2 + ["<3>"]
+
+
+def test_another_stream_than_the_journal_gets_none(out: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JOURNAL_STREAM", "1:2")
+    setup("json", "info", out)
+    structlog.get_logger().info("said")
+    assert out.getvalue().startswith("{")

@@ -4,7 +4,7 @@ import time
 import xml.etree.ElementTree as ElementTree
 
 from dnssecd.core import rollover_commands as commands
-from dnssecd.core.keyset import Keyset
+from dnssecd.core.keyset import DIGEST_SHA256, DIGEST_SHA384, Keyset, ds_rdata
 from dnssecd.core.keystate import Role, State
 from dnssecd.core.keytimeline_svg import render_svg
 from dnssecd.core.recovery_plan import recovery_plan
@@ -128,3 +128,20 @@ def test_recovery_when_the_parent_never_acts() -> None:
         bench.keyset, bench.policy, Assumptions(ds_delay=None), bench.now, bench.key(Role.KSK).ref
     )
     assert plan.safe_at is None
+
+
+def test_it_starts_from_the_ds_that_the_parent_serves() -> None:
+    """The parent has the new DS already: nothing is awaited from it, and the old key can leave."""
+    bench = running()
+    bench.keyset = commands.roll_over(bench.keyset, Role.KSK)
+    bench.step()
+    for _ in range(3):
+        bench.secondaries_follow()
+        bench.wait(DAY)
+    new = bench.key(Role.KSK)
+    for digest in (DIGEST_SHA256, DIGEST_SHA384):
+        seen = (ds_rdata(APEX, new.rdata, digest),)
+        assume = Assumptions(ds_delay=20 * DAY, ds=seen)
+        ahead = simulate(bench.keyset, bench.policy, assume, bench.now, bench.now + 30 * DAY)
+        arrived = next(event.at for event in ahead.events if event.event == "ds omnipresent")
+        assert arrived < bench.now + 5 * DAY, "no new wait of ds_delay"
