@@ -38,8 +38,8 @@ from dnssecd.store.errors import StoreError
 
 RETRY_CHANGING_S = 0.5
 RETRIES_CHANGING_MAX = 20
-#: A file that was the same so many times is not being written any more.
-RESTING_MAX = 4
+#: A file without a line end at its end that was the same so many times in a row is taken as it is.
+RESTING_LOOKS = 10
 RETRY_FIRST_S = 5.0
 RETRY_LAST_S = 300.0
 DUE_MARGIN_S = 1
@@ -212,12 +212,20 @@ class ZoneJobs:
         self._finished(zone, outcome, kind)
 
     async def _load_settled(self, zone: FrontZone, accept_change: bool, floor: int | None) -> Outcome:
-        """Load, waiting out a file that is still being written; one that rests unfinished is the input's fault."""
-        resting = 0
+        """Load, waiting out a file that is being written; one that rests is read without asking for its last line end.
+
+        Editors and provisioning tools leave that out; a file that was cut lacks it too, so the file has to rest first.
+        """
+        resting = False
         for attempt in range(RETRIES_CHANGING_MAX):
             before = _files_now(zone)
             job = self._job(
-                zone, "load", path=str(zone.config.file), accept_change=accept_change, serial_floor=floor
+                zone,
+                "load",
+                path=str(zone.config.file),
+                accept_change=accept_change,
+                serial_floor=floor,
+                resting=resting,
             )
             outcome = await self._parts.pool.run(job, _octets(zone))
             self._parts.watcher.watch(zone.name, outcome.files or before)
@@ -225,11 +233,16 @@ class ZoneJobs:
                 return outcome
             if not attempt:
                 log.info("zone file is being written, or was cut; it is read again", zone=zone.name)
-            await asyncio.sleep(RETRY_CHANGING_S)
-            resting = resting + 1 if _files_now(zone) == before else 0
-            if resting >= RESTING_MAX:
-                break
+            resting = await self._rests(zone, before)
         return msgspec.structs.replace(outcome, result="rejected")
+
+    async def _rests(self, zone: FrontZone, before: list[FileIdentity]) -> bool:
+        """Wait until a file has rested for a while, or was written."""
+        for _ in range(RESTING_LOOKS):
+            await asyncio.sleep(RETRY_CHANGING_S)
+            if _files_now(zone) != before:
+                return False
+        return True
 
     async def resign(self, zone: FrontZone) -> Outcome:
         """Make anew what is due."""

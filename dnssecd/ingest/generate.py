@@ -10,8 +10,9 @@ from dnssecd.ingest.words import shown
 
 _INT_MAX = 2**31 - 1
 _RANGE = re.compile(rb"(\d{1,10})-(\d{1,10})(?:/(\d{1,10}))?")
-_PIECE = re.compile(rb"\\.|\$\$|\$\{([^}]*)\}|\$|[^\\$]+", re.DOTALL)
-_MODIFIER = re.compile(rb"(-?\d{1,10})(?:,(\d{1,3})(?:,([doxXnN]))?)?")
+_PIECE = re.compile(rb"\\.|\$\$|\$\{([^}]*)\}|\$\{|\$|[^\\$]+", re.DOTALL)
+#: BIND reads offset and width by sscanf, which takes blanks and a sign before a number.
+_MODIFIER = re.compile(rb"\s*([+-]?\d{1,10})(?:,\s*\+?(\d{1,3})(?:,([doxXnN]))?)?")
 
 
 class Generate(NamedTuple):
@@ -43,19 +44,32 @@ class Generate(NamedTuple):
         rest = b" ".join([*arguments[2:-1], unquote(arguments[-1])])
         return cls(start, stop, step, arguments[1], rest)
 
-    def lines(self) -> Iterator[bytes]:
-        """Yield each record as a line."""
+    @property
+    def number(self) -> int:
+        """How many records it makes."""
+        return (self.stop - self.start) // self.step + 1
+
+    def lines(self, longest: int) -> Iterator[bytes]:
+        """Yield each record as a line of at most ``longest`` octets on either side of the first blank; RecordError."""
         for number in range(self.start, self.stop + 1, self.step):
-            yield expand(self.owner, number) + b" " + expand(self.rest, number)
+            yield expand(self.owner, number, longest) + b" " + expand(self.rest, number, longest)
 
 
-def expand(template: bytes, number: int) -> bytes:
-    """Return the template with its $ replaced; an escape stays as it is, $$ becomes one $."""
+def expand(template: bytes, number: int, longest: int) -> bytes:
+    """Return the template with its $ replaced; an escape stays as it is, $$ becomes one $.
+
+    Raises RecordError for a modifier that is none, and where the result is longer than ``longest`` octets.
+    """
     out = bytearray()
     for match in _PIECE.finditer(template):
         piece = match.group()
+        if len(out) > longest:
+            raise RecordError(f"$GENERATE makes a record longer than {longest} octets", "shorten it")
         if piece == b"$$":
             out += b"$"
+        elif piece == b"${":
+            cause = f"${{ without }} in $GENERATE: {shown(template[match.start() :])}"
+            raise RecordError(cause, "write ${OFFSET,WIDTH,BASE}, or $$ for a dollar sign")
         elif piece.startswith(b"$"):
             out += _number(match[1], number)
         else:

@@ -18,6 +18,8 @@ class Limits:
     files: int = 1_000
     #: Records that one $GENERATE may make.
     generate: int = 1_000_000
+    #: Octets of memory that the records of all $GENERATE lines together may take.
+    generated: int = 2 << 30
     errors: int = 20
     warnings: int = 100
 

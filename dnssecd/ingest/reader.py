@@ -26,6 +26,12 @@ from dnssecd.ingest.words import shown
 
 Numbered = Iterator[tuple[int, bytes]]
 
+#: Memory that a record takes beyond the text it is read from.
+ROW_OCTETS = 200
+
+_NOT_SHOWN = "not a zone file record; its words are not shown, since that file is not readable for all users"
+_NOT_SHOWN_REMEDY = "include zone files only; give it the owner, group and mode of the zone file to see more"
+
 
 class _Stop(Exception):
     """Reading ends: nothing sensible follows, or (``more``) there are enough errors."""
@@ -83,6 +89,12 @@ class Reader:
         self.digest = hashlib.sha256()
         self.fast = FastLane(self.zone, self.rows, self.stripped, strip=self.strip)
         self._open_files: list[FileIdentity] = []
+        #: Octets of memory that generated records took so far, whether or not they are kept.
+        self._generated = 0
+        self._tsig_seen = False
+        #: Included files whose words are not shown.
+        self._private: set[Path] = set()
+        self._shown_as: tuple[int, int, int] | None = None
 
     def read(self, path: Path) -> None:
         """Read the zone file; raises ZoneFileErrors with all faults, or FileChanged."""
@@ -90,11 +102,12 @@ class Reader:
         try:
             self._file(Context(path, self.zone))
         except RecordError as error:
-            self.errors.append(ZoneFileError(str(path), 0, error.cause, error.remedy))
+            cause = error.cause.removeprefix(f"{path} ").replace(f"cannot read {path}:", "cannot read it:", 1)
+            self.errors.append(ZoneFileError(str(path), 0, cause, error.remedy))
         except _Stop as stop:
             more = stop.more
         if self.errors:
-            changed = self.cut or not Digest(tuple(self.files), b"").unchanged()
+            changed = not Digest(tuple(self.files), b"").unchanged()
             raise (FileChanged if changed else ZoneFileErrors)(self.errors, more=more)
 
     def _file(self, context: Context) -> None:
@@ -104,6 +117,7 @@ class Reader:
             raise RecordError(f"cannot read {context.path}: {error.strerror}") from None
         with source:
             self._enter(source.identity)
+            self._judge_private(source)
             numbered = enumerate(chain.from_iterable(self._bounded(source.blocks())), 1)
             try:
                 self._lines(numbered, context)
@@ -123,7 +137,10 @@ class Reader:
 
     def _check_number(self) -> None:
         if len(self.rows) > self.limits.records:
-            raise RecordError(f"the zone has more than {self.limits.records} records", fatal=True)
+            raise self._too_many()
+
+    def _too_many(self) -> RecordError:
+        return RecordError(f"the zone has more than {self.limits.records} records", fatal=True)
 
     def _enter(self, identity: FileIdentity) -> None:
         if len(self._open_files) > self.limits.include_depth:
@@ -141,14 +158,25 @@ class Reader:
             cause = "the file begins with a byte order mark"
             self._error(source.path, 1, RecordError(cause, "save it as UTF-8 without one"))
 
+    def _judge_private(self, source: Source) -> None:
+        """Tell whether messages may show words of a file: whoever edits the zone file must not read others by it."""
+        if self._shown_as is None:
+            self._shown_as = source.access
+        elif not source.is_public and source.access != self._shown_as:
+            self._private.add(source.path)
+
     def _error(self, path: Path, line: int, error: RecordError) -> None:
-        self.errors.append(ZoneFileError(str(path), line, error.cause, error.remedy))
+        cause, remedy = error.cause, error.remedy
+        if path in self._private:
+            cause, remedy = _NOT_SHOWN, _NOT_SHOWN_REMEDY
+        self.errors.append(ZoneFileError(str(path), line, cause, remedy))
         if error.fatal or len(self.errors) >= self.limits.errors:
             raise _Stop(more=not error.fatal)
 
     def warn(self, context: Context, line: int, text: str) -> None:
         """Keep a warning while there is room."""
         if len(self.warnings) < self.limits.warnings:
+            text = _NOT_SHOWN if context.path in self._private else text
             self.warnings.append(ZoneWarning(str(context.path), line, text))
 
     def _lines(self, numbered: Numbered, context: Context, *, generated: bool = False) -> None:
@@ -220,12 +248,18 @@ class Reader:
 
     def _generate(self, line: int, arguments: list[bytes], context: Context) -> None:
         generate = Generate.parse(arguments, self.limits.generate)
+        if len(self.rows) + generate.number > self.limits.records:
+            raise self._too_many()
         before = len(self.errors)
 
         def lines() -> Numbered:
-            for text in generate.lines():
+            for text in generate.lines(self.limits.line):
                 if len(self.errors) > before:
                     return
+                self._generated += len(text) + ROW_OCTETS
+                if self._generated > self.limits.generated:
+                    cause = f"the $GENERATE lines make records of more than {self.limits.generated >> 20} MiB"
+                    raise RecordError(cause, "narrow their ranges", fatal=True)
                 yield line, text
 
         self._lines(lines(), replace(context), generated=True)
@@ -234,6 +268,9 @@ class Reader:
 
     def _record(self, record: Record, context: Context) -> None:
         rest = record.words
+        if words.is_tsig(rest if record.blank_owner else rest[1:]):
+            self._skip_tsig(record.line, context)
+            return
         if not record.blank_owner:
             self._owner(rest[0], context)
             rest = rest[1:]
@@ -249,6 +286,12 @@ class Reader:
         if ttl is not None:
             self.last_ttl = ttl
         self._take(record.line, context, ttl, rtype, rest[position:])
+
+    def _skip_tsig(self, line: int, context: Context) -> None:
+        """Leave out the TSIG records that dig and kdig print with a transfer."""
+        if not self._tsig_seen:
+            self.warn(context, line, "TSIG records, as dig prints them with a transfer, are left out")
+        self._tsig_seen = True
 
     def _owner(self, word: bytes, context: Context) -> None:
         context.owner = words.name_wire(word, context.origin)
@@ -291,6 +334,9 @@ class Reader:
         if self.last_ttl is not None:
             return self.last_ttl
         if rtype != SOA:
+            if self.soa is None:
+                cause = "the record has no TTL, and neither $TTL nor the SOA record comes before it"
+                raise RecordError(cause, "begin the file with $TTL and the SOA record")
             raise RecordError("the record has no TTL and none is set", "put $TTL before it")
         self.default_ttl = min(int.from_bytes(wire[-4:], "big"), words.TTL_MAX)
         self.warn(context, line, f"no TTL is set: the SOA minimum, {self.default_ttl}, is used; add $TTL")

@@ -16,6 +16,7 @@ from dnssecd.ingest import svcb
 from dnssecd.ingest.errors import RecordError
 from dnssecd.ingest.limits import RDATA_MAX
 from dnssecd.ingest.plainwords import uint
+from dnssecd.ingest.rdataforms import GENERIC, refused
 from dnssecd.ingest.words import shown, type_text
 
 #: Digest octets by hash algorithm: SHA-384, SHA-512 (RFC 8976 §5.3).
@@ -25,7 +26,8 @@ _ZONEMD_DIGEST_MIN = 12
 #: octets, a CDNSKEY of a private algorithm. For SVCB and HTTPS there is svcb.check, which names the parameter.
 _UNCHECKED = frozenset({49, *svcb.TYPES})
 _PRIVATEDNS = 253
-_GENERIC = rb"\#"
+#: Its mnemonics are taken in any case, as by BIND, Knot and NSD.
+CERT = 37
 _RAW = re.compile(rb"(\\[\x20-\x7e])|\\?([\x00-\x08\x0a-\x1f\x7f-\xff])", re.DOTALL)
 
 
@@ -34,12 +36,14 @@ def rdata_wire(rtype: int, words: list[bytes], origin: bytes) -> bytes:
 
     Raises RecordError.
     """
-    if words[:1] != [_GENERIC]:
+    if words[:1] != [GENERIC]:
         _need_parser(rtype)
         if rtype == ZONEMD:
             return _zonemd(words)
         if rtype in svcb.TYPES:
             words = svcb.prepare(words)
+        elif rtype == CERT:
+            words = [words[0].upper(), *words[1:]] if words else words
     text = _ascii(b" ".join(words))
     try:
         rdata = dns.rdata.from_text(
@@ -55,7 +59,7 @@ def rdata_wire(rtype: int, words: list[bytes], origin: bytes) -> bytes:
     except BadRdata as error:
         raise RecordError(f"bad {type_text(rtype)} RDATA: {error}") from None
     except (dns.exception.DNSException, ValueError) as error:
-        raise RecordError(f"bad {type_text(rtype)} RDATA {shown(text.encode())}: {_reason(error)}") from None
+        raise refused(rtype, words, _reason(error)) from None
     if rtype in svcb.TYPES:
         svcb.check(wire)
     if len(wire) > RDATA_MAX:

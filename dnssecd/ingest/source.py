@@ -76,6 +76,9 @@ class Source:
             os.close(self._descriptor)
             raise
         self.identity = _identity(path, status)
+        #: Owner, group and permissions.
+        self.access = (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode))
+        self.is_public = bool(status.st_mode & stat.S_IROTH)
 
     def __enter__(self) -> "Source":
         return self

@@ -127,6 +127,14 @@ def ttl_class_type(rest: list[bytes]) -> tuple[int | None, int, int]:
     raise RecordError("the record ends before its type", "write OWNER [TTL] [IN] TYPE RDATA")
 
 
+def is_tsig(rest: list[bytes]) -> bool:
+    """Tell whether the words after an owner are a TSIG record of class ANY: of a message, never of a zone."""
+    for position, word in enumerate(rest[:3]):
+        if word.upper() == b"TSIG":
+            return any(before.upper() == b"ANY" for before in rest[:position])
+    return False
+
+
 def _zone_type(word: bytes) -> int:
     number = rtype(word)
     if number is None:

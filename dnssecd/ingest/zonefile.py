@@ -63,10 +63,15 @@ def parse_zone_file(
 
 
 def _parse(path: Path, reader: Reader, require_newline: bool, part: bool) -> ParsedZone:
-    reader.read(path)
+    try:
+        reader.read(path)
+    except ZoneFileErrors as error:
+        if reader.cut and require_newline:
+            raise FileChanged(error.errors, more=error.more) from None
+        raise
     if reader.cut and require_newline:
         cause = "the file does not end with a line end: it may still be being written, or was cut"
-        raise FileChanged([ZoneFileError(reader.cut, 0, cause, "end its last line")])
+        raise FileChanged([ZoneFileError(reader.cut, 0, cause, "end its last line; it is read again")])
     if reader.soa is None and not part:
         remedy = "is the origin right, and does the file hold the zone's SOA record?"
         raise ZoneFileErrors([ZoneFileError(str(path), 0, "no SOA record at the apex", remedy)])
@@ -90,8 +95,10 @@ def _parse(path: Path, reader: Reader, require_newline: bool, part: bool) -> Par
 def _warnings(reader: Reader, gathered: Gathered, path: Path) -> list[ZoneWarning]:
     """What is odd about the zone as a whole; unequal TTLs are listed up to the limit."""
     texts = []
-    if reader.cut:
-        texts.append(f"{reader.cut} does not end with a line end")
+    if reader.cut and reader.cut != str(path):
+        texts.append(f"{reader.cut}, which it includes, does not end with a line end: was it cut?")
+    elif reader.cut:
+        texts.append("the file does not end with a line end: was it cut?")
     if reader.stripped:
         counts = ", ".join(f"{count} {type_text(rtype)}" for rtype, count in sorted(reader.stripped.items()))
         texts.append(f"DNSSEC records in the input are left out: {counts}")

@@ -17,7 +17,7 @@ T = TypeVar("T")
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One job on one zone. kind: ``load``, ``transfer``, ``import``, ``resign``, ``rekey``, ``verify``, ``adopt``.
 
-    now: epoch seconds; date: YYYYMMDD (UTC).
+    now: epoch seconds; date: YYYYMMDD (UTC). resting: the zone file was not written for a while.
     """
 
     kind: str
@@ -27,6 +27,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     path: str = ""
     accept_change: bool = False
     serial_floor: int | None = None
+    resting: bool = False
     keys: KeyChange | None = None
     transfer: TransferJob | None = None
     imported: ImportJob | None = None

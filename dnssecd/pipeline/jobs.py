@@ -5,7 +5,7 @@ Each ends in an Outcome, never in an exception, but for defects of ours.
 
 import sqlite3
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DS, SOA
 from dnssecd.core.verify import SignatureChecker, verify_zone
 from dnssecd.durations import about
 from dnssecd.ingest.errors import FileChanged, ZoneFileErrors
+from dnssecd.ingest.limits import DEFAULT_LIMITS
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.ingest.zonefile import ParsedZone, parse_zone_file
 from dnssecd.pipeline import state
@@ -29,6 +30,7 @@ from dnssecd.pipeline.content import PROBLEMS_MAX, judge_content
 from dnssecd.pipeline.denialhold import in_force
 from dnssecd.pipeline.grants import with_updates
 from dnssecd.pipeline.keys import check_available, first_keyset
+from dnssecd.pipeline.memory import generated_octets_max
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
@@ -76,17 +78,19 @@ def load_file(
     *,
     accept_change: bool = False,
     serial_floor: int | None = None,
+    resting: bool = False,
 ) -> Outcome:
     """Make the zone what its file says.
 
     accept_change: a person has approved what the delta guard would stop. serial_floor: the latest serial seen at
-    the secondaries before a first publication.
+    the secondaries before a first publication. resting: the file was not written for a while, so that it is whole
+    even if its last line has no line end.
     """
     report = Report()
 
     def work() -> Published:
         started = tools.monotonic()
-        parsed = parse_input(path, spec, report)
+        parsed = parse_input(path, spec, report, finished=resting)
         report.seconds["parse"] = tools.monotonic() - started
         rrsets = checked_content(parsed, spec, report)
         with db.write() as transaction:
@@ -193,10 +197,11 @@ def parse_input(
 ) -> ParsedZone:
     """Read a zone file; Raises Rejected, FileChanged.
 
-    ``finished`` says that nobody is writing it any more, ``part`` that it may hold some of the zone only.
+    ``finished`` says that it is not being written any more, ``part`` that it may hold some of the zone only.
     """
+    limits = replace(DEFAULT_LIMITS, generated=generated_octets_max())
     try:
-        parsed = parse_zone_file(path, spec.origin, require_newline=not finished, part=part)
+        parsed = parse_zone_file(path, spec.origin, limits, require_newline=not finished, part=part)
     except FileChanged:
         raise
     except ZoneFileErrors as error:

@@ -5,9 +5,7 @@ apply to it exactly. Where one does not, what is held is not what the primary th
 ``ixfr-unusable`` and the zone is to be fetched whole.
 """
 
-import os
 from collections.abc import Iterator
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +35,7 @@ from dnssecd.pipeline.jobs import (
     whole_input,
     zone_keyset,
 )
+from dnssecd.pipeline.memory import memory_available
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.rejected import Rejected
 from dnssecd.pipeline.spec import ZoneSpec
@@ -85,16 +84,7 @@ def take_transfer(
 
 def _limits() -> TransferLimits:
     """What a quarter of the memory that is free now can hold: two workers may do this at the same time."""
-    return TransferLimits(max(1_000_000, _memory_available() // 4 // _ROW_OCTETS))
-
-
-def _memory_available() -> int:
-    """Octets that can be used without swapping (proc(5), MemAvailable); half of the machine's where it is not known."""
-    with suppress(OSError, ValueError, IndexError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) << 10
-    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return TransferLimits(max(1_000_000, memory_available() // 4 // _ROW_OCTETS))
 
 
 def spooled(path: Path) -> Iterator[bytes]:

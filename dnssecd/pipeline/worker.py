@@ -57,6 +57,7 @@ class Worker:
                 tools,
                 accept_change=job.accept_change,
                 serial_floor=job.serial_floor,
+                resting=job.resting,
             )
         if job.kind == "resign":
             return resign(db, job.spec, tools)

@@ -35,7 +35,7 @@ def import_file(db: ZoneDatabase, spec: ZoneSpec, job: ImportJob, tools: Tools) 
 
     def work() -> Published:
         try:
-            parsed = parse_input(Path(job.path), spec, report, part=job.merge)
+            parsed = parse_input(Path(job.path), spec, report, finished=True, part=job.merge)
         except FileChanged as changed:
             raise Rejected("input-error", str(changed), "import it again when it is complete") from None
         with db.write() as transaction:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
 
 from dnssecd.ingest.errors import FileChanged, ZoneFileErrors
 from dnssecd.ingest.limits import Limits
+from dnssecd.ingest.reader import Reader
 from dnssecd.ingest.zonefile import parse_zone_file
 from tests.unit.ingest.zones import HEAD, ORIGIN, faults, lines, parse, rdata
 
@@ -59,6 +61,8 @@ GOOD = {
         ["001-0b-0-c.a.0.0 CNAME \\$\\$.example.com.", "h10 60 A 192.0.2.10", "h8 60 A 192.0.2.8",
          "m MX 1 mx1.example.com.", "m MX 2 mx2.example.com."],
     ),
+    "$GENERATE with signs": ("$GENERATE 1-1 g$ TXT ${+100,0,d} ${5,+3,d} ${-1,+2,x}\n",
+                             ['g1 TXT "101" "006" "00"']),
     "$GENERATE leaves the last owner": ("a A 192.0.2.2\n$GENERATE 1-1 g$ A 192.0.2.3\n  TXT x\n",
                                         ["a A 192.0.2.2", 'a TXT "x"', "g1 A 192.0.2.3"]),
 }  # fmt: skip
@@ -101,8 +105,8 @@ BAD = {
     "long name": (f"{LONGEST}z A 192.0.2.2\n", 5,
                   f"the name {'y' * 57}... is longer than 255 octets"),
     "quoted owner": ('"a" A 192.0.2.2\n', 5, 'a quoted string stands where a name belongs: "a"'),
-    "RDATA missing": ("a MX 10\n", 5, "bad MX RDATA 10: expecting an identifier"),
-    "RDATA left over": ("a A 192.0.2.2 x\n", 5, "bad A RDATA 192.0.2.2 x: expected EOL or EOF"),
+    "RDATA missing": ("a MX 10\n", 5, "bad MX RDATA 10: MAIL-SERVER is missing"),
+    "RDATA left over": ("a A 192.0.2.2 x\n", 5, "bad A RDATA 192.0.2.2 x: a word too many: x"),
     "generic RDATA of wrong length": ("a A \\# 0\n", 5, "bad A RDATA \\\\# 0: "),
     "type without a parser": ("a MG x\n", 5, "RDATA of type MG is read in the form of RFC 3597 only"),
     "unknown directive": ("$INCLUD x\n", 5, "unknown directive $INCLUD"),
@@ -115,6 +119,12 @@ BAD = {
     "$GENERATE too many": ("$GENERATE 0-2147483647 a$ A 192.0.2.1\n", 5, "$GENERATE would make more than 1000000"),
     "$GENERATE overflow": ("$GENERATE 1-1 ${2147483647} A 192.0.2.1\n", 5, "$GENERATE reaches 2147483648, outside"),
     "$GENERATE bad modifier": ("$GENERATE 1-1 ${0,2,q} A 192.0.2.1\n", 5, "bad modifier ${0,2,q} in $GENERATE"),
+    "$GENERATE not closed": ("$GENERATE 1-3 a$ TXT v${5,3,d\n", 5, "${ without } in $GENERATE: ${5,3,d"),
+    "$GENERATE closed in a comment": ("$GENERATE 1-3 a$ TXT v${5;,3,d}\n", 5, "${ without } in $GENERATE: ${5"),
+    "$GENERATE with a negative width": ("$GENERATE 1-3 a$ TXT ${5,-3,d}\n", 5, "bad modifier ${5,-3,d}"),
+    "$GENERATE makes an endless record": ("$GENERATE 1-3 a$ TXT " + "${0,999,d}" * 1000 + "\n", 5,
+                                          "$GENERATE makes a record longer than 524288 octets"),
+    "TSIG of class IN": ("k. 0 IN TSIG hmac-sha256. 1 300 0 1 NOERROR 0\n", 5, "type TSIG cannot be in a zone"),
     "$GENERATE with bad RDATA": ("$GENERATE 255-300 a$ A 192.0.2.$\n", 5, "bad A RDATA 192.0.2.256: "),
     "$GENERATE makes no directive": ("$GENERATE 1-1 $$TTL A x\n", 5, "bad A RDATA x: "),
     "TXT too long": ("a TXT " + '"' + "x" * 256 + '"\n', 5, "bad TXT RDATA "),
@@ -153,7 +163,8 @@ def test_errors_are_bounded(tmp_path: Path) -> None:
 def test_records_before_the_soa(tmp_path: Path) -> None:
     zone = parse(tmp_path, "$TTL 5\na A 192.0.2.2\n" + HEAD)
     assert lines(zone) == ["a.example.com. 5 IN A 192.0.2.2"]
-    assert faults(tmp_path, "a A 192.0.2.2\n" + HEAD) == [(1, "the record has no TTL and none is set")]
+    cause = "the record has no TTL, and neither $TTL nor the SOA record comes before it"
+    assert faults(tmp_path, "a A 192.0.2.2\n" + HEAD) == [(1, cause)]
 
 
 def test_soa_minimum_is_the_last_resort_for_ttls(tmp_path: Path) -> None:
@@ -227,6 +238,83 @@ def test_the_same_include_twice_is_no_loop(tmp_path: Path) -> None:
     assert len(lines(zone)) == 2
 
 
+def test_all_generate_lines_together_are_bounded_while_they_are_counted(tmp_path: Path) -> None:
+    """The bounds hold within one block of lines: no more is made than they allow."""
+    made: list[int] = []
+    text = HEAD + "".join(f"$GENERATE 0-999 h{k}x$ A 192.0.2.1\n" for k in range(50))
+    for limits, cause in (
+        (Limits(records=5_000), "the zone has more than 5000 records"),
+        (Limits(generated=1 << 20), "the $GENERATE lines make records of more than 1 MiB"),
+    ):
+        reader = Reader(ORIGIN, limits, strip=True)
+        path = tmp_path / "example.zone"
+        path.write_text(text)
+        with pytest.raises(ZoneFileErrors, match=re.escape(cause)):
+            reader.read(path)
+        made.append(len(reader.rows))
+    assert max(made) <= 5_000
+
+
+def test_records_that_are_not_kept_count_too(tmp_path: Path) -> None:
+    text = HEAD + "".join(f"$GENERATE 0-999 h{k}x$.other.test. A 192.0.2.1\n" for k in range(50))
+    assert "more than 1 MiB" in faults(tmp_path, text, limits=Limits(generated=1 << 20))[-1][1]
+
+
+PRIVATE = "PrivateKey: c2VjcmV0\nhunter2 horse battery\nhunter2.elsewhere. A 192.0.2.1\n"
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640])
+def test_words_of_a_private_file_are_not_shown(tmp_path: Path, mode: int) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text(PRIVATE)
+    secret.chmod(mode)
+    found = faults(tmp_path, HEAD + f"$INCLUDE {secret}\n")
+    assert [line for line, _ in found] == [1, 2]
+    assert all("its words are not shown" in cause for _, cause in found)
+    with pytest.raises(ZoneFileErrors) as raised:
+        parse(tmp_path, HEAD + f"$INCLUDE {secret}\n")
+    assert not any(word in str(raised.value) for word in ("horse", "PrivateKey", "c2VjcmV0", "hunter2"))
+
+
+def test_warnings_about_a_private_file_show_no_words(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("hunter2.elsewhere. A 192.0.2.1\n")
+    secret.chmod(0o600)
+    zone = parse(tmp_path, HEAD + "$INCLUDE secret\n")
+    assert zone.warnings
+    assert "hunter2" not in " ".join(map(str, zone.warnings))
+
+
+def test_words_are_shown_of_public_files_and_of_those_like_the_zone_file(tmp_path: Path) -> None:
+    included = tmp_path / "inc"
+    included.write_text("a NOPE x\n")
+    assert faults(tmp_path, HEAD + "$INCLUDE inc\n") == [(1, "unknown type NOPE")]
+    (tmp_path / "example.zone").chmod(0o640)
+    included.chmod(0o640)
+    assert faults(tmp_path, HEAD + "$INCLUDE inc\n") == [(1, "unknown type NOPE")]
+
+
+DIG = """; <<>> DiG 9.18 <<>> axfr
+;; global options: +cmd
+example.com.\t300\tIN\tSOA\tns hostmaster 7 3600 600 86400 300
+example.com.\t300\tIN\tNS\tns.example.com.
+ns.example.com.\t300\tIN\tA\t192.0.2.1
+k1.\t\t\t0\tANY\tTSIG\thmac-sha256. 1700000000 300 32 c2VjcmV0 1234 NOERROR 0
+www.example.com.\t300\tIN\tA\t192.0.2.2
+example.com.\t300\tIN\tSOA\tns hostmaster 7 3600 600 86400 300
+k1.\t\t\t0\tANY\tTSIG\thmac-sha256. 1700000000 300 32 c2VjcmV0 1234 NOERROR 0
+;; Query time: 0 msec
+"""
+
+
+def test_a_transfer_as_dig_prints_it(tmp_path: Path) -> None:
+    zone = parse(tmp_path, DIG)
+    assert lines(zone) == ["www.example.com. 300 IN A 192.0.2.2"]
+    notes = [str(warning) for warning in zone.warnings if "TSIG" in str(warning)]
+    assert len(notes) == 1
+    assert notes[0].endswith(":6: TSIG records, as dig prints them with a transfer, are left out")
+
+
 def test_includes_are_bounded(tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / f"inc{number}").write_text(f"$INCLUDE inc{number + 1}\n")
@@ -239,7 +327,7 @@ def test_a_fifo_does_not_hang(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_file(tmp_path: Path) -> None:
-    with pytest.raises(ZoneFileErrors, match=r"cannot read .*: No such file or directory"):
+    with pytest.raises(ZoneFileErrors, match=r"nothing: cannot read it: No such file or directory"):
         parse_zone_file(tmp_path / "nothing", ORIGIN)
 
 
@@ -253,7 +341,12 @@ def test_a_cut_file_is_to_be_read_again(tmp_path: Path) -> None:
         parse(tmp_path, HEAD + "a TXT ( x")
     with pytest.raises(FileChanged, match="not closed on its line"):
         parse(tmp_path, HEAD + 'a TXT "x')
-    assert "does not end with a line end" in str(parse(tmp_path, cut, newline=False).warnings[0])
+    path = tmp_path / "example.zone"
+    warning = str(parse(tmp_path, cut, newline=False).warnings[0])
+    assert warning == f"{path}: the file does not end with a line end: was it cut?"
+    with pytest.raises(ZoneFileErrors) as raised:
+        parse(tmp_path, cut + "\nb TX", newline=False)
+    assert not isinstance(raised.value, FileChanged), "what is wrong stays wrong, however often it is read"
 
 
 def test_a_file_changed_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
