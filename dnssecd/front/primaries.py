@@ -393,8 +393,6 @@ class Primaries:
         if ended is None:
             kind = "differences cannot be used" if asked is not None else "zone of a primary not taken"
             log.warning(kind, zone=zone.name, primary=fetched.primary, cause=outcome.problems[0].cause)
-        elif outcome.result in ("published", "unchanged"):
-            self._sound(zone, fetched.primary)
         return ended
 
     def _judge_primaries(self, zone: FrontZone, up: Upstream, turn: TransferRound, outcome: Outcome) -> None:
@@ -409,6 +407,10 @@ class Primaries:
                 self._events.raise_event(
                     problem.event, zone.name, problem.cause, subject=primary, remedy=problem.remedy or None
                 )
+        if outcome.result in ("published", "unchanged") and outcome.input_serial is not None:
+            taken = [(name, seen) for name, seen in up.seen.items() if name not in dict(turn.passed)]
+            for name in {name for name, _ in taken} - set(to_fetch_from(taken, outcome.input_serial)):
+                self._sound(zone, name)
 
     def _sound(self, zone: FrontZone, primary: str) -> None:
         """Resolve what is said of one primary's zone."""

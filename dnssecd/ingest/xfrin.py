@@ -11,7 +11,7 @@ from enum import Enum
 
 from dnssecd.core.serial import is_after
 from dnssecd.ingest.collect import Row
-from dnssecd.ingest.xfrin_wire import AXFR, IXFR, RdataSources, TransferError, TransferMessage
+from dnssecd.ingest.xfrin_wire import AXFR, IXFR, Overlooked, RdataSources, TransferError, TransferMessage
 
 SERIAL_FIELD = slice(-20, -16)
 
@@ -115,7 +115,8 @@ class Inbound:
     """Takes the messages of one answer in order; raises TransferError as soon as it is none.
 
     origin: lower-cased wire name; base: the serial asked for by IXFR, None for AXFR; sources: how RDATA is read.
-    ``stripped``: DNSSEC records that were left out, by type; with keep, none is.
+    ``stripped``: DNSSEC records that were left out, by type; with keep, none is. ``overlooked``: what else was not
+    taken as it stands.
     """
 
     def __init__(
@@ -137,6 +138,7 @@ class Inbound:
         self._sequences: list[Difference] = []
         self._records = 0
         self.stripped: dict[int, int] = {}
+        self.overlooked = Overlooked()
 
     @property
     def state(self) -> State:
@@ -146,7 +148,9 @@ class Inbound:
     def feed(self, wire: bytes) -> None:
         """Take one message (without TSIG record)."""
         qtype = AXFR if self._base is None else IXFR
-        message = TransferMessage(wire, self._origin, qtype, self._sources, self.stripped, keep=self._keep)
+        message = TransferMessage(
+            wire, self._origin, qtype, self._sources, self.stripped, self.overlooked, keep=self._keep
+        )
         if not message.left:
             raise TransferError("a message without answer")
         while message.left:

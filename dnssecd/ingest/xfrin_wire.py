@@ -2,10 +2,12 @@
 
 Names are read as core.message_names has it. What the signer derives itself is left out on the way (RRSIG, NSEC, NSEC3;
 at the apex DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD and DS), and its RDATA not looked at; where a zone is to be read
-as another signed it, nothing is (`keep`).
+as another signed it, nothing is (`keep`). What BIND, Knot and NSD overlook is overlooked, and noted: names outside the
+zone, and a TTL with the top bit set, which is 0 (RFC 2181 §8).
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from struct import Struct, error
 from typing import Protocol
 
@@ -14,7 +16,7 @@ from dnssecd.core.names import wire_to_text
 from dnssecd.core.rrtypes import AAAA, APEX_DERIVED_TYPES, CLASS_IN, DS, SIGNATURE_TYPES, SOA, A
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.limits import RDATA_MAX
-from dnssecd.ingest.words import META_TYPES, type_text
+from dnssecd.ingest.words import META_TYPES, TTL_MAX, type_text
 
 AXFR, IXFR = 252, 251
 
@@ -33,6 +35,15 @@ class TransferError(Exception):
     """What the primary sent is no proper transfer of this zone; the text says what is wrong with it."""
 
 
+@dataclass(slots=True)
+class Overlooked:
+    """What was sent and not taken as it stands: RRs outside the zone and the first such name, TTLs taken as 0."""
+
+    outside: int = 0
+    first_outside: bytes = b""
+    ttls: int = 0
+
+
 class RdataSource(Protocol):
     """Reads RDATA out of one message; ValueError where it is malformed."""
 
@@ -48,11 +59,13 @@ RdataSources = Callable[[bytes, NameReader], RdataSource]
 class TransferMessage:
     """One message of the answer to AXFR or IXFR (``qtype``) for ``origin``, a lower-cased wire name.
 
-    ``left``: RRs of the answer section not yet taken. ``stripped`` counts what is left out, by type. Raises
-    TransferError when the message is no good answer.
+    ``left``: RRs of the answer section not yet taken. ``stripped`` counts what is left out, by type, ``overlooked``
+    what is not taken as it stands. Raises TransferError when the message is no good answer.
     """
 
-    __slots__ = ("_keep", "_keys", "_names", "_origin", "_position", "_rdata", "_stripped", "_wire", "left")
+    __slots__ = (
+        "_keep", "_keys", "_names", "_origin", "_overlooked", "_position", "_rdata", "_stripped", "_wire", "left",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -61,10 +74,11 @@ class TransferMessage:
         qtype: int,
         sources: RdataSources,
         stripped: dict[int, int],
+        overlooked: Overlooked,
         *,
         keep: bool = False,
     ) -> None:
-        self._keep = keep
+        self._keep, self._overlooked = keep, overlooked
         self._wire, self._origin, self._stripped = wire, origin, stripped
         self._names = NameTable(wire, TransferError)
         self._rdata = sources(wire, self._names.read)
@@ -115,7 +129,11 @@ class TransferMessage:
                 left -= 1
                 key = keys[name]
                 if key is None:
-                    key = keys.key(name)
+                    self._overlook(name, rtype)
+                    continue
+                if ttl > TTL_MAX:
+                    self._overlooked.ttls += 1
+                    ttl = 0
                 if rclass != CLASS_IN:
                     raise TransferError(f"{wire_to_text(name)} {type_text(rtype)} is of class {rclass}")
                 if addresses.get(rtype) == length:
@@ -139,6 +157,13 @@ class TransferMessage:
         finally:
             self._position, self.left = position, left
         return None
+
+    def _overlook(self, name: bytes, rtype: int) -> None:
+        if rtype == SOA:
+            raise TransferError(f"an SOA of {wire_to_text(name)}, which is not in the zone")
+        if not self._overlooked.outside:
+            self._overlooked.first_outside = name
+        self._overlooked.outside += 1
 
     def _check_type(self, name: bytes, rtype: int) -> None:
         if rtype != SOA:

@@ -14,9 +14,11 @@ from dnssecd.core.changeset import diff
 from dnssecd.core.keyset import Keyset, signing_view
 from dnssecd.core.lifetimes import DAY_S, Window, refresh_s
 from dnssecd.core.names import APEX
+from dnssecd.core.overlay import Overlay
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DS, SOA
 from dnssecd.core.verify import SignatureChecker, verify_zone
+from dnssecd.core.zoneview import ZoneView
 from dnssecd.durations import about
 from dnssecd.ingest.errors import FileChanged, ZoneFileErrors
 from dnssecd.ingest.limits import DEFAULT_LIMITS
@@ -320,7 +322,15 @@ def check_timing(spec: ZoneSpec, given: Input, report: Report) -> None:
 
 def check_guard(transaction: WriteTransaction, spec: ZoneSpec, given: Input) -> None:
     before = state.from_document(transaction.old.version, state.VersionState)
-    verdict = deltaguard.judge(given.changes, before.owners if before else 0, spec.max_change, spec.origin)
+
+
+    def after() -> ZoneView:
+        overlay = Overlay(transaction.old)
+        overlay.apply(given.changes)
+        return overlay
+
+    names = before.owners if before else 0
+    verdict = deltaguard.judge(given.changes, names, spec.max_change, spec.origin, after)
     if verdict.tripped:
         raise Rejected(
             "delta-guard",

@@ -10,16 +10,16 @@ from functools import partial
 from pathlib import Path
 
 from dnssecd.core.changeset import Change
-from dnssecd.core.names import APEX, key_to_text
+from dnssecd.core.names import APEX, key_to_text, wire_to_text
 from dnssecd.core.overlay import Overlay
 from dnssecd.core.rrset import RRset
 from dnssecd.core.rrtypes import NS, SOA
 from dnssecd.core.serial import is_after
 from dnssecd.ingest.collect import collector_paused, gather
-from dnssecd.ingest.words import type_text
+from dnssecd.ingest.words import TTL_MAX, type_text
 from dnssecd.ingest.xfrin import Current, Differences, Inbound, Received, TransferLimits, Whole, serial_of
 from dnssecd.ingest.xfrin_apply import DoesNotFit, applied
-from dnssecd.ingest.xfrin_wire import TransferError
+from dnssecd.ingest.xfrin_wire import Overlooked, TransferError
 from dnssecd.pipeline import state
 from dnssecd.pipeline.apex import soa_serial
 from dnssecd.pipeline.content import judge_content, judge_difference
@@ -119,7 +119,19 @@ def _received(job: TransferJob, origin: bytes, report: Report, limits: TransferL
             f"look at the zone at {job.primary}; the version before is being served on",
         ) from None
     report.stripped = sum(inbound.stripped.values())
+    report.warn(_overlooked(inbound.overlooked, job.primary))
     return received
+
+
+def _overlooked(found: Overlooked, primary: str) -> Iterator[Problem]:
+    """Say what was not taken as it stands."""
+    if found.outside:
+        first = wire_to_text(found.first_outside)
+        text = f"{primary} sent {found.outside} record(s) outside the zone, which are ignored, the first at {first}"
+        yield Problem("input-warning", text)
+    if found.ttls:
+        text = f"{primary} sent {found.ttls} record(s) with a TTL over {TTL_MAX}, which is taken as 0 (RFC 2181 §8)"
+        yield Problem("input-warning", text)
 
 
 def _take_whole(

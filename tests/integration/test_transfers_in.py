@@ -353,7 +353,7 @@ def test_lies_in_axfr(lies: Lies) -> None:
         "SOA mid-stream": ([*whole, s.soa(9), s.soa(8)], "other SOA after"),
         "data after the final SOA": ([*whole, s.soa(8), www], "RR after: end"),
         "wrong class": ([*whole, www._replace(rclass=3), s.soa(8)], "class 3"),
-        "out of zone": ([*whole, RR(b"\x05other\x00", s.A, bytes(4)), s.soa(8)], "not in the zone"),
+        "SOA out of zone": ([*whole, s.soa(8, b"\x05other\x00"), s.soa(8)], "not in the zone"),
         "malformed RDATA": ([*whole, RR(s.name("x"), s.TXT, b"\x09a"), s.soa(8)], "TXT"),
         "CNAME beside other data": ([*whole, RR(s.name("www"), s.CNAME, s.name("x")), s.soa(8)], "CNAME"),
         "no NS": ([s.soa(8), www, s.soa(8)], "no NS"),

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
+
 from dnssecd.core.changeset import Change, diff
 from dnssecd.core.deltaguard import Verdict, judge
 from dnssecd.core.names import text_to_wire
-from dnssecd.core.rrset import RRset
+from dnssecd.core.rrset import RRset, pack
+from dnssecd.core.verify.memoryview import MemoryZoneView
 
 ORIGIN = text_to_wire("example.com.")
 
@@ -38,10 +41,54 @@ def test_changes_count_like_removals() -> None:
     assert verdict(zone(100), zone(31, b"\x00\x04\x09\x09\x09\x09") + zone(69, first=31)).touched == 31
 
 
-def test_never_below_25_names() -> None:
-    assert not verdict(zone(24), zone(0)).tripped
-    assert not verdict(zone(30), zone(6)).tripped
-    assert verdict(zone(30), zone(5)).tripped
+def test_small_zones_trip_from_five_names_on() -> None:
+    assert verdict(zone(24), zone(0)).tripped
+    assert verdict(zone(6), zone(1)).tripped
+    assert not verdict(zone(6), zone(2)).tripped
+    assert not verdict(zone(20), zone(15)).tripped, "five names, but a quarter of the zone only"
+
+
+A, NS, MX, TXT, AAAA = 1, 2, 15, 16, 28
+SERVED = [
+    RRset(b"", NS, 5, pack([text_to_wire("ns.example.com.")])),
+    RRset(b"", MX, 5, pack([b"\x00\x0a" + text_to_wire("mail.example.com.")])),
+    RRset(b"", TXT, 5, pack([b"\x01x"])),
+    RRset(b"mail\x00", A, 5, pack([bytes(4)])),
+    RRset(b"ns\x00", A, 5, pack([bytes(4)])),
+]
+MORE = RRset(b"ns\x00", AAAA, 5, pack([bytes(16)]))
+
+
+def grave(old: list[RRset], new: list[RRset], share: float = 0.3) -> Verdict:
+    owners = len({rrset.owner for rrset in old})
+    return judge(diff(old, new), owners, share, ORIGIN, lambda: MemoryZoneView(ORIGIN, new, (), ()))
+
+
+def without(place: tuple[bytes, int], content: list[RRset] = SERVED) -> list[RRset]:
+    return [rrset for rrset in content if rrset[:2] != place]
+
+
+@pytest.mark.parametrize("rtype", [A, AAAA, MX])
+def test_the_apex_may_not_lose_what_the_zone_lives_by(rtype: int) -> None:
+    extra = RRset(b"", rtype, 5, pack([bytes(5)]))
+    old = sorted([*without((b"", rtype)), extra])
+    result = grave(old, without((b"", rtype)))
+    assert result.tripped
+    assert "the apex would lose its" in result.reasons[0]
+    assert not grave(old, sorted([*without((b"", rtype)), extra._replace(ttl=6)])).tripped, "changed, not lost"
+    assert not grave(old, without((b"", rtype)), 0.4).tripped, "a third of the names, which is allowed"
+
+
+def test_the_apex_may_lose_other_types() -> None:
+    assert not grave(SERVED, without((b"", TXT))).tripped
+
+
+def test_a_name_server_may_not_lose_its_address() -> None:
+    result = grave(SERVED, without((b"ns\x00", A)))
+    assert result.reasons[0].endswith("name server ns.example.com. would have no address")
+    assert not grave(SERVED, without((b"mail\x00", A))).tripped
+    both = [*SERVED, MORE]
+    assert not grave(both, without((b"ns\x00", A), both)).tripped, "it has another"
 
 
 def test_a_name_is_counted_once() -> None:

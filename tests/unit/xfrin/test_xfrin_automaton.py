@@ -11,6 +11,7 @@ from dnssecd.ingest.xfrin import (
     Current,
     Differences,
     Event,
+    Inbound,
     State,
     TransferLimits,
     Whole,
@@ -18,6 +19,7 @@ from dnssecd.ingest.xfrin import (
 )
 from dnssecd.ingest.xfrin_doc import render
 from dnssecd.ingest.xfrin_wire import TransferError
+from dnssecd.server.update_rdata import RdataReader
 from tests.unit.xfrin.streams import (
     CDS,
     DNSKEY,
@@ -108,8 +110,9 @@ BAD_AXFR = {
     "begins with another zone's SOA": [soa(7, b"\x05other\x00"), NS_RR, soa(7)],
     "class CH": [soa(7), NS_RR, W1._replace(rclass=3), soa(7)],
     "class NONE": [soa(7), NS_RR, W1._replace(rclass=254), soa(7)],
-    "out of zone": [soa(7), NS_RR, RR(b"\x03www\x05other\x00", A, bytes(4)), soa(7)],
-    "look-alike of the zone's name": [soa(7), NS_RR, RR(b"\x0bxxx\x07example\x00", A, bytes(4)), soa(7)],
+    "SOA out of zone": [soa(7), NS_RR, soa(7, b"\x05other\x00"), soa(7)],
+    "out of zone before the SOA": [RR(b"\x05other\x00", A, bytes(4)), soa(7), NS_RR, soa(7)],
+    "out of zone after the end": [soa(7), NS_RR, soa(7), RR(b"\x05other\x00", A, bytes(4))],
     "cut": [soa(7), NS_RR, W1],
     "SOA alone": [soa(7)],
     "SOA twice": [soa(7), soa(7)],
@@ -127,6 +130,34 @@ def test_bad_axfr(rrs: list[RR], apart: bool) -> None:
     messages = [message([rr]) for rr in rrs] if apart else [message(rrs)]
     with pytest.raises(TransferError):
         receive(messages)
+
+
+OUTSIDE = [
+    RR(b"\x03www\x05other\x00", A, bytes(4)),
+    RR(b"\x0bxxx\x07example\x00", A, bytes(4)),
+    RR(b"\x05other\x00", TXT, b"\x09 not even TXT"),
+]
+
+
+@pytest.mark.parametrize("apart", [False, True])
+def test_what_is_outside_the_zone_is_overlooked(apart: bool) -> None:
+    rrs = [soa(7), *OUTSIDE, NS_RR, *OUTSIDE, W1, soa(7)]
+    inbound = Inbound(ORIGIN, None, RdataReader)
+    for wire in [message([rr]) for rr in rrs] if apart else [message(rrs)]:
+        inbound.feed(wire)
+    found = inbound.finish()
+    assert isinstance(found, Whole)
+    assert found.rows == receive([whole(W1)]).rows  # type: ignore[union-attr]
+    assert (inbound.overlooked.outside, inbound.overlooked.first_outside) == (6, b"\x03www\x05other\x00")
+
+
+def test_a_ttl_with_the_top_bit_is_zero() -> None:
+    inbound = Inbound(ORIGIN, None, RdataReader)
+    inbound.feed(whole(a("x", 1, 2**31), a("y", 1, 2**32 - 1), a("z", 1, 2**31 - 1)))
+    found = inbound.finish()
+    assert isinstance(found, Whole)
+    assert [row[2] for row in found.rows[-3:]] == [0, 0, 2**31 - 1]
+    assert inbound.overlooked.ttls == 2
 
 
 BAD_IXFR = {
