@@ -25,6 +25,7 @@ from dnssecd.front.adoption import Adoptions
 from dnssecd.front.alerting import AlertEngine
 from dnssecd.front.control import Commands, stored_keyset
 from dnssecd.front.databases import OPEN_MAX, Databases
+from dnssecd.front.departure import Departures, Forget
 from dnssecd.front.dsoffice import DsOffice
 from dnssecd.front.dsshow import DsShow
 from dnssecd.front.guard import Guard
@@ -187,12 +188,12 @@ class Daemon:
             self.table,
             self.jobs,
             self.signer,
-            self.notifier,
             self.events,
             self.metrics,
             self.catalogue,
             clock,
             self._applied,
+            Departures(self.table, self.databases, self.pool, clock, self._rooms()),
         )
         self.alerts = AlertEngine(
             config,
@@ -211,6 +212,20 @@ class Daemon:
         self.ready = False
         self._tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
+
+    def _rooms(self) -> tuple[Forget, ...]:
+        """What is to be done for a zone to be forgotten: by each part of the daemon that keeps something of it."""
+        return (
+            lambda zone: self.notifier.withdraw(zone.name),
+            self.jobs.forget,
+            self.primaries.forget,
+            self.updates.forget,
+            self.rollovers.forget,
+            self.ds.forget,
+            lambda zone: self.events.remove_zone(zone.name),
+            lambda zone: self.metrics.forget_zone(zone.name),
+            lambda zone: self.catalogue.remove(zone.name),
+        )
 
     async def run(self) -> None:
         """Serve the stored zones, then take up work, until told to stop."""
@@ -285,6 +300,8 @@ class Daemon:
                 self.events.raise_event("zone-not-configured", name, cause)
         for name in self.config.zones:
             self.events.resolve("zone-not-configured", name)
+        for name in self.events.zones() - self.zones.keys():
+            self.events.remove_zone(name)
         now = {n: remember(self.config, z, self.zones[n].spec) for n, z in self.config.zones.items()}
         self.catalogue.put_serving({name: text for name, text in now.items() if stored.get(name) != text})
 
@@ -399,11 +416,13 @@ class Daemon:
         for number, zone in enumerate(list(self.zones.values())):
             if number >= OPEN_MAX:
                 await asyncio.sleep(FOLLOW_PAUSE_S)
-            if zone.serial is not None and not self._followed(zone):
+            if zone.serial is not None and not zone.gone and not self._followed(zone):
                 self.publish(zone, resume=True)
 
     def _expiry(self, zone: FrontZone) -> None:
         """A zone has expired, or is served again."""
+        if zone.gone:
+            return
         if zone.expired:
             self.notifier.withdraw(zone.name)
         elif zone.serial is not None:
@@ -414,7 +433,7 @@ class Daemon:
 
         resume: it was published before this start; those that have it are not told.
         """
-        if zone.expired:
+        if zone.expired or zone.gone:
             return
         try:
             with zone.database.snapshot() as snapshot:

@@ -21,10 +21,10 @@ from dnssecd.config.model import Config
 from dnssecd.core.keyset import Keyset
 from dnssecd.core.rollover_commands import clock_stepped
 from dnssecd.front import serving
-from dnssecd.front.reload import set_aside
 from dnssecd.front.specs import database_path
 from dnssecd.pipeline import state
 from dnssecd.store import schema
+from dnssecd.store.aside import set_aside
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.zonedb import read_state
 

@@ -44,7 +44,7 @@ class Acts:
     async def note(self, who: str, uid: int, what: str, detail: str, zones: Iterable[str] = ()) -> None:
         """Write an act down."""
         act = Act(int(self._clock.now()), who, uid, what, detail[:DETAIL_MAX])
-        serials = [(name, self._zones[name].serial) for name in zones]
+        serials = [(name, self._zones[name].serial) for name in zones if name in self._zones]
         log.info("operator's act", who=who, uid=uid, what=what, detail=act.detail, zones=len(serials))
         try:
             async with self._writing:

@@ -4,7 +4,7 @@ import threading
 from collections import OrderedDict
 from pathlib import Path
 
-from dnssecd.store.zonedb import ZoneDatabase
+from dnssecd.store.zonedb import Identity, ZoneDatabase, identity_of
 
 OPEN_MAX = 256
 
@@ -26,8 +26,22 @@ class Databases:
                 self._open.popitem(last=False)[1].close()
             return found
 
-    def close(self, path: Path | None = None) -> None:
-        """Close one database, or all."""
+    def identity(self, path: Path) -> Identity | None:
+        """Return which file a database is: as it was opened, else as it lies there; None where there is none yet."""
         with self._lock:
-            for place in [p for p in self._open if path in (None, p)]:
+            found = self._open.get(path)
+        return found.identity if found is not None else identity_of(path)
+
+    def retire(self, path: Path) -> ZoneDatabase | None:
+        """Take out a database whose zone is gone; who uses it may end that, nobody begins to. None: it is not open."""
+        with self._lock:
+            found = self._open.pop(path, None)
+        if found is not None:
+            found.retire()
+        return found
+
+    def close(self) -> None:
+        """Close all databases."""
+        with self._lock:
+            for place in list(self._open):
                 self._open.pop(place).close()

@@ -32,20 +32,18 @@ class DsOffice(RolloverListener):
         """count: (way, "done" or "failed"), for metrics."""
         self._config, self._zones, self._acts = config, zones, acts
         self.automation = DsAutomation(events, clock, count=count, history=self._remember)
-        self._seen = config()
         self._writing: set[asyncio.Task[None]] = set()
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
         """Tell what the zone's keys want of the parent, and what its servers were seen to have."""
-        config = self._config()
-        if config is not self._seen:  # zones go with a change of configuration only
-            self._seen = config
-            for gone in self.automation.zones - self._zones.keys():
-                self.automation.forget(gone)
-        parent = parent_of(config, zone.config)
+        parent = parent_of(self._config(), zone.config)
         self.automation.ds_wanted(zone.name, keyset, parent, public=cds_public(keyset, evidence))
         self.automation.ds_seen(zone.name, evidence.parents)
         return None
+
+    def forget(self, zone: FrontZone) -> None:
+        """Drop a zone that was removed."""
+        self.automation.forget(zone.name)
 
     async def close(self) -> None:
         """Stop everything."""

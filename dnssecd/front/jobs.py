@@ -15,11 +15,12 @@ import structlog
 
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
+from dnssecd.core.serial import is_after
 from dnssecd.front import events as job_events
 from dnssecd.front.first import Permission, ask_permission
 from dnssecd.front.returning import EVENT, may_return
 from dnssecd.front.schedule import Schedule
-from dnssecd.front.zone import FrontZone
+from dnssecd.front.zone import FrontZone, ZoneGone
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.ingest.watch import ZoneWatcher, identity_now
 from dnssecd.ops.events import EventCore
@@ -30,7 +31,7 @@ from dnssecd.pipeline.jobs import adoption_awaited
 from dnssecd.pipeline.keychange import KeyChange
 from dnssecd.pipeline.keys import held_keys
 from dnssecd.pipeline.outcome import Outcome, Problem
-from dnssecd.pipeline.workers import BULK_OCTETS, WorkerPool
+from dnssecd.pipeline.workers import BULK_OCTETS, NotWanted, WorkerPool
 from dnssecd.signing.client import AsyncSignerClient
 from dnssecd.signing.errors import SignerError
 from dnssecd.store.catalogue import Catalogue
@@ -82,15 +83,16 @@ class ZoneJobs:
         self._parts = parts
         #: Told of every job that ended.
         self.on_finished: Callable[[FrontZone], object] = lambda zone: None
-        #: Told of every load asked for, and of zones removed: those from primaries are looked after elsewhere.
+        #: Told of every load asked for: zones from primaries are looked after elsewhere.
         self.on_load: Callable[[FrontZone], object] = lambda zone: None
-        self.on_forget: Callable[[FrontZone], object] = lambda zone: None
         self._waiting: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._failures: dict[tuple[str, str], int] = {}
         self._unremembered: dict[str, tuple[FrontZone, asyncio.TimerHandle]] = {}
 
     def request(self, zone: FrontZone, kind: str) -> None:
         """Ask for a job, ``load`` or ``resign``, as soon as may be; asking twice before it begins is asking once."""
+        if zone.gone:
+            return
         if zone.held is not None:
             kind = "return"
         place = (zone.name, kind)
@@ -105,14 +107,14 @@ class ZoneJobs:
     async def _requested(self, zone: FrontZone, kind: str, place: tuple[str, str]) -> None:
         await asyncio.sleep(0)
         self._waiting.pop(place, None)
-        if kind == "return":
-            await self.permit(zone)
-        else:
-            await (self.load(zone) if kind == "load" else self.resign(zone))
+        with suppress(ZoneGone):
+            if kind == "return":
+                await self.permit(zone)
+            else:
+                await (self.load(zone) if kind == "load" else self.resign(zone))
 
     def forget(self, zone: FrontZone) -> None:
         """Drop what is planned for a zone that was removed."""
-        self.on_forget(zone)
         self._learnt(zone)
         self._parts.watcher.forget(zone.name)
         for kind in ("load", "resign", "return"):
@@ -143,7 +145,7 @@ class ZoneJobs:
         return outcome
 
     async def permit(self, zone: FrontZone, *, first_publication: bool = False) -> Permission:
-        """Find out whether the zone may be published; where it may not, that is told, and tried again later.
+        """Find out whether the zone may be published; where it may not, that is told, and tried again later. ZoneGone.
 
         first_publication: a person has said that it may although its parent cannot be asked.
         """
@@ -151,13 +153,16 @@ class ZoneJobs:
             return await self._bring_back(zone, unheard=first_publication)
         permission = Permission(True)
         if zone.serial is None:
-            if await asyncio.to_thread(_comes_over, zone):
+            comes_over = await asyncio.to_thread(_comes_over, zone)
+            zone.check()
+            if comes_over:
                 permission = Permission(
                     False, None, "first-publication-waiting", *adoption_awaited(zone.name)
                 )
                 self._blocked(zone, permission)
                 return permission
             permission = await self._permission(zone)
+            zone.check()
             waits = permission.event == "first-publication-waiting"
             if not permission.allowed and not (first_publication and waits):
                 self._blocked(zone, permission)
@@ -170,10 +175,10 @@ class ZoneJobs:
     async def _bring_back(self, zone: FrontZone, *, unheard: bool) -> Permission:
         """Publish a zone that came out of a back-up, above all that is public; or say why it may not be yet."""
         permission = await self._may_return(zone, unheard)
+        zone.check()
         if permission.allowed:
-            outcome = await self._parts.pool.run(
-                self._job(zone, "return", serial_floor=permission.serial_floor), BULK_OCTETS
-            )
+            job = self._job(zone, "return", serial_floor=permission.serial_floor)
+            outcome = await self._do(zone, job, BULK_OCTETS)
             if outcome.result in ("published", "unchanged"):
                 self._brought_back(zone, outcome)
                 return Permission(True)
@@ -205,7 +210,7 @@ class ZoneJobs:
 
     async def take(self, zone: FrontZone, kind: str, octets: int, **more: Any) -> Outcome:
         """Do a job that brings input of so many octets; what comes of it is not taken over yet (:meth:`took`)."""
-        return await self._parts.pool.run(self._job(zone, kind, **more), octets)
+        return await self._do(zone, self._job(zone, kind, **more), octets)
 
     def took(self, zone: FrontZone, outcome: Outcome, kind: str) -> None:
         """Take over what came of a job that brings input."""
@@ -227,7 +232,7 @@ class ZoneJobs:
                 serial_floor=floor,
                 resting=resting,
             )
-            outcome = await self._parts.pool.run(job, _octets(zone))
+            outcome = await self._do(zone, job, _octets(zone))
             self._parts.watcher.watch(zone.name, outcome.files or before)
             if outcome.result != "retry":
                 return outcome
@@ -246,19 +251,19 @@ class ZoneJobs:
 
     async def resign(self, zone: FrontZone) -> Outcome:
         """Make anew what is due."""
-        outcome = await self._parts.pool.run(self._job(zone, "resign"))
+        outcome = await self._do(zone, self._job(zone, "resign"))
         self._finished(zone, outcome, "resign")
         return outcome
 
     async def rekey(self, zone: FrontZone, change: KeyChange) -> Outcome:
         """Make a version with a planned key set."""
-        outcome = await self._parts.pool.run(self._job(zone, "rekey", keys=change))
+        outcome = await self._do(zone, self._job(zone, "rekey", keys=change))
         self._finished(zone, outcome, "rekey")
         return outcome
 
     async def sweep(self, zone: FrontZone) -> Outcome:
         """Verify the whole zone as it is published; what is wrong is an event until a good sweep."""
-        outcome = await self._parts.pool.run(self._job(zone, "verify"), BULK_OCTETS)
+        outcome = await self._do(zone, self._job(zone, "verify"), BULK_OCTETS)
         bad = [problem for problem in outcome.problems if problem.event == "verification-failed"]
         self._parts.metrics.zone.verifications.labels("failed" if bad else "ok").inc()
         job_events.report_sweep(self._parts.events, zone.name, bad)
@@ -268,6 +273,8 @@ class ZoneJobs:
 
     def remember(self, zone: FrontZone) -> None:
         """Write what the catalogue keeps of a zone."""
+        if zone.gone:
+            return
         self._learnt(zone)
         self._parts.catalogue.put(zone.catalogue_entry())
 
@@ -288,6 +295,17 @@ class ZoneJobs:
     def _job(self, zone: FrontZone, kind: str, **more: Any) -> Job:
         now = int(self._parts.clock.now())
         return Job(kind=kind, spec=zone.spec, now=now, date=today(now), **more)
+
+    async def _do(self, zone: FrontZone, job: Job, octets: int = 0) -> Outcome:
+        """Have a worker do a job: the one door to them. ZoneGone if the zone was removed before, or meanwhile."""
+        zone.check()
+        try:
+            job = msgspec.structs.replace(job, database=zone.database_identity())
+            outcome = await self._parts.pool.run(job, octets, lambda: not zone.gone)
+        except NotWanted:
+            raise ZoneGone(zone.name) from None
+        zone.check()
+        return outcome
 
     async def _permission(self, zone: FrontZone) -> Permission:
         try:
@@ -312,7 +330,11 @@ class ZoneJobs:
         self._retry(zone, "load")
 
     def _finished(self, zone: FrontZone, outcome: Outcome, kind: str) -> None:
+        if zone.gone:
+            return
         before = zone.serial
+        if kind != "update":
+            outcome = self._believed(zone, outcome)
         zone.last = outcome
         self._count(outcome, kind)
         _log(outcome, kind)
@@ -337,6 +359,23 @@ class ZoneJobs:
         if zone.serial is not None and zone.serial != before:
             self._parts.published(zone)
         self.on_finished(zone)
+
+    def _believed(self, zone: FrontZone, outcome: Outcome) -> Outcome:
+        """Return an outcome as it is, or as a failure when what it tells of is not in the database served from."""
+        if outcome.serial is None or outcome.serial == zone.serial:
+            return outcome
+        try:
+            with zone.database.snapshot() as snapshot:
+                held = snapshot.serial
+        except (StoreError, sqlite3.Error, OSError) as error:
+            held, why = None, str(error)
+        else:
+            why = f"it has serial {held}"
+        if held is not None and not is_after(outcome.serial, held):
+            return outcome
+        cause = f"a worker made serial {outcome.serial}, which is not in {zone.spec.database}: {why}"
+        remedy = "it is tried again; look whether something else moves or replaces files in state_dir"
+        return Outcome(zone=zone.name, result="failed", problems=(Problem("store-failed", cause, remedy),))
 
     def _served(self, zone: FrontZone, outcome: Outcome) -> None:
         """Take over what the zone's database now holds."""
@@ -398,6 +437,8 @@ class ZoneJobs:
                 self.request(zones[name], kind)
 
     def _retry(self, zone: FrontZone, kind: str) -> None:
+        if zone.gone:
+            return
         place = (zone.name, kind)
         failures = self._failures[place] = self._failures.get(place, 0) + 1
         delay = min(RETRY_FIRST_S * 2 ** (failures - 1), RETRY_LAST_S)

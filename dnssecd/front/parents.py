@@ -14,7 +14,7 @@ import structlog
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
 from dnssecd.front.schedule import Schedule
-from dnssecd.front.zone import FrontZone
+from dnssecd.front.zone import FrontZone, ZoneGone
 from dnssecd.publish.exchange import Peer
 from dnssecd.publish.parent import ParentAnswer, ParentUnknown, ask_ds, find_parent_servers, resolver
 
@@ -76,6 +76,8 @@ class ParentWatch:
 
     def watch(self, zone: FrontZone, *, waiting: bool) -> None:
         """Keep looking at a zone's parent; ``waiting``: something is awaited there."""
+        if zone.gone:
+            return
         if zone.config.parent.none or zone.name == ".":
             self.forget(zone.name)
             return
@@ -97,13 +99,15 @@ class ParentWatch:
         self._schedule.forget(f"parent {name}")
 
     async def look(self, zone: FrontZone) -> list[ParentAnswer]:
-        """Ask all servers now; ParentUnknown when they cannot be found."""
+        """Ask all servers now; ParentUnknown when they cannot be found, ZoneGone."""
+        zone.check()
         parent = self._parents.setdefault(zone.name, _Parent())
         async with parent.looking, self._free:
             servers = await self._servers(zone, parent)
             answers = await asyncio.gather(
                 *(ask_ds(zone.name, server, self._clock.now, tcp=True) for server in servers[:ADDRESSES_MAX])
             )
+        zone.check()
         next_look = self._clock.now() + self._interval(zone, parent)
         self._on_answers(zone, answers, int(next_look))
         return answers
@@ -129,7 +133,11 @@ class ParentWatch:
             return
         try:
             await self.look(zone)
+        except ZoneGone:
+            return
         except ParentUnknown as error:
+            if zone.gone:
+                return
             if str(error) != parent.trouble:
                 log.warning("parent not found", zone=name, cause=str(error))
             parent.trouble = str(error)

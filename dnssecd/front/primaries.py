@@ -35,7 +35,7 @@ from dnssecd.front.upstream import (
     shown,
     to_fetch_from,
 )
-from dnssecd.front.zone import FrontZone
+from dnssecd.front.zone import FrontZone, ZoneGone
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.fetch_link import FetchLink
@@ -121,10 +121,12 @@ class Primaries:
         self.doubt: Callable[[], str] = lambda: ""
         #: Told of a zone that has expired, or is served again.
         self.on_expiry: Callable[[FrontZone], None] = lambda zone: None
-        jobs.on_load, jobs.on_forget = self._reconsider, self.forget
+        jobs.on_load = self._reconsider
 
     def refresh(self, zone: FrontZone) -> None:
         """Look at the primaries as soon as may be."""
+        if zone.gone:
+            return
         if zone.config.source != "primaries" or zone.orphan:
             self._serve_again(zone)
             self.forget(zone)
@@ -155,6 +157,7 @@ class Primaries:
         task = self._tasks.pop(zone.name, None)
         if task is not None:
             task.cancel()
+        self._again.discard(zone.name)
         self._upstreams.pop(zone.name, None)
         self._locks.pop(zone.name, None)
 
@@ -182,7 +185,7 @@ class Primaries:
     def _ended(self, name: str, task: asyncio.Task[None]) -> None:
         if self._tasks.get(name) is task:
             del self._tasks[name]
-        if not task.cancelled() and task.exception() is not None:
+        if not task.cancelled() and not isinstance(task.exception(), ZoneGone | None):
             log.error("looking at primaries failed", zone=name, exc_info=task.exception())
 
     async def _look_on(self, zone: FrontZone) -> None:
@@ -200,6 +203,7 @@ class Primaries:
 
     async def _check(self, zone: FrontZone, wish: Wish) -> Checked:
         async with self._locks.setdefault(zone.name, asyncio.Lock()):
+            zone.check()
             up = self._upstreams.setdefault(zone.name, Upstream(self._fresh_at(zone)))
             held = None
             try:
@@ -210,6 +214,8 @@ class Primaries:
                 checked = await self._look(zone, up, held, wish)
                 self._age(zone, up, held)
                 return checked
+            except ZoneGone:
+                raise
             except STORE_ERRORS as error:
                 self._events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
                 self._wake_in(zone, retry_delay_s(held, 1))
@@ -258,6 +264,7 @@ class Primaries:
     async def _look(self, zone: FrontZone, up: Upstream, held: Held | None, wish: Wish) -> Checked:
         peers = self._peers(zone)
         sights = await self._sights(zone, up, list(peers.values()))
+        zone.check()
         zone.primaries = shown(up.seen, peers)
         if all(sight.serial is None for _, sight in sights):
             return self._unreachable(zone, up, held, sights)
@@ -378,6 +385,7 @@ class Primaries:
         """Fetch once, and have what came taken; return the outcome of the round, None while it goes on."""
         plan = self._plan(zone, [peer for peer in peers if peer.name in turn.names], turn.base, path, wish)
         fetched = await self._link.fetch(plan)
+        zone.check()
         self._count(zone, fetched)
         if fetched.result == "failed":
             return turn.failed(_failed(zone, "; ".join(str(attempt) for attempt in fetched.attempts)))
@@ -451,6 +459,7 @@ class Primaries:
         """Take over what came of a transfer, and plan the next look."""
         self._jobs.took(zone, outcome, "transfer")
         held = await asyncio.to_thread(held_of, zone)
+        zone.check()
         if outcome.result in ("published", "unchanged"):
             up.fresh_at = self._clock.now()
             if outcome.input_serial is not None and held is not None:

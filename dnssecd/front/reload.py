@@ -1,10 +1,7 @@
 """Applying a changed configuration: as a whole, or not at all."""
 
 import asyncio
-import os
 from collections.abc import Callable
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from dnssecd.clock import Clock
@@ -12,14 +9,13 @@ from dnssecd.config import ConfigErrors, load
 from dnssecd.config.diff import ConfigDiff, diff
 from dnssecd.config.model import Config
 from dnssecd.front import serving
+from dnssecd.front.departure import Departures
 from dnssecd.front.jobs import ZoneJobs
 from dnssecd.front.signerlink import SignerLink
-from dnssecd.front.zone import FrontZone
 from dnssecd.front.zones import ZoneTable
 from dnssecd.ops.control import Call, Command, Refused
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
-from dnssecd.publish.notify import Notifier
 from dnssecd.store.catalogue import Catalogue
 
 
@@ -32,17 +28,17 @@ class Reloader:
         zones: ZoneTable,
         jobs: ZoneJobs,
         signer: SignerLink,
-        notifier: Notifier,
         events: EventCore,
         metrics: Metrics,
         catalogue: Catalogue,
         clock: Clock,
         on_applied: Callable[[Config], None],
+        departures: Departures,
     ) -> None:
         self.config = config
-        self._zones, self._jobs, self._signer, self._notifier = zones, jobs, signer, notifier
+        self._zones, self._jobs, self._signer = zones, jobs, signer
         self._events, self._metrics, self._catalogue, self._clock = events, metrics, catalogue, clock
-        self._on_applied = on_applied
+        self._on_applied, self._departures = on_applied, departures
         self._turn = asyncio.Lock()
 
     def table(self) -> dict[str, Command]:
@@ -129,9 +125,10 @@ class Reloader:
             await self._signer.reconfigure(config)
         self.config = self._jobs.config = config
         for name in (*found.removed, *lost):
-            self._remove(self._zones.remove(name))
+            await self._departures.remove(name)
         for name in (*found.added, *found.changed):
             zone = self._zones.put(config, config.zones[name])
+            self._events.add_zone(name)
             self._events.resolve("zone-not-configured", name)
             self._jobs.request(zone, "load")
         documents = {
@@ -141,23 +138,6 @@ class Reloader:
         self._catalogue.put_serving(documents)
         self._on_applied(config)
 
-    def _remove(self, zone: FrontZone) -> None:
-        self._notifier.withdraw(zone.name)
-        self._jobs.forget(zone)
-        self._events.resolve_zone(zone.name)
-        self._metrics.forget_zone(zone.name)
-        self._catalogue.remove(zone.name)
-        set_aside(Path(zone.spec.database), int(self._clock.now()))
-
 
 def _whole(name: str) -> str:
     return name.lower() if name.endswith(".") else name.lower() + "."
-
-
-def set_aside(database: Path, now: int) -> None:
-    """Move a removed zone's database out of the way, for a person to delete or bring back."""
-    target = database.parent / "removed"
-    target.mkdir(mode=0o700, exist_ok=True)
-    for suffix in ("", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            os.replace(f"{database}{suffix}", target / f"{database.name}.{now}{suffix}")

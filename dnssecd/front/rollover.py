@@ -138,6 +138,8 @@ class Rollovers:
 
     def committed(self, zone: FrontZone) -> None:
         """A version was committed, or a job ended: look at the zone again."""
+        if zone.gone:
+            return
         self.of(zone.name).stale = True
         self.ask(zone.name)
 
@@ -196,6 +198,8 @@ class Rollovers:
 
     async def _advance(self, zone: FrontZone, keys: ZoneKeys) -> None:
         """Plan and act until a plan asks for nothing more; put off what fails, and leave it at that for a while."""
+        if zone.gone:
+            return
         early = keys.not_before - self.engine.clock.monotonic()
         if early > 0:
             self._wake(zone.name, self.engine.clock.now() + early)
@@ -213,6 +217,8 @@ class Rollovers:
             self.engine.events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
 
     def _failed(self, zone: FrontZone, keys: ZoneKeys, why: str) -> None:
+        if zone.gone:
+            return
         keys.rekeyed()
         keys.trouble = why
         delay = min(RETRY_FIRST_S * 2 ** min(keys.failures, 10), RETRY_LAST_S)
@@ -371,6 +377,8 @@ class Rollovers:
         self, zone: FrontZone, known: Committed, plan: Plan, evidence: Evidence, recount: float | None
     ) -> None:
         """Tell what waits, and see to it that somebody looks again."""
+        if zone.gone:
+            return
         now = self.engine.clock.now()
         wakes = [
             plan.next_wake,

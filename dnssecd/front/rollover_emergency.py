@@ -47,6 +47,11 @@ class Emergency(RolloverListener):
             found = self._plans[place] = found()
         return found
 
+    def forget(self, zone: str) -> None:
+        """Drop the plans of a zone that was removed."""
+        for place in [place for place in self._plans if place[0] == zone]:
+            del self._plans[place]
+
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
         """Resolve the alert of every key that nobody can trust any more; have a plan ready for the others."""
         trusted = {_subject(key): key for key in keyset.keys if key.compromised and is_trusted(key)}

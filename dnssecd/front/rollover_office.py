@@ -129,8 +129,6 @@ class RolloverOffice:
 
     def configure(self, changed: Iterable[str]) -> None:
         """A new configuration is in force, which says something new about these zones."""
-        for name in self.rollovers.names - self._zones.keys():
-            self.forget(name)
         for name in changed:
             self.rollovers.committed(self._zones[name])
 
@@ -138,10 +136,11 @@ class RolloverOffice:
         """Return more text for an alert: the recovery plan of a compromised key."""
         return self.emergency.details(event)
 
-    def forget(self, zone: str) -> None:
+    def forget(self, zone: FrontZone) -> None:
         """Drop a zone that was removed."""
-        self.rollovers.forget(zone)
-        self.parents.forget(zone)
+        self.rollovers.forget(zone.name)
+        self.parents.forget(zone.name)
+        self.emergency.forget(zone.name)
 
     async def close(self) -> None:
         """Stop everything."""
@@ -180,6 +179,8 @@ class RolloverOffice:
     def _seen(self, judgement: Judgement) -> None:
         sighting = judgement.sighting
         self.clock.seen(sighting)
+        if sighting.zone not in self._zones:
+            return
         keys = self.rollovers.of(sighting.zone)
         pause = self.sweep_s() if judgement.state == "current" else Pace().look_last_s
         seen = judged(sighting, keys.committed)
@@ -187,6 +188,8 @@ class RolloverOffice:
             self.rollovers.ask(sighting.zone)
 
     def _answered(self, zone: FrontZone, answers: list[ParentAnswer], next_look: int) -> None:
+        if zone.gone:
+            return
         keys = self.rollovers.of(zone.name)
         keys.take(lambda evidence: [evidence.answered(answer, next_look) for answer in answers])
         self.rollovers.ask(zone.name)

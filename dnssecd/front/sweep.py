@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 
 from dnssecd.clock import Clock
 from dnssecd.front.jobs import ZoneJobs
-from dnssecd.front.zone import FrontZone
+from dnssecd.front.zone import FrontZone, ZoneGone
 
 PERIOD_S = 6 * 86_400.0
 PAUSE_S = 1.0
@@ -25,7 +26,8 @@ class Sweep:
             if zone is None:
                 await asyncio.sleep(LOOK_S)
                 continue
-            await self._jobs.sweep(zone)
+            with suppress(ZoneGone):
+                await self._jobs.sweep(zone)
             await asyncio.sleep(PAUSE_S)
 
     def _due(self) -> FrontZone | None:

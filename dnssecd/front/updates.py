@@ -19,7 +19,7 @@ from dnssecd.core.update_types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, Updat
 from dnssecd.core.verify import ExecutorChecker, inline_checker
 from dnssecd.front.updatenotes import UpdateNotes
 from dnssecd.front.updatequeue import Waiting, ZoneQueue
-from dnssecd.front.zone import FrontZone
+from dnssecd.front.zone import FrontZone, ZoneGone
 from dnssecd.ops.repeats import Repeated, Repeats
 from dnssecd.pipeline.grants import compiled
 from dnssecd.pipeline.jobs import Tools
@@ -42,6 +42,8 @@ SETTLING_S = 5.0
 CHECK_BATCH = 4
 #: A zone's database is tidied when no update has come for so long.
 QUIET_S = 0.25
+
+_GONE = Answer(SERVFAIL, "the zone was removed")
 
 log = structlog.get_logger("dnssecd.updates")
 
@@ -151,6 +153,17 @@ class Updates:
             held = self._grants[zone.name] = zone.spec.grants, made
         return held[1]
 
+    def forget(self, zone: FrontZone) -> None:
+        """Answer what waits for a zone that was removed; what is being committed is answered when that ends."""
+        self._grants.pop(zone.name, None)
+        queue = self._queues.pop(zone.name, None)
+        if queue is None:
+            return
+        if queue.tidy is not None:
+            queue.tidy.cancel()
+        while queue.waiting:
+            queue.waiting.popleft().give(_GONE)
+
     async def _drain(self, zone: FrontZone, queue: ZoneQueue, *, tidy: bool = False) -> None:
         """Commit group after group until nothing waits."""
         try:
@@ -161,7 +174,7 @@ class Updates:
                 await queue.gather()
                 async with self._lock(zone.name):
                     group = queue.take()
-                    held = self.held()
+                    held = _GONE.reason if zone.gone else self.held()
                     if group and not held:
                         queue.put_back(await self._commit(zone, group))
                     for waiting in group if held else ():
@@ -173,6 +186,8 @@ class Updates:
 
     def _tidy_soon(self, zone: FrontZone, queue: ZoneQueue) -> None:
         """Have the zone's database looked after when no update has come for a moment: that keeps the disk busy."""
+        if zone.gone:
+            return
         if queue.tidy is not None:
             queue.tidy.cancel()
             queue.tidy = None
@@ -188,7 +203,8 @@ class Updates:
     async def _tidy(self, zone: FrontZone) -> None:
         async with self._lock(zone.name):
             with suppress(sqlite3.Error):  # a full disk, say: the next commit tells of it
-                await asyncio.get_running_loop().run_in_executor(self._threads, zone.database.checkpoint)
+                if not zone.gone:
+                    await asyncio.get_running_loop().run_in_executor(self._threads, zone.database.checkpoint)
 
     async def _commit(self, zone: FrontZone, group: list[Waiting]) -> list[Waiting]:
         """Carry out messages in one version; return those that are left for the next one."""
@@ -206,6 +222,10 @@ class Updates:
             alone = len(group) == 1 or answered or done.outcome.result != "failed"
             if alone:
                 self._committed(zone, done.outcome)
+        except ZoneGone:
+            for waiting in group:
+                waiting.give(_GONE)
+            return []
         except BaseException as error:
             # A defect of ours: the listener logs it and answers SERVFAIL to each of them. The queue goes on.
             unanswered = [waiting for waiting in group if not waiting.answer.done()]
@@ -233,10 +253,16 @@ class Updates:
         self, zone: FrontZone, group: list[Waiting], answers: list[Answer], serial: int, soa: RRset
     ) -> None:
         """A version is committed: NOTIFY first, then the answers; all else can wait."""
-        self.news(zone, serial, soa)
-        zone.serial = serial
+        if zone.gone:
+            answers = [_GONE] * len(answers)
+        else:
+            self._publish(zone, serial, soa)
         for waiting, answer in zip(group, answers, strict=False):  # the rest of the group is for the next version
             waiting.give(answer)
+
+    def _publish(self, zone: FrontZone, serial: int, soa: RRset) -> None:
+        self.news(zone, serial, soa)
+        zone.serial = serial
 
     def _signer(self) -> SignerClient:
         """Return this thread's connection to the key service."""

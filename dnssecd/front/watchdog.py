@@ -7,6 +7,7 @@ once. Single jobs that hang are not its concern, :mod:`dnssecd.pipeline.workers`
 
 import asyncio
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -29,13 +30,15 @@ class WatchedPool(WorkerPool):
     under_way = 0
     _moved_at = 0.0
 
-    async def run(self, job: frames.Job, octets: int = 0) -> Outcome:
+    async def run(
+        self, job: frames.Job, octets: int = 0, wanted: Callable[[], bool] = lambda: True
+    ) -> Outcome:
         """Do a job, as :meth:`WorkerPool.run` does."""
         if not self.under_way:
             self._moved_at = time.monotonic()
         self.under_way += 1
         try:
-            return await super().run(job, octets)
+            return await super().run(job, octets, wanted)
         finally:
             self.under_way -= 1
             self._moved_at = time.monotonic()

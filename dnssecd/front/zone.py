@@ -8,15 +8,24 @@ from pathlib import Path
 from dnssecd.config.model import ZoneConfig
 from dnssecd.front.databases import Databases
 from dnssecd.ingest.source import FileIdentity
+from dnssecd.ops.control import Refused
 from dnssecd.pipeline.outcome import Outcome, Problem
 from dnssecd.pipeline.spec import ZoneSpec
 from dnssecd.pipeline.state import Restored
 from dnssecd.publish import exchange
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.store.catalogue import CatalogueEntry
-from dnssecd.store.zonedb import Snapshot, ZoneDatabase
+from dnssecd.store.errors import StoreError
+from dnssecd.store.zonedb import Identity, Snapshot, ZoneDatabase
 
 _path = lru_cache(maxsize=16_384)(Path)
+
+
+class ZoneGone(Refused, StoreError):
+    """The zone was removed. What is still under way for it ends with this; its database is not opened again."""
+
+    def __init__(self, zone: str) -> None:
+        super().__init__(f"{zone} was removed meanwhile", "nothing is left to do")
 
 
 @dataclass(eq=False)
@@ -25,6 +34,9 @@ class FrontZone:
     ``held``: it came out of a back-up and is not served before a version above all that is public was made.
 
     ``expired``: by its SOA's expire, and the configuration follows that; the version is kept and not served.
+
+    ``gone``: it was removed. The object is the identity of the zone: one that comes back under the same name is another
+    object. What was asked for on behalf of this one looks at ``gone`` before its result is used.
 
     Times in epoch seconds. ``primaries``: what each was last seen to serve, as ``status`` shows it.
     """
@@ -46,6 +58,7 @@ class FrontZone:
     frozen: bool = False
     orphan: bool = False
     expired: bool = False
+    gone: bool = False
     held: Restored | None = None
     stripped: int = 0
     problems: tuple[Problem, ...] = ()
@@ -72,12 +85,22 @@ class FrontZone:
 
     @property
     def database(self) -> ZoneDatabase:
-        """The zone's database; StoreError, sqlite3.Error or OSError when it cannot be opened."""
+        """The zone's database; ZoneGone, StoreError, sqlite3.Error or OSError when it cannot be opened."""
+        self.check()
         return self.databases.get(_path(self.spec.database), self.spec.origin)
+
+    def database_identity(self) -> Identity | None:
+        """Which file its database is (device, inode), None while there is none; OSError."""
+        return self.databases.identity(_path(self.spec.database))
+
+    def check(self) -> None:
+        """ZoneGone if the zone was removed."""
+        if self.gone:
+            raise ZoneGone(self.name)
 
     def snapshot(self) -> AbstractContextManager[Snapshot] | None:
         """Return the published version to serve, or None while there is none, or it has expired."""
-        return None if self.serial is None or self.expired else self.database.snapshot()
+        return None if self.serial is None or self.expired or self.gone else self.database.snapshot()
 
     def catalogue_entry(self) -> CatalogueEntry:
         """Return what the catalogue keeps of it."""

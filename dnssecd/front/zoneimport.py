@@ -6,7 +6,7 @@ from pathlib import Path
 
 from dnssecd.front.asked import configured_zone_of, octets_of, patiently, refusal
 from dnssecd.front.jobs import ZoneJobs
-from dnssecd.front.zone import FrontZone
+from dnssecd.front.zone import FrontZone, ZoneGone
 from dnssecd.ops.control import Call, Command, Refused
 from dnssecd.ops.events import EventCore
 from dnssecd.pipeline.inputjobs import ImportJob
@@ -77,7 +77,10 @@ class Imports:
         except OSError:
             return  # gone: nobody asks for anything
         job = ImportJob(path=str(file), merge=False, compare=True)
-        outcome = await self._jobs.take(zone, "import", octets, imported=job)
+        try:
+            outcome = await self._jobs.take(zone, "import", octets, imported=job)
+        except ZoneGone:
+            return
         if outcome.result == "unchanged":
             self._events.resolve("input-error", zone.name, _SUBJECT)
             return

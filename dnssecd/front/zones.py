@@ -65,8 +65,8 @@ class ZoneTable:
         return min((when for when in due if when is not None), default=None)
 
     def remove(self, name: str) -> FrontZone:
-        """Take a zone out; KeyError when there is none."""
+        """Take a zone out; KeyError when there is none. From here on it is ``gone``: nothing is served of it."""
         zone = self.by_name.pop(name)
         del self.by_origin[zone.origin]
-        self._databases.close(Path(zone.spec.database))
+        zone.gone = True
         return zone

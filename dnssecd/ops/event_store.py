@@ -21,6 +21,9 @@ TRANSITIONS_KEPT = 10_000
 
 EventKey = tuple[str, str, str]
 
+#: What is left to do about an event that ended because its zone was removed, and by which it is known.
+ZONE_REMOVED = "the zone was removed from dnssecd, which looks at it no more: whether it is over is not known"
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -44,6 +47,11 @@ class Event:
     resolved_at: float | None = None
     acked_by: str = ""
     acked_at: float | None = None
+
+    @property
+    def zone_removed(self) -> bool:
+        """Whether it ended because its zone was removed, not because the condition was seen to be over."""
+        return not self.firing and self.remedy == ZONE_REMOVED
 
     @property
     def key(self) -> EventKey:

@@ -18,7 +18,7 @@ import structlog
 
 from dnssecd.clock import Clock
 from dnssecd.ops.event_kinds import EVENT_KINDS, SEVERITIES, Severity
-from dnssecd.ops.event_store import Event, EventKey, EventStore, Transition
+from dnssecd.ops.event_store import ZONE_REMOVED, Event, EventKey, EventStore, Transition
 
 FIRING_MAX = 50_000
 _UNWRITTEN_TRANSITIONS_MAX = 10_000
@@ -53,6 +53,7 @@ class EventCore:
         self._transitions: deque[Transition] = deque(maxlen=_UNWRITTEN_TRANSITIONS_MAX)
         self._logged: dict[EventKey, float] = {}
         self._listeners: list[Listener] = []
+        self._removed: set[str] = set()
         self._wake = threading.Event()
         self._stop = threading.Event()
         self._write_error = ""
@@ -87,6 +88,9 @@ class EventCore:
         kind = EVENT_KINDS[name]
         key = (name, zone or "", subject)
         with self._lock:
+            if key[1] in self._removed:
+                log.debug("event of a zone that was removed", name=name, zone=zone, cause=cause)
+                return
             now = self._clock.now()
             old = self._firing.get(key)
             if old is None and len(self._firing) >= FIRING_MAX:
@@ -126,11 +130,22 @@ class EventCore:
             resolved = [self._resolve(key) for key in keys]
         return any(resolved)
 
-    def resolve_zone(self, zone: str) -> None:
-        """Everything about *zone* is over: it was removed."""
+    def remove_zone(self, zone: str) -> None:
+        """*zone* was removed: what fires ends with that, and nothing is raised for it until :meth:`add_zone`."""
         with self._lock:
+            self._removed.add(zone)
             for key in list(self._by_zone.get(zone, ())):
-                self._resolve(key)
+                self._resolve(key, ZONE_REMOVED)
+
+    def add_zone(self, zone: str) -> None:
+        """*zone* is there, perhaps again: events may be raised for it."""
+        with self._lock:
+            self._removed.discard(zone)
+
+    def zones(self) -> set[str]:
+        """The zones of which something fires."""
+        with self._lock:
+            return {zone for zone in self._by_zone if zone}
 
     def acknowledge(self, name: str, zone: str | None, by: str, subject: str | None = None) -> int:
         """Note that *by* has seen it; return how many firing events that were.
@@ -203,7 +218,7 @@ class EventCore:
         with self._store_lock:
             self._store.close()
 
-    def _resolve(self, key: EventKey) -> bool:
+    def _resolve(self, key: EventKey, remedy: str | None = None) -> bool:
         event = self._firing.pop(key, None)
         if event is None:
             return False
@@ -212,7 +227,8 @@ class EventCore:
         if not of_zone:
             del self._by_zone[key[1]]
         self._logged.pop(key, None)
-        self._changed(replace(event, firing=False, resolved_at=self._clock.now()), "resolved")
+        event = replace(event, firing=False, resolved_at=self._clock.now(), remedy=remedy or event.remedy)
+        self._changed(event, "resolved")
         return True
 
     def _changed(self, event: Event, what: str) -> None:
@@ -242,6 +258,8 @@ class EventCore:
             getattr(log, event.severity)(f"event {what}", **fields)
         else:
             self._logged.pop(event.key, None)
+            if event.zone_removed:
+                fields["reason"] = "the zone was removed"
             log.info(f"event {what}", **fields)
 
     def _write_behind(self) -> None:

@@ -18,12 +18,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One job on one zone. kind: ``load``, ``transfer``, ``import``, ``resign``, ``rekey``, ``verify``, ``adopt``.
 
     now: epoch seconds; date: YYYYMMDD (UTC). resting: the zone file was not written for a while.
+    database: which file the front serves the zone from (device, inode); None: it has opened none, and the worker makes
+    one where there is none.
     """
 
     kind: str
     spec: ZoneSpec
     now: int
     date: int
+    database: tuple[int, int] | None = None
     path: str = ""
     accept_change: bool = False
     serial_floor: int | None = None

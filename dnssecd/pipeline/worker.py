@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import sys
 import time
-from collections import OrderedDict
 from pathlib import Path
 
 from dnssecd.pipeline import frames
@@ -24,18 +23,21 @@ from dnssecd.pipeline.transferin import take_transfer
 from dnssecd.pipeline.zoneimport import import_file
 from dnssecd.signing.client import SignerClient
 from dnssecd.store.errors import StoreError
-from dnssecd.store.zonedb import ZoneDatabase
+from dnssecd.store.zonedb import ZoneDatabase, identity_of
 
-DATABASES_OPEN_MAX = 16
 SIGNER_DEADLINE_S = 30.0
 RESIDENT_KIB_MAX = 256 * 1024
 
 
 class Worker:
-    """Does jobs one after another; keeps a few databases and the connection to the key service open."""
+    """Does jobs one after another; keeps the last one's database and the connection to the key service open.
+
+    One database, so that the front knows which: before the file of a zone that was removed is put elsewhere, it ends
+    the workers that hold it. SQLite removes side files by their names, which may be those of another zone by then.
+    """
 
     def __init__(self) -> None:
-        self._databases: OrderedDict[str, ZoneDatabase] = OrderedDict()
+        self._held: ZoneDatabase | None = None
         self._signers: dict[str, SignerClient] = {}
 
     def run(self, job: frames.Job) -> Outcome:
@@ -45,7 +47,7 @@ class Worker:
 
     def _run(self, job: frames.Job, checker: SpreadChecker) -> Outcome:
         try:
-            db = self._database(job.spec.database, job.spec.origin)
+            db = self._database(job)
         except (StoreError, sqlite3.Error, OSError) as error:
             return _unusable(job, error)
         tools = Tools(self._signer(job.spec.signer_socket), checker, job.now, job.date, time.monotonic)
@@ -75,14 +77,24 @@ class Worker:
             return verify_published(db, job.spec, tools)
         raise ValueError(f"unknown job {job.kind!r}")
 
-    def _database(self, path: str, origin: bytes) -> ZoneDatabase:
-        found = self._databases.pop(path, None)
-        if found is None:
-            found = ZoneDatabase(Path(path), origin)
-            while len(self._databases) >= DATABASES_OPEN_MAX:
-                self._databases.popitem(last=False)[1].close()
-        self._databases[path] = found
-        return found
+    def _database(self, job: frames.Job) -> ZoneDatabase:
+        """Return the job's database; StoreError when the file is not the one the front serves from."""
+        path = Path(job.spec.database)
+        if self._held is not None and self._held.path != path:
+            self._held.close()
+            self._held = None
+        if job.database not in (None, identity_of(path)):
+            raise StoreError("another file was put in its place while the daemon runs; restart the daemon")
+        if self._held is not None and self._held.identity != identity_of(path):
+            raise StoreError("another file was put in its place; the zone worker ends, another begins with it")
+        if self._held is None:
+            self._held = ZoneDatabase(path, job.spec.origin)
+        return self._held
+
+    @property
+    def misled(self) -> bool:
+        """Whether the database it holds is another file than the one of that name by now."""
+        return self._held is not None and identity_of(self._held.path) != self._held.identity
 
     def _signer(self, path: str) -> SignerClient:
         if path not in self._signers:
@@ -108,6 +120,8 @@ def main() -> int:
         outcome = worker.run(frames.decode(body, frames.Job))
         replies.write(frames.encode(outcome))
         replies.flush()
+        if worker.misled:
+            os._exit(1)  # to close it now would remove the side files of the other
         if peak_kib() > RESIDENT_KIB_MAX:
             break
     return 0

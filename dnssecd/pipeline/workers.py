@@ -28,20 +28,32 @@ class _WorkerLeft(WorkerDied):
     """A zone worker had ended, as it does after much work, when a job was given to it: the job was not begun."""
 
 
+class NotWanted(Exception):
+    """Nobody wants what would come of the job any more: its zone was removed."""
+
+
 class _Process:
-    """One worker process, started on first use."""
+    """One worker process, started on first use. ``database``: which it has open, or had last."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
+        self.database = ""
+        self._starting = asyncio.Lock()
 
-    async def do(self, job: frames.Job) -> Outcome:
-        """Give it a job and wait; WorkerDied when it ends instead, or takes longer than the deadline."""
+    async def do(self, job: frames.Job, wanted: Callable[[], bool]) -> Outcome:
+        """Give it a job and wait; WorkerDied when it ends instead, or takes longer than the deadline.
+
+        NotWanted when the job is not ``wanted`` any more by the time the process would begin it.
+        """
         with suppress(_WorkerLeft):
-            return await self._do(job)
-        return await self._do(job)
+            return await self._do(job, wanted)
+        return await self._do(job, wanted)
 
-    async def _do(self, job: frames.Job) -> Outcome:
+    async def _do(self, job: frames.Job, wanted: Callable[[], bool]) -> Outcome:
+        self.database = job.spec.database
         process = await self._alive()
+        if not wanted():
+            raise NotWanted(job.spec.name)
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -62,7 +74,17 @@ class _Process:
             await self.stop()
             raise
 
+    async def begin_anew(self) -> None:
+        """End the process by force, and start another, so that the next job need not wait for that."""
+        await self.stop(kill=True)
+        with suppress(OSError):  # the next job tries again, and tells
+            await self._alive()
+
     async def _alive(self) -> asyncio.subprocess.Process:
+        async with self._starting:
+            return await self._started()
+
+    async def _started(self) -> asyncio.subprocess.Process:
         if self._process is not None and self._process.returncode is None and not self._ended():
             return self._process
         await self.stop()
@@ -79,12 +101,15 @@ class _Process:
         stdout = self._process.stdout if self._process else None
         return stdout is None or stdout.at_eof()
 
-    async def stop(self) -> None:
-        """End the process: by closing its input, then by force."""
+    async def stop(self, *, kill: bool = False) -> None:
+        """End the process: by closing its input, then by force; or by force at once."""
         process, self._process = self._process, None
         if process is None:
             return
-        await child.stop_async(process, STOP_DEADLINE_S)
+        if kill:
+            await child.kill_async(process)
+        else:
+            await child.stop_async(process, STOP_DEADLINE_S)
 
 
 def _ending(status: int | None) -> str:
@@ -114,16 +139,27 @@ class WorkerPool:
         """Return the lock that keeps the jobs of one zone apart."""
         return self._zones[zone]
 
-    async def run(self, job: frames.Job, octets: int = 0) -> Outcome:
-        """Do a job when its zone and a worker are free; ``octets`` is the size of what it reads."""
+    async def release(self, database: str) -> None:
+        """End the workers that have a database open; the jobs they do on it end with NotWanted, if that is so."""
+        await asyncio.gather(*(one.begin_anew() for one in self._processes if one.database == database))
+
+    async def run(
+        self, job: frames.Job, octets: int = 0, wanted: Callable[[], bool] = lambda: True
+    ) -> Outcome:
+        """Do a job when its zone and a worker are free; ``octets`` is the size of what it reads.
+
+        NotWanted once ``wanted`` says so: the job is not begun, or what came of it is nobody's.
+        """
         async with self._zones[job.spec.name], self._bulk_slot(octets):
             held = self.held() if job.kind != "verify" else ""
             if held:
                 return Outcome(zone=job.spec.name, result="failed", problems=(Problem("clock-step", held),))
             process = await self._idle.get()
             try:
-                return await process.do(job)
+                return await process.do(job, wanted)
             except WorkerDied as error:
+                if not wanted():
+                    raise NotWanted(job.spec.name) from error
                 self._on_died(job.spec.name, str(error))
                 problem = Problem("worker-died", str(error), "see the log; the job is tried again")
                 return Outcome(zone=job.spec.name, result="failed", problems=(problem,))

@@ -38,6 +38,18 @@ INDEX_LATER_RRSETS = 10_000
 
 State = dict[str, Any]
 
+#: Which file a database is, whatever it is called: device and inode.
+Identity = tuple[int, int]
+
+
+def identity_of(path: Path) -> Identity | None:
+    """Return which file lies at a path; None where there is none. OSError."""
+    try:
+        found = os.stat(path)
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
 
 def read_state(connection: sqlite3.Connection, name: str) -> State | None:
     """Return one named document of the zone's state."""
@@ -297,7 +309,9 @@ class ZoneDatabase:
             path, schema.MIGRATIONS, schema.APPLICATION_ID, factory, lambda made: claim(made, path, origin)
         )
         self._commits = 0
+        self._held = 0
         try:
+            self.identity = identity_of(path)
             self._writer.execute("PRAGMA wal_autocheckpoint = 0")
             self._writer.execute(f"PRAGMA journal_size_limit = {WAL_OCTETS_MAX}")
             #: Random, made with the database: another database under this path has another.
@@ -305,6 +319,16 @@ class ZoneDatabase:
         except BaseException:
             self._writer.close()
             raise
+
+    def retire(self) -> None:
+        """Let nobody begin to use it: its file is about to go elsewhere, and SQLite opens files by their names."""
+        with self._lock:
+            self._closed = True
+
+    @property
+    def held(self) -> int:
+        """How many snapshots are held, by readers and by who writes the next version."""
+        return self._held
 
     def close(self) -> None:
         """Close all idle connections; snapshots still held stay usable until they are released."""
@@ -320,17 +344,33 @@ class ZoneDatabase:
 
     def _reader(self) -> sqlite3.Connection:
         with self._lock:
+            if self._closed:
+                raise StoreError(f"{self.path}: the database is closed")
+            self._held += 1
             if self._idle:
                 return self._idle.pop()
-        return schema.connect(self.path, read_only=True, factory=self._factory)
+        try:
+            if identity_of(self.path) != self.identity:
+                raise StoreError(f"{self.path} was replaced by another file while it was open")
+            return schema.connect(self.path, read_only=True, factory=self._factory)
+        except BaseException:
+            self._let_go()
+            raise
 
     def _release(self, connection: sqlite3.Connection) -> None:
-        connection.execute("ROLLBACK")
+        try:
+            connection.execute("ROLLBACK")
+            with self._lock:
+                if not self._closed and len(self._idle) < READERS_IDLE_MAX:
+                    self._idle.append(connection)
+                    return
+            connection.close()
+        finally:
+            self._let_go()
+
+    def _let_go(self) -> None:
         with self._lock:
-            if not self._closed and len(self._idle) < READERS_IDLE_MAX:
-                self._idle.append(connection)
-                return
-        connection.close()
+            self._held -= 1
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:

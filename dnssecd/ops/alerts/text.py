@@ -15,6 +15,7 @@ from dnssecd.ops.event_store import Event
 
 _DETAILS_MAX = 20_000
 _OVER: tuple[Step, ...] = ("resolved", "passed")
+_ZONE_REMOVED = "The zone was removed from dnssecd, and this alert ends with it. It was this:"
 
 
 def write(note: Note, sender: Sender) -> Written:
@@ -31,7 +32,8 @@ def subject(note: Note) -> str:
     event = alert.event
     head = f"{event.severity.upper()} {place(event)} {event.name}"
     if step in _OVER:
-        head = f"RESOLVED: {place(event)} {event.name}"
+        how = "ZONE REMOVED" if event.zone_removed else "RESOLVED"
+        head = f"{how}: {place(event)} {event.name}"
     elif step == "acknowledged":
         head = f"SEEN by {event.acked_by}: {place(event)} {event.name}"
     elif step == "reminder":
@@ -59,7 +61,7 @@ def _one(alert: Alert, step: Step, details: str, at: float, sender: Sender) -> l
     lines = [*_news(alert, step, at), *_facts(alert, step, at)]
     lines += ["", "What it was" if step in _OVER else "What happened", *words.wrap(event.cause, 2)]
     if step in _OVER:
-        lines += ["", *_nothing_left(step)]
+        lines += ["", *_nothing_left(event, step)]
         return [*lines, "", *words.clean(details[:_DETAILS_MAX]).splitlines()] if details else lines
     lines += ["", "Effect", *words.wrap(words.sentence(fill_zone(event.effect, event.zone)), 2)]
     lines += ["", "What to do", *words.advice(fill_zone(event.remedy, event.zone), 2)]
@@ -84,8 +86,10 @@ def _news(alert: Alert, step: Step, at: float) -> list[str]:
         "reminder": f"This has been so for {lasted}; {seen}.",
         "escalated": f"You get this because it has been so for {lasted} and {still}.",
         "acknowledged": f"{event.acked_by} has seen this and takes care of it.",
-        "resolved": "It is over. It was this:",
-        "passed": "This came and went: it was over before anybody could be told.",
+        "resolved": _ZONE_REMOVED if event.zone_removed else "It is over. It was this:",
+        "passed": _ZONE_REMOVED
+        if event.zone_removed
+        else "This came and went: it was over before anybody could be told.",
     }.get(step)
     if news is None:
         return [*meaning, ""]
@@ -120,7 +124,9 @@ def _facts(alert: Alert, step: Step, at: float) -> list[str]:
     return [f"{name + ':' if name else '':11}{words.one_line(value)}" for name, value in facts]
 
 
-def _nothing_left(step: Step) -> list[str]:
+def _nothing_left(event: Event, step: Step) -> list[str]:
+    if event.zone_removed:
+        return words.wrap("dnssecd looks at the zone no more, and cannot say whether this is over.")
     if step == "passed":
         return words.wrap("Nothing is to be done at once. It may come again: look for its cause by daylight.")
     return ["Nothing is left to do."]

@@ -70,7 +70,8 @@ def _when(alert: Alert, step: Step, at: float) -> str:
     event = alert.event
     if step in ("resolved", "passed"):
         end = event.resolved_at if event.resolved_at is not None else at
-        return f"over after {about(end - event.first_seen)}"
+        after = about(end - event.first_seen)
+        return f"zone removed after {after}" if event.zone_removed else f"over after {after}"
     if step == "acknowledged":
         return f"{event.acked_by} takes care of it"
     since = f"since {words.moment(event.first_seen)} ({words.ago(event.first_seen, at)})"

@@ -54,7 +54,7 @@ class Rig:
         self.schedule = FakeSchedule()
         self.heard: list[tuple[list[ParentAnswer], int]] = []
         config: Any = SimpleNamespace(name="z.", policy="p", parent=parent)
-        self.zone: Any = SimpleNamespace(name="z.", config=config)
+        self.zone: Any = SimpleNamespace(name="z.", config=config, gone=False, check=lambda: None)
         policy = SimpleNamespace(parent_ds_ttl=ds_ttl, parent_propagation_delay=delay)
         whole: Any = SimpleNamespace(policies={"p": policy}, server=SimpleNamespace(resolver=()))
         self.watch = ParentWatch(
@@ -161,7 +161,9 @@ async def test_thousands_of_zones_that_wait_are_looked_at_so_many_a_second() -> 
     rig = Rig(ParentConfig(servers=(Address("127.0.0.1", 1),)))
     others: list[Any] = [
         SimpleNamespace(
-            name=f"z{n}.", config=SimpleNamespace(name=f"z{n}.", policy="p", parent=rig.zone.config.parent)
+            name=f"z{n}.",
+            gone=False,
+            config=SimpleNamespace(name=f"z{n}.", policy="p", parent=rig.zone.config.parent),
         )
         for n in range(5_000)
     ]

@@ -82,7 +82,7 @@ def test_subjects_are_apart(core: EventCore) -> None:
     assert core.resolve("secondary-lagging", "example.com.", None)
     assert [event.zone for event in core.firing()] == [""]
     core.raise_event("input-error", "example.com.", "x")
-    core.resolve_zone("example.com.")
+    core.remove_zone("example.com.")
     assert [event.name for event in core.firing()] == ["disk-low"]
 
 

@@ -36,7 +36,7 @@ def test_a_job_given_to_a_worker_that_had_ended_is_given_to_the_next(
 ) -> None:
     tries = []
 
-    async def do(self: Any, job: object) -> Outcome:
+    async def do(self: Any, job: object, wanted: object) -> Outcome:
         tries.append(job)
         if len(tries) <= leaves:
             raise workers._WorkerLeft("the zone worker ended with status 0")

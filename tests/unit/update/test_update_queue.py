@@ -37,7 +37,7 @@ def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], No
     monkeypatch.setattr("dnssecd.front.updates._policy", lambda zone, grants, serial_max: grants)
     database = SimpleNamespace(untidy=False, checkpoint=lambda: None)
     parts = {"config": SimpleNamespace(source="dynamic"), "database": database}
-    return updates, SimpleNamespace(name="z.", frozen=False, serial=1, **parts)
+    return updates, SimpleNamespace(name="z.", frozen=False, gone=False, serial=1, **parts)
 
 
 async def test_secondaries_and_client_are_told_before_the_books_are_kept(

@@ -56,7 +56,7 @@ class Looking(Primaries):
 def a_zone(name: str = "example.", source: str = "primaries") -> FrontZone:
     config = SimpleNamespace(source=source, name=name)
     return cast(
-        FrontZone, SimpleNamespace(name=name, config=config, orphan=False, primaries=[], expired=False)
+        FrontZone, SimpleNamespace(name=name, config=config, orphan=False, gone=False, primaries=[], expired=False)
     )
 
 
@@ -206,7 +206,7 @@ class Aging(Looking):
 
 def an_aging_zone(soa_expire: str = "follow") -> Any:
     config = SimpleNamespace(source="primaries", name="example.", soa_expire=soa_expire)
-    return SimpleNamespace(name="example.", config=config, expired=False, problems=(), primaries=[])
+    return SimpleNamespace(name="example.", config=config, expired=False, gone=False, problems=(), primaries=[])
 
 
 async def test_a_zone_expires_and_comes_back(tmp_path: Path) -> None:
