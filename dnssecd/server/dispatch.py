@@ -1,21 +1,21 @@
 """From one request to what is to be done about it: opcode, TSIG, EDNS, access, then the answer or a job.
 
 No I/O and no waiting here. The outcome of :meth:`Dispatcher.handle` is an answer, None (drop silently), a
-coroutine that gives the answer later (NOTIFY, UPDATE), or a :class:`TransferJob` (TCP only).
+:class:`Deferred` answer (NOTIFY, UPDATE), or a :class:`TransferJob` (TCP only).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
 
 from dnssecd.core.names import lower
 from dnssecd.core.rrtypes import DS, SOA
 from dnssecd.server import message as m
 from dnssecd.server.acl import Address
 from dnssecd.server.answer import answer
-from dnssecd.server.clients import transfer_client
+from dnssecd.server.clients import client, transfer_client
 from dnssecd.server.connections import Standing
+from dnssecd.server.deferred import Deferred, Share
 from dnssecd.server.interfaces import Handler, Hooks, Request, ServedZone, TransferOut, Verdict, ZoneDirectory
 from dnssecd.server.replays import Replayed, Replays, Seen
 from dnssecd.server.reply import EMPTY_SIZE, Reply, answer_flags, bare, opt_record, plain
@@ -23,7 +23,7 @@ from dnssecd.server.requests import Exchange, Proved
 from dnssecd.server.transfer import TransferJob
 from dnssecd.server.tsig import TsigKey, strip, verify_request
 
-Outcome = bytes | Coroutine[Any, Any, bytes] | TransferJob | None
+Outcome = bytes | Deferred | TransferJob | None
 _TSIG_NAMES = {16: "BADSIG", 17: "BADKEY", 18: "BADTIME", 22: "BADTRUNC", 0: "FORMERR"}
 _UNANSWERED_TYPES = frozenset({0, m.TYPE_OPT, m.TYPE_TSIG, 253, 254})
 
@@ -220,7 +220,7 @@ class Dispatcher:
         self._accept(exchange, zone, "notify")
         if self._on_notify is None:
             return self._plain(exchange, "notify", m.NOTIMP, zone)
-        return self._deferred(exchange, zone, "notify", self._on_notify)
+        return self._later(exchange, zone, "notify", self._on_notify)
 
     def _update(self, exchange: Exchange) -> Outcome:
         request = exchange.message
@@ -241,11 +241,21 @@ class Dispatcher:
         except Replayed:
             return self._refuse(exchange, zone.origin, "update", "replayed")
         if new:
-            return self._deferred(exchange, zone, "update", self._on_update, seen)
+            return self._later(exchange, zone, "update", self._on_update, seen)
         if seen.rcode is None:
             self._hooks.dropped("repeated UPDATE that is being carried out")
             return None
         return self._plain(exchange, "update", seen.rcode, zone)
+
+    def _later(
+        self, exchange: Exchange, zone: ServedZone, kind: str, handler: Handler, seen: Seen | None = None
+    ) -> Deferred:
+        tsig = exchange.tsig
+        sender = exchange.key or client(exchange.address)
+        dropped = (lambda: self._replays.forget(tsig)) if seen is not None and tsig is not None else None
+        return Deferred(
+            Share(zone.origin, sender), self._deferred(exchange, zone, kind, handler, seen), dropped
+        )
 
     async def _deferred(
         self, exchange: Exchange, zone: ServedZone, kind: str, handler: Handler, seen: Seen | None = None

@@ -28,6 +28,9 @@ class Limits:
     transfer_stall_s: float = 5.0
     #: A client that has fewer than its share of the transfers waits this long, then the largest client gives one up.
     transfer_yield_s: float = 2.0
-    #: NOTIFY and UPDATE being worked on, in all and for one connection.
+    #: How long a connection that asks nothing more is kept for the answers it is owed: an update waits at most 30 s
+    #: until it is begun, and is then carried out.
+    owed_s: float = 120.0
+    #: NOTIFY and UPDATE being worked on, in all (server.deferred shares them) and for one connection.
     deferred_max: int = 1024
     deferred_per_connection_max: int = 128

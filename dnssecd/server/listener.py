@@ -11,6 +11,7 @@ from typing import Any
 from dnssecd.acceptor import Acceptor
 from dnssecd.server.acl import Address
 from dnssecd.server.connections import ConnectionLedger
+from dnssecd.server.deferred import Places, Share
 from dnssecd.server.dispatch import Dispatcher
 from dnssecd.server.interfaces import Handler, Hooks, TransferOut, ZoneDirectory
 from dnssecd.server.limits import Limits
@@ -59,6 +60,7 @@ class DnsServer:
         self.ledger = ConnectionLedger(self.limits)
         self.slots = TransferSlots(self.limits)
         self.pool = ThreadPoolExecutor(_TRANSFER_THREADS, "transfer-out")
+        self.places = Places(self.limits.deferred_max)
         self.deferred: set[asyncio.Task[Any]] = set()
         self._listen = list(listen)
         self._udp: list[UdpService] = []
@@ -91,21 +93,15 @@ class DnsServer:
             await asyncio.wait(set(self.deferred), timeout=grace_s)
         self.pool.shutdown(wait=False)
 
-    @property
-    def full(self) -> bool:
-        """Whether as many deferred answers are under way as may be."""
-        return len(self.deferred) >= self.limits.deferred_max
-
-    async def room(self) -> None:
-        """Wait until another deferred answer may be started."""
-        while self.full:
-            await asyncio.wait(set(self.deferred), return_when=asyncio.FIRST_COMPLETED)
-
-    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Run a deferred answer."""
+    def spawn(self, share: Share, work: Coroutine[Any, Any, Any]) -> None:
+        """Run a deferred answer, whose place is taken."""
         task = asyncio.get_running_loop().create_task(work)
         self.deferred.add(task)
-        task.add_done_callback(self.deferred.discard)
+        task.add_done_callback(lambda done: self._gave(done, share))
+
+    def _gave(self, task: asyncio.Task[Any], share: Share) -> None:
+        self.deferred.discard(task)
+        self.places.give_back(share)
 
     def _exhausted(self, error: OSError) -> None:
         """Accepting found no descriptor: one connection that can be spared gives up its own."""

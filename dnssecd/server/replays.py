@@ -44,7 +44,7 @@ class _OfKey:
 
     def forget_earliest(self) -> int:
         signed, mac = heapq.heappop(self.order)
-        del self.seen[mac]
+        self.seen.pop(mac, None)
         return signed
 
 
@@ -81,3 +81,9 @@ class Replays:
         held.seen[mac] = entry
         heapq.heappush(held.order, (tsig.time_signed, mac))
         return entry, True
+
+    def forget(self, tsig: TsigRdata) -> None:
+        """Forget a message of which nothing was done: its client may send it again."""
+        held = self._keys.get(tsig.name)
+        if held is not None:
+            held.seen.pop(tsig.mac[:_MAC_OCTETS], None)

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from dnssecd.acceptor import streams
 from dnssecd.server.acl import client_address
 from dnssecd.server.connections import Connection, Standing
+from dnssecd.server.deferred import Deferred
 from dnssecd.server.lobby import Lobby
 from dnssecd.server.message import SERVFAIL
 from dnssecd.server.slots import Slot
@@ -182,9 +183,17 @@ class _Session:
         elif isinstance(outcome, TransferJob):
             await self._transfer(outcome)
         else:
-            await self._deferred.acquire()
-            await self._server.room()
-            self._server.spawn(self._later(outcome))
+            await self._defer(outcome)
+
+    async def _defer(self, answer: Deferred) -> None:
+        """Have an answer made while further messages are read, as soon as there is a place for it."""
+        await self._deferred.acquire()
+        try:
+            await self._server.places.wait(answer.share)
+        except asyncio.CancelledError:
+            answer.close()
+            raise
+        self._server.spawn(answer.share, self._later(answer.work))
 
     def _proved(self, standing: Standing) -> None:
         self._server.ledger.promote(self._connection, standing)
@@ -200,7 +209,7 @@ class _Session:
     async def _owed(self) -> None:
         """Wait until all deferred answers went out: a client that asks nothing more may still be listening."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(self._limits.write_s):
+            async with asyncio.timeout(self._limits.owed_s):
                 for _ in range(self._limits.deferred_per_connection_max):
                     await self._deferred.acquire()
 

@@ -80,11 +80,11 @@ class UdpService:
             self._send(outcome, peer, source)
             return
         assert not isinstance(outcome, TransferJob)
-        if self._server.full:
+        if not self._server.places.take(outcome.share):
             outcome.close()
             self._server.hooks.dropped("too many requests under way")
             return
-        self._server.spawn(self._later(outcome, peer, source))
+        self._server.spawn(outcome.share, self._later(outcome.work, peer, source))
 
     async def _later(
         self, work: Coroutine[Any, Any, bytes], peer: tuple[Any, ...], source: Ancillary

@@ -380,7 +380,7 @@ async def test_deferred_answers_are_bounded_and_pipelined_out_of_order() -> None
         await gate.wait()
         return 0
 
-    limits = Limits(deferred_max=5, deferred_per_connection_max=3)
+    limits = Limits(deferred_max=9, deferred_per_connection_max=3)
     async with serving(FakeZone(big_zone(10), OPEN), limits, on_update=on_update) as server:
         reader, writer = await connect(server)
         writer.write(framed(SOA) + update(1) + framed(SOA) + b"".join(map(update, range(2, 6))))
@@ -403,6 +403,57 @@ async def test_deferred_answers_are_bounded_and_pipelined_out_of_order() -> None
         for _ in range(5):
             assert (await message(reader))[2] & 0x78 == 0x28
         udp.close()
+        writer.close()
+
+
+async def test_a_dropped_update_may_be_sent_again() -> None:
+    """Nothing was done of it, so its repetition is no replay and gets an answer."""
+    gate = asyncio.Event()
+
+    async def on_update(zone, request) -> int:
+        await gate.wait()
+        return 0
+
+    limits = Limits(deferred_max=2)
+    async with serving(FakeZone(big_zone(10), OPEN), limits, on_update=on_update) as server:
+        loop = asyncio.get_running_loop()
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+        class Client(asyncio.DatagramProtocol):
+            def datagram_received(self, data: bytes, addr: object) -> None:
+                answers.put_nowait(data)
+
+        udp, _ = await loop.create_datagram_endpoint(Client, remote_addr=server.addresses[0])
+        first, second = signed_update(1), signed_update(2)
+        udp.sendto(first)
+        udp.sendto(second)
+        async with asyncio.timeout(5):
+            while ("dropped", "too many requests under way") not in server.hooks.events:
+                await asyncio.sleep(0.005)
+            gate.set()
+            assert (await answers.get())[:2] == first[:2]
+            udp.sendto(second)
+            assert (await answers.get())[:2] == second[:2]
+        udp.close()
+
+
+async def test_a_client_that_waits_for_a_long_update_keeps_its_connection() -> None:
+    """Neither the bound on idle connections nor that on writing ends it while its update is carried out."""
+    gate = asyncio.Event()
+
+    async def on_update(zone, request) -> int:
+        await gate.wait()
+        return 0
+
+    limits = Limits(idle_s=0.1, write_s=0.1)
+    async with serving(FakeZone(big_zone(10), OPEN), limits, on_update=on_update) as server:
+        reader, writer = await connect(server)
+        writer.write(update(1))
+        await asyncio.sleep(0.5)
+        gate.set()
+        async with asyncio.timeout(5):
+            assert (await message(reader))[2] & 0x78 == 0x28
+            assert await reader.read() == b"", "and then the connection ends"
         writer.close()
 
 
