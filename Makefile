@@ -39,6 +39,7 @@ check: venv lint quick
 
 lint: venv
 	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
 	$(PY) -m mypy --strict dnssecd
 	.venv/bin/lint-imports
 

@@ -15,8 +15,8 @@ from typer.testing import CliRunner
 from dnssecd.cli import sign as command
 from dnssecd.cli import verify
 from dnssecd.cli.app import build
-from dnssecd.core.names import text_to_wire
-from dnssecd.signing.client import SignerClient
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.keyservice_client.client import SignerClient
 from tests.pipeline_zone import running_signer
 
 NAME_OCTETS_MAX = 255

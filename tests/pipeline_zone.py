@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.verify import inline_checker
-from dnssecd.pipeline.jobs import Tools, load_file, resign
-from dnssecd.pipeline.outcome import Outcome
-from dnssecd.pipeline.spec import KeyWish, ZoneSpec
-from dnssecd.signing.client import SignerClient
-from dnssecd.signing.launch import launched_signer
+from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_client.launch import launched_signer
+from dnssecd.keyservice_protocol import KeystoreSettings, SignerSettings
+from dnssecd.pipeline.jobs.load import Tools, load_file, resign
+from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.jobs.spec import KeyWish, ZoneSpec
 from dnssecd.store.zonedb import ZoneDatabase
-from dnssecd.wire_protocol import KeystoreSettings, SignerSettings
 
 NOW = 1_790_000_000
 DATE = 20260921

@@ -11,16 +11,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from dnssecd.core import rollover_commands as commands
-from dnssecd.core.evidence import Evidence, ParentSight, SecondarySight
-from dnssecd.core.keyset import Key, Keyset, ds_rdata
-from dnssecd.core.keystate import Goal, Rec, Role, State
-from dnssecd.core.rollover import plan_rollover
-from dnssecd.core.rollover_types import GenerateKey, Plan, RemoveKey, RolloverPolicy
-from dnssecd.pipeline.committed import Committed, count_signatures, read_committed
-from dnssecd.pipeline.keychange import KeyChange
-from dnssecd.pipeline.outcome import Outcome
-from dnssecd.pipeline.rekey import rekey, store_keyset
+from dnssecd.core.keys import requests as commands
+from dnssecd.core.keys.evidence import Evidence, ParentSight, SecondarySight
+from dnssecd.core.keys.keyset import Key, Keyset, ds_rdata
+from dnssecd.core.keys.keystate import Goal, Rec, Role, State
+from dnssecd.core.keys.planner import plan_rollover
+from dnssecd.core.keys.types import GenerateKey, Plan, RemoveKey, RolloverPolicy
+from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.jobs.rekey import rekey, store_keyset
+from dnssecd.pipeline.version.committed import Committed, count_signatures, read_committed
+from dnssecd.pipeline.version.keychange import KeyChange
 from tests.pipeline_zone import ZONE, PipelineZone
 
 HOUR, DAY = 3_600, 86_400
@@ -204,7 +204,7 @@ def simulated_zone(
 def _with(spec: Any, wishes: Sequence[tuple[str, int, int]], **changes: Any) -> Any:
     import msgspec
 
-    from dnssecd.pipeline.spec import KeyWish
+    from dnssecd.pipeline.jobs.spec import KeyWish
 
     return msgspec.structs.replace(spec, keys=tuple(KeyWish(*wish) for wish in wishes), **changes)
 

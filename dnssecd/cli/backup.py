@@ -63,7 +63,7 @@ def make_backup(
     advance: Callable[[float, float | None, str], None],
 ) -> dict[str, Any]:
     """Make the file and say what is in it; Bad when that cannot be done."""
-    from dnssecd.archive import write
+    from dnssecd.backup import write
     from dnssecd.cli.keyservice import passphrase
     from dnssecd.clock import SystemClock
     from dnssecd.config import load
@@ -96,10 +96,10 @@ def _with_keys(
     cli: Cli, writer: Any, secret: bytes, advance: Callable[[float, float | None, str], None]
 ) -> list[Any]:
     """Put every private key that can be had into the archive, sealed."""
-    from dnssecd.archive.manifest import StoredKey
+    from dnssecd.backup.manifest import StoredKey
     from dnssecd.cli.keyservice import file_name, key_service
-    from dnssecd.core.names import wire_to_text
-    from dnssecd.signing.errors import SignerError
+    from dnssecd.core.dns.names import wire_to_text
+    from dnssecd.keyservice_client.errors import SignerError
 
     found: list[StoredKey] = []
     with key_service(cli) as (_, client):
@@ -134,8 +134,8 @@ def _note(state_dir: Path, now: int, detail: str) -> None:
     import getpass
     import sqlite3
 
-    from dnssecd.store.acts import Act, ActLog
     from dnssecd.store.errors import StoreError
+    from dnssecd.store.operator_log import Act, ActLog
 
     path = state_dir / "acts.sqlite"
     if not path.exists():

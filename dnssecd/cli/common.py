@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
-from dnssecd.cli import client
+from dnssecd.control import client
 
 DONE, BAD, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -80,7 +80,7 @@ class Cli:
         return str(control_socket_of(self.config_path))
 
     def call(self, command: str, args: dict[str, Any] | None = None, **more: Any) -> Any:
-        """The daemon's answer (see dnssecd/ops/control.py). more: as of client.call."""
+        """The daemon's answer (see dnssecd/control/server.py). more: as of client.call."""
         return client.call(self.socket, command, args, **more)
 
     def show(self, result: Any, render: Callable[[], None]) -> None:

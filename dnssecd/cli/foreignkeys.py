@@ -13,13 +13,13 @@ import msgspec
 from dnssecd.cli.common import Bad, Cli
 from dnssecd.cli.keyservice import key_service, read
 from dnssecd.clock import SystemClock
-from dnssecd.core.names import text_to_wire, wire_to_text
+from dnssecd.core.dns.names import text_to_wire, wire_to_text
+from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_client.describe import key_dict
+from dnssecd.keyservice_client.errors import SignerError
+from dnssecd.keyservice_protocol import KeyInfo, Role
 from dnssecd.migration import bind
 from dnssecd.migration.foreign import ForeignError, ForeignKey, is_gone
-from dnssecd.signing.client import SignerClient
-from dnssecd.signing.describe import key_dict
-from dnssecd.signing.errors import SignerError
-from dnssecd.wire_protocol import KeyInfo, Role
 
 _SUFFIXES = (".key", ".private", ".state")
 _IN_TOKEN = re.compile(rb"^Label: *(?:pkcs11:(?:[^;\n]*;)*?object=)?([^;?\n]+)", re.MULTILINE)

@@ -9,7 +9,7 @@ from dnssecd.cli.common import USAGE, Bad, Cli
 from dnssecd.cli.foreignkeys import Found, take_in_foreign
 from dnssecd.cli.keyservice import read
 from dnssecd.clock import SystemClock
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns.names import text_to_wire
 from dnssecd.migration import listed
 from dnssecd.migration.foreign import ForeignError
 from dnssecd.migration.powerdns import label_in_token

@@ -17,12 +17,12 @@ from dnssecd.cli.common import USAGE, Bad, Cli, moment
 from dnssecd.cli.output import progress
 from dnssecd.cli.private_file import PrivateFile
 from dnssecd.config import Config, load
-from dnssecd.core.names import text_to_wire, wire_to_text
-from dnssecd.pipeline.bindkeys import FILE_OCTETS_MAX, BadKeyFile, read_key_file
-from dnssecd.signing.client import SignerClient
-from dnssecd.signing.describe import key_dict, remedy_for
-from dnssecd.signing.errors import SignerError
-from dnssecd.wire_protocol import KeyInfo, Role
+from dnssecd.core.dns.names import text_to_wire, wire_to_text
+from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_client.describe import key_dict, remedy_for
+from dnssecd.keyservice_client.errors import SignerError
+from dnssecd.keyservice_protocol import KeyInfo, Role
+from dnssecd.pipeline.oneshot.bind_keys import FILE_OCTETS_MAX, BadKeyFile, read_key_file
 
 DEADLINE_S = 60.0
 PASSPHRASE_OCTETS_MIN = 8

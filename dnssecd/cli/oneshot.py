@@ -117,7 +117,9 @@ def _verify(
     zonemd: Annotated[bool, typer.Option("--zonemd", help="Demand a ZONEMD record that verifies.")] = False,
     ds: Annotated[
         list[str] | None,
-        typer.Option("--ds", help="DS at the parent; for each of their algorithms one must match.", metavar="DS"),
+        typer.Option(
+            "--ds", help="DS at the parent; for each of their algorithms one must match.", metavar="DS"
+        ),
     ] = None,
 ) -> None:
     """Check a signed zone file of any signer. Exit status: 0 good, 1 bogus, 4 RFC violations only."""

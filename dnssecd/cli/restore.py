@@ -65,7 +65,7 @@ def _restore(
 
     Compared are serials and key states here, and what the public servers serve now. All zones are restored or none.
     """
-    from dnssecd.archive.judge import Options
+    from dnssecd.backup.judge import Options
 
     if standby != primary_fenced:
         raise Bad(*_FENCED, USAGE)
@@ -96,8 +96,8 @@ def _carry_out(
 ) -> Any:
     import sqlite3
 
-    from dnssecd.archive.read import BadArchive
-    from dnssecd.archive.restore import Wish, owned, restore
+    from dnssecd.backup.read import BadArchive
+    from dnssecd.backup.restore import Wish, owned, restore
     from dnssecd.cli.keyservice import passphrase
     from dnssecd.clock import SystemClock
     from dnssecd.config import load

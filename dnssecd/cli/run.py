@@ -17,6 +17,6 @@ def register(app: typer.Typer) -> None:
         config = load(cli.config_path)
         log.setup(config.log.format, config.log.level)
 
-        from dnssecd.daemon import main
+        from dnssecd.daemon.run import main
 
         raise typer.Exit(main(config))

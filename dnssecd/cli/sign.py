@@ -17,19 +17,19 @@ from dnssecd.cli.output_place import STANDARD_OUTPUT, output_place
 from dnssecd.cli.progress import shown
 from dnssecd.cli.stopping import Stopping
 from dnssecd.clock import SystemClock
-from dnssecd.core.lifetimes import Window
-from dnssecd.core.names import BadName, text_to_wire, wire_to_text
+from dnssecd.core.dns.names import BadName, text_to_wire, wire_to_text
+from dnssecd.core.signing.lifetimes import Window
 from dnssecd.ingest.errors import ZoneFileErrors
-from dnssecd.pipeline.bindkeys import BadKeyFile, read_key_file
-from dnssecd.pipeline.checkers import spread_checker
-from dnssecd.pipeline.oneshot import OneShot, Signed, sign_file
-from dnssecd.pipeline.oneshotkeys import imported_keys, stored_keys
-from dnssecd.pipeline.rejected import Rejected
-from dnssecd.pipeline.spec import ZoneSpec
-from dnssecd.signing.client import SignerClient
-from dnssecd.signing.errors import SignerError
-from dnssecd.signing.launch import launched_signer
-from dnssecd.wire_protocol import KeyInfo, KeystoreSettings, SignerSettings
+from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_client.errors import SignerError
+from dnssecd.keyservice_client.launch import launched_signer
+from dnssecd.keyservice_protocol import KeyInfo, KeystoreSettings, SignerSettings
+from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.oneshot.bind_keys import BadKeyFile, read_key_file
+from dnssecd.pipeline.oneshot.keys import imported_keys, stored_keys
+from dnssecd.pipeline.oneshot.sign import OneShot, Signed, sign_file
+from dnssecd.pipeline.version.rejected import Rejected
+from dnssecd.pipeline.workers.checker_pool import spread_checker
 
 STORE = "local"
 VALIDITY_S = 30 * 86_400

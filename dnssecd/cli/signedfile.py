@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
 
-from dnssecd.core.names import key_to_text
-from dnssecd.core.rrset import RRset, Rrsigs
-from dnssecd.core.rrtypes import NSEC, NSEC3, RRSIG, SOA, type_text
+from dnssecd.core.dns.names import key_to_text
+from dnssecd.core.dns.rrset import RRset, Rrsigs
+from dnssecd.core.dns.rrtypes import NSEC, NSEC3, RRSIG, SOA, type_text
 from dnssecd.core.verify import MemoryZoneView, Violation, violation
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.limits import Limits

@@ -16,11 +16,11 @@ from dnssecd.cli.output import printable
 from dnssecd.cli.progress import shown
 from dnssecd.cli.signedfile import SignedFile, read_signed_file
 from dnssecd.clock import SystemClock
-from dnssecd.core.names import BadName, text_to_wire
+from dnssecd.core.dns.names import BadName, text_to_wire
 from dnssecd.core.verify import Expectation, Rank, Violation, verify_zone, violation
 from dnssecd.ingest.errors import ZoneFileErrors
-from dnssecd.pipeline.checkers import spread_checker
-from dnssecd.pipeline.garbage import collection_paused
+from dnssecd.pipeline.workers.checker_pool import spread_checker
+from dnssecd.pipeline.workers.gc_pause import collection_paused
 
 #: A zone with more violations than this is told to be hopeless rather than listed in full.
 VIOLATIONS_MAX = 1_000_000

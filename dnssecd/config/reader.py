@@ -62,7 +62,9 @@ class Section:
         value = self.raw(key)
         if value is None or type(value) is kind:
             return value
-        self.error(key, f"must be {_KINDS[kind]}, not {_shown(value)}", f"write {example or _example(key, kind)}")
+        self.error(
+            key, f"must be {_KINDS[kind]}, not {_shown(value)}", f"write {example or _example(key, kind)}"
+        )
         return None
 
     def text(self, key: str, default: str = "") -> str:
@@ -103,7 +105,9 @@ class Section:
         try:
             value = parse_duration(text)
         except ValueError as error:
-            self.error(key, str(error), f'write a number and a unit, as in {key} = "{format_duration(default)}"')
+            self.error(
+                key, str(error), f'write a number and a unit, as in {key} = "{format_duration(default)}"'
+            )
             return default
         if not low <= value <= high:
             self.error(key, f'"{text}" is out of range', f"choose from {low}s to {high}s")

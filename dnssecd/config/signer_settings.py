@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from dnssecd.config.model import Config, Keystore, Pkcs11Token, Policy, SoftwareKeystore
-from dnssecd.wire_protocol import VALIDITY_S_MAX, KeystoreSettings, SignerSettings, TokenSettings
+from dnssecd.keyservice_protocol import VALIDITY_S_MAX, KeystoreSettings, SignerSettings, TokenSettings
 
 
 def signer_settings(

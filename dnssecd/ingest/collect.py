@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple, cast
 
-from dnssecd.core.rrset import RRset, pack
+from dnssecd.core.dns.rrset import RRset, pack
 
 #: One record: owner key, type, TTL, packed RDATA (two octets of length in front).
 Row = tuple[bytes, int, int, bytes]

@@ -16,9 +16,9 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 
-from dnssecd.core import names
-from dnssecd.core.rdata import name_end
-from dnssecd.core.rrset import unpack
+from dnssecd.core.dns import names
+from dnssecd.core.dns.rdata import name_end
+from dnssecd.core.dns.rrset import unpack
 from dnssecd.ingest.words import TYPES
 
 #: Mnemonics that one of the readers named above does not know.

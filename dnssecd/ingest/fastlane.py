@@ -8,7 +8,7 @@ the common path has no tests for it.
 from collections.abc import Iterator
 from socket import AF_INET, inet_pton
 
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, SIGNATURE_TYPES, A
+from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, SIGNATURE_TYPES, A
 from dnssecd.ingest import fastdnssec, fastrdata
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.errors import RecordError

@@ -3,7 +3,7 @@
 What is not plain raises one of DECLINED; it is the slow lane that knows why.
 """
 
-from dnssecd.core.names import escape_label, is_subdomain, labels, wire_to_text
+from dnssecd.core.dns.names import escape_label, is_subdomain, labels, wire_to_text
 from dnssecd.ingest import words
 from dnssecd.ingest.errors import RecordError
 

@@ -11,8 +11,8 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from dnssecd.core.names import BadName, key_to_wire, owner_key, wire_to_text
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, DS, SIGNATURE_TYPES, SOA
+from dnssecd.core.dns.names import BadName, key_to_wire, owner_key, wire_to_text
+from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, DS, SIGNATURE_TYPES, SOA
 from dnssecd.ingest import words
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.errors import FileChanged, RecordError, ZoneFileError, ZoneFileErrors

@@ -9,9 +9,9 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.tokenizer
 
-from dnssecd.core.rdata import BadRdata, canonical
-from dnssecd.core.rrtypes import CDNSKEY, ZONEMD
-from dnssecd.core.update_rdata import check
+from dnssecd.core.dns.rdata import BadRdata, canonical
+from dnssecd.core.dns.rdata_strict import check
+from dnssecd.core.dns.rrtypes import CDNSKEY, ZONEMD
 from dnssecd.ingest import svcb
 from dnssecd.ingest.errors import RecordError
 from dnssecd.ingest.limits import RDATA_MAX

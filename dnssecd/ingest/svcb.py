@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 
-from dnssecd.core.rdata import name_end
+from dnssecd.core.dns.rdata import name_end
 from dnssecd.ingest.errors import RecordError
 from dnssecd.ingest.lexer import unescape, unquote
 from dnssecd.ingest.words import shown

@@ -4,8 +4,8 @@ import re
 
 import dns.rdatatype
 
-from dnssecd.core.names import lower
-from dnssecd.core.rrtypes import CLASS_IN
+from dnssecd.core.dns.names import lower
+from dnssecd.core.dns.rrtypes import CLASS_IN
 from dnssecd.ingest.errors import RecordError
 from dnssecd.ingest.lexer import unescape
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from dnssecd.core.serial import is_after
+from dnssecd.core.dns.serial import is_after
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.xfrin_wire import AXFR, IXFR, Overlooked, RdataSources, TransferError, TransferMessage
 

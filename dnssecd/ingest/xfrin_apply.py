@@ -2,10 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
-from dnssecd.core.changeset import Change
-from dnssecd.core.names import APEX, key_to_text
-from dnssecd.core.rrset import RRset, pack, unpack
-from dnssecd.core.rrtypes import SOA
+from dnssecd.core.dns.names import APEX, key_to_text
+from dnssecd.core.dns.rrset import RRset, pack, unpack
+from dnssecd.core.dns.rrtypes import SOA
+from dnssecd.core.zone.changeset import Change
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.words import type_text
 from dnssecd.ingest.xfrin import SERIAL_FIELD, Difference

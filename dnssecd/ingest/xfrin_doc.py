@@ -12,10 +12,10 @@ at the version's *input serial*; the serial that is published is ours.
 
 ## The way of a transfer
 
-1. `front/primaries.py` looks: at the SOA's refresh (retry after a failure), at a NOTIFY from a primary, at
+1. `daemon/zones/primaries.py` looks: at the SOA's refresh (retry after a failure), at a NOTIFY from a primary, at
    `dnssecd zone reload`, at start. Every primary is asked for its SOA. Between two looks at a zone lie 0.2 s at least,
    however many NOTIFYs come.
-2. Whoever has a later serial (RFC 1982) is fetched from, the latest first. The fetcher (`pipeline/fetch.py`, a
+2. Whoever has a later serial (RFC 1982) is fetched from, the latest first. The fetcher (`pipeline/fetch/receive.py`, a
    process of its own, many transfers at a time) asks for IXFR where differences could apply, else for AXFR, proves
    every message by TSIG and keeps it in `state_dir/transfers`. IXFR that is refused, cut or not understood is
    followed by AXFR, a primary that fails by the next one. So is content: where differences do not make a good zone,

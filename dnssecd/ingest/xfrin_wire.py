@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from struct import Struct, error
 from typing import Protocol
 
-from dnssecd.core.message_names import HEADER_OCTETS, NameTable, OwnerKeys
-from dnssecd.core.names import wire_to_text
-from dnssecd.core.rrtypes import AAAA, APEX_DERIVED_TYPES, CLASS_IN, DS, SIGNATURE_TYPES, SOA, A
+from dnssecd.core.dns.message_names import HEADER_OCTETS, NameTable, OwnerKeys
+from dnssecd.core.dns.names import wire_to_text
+from dnssecd.core.dns.rrtypes import AAAA, APEX_DERIVED_TYPES, CLASS_IN, DS, SIGNATURE_TYPES, SOA, A
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.limits import RDATA_MAX
 from dnssecd.ingest.words import META_TYPES, TTL_MAX, type_text

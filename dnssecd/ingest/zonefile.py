@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from dnssecd.core.names import key_to_text
-from dnssecd.core.rrset import RRset, Rrsigs
-from dnssecd.core.rrtypes import RRSIG
+from dnssecd.core.dns.names import key_to_text
+from dnssecd.core.dns.rrset import RRset, Rrsigs
+from dnssecd.core.dns.rrtypes import RRSIG
 from dnssecd.ingest.collect import Gathered, Row, collector_paused, gather
 from dnssecd.ingest.errors import FileChanged, ZoneFileError, ZoneFileErrors
 from dnssecd.ingest.limits import DEFAULT_LIMITS, Limits

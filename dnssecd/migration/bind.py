@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from dnssecd.core.keyset import REVOKE, SEP, ZONE
-from dnssecd.core.keystate import Goal, Rec, Role, State
-from dnssecd.core.names import BadName, text_to_wire, wire_to_text
+from dnssecd.core.dns.names import BadName, text_to_wire, wire_to_text
+from dnssecd.core.keys.keyset import REVOKE, SEP, ZONE
+from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Stated
 
 PROTOCOL = 3

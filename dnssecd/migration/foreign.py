@@ -7,8 +7,8 @@ listings (bind, knot, opendnssec, powerdns) is a pure function from text to `For
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dnssecd.core.keyset import Key, Keyset, KeysetError, add_key, dnskey_rdata, key_tag
-from dnssecd.core.keystate import RECORDS, Goal, Rec, RecordState, Role, State
+from dnssecd.core.keys.keyset import Key, Keyset, KeysetError, add_key, dnskey_rdata, key_tag
+from dnssecd.core.keys.keystate import RECORDS, Goal, Rec, RecordState, Role, State
 
 
 class ForeignError(ValueError):

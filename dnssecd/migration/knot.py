@@ -12,8 +12,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dnssecd.core.keystate import Goal, Rec, Role, State
-from dnssecd.core.names import wire_to_text
+from dnssecd.core.dns.names import wire_to_text
+from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Private, Stated
 from dnssecd.migration.words import ZONE_FLAGS, algorithm, epoch, is_name, number
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from dnssecd.core.keyset import REVOKE, dnskey_rdata, key_tag
+from dnssecd.core.keys.keyset import REVOKE, dnskey_rdata, key_tag
 from dnssecd.migration import knot, opendnssec, powerdns
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Private
 from dnssecd.migration.words import is_name

@@ -7,8 +7,8 @@ nothing has to be guessed.  The private keys stay in their token and are bound b
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from dnssecd.core.keystate import RECORDS, Goal, Rec, Role, State
-from dnssecd.core.names import wire_to_text
+from dnssecd.core.dns.names import wire_to_text
+from dnssecd.core.keys.keystate import RECORDS, Goal, Rec, Role, State
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Private, Stated
 from dnssecd.migration.words import ZONE_FLAGS, algorithm, is_name, number
 

@@ -12,9 +12,9 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
-from dnssecd.core.keyset import key_tag
-from dnssecd.core.keystate import Goal, Rec, Role, State
-from dnssecd.core.names import wire_to_text
+from dnssecd.core.dns.names import wire_to_text
+from dnssecd.core.keys.keyset import key_tag
+from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Private, Stated
 from dnssecd.migration.words import ZONE_FLAGS, algorithm, is_name, number
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from dnssecd.config.algorithms import algorithm_number
-from dnssecd.core.names import BadName, text_to_wire
+from dnssecd.core.dns.names import BadName, text_to_wire
 from dnssecd.migration.foreign import ForeignError
 
 ZONE_FLAGS = 0x0100

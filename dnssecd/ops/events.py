@@ -154,9 +154,7 @@ class EventCore:
         """
         with self._lock:
             keys = self._firing if zone is None else self._by_zone.get(zone, ())
-            found = [
-                self._firing[key] for key in list(keys) if key[0] == name and subject in (None, key[2])
-            ]
+            found = [self._firing[key] for key in list(keys) if key[0] == name and subject in (None, key[2])]
             for event in found:
                 seen = replace(event, acked_by=by, acked_at=self._clock.now())
                 self._firing[event.key] = seen

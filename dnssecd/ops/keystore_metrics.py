@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from dnssecd.wire_protocol import StatusReply, TokenStatus
+from dnssecd.keyservice_protocol import StatusReply, TokenStatus
 
 TOKEN_STATES = ("starting", "ok", "down", "operator", "evicted")
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}

@@ -119,7 +119,8 @@ class ServerMetrics:
             ("kind", "reason", "sender"),
         )
         self.accept_rests = counter(
-            "accept_rests_total", "Times no TCP connection could be accepted for lack of descriptors or memory"
+            "accept_rests_total",
+            "Times no TCP connection could be accepted for lack of descriptors or memory",
         )
         self.transfers = counter(
             "transfers_total", "Transfers out by kind: axfr, ixfr, ixfr-as-axfr, up-to-date", ("kind",)

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from time import gmtime, strftime
 
-from dnssecd.core.nsec3hash import HASH_OCTETS, hashes_to_owners
-from dnssecd.core.rrset import RRset, Rrsigs, count, unpack
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, NSEC3, SOA
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.dns.rrset import RRset, Rrsigs, count, unpack
+from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, NSEC3, SOA
+from dnssecd.core.signing.nsec3hash import HASH_OCTETS, hashes_to_owners
+from dnssecd.core.zone.zoneview import ZoneView
 from dnssecd.ingest.export import (
     Formatter,
     bitmap_text,

@@ -6,7 +6,7 @@ are those of the first and the last version. All of the RRs are held in memory, 
 
 from collections.abc import Iterable, Iterator
 
-from dnssecd.core.zoneview import JournalChunk, JournalStep
+from dnssecd.core.zone.zoneview import JournalChunk, JournalStep
 
 #: Differences larger than this are sent as they are in the journal.
 CONDENSE_MAX_OCTETS = 8 * 1024 * 1024

@@ -11,9 +11,9 @@ from typing import Any, cast
 import dns.name
 import dns.rdatatype
 
-from dnssecd.core.keyset import key_tag
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.serial import is_after
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.serial import is_after
+from dnssecd.core.keys.keyset import key_tag
 from dnssecd.publish.exchange import Peer, Timing, exchange, question
 from dnssecd.publish.parent import DsRecord, ParentAnswer, ask_all_ds
 from dnssecd.publish.watch import sight

@@ -10,7 +10,7 @@ from typing import Any, cast
 import dns.name
 import dns.rdatatype
 
-from dnssecd.core.restoring import LiveServer
+from dnssecd.core.keys.restore_limits import LiveServer
 from dnssecd.publish.exchange import Outcome, Peer, Timing, exchange, question
 from dnssecd.publish.watch import sight
 
@@ -47,7 +47,9 @@ class LiveLook:
             name = dns.name.from_text(zone)
             outcome = await exchange(peer, question(name, dns.rdatatype.DNSKEY), self._timing)
             if outcome.rcode != "NOERROR":  # it has the zone: that it shows no keys says nothing of them
-                return LiveServer(peer.name, seen.serial, failure=f"DNSKEY: {outcome.failure or outcome.rcode}")
+                return LiveServer(
+                    peer.name, seen.serial, failure=f"DNSKEY: {outcome.failure or outcome.rcode}"
+                )
             return LiveServer(peer.name, seen.serial, _dnskeys(outcome, name))
 
 

@@ -12,7 +12,7 @@ import dns.name
 import dns.rdataclass
 import dns.rdatatype
 
-from dnssecd.core.serial import is_after
+from dnssecd.core.dns.serial import is_after
 from dnssecd.publish.exchange import Outcome, Peer, Timing, exchange, question
 
 

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from struct import Struct
 
-from dnssecd.core.names import AFTER_ALL, APEX, ROOT_WIRE, key_labels
-from dnssecd.core.rrset import RRset, Rrsigs, unpack
-from dnssecd.core.rrtypes import CLASS_IN, RRSIG, SOA
-from dnssecd.core.serial import is_after
-from dnssecd.core.zoneview import JournalStep, ServedVersion
+from dnssecd.core.dns.names import AFTER_ALL, APEX, ROOT_WIRE, key_labels
+from dnssecd.core.dns.rrset import RRset, Rrsigs, unpack
+from dnssecd.core.dns.rrtypes import CLASS_IN, RRSIG, SOA
+from dnssecd.core.dns.serial import is_after
+from dnssecd.core.zone.zoneview import JournalStep, ServedVersion
 from dnssecd.publish.condense import CONDENSE_MAX_OCTETS, condense
 
 #: Where a message is closed; every RR that starts below it can be pointed to (RFC 1035 §4.1.4: 14 bits).

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns.names import text_to_wire
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network

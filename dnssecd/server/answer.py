@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from dnssecd.core.names import (
+from dnssecd.core.dns.message import NOERROR, NXDOMAIN, SERVFAIL, TYPE_ANY, YXDOMAIN, Message
+from dnssecd.core.dns.names import (
     APEX,
     BadName,
     is_subdomain,
@@ -19,12 +20,11 @@ from dnssecd.core.names import (
     parent_key,
     wildcard_key,
 )
-from dnssecd.core.rrset import RRset, unpack
-from dnssecd.core.rrtypes import AAAA, CNAME, DNAME, DS, NS, NSEC, RRSIG, SOA, A
-from dnssecd.core.zonecut import cut_above
-from dnssecd.core.zoneview import ServedVersion
+from dnssecd.core.dns.rrset import RRset, unpack
+from dnssecd.core.dns.rrtypes import AAAA, CNAME, DNAME, DS, NS, NSEC, RRSIG, SOA, A
+from dnssecd.core.zone.zonecut import cut_above
+from dnssecd.core.zone.zoneview import ServedVersion
 from dnssecd.server.denial import Proofs, closest_encloser, exists, next_closer, proofs_of
-from dnssecd.server.message import NOERROR, NXDOMAIN, SERVFAIL, TYPE_ANY, YXDOMAIN, Message
 from dnssecd.server.reply import Reply
 
 ANSWER, AUTHORITY, ADDITIONAL = range(3)

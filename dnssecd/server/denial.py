@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dnssecd.core.names import APEX, ancestors, key_to_wire, parent_key, subtree_end, wildcard_key
-from dnssecd.core.nsec3hash import hash_to_owner, nsec3_hash
-from dnssecd.core.rrset import unpack
-from dnssecd.core.rrtypes import NSEC, NSEC3PARAM
-from dnssecd.core.zoneview import ServedVersion
+from dnssecd.core.dns.names import APEX, ancestors, key_to_wire, parent_key, subtree_end, wildcard_key
+from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.dns.rrtypes import NSEC, NSEC3PARAM
+from dnssecd.core.signing.nsec3hash import hash_to_owner, nsec3_hash
+from dnssecd.core.zone.zoneview import ServedVersion
 
 
 def exists(version: ServedVersion, owner: bytes) -> bool:

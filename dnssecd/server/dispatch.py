@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from dnssecd.core.names import lower
-from dnssecd.core.rrtypes import DS, SOA
-from dnssecd.server import message as m
+from dnssecd.core.dns import message as m
+from dnssecd.core.dns.names import lower
+from dnssecd.core.dns.rrtypes import DS, SOA
+from dnssecd.core.dns.tsig import TsigKey, strip, verify_request
 from dnssecd.server.acl import Address
 from dnssecd.server.answer import answer
 from dnssecd.server.clients import client, transfer_client
@@ -21,7 +22,6 @@ from dnssecd.server.replays import Replayed, Replays, Seen
 from dnssecd.server.reply import EMPTY_SIZE, Reply, answer_flags, bare, opt_record, plain
 from dnssecd.server.requests import Exchange, Proved
 from dnssecd.server.transfer import TransferJob
-from dnssecd.server.tsig import TsigKey, strip, verify_request
 
 Outcome = bytes | Deferred | TransferJob | None
 _TSIG_NAMES = {16: "BADSIG", 17: "BADKEY", 18: "BADTIME", 22: "BADTRUNC", 0: "FORMERR"}

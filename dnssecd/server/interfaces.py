@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from dnssecd.core.zoneview import ServedVersion
+from dnssecd.core.dns.message import Message
+from dnssecd.core.zone.zoneview import ServedVersion
 from dnssecd.server.acl import Address, ZoneAccess
-from dnssecd.server.message import Message
 
 
 class ServedZone(Protocol):

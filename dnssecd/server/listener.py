@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from dnssecd.acceptor import Acceptor
+from dnssecd.core.dns.tsig import TsigKey
 from dnssecd.server.acl import Address
 from dnssecd.server.connections import ConnectionLedger
 from dnssecd.server.deferred import Places, Share
@@ -17,7 +18,6 @@ from dnssecd.server.interfaces import Handler, Hooks, TransferOut, ZoneDirectory
 from dnssecd.server.limits import Limits
 from dnssecd.server.slots import TransferSlots
 from dnssecd.server.tcp import TcpService
-from dnssecd.server.tsig import TsigKey
 from dnssecd.server.udp import UdpService
 
 #: Two threads keep transfers going while one waits for the disk; Python code takes turns anyway.

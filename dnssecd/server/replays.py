@@ -9,8 +9,8 @@ from __future__ import annotations
 import heapq
 from dataclasses import dataclass, field
 
+from dnssecd.core.dns.tsig import FUDGE_MAX_S, TsigRdata
 from dnssecd.server.acl import Address
-from dnssecd.server.tsig import FUDGE_MAX_S, TsigRdata
 
 #: Messages remembered for each key: what 200 updates a second make in five minutes.
 REMEMBERED_MAX = 65_536

@@ -2,9 +2,9 @@
 
 from struct import Struct
 
-from dnssecd.core.names import lower
-from dnssecd.core.rrset import unpack
-from dnssecd.server.message import AA, CLASS_IN, HEADER_SIZE, QR, RD, TC, Message
+from dnssecd.core.dns.message import AA, CLASS_IN, HEADER_SIZE, QR, RD, TC, Message
+from dnssecd.core.dns.names import lower
+from dnssecd.core.dns.rrset import unpack
 
 #: What we tell clients to send at most over UDP, and the most we send (the DNS flag day 2020 value).
 UDP_SIZE = 1232

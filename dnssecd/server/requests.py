@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from dnssecd.server import message as m
+from dnssecd.core.dns import message as m
+from dnssecd.core.dns.tsig import AnswerSigner, TsigRdata
 from dnssecd.server.acl import Address
 from dnssecd.server.connections import Standing
 from dnssecd.server.reply import PLAIN_UDP_SIZE, UDP_SIZE
-from dnssecd.server.tsig import AnswerSigner, TsigRdata
 
 #: Is called with what the sender of a request has shown to be, before the request is carried out.
 Proved = Callable[[Standing], None]

@@ -15,11 +15,11 @@ from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any
 
 from dnssecd.acceptor import streams
+from dnssecd.core.dns.message import SERVFAIL
 from dnssecd.server.acl import client_address
 from dnssecd.server.connections import Connection, Standing
 from dnssecd.server.deferred import Deferred
 from dnssecd.server.lobby import Lobby
-from dnssecd.server.message import SERVFAIL
 from dnssecd.server.slots import Slot
 from dnssecd.server.transfer import NotServed, TransferJob
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 
-from dnssecd.core.zoneview import ServedVersion
+from dnssecd.core.zone.zoneview import ServedVersion
 from dnssecd.server.acl import Address
 from dnssecd.server.interfaces import ServedZone, Transfer
 

@@ -14,8 +14,8 @@ from ipaddress import ip_address
 from struct import Struct
 from typing import TYPE_CHECKING, Any
 
+from dnssecd.core.dns.message import UDP_REQUEST_MAX
 from dnssecd.server.acl import client_address
-from dnssecd.server.message import UDP_REQUEST_MAX
 from dnssecd.server.transfer import TransferJob
 
 if TYPE_CHECKING:

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from struct import Struct
 
-from dnssecd.core.message_names import NameTable, OwnerKeys, skip_name
-from dnssecd.core.rrtypes import SOA
-from dnssecd.core.update_types import UpdateMessage, UpdateRR
-from dnssecd.server.message import (
+from dnssecd.core.dns.message import (
     CLASS_ANY,
     CLASS_IN,
     CLASS_NONE,
@@ -23,6 +20,9 @@ from dnssecd.server.message import (
     FormError,
     parse_header,
 )
+from dnssecd.core.dns.message_names import NameTable, OwnerKeys, skip_name
+from dnssecd.core.dns.rrtypes import SOA
+from dnssecd.core.update.types import UpdateMessage, UpdateRR
 from dnssecd.server.update_rdata import RdataReader
 
 _FIXED = Struct("!HHIH")

@@ -13,9 +13,9 @@ import dns.rdata
 import dns.rdataclass
 import dns.rdatatype
 
-from dnssecd.core.rdata import BadRdata, canonical
-from dnssecd.core.update_rdata import check
-from dnssecd.server.message import FormError
+from dnssecd.core.dns.message import FormError
+from dnssecd.core.dns.rdata import BadRdata, canonical
+from dnssecd.core.dns.rdata_strict import check
 
 #: Reads the lower-cased name at a position of the message; gives it and the position after it.
 NameReader = Callable[[int], tuple[bytes, int]]

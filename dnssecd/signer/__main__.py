@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 import structlog
 
+from dnssecd.keyservice_protocol import SignerSettings
 from dnssecd.signer.process import run_signer
-from dnssecd.wire_protocol import SignerSettings
 
 SETTINGS_OCTETS_MAX = 1024 * 1024
 

@@ -24,10 +24,10 @@ from pathlib import Path
 
 import msgspec
 
+from dnssecd.keyservice_protocol import AuditEntry, AuditReply
 from dnssecd.signer import files
 from dnssecd.signer.audit_head import NotedHead, shortfall
 from dnssecd.signer.now import Now
-from dnssecd.wire_protocol import AuditEntry, AuditReply
 
 START = "0" * 64
 TORN = "torn line"

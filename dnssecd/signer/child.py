@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Iterator
 
-from dnssecd.wire_protocol import FrameBuffer
+from dnssecd.keyservice_protocol import FrameBuffer
 
 RECEIVE_OCTETS = 256 * 1024
 _PR_SET_PDEATHSIG = 1

@@ -10,11 +10,11 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dnssecd import wire_protocol as wp
+from dnssecd import keyservice_protocol as wp
 from dnssecd.signer import algorithms
 from dnssecd.signer.errors import BadRequest
+from dnssecd.signer.key_file import Description
 from dnssecd.signer.preimage import BadName, name_labels
-from dnssecd.signer.sealed import Description
 
 KEY_ID_DIGITS = 32
 PASSPHRASE_OCTETS_MIN = 8

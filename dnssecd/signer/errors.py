@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dnssecd.wire_protocol import ErrorCode, Fault
+from dnssecd.keyservice_protocol import ErrorCode, Fault
 
 
 class ServiceError(Exception):

@@ -20,13 +20,14 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from dnssecd.signer import algorithms, files, private_formats, sealed
+from dnssecd.keyservice_protocol import KeystoreSettings
+from dnssecd.signer import algorithms, files, private_formats
+from dnssecd.signer import key_file as sealed
 from dnssecd.signer.algorithms import PrivateKey
 from dnssecd.signer.errors import BadRequest, Exists, MissingKey, OperatorNeeded, ServiceError, Unavailable
+from dnssecd.signer.key_file import Description, KeyEncryption, SealedKey
 from dnssecd.signer.passphrase import ALLOWED_MODE, make_passphrase, path_of, read_passphrase
-from dnssecd.signer.sealed import Description, KeyEncryption, SealedKey
 from dnssecd.signer.warnings import WarningBook
-from dnssecd.wire_protocol import KeystoreSettings
 
 SUFFIX = ".key"
 

@@ -6,10 +6,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Protocol
 
+from dnssecd.keyservice_protocol import BenchLine, BenchRequest, KeyState, Proof, Role, StoreStatus
 from dnssecd.signer.algorithms import PrivateKey
+from dnssecd.signer.key_file import Description, SealedKey
 from dnssecd.signer.registry import Registry
-from dnssecd.signer.sealed import Description, SealedKey
-from dnssecd.wire_protocol import BenchLine, BenchRequest, KeyState, Proof, Role, StoreStatus
 
 #: So few preimages a store may sign where they are asked for.
 AT_ONCE_MAX = 32

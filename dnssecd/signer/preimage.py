@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import struct
 
+from dnssecd.keyservice_settings import VALIDITY_S_MAX
 from dnssecd.signer.errors import BadRequest
-from dnssecd.wire_settings import VALIDITY_S_MAX
 
 DNSKEY = 48
 CDS = 59

@@ -17,6 +17,7 @@ import structlog
 
 from dnssecd import sdnotify
 from dnssecd.clock import SystemClock
+from dnssecd.keyservice_protocol import KeystoreSettings, SignerSettings
 from dnssecd.signer import files
 from dnssecd.signer.audit import START, AuditLog
 from dnssecd.signer.errors import ServiceError
@@ -28,7 +29,6 @@ from dnssecd.signer.server import Server, bind_socket, serve
 from dnssecd.signer.service import Service
 from dnssecd.signer.software import SoftwareStore
 from dnssecd.signer.warnings import WarningBook
-from dnssecd.wire_protocol import KeystoreSettings, SignerSettings
 
 log = structlog.get_logger()
 AUDIT_FILE = "audit.log"

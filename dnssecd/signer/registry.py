@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from dnssecd.signer import files
-from dnssecd.signer.sealed import Description
+from dnssecd.signer.key_file import Description
 
 SUFFIX = ".json"
 

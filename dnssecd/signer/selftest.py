@@ -8,11 +8,11 @@ from collections.abc import Awaitable, Callable
 
 from cryptography.exceptions import InvalidSignature
 
+from dnssecd.keyservice_protocol import BenchLine, BenchRequest
 from dnssecd.signer import algorithms
 from dnssecd.signer.errors import ServiceError
+from dnssecd.signer.key_file import Description
 from dnssecd.signer.preimage import proof_preimage
-from dnssecd.signer.sealed import Description
-from dnssecd.wire_protocol import BenchLine, BenchRequest
 
 TEST_ZONE = b"\x07invalid\x00"  # RFC 6761 §6.4
 

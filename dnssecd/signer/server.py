@@ -14,8 +14,8 @@ from pathlib import Path
 
 import structlog
 
+from dnssecd import keyservice_protocol as wp
 from dnssecd import sdnotify
-from dnssecd import wire_protocol as wp
 from dnssecd.signer import files
 from dnssecd.signer.errors import OperatorNeeded
 from dnssecd.signer.service import Service

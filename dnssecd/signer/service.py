@@ -11,14 +11,14 @@ from typing import Any
 import structlog
 from cryptography.exceptions import InvalidSignature
 
-from dnssecd import wire_protocol as wp
+from dnssecd import keyservice_protocol as wp
 from dnssecd.signer import algorithms, audit, door
 from dnssecd.signer.audit import AuditLog
-from dnssecd.signer.custody import Custody
 from dnssecd.signer.errors import BadRequest, Busy, Refused, ServiceError, UnknownKey
+from dnssecd.signer.key_admin import Custody
+from dnssecd.signer.key_file import Description
 from dnssecd.signer.keystore import AT_ONCE_MAX, Keystore
 from dnssecd.signer.preimage import Permit, name_text, proof_preimage, zone_text
-from dnssecd.signer.sealed import Description
 from dnssecd.signer.stores import Stores, key_info
 from dnssecd.signer.warnings import WarningBook
 

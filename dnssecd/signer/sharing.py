@@ -6,12 +6,12 @@ taking the newest: a new zone at its start, the others when a roll-over is due f
 
 from __future__ import annotations
 
+from dnssecd.keyservice_protocol import GenerateRequest
 from dnssecd.signer import algorithms
 from dnssecd.signer.errors import Unavailable
+from dnssecd.signer.key_file import Description
 from dnssecd.signer.keystore import Keystore
-from dnssecd.signer.sealed import Description
 from dnssecd.signer.stores import Stores
-from dnssecd.wire_protocol import GenerateRequest
 
 _PREFIX = "shared by "
 

@@ -19,20 +19,7 @@ from typing import NamedTuple, TypeVar
 import msgspec
 from cryptography.exceptions import InvalidSignature
 
-from dnssecd.signer import algorithms, selftest
-from dnssecd.signer.algorithms import PrivateKey, Sign
-from dnssecd.signer.errors import Collision, MissingKey, ServiceError, Unavailable, Unsupported
-from dnssecd.signer.key_directory import KeyDirectory
-from dnssecd.signer.keystore import Account
-from dnssecd.signer.now import Now
-from dnssecd.signer.queue import FairQueue, Piece
-from dnssecd.signer.registry import Registry
-from dnssecd.signer.sealed import Description, SealedKey
-from dnssecd.signer.software_pool import IDLE_S, SigningProcesses
-from dnssecd.signer.software_pool import PIECE as PROCESS_PIECE
-from dnssecd.signer.software_worker import KeyCall, key_call
-from dnssecd.signer.warnings import WarningBook
-from dnssecd.wire_protocol import (
+from dnssecd.keyservice_protocol import (
     BenchLine,
     BenchRequest,
     KeyState,
@@ -41,6 +28,19 @@ from dnssecd.wire_protocol import (
     Role,
     StoreStatus,
 )
+from dnssecd.signer import algorithms, selftest
+from dnssecd.signer.algorithms import PrivateKey, Sign
+from dnssecd.signer.errors import Collision, MissingKey, ServiceError, Unavailable, Unsupported
+from dnssecd.signer.key_directory import KeyDirectory
+from dnssecd.signer.key_file import Description, SealedKey
+from dnssecd.signer.keystore import Account
+from dnssecd.signer.now import Now
+from dnssecd.signer.queue import FairQueue, Piece
+from dnssecd.signer.registry import Registry
+from dnssecd.signer.software_pool import IDLE_S, SigningProcesses
+from dnssecd.signer.software_pool import PIECE as PROCESS_PIECE
+from dnssecd.signer.software_worker import KeyCall, key_call
+from dnssecd.signer.warnings import WarningBook
 
 T = TypeVar("T")
 

@@ -15,10 +15,10 @@ from queue import Empty, SimpleQueue
 import msgspec
 import structlog
 
+from dnssecd.keyservice_protocol import FrameBuffer, ProtocolError
 from dnssecd.procs import child
 from dnssecd.signer.child import RECEIVE_OCTETS
 from dnssecd.signer.software_worker import KeyCall, SignCall, frame
-from dnssecd.wire_protocol import FrameBuffer, ProtocolError
 
 log = structlog.get_logger()
 #: So many preimages waiting are worth the start of processes.

@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
+from dnssecd.keyservice_protocol import LENGTH
 from dnssecd.signer import algorithms
 from dnssecd.signer.algorithms import PrivateKey, Sign
 from dnssecd.signer.child import frame_bodies, guard_child
-from dnssecd.wire_protocol import LENGTH
 
 
 class KeyCall(msgspec.Struct, frozen=True, array_like=True, tag="key"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
+from dnssecd.keyservice_protocol import KeyInfo
 from dnssecd.signer import algorithms
 from dnssecd.signer.errors import BadRequest, UnknownKey
+from dnssecd.signer.key_file import Description
 from dnssecd.signer.keystore import Keystore
-from dnssecd.signer.sealed import Description
-from dnssecd.wire_protocol import KeyInfo
 
 SHARERS_SHOWN = 16
 

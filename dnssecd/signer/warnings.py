@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import structlog
 
+from dnssecd.keyservice_protocol import Warning
 from dnssecd.signer.now import Now
-from dnssecd.wire_protocol import Warning
 
 log = structlog.get_logger()
 KEPT_MAX = 1000

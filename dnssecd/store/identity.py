@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from dnssecd.core.names import wire_to_text
+from dnssecd.core.dns.names import wire_to_text
 from dnssecd.store.errors import StoreError, WrongZone
 
 ORIGIN, INSTANCE = "origin", "instance"

@@ -6,9 +6,9 @@ unless the TTL changes: then the whole set is, since a TTL belongs to the RRset 
 
 import sqlite3
 
-from dnssecd.core.names import key_to_wire
-from dnssecd.core.rrset import unpack
-from dnssecd.core.rrtypes import CLASS_IN
+from dnssecd.core.dns.names import key_to_wire
+from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.dns.rrtypes import CLASS_IN
 
 CHUNK_OCTETS = 60_000
 

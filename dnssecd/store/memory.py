@@ -7,9 +7,9 @@ order they are made, and are sorted when they are first read.
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
 
-from dnssecd.core.changeset import Change
-from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.dns.rrset import RRset, Rrsigs
 from dnssecd.core.verify import MemoryZoneView
+from dnssecd.core.zone.changeset import Change
 from dnssecd.store.errors import StoreError
 from dnssecd.store.zonedb import State
 

@@ -4,8 +4,8 @@ import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from dnssecd.core.names import AFTER_ALL
-from dnssecd.core.rrset import RRset, Rrsigs, rrset_of, rrsigs_of
+from dnssecd.core.dns.names import AFTER_ALL
+from dnssecd.core.dns.rrset import RRset, Rrsigs, rrset_of, rrsigs_of
 
 _RRSET = "SELECT owner, rtype, ttl, rdata FROM rrset"
 _DENIAL = "SELECT owner, rtype, ttl, rdata FROM denial"
@@ -44,9 +44,7 @@ class SqliteView:
 
     def of_type(self, rtype: int) -> Iterator[RRset]:
         """Yield the content RRsets of a type, by owner; a walk over all content."""
-        return map(
-            rrset_of, self._connection.execute(f"{_RRSET} WHERE rtype = ? ORDER BY owner", (rtype,))
-        )
+        return map(rrset_of, self._connection.execute(f"{_RRSET} WHERE rtype = ? ORDER BY owner", (rtype,)))
 
     def first_owner(self, start: bytes, stop: bytes | None = None) -> bytes | None:
         """Return the first owner of content with start <= owner < stop."""

@@ -10,10 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from dnssecd.core.changeset import Change
-from dnssecd.core.rrset import RRset, Rrsigs, count
-from dnssecd.core.rrtypes import RRSIG, SOA
-from dnssecd.core.zoneview import JournalChunk, JournalStep
+from dnssecd.core.dns.rrset import RRset, Rrsigs, count
+from dnssecd.core.dns.rrtypes import RRSIG, SOA
+from dnssecd.core.zone.changeset import Change
+from dnssecd.core.zone.zoneview import JournalChunk, JournalStep
 from dnssecd.store import schema
 from dnssecd.store.errors import JournalGap, StaleVersion, StoreError
 from dnssecd.store.identity import claim

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.signing.client import SignerClient
-from dnssecd.wire_protocol import KeyInfo
+from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_protocol import KeyInfo
 from tests.faults.hsm.faulty import FaultyHsm, build_shim, token_of, within_any
 from tests.integration.hsm import softhsm
 from tests.integration.hsm.softhsm import MODULE, PIN, ZONE, SoftHsm, make_preimages, service

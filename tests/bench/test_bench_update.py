@@ -162,7 +162,9 @@ def peer(
     return Contender(kind.name, port, second_port, UpdateMaker(ZONE, key))
 
 
-def ours(servers: Servers, home: Path, zone: Path, key: TsigKey, wait: float = 900.0) -> tuple[World, Contender]:
+def ours(
+    servers: Servers, home: Path, zone: Path, key: TsigKey, wait: float = 900.0
+) -> tuple[World, Contender]:
     home.mkdir()
     started = time.monotonic()
     world = dynamic_world(servers, home, key, ZONE, kinds=[Named], text=zone.read_text(), wait=wait)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from dnssecd.server.tsig import TsigKey as OurKey
+from dnssecd.core.dns.tsig import TsigKey as OurKey
 from tests.integration.test_transfers_in import Upstream, start_daemon
 from tests.peers.process import Servers, wait_until
 from tests.peers.tsig import TsigKey

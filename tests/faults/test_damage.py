@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.rrset import Rrsigs, pack, unpack
-from dnssecd.pipeline import jobs
-from dnssecd.pipeline.verification import DraftVerifier
-from dnssecd.pipeline.version import Draft
+from dnssecd.core.dns.rrset import Rrsigs, pack, unpack
+from dnssecd.pipeline.jobs import load as jobs
+from dnssecd.pipeline.version.draft import Draft
+from dnssecd.pipeline.version.verification import DraftVerifier
 from dnssecd.store.errors import StaleVersion
 from tests.pipeline_zone import ZONE, PipelineZone, running_signer
 

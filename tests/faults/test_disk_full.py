@@ -44,7 +44,9 @@ def small_disk() -> Iterator[Path]:
     if os.geteuid() != 0:
         pytest.skip("mounting a small file system needs root")
     path = Path(tempfile.mkdtemp(prefix="disk-"))
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "tmpfs", path], check=True, timeout=20)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0700", "tmpfs", path], check=True, timeout=20
+    )
     yield path
     subprocess.run(["umount", "-l", path], check=True, timeout=20)
     path.rmdir()
@@ -67,7 +69,9 @@ class Ballast:
         self._path.unlink()
 
 
-def update_until_refused(world: World, maker: UpdateMaker, connection: UpdateConnection) -> tuple[list[str], str]:
+def update_until_refused(
+    world: World, maker: UpdateMaker, connection: UpdateConnection
+) -> tuple[list[str], str]:
     """Send pairs of TXT RRs until one is refused: the names of those answered NOERROR, and the refused one's."""
     taken: list[str] = []
     for number in range(TRIES_MAX):
@@ -183,5 +187,7 @@ def test_one_zone_s_full_store_is_that_zone_s(
     check_whole(world, set(taken), before)
     ballast.release()
     with UpdateConnection(daemon.port) as connection:
-        wait_until(lambda: connection.ask(pair(maker, refused)) == NOERROR, "updates of the full zone work again")
+        wait_until(
+            lambda: connection.ask(pair(maker, refused)) == NOERROR, "updates of the full zone work again"
+        )
     wait_event(daemon, "store-failed", ZONE, firing=False)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd.core.verify import DenialExpectation, Expectation, verify_zone
-from dnssecd.core.zoneview import JournalStep
+from dnssecd.core.zone.zoneview import JournalStep
 from tests.faults.kill_child import EDITED
 from tests.pipeline_zone import NOW, ZONE, PipelineZone, running_signer
 

@@ -71,7 +71,9 @@ class Sender:
         self.unknown.add(pair)
         rcode = connection.ask(self._wire(pair, adding))
         self.unknown.discard(pair)
-        if rcode == SERVFAIL:  # the kill took the key service first: that this was not carried out is checked, too
+        if (
+            rcode == SERVFAIL
+        ):  # the kill took the key service first: that this was not carried out is checked, too
             (self.gone if adding else self.there).add(pair)
             raise ConnectionError
         if rcode != NOERROR:
@@ -108,7 +110,9 @@ def pairs(content: set[str]) -> tuple[set[str], set[str]]:
 def wait_takes_updates(world: World) -> None:
     """Return once an update is carried out: after a start the zone is served before the key service is up."""
     maker = UpdateMaker(world.zone, world.key)
-    probe = maker.wire(delete=[("probe", "AAAA", "")], add=[("probe", 60, "AAAA", f"::{random.getrandbits(16):x}")])
+    probe = maker.wire(
+        delete=[("probe", "AAAA", "")], add=[("probe", 60, "AAAA", f"::{random.getrandbits(16):x}")]
+    )
 
     def taken() -> bool:
         with UpdateConnection(world.daemon.port) as connection:

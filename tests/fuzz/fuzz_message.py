@@ -14,13 +14,13 @@ from ipaddress import ip_address
 import dns.message
 import dns.opcode
 
+from dnssecd.core.dns.message import SERVFAIL
+from dnssecd.core.dns.tsig import sign_request
 from dnssecd.publish import xfrout
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.dispatch import Dispatcher
 from dnssecd.server.interfaces import Hooks
-from dnssecd.server.message import SERVFAIL
 from dnssecd.server.transfer import TransferJob
-from dnssecd.server.tsig import sign_request
 from tests.fuzz.fuzz_update import mutated
 from tests.unit.server.fakes import KEY, FakeVersion, FakeZone, small_zone
 

@@ -20,15 +20,15 @@ import dns.name
 import dns.rdatatype
 import dns.renderer
 
-from dnssecd.core.zonecheck import check
+from dnssecd.core.dns.message import FormError
+from dnssecd.core.dns.tsig import TsigError, TsigKey
+from dnssecd.core.zone.zonecheck import check
 from dnssecd.ingest.collect import gather
 from dnssecd.ingest.xfrin import Differences, Inbound, TransferLimits, Whole
 from dnssecd.ingest.xfrin_apply import DoesNotFit, applied
 from dnssecd.ingest.xfrin_wire import TransferError
-from dnssecd.pipeline.fetch import _StreamVerifier
-from dnssecd.pipeline.fetch_end import EndFinder, NotATransfer
-from dnssecd.server.message import FormError
-from dnssecd.server.tsig import TsigError, TsigKey
+from dnssecd.pipeline.fetch.end import EndFinder, NotATransfer
+from dnssecd.pipeline.fetch.receive import _StreamVerifier
 from dnssecd.server.update_rdata import RdataReader
 from tests.fuzz.fuzz_update import mutated
 from tests.property.test_xfrin import TEXTS

@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from dnssecd.core.names import key_to_text
+from dnssecd.core.dns.names import key_to_text
 from dnssecd.ingest.errors import ZoneFileErrors
 from dnssecd.ingest.export import rrset_lines
 from dnssecd.ingest.zonefile import ParsedZone, parse_zone_file

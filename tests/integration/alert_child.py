@@ -14,12 +14,13 @@ from prometheus_client import CollectorRegistry
 
 from dnssecd.clock import SystemClock
 from dnssecd.config import load
-from dnssecd.front.alerting import AlertEngine
-from dnssecd.front.schedule import Schedule
+from dnssecd.control.server import ControlServer
+from dnssecd.daemon.alerting import AlertEngine
+from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.ops import log
-from dnssecd.ops.alerts import courier, grouping, lifecycle
+from dnssecd.ops.alerts import delivery as courier
+from dnssecd.ops.alerts import grouping, lifecycle
 from dnssecd.ops.alerts.metrics import AlertMetrics
-from dnssecd.ops.control import ControlServer
 from dnssecd.ops.events import EventCore
 
 

@@ -155,7 +155,7 @@ class Hasty(Dnssecd):
     """The daemon with the hold-down times of RFC 5011 in seconds; they cannot be configured."""
 
     def command(self) -> list[str]:
-        hasty = "import dnssecd.core.timing as t; t.ADD_HOLD_DOWN_S = t.REMOVE_HOLD_DOWN_S = 15; t.HOUR_S = 4"
+        hasty = "import dnssecd.core.keys.timing as t; t.ADD_HOLD_DOWN_S = t.REMOVE_HOLD_DOWN_S = 15; t.HOUR_S = 4"
         run = "import runpy; runpy.run_module('dnssecd', run_name='__main__', alter_sys=True)"
         return [sys.executable, "-c", f"{hasty}; {run}", "run", "--config", str(self.config_path)]
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from dnssecd.core.serial import is_after
+from dnssecd.core.dns.serial import is_after
 from tests.faults.hsm.faulty import FaultyHsm
 from tests.faults.test_disk_full import Ballast
 from tests.integration.hsm.daemon import pkcs11_keystore

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from dnssecd.cli.client import Failed, call
 from dnssecd.clock import SystemClock
 from dnssecd.config import load
-from dnssecd.daemon import Daemon
-from dnssecd.front.keycommands import KeyCommands
+from dnssecd.control.client import Failed, call
+from dnssecd.daemon.commands.key import KeyCommands
+from dnssecd.daemon.run import Daemon
 from tests.integration.smallzone import ZONE, small_zone
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
 from tests.peers.process import Servers

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from dnssecd.config.model import MailConfig, Secret
-from dnssecd.ops.alerts.way_mail import MailWay
-from dnssecd.ops.alerts.ways import Deferred, Parcel, Rejected, WayDown
+from dnssecd.ops.alerts.channel_mail import MailWay
+from dnssecd.ops.alerts.channels import Deferred, Parcel, Rejected, WayDown
 from tests.integration.mailserver import PASSWORD, USER, Authority, Mail, MailServer
 from tests.peers.paths import REPOSITORY
 from tests.peers.process import free_port, wait_until

@@ -147,7 +147,9 @@ def test_signatures_are_made_anew_before_they_expire(
     assert second > first
     world.secondaries["nsd"].wait_serial(ZONE, second)
     wait_until(
-        lambda: daemon.metric("dnssecd_zone_rrsig_earliest_expiration_timestamp_seconds", zone=ZONE) > earliest,
+        lambda: (
+            daemon.metric("dnssecd_zone_rrsig_earliest_expiration_timestamp_seconds", zone=ZONE) > earliest
+        ),
         "the earliest expiration moves on",
         60,
     )

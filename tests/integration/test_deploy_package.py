@@ -111,7 +111,7 @@ def test_nothing_of_the_tests_is_in_it(root: Path) -> None:
 def test_byte_code_is_there(root: Path) -> None:
     """The services may write nowhere near it, so each start would compile everything again."""
     script = """
-import sys, dnssecd.daemon
+import sys, dnssecd.daemon.run
 print(*filter(None, (getattr(module, "__cached__", None) for module in list(sys.modules.values()))), sep="\\n")
 """
     cached = run(root / "usr/lib/dnssecd/bin/python", "-IB", "-c", script).split()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.keyset import ds_rdata
+from dnssecd.core.keys.keyset import ds_rdata
 from dnssecd.publish.dspush import Pushed, push_ds
 from dnssecd.publish.exchange import Peer, PeerKey, Timing
 from tests.integration.dsparent import PARENT, ds_at, parent_server, parent_zone
@@ -19,7 +19,7 @@ from tests.peers.named import Named
 from tests.peers.nameserver import Nameserver
 from tests.peers.process import LOOPBACK, Servers, free_port
 from tests.peers.tsig import TsigKey
-from tests.unit.handover.keysets import APEX, key
+from tests.unit.core_parent.keysets import APEX, key
 
 pytestmark = pytest.mark.integration
 

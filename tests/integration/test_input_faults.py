@@ -93,7 +93,9 @@ def test_the_delta_guard_holds_back_and_can_be_told_to_let_pass(world: World) ->
     assert accepted.ok, accepted
     assert daemon.wait_serial_other_than(ZONE, 1) == 2
     wait_event(daemon, "delta-guard", firing=False)
-    assert "delta guard overridden" in daemon.cli("zone", "history", ZONE).text, "who let it pass is on record"
+    assert "delta guard overridden" in daemon.cli("zone", "history", ZONE).text, (
+        "who let it pass is on record"
+    )
 
 
 def test_dnssec_records_of_the_input_are_left_out_and_counted(world: World, peer_dir: Path) -> None:

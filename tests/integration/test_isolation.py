@@ -49,7 +49,10 @@ def big_zone(path: Path, delegations: int) -> None:
     generator = shared / "bench" / "gen_zone.py"
     with path.open("w") as out:
         subprocess.run(
-            [sys.executable, str(generator), "tld", str(delegations), BIG], stdout=out, check=True, timeout=120
+            [sys.executable, str(generator), "tld", str(delegations), BIG],
+            stdout=out,
+            check=True,
+            timeout=120,
         )
 
 

@@ -58,7 +58,9 @@ def test_challenge_comes_and_goes(servers: Servers, peer_dir: Path, tsig_key: Ts
             since = time.monotonic()
             assert has_txt(daemon.port, text), "answered NOERROR, but not served"
             for name, second in world.secondaries.items():
-                wait_until(lambda at=second, t=text: has_txt(at.port, t), f"{name} has step {step}", 10, 0.002)
+                wait_until(
+                    lambda at=second, t=text: has_txt(at.port, t), f"{name} has step {step}", 10, 0.002
+                )
                 lags[name].append(time.monotonic() - since)
     ours = daemon.zone_content(ZONE)
     for name, second in world.secondaries.items():
@@ -81,7 +83,9 @@ def test_pipelined_updates(servers: Servers, peer_dir: Path, tsig_key: TsigKey) 
     with UpdateConnection(daemon.port) as connection:
         connection.send(*wires)
         answers = [connection.receive() for _ in wires]
-    assert sorted(number for number, _ in answers) == sorted(int.from_bytes(wire[:2], "big") for wire in wires)
+    assert sorted(number for number, _ in answers) == sorted(
+        int.from_bytes(wire[:2], "big") for wire in wires
+    )
     rcodes = dict(answers)
     assert rcodes.pop(int.from_bytes(refused[:2], "big")) == 10, "NOTZONE for a name outside"
     assert set(rcodes.values()) == {NOERROR}

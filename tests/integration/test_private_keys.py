@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from dnssecd.signer.sealed import KeyEncryption, open_sealed, read
+from dnssecd.signer.key_file import KeyEncryption, open_sealed, read
 from tests.integration.smallzone import ZONE, small_zone
 from tests.peers.dnssecd import Dnssecd, replace_file
 from tests.peers.process import Servers

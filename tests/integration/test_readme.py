@@ -194,12 +194,16 @@ def test_first_real_zone(servers: Servers, peer_dir: Path, tsig_key: TsigKey) ->
     """The four steps, and the edit that follows them."""
     zone, listen = "example.com.", free_port()
     com = peer_dir / "com.zone"
-    com.write_text("com. 60 IN SOA a.com. b.com. 1 1 1 1 60\ncom. 60 IN NS a.com.\na.com. 60 IN A 127.0.0.1\n")
+    com.write_text(
+        "com. 60 IN SOA a.com. b.com. 1 1 1 1 60\ncom. 60 IN NS a.com.\na.com. 60 IN A 127.0.0.1\n"
+    )
     parent = servers.start(Nsd(peer_dir / "parent", [PrimaryZone("com.", com, tsig_key)]))
     secondary = servers.start(Nsd(peer_dir / "nsd", [SecondaryZone(zone, listen, tsig_key)]))
     config = peer_dir / "config.toml"
     # A test machine has no way to the real parent.
-    more = f'parent = {{ servers = ["{parent.address}"] }}\n\n[metrics]\nlisten = "{LOOPBACK}:{free_port()}"\n'
+    more = (
+        f'parent = {{ servers = ["{parent.address}"] }}\n\n[metrics]\nlisten = "{LOOPBACK}:{free_port()}"\n'
+    )
     config.write_text(first_zone(peer_dir, listen, secondary.port, tsig_key.secret) + more)
     (peer_dir / "zones").mkdir()
     file = peer_dir / "zones" / "example.com.zone"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.rrset import unpack
-from dnssecd.core.rrtypes import SOA
-from dnssecd.pipeline import version
-from dnssecd.pipeline.outcome import Outcome
+from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.dns.rrtypes import SOA
+from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.version import draft as version
 from tests.pipeline_zone import NOW, ZONE, PipelineZone, running_signer
 
 HOUR, DAY = 3_600, 86_400

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from dnssecd.core import rollover_commands as commands
-from dnssecd.core.keyset import DELETE_CDS
-from dnssecd.core.keystate import Goal, Rec, Role, State
-from dnssecd.core.rollover_types import KeySpec, RolloverPolicy
-from dnssecd.core.rrset import unpack
+from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.keys import requests as commands
+from dnssecd.core.keys.keyset import DELETE_CDS
+from dnssecd.core.keys.keystate import Goal, Rec, Role, State
+from dnssecd.core.keys.types import KeySpec, RolloverPolicy
 from tests.pipeline_zone import running_signer
 from tests.simulated_zone import DAY, SimulatedZone, simulated_zone
 

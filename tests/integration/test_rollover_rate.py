@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core import rollover_commands as commands
-from dnssecd.core.keystate import Role
-from dnssecd.core.rollover_types import KeySpec, RolloverPolicy
+from dnssecd.core.keys import requests as commands
+from dnssecd.core.keys.keystate import Role
+from dnssecd.core.keys.types import KeySpec, RolloverPolicy
 from tests.pipeline_zone import ZONE, running_signer
 from tests.simulated_zone import DAY, HOUR, SimulatedZone, simulated_zone
 

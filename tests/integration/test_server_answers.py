@@ -14,8 +14,8 @@ import dns.rdatatype
 import dns.zone
 import pytest
 
-from dnssecd.core.names import owner_key, text_to_wire
-from dnssecd.core.rrset import RRset, Rrsigs, pack
+from dnssecd.core.dns.names import owner_key, text_to_wire
+from dnssecd.core.dns.rrset import RRset, Rrsigs, pack
 from dnssecd.publish import xfrout
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.dispatch import Dispatcher

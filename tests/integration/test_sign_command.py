@@ -16,7 +16,7 @@ import dns.rdatatype
 import dns.zone
 import pytest
 
-from dnssecd.signing.client import SignerClient
+from dnssecd.keyservice_client.client import SignerClient
 from tests.oneshot import DIGEST, Ended, dnssecd, violations
 from tests.peers.paths import REPOSITORY
 from tests.peers.process import wait_until

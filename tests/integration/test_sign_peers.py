@@ -17,8 +17,8 @@ import pytest
 
 from dnssecd.cli.common import Bad
 from dnssecd.cli.sign import Options, run
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.rrset import unpack
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rrset import unpack
 from dnssecd.ingest.zonefile import parse_zone_file
 from tests.oneshot import AT_SIGN, BELOW_DNAME, DIGEST, hard_zone, shared_key_service, violations
 from tests.peers.knotd import Knotd

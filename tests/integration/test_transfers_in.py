@@ -18,7 +18,7 @@ import dns.xfr
 import dns.zone
 import pytest
 
-from dnssecd.server.tsig import TsigKey as OurKey
+from dnssecd.core.dns.tsig import TsigKey as OurKey
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config, replace_file
 from tests.peers.knotd import Knotd
 from tests.peers.named import Named

@@ -18,10 +18,11 @@ import dns.query
 import dns.rrset
 import pytest
 
-from dnssecd.core.changeset import diff
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.rrset import RRset, pack
-from dnssecd.front.notifysender import NotifySender
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rrset import RRset, pack
+from dnssecd.core.dns.tsig import TsigKey as OurKey
+from dnssecd.core.zone.changeset import diff
+from dnssecd.daemon.notify_sender import NotifySender
 from dnssecd.publish import xfrout
 from dnssecd.publish.exchange import Peer, PeerKey
 from dnssecd.publish.notify import Goal, Notifier, NotifyHooks
@@ -29,7 +30,6 @@ from dnssecd.publish.watch import Ledger
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.interfaces import Hooks
 from dnssecd.server.listener import DnsServer
-from dnssecd.server.tsig import TsigKey as OurKey
 from dnssecd.store.zonedb import Snapshot, ZoneDatabase
 from tests.peers.knotd import Knotd
 from tests.peers.named import Named

@@ -73,7 +73,10 @@ def test_nsupdate(client: Client) -> None:
 def test_knsupdate(client: Client) -> None:
     key = f"key {client.key.algorithm}:{client.key.name} {client.key.secret}"
     head = f"server {LOOPBACK} {client.daemon.port}\n{key}\nzone {ZONE}\n"
-    done = run("knsupdate", stdin=f"{head}add knot.{ZONE} 60 A 192.0.2.77\nadd knot.{ZONE} 60 MX 5 host1\nsend\nquit\n")
+    done = run(
+        "knsupdate",
+        stdin=f"{head}add knot.{ZONE} 60 A 192.0.2.77\nadd knot.{ZONE} 60 MX 5 host1\nsend\nquit\n",
+    )
     assert done.ok, done
     assert client.rdata(f"knot.{ZONE}", "A") == ["192.0.2.77"]
     done = run("knsupdate", stdin=f"{head}prereq yxdomain knot.{ZONE}\ndel knot.{ZONE} A\nsend\nquit\n")
@@ -122,7 +125,11 @@ class Octodns:
             "key_secret": key.secret,
             "key_algorithm": key.algorithm,
         }
-        source = {"class": "octodns.provider.yaml.YamlProvider", "directory": str(self.desired), "enforce_order": False}
+        source = {
+            "class": "octodns.provider.yaml.YamlProvider",
+            "directory": str(self.desired),
+            "enforce_order": False,
+        }
         zones = {ZONE: {"sources": ["files"], "targets": ["daemon"]}}
         text = yaml.safe_dump({"providers": {"files": source, "daemon": target}, "zones": zones})
         descriptor = os.open(self.config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -180,9 +187,7 @@ def test_delv(client: Client) -> None:
     (ksk,) = [line.split(None, 4)[4] for line in content if " IN DNSKEY 257 " in line]
     flags, protocol, algorithm, public = ksk.split(None, 3)
     anchors = client.home / "anchors"
-    anchors.write_text(
-        f'trust-anchors {{ {ZONE} static-key {flags} {protocol} {algorithm} "{public}"; }};\n'
-    )
+    anchors.write_text(f'trust-anchors {{ {ZONE} static-key {flags} {protocol} {algorithm} "{public}"; }};\n')
     for name, rrtype, wanted in (
         (f"host1.{ZONE}", "A", "; fully validated"),
         (ZONE, "SOA", "; fully validated"),
@@ -191,6 +196,15 @@ def test_delv(client: Client) -> None:
         (f"host1.{ZONE}", "AAAA", "; negative response, fully validated"),
         (f"none.{ZONE}", "A", "; negative response, fully validated"),
     ):
-        command = ["-a", str(anchors), f"+root={ZONE}", "-p", str(client.daemon.port), f"@{LOOPBACK}", name, rrtype]
+        command = [
+            "-a",
+            str(anchors),
+            f"+root={ZONE}",
+            "-p",
+            str(client.daemon.port),
+            f"@{LOOPBACK}",
+            name,
+            rrtype,
+        ]
         answer = run("delv", *command, timeout=30)
         assert wanted in answer.text, answer

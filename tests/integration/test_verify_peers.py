@@ -11,7 +11,7 @@ import pytest
 from dnssecd.cli.signedfile import read_signed_file
 from dnssecd.cli.verify import parse_ds
 from dnssecd.clock import SystemClock
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.verify import Expectation, Violation, verify_zone
 from tests.peers.tools import Result, run
 

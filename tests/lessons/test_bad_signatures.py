@@ -12,12 +12,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from dnssecd.core.names import text_to_wire
-from dnssecd.front.rollover_keys import KeyNotProven, prove_key
-from dnssecd.pipeline import state
-from dnssecd.signing.client import SignerClient
-from dnssecd.signing.errors import SignerError
-from dnssecd.wire_protocol import Proof
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.daemon.rollover.key_service import KeyNotProven, prove_key
+from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_client.errors import SignerError
+from dnssecd.keyservice_protocol import Proof
+from dnssecd.pipeline.version import state
 from tests.pipeline_zone import ZONE, PipelineZone
 from tests.unit.alerts.rig import Rig
 

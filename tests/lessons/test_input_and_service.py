@@ -12,11 +12,11 @@ import dns.rrset
 import pytest
 
 from dnssecd.clock import FakeClock
-from dnssecd.front.hooks import LAG_EVENT_S, SecondaryHooks
+from dnssecd.daemon.server_reports import LAG_EVENT_S, SecondaryHooks
 from dnssecd.ops.event_kinds import EVENT_KINDS
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
-from dnssecd.pipeline.jobs import load_file
+from dnssecd.pipeline.jobs.load import load_file
 from dnssecd.publish.firstcheck import first_check
 from dnssecd.publish.watch import Judgement, Ledger, Sighting, WatchHooks
 from tests.lessons.servers import answering

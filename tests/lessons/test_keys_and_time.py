@@ -13,22 +13,22 @@ import msgspec
 import pytest
 
 from dnssecd.clock import FakeClock
-from dnssecd.core import rollover_commands as commands
-from dnssecd.core.changeset import Change
-from dnssecd.core.keyset import KeysetError, add_key, new_key, signing_view
-from dnssecd.core.keystate import Rec, Role, State
-from dnssecd.core.rollover_types import KeySpec, RolloverPolicy
-from dnssecd.core.rrset import pack, unpack
-from dnssecd.core.rrtypes import DNSKEY, SOA
+from dnssecd.core.dns.rrset import pack, unpack
+from dnssecd.core.dns.rrtypes import DNSKEY, SOA
+from dnssecd.core.keys import requests as commands
+from dnssecd.core.keys.keyset import KeysetError, add_key, new_key, signing_view
+from dnssecd.core.keys.keystate import Rec, Role, State
+from dnssecd.core.keys.types import KeySpec, RolloverPolicy
 from dnssecd.core.verify import inline_checker, verify_zone
-from dnssecd.front.clockwatch import ClockWatch
-from dnssecd.front.guard import Guard
-from dnssecd.front.zone import FrontZone
+from dnssecd.core.zone.changeset import Change
+from dnssecd.daemon.rollover.clock_watch import ClockWatch
+from dnssecd.daemon.zones.health_checks import Guard
+from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
-from dnssecd.pipeline import state
-from dnssecd.pipeline.spec import KeyWish
-from dnssecd.pipeline.verification import published_expectation
+from dnssecd.pipeline.jobs.spec import KeyWish
+from dnssecd.pipeline.version import state
+from dnssecd.pipeline.version.verification import published_expectation
 from tests.pipeline_zone import ZONE, PipelineZone
 from tests.simulated_zone import DAY, HOUR, SimulatedZone, simulated_zone
 

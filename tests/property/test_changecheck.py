@@ -7,14 +7,14 @@ from random import Random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnssecd.core import rrtypes as t
-from dnssecd.core.changecheck import check_changes
-from dnssecd.core.changeset import diff
-from dnssecd.core.findings import Finding, Findings
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.rrset import RRset, pack
+from dnssecd.core.dns import rrtypes as t
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rrset import RRset, pack
 from dnssecd.core.verify.memoryview import MemoryZoneView
-from dnssecd.core.zonecheck import check
+from dnssecd.core.zone.changecheck import check_changes
+from dnssecd.core.zone.changeset import diff
+from dnssecd.core.zone.findings import Finding, Findings
+from dnssecd.core.zone.zonecheck import check
 
 ORIGIN = text_to_wire("example.")
 _LABELS = (b"a\x00", b"b\x00", b"*\x00", b"example\x00", b"_t\x00")

@@ -15,11 +15,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dnssecd.core.names import key_to_wire, labels, text_to_wire
-from dnssecd.core.rrset import RRset, unpack
-from dnssecd.core.rrtypes import NSEC, NSEC3, NSEC3PARAM, RRSIG, SOA
+from dnssecd.core.dns.names import key_to_wire, labels, text_to_wire
+from dnssecd.core.dns.rrset import RRset, unpack
+from dnssecd.core.dns.rrtypes import NSEC, NSEC3, NSEC3PARAM, RRSIG, SOA
 from dnssecd.pipeline.export import export_text
-from dnssecd.pipeline.outcome import Outcome
+from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.store.zonedb import Snapshot
 from tests.oneshot import AT_SIGN, BELOW_DNAME, DIGEST, hard_zone, violations
 from tests.peers.tools import dnssec_verify, ldns_verify_zone

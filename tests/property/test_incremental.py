@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.denial import DenialParameters
-from dnssecd.core.rrset import RRset
+from dnssecd.core.dns.rrset import RRset
+from dnssecd.core.signing.denial import DenialParameters
 from tests.property.zones import Zone, base, changes_between, random_edit
 
 NSEC = DenialParameters("nsec")

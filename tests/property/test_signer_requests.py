@@ -14,8 +14,8 @@ import msgspec
 import pytest
 import structlog
 
-from dnssecd import wire_protocol as wp
-from dnssecd.signer import sealed
+from dnssecd import keyservice_protocol as wp
+from dnssecd.signer import key_file as sealed
 from dnssecd.signer.audit import AuditLog
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.server import Server, bind_socket
@@ -99,7 +99,9 @@ def plausible(random_one: random.Random, key_ids: list[str]) -> list[Any]:
     names = [ZONE, OTHER, b"", b"\x03abc", b"\xff" * 300, b"\0"]
     pick = random_one.choice
     octets = random_one.randbytes(pick([0, 1, 16, 40, 300, 70_000]))
-    preimage = struct.pack(">HBBIIIH", pick([1, 48, 65535]), 13, 1, 300, 0, 0, pick([0, 65535])) + ZONE + octets
+    preimage = (
+        struct.pack(">HBBIIIH", pick([1, 48, 65535]), 13, 1, 300, 0, 0, pick([0, 65535])) + ZONE + octets
+    )
     number = pick([0, 1, 13, -1, 255, 256, 1 << 40, (1 << 63) - 1])
     return pick([
         ["keys", 2, pick(names), pick(ids)],
@@ -124,7 +126,9 @@ def mutated(random_one: random.Random, body: bytes) -> bytes:
     octets = bytearray(body)
     for _ in range(random_one.randrange(4)):
         octets[random_one.randrange(len(octets))] = random_one.randrange(256)
-    return bytes(octets[: random_one.choice([len(octets), random_one.randrange(1, len(octets) + 1)])]) or b"\0"
+    return (
+        bytes(octets[: random_one.choice([len(octets), random_one.randrange(1, len(octets) + 1)])]) or b"\0"
+    )
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -13,24 +13,24 @@ import dns.query
 import dns.rcode
 import pytest
 
-from dnssecd.core import zonecheck
-from dnssecd.core.grants import EVERYTHING
-from dnssecd.core.names import owner_key
-from dnssecd.core.rdata import canonical
-from dnssecd.core.rrset import RRset, pack
-from dnssecd.core.rrtypes import SOA
-from dnssecd.core.serial import is_after
-from dnssecd.core.update import apply_update
-from dnssecd.core.update_group import UpdateGroup
-from dnssecd.core.update_types import UpdatePolicy, soa_serial
+from dnssecd.core.dns.names import owner_key
+from dnssecd.core.dns.rdata import canonical
+from dnssecd.core.dns.rrset import RRset, pack
+from dnssecd.core.dns.rrtypes import SOA
+from dnssecd.core.dns.serial import is_after
+from dnssecd.core.update.apply import apply_update
+from dnssecd.core.update.group import UpdateGroup
+from dnssecd.core.update.types import UpdatePolicy, soa_serial
 from dnssecd.core.verify.memoryview import MemoryZoneView
+from dnssecd.core.zone import zonecheck
+from dnssecd.core.zone.grants import EVERYTHING
 from dnssecd.server.update_message import parse_update
 from tests.peers.named import Named
 from tests.peers.nameserver import PrimaryZone
 from tests.peers.process import LOOPBACK, Servers
 from tests.peers.tsig import TsigKey
 from tests.property.updates import Generator
-from tests.unit.update.build import ORIGIN, ZONE, ZONE_TEXT, applied, lines, zone_view
+from tests.unit.core_update.build import ORIGIN, ZONE, ZONE_TEXT, applied, lines, zone_view
 
 POLICY = UpdatePolicy(EVERYTHING)
 #: named as a primary knows neither Knot's refusals nor a bound on the steps of clients' serials, nor asks for glue.

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dnssecd.server.update_message import parse_update
 from tests.fuzz.fuzz_update import mutated, one_input, seeds
-from tests.unit.update.build import ANY, IN, NONE, ORIGIN, RR, message, wire_name
+from tests.unit.core_update.build import ANY, IN, NONE, ORIGIN, RR, message, wire_name
 
 SEEDS = seeds()
 

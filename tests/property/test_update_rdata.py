@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.server.message import FormError
+from dnssecd.core.dns.message import FormError
 from dnssecd.server.update_message import parse_update
 from tests.fuzz.fuzz_update import mutated, seeds
 from tests.peers.nameserver import PrimaryZone
 from tests.peers.process import Servers
 from tests.peers.tsig import TsigKey
 from tests.property.test_update import Client, UpdatedNamed
-from tests.unit.update.build import NONE, RR, ZONE, ZONE_TEXT, message, wire_name
+from tests.unit.core_update.build import NONE, RR, ZONE, ZONE_TEXT, message, wire_name
 
 FORMERR = 1
 #: Well formed or not, these are REFUSED; named looks closer at types it is not ours to publish.

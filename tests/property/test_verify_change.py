@@ -5,10 +5,10 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dnssecd.core.rrset import RRset
+from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.verify import DenialExpectation, Expectation, MemoryZoneView, verify_change, verify_zone
-from tests.unit.verify import naive
-from tests.unit.verify.naive import Content, Naive, key, name
+from tests.unit.core_verify import naive
+from tests.unit.core_verify.naive import Content, Naive, key, name
 
 NAMES = [
     "@", "a", "b", "a.a", "b.a", "c.b.a", "*.a", "*", "x.y.z", "z", "y.z", "d.x.y.z", "ns1", "\\000.a", "zz", "q.zz",
@@ -42,9 +42,7 @@ def apply_edits(content: Content, edits: list[tuple[str, int, set[int], int]]) -
         else:
             out.pop(place, None)
     return {
-        place: value
-        for place, value in out.items()
-        if place[1] != naive.DS or (place[0], naive.NS) in out
+        place: value for place, value in out.items() if place[1] != naive.DS or (place[0], naive.NS) in out
     }
 
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnssecd.core.names import key_to_text
-from dnssecd.core.rrset import RRset, Rrsigs, pack, unpack
+from dnssecd.core.dns.names import key_to_text
+from dnssecd.core.dns.rrset import RRset, Rrsigs, pack, unpack
 from dnssecd.core.verify import (
     CODES,
     DenialExpectation,
@@ -21,8 +21,8 @@ from dnssecd.core.verify import (
     verify_change,
     verify_zone,
 )
-from tests.unit.verify import naive
-from tests.unit.verify.naive import KSK, NOW, ORIGIN, ZSK, Key, Naive, key, name
+from tests.unit.core_verify import naive
+from tests.unit.core_verify.naive import KSK, NOW, ORIGIN, ZSK, Key, Naive, key, name
 
 FOREIGN = Key(9, 256)
 #: The key tag is a sum, so two 16-bit words of a key can change places.

@@ -18,15 +18,15 @@ import dns.zone
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from dnssecd.core.changeset import Change, diff
-from dnssecd.core.names import owner_key
-from dnssecd.core.rrset import RRset, pack, unpack
+from dnssecd.core.dns.message import FormError
+from dnssecd.core.dns.names import owner_key
+from dnssecd.core.dns.rrset import RRset, pack, unpack
+from dnssecd.core.zone.changeset import Change, diff
 from dnssecd.ingest.collect import Row, gather
 from dnssecd.ingest.xfrin import Difference, Differences, Whole
 from dnssecd.ingest.xfrin_apply import DoesNotFit, applied
 from dnssecd.ingest.xfrin_wire import TransferError
-from dnssecd.pipeline.fetch_end import EndFinder, NotATransfer
-from dnssecd.server.message import FormError
+from dnssecd.pipeline.fetch.end import EndFinder, NotATransfer
 from tests.unit.xfrin.streams import (
     AXFR,
     IXFR,

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns.names import text_to_wire
 from dnssecd.ingest.errors import ZoneFileErrors
 from dnssecd.ingest.limits import Limits
 from dnssecd.ingest.reader import Reader

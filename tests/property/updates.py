@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from dnssecd.core.names import key_to_wire
-from dnssecd.core.rrset import RRset, unpack
-from tests.unit.update.build import (
+from dnssecd.core.dns.names import key_to_wire
+from dnssecd.core.dns.rrset import RRset, unpack
+from tests.unit.core_update.build import (
     ANY,
     IN,
     NONE,

@@ -4,16 +4,16 @@ import random
 from collections.abc import Iterable
 from pathlib import Path
 
-from dnssecd.core.changeset import Change, diff
-from dnssecd.core.denial import DenialParameters, denial_changes
-from dnssecd.core.keyset import SigningKey, SigningView
-from dnssecd.core.lifetimes import Lifetimes, signing_window
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.regions import WHOLE_ZONE, regions_of
-from dnssecd.core.rrset import RRset, Rrsigs, pack
-from dnssecd.core.rrsig import RrsigBuilder
-from dnssecd.core.rrtypes import CNAME, DNAME, DS, MX, NS, SOA, TXT, A
-from dnssecd.core.signplan import Drop, SignatureJudge, plan_signatures
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rrset import RRset, Rrsigs, pack
+from dnssecd.core.dns.rrtypes import CNAME, DNAME, DS, MX, NS, SOA, TXT, A
+from dnssecd.core.keys.keyset import SigningKey, SigningView
+from dnssecd.core.signing.denial import DenialParameters, denial_changes
+from dnssecd.core.signing.lifetimes import Lifetimes, signing_window
+from dnssecd.core.signing.regions import WHOLE_ZONE, regions_of
+from dnssecd.core.signing.rrsig import RrsigBuilder
+from dnssecd.core.signing.signplan import Drop, SignatureJudge, plan_signatures
+from dnssecd.core.zone.changeset import Change, diff
 from dnssecd.store.zonedb import ZoneDatabase
 
 ORIGIN = text_to_wire("example.")

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dnssecd.core import rollover_commands as commands
-from dnssecd.core.keyset import Keyset, KeysetError
-from dnssecd.core.keystate import Role
-from dnssecd.core.rollover_types import RolloverPolicy
+from dnssecd.core.keys import requests as commands
+from dnssecd.core.keys.keyset import Keyset, KeysetError
+from dnssecd.core.keys.keystate import Role
+from dnssecd.core.keys.types import RolloverPolicy
 
 from .scenario import DAY, HOUR, MARGIN, Act
 

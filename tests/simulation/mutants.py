@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from dnssecd.core.rollover import TABLES, Tables
+from dnssecd.core.keys.planner import TABLES, Tables
 
 
 def mutants() -> Iterator[tuple[str, Tables]]:

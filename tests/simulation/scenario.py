@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from random import Random
 
-from dnssecd.core.keystate import Role
-from dnssecd.core.rollover_types import KeySpec, RolloverPolicy
+from dnssecd.core.keys.keystate import Role
+from dnssecd.core.keys.types import KeySpec, RolloverPolicy
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 MARGIN = 300

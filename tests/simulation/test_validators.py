@@ -2,8 +2,8 @@
 
 import pytest
 
-from dnssecd.core import rollover_commands
-from dnssecd.core.rollover import Tables
+from dnssecd.core.keys import requests as rollover_commands
+from dnssecd.core.keys.planner import Tables
 
 from .mutants import mutants
 from .oracle import Bogus
@@ -91,7 +91,5 @@ def test_starting_waits_anew_after_a_clock_step_is_needed(monkeypatch: pytest.Mo
 
 
 def test_remembering_a_lowered_ttl_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(
-        "dnssecd.core.rollover_facts.remembered", lambda memory, observed, now, margin: observed
-    )
+    monkeypatch.setattr("dnssecd.core.keys.facts.remembered", lambda memory, observed, now, margin: observed)
     assert first_failure() is not None

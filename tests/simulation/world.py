@@ -9,9 +9,9 @@ import heapq
 from collections.abc import Callable
 from random import Random
 
-from dnssecd.core import rollover_commands as commands
-from dnssecd.core.evidence import Confirmation, Evidence, ParentSight, SecondarySight, SignatureCount
-from dnssecd.core.keyset import (
+from dnssecd.core.keys import requests as commands
+from dnssecd.core.keys.evidence import Confirmation, Evidence, ParentSight, SecondarySight, SignatureCount
+from dnssecd.core.keys.keyset import (
     DELETE_CDNSKEY,
     DELETE_CDS,
     REVOKE,
@@ -22,9 +22,9 @@ from dnssecd.core.keyset import (
     published,
     signing_view,
 )
-from dnssecd.core.keystate import Event, Goal, Rec, Role, State
-from dnssecd.core.rollover import TABLES, Tables, plan_rollover
-from dnssecd.core.rollover_types import Gate, GenerateKey, KeyEffect, Plan
+from dnssecd.core.keys.keystate import Event, Goal, Rec, Role, State
+from dnssecd.core.keys.planner import TABLES, Tables, plan_rollover
+from dnssecd.core.keys.types import Gate, GenerateKey, KeyEffect, Plan
 from dnssecd.core.verify.delegation import ds_gaps
 from dnssecd.core.verify.keys import ZoneKey
 
@@ -503,7 +503,9 @@ class World:
         if any(parent.ds != self.registry for parent in self.parents):
             return
         if not self.policy.parent and self.oracle.held("ds") != [self.registry]:
-            self.after(self.ttl_ds, self.confirm)  # of an island one tells what validators trust, not what was asked
+            self.after(
+                self.ttl_ds, self.confirm
+            )  # of an island one tells what validators trust, not what was asked
             return
         for key in self.keyset.keys:
             present = bool(self.oracle.ds_of(key.rdata) & self.registry)

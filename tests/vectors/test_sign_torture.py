@@ -16,13 +16,13 @@ import dns.zone
 import msgspec
 import pytest
 
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.rrset import unpack
-from dnssecd.core.rrtypes import RRSIG
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.dns.rrtypes import RRSIG
 from dnssecd.ingest.zonefile import parse_zone_file
 from dnssecd.pipeline.export import export_text
-from dnssecd.pipeline.jobs import load_file
-from dnssecd.pipeline.spec import KeyWish
+from dnssecd.pipeline.jobs.load import load_file
+from dnssecd.pipeline.jobs.spec import KeyWish
 from dnssecd.store.zonedb import ZoneDatabase
 from tests.oneshot import Ended, dnssecd, hard_zone, shared_key_service, violations
 from tests.pipeline_zone import NOW, ZONE, PipelineZone, running_signer

@@ -15,15 +15,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from dnssecd.cli.signedfile import read_signed_file
-from dnssecd.core.changeset import diff
-from dnssecd.core.denial import Chain, DenialParameters, denial_changes
-from dnssecd.core.names import owner_key, text_to_wire
-from dnssecd.core.nsec3hash import owner_to_hash
-from dnssecd.core.regions import WHOLE_ZONE, Regions, regions_of
-from dnssecd.core.rrset import RRset, unpack
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES, NSEC3PARAM, SOA, ZONEMD
+from dnssecd.core.dns.names import owner_key, text_to_wire
+from dnssecd.core.dns.rrset import RRset, unpack
+from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, NSEC3PARAM, SOA, ZONEMD
+from dnssecd.core.signing.denial import Chain, DenialParameters, denial_changes
+from dnssecd.core.signing.nsec3hash import owner_to_hash
+from dnssecd.core.signing.regions import WHOLE_ZONE, Regions, regions_of
+from dnssecd.core.signing.zonemd import zone_digest, zonemd_rdata
 from dnssecd.core.verify import MemoryZoneView
-from dnssecd.core.zonemd import zone_digest, zonemd_rdata
+from dnssecd.core.zone.changeset import diff
 from dnssecd.ingest.limits import DEFAULT_LIMITS
 from dnssecd.ingest.zonefile import parse_zone_file
 from dnssecd.signer.algorithms import ALGORITHMS, signer

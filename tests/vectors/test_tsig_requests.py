@@ -11,15 +11,15 @@ import dns.rcode
 import dns.tsig
 import pytest
 
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns import tsig
+from dnssecd.core.dns.message import FORMERR, NOERROR, NOTAUTH, REFUSED, parse, parse_header
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.tsig import TsigKey, TsigRdata
 from dnssecd.publish import xfrout
-from dnssecd.server import tsig
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.dispatch import Dispatcher
 from dnssecd.server.interfaces import Hooks
-from dnssecd.server.message import FORMERR, NOERROR, NOTAUTH, REFUSED, parse, parse_header
 from dnssecd.server.transfer import TransferJob
-from dnssecd.server.tsig import TsigKey, TsigRdata
 from tests.unit.server.fakes import KEY, OTHER_KEY, FakeVersion, FakeZone, small_zone
 
 NOW = 1_700_000_000
@@ -113,7 +113,9 @@ def test_truncated_mac(algorithm: str) -> None:
             assert rcode(answer) == FORMERR, size
         else:
             record = parse_tsig(answer)
-            assert (rcode(answer), record.error, len(record.mac)) == (NOTAUTH, tsig.BADTRUNC, len(whole)), size
+            assert (rcode(answer), record.error, len(record.mac)) == (NOTAUTH, tsig.BADTRUNC, len(whole)), (
+                size
+            )
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
@@ -126,7 +128,14 @@ def test_a_truncated_mac_that_is_wrong_is_no_more_than_wrong(algorithm: str) -> 
 
 @pytest.mark.parametrize(
     ("fudge", "off", "good"),
-    [(300, 300, True), (300, 301, False), (65_535, 300, True), (65_535, 301, False), (5, 6, False), (0, 0, True)],
+    [
+        (300, 300, True),
+        (300, 301, False),
+        (65_535, 300, True),
+        (65_535, 301, False),
+        (5, 6, False),
+        (0, 0, True),
+    ],
 )
 @pytest.mark.parametrize("sign", [1, -1])
 def test_the_sender_cannot_stretch_the_fudge(fudge: int, off: int, good: bool, sign: int) -> None:
@@ -305,7 +314,7 @@ def transfer_messages(hosts: int, key: TsigKey = KEY) -> tuple[list[bytes], byte
 
 
 def host(number: int):
-    from dnssecd.core.rrset import RRset, pack
+    from dnssecd.core.dns.rrset import RRset, pack
 
     return RRset(b"h%06d\x00" % number, 16, 3600, pack([b"\x40" + b"t" * 64]))
 
@@ -372,7 +381,7 @@ def test_receiver_takes_up_to_99_unsigned_messages_and_never_an_unsigned_last() 
 @pytest.mark.parametrize("size", range(65_100, 65_536, 29))
 def test_room_is_left_in_a_message_that_would_be_full(size: int) -> None:
     """One TXT RR that makes the message ``size`` octets without TSIG: it fits with it, or is refused as too big."""
-    from dnssecd.core.rrset import RRset, pack
+    from dnssecd.core.dns.rrset import RRset, pack
 
     overhead = 12 + 13 + len(b"\x03big\xc0\x0c") + 10
     rdata = bytes(size - overhead)

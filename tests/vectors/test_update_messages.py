@@ -8,11 +8,11 @@ import time
 import dns.update
 import pytest
 
-from dnssecd.core.update import apply_update
-from dnssecd.core.update_types import NOERROR
-from dnssecd.server.message import FormError
+from dnssecd.core.dns.message import FormError
+from dnssecd.core.update.apply import apply_update
+from dnssecd.core.update.types import NOERROR
 from dnssecd.server.update_message import is_meta_type, parse_update
-from tests.unit.update.build import (
+from tests.unit.core_update.build import (
     ANY,
     IN,
     NONE,
@@ -28,7 +28,7 @@ from tests.unit.update.build import (
     wire_name,
     zone_view,
 )
-from tests.unit.update.carry import POLICY
+from tests.unit.core_update.carry import POLICY
 
 A = add("www", "A", "192.0.2.1")
 ZONE_SECTION = ORIGIN + struct.pack("!HH", 6, 1)

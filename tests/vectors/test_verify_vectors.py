@@ -9,8 +9,8 @@ import pytest
 
 from dnssecd.cli.signedfile import SignedFile, read_signed_file
 from dnssecd.cli.verify import parse_ds
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.rrset import RRset, Rrsigs, pack
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rrset import RRset, Rrsigs, pack
 from dnssecd.core.verify import (
     DenialExpectation,
     Expectation,

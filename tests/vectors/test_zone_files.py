@@ -15,10 +15,10 @@ import dns.rdataclass
 import dns.rdatatype
 import pytest
 
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.rdata import canonical
-from dnssecd.core.rrset import RRset, unpack
-from dnssecd.core.zonecheck import check
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rdata import canonical
+from dnssecd.core.dns.rrset import RRset, unpack
+from dnssecd.core.zone.zonecheck import check
 from dnssecd.ingest.collect import gather
 from dnssecd.ingest.errors import ZoneFileErrors
 from dnssecd.ingest.export import owner_text, rrset_lines

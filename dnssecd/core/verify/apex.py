@@ -2,15 +2,15 @@
 
 from typing import NamedTuple
 
-from dnssecd.core import rrtypes, serial
-from dnssecd.core.names import APEX
+from dnssecd.core.dns import rrtypes, serial
+from dnssecd.core.dns.names import APEX
 from dnssecd.core.verify.chains import Chains, chains_of
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.keys import KeyRing, ZoneKey
 from dnssecd.core.verify.violations import Report
 from dnssecd.core.verify.walk import rdatas_at
 from dnssecd.core.verify.wire import Malformed, Soa, split
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zone.zoneview import ZoneView
 
 
 class Apex(NamedTuple):

@@ -2,12 +2,12 @@
 
 from typing import NamedTuple
 
-from dnssecd.core import rrtypes
-from dnssecd.core.names import APEX
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.names import APEX
 from dnssecd.core.verify.expectation import DenialExpectation
 from dnssecd.core.verify.violations import Report
 from dnssecd.core.verify.walk import rdatas_at
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zone.zoneview import ZoneView
 
 #: RFC 5155 §10.3 allows no more for any key size; RFC 9276 asks for 0. To hash with more takes too long.
 ITERATIONS_MAX = 2500

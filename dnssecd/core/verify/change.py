@@ -8,9 +8,9 @@ change, not with the zone (but for a zone with ZONEMD, which digests all of it b
 from collections.abc import Iterable
 from contextlib import suppress
 
-from dnssecd.core import rrtypes
-from dnssecd.core.names import key_to_wire
-from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.names import key_to_wire
+from dnssecd.core.dns.rrset import RRset, Rrsigs
 from dnssecd.core.verify.apex import judge_soa, read_apex
 from dnssecd.core.verify.chains import declared
 from dnssecd.core.verify.checker import SignatureChecker, inline_checker
@@ -26,7 +26,7 @@ from dnssecd.core.verify.walk import NameGroup, Standing, Standings, rdatas_at
 from dnssecd.core.verify.wire import Malformed, Nsec3, split
 from dnssecd.core.verify.zone import DEFAULT_LIMIT, make_judge, verify_zone
 from dnssecd.core.verify.zonemd import judge_zonemd
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zone.zoneview import ZoneView
 
 #: From this many affected names on, walking the whole zone is cheaper than looking names up one by one.
 REGION_MAX = 50_000

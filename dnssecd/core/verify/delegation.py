@@ -6,14 +6,14 @@ its signature over the DNSKEY RRset stands in for no other.
 
 from collections.abc import Iterable
 
-from dnssecd.core import rrtypes
-from dnssecd.core.names import APEX
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.names import APEX
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.keys import DS_DIGESTS, SHA1, SUPPORTED, KeyRing, ZoneKey, ds_matches
 from dnssecd.core.verify.violations import Rank, Report
 from dnssecd.core.verify.walk import rdatas_at
 from dnssecd.core.verify.wire import Malformed, split
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zone.zoneview import ZoneView
 
 _DELETE_CDS = b"\0\0\0\0\0"
 _DELETE_CDNSKEY = b"\0\0\3\0\0"

@@ -6,9 +6,9 @@ right successor: so only those are looked at. Whether a name ought to be in the 
 
 from abc import ABC, abstractmethod
 
-from dnssecd.core import names, rrtypes
-from dnssecd.core.names import key_to_text, key_to_wire, lower
-from dnssecd.core.rrset import RRset
+from dnssecd.core.dns import names, rrtypes
+from dnssecd.core.dns.names import key_to_text, key_to_wire, lower
+from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.verify.expectation import DenialExpectation
 from dnssecd.core.verify.name import DenialNeed
 from dnssecd.core.verify.nsec import bitmap_difference
@@ -23,7 +23,7 @@ from dnssecd.core.verify.nsec3 import (
 from dnssecd.core.verify.violations import Report
 from dnssecd.core.verify.walk import Standing
 from dnssecd.core.verify.wire import Malformed, Nsec3, bitmap, name_end, split
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zone.zoneview import ZoneView
 
 
 class ChainLinks(ABC):

@@ -3,8 +3,8 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
-from dnssecd.core import rrtypes
-from dnssecd.core.rrset import RRset, Rrsigs, pack
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.rrset import RRset, Rrsigs, pack
 
 
 class MemoryZoneView:

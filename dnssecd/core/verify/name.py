@@ -3,8 +3,8 @@
 from itertools import pairwise
 from typing import NamedTuple
 
-from dnssecd.core import rrtypes
-from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.rrset import RRset, Rrsigs
 from dnssecd.core.verify.keys import ZoneKey
 from dnssecd.core.verify.signatures import SignatureJudge
 from dnssecd.core.verify.violations import Report

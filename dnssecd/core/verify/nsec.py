@@ -1,9 +1,9 @@
 """The NSEC chain (RFC 4034 §4, RFC 4035 §2.3), checked while the zone is walked in order."""
 
-from dnssecd.core import rrtypes
-from dnssecd.core.names import lower, wire_to_text
-from dnssecd.core.rrset import RRset
-from dnssecd.core.rrtypes import type_text
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.names import lower, wire_to_text
+from dnssecd.core.dns.rrset import RRset
+from dnssecd.core.dns.rrtypes import type_text
 from dnssecd.core.verify.violations import Report
 from dnssecd.core.verify.wire import Malformed, bitmap, bitmap_types, name_end, split
 

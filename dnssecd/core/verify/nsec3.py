@@ -9,15 +9,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from hashlib import sha1
 
-from dnssecd.core import rrtypes
-from dnssecd.core.names import APEX
-from dnssecd.core.rrset import RRset
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.names import APEX
+from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.verify.chains import Chains
 from dnssecd.core.verify.expectation import DenialExpectation
 from dnssecd.core.verify.nsec import bitmap_difference
 from dnssecd.core.verify.violations import Report
 from dnssecd.core.verify.wire import Malformed, Nsec3, bitmap, bitmap_types, split
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zone.zoneview import ZoneView
 
 OPT_OUT = 1
 #: Marks beside the number of type bit maps: opt-out may leave the name out; it is an empty non-terminal.

@@ -7,8 +7,8 @@ chain is judged.
 
 from collections.abc import Iterable, Iterator
 
-from dnssecd.core import names, rrtypes
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.dns import names, rrtypes
+from dnssecd.core.zone.zoneview import ZoneView
 
 _CUTTING = frozenset({rrtypes.NS, rrtypes.DNAME})
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from dnssecd.core.rrset import RRset, Rrsigs
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.dns.rrset import RRset, Rrsigs
+from dnssecd.core.zone.zoneview import ZoneView
 
 #: Places remembered of one kind; what is beyond is read whenever it is asked for.
 PLACES_MAX = 4096

@@ -5,9 +5,9 @@ from itertools import pairwise
 from struct import Struct
 from typing import NamedTuple
 
-from dnssecd.core import rrtypes
-from dnssecd.core.names import lower
-from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.names import lower
+from dnssecd.core.dns.rrset import RRset, Rrsigs
 from dnssecd.core.verify.checker import BatchQueue, SignatureChecker, SignatureJob
 from dnssecd.core.verify.keys import KeyRing, Verify, ZoneKey
 from dnssecd.core.verify.violations import Rank, Report

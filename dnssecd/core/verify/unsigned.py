@@ -3,11 +3,11 @@
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from dnssecd.core import rrtypes
-from dnssecd.core.rrset import RRset
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.verify.violations import LimitReached, Report, Violation
 from dnssecd.core.verify.wire import Malformed, canonical_set, name_end
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zone.zoneview import ZoneView
 
 _DERIVED = frozenset({rrtypes.RRSIG, rrtypes.NSEC, rrtypes.NSEC3})
 _APEX_DERIVED = frozenset({rrtypes.DNSKEY, rrtypes.CDS, rrtypes.CDNSKEY, rrtypes.NSEC3PARAM, rrtypes.ZONEMD})

@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dnssecd.core import rrtypes
-from dnssecd.core.names import APEX
-from dnssecd.core.rrset import RRset
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.names import APEX
+from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.verify.change import verify_change
 from dnssecd.core.verify.checker import SignatureChecker, inline_checker
 from dnssecd.core.verify.expectation import Expectation
@@ -15,7 +15,7 @@ from dnssecd.core.verify.violations import Violation
 from dnssecd.core.verify.walk import rdatas_at
 from dnssecd.core.verify.wire import Malformed, Soa
 from dnssecd.core.verify.zone import verify_zone
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zone.zoneview import ZoneView
 
 
 @dataclass(frozen=True, slots=True)

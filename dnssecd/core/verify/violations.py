@@ -6,8 +6,8 @@ Codes are part of the interface (command output, events, tests): a code is never
 from enum import StrEnum
 from typing import NamedTuple
 
-from dnssecd.core import names
-from dnssecd.core.rrtypes import type_text
+from dnssecd.core.dns import names
+from dnssecd.core.dns.rrtypes import type_text
 
 CODES: dict[str, str] = {
     "apex-missing": "the zone has no SOA or no NS RRset at its apex",

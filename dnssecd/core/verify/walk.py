@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import NamedTuple
 
-from dnssecd.core import names, rrtypes
-from dnssecd.core.rrset import RRset, Rrsigs
+from dnssecd.core.dns import names, rrtypes
+from dnssecd.core.dns.rrset import RRset, Rrsigs
 from dnssecd.core.verify.wire import Malformed, split
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zone.zoneview import ZoneView
 
 
 class Standing(IntEnum):

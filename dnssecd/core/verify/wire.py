@@ -1,7 +1,7 @@
 """Wire decoding and canonical form for the verifier (RFC 4034 §6, RFC 6840 §5.1), independent of the signing side."""
 
-from dnssecd.core import rrtypes
-from dnssecd.core.names import lower
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.names import lower
 
 
 class Malformed(ValueError):

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from dnssecd.core import rrtypes
-from dnssecd.core.names import APEX, key_to_wire
-from dnssecd.core.rrset import RRset
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.names import APEX, key_to_wire
+from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.verify.apex import Apex, judge_soa, read_apex
 from dnssecd.core.verify.chains import Chains
 from dnssecd.core.verify.checker import SignatureChecker, inline_checker
@@ -18,7 +18,7 @@ from dnssecd.core.verify.unsigned import Comparison
 from dnssecd.core.verify.violations import LimitReached, Report, Violation
 from dnssecd.core.verify.walk import OCCLUDED, CutWalker, EmptyNonTerminals, NameGroup, Standing, groups
 from dnssecd.core.verify.zonemd import judge_zonemd
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zone.zoneview import ZoneView
 
 DEFAULT_LIMIT = 1000
 

@@ -4,14 +4,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Protocol
 
-from dnssecd.core import rrtypes
-from dnssecd.core.names import APEX, key_to_wire
-from dnssecd.core.rrset import RRset
+from dnssecd.core.dns import rrtypes
+from dnssecd.core.dns.names import APEX, key_to_wire
+from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.violations import Report
 from dnssecd.core.verify.walk import NameGroup, groups, rdatas_at
 from dnssecd.core.verify.wire import Malformed, Soa, canonical_set
-from dnssecd.core.zoneview import ZoneView
+from dnssecd.core.zone.zoneview import ZoneView
 
 SCHEME_SIMPLE = 1
 _ALGORITHMS = {1: "sha384", 2: "sha512"}

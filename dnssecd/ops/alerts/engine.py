@@ -22,15 +22,15 @@ import structlog
 from dnssecd.clock import Clock
 from dnssecd.config.model import MailConfig
 from dnssecd.ops.alerts import digest, lifecycle
-from dnssecd.ops.alerts.courier import Courier
+from dnssecd.ops.alerts.channels import WAYS, WayName
+from dnssecd.ops.alerts.delivery import Courier
 from dnssecd.ops.alerts.digest import Facts
 from dnssecd.ops.alerts.grouping import Budget, Due, Group, plan
 from dnssecd.ops.alerts.lifecycle import HOUR, Alert
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.alerts.note import Note
-from dnssecd.ops.alerts.office import Office, Unwritable
+from dnssecd.ops.alerts.outbox import Office, Unwritable
 from dnssecd.ops.alerts.store import AlertSchemaError, AlertStore, Delivery
-from dnssecd.ops.alerts.ways import WAYS, WayName
 from dnssecd.ops.event_store import Event, EventKey
 from dnssecd.ops.events import EventCore
 

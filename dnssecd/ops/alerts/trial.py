@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 from dnssecd.clock import Clock
 from dnssecd.ops.alerts import payload, words
+from dnssecd.ops.alerts.channels import Parcel, Sent, Undelivered, WayName, reason
 from dnssecd.ops.alerts.note import Sender, Written
-from dnssecd.ops.alerts.office import Office
+from dnssecd.ops.alerts.outbox import Office
 from dnssecd.ops.alerts.text import footer
-from dnssecd.ops.alerts.ways import Parcel, Sent, Undelivered, WayName, reason
 
 
 @dataclass(frozen=True, slots=True)

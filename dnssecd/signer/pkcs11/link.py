@@ -11,9 +11,9 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
+from dnssecd.keyservice_protocol import FRAME_OCTETS_MAX, LENGTH, ProtocolError
 from dnssecd.procs import child
 from dnssecd.signer.pkcs11 import messages as m
-from dnssecd.wire_protocol import FRAME_OCTETS_MAX, LENGTH, ProtocolError
 
 A = TypeVar("A", bound=m.Answer)
 MODULE = "dnssecd.signer.pkcs11.worker"

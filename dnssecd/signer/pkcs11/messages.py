@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from dnssecd.wire_protocol import FRAME_OCTETS_MAX, LENGTH, ProtocolError
+from dnssecd.keyservice_protocol import FRAME_OCTETS_MAX, LENGTH, ProtocolError
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 import structlog
 
+from dnssecd.keyservice_protocol import TokenSettings, TokenStatus
 from dnssecd.signer.errors import Late, OperatorNeeded, ServiceError, Unavailable
+from dnssecd.signer.key_file import Description
 from dnssecd.signer.pkcs11 import messages as m
 from dnssecd.signer.pkcs11.health import TokenHealth
 from dnssecd.signer.pkcs11.link import CallFailed, WorkerLink, WorkerLost
@@ -18,9 +20,7 @@ from dnssecd.signer.pkcs11.pin import Pin
 from dnssecd.signer.pkcs11.session import Session, WrongAnswer
 from dnssecd.signer.queue import FairQueue, Piece
 from dnssecd.signer.registry import Registry
-from dnssecd.signer.sealed import Description
 from dnssecd.signer.warnings import WarningBook
-from dnssecd.wire_protocol import TokenSettings, TokenStatus
 
 log = structlog.get_logger()
 T = TypeVar("T")

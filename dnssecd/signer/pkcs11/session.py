@@ -6,11 +6,11 @@ import os
 from collections.abc import Callable
 
 from dnssecd.signer import algorithms
+from dnssecd.signer.key_file import Description
 from dnssecd.signer.pkcs11 import messages as m
 from dnssecd.signer.pkcs11.link import WorkerLink
 from dnssecd.signer.pkcs11.verify import Checker
 from dnssecd.signer.preimage import proof_preimage
-from dnssecd.signer.sealed import Description
 
 PIECE_SECONDS = 0.1
 PIECE_MAX = 256

@@ -15,6 +15,16 @@ from pathlib import Path
 
 import msgspec
 
+from dnssecd.keyservice_protocol import (
+    BenchLine,
+    BenchRequest,
+    KeyState,
+    KeystoreSettings,
+    Proof,
+    Role,
+    StoreStatus,
+    TokenSettings,
+)
 from dnssecd.signer import algorithms, files, selftest
 from dnssecd.signer.algorithms import PrivateKey
 from dnssecd.signer.errors import (
@@ -26,6 +36,7 @@ from dnssecd.signer.errors import (
     Unavailable,
     Unsupported,
 )
+from dnssecd.signer.key_file import Description, SealedKey
 from dnssecd.signer.keystore import Account
 from dnssecd.signer.now import Now
 from dnssecd.signer.pkcs11 import trial
@@ -38,18 +49,7 @@ from dnssecd.signer.pkcs11.trial import Guest
 from dnssecd.signer.preimage import name_text
 from dnssecd.signer.queue import FairQueue
 from dnssecd.signer.registry import Registry
-from dnssecd.signer.sealed import Description, SealedKey
 from dnssecd.signer.warnings import WarningBook
-from dnssecd.wire_protocol import (
-    BenchLine,
-    BenchRequest,
-    KeyState,
-    KeystoreSettings,
-    Proof,
-    Role,
-    StoreStatus,
-    TokenSettings,
-)
 
 TRIES = 16
 WARM_UP_S = 0.3

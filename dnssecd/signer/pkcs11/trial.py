@@ -8,9 +8,9 @@ from functools import partial
 
 from dnssecd.signer import algorithms, selftest
 from dnssecd.signer.errors import ServiceError, Unsupported
+from dnssecd.signer.key_file import Description
 from dnssecd.signer.pkcs11.pool import TokenPool
 from dnssecd.signer.pkcs11.session import Session
-from dnssecd.signer.sealed import Description
 
 TRIAL_SIGNATURES = 8
 LABEL = "dnssecd trial"

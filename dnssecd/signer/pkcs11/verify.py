@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from cryptography.exceptions import InvalidSignature
 
 from dnssecd.signer import algorithms
-from dnssecd.signer.sealed import Description
+from dnssecd.signer.key_file import Description
 
 _OCTETS = {13: 64, 14: 96, 15: 64, 16: 114}
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.signing.client import SignerClient
-from dnssecd.signing.errors import SignerError
-from dnssecd.wire_protocol import TokenStatus
+from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_client.errors import SignerError
+from dnssecd.keyservice_protocol import TokenStatus
 from tests.integration.hsm.softhsm import SoftHsm
 
 RECOVERY_S = 6.0

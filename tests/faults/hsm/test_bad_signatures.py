@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.names import text_to_wire
-from dnssecd.pipeline.checkers import spread_checker
-from dnssecd.pipeline.jobs import Tools, verify_published
-from dnssecd.signing.client import SignerClient
-from dnssecd.signing.launch import launched_signer
-from dnssecd.wire_protocol import KeystoreSettings, SignerSettings, TokenSettings
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_client.launch import launched_signer
+from dnssecd.keyservice_protocol import KeystoreSettings, SignerSettings, TokenSettings
+from dnssecd.pipeline.jobs.load import Tools, verify_published
+from dnssecd.pipeline.workers.checker_pool import spread_checker
 from tests.faults.hsm.faulty import FaultyHsm, cloned_keys
 from tests.integration.hsm.softhsm import MODULE
 from tests.pipeline_zone import ZONE, PipelineZone

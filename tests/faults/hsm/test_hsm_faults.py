@@ -15,16 +15,16 @@ from pathlib import Path
 import pytest
 from cryptography.exceptions import InvalidSignature
 
-from dnssecd.signing.client import SignerClient
-from dnssecd.signing.errors import (
+from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_client.errors import (
     KeyMissing,
     KeystoreUnavailable,
     OperatorNeeded,
     SignerError,
     SignerTimeout,
 )
-from dnssecd.signing.proof import verifier
-from dnssecd.wire_protocol import KeyInfo
+from dnssecd.keyservice_client.proof import verifier
+from dnssecd.keyservice_protocol import KeyInfo
 from tests.faults.hsm.faulty import (
     RECOVERY_S,
     FaultyHsm,

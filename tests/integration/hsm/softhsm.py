@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.signing.client import SignerClient
-from dnssecd.signing.launch import launched_signer
-from dnssecd.signing.proof import verifier
-from dnssecd.wire_protocol import KeyInfo, KeystoreSettings, SignerSettings, TokenSettings
+from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_client.launch import launched_signer
+from dnssecd.keyservice_client.proof import verifier
+from dnssecd.keyservice_protocol import KeyInfo, KeystoreSettings, SignerSettings, TokenSettings
 from tests.unit.signer.preimages import preimage_for, wire
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"

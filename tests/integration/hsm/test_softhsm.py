@@ -10,8 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from dnssecd.signer import algorithms
-from dnssecd.signing.errors import (
+from dnssecd.keyservice_client.errors import (
     BadRequest,
     KeyMissing,
     KeyTagCollision,
@@ -19,7 +18,8 @@ from dnssecd.signing.errors import (
     SignRefused,
     Unsupported,
 )
-from dnssecd.wire_protocol import BenchRequest
+from dnssecd.keyservice_protocol import BenchRequest
+from dnssecd.signer import algorithms
 from tests.integration.hsm.softhsm import PIN, ZONE, SoftHsm, make_preimages, service, sign_and_check
 from tests.unit.signer.preimages import preimage_for, wire
 

@@ -11,10 +11,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from dnssecd.archive.keys import KeyFinder
-from dnssecd.core.keyset import Keyset, new_key
-from dnssecd.core.keystate import Role
-from dnssecd.wire_protocol import KeyInfo
+from dnssecd.backup.keys import KeyFinder
+from dnssecd.core.keys.keyset import Keyset, new_key
+from dnssecd.core.keys.keystate import Role
+from dnssecd.keyservice_protocol import KeyInfo
 from tests.integration.hsm.softhsm import ZONE, SoftHsm, service, sign_and_check
 from tests.unit.signer.preimages import wire
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.names import text_to_wire
-from dnssecd.signing.client import SignerClient
-from dnssecd.signing.errors import SignRefused
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_client.errors import SignRefused
 from tests.integration.hsm.daemon import keep_keys_in, pkcs11_keystore, wait_for_signer
 from tests.integration.hsm.softhsm import SoftHsm
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config

@@ -14,14 +14,14 @@ from prometheus_client import CollectorRegistry
 
 from dnssecd.clock import FakeClock
 from dnssecd.config.model import AlertsConfig, MailConfig
-from dnssecd.ops.alerts.courier import Courier
+from dnssecd.ops.alerts.channels import Parcel, Sent, Way, WayName
+from dnssecd.ops.alerts.delivery import Courier
 from dnssecd.ops.alerts.digest import Facts
 from dnssecd.ops.alerts.engine import Engine
 from dnssecd.ops.alerts.lifecycle import Settings
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.alerts.note import Sender
-from dnssecd.ops.alerts.office import Office
-from dnssecd.ops.alerts.ways import Parcel, Sent, Way, WayName
+from dnssecd.ops.alerts.outbox import Office
 from dnssecd.ops.event_store import Event
 from dnssecd.ops.events import EventCore
 

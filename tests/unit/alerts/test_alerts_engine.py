@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from dnssecd.ops.alerts.channels import Parcel, Rejected, Sent, WayDown
 from dnssecd.ops.alerts.digest import Facts
 from dnssecd.ops.alerts.grouping import PER_HOUR_MAX
 from dnssecd.ops.alerts.store import AlertStore
-from dnssecd.ops.alerts.ways import Parcel, Rejected, Sent, WayDown
 from tests.unit.alerts.rig import MAIL, NIGHT, ZONE, FakeWay, Rig
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from dnssecd.config.model import Secret, WebhookConfig
-from dnssecd.ops.alerts.way_command import CommandWay
-from dnssecd.ops.alerts.way_webhook import WebhookWay
-from dnssecd.ops.alerts.ways import REASON_MAX, Deferred, Parcel, Rejected, WayDown
+from dnssecd.ops.alerts.channel_command import CommandWay
+from dnssecd.ops.alerts.channel_webhook import WebhookWay
+from dnssecd.ops.alerts.channels import REASON_MAX, Deferred, Parcel, Rejected, WayDown
 
 PARCEL = Parcel("<id@example.com>", b'{"kind":"test"}')
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]

@@ -14,12 +14,12 @@ from prometheus_client import CollectorRegistry
 
 from dnssecd.clock import FakeClock
 from dnssecd.config.model import AlertsConfig
-from dnssecd.front.alerting import AlertEngine
-from dnssecd.front.schedule import Schedule
+from dnssecd.control.peer import Caller
+from dnssecd.control.server import Call, Refused
+from dnssecd.daemon.alerting import AlertEngine
+from dnssecd.daemon.zones.schedule import Schedule
+from dnssecd.ops.alerts.channels import Parcel, Sent
 from dnssecd.ops.alerts.metrics import AlertMetrics
-from dnssecd.ops.alerts.ways import Parcel, Sent
-from dnssecd.ops.control import Call, Refused
-from dnssecd.ops.control_peer import Caller
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from tests.unit.alerts.rig import MAIL, NIGHT, ZONE, FakeWay, Rig

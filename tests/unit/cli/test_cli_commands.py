@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from dnssecd.cli.app import build
-from dnssecd.ops.control import Call, Command, ControlServer, Refused
+from dnssecd.control.server import Call, Command, ControlServer, Refused
 
 ALERT = {
     "name": "input-error", "zone": "example.com.", "subject": None, "severity": "error",

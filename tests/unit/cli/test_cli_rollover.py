@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from dnssecd.cli import client
 from dnssecd.cli.app import build
+from dnssecd.control import client
 
 Z = "example.com."
 EVENT = {"at": 0, "zone": Z, "role": "zsk", "key_tag": 7, "event": "generate", "detail": "its lifetime ends"}

@@ -424,7 +424,9 @@ def test_secrets_that_everybody_may_read_are_told_of(tmp_path: Path) -> None:
     def told(file_mode: int, secret_mode: int) -> set[str]:
         file.chmod(file_mode)
         secret.chmod(secret_mode)
-        return {warning.where for warning in load(file).warnings if "everybody on this machine" in warning.what}
+        return {
+            warning.where for warning in load(file).warnings if "everybody on this machine" in warning.what
+        }
 
     assert told(0o640, 0o440) == set()
     assert told(0o640, 0o644) == {'tsig."t.".secret_file'}

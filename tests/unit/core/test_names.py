@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnssecd.core import names
+from dnssecd.core.dns import names
 
 ORIGIN = names.text_to_wire("example.com.")
 label = st.binary(min_size=1, max_size=6) | st.sampled_from(

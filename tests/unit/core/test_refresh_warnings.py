@@ -7,16 +7,18 @@ import dns.rdataclass
 import dns.rdatatype
 import pytest
 
-from dnssecd.core.names import APEX, text_to_wire
-from dnssecd.core.rrset import RRset, pack
-from dnssecd.core.rrtypes import SOA
-from dnssecd.pipeline.jobs import Report, check_timing
-from dnssecd.pipeline.rejected import Rejected
-from dnssecd.pipeline.spec import ZoneSpec
-from dnssecd.pipeline.version import Input
+from dnssecd.core.dns.names import APEX, text_to_wire
+from dnssecd.core.dns.rrset import RRset, pack
+from dnssecd.core.dns.rrtypes import SOA
+from dnssecd.pipeline.jobs.load import Report, check_timing
+from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.version.draft import Input
+from dnssecd.pipeline.version.rejected import Rejected
 
 DAY = 86_400
-SPEC = ZoneSpec(name="z.", origin=text_to_wire("z."), database="", signer_socket="", keystore="local", keys=())
+SPEC = ZoneSpec(
+    name="z.", origin=text_to_wire("z."), database="", signer_socket="", keystore="local", keys=()
+)
 
 
 def given(expire: int, largest_ttl: int) -> Input:

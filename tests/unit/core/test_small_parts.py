@@ -5,8 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnssecd.core import changeset, lifetimes, nsec3hash, rrset, serial
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns import rrset, serial
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.signing import lifetimes, nsec3hash
+from dnssecd.core.zone import changeset
 
 sets = st.dictionaries(
     st.tuples(st.sampled_from([b"", b"a\x00", b"b\x00"]), st.integers(1, 3)),

@@ -12,11 +12,11 @@ from typing import Any, cast
 
 import pytest
 
-from dnssecd.front import watchdog
-from dnssecd.front.managerstatus import ManagerStatus
-from dnssecd.front.watchdog import Watchdog, WatchedPool
-from dnssecd.pipeline.outcome import Problem
-from dnssecd.pipeline.workers import WorkerPool
+from dnssecd.daemon import watchdog
+from dnssecd.daemon.manager_status import ManagerStatus
+from dnssecd.daemon.watchdog import Watchdog, WatchedPool
+from dnssecd.pipeline.jobs.outcome import Problem
+from dnssecd.pipeline.workers.pool import WorkerPool
 from dnssecd.sdnotify import notify
 from dnssecd.signer.server import _feed_watchdog
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.nsec3hash import hash_to_owner, hashes_to_owners
-from dnssecd.core.rrset import RRset, pack
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rrset import RRset, pack
+from dnssecd.core.signing.nsec3hash import hash_to_owner, hashes_to_owners
 from dnssecd.ingest.export import owner_text, owner_texts, rrset_lines
 from dnssecd.pipeline.export import RRsetText
 from tests.unit.ingest.test_rdata_export import EXPORTED, wire

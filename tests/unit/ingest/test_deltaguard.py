@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from dnssecd.core.changeset import Change, diff
-from dnssecd.core.deltaguard import Verdict, judge
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.rrset import RRset, pack
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rrset import RRset, pack
 from dnssecd.core.verify.memoryview import MemoryZoneView
+from dnssecd.core.zone.changeset import Change, diff
+from dnssecd.core.zone.deltaguard import Verdict, judge
 
 ORIGIN = text_to_wire("example.com.")
 
@@ -75,7 +75,9 @@ def test_the_apex_may_not_lose_what_the_zone_lives_by(rtype: int) -> None:
     result = grave(old, without((b"", rtype)))
     assert result.tripped
     assert "the apex would lose its" in result.reasons[0]
-    assert not grave(old, sorted([*without((b"", rtype)), extra._replace(ttl=6)])).tripped, "changed, not lost"
+    assert not grave(old, sorted([*without((b"", rtype)), extra._replace(ttl=6)])).tripped, (
+        "changed, not lost"
+    )
     assert not grave(old, without((b"", rtype)), 0.4).tripped, "a third of the names, which is allowed"
 
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.rdata import BadRdata, canonical, name_spans, names
-from dnssecd.core.rrset import pack
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rdata import BadRdata, canonical, name_spans, names
+from dnssecd.core.dns.rrset import pack
 from dnssecd.ingest.export import owner_text, rrset_lines
 from dnssecd.ingest.words import TYPES
 

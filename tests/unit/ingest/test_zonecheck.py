@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.findings import Findings
-from dnssecd.core.rrset import RRset, pack
-from dnssecd.core.zonecheck import check
+from dnssecd.core.dns.rrset import RRset, pack
+from dnssecd.core.zone.findings import Findings
+from dnssecd.core.zone.zonecheck import check
 from tests.unit.ingest.zones import HEAD, ORIGIN, parse
 
 LONG = ".".join(["x" * 60] * 3 + ["y" * 40])
@@ -26,16 +26,25 @@ ERRORS = {
     ),
     "DNSKEY below the apex": ("x DNSKEY 256 3 15 " + "A" * 43 + "=\n", [("dnskey-below-apex", b"x\x00")]),
     "201 types at a name": (
-        "".join(f"x TYPE{65300 + n - 100} \\# 1 00\n" for n in range(201)), [("too-many-types", b"x\x00")]),
+        "".join(f"x TYPE{65300 + n - 100} \\# 1 00\n" for n in range(201)),
+        [("too-many-types", b"x\x00")],
+    ),
     "RRset too large with its owner in full": (
-        f"{LONG} TXT " + f"\n{LONG} TXT ".join(f"{n}" for n in range(300)) + "\n", [("too-large", LONG_KEY)],
+        f"{LONG} TXT " + f"\n{LONG} TXT ".join(f"{n}" for n in range(300)) + "\n",
+        [("too-large", LONG_KEY)],
     ),
     "glue missing": ("s NS ns.s\n", [("missing-glue", b"s\x00")]),
     "name server of a delegation missing": ("s NS other\n", [("missing-glue", b"s\x00")]),
-    "glue with odd octets missing": ("s NS \\000\\001.s\n\\001\\000.s A 192.0.2.2\n", [("missing-glue", b"s\x00")]),
+    "glue with odd octets missing": (
+        "s NS \\000\\001.s\n\\001\\000.s A 192.0.2.2\n",
+        [("missing-glue", b"s\x00")],
+    ),
     "name server of the apex without address": ("@ NS other\n", [("missing-glue", b"")]),
     "name server that is an alias": ("@ NS other\nother CNAME ns\n", [("missing-glue", b"")]),
-    "no wildcard for a name that exists": ("@ NS other\n* A 192.0.2.2\nother TXT x\n", [("missing-glue", b"")]),
+    "no wildcard for a name that exists": (
+        "@ NS other\n* A 192.0.2.2\nother TXT x\n",
+        [("missing-glue", b"")],
+    ),
     "no wildcard from above": ("@ NS a.other\n* A 192.0.2.2\nb.other TXT x\n", [("missing-glue", b"")]),
     "DS without NS": ("x DS 1 13 2 " + "00" * 32 + "\n", [("ds-without-ns", b"x\x00")]),
 }

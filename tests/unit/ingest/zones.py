@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dnssecd.core.names import key_to_text, text_to_wire
-from dnssecd.core.rrset import unpack
+from dnssecd.core.dns.names import key_to_text, text_to_wire
+from dnssecd.core.dns.rrset import unpack
 from dnssecd.ingest.errors import ZoneFileErrors
 from dnssecd.ingest.export import rrset_lines
 from dnssecd.ingest.limits import DEFAULT_LIMITS, Limits

@@ -11,18 +11,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from dnssecd.core import rollover_commands as commands
-from dnssecd.core.keyset import Keyset
-from dnssecd.core.keystate import Goal, Rec, Role, State
-from dnssecd.core.rollover_types import KeySpec, RolloverPolicy
-from dnssecd.core.rrset import unpack
+from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.keys import requests as commands
+from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.keystate import Goal, Rec, Role, State
+from dnssecd.core.keys.types import KeySpec, RolloverPolicy
 from dnssecd.migration.foreign import ForeignKey, Stated
-from dnssecd.pipeline import state
-from dnssecd.pipeline.adoption import adopt
-from dnssecd.pipeline.denialhold import denial_of
+from dnssecd.pipeline.adoption.adopt import adopt
 from dnssecd.pipeline.export import export_text
-from dnssecd.pipeline.inputjobs import AdoptionJob
-from dnssecd.pipeline.outcome import Outcome
+from dnssecd.pipeline.jobs.input import AdoptionJob
+from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.version import state
+from dnssecd.pipeline.version.held_denial import denial_of
 from tests.pipeline_zone import NOW, ZONE, PipelineZone, running_signer
 from tests.simulated_zone import SimulatedZone
 

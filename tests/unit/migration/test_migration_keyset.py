@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from dnssecd.core import rollover_commands as commands
-from dnssecd.core.keyset import Keyset, ds_rdata, published
-from dnssecd.core.keystate import RECORDS, Goal, Rec, Role, State
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.keys import requests as commands
+from dnssecd.core.keys.keyset import Keyset, ds_rdata, published
+from dnssecd.core.keys.keystate import RECORDS, Goal, Rec, Role, State
 from dnssecd.migration.bind import parse_key, with_roles
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Held, Stated, adopted_keyset, is_gone
-from tests.unit.rollover.bench import APEX, DAY, HOUR, Bench, running
+from tests.unit.core_keys.bench import APEX, DAY, HOUR, Bench, running
 
 NOW = 1_795_500_000
 ZONE = text_to_wire("example.")

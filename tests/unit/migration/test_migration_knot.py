@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.keystate import Goal, Rec, Role, State
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Private
 from dnssecd.migration.knot import KnotKey, foreign_key, in_use, read_list
 

@@ -9,8 +9,8 @@ import pytest
 
 from dnssecd.cli.common import Bad, Cli
 from dnssecd.cli.foreignlists import take_in_listed
-from dnssecd.core.keyset import dnskey_rdata, key_tag
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.keys.keyset import dnskey_rdata, key_tag
 from dnssecd.migration import listed
 from dnssecd.migration.foreign import ForeignError, Private
 from dnssecd.signer import algorithms, private_formats

@@ -7,11 +7,11 @@ import pytest
 
 from dnssecd.cli.common import Bad
 from dnssecd.cli.foreignkeys import Found, _brought_in
-from dnssecd.core.keystate import Role
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.keys.keystate import Role
+from dnssecd.keyservice_client.errors import KeyExists
+from dnssecd.keyservice_protocol import KeyInfo
 from dnssecd.migration.foreign import ForeignKey
-from dnssecd.signing.errors import KeyExists
-from dnssecd.wire_protocol import KeyInfo
 
 FIRST, SECOND = text_to_wire("first.example."), text_to_wire("second.example.")
 KEY = ForeignKey(SECOND, Role.KSK, 257, 13, b"public", source="list:1")

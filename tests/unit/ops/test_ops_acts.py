@@ -10,13 +10,13 @@ from typing import Any, cast
 
 import pytest
 
-from dnssecd.cli.client import Failed, call
 from dnssecd.clock import FakeClock
-from dnssecd.front.acts import Acts, arguments
-from dnssecd.ops.control import Call, Command, ControlServer, Refused
+from dnssecd.control.client import Failed, call
+from dnssecd.control.server import Call, Command, ControlServer, Refused
+from dnssecd.daemon.commands.history import Acts, arguments
 from dnssecd.ops.events import EventCore
-from dnssecd.store import acts as store
-from dnssecd.store.acts import Act, ActLog
+from dnssecd.store import operator_log as store
+from dnssecd.store.operator_log import Act, ActLog
 
 Z = "example.com."
 
@@ -51,7 +51,9 @@ def test_what_is_kept_of_the_zones_has_a_bound(tmp_path: Path, monkeypatch: pyte
         acts.record(an_act(number), [(f"z{zone}.", number) for zone in range(1_000)])
     acts.record(an_act(10), [])
     assert [entry["what"] for entry in acts.of_zone("z7.", 100)] == ["act 9", "act 8", "act 7"]
-    assert [entry["what"] for entry in acts.of_daemon(100)] == ["act 10"], "acts on zones are none on the daemon"
+    assert [entry["what"] for entry in acts.of_daemon(100)] == ["act 10"], (
+        "acts on zones are none on the daemon"
+    )
     acts.close()
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from dnssecd.cli.client import Failed, Unreachable, call
-from dnssecd.ops import control, control_peer
-from dnssecd.ops.control import Call, Command, ControlServer, Refused
+from dnssecd.control import peer as control_peer
+from dnssecd.control import server as control
+from dnssecd.control.client import Failed, Unreachable, call
+from dnssecd.control.server import Call, Command, ControlServer, Refused
 
 
 async def echo(call: Call) -> object:

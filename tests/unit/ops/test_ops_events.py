@@ -208,5 +208,9 @@ def test_without_a_zone_an_acknowledgement_is_for_all_zones(core: EventCore) -> 
         core.raise_event("input-error", zone, "broken")
     core.raise_event("runway-low", "a.example.", "soon")
     assert core.acknowledge("input-error", None, "alice") == 3
-    assert {event.zone for event in core.firing() if event.acked_by == "alice"} == {"a.example.", "b.example.", ""}
+    assert {event.zone for event in core.firing() if event.acked_by == "alice"} == {
+        "a.example.",
+        "b.example.",
+        "",
+    }
     assert core.acknowledge("input-error", "a.example.", "bob") == 1

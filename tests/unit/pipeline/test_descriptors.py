@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from dnssecd.front.databases import OPEN_MAX
-from dnssecd.front.descriptors import DATABASES_MIN, WANTED, databases_max, shortage
+from dnssecd.daemon.fd_limit import DATABASES_MIN, WANTED, databases_max, shortage
+from dnssecd.daemon.zones.databases import OPEN_MAX
 
 LIMITED = """
 import resource, sys
-from dnssecd.front.descriptors import allow_many
+from dnssecd.daemon.fd_limit import allow_many
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
 print(allow_many(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 """

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from dnssecd.pipeline import workers
-from dnssecd.pipeline.outcome import Outcome
-from dnssecd.pipeline.worker import RESIDENT_KIB_MAX
+from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.workers import pool as workers
+from dnssecd.pipeline.workers.worker import RESIDENT_KIB_MAX
 
 #: A process that is as large as the front of thousands of zones, and asks a child for its own size.
 LARGE_PARENT = f"""
 import subprocess, sys
 ballast = bytearray(({RESIDENT_KIB_MAX} + 65536) * 1024)
 ballast[::4096] = b"x" * len(ballast[::4096])
-ask = "from dnssecd.pipeline.worker import peak_kib; print(peak_kib())"
+ask = "from dnssecd.pipeline.workers.worker import peak_kib; print(peak_kib())"
 subprocess.run([sys.executable, "-c", ask], check=True, timeout=60)
 """
 

@@ -15,8 +15,16 @@ from dnssecd.procs import child
 
 PACKAGE = Path(dnssecd.__file__).parent
 #: These start programs of the operator's; no module of ours.
-OPERATORS_PROGRAMS = {"ops/hook.py", "ops/alerts/way_command.py"}
-STARTS = {"Popen", "create_subprocess_exec", "create_subprocess_shell", "posix_spawn", "spawnv", "execv", "fork"}
+OPERATORS_PROGRAMS = {"ops/ds_hook.py", "ops/alerts/channel_command.py"}
+STARTS = {
+    "Popen",
+    "create_subprocess_exec",
+    "create_subprocess_shell",
+    "posix_spawn",
+    "spawnv",
+    "execv",
+    "fork",
+}
 
 
 def names_in(path: Path) -> set[str]:

@@ -16,7 +16,7 @@ import dns.rrset
 import dns.tsig
 import pytest
 
-from dnssecd.front.notifysender import NotifySender, notify_wire
+from dnssecd.daemon.notify_sender import NotifySender, notify_wire
 from dnssecd.publish.exchange import Peer, PeerKey, Timing, exchange
 from dnssecd.publish.notify import Announce, Goal, NotifyOutcome, NotifyResult
 from dnssecd.server.acl import ZoneAccess

@@ -15,10 +15,10 @@ import dns.message
 import dns.rrset
 import pytest
 
-from dnssecd.core.keyset import key_tag
-from dnssecd.core.rrset import RRset, pack
-from dnssecd.core.rrtypes import DNSKEY, DS
-from dnssecd.front.notifysender import NotifySender
+from dnssecd.core.dns.rrset import RRset, pack
+from dnssecd.core.dns.rrtypes import DNSKEY, DS
+from dnssecd.core.keys.keyset import key_tag
+from dnssecd.daemon.notify_sender import NotifySender
 from dnssecd.publish import xfrout
 from dnssecd.publish.exchange import Peer, PeerKey, Timing, ask_udp, exchange, question
 from dnssecd.publish.firstcheck import ds_matches, first_check

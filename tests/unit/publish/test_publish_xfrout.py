@@ -10,7 +10,7 @@ import dns.message
 import dns.rdatatype
 import pytest
 
-from dnssecd.core.rrset import RRset, Rrsigs, pack
+from dnssecd.core.dns.rrset import RRset, Rrsigs, pack
 from dnssecd.publish import condense, xfrout
 from tests.unit.server.fakes import ORIGIN, FakeVersion, small_zone, soa, step, wire_rrs
 

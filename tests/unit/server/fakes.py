@@ -6,12 +6,12 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from dnssecd.core.names import AFTER_ALL, key_to_wire, owner_key, text_to_wire
-from dnssecd.core.rrset import RRset, Rrsigs, pack, unpack
-from dnssecd.core.rrtypes import NSEC, NSEC3, SOA
-from dnssecd.core.zoneview import JournalChunk, JournalStep
+from dnssecd.core.dns.names import AFTER_ALL, key_to_wire, owner_key, text_to_wire
+from dnssecd.core.dns.rrset import RRset, Rrsigs, pack, unpack
+from dnssecd.core.dns.rrtypes import NSEC, NSEC3, SOA
+from dnssecd.core.dns.tsig import TsigKey
+from dnssecd.core.zone.zoneview import JournalChunk, JournalStep
 from dnssecd.server.acl import ZoneAccess
-from dnssecd.server.tsig import TsigKey
 
 ORIGIN = text_to_wire("example.")
 KEY = TsigKey.make("transfer.", "hmac-sha256", b"0123456789abcdef0123456789abcdef")

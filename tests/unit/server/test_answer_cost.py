@@ -10,13 +10,13 @@ import dns.message
 import dns.rdatatype
 import pytest
 
-from dnssecd.core.names import ancestors
-from dnssecd.core.nsec3hash import hash_to_owner, nsec3_hash
-from dnssecd.core.rrset import RRset, pack
-from dnssecd.core.rrtypes import NS, NSEC, NSEC3, NSEC3PARAM, A
+from dnssecd.core.dns.message import parse
+from dnssecd.core.dns.names import ancestors
+from dnssecd.core.dns.rrset import RRset, pack
+from dnssecd.core.dns.rrtypes import NS, NSEC, NSEC3, NSEC3PARAM, A
+from dnssecd.core.signing.nsec3hash import hash_to_owner, nsec3_hash
 from dnssecd.server.answer import GLUE_SERVERS_MAX, answer
 from dnssecd.server.denial import closest_encloser, exists
-from dnssecd.server.message import parse
 from dnssecd.server.reply import Reply
 from tests.unit.server.fakes import ORIGIN, FakeVersion, key, small_zone
 
@@ -44,7 +44,9 @@ class Counted:
         return counted
 
 
-def asked(rrsets: list[RRset], name: str, rtype: str, size_max: int = 1232) -> tuple[dns.message.Message, int]:
+def asked(
+    rrsets: list[RRset], name: str, rtype: str, size_max: int = 1232
+) -> tuple[dns.message.Message, int]:
     """The answer to a question with DO, and how many lookups it took."""
     version = Counted(FakeVersion([*small_zone(1), *rrsets]))
     request = parse(dns.message.make_query(name, rtype, use_edns=0, want_dnssec=True).to_wire())
@@ -138,4 +140,6 @@ def test_the_closest_encloser_is_the_longest_ancestor_that_exists(seed: int) -> 
         owner = b"".join(rng.choices(labels, k=rng.randrange(1, 9)))
         if exists(version, owner):
             continue
-        assert closest_encloser(version, owner) == next(one for one in ancestors(owner) if exists(version, one))
+        assert closest_encloser(version, owner) == next(
+            one for one in ancestors(owner) if exists(version, one)
+        )

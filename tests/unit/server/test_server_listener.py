@@ -19,13 +19,13 @@ import dns.xfr
 import dns.zone
 import pytest
 
-from dnssecd.core.rrset import RRset, pack
+from dnssecd.core.dns.rrset import RRset, pack
+from dnssecd.core.dns.tsig import sign_request
 from dnssecd.publish import xfrout
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.interfaces import Hooks
 from dnssecd.server.limits import Limits
 from dnssecd.server.listener import DnsServer
-from dnssecd.server.tsig import sign_request
 from tests.unit.server.fakes import KEY, KEYS, FakeVersion, FakeZone, small_zone, step
 
 DNS_KEY = dns.tsig.Key("transfer.", KEY.secret, "hmac-sha256")

@@ -17,14 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dnssecd.core.message_names import NameTable
-from dnssecd.core.names import text_to_wire
-from dnssecd.core.rrset import RRset, pack
-from dnssecd.publish import xfrout
-from dnssecd.server.acl import Acl, ZoneAccess, client_address
-from dnssecd.server.dispatch import Dispatcher
-from dnssecd.server.interfaces import Hooks, Request, Verdict
-from dnssecd.server.message import (
+from dnssecd.core.dns.message import (  # fmt: skip
     BADVERS,
     FORMERR,
     NOERROR,
@@ -36,9 +29,16 @@ from dnssecd.server.message import (
     parse,
     parse_header,
     read_name,
-)  # fmt: skip
+)
+from dnssecd.core.dns.message_names import NameTable
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rrset import RRset, pack
+from dnssecd.core.dns.tsig import sign_request
+from dnssecd.publish import xfrout
+from dnssecd.server.acl import Acl, ZoneAccess, client_address
+from dnssecd.server.dispatch import Dispatcher
+from dnssecd.server.interfaces import Hooks, Request, Verdict
 from dnssecd.server.transfer import TransferJob
-from dnssecd.server.tsig import sign_request
 from tests.unit.server.fakes import KEY, FakeVersion, FakeZone, small_zone
 
 CLIENT, STRANGER, SECONDARY = map(ip_address, ("192.0.2.7", "198.51.100.1", "192.0.2.53"))

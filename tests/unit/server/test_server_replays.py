@@ -6,13 +6,13 @@ from ipaddress import ip_address
 
 import pytest
 
+from dnssecd.core.dns.message import NOERROR, NOTAUTH, REFUSED, parse
+from dnssecd.core.dns.tsig import BADTIME, TsigRdata, parse_rdata, sign_request
 from dnssecd.publish import xfrout
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.dispatch import Dispatcher, Outcome
 from dnssecd.server.interfaces import Hooks, Request
-from dnssecd.server.message import NOERROR, NOTAUTH, REFUSED, parse
 from dnssecd.server.replays import Replayed, Replays
-from dnssecd.server.tsig import BADTIME, TsigRdata, parse_rdata, sign_request
 from tests.unit.server.fakes import KEY, KEYS, FakeVersion, FakeZone, small_zone
 
 NOW = 1_700_000_000

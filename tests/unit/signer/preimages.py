@@ -9,7 +9,7 @@ import dns.rdatatype
 import dns.rdtypes.ANY.RRSIG
 import dns.rrset
 
-from dnssecd.wire_protocol import KeyInfo
+from dnssecd.keyservice_protocol import KeyInfo
 
 INCEPTION = 1_900_000_000
 EXPIRATION = 1_902_592_000

@@ -11,9 +11,9 @@ import dns.rrset
 import pytest
 from cryptography.exceptions import InvalidSignature
 
+from dnssecd.keyservice_client.proof import verifier as client_verifier
 from dnssecd.signer import algorithms, private_formats
 from dnssecd.signer.errors import BadRequest, Unsupported
-from dnssecd.signing.proof import verifier as client_verifier
 from tests.peers.paths import shared_dir
 from tests.unit.signer.preimages import INCEPTION, rrset_preimage, rrsig_without_signature
 

@@ -5,10 +5,11 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from dnssecd import wire_protocol as wp
-from dnssecd.signer import door, sealed
+from dnssecd import keyservice_protocol as wp
+from dnssecd.signer import door
+from dnssecd.signer import key_file as sealed
 from dnssecd.signer.errors import BadRequest, Unsupported
-from dnssecd.signer.sealed import Description, Kdf
+from dnssecd.signer.key_file import Description, Kdf
 
 KEY_ID = "0123456789abcdef" * 2
 ZONE = b"\x07example\x00"
@@ -60,7 +61,9 @@ def test_the_table_has_every_field_of_every_request() -> None:
     assert set(door.CHECKS) == set(get_args(wp.Request))
     for kind in get_args(wp.Request):
         assert [field for field, _ in door.CHECKS[kind]] == list(kind.__struct_fields__)
-        assert {field for field in kind.__struct_fields__ if (kind.__name__, field) not in NOT_BOUNDED} <= set(BAD)
+        assert {
+            field for field in kind.__struct_fields__ if (kind.__name__, field) not in NOT_BOUNDED
+        } <= set(BAD)
 
 
 @pytest.mark.parametrize("kind", get_args(wp.Request))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from dnssecd import wire_protocol as wp
+from dnssecd import keyservice_protocol as wp
 
 
 def test_any_cut_of_the_stream_gives_the_same_frames() -> None:

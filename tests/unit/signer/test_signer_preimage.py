@@ -166,4 +166,6 @@ def test_a_signature_is_not_valid_for_decades() -> None:
         changed = good[:8] + expiration.to_bytes(4) + good[12:]
         assert (permit().check(changed) == "") is allowed, years
     longer = Permit(wire("example.com."), "csk", 13, TAG, REVOKED_TAG, (1 << 31) - 1)
-    assert longer.check(good[:8] + ((inception + 60 * 366 * 86_400) % (1 << 32)).to_bytes(4) + good[12:]) == ""
+    assert (
+        longer.check(good[:8] + ((inception + 60 * 366 * 86_400) % (1 << 32)).to_bytes(4) + good[12:]) == ""
+    )

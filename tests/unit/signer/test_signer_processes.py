@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from dnssecd.keyservice_protocol import KeystoreSettings
 from dnssecd.signer import algorithms, software_pool
+from dnssecd.signer.key_file import Description
 from dnssecd.signer.preimage import proof_preimage
 from dnssecd.signer.registry import Registry
-from dnssecd.signer.sealed import Description
 from dnssecd.signer.software import SoftwareStore
 from dnssecd.signer.warnings import WarningBook
-from dnssecd.wire_protocol import KeystoreSettings
 from tests.unit.signer.preimages import wire
 
 ZONE = wire("example.com.")

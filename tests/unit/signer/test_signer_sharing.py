@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd import wire_protocol as wp
+from dnssecd import keyservice_protocol as wp
 from dnssecd.signer.audit import AuditLog
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.service import Service
@@ -122,7 +122,9 @@ async def test_only_a_keeper_shares_a_key_that_was_not_made_for_it(bench: Bench)
     assert isinstance(reply, wp.ErrorReply)
     assert reply.code == "refused"
     shared = await bench.wish(A, text="second")
-    assert isinstance(await bench.service.answer(wp.BindRequest(1, C, shared.id), 1, keeper=False), wp.KeysReply)
+    assert isinstance(
+        await bench.service.answer(wp.BindRequest(1, C, shared.id), 1, keeper=False), wp.KeysReply
+    )
     assert isinstance(await bench.ask(request), wp.KeysReply)
 
 

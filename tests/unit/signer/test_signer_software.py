@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from dnssecd.keyservice_protocol import KeystoreSettings
 from dnssecd.signer import algorithms, private_formats, software
 from dnssecd.signer.errors import Collision, MissingKey, OperatorNeeded, Unavailable
+from dnssecd.signer.key_file import Description
 from dnssecd.signer.preimage import proof_preimage
 from dnssecd.signer.registry import Registry
-from dnssecd.signer.sealed import Description
 from dnssecd.signer.software import SoftwareStore
 from dnssecd.signer.warnings import WarningBook
-from dnssecd.wire_protocol import KeystoreSettings
 from tests.unit.signer.preimages import wire
 
 ZONE = wire("example.com.")
@@ -80,7 +80,9 @@ async def sign(store: SoftwareStore, key: Description) -> None:
 
 async def test_keys_survive_a_restart(bench: Bench) -> None:
     store = await bench.open()
-    made = [await store.generate(ZONE, "zsk", number, 0, "", NONE, unaccounted) for number in (8, 13, 14, 15, 16)]
+    made = [
+        await store.generate(ZONE, "zsk", number, 0, "", NONE, unaccounted) for number in (8, 13, 14, 15, 16)
+    ]
     await store.stop()
     store = await bench.open()
     assert {key.id for key in store.registry.of_zone(ZONE)} == {key.id for key in made}

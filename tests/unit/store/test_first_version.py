@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.changeset import Change
-from dnssecd.core.rrset import RRset, Rrsigs, pack
-from dnssecd.pipeline.firstcontent import FirstContent, planned_from
+from dnssecd.core.dns.rrset import RRset, Rrsigs, pack
+from dnssecd.core.zone.changeset import Change
+from dnssecd.pipeline.version.first_version_view import FirstContent, planned_from
 from dnssecd.store import zonedb
 from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
 
@@ -22,7 +22,10 @@ def changes() -> list[Change]:
 
 def write(transaction: WriteTransaction) -> None:
     transaction.apply_content(changes())
-    rows = [(None, Rrsigs(change.owner, 1, 60, pack([bytes(20)])), COUNT - at) for at, change in enumerate(changes())]
+    rows = [
+        (None, Rrsigs(change.owner, 1, 60, pack([bytes(20)])), COUNT - at)
+        for at, change in enumerate(changes())
+    ]
     transaction.put_rrsigs(rows)
 
 
@@ -42,7 +45,9 @@ def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ZoneDatabase:
 def test_the_index_is_there_once_the_version_is(database: ZoneDatabase) -> None:
     with database.write() as transaction:
         write(transaction)
-        plan = transaction._connection.execute("EXPLAIN QUERY PLAN SELECT min(expiration) FROM rrsig").fetchall()
+        plan = transaction._connection.execute(
+            "EXPLAIN QUERY PLAN SELECT min(expiration) FROM rrsig"
+        ).fetchall()
         assert "rrsig_expiration" not in str(plan)
         transaction.commit_if(transaction.generation)
     assert has_index(database.path)

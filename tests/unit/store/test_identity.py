@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.names import text_to_wire
+from dnssecd.core.dns.names import text_to_wire
 from dnssecd.store import schema
 from dnssecd.store.errors import StoreError, WrongZone
 from dnssecd.store.zonedb import ZoneDatabase

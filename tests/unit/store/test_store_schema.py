@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.names import text_to_wire
-from dnssecd.store import acts, catalogue, schema
-from dnssecd.store.acts import ActLog
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.store import catalogue, schema
+from dnssecd.store import operator_log as acts
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import SchemaTooNew, StoreError
+from dnssecd.store.operator_log import ActLog
 from dnssecd.store.zonedb import ZoneDatabase
 
 NOW = len(schema.MIGRATIONS)

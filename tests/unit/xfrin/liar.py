@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self, cast
 
-from dnssecd.server import message as m
-from dnssecd.server.tsig import AnswerSigner, TsigKey, parse_rdata
+from dnssecd.core.dns import message as m
+from dnssecd.core.dns.tsig import AnswerSigner, TsigKey, parse_rdata
 from tests.unit.xfrin.streams import AXFR, IXFR, RR, message, soa
 
 LOOPBACK = "127.0.0.1"

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.pipeline.fetch import Places, fetch
-from dnssecd.pipeline.fetch_link import FetchLink
-from dnssecd.pipeline.fetch_plan import Fetched, FetchLimits, FetchPeer, FetchPlan
-from dnssecd.pipeline.transferin import spooled
-from dnssecd.server.tsig import TsigKey
+from dnssecd.core.dns.tsig import TsigKey
+from dnssecd.pipeline.fetch.link import FetchLink
+from dnssecd.pipeline.fetch.plan import Fetched, FetchLimits, FetchPeer, FetchPlan
+from dnssecd.pipeline.fetch.receive import Places, fetch
+from dnssecd.pipeline.jobs.transfer import spooled
 from tests.unit.xfrin.liar import Cut, Item, Liar, Raw, Script, Stall, Unsigned, answers, ixfr_answers, rcode
 from tests.unit.xfrin.streams import IXFR, NS_RR, ORIGIN, a, message, soa
 
@@ -255,7 +255,7 @@ async def test_a_transfer_that_drips_is_given_up(tmp_path: Path) -> None:
 async def test_a_full_disk_ends_a_transfer_before_databases_need_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dnssecd.pipeline.fetch.DISK_LEFT_MIN", 1 << 60)
+    monkeypatch.setattr("dnssecd.pipeline.fetch.receive.DISK_LEFT_MIN", 1 << 60)
     async with Liar() as liar:
         liar.axfr = GOOD
         fetched = await from_peers(tmp_path, peer(liar))

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from dnssecd.clock import FakeClock
-from dnssecd.front.primaries import GAP_S, Checked, Primaries, Wish
-from dnssecd.front.upstream import (
+from dnssecd.daemon.zones.primaries import GAP_S, Checked, Primaries, Wish
+from dnssecd.daemon.zones.primary_state import (
     Held,
     Sight,
     Upstream,
@@ -21,7 +21,7 @@ from dnssecd.front.upstream import (
     shown,
     to_fetch_from,
 )
-from dnssecd.front.zone import FrontZone
+from dnssecd.daemon.zones.zone import FrontZone
 
 
 class Schedule:
@@ -56,7 +56,8 @@ class Looking(Primaries):
 def a_zone(name: str = "example.", source: str = "primaries") -> FrontZone:
     config = SimpleNamespace(source=source, name=name)
     return cast(
-        FrontZone, SimpleNamespace(name=name, config=config, orphan=False, gone=False, primaries=[], expired=False)
+        FrontZone,
+        SimpleNamespace(name=name, config=config, orphan=False, gone=False, primaries=[], expired=False),
     )
 
 
@@ -206,7 +207,9 @@ class Aging(Looking):
 
 def an_aging_zone(soa_expire: str = "follow") -> Any:
     config = SimpleNamespace(source="primaries", name="example.", soa_expire=soa_expire)
-    return SimpleNamespace(name="example.", config=config, expired=False, gone=False, problems=(), primaries=[])
+    return SimpleNamespace(
+        name="example.", config=config, expired=False, gone=False, problems=(), primaries=[]
+    )
 
 
 async def test_a_zone_expires_and_comes_back(tmp_path: Path) -> None:

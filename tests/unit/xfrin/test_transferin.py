@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.core.rrset import RRset
-from dnssecd.core.rrtypes import APEX_DERIVED_TYPES
+from dnssecd.core.dns.rrset import RRset
+from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES
 from dnssecd.ingest.xfrin import TransferLimits
-from dnssecd.pipeline.inputjobs import ImportJob, TransferJob
-from dnssecd.pipeline.outcome import Outcome
-from dnssecd.pipeline.transferin import take_transfer
-from dnssecd.pipeline.zoneimport import import_file
+from dnssecd.pipeline.jobs.input import ImportJob, TransferJob
+from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.jobs.transfer import take_transfer
+from dnssecd.pipeline.jobs.zone_import import import_file
 from tests.pipeline_zone import PipelineZone, running_signer
 from tests.unit.xfrin.streams import (
     AXFR,

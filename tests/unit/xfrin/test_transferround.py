@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dnssecd.front.transferround import TransferRound
-from dnssecd.pipeline.outcome import Outcome, Problem
+from dnssecd.daemon.zones.transfer_round import TransferRound
+from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 
 
 def ended(event: str = "", result: str = "rejected") -> Outcome:

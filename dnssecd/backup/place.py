@@ -1,0 +1,158 @@
+"""Putting restored databases where the daemon looks for them.
+
+Crash rule: a zone's database is the old one, whole, or the restored one, whole. The catalogue has forgotten all of the
+zones, on the disk, before the first database is replaced, so that a start in between reads the databases. What was
+there is kept in ``zones/removed``.
+"""
+
+import json
+import os
+import sqlite3
+from collections.abc import Mapping
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from dnssecd.backup.manifest import COMMON
+from dnssecd.backup.write import sync_directory
+from dnssecd.config.model import Config
+from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.requests import clock_stepped
+from dnssecd.daemon.zones import unconfigured as serving
+from dnssecd.daemon.zones.specs import database_path
+from dnssecd.pipeline.version import state
+from dnssecd.store import schema
+from dnssecd.store.aside import set_aside
+from dnssecd.store.catalogue import Catalogue
+from dnssecd.store.zonedb import read_state
+
+SYNCED_APART_MAX = 50
+_SIDE_FILES = ("-wal", "-shm")
+
+
+@dataclass(frozen=True)
+class Note:
+    """What goes into a restored zone's history."""
+
+    at: int
+    who: str
+    detail: str
+
+
+def prepare(path: Path, keyset: Keyset | None, restored: state.Restored | None, note: Note) -> None:
+    """Make an unpacked database fit to go on from: evidence forgotten, waits begun anew, held if it is to be.
+
+    It is not on the disk before :meth:`Placer.put`.
+    """
+    with closing(schema.open_database(path, schema.MIGRATIONS, schema.APPLICATION_ID)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        version = state.from_document(read_state(connection, state.VERSION), state.VersionState)
+        documents = {state.RESTORED: state.to_document(restored) if restored else {}}
+        if keyset is not None:
+            documents[state.KEYSET] = state.to_document(clock_stepped(keyset, note.at))
+        connection.execute("BEGIN IMMEDIATE")
+        connection.executemany(
+            "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)",
+            [(name, json.dumps(document, sort_keys=True)) for name, document in documents.items()],
+        )
+        connection.execute("DELETE FROM evidence")
+        serial = None if version is None else version.serial
+        connection.execute(
+            "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, 'restored', ?, ?)",
+            (note.at, note.who, serial, note.detail),
+        )
+        connection.execute("COMMIT")
+    for older in range(1, len(schema.MIGRATIONS)):
+        schema.copy_name(path, older).unlink(missing_ok=True)
+
+
+class Placer:
+    """Puts zones in place, one after another. ``state_dir`` is owned; files go to the user it belongs to."""
+
+    def __init__(self, config: Config, catalogue: Catalogue, now: int) -> None:
+        self._config, self._catalogue, self._now = config, catalogue, now
+        self._known = catalogue.entries()
+        self._serving = catalogue.serving()
+        status = config.server.state_dir.stat()
+        self._owner = (status.st_uid, status.st_gid)
+
+    def forget(self, zones: Mapping[str, tuple[bool, str | None]]) -> None:
+        """Have the catalogue forget zones before the first is :meth:`put`; sqlite3.Error, with nothing changed.
+
+        The values: whether the zone was frozen when it was backed up, and how it was served then; what is known here
+        of either goes before.
+        """
+        self._catalogue.put_serving(
+            {
+                zone: self._here(zone, document)
+                for zone, (_, document) in zones.items()
+                if document is not None and zone not in self._serving and zone not in self._config.zones
+            }
+        )
+        self._catalogue.forget(
+            {
+                zone: bool(self._known[zone].frozen) if zone in self._known else frozen
+                for zone, (frozen, _) in zones.items()
+            }
+        )
+
+    def put(self, zone: str, path: Path) -> None:
+        """Replace a zone's database by the file at ``path``, on the same file system and :func:`settled <settle>`."""
+        self._give(path)
+        target = database_path(self._config, zone)
+        if target.exists():
+            _keep(target, self._now)
+        os.replace(path, target)
+
+    def put_common(self, name: str, path: Path) -> None:
+        """Put a database of the daemon as a whole in place where there is none."""
+        self._give(path)
+        settle([path])
+        os.replace(path, self._config.server.state_dir / name)
+
+    def finish(self) -> None:
+        """Have all of it on the disk, and what was made on the way belong to the state directory's user."""
+        state_dir = self._config.server.state_dir
+        made = [path for name in COMMON for path in state_dir.glob(f"{name}*")]
+        removed = state_dir / "zones" / "removed"
+        sync_directory(state_dir / "zones")
+        sync_directory(state_dir)
+        for path in (state_dir / "lock", state_dir / "zones", *made, removed, *removed.glob("*")):
+            self._give(path)
+
+    def _here(self, zone: str, document: str) -> str:
+        """How the zone was served, with its database where it is on this host."""
+        found = serving.read(document)
+        spec = msgspec.structs.replace(found.spec, database=str(database_path(self._config, zone)))
+        return msgspec.json.encode(msgspec.structs.replace(found, spec=spec)).decode()
+
+    def _give(self, path: Path) -> None:
+        if os.geteuid() == 0 and path.exists():
+            os.chown(path, *self._owner, follow_symlinks=False)
+
+
+def _keep(database: Path, now: int) -> None:
+    """Keep what a restore replaces, with its write-ahead log moved into it: that of one must not meet the other."""
+    if Path(f"{database}-wal").exists():
+        with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    if any(Path(f"{database}{suffix}").exists() for suffix in _SIDE_FILES):
+        set_aside(database, now)  # damaged: there is nothing whole to go back to
+        return
+    removed = database.parent / "removed"
+    removed.mkdir(mode=0o700, exist_ok=True)
+    kept = removed / f"{database.name}.{now}"
+    kept.unlink(missing_ok=True)
+    os.link(database, kept)
+
+
+def settle(paths: list[Path]) -> None:
+    """Have files on the disk before they take the place of others; thousands of them in one go."""
+    if len(paths) > SYNCED_APART_MAX:
+        os.sync()
+        return
+    for path in paths:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())

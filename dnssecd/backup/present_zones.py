@@ -1,0 +1,78 @@
+"""What is here of zones before a restore: their databases, and what the catalogue knows. Nothing is changed."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import msgspec
+
+from dnssecd.backup.content import Unreadable, stored
+from dnssecd.backup.judge import Stored
+from dnssecd.backup.manifest import COMMON
+from dnssecd.config.model import Config, Peer
+from dnssecd.daemon.zones import unconfigured as serving
+from dnssecd.daemon.zones.specs import database_path
+from dnssecd.store import schema
+
+
+@dataclass(frozen=True)
+class Here:
+    """``serials``: last known; ``documents``: how zones were served (`front.serving`)."""
+
+    serials: dict[str, int] = field(default_factory=dict)
+    documents: dict[str, str] = field(default_factory=dict)
+
+    def stored(self, config: Config, zones: Iterable[str]) -> tuple[dict[str, Stored], list[str]]:
+        """What is here of each zone, and what is to be said of it.
+
+        Of a database that is gone or cannot be read the catalogue still knows the serial.
+        """
+        found, notes = {}, []
+        for zone in zones:
+            path = database_path(config, zone)
+            serial, keyset = None, None
+            if path.exists():
+                try:
+                    serial, keyset = stored(path)
+                except Unreadable as error:
+                    notes.append(f"{zone}: what is here cannot be read ({error}) and is set aside")
+            found[zone] = Stored(self.serials.get(zone) if serial is None else serial, keyset)
+        return found, notes
+
+
+def look(config: Config) -> Here:
+    """Read the catalogue, where there is one. sqlite3.Error when it is damaged: what it knows cannot be passed over."""
+    path = config.server.state_dir / COMMON[0]
+    if not path.exists() or not path.stat().st_size:
+        return Here()
+    try:
+        with closing(schema.connect(path, read_only=True)) as connection:
+            serials = connection.execute("SELECT name, serial FROM zone WHERE serial IS NOT NULL")
+            documents = connection.execute("SELECT name, document FROM serving")
+            return Here(dict(serials.fetchall()), dict(documents.fetchall()))
+    except sqlite3.Error as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def servers(config: Config, zone: str, document: str | None) -> list[Peer]:
+    """The public servers of a zone: as configured, else as in the document that says how it was served."""
+    configured = config.zones.get(zone)
+    if configured is not None:
+        return [*(peer for peer in config.secondaries_of(zone) if peer.query), *configured.check_servers]
+    if document is None or not readable(document):
+        return []
+    return [
+        peer for peer in serving.as_config(serving.read(document), frozenset(config.tsig))[1] if peer.query
+    ]
+
+
+def readable(document: str) -> bool:
+    """Tell whether a document says how a zone was served."""
+    try:
+        serving.read(document)
+    except msgspec.DecodeError:
+        return False
+    return True

@@ -1,0 +1,152 @@
+"""Reading a back-up: nothing of it is believed before its SHA-256 is checked, and nothing else is unpacked."""
+
+import gzip
+import sqlite3
+import tarfile
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+
+from dnssecd.backup.manifest import DIGEST, FORMAT, MANIFEST, MANIFEST_OCTETS_MAX, Manifest, Member
+from dnssecd.store import schema
+
+_PIECE = 1 << 20
+
+
+class BadArchive(Exception):
+    """The file is no back-up, or a part of it is not what it was; the message says which."""
+
+
+class Archive:
+    """A back-up opened for reading."""
+
+    def __init__(self, tar: tarfile.TarFile, path: Path) -> None:
+        self._tar, self._path = tar, path
+        self._entries = _entries(tar, path)
+        content = self._small(MANIFEST, MANIFEST_OCTETS_MAX)
+        if self._small(DIGEST, 1000).strip() != sha256(content).hexdigest().encode():
+            raise BadArchive(f"{path}: the manifest was changed or damaged")
+        try:
+            self.manifest = msgspec.json.decode(content, type=Manifest)
+        except msgspec.DecodeError as error:
+            raise BadArchive(f"{path}: the manifest cannot be read: {error}") from None
+        if self.manifest.format != FORMAT:
+            raise BadArchive(f"{path} is of format {self.manifest.format!r}; this dnssecd reads {FORMAT!r}")
+
+    def octets(self, name: str, octets_max: int = 1 << 20) -> bytes:
+        """Return a small member's content, checked."""
+        known = self._known(name)
+        content = self._small(name, octets_max)
+        if sha256(content).hexdigest() != known.sha256:
+            raise BadArchive(f"{self._path}: {name} was changed or damaged")
+        return content
+
+    def check(self, name: str) -> None:
+        """Check a member against the manifest."""
+        known = self._known(name)
+        digest = sha256()
+        for piece in self._pieces(name):
+            digest.update(piece)
+        if digest.hexdigest() != known.sha256:
+            raise BadArchive(f"{self._path}: {name} was changed or damaged")
+
+    def unpack(self, name: str, target: Path) -> None:
+        """Check a compressed member and unpack it to a new file, mode 0600."""
+        self.check(name)
+        known = self._known(name)
+        stream = self._tar.extractfile(self._entries[name])
+        assert stream is not None
+        schema.create_file(target)
+        written = 0
+        try:
+            with gzip.GzipFile("", "rb", fileobj=stream) as source, target.open("wb") as out:
+                while piece := source.read(_PIECE):
+                    written += len(piece)
+                    if written > known.content_octets:
+                        raise BadArchive(f"{self._path}: {name} unpacks to more than it should")
+                    out.write(piece)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise BadArchive(f"{self._path}: {name} cannot be unpacked: {error}") from None
+
+    def _known(self, name: str) -> Member:
+        known = self.manifest.members.get(name)
+        if known is None or name not in self._entries:
+            raise BadArchive(f"{self._path}: {name} is not in it")
+        return known
+
+    def _small(self, name: str, octets_max: int) -> bytes:
+        if name not in self._entries:
+            raise BadArchive(f"{self._path} is no whole back-up: {name} is not in it")
+        if self._entries[name].size > octets_max:
+            raise BadArchive(f"{self._path}: {name} is too large")
+        return b"".join(self._pieces(name))
+
+    def _pieces(self, name: str) -> Iterator[bytes]:
+        stream = self._tar.extractfile(self._entries[name])
+        assert stream is not None
+        with stream:
+            while piece := stream.read(_PIECE):
+                yield piece
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Archive]:
+    """Open a back-up and check its manifest; BadArchive, OSError."""
+    with path.open("rb") as file:
+        try:
+            tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 (closed below)
+        except tarfile.TarError as error:
+            raise BadArchive(f"{path} is no back-up: {error}") from None
+        with tar:
+            yield Archive(tar, path)
+
+
+def _entries(tar: tarfile.TarFile, path: Path) -> dict[str, tarfile.TarInfo]:
+    found: dict[str, tarfile.TarInfo] = {}
+    try:
+        for entry in tar:
+            if not entry.isreg() or entry.name in found:
+                raise BadArchive(f"{path}: {entry.name!r} is not what dnssecd puts into a back-up")
+            found[entry.name] = entry
+    except tarfile.TarError as error:
+        raise BadArchive(f"{path} is cut or damaged: {error}") from None
+    return found
+
+
+def check_database(path: Path, migrations: tuple[str, ...], application_id: int, what: str) -> None:
+    """Check that an unpacked file is a database of ours, whole, with our tables and nothing else; BadArchive."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA trusted_schema = OFF")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            (found,) = connection.execute("PRAGMA application_id").fetchone()
+            if version > len(migrations):
+                raise BadArchive(
+                    f"{what} has schema {version}, this dnssecd knows {len(migrations)}: restore it with the dnssecd "
+                    "that made it, or a newer one"
+                )
+            if found != application_id or version == 0:
+                raise BadArchive(f"{what} is not a database of the kind expected")
+            if _objects(connection) != _expected(migrations[:version]):
+                raise BadArchive(f"{what} has other tables than dnssecd makes")
+            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+            if verdict != "ok":
+                raise BadArchive(f"{what} is damaged: {verdict}")
+    except sqlite3.Error as error:
+        raise BadArchive(f"{what} is damaged: {error}") from None
+
+
+def _objects(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema")
+    return {(kind, name, " ".join(sql.split())) for kind, name, sql in rows}
+
+
+def _expected(migrations: tuple[str, ...]) -> set[tuple[str, str, str]]:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for script in migrations:
+            connection.executescript(script)
+        return _objects(connection)

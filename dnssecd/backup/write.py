@@ -1,0 +1,258 @@
+"""Making a back-up while the daemon runs: every database as it is committed, one after another, into one file.
+
+Each database is copied in one read transaction, so a zone's version, journal and key states belong together; the
+daemon goes on writing meanwhile. The file appears under its name when all of it is on the disk.
+"""
+
+import gzip
+import io
+import os
+import shutil
+import sqlite3
+import tarfile
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import BinaryIO
+
+import msgspec
+
+from dnssecd import __version__
+from dnssecd.backup import content
+from dnssecd.backup.content import Unreadable
+from dnssecd.backup.manifest import (
+    COMMON,
+    DIGEST,
+    FORMAT,
+    MANIFEST,
+    KeyEntry,
+    Manifest,
+    Member,
+    StoredKey,
+    ZoneEntry,
+)
+from dnssecd.backup.scratch import IN_WORK, scratch_directory
+from dnssecd.config.model import Config
+from dnssecd.core.keys.keyset import Key
+from dnssecd.daemon.zones.specs import database_path
+from dnssecd.store import schema
+
+COMPRESSION = 1
+#: At the end of the name of a back-up in which something is lacking.
+INCOMPLETE = ".incomplete"
+_PIECE = 1 << 20
+
+#: Told (done, total, what): work in zones, then keys.
+Told = Callable[[int, int, str], None]
+
+
+class Damaged(Exception):
+    """A database cannot be backed up as it is; the message says why."""
+
+
+class Writer:
+    """Puts members into an archive being made; ``scratch`` is a private directory.
+
+    ``target``: the archive's name in the end. What is not whole gets another: it must not replace a good back-up.
+    """
+
+    def __init__(self, tar: tarfile.TarFile, scratch: Path, now: int, target: Path) -> None:
+        self.target = target
+        self._tar, self._scratch, self._now = tar, scratch, now
+        self.members: dict[str, Member] = {}
+
+    def incomplete(self) -> None:
+        """Say that something is lacking."""
+        self.target = self.target.with_name(f"{self.target.name}{INCOMPLETE}")
+
+    def copy(self, path: Path) -> Path:
+        """Copy a database and check the copy, which is there until the next call. Damaged."""
+        copy = self._scratch / "database"
+        copy.unlink(missing_ok=True)
+        try:
+            schema.copy_database(path, copy, durable=False)
+            with closing(sqlite3.connect(copy)) as connection:
+                (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+                (version,) = connection.execute("PRAGMA user_version").fetchone()
+        except sqlite3.Error as error:
+            raise Damaged(f"{path}: {error}") from error
+        if verdict != "ok":
+            raise Damaged(f"{path}: {verdict}")
+        if version == 0:
+            raise Damaged(f"{path}: it has no tables of ours; whoever made it did not get far")
+        return copy
+
+    def pack(self, copy: Path, member: str) -> None:
+        """Put in a copy, compressed."""
+        packed = self._scratch / "packed"
+        with (
+            copy.open("rb") as source,
+            packed.open("wb") as target,
+            gzip.GzipFile("", "wb", COMPRESSION, target, mtime=0) as out,
+        ):
+            shutil.copyfileobj(source, out, _PIECE)
+        with packed.open("rb") as stream:
+            self._put(member, stream, packed.stat().st_size, copy.stat().st_size)
+
+    def octets(self, member: str, content: bytes) -> None:
+        """Put in what is at hand."""
+        self._put(member, io.BytesIO(content), len(content), len(content))
+
+    def _put(self, member: str, stream: BinaryIO, octets: int, content_octets: int) -> None:
+        entry = tarfile.TarInfo(member)
+        entry.size, entry.mode, entry.mtime = octets, 0o600, self._now
+        hashed = _Hashing(stream)
+        self._tar.addfile(entry, hashed)
+        self.members[member] = Member(hashed.digest.hexdigest(), octets, content_octets)
+
+
+class _Hashing:
+    """A stream that knows the SHA-256 of what was read from it."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.digest = sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._stream.read(size)
+        self.digest.update(piece)
+        return piece
+
+
+@contextmanager
+def archive_file(target: Path, now: int) -> Iterator[Writer]:
+    """Make an archive, mode 0600; it takes its place when the block has ended well, or never. OSError.
+
+    Its place is ``target``, or where something is lacking ``target`` with `INCOMPLETE` at its end.
+    """
+    directory = target.absolute().parent
+    with scratch_directory(directory) as (scratch, descriptor):
+        with os.fdopen(descriptor, "wb", closefd=False) as out:
+            with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
+                writer = Writer(tar, scratch, now, target)
+                yield writer
+            out.flush()
+            os.fsync(descriptor)
+        os.replace(scratch / IN_WORK, writer.target)
+    sync_directory(directory)
+
+
+def sync_directory(path: Path) -> None:
+    """Have a directory's entries on the disk."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_zones(writer: Writer, config: Config, told: Told) -> tuple[list[ZoneEntry], dict[str, str]]:
+    """Put in every zone there is a database of; return them, and those that are damaged with the reason."""
+    paths = {name: database_path(config, name) for name in sorted({*config.zones, *catalogued(config)})}
+    there = {name: path for name, path in paths.items() if path.exists()}
+    entries, damaged = [], {}
+    for number, (name, path) in enumerate(there.items()):
+        told(number, len(there), name)
+        member = f"zones/{path.name}.gz"
+        try:
+            copy = writer.copy(path)
+            entry = _entry(name, member, copy)
+        except Damaged as error:
+            damaged[name] = str(error)
+        except Unreadable as error:
+            damaged[name] = f"{path}: {error}"
+        else:
+            writer.pack(copy, member)
+            entries.append(entry)
+    told(len(there), len(there), "")
+    return entries, damaged
+
+
+def write_common(writer: Writer, state_dir: Path) -> dict[str, str]:
+    """Put in the databases of the daemon as a whole; return those that are damaged with the reason."""
+    damaged = {}
+    for name in COMMON:
+        if (state_dir / name).exists():
+            try:
+                writer.pack(writer.copy(state_dir / name), f"{name}.gz")
+            except Damaged as error:
+                damaged[name] = str(error)
+    return damaged
+
+
+def finish(
+    writer: Writer,
+    config: Config,
+    host: str,
+    now: int,
+    zones: list[ZoneEntry],
+    damaged: dict[str, str],
+    keys: list[StoredKey] | None,
+) -> Manifest:
+    """Put in the manifest. keys: None where they were not asked for."""
+    manifest = Manifest(
+        format=FORMAT,
+        version=__version__,
+        made_at=now,
+        host=host,
+        config_path=str(config.path),
+        config_sha256=config_digest(config),
+        zones=tuple(zones),
+        members=dict(writer.members),
+        keys=tuple(keys or ()),
+        with_keys=keys is not None,
+        damaged=damaged,
+    )
+    text = msgspec.json.format(msgspec.json.encode(manifest), indent=1)
+    if not manifest.whole:
+        writer.incomplete()
+    writer.octets(MANIFEST, text)
+    writer.octets(DIGEST, sha256(text).hexdigest().encode() + b"\n")
+    return manifest
+
+
+def config_digest(config: Config) -> str:
+    """Return the SHA-256 of the configuration file, "" where it cannot be read."""
+    try:
+        return sha256(config.path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def catalogued(config: Config) -> set[str]:
+    """Return the zones that the catalogue knows, whether they are configured or not."""
+    path = config.server.state_dir / COMMON[0]
+    if not path.exists():
+        return set()
+    try:
+        with closing(schema.connect(path, read_only=True)) as connection:
+            return {
+                row[0] for row in connection.execute("SELECT name FROM zone UNION SELECT name FROM serving")
+            }
+    except sqlite3.Error:
+        return set()
+
+
+def _entry(name: str, member: str, copy: Path) -> ZoneEntry:
+    with closing(sqlite3.connect(copy)) as connection:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        known, keyset = content.read(connection)
+    keys = tuple(map(_key, keyset.keys)) if keyset is not None else ()
+    if known is None:
+        return ZoneEntry(name, member, version, keys=keys)
+    return ZoneEntry(name, member, version, known.serial, known.published_at, keys)
+
+
+def _key(key: Key) -> KeyEntry:
+    return KeyEntry(
+        key.ref,
+        key.role.value,
+        key.algorithm,
+        key.tag,
+        b64encode(key.public_key).decode(),
+        key.keystore,
+        key.goal.value,
+        {rec.value: key.record(rec).state.value for rec in key.records},
+    )

@@ -1,0 +1,1 @@
+"""Names, RRsets, messages and RDATA in wire form; TSIG."""

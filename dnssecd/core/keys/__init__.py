@@ -1,0 +1,1 @@
+"""Keys over time: key states, evidence, and the rollover planner."""

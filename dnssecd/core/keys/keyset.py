@@ -1,0 +1,320 @@
+"""A zone's keys and what is published of them: the unit the store persists per zone.
+
+Plain frozen dataclasses of ints, strings and bytes, so that msgspec or JSON can write them down.  Times are
+epoch seconds.  `signing_view` is all that signing needs to know.
+"""
+
+import hashlib
+from dataclasses import dataclass, replace
+
+from dnssecd.core.keys.keystate import HIDDEN, RECORDS, Goal, Rec, RecordState, Role, State
+
+SEP = 0x0001
+REVOKE = 0x0080
+ZONE = 0x0100
+DIGEST_SHA256 = 2
+DIGEST_SHA384 = 4
+DS_DIGESTS = {DIGEST_SHA256: "sha256", 4: "sha384"}  # RFC 4509, RFC 6605
+DELETE_CDS = bytes((0, 0, 0, 0, 0))  # RFC 8078 section 4: "CDS 0 0 0 0"
+DELETE_CDNSKEY = bytes((0, 0, 3, 0, 0))
+
+
+class KeysetError(ValueError):
+    """A key that cannot join the zone's keys; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """One key.  `key_id` is the key store's handle; `public_key` the DNSKEY RDATA's public key field.
+
+    A revoked key (RFC 5011) is a second entry with the same `key_id`, other flags and another tag.
+    `active` is when it first signed, `announced` since when it counts among the zone's keys to come (or in
+    use).  `compromised`, `roll` and `revoke` are what a person asked for: replace
+    it by the fastest safe way, replace it, revoke it on the way out.
+    """
+
+    key_id: str
+    role: Role
+    algorithm: int
+    flags: int
+    public_key: bytes
+    tag: int
+    keystore: str
+    created: int
+    bits: int = 0
+    goal: Goal = Goal.PRESENT
+    dnskey: RecordState = HIDDEN
+    zrrsig: RecordState = HIDDEN
+    krrsig: RecordState = HIDDEN
+    ds: RecordState = HIDDEN
+    active: int | None = None
+    announced: int = 0
+    compromised: bool = False
+    roll: bool = False
+    revoke: bool = False
+    hold_until: int | None = None  # a revoked key stays at least until then
+
+    @property
+    def ref(self) -> str:
+        """The entry's name in a keyset: unlike `key_id` unique, as a revoked key has two entries."""
+        return f"{self.key_id}/revoked" if self.flags & REVOKE else self.key_id
+
+    @property
+    def revoked(self) -> bool:
+        """Whether this is the entry with the REVOKE bit (RFC 5011 section 2.1)."""
+        return bool(self.flags & REVOKE)
+
+    @property
+    def rdata(self) -> bytes:
+        """DNSKEY RDATA (RFC 4034 section 2.1)."""
+        return dnskey_rdata(self.flags, self.algorithm, self.public_key)
+
+    @property
+    def records(self) -> tuple[Rec, ...]:
+        """The records this key has."""
+        if self.revoked:
+            return (Rec.DNSKEY, Rec.KRRSIG)
+        return RECORDS[self.role]
+
+    def record(self, rec: Rec) -> RecordState:
+        """The state of one record (hidden for one that this role does not have)."""
+        match rec:
+            case Rec.DNSKEY:
+                return self.dnskey
+            case Rec.ZRRSIG:
+                return self.zrrsig
+            case Rec.KRRSIG:
+                return self.krrsig
+            case Rec.DS:
+                return self.ds
+
+    def with_record(self, rec: Rec, state: RecordState) -> "Key":
+        """A copy with one record changed."""
+        match rec:
+            case Rec.DNSKEY:
+                return replace(self, dnskey=state)
+            case Rec.ZRRSIG:
+                return replace(self, zrrsig=state)
+            case Rec.KRRSIG:
+                return replace(self, krrsig=state)
+            case Rec.DS:
+                return replace(self, ds=state)
+
+
+@dataclass(frozen=True, slots=True)
+class TtlMemory:
+    """The largest TTL (s) a cached copy may have: `lowered` is the serial that lowered it, `gone` when the last
+    secondary was seen to serve that.
+    """
+
+    largest: int = 0
+    lowered: int | None = None
+    gone: int | None = None
+
+
+NO_MEMORY = TtlMemory()
+
+
+@dataclass(frozen=True, slots=True)
+class Keyset:
+    """All keys of a zone.  `apex` is the zone's name in lower-case wire form.
+
+    `step` counts the plans that changed what is published; `trust_after` is the time before which no
+    evidence counts (set after a clock step); `signed` is what the policy last asked for; `approved` holds
+    approvals not used yet; `born` counts the keys there ever were of each role.  `held`: steps that wait for
+    approval whatever the policy says, because they were due on the day the zone came over from another signer.
+    """
+
+    apex: bytes
+    keys: tuple[Key, ...] = ()
+    step: int = 0
+    signed: bool = True
+    trust_after: int = 0
+    approved: tuple[str, ...] = ()
+    born: tuple[tuple[str, int], ...] = ()
+    ttl_dnskey: TtlMemory = NO_MEMORY
+    ttl_zone: TtlMemory = NO_MEMORY
+    ttl_ds: TtlMemory = NO_MEMORY
+    held: tuple[str, ...] = ()
+
+    def find(self, ref: str) -> Key | None:
+        """The entry of that name."""
+        return next((key for key in self.keys if key.ref == ref), None)
+
+    def with_key(self, key: Key) -> "Keyset":
+        """A copy with the entry of the same name replaced."""
+        return replace(self, keys=tuple(key if old.ref == key.ref else old for old in self.keys))
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key and the DNSKEY it signs as (a revoked key signs under its revoked tag)."""
+
+    key_id: str
+    algorithm: int
+    flags: int
+    tag: int
+    public_key: bytes
+    keystore: str
+
+
+@dataclass(frozen=True, slots=True)
+class SigningView:
+    """What the signed zone must have.
+
+    `dnskey_rdatas`, `cds`, `cdnskey`: RDATA of the apex RRsets (an empty tuple: no such RRset).
+    `dnskey_keys` sign the DNSKEY RRset, `cds_keys` CDS and CDNSKEY: these RRsets have exactly the signatures of
+    those keys, in the first version of this view.  `zone_keys` sign all else: every RRset needs one signature
+    of every algorithm among them.  A signature by one of `retiring_keys`, which are in the DNSKEY RRset, may stay
+    in place of the `zone_keys` one of its algorithm until it is replaced (at once if `urgent`); signatures
+    by any other key go.
+    """
+
+    dnskey_rdatas: tuple[bytes, ...] = ()
+    cds: tuple[bytes, ...] = ()
+    cdnskey: tuple[bytes, ...] = ()
+    dnskey_keys: tuple[SigningKey, ...] = ()
+    cds_keys: tuple[SigningKey, ...] = ()
+    zone_keys: tuple[SigningKey, ...] = ()
+    retiring_keys: tuple[SigningKey, ...] = ()
+    urgent: bool = False
+
+    @property
+    def ksk_key_ids(self) -> tuple[str, ...]:
+        """Handles of the keys that sign the DNSKEY RRset."""
+        return tuple(key.key_id for key in self.dnskey_keys)
+
+    @property
+    def zsk_key_ids(self) -> tuple[str, ...]:
+        """Handles of the keys that sign zone data."""
+        return tuple(key.key_id for key in self.zone_keys)
+
+
+def dnskey_rdata(flags: int, algorithm: int, public_key: bytes) -> bytes:
+    """DNSKEY RDATA (RFC 4034 section 2.1)."""
+    return flags.to_bytes(2) + bytes((3, algorithm)) + public_key
+
+
+def key_tag(rdata: bytes) -> int:
+    """The key tag of a DNSKEY RDATA (RFC 4034 appendix B; algorithm 1 is not supported)."""
+    total = sum(rdata[0::2]) * 256 + sum(rdata[1::2])
+    return (total + (total >> 16)) & 0xFFFF
+
+
+def ds_rdata(apex: bytes, dnskey: bytes, digest_type: int = DIGEST_SHA256) -> bytes:
+    """DS RDATA for a DNSKEY RDATA (RFC 4034 section 5.1); KeyError for an unknown digest type."""
+    digest = hashlib.new(DS_DIGESTS[digest_type], apex + dnskey).digest()
+    return key_tag(dnskey).to_bytes(2) + bytes((dnskey[3], digest_type)) + digest
+
+
+def new_key(
+    key_id: str, role: Role, algorithm: int, public_key: bytes, keystore: str, created: int, bits: int = 0
+) -> Key:
+    """A key nobody has seen yet; flags and tag follow from role and public key."""
+    flags = ZONE if role is Role.ZSK else ZONE | SEP
+    tag = key_tag(dnskey_rdata(flags, algorithm, public_key))
+    return Key(key_id, role, algorithm, flags, public_key, tag, keystore, created, bits, announced=created)
+
+
+def all_tags(key: Key) -> frozenset[int]:
+    """Its tags with and without the REVOKE bit."""
+    plain = key.flags & ~REVOKE
+    return frozenset(
+        key_tag(dnskey_rdata(flags, key.algorithm, key.public_key)) for flags in (plain, plain | REVOKE)
+    )
+
+
+def used_tags(keyset: Keyset) -> frozenset[int]:
+    """Tags that a new key must not have."""
+    return frozenset().union(*(all_tags(key) for key in keyset.keys))
+
+
+def add_key(keyset: Keyset, key: Key) -> Keyset:
+    """The keyset with a new key; KeysetError where its name, its public key or one of its tags is taken."""
+    if keyset.find(key.ref) is not None:
+        raise KeysetError(f"key {key.ref} is one of the zone's keys already; nothing to do")
+    if any(key.public_key == old.public_key and key.algorithm == old.algorithm for old in keyset.keys):
+        raise KeysetError(f"key {key.ref} has the public key of another of the zone's keys; generate another")
+    clash = all_tags(key) & used_tags(keyset)
+    if clash:
+        raise KeysetError(f"key {key.ref} has key tag {min(clash)}, which another key has; generate another")
+    born = dict(keyset.born)
+    born[key.role.value] = born.get(key.role.value, 0) + 1
+    return replace(keyset, keys=(*keyset.keys, key), born=tuple(sorted(born.items())))
+
+
+def initial_keyset(apex: bytes, keys: tuple[Key, ...], now: int) -> Keyset:
+    """The keyset of a zone that was never signed: all keys are published and sign at once, as no DS exists.
+
+    KeysetError where two keys do not go together.
+    """
+    keyset = Keyset(apex, step=1)
+    start = RecordState(State.RUMOURED, now, first_in=1, step_in=1)
+    for key in keys:
+        for rec in key.records:
+            if rec is not Rec.DS:
+                key = key.with_record(rec, start)
+        keyset = add_key(keyset, replace(key, active=now))
+    return keyset
+
+
+def published(keyset: Keyset, serial: int, now: int) -> Keyset:
+    """To be stored with the zone version `serial`, which holds everything planned up to `keyset.step`.
+
+    Gives every record whose last step had no serial yet that serial and time.  Not so zone signatures, which
+    are replaced bit by bit: theirs is the serial at which the store reports them complete, or gone.
+    """
+    return replace(keyset, keys=tuple(_key_published(key, serial, now) for key in keyset.keys))
+
+
+def _key_published(key: Key, serial: int, now: int) -> Key:
+    for rec in key.records:
+        record = key.record(rec)
+        if rec is not Rec.ZRRSIG and record.serial is None and (record.step_in or record.step_out):
+            key = key.with_record(rec, replace(record, serial=serial, published=now))
+    return key
+
+
+def signing_view(keyset: Keyset, *, cds: bool = True) -> SigningView:
+    """What must be published and who signs it.  `cds`: whether CDS and CDNSKEY are wanted.  Pure."""
+    shown = [key for key in keyset.keys if key.dnskey.visible]
+    zone = [key for key in keyset.keys if key.zrrsig.visible]
+    algorithms = {key.algorithm for key in zone}
+    fading = [
+        key
+        for key in keyset.keys
+        if key.zrrsig.state is State.UNRETENTIVE and key.algorithm in algorithms and key.dnskey.visible
+    ]
+    deletes, wanted = _cds_content(keyset) if cds else (False, [])
+    return SigningView(
+        dnskey_rdatas=tuple(sorted(key.rdata for key in shown)),
+        cds=(DELETE_CDS,) if deletes else tuple(sorted(ds_rdata(keyset.apex, key.rdata) for key in wanted)),
+        cdnskey=(DELETE_CDNSKEY,) if deletes else tuple(sorted(key.rdata for key in wanted)),
+        dnskey_keys=tuple(_signer(key) for key in keyset.keys if key.krrsig.visible),
+        cds_keys=tuple(_signer(key) for key in _cds_signers(keyset)),
+        zone_keys=tuple(_signer(key) for key in zone),
+        retiring_keys=tuple(_signer(key) for key in fading),
+        urgent=any(key.compromised for key in fading),
+    )
+
+
+def _cds_content(keyset: Keyset) -> tuple[bool, list[Key]]:
+    """Whether the parent is asked to delete the DS RRset (RFC 8078 section 4), and the keys it is to have."""
+    wanted = [key for key in keyset.keys if key.ds.visible]
+    leaving = any(key.ds.state is State.UNRETENTIVE for key in keyset.keys)
+    return leaving and not wanted and not keyset.signed, wanted
+
+
+def _cds_signers(keyset: Keyset) -> list[Key]:
+    """Who signs CDS and CDNSKEY: the keys that sign the DNSKEY RRset (RFC 7344 section 4.1), and no others.
+
+    But for an algorithm none of whose keys does, at the beginning and the end of an algorithm roll-over: there those
+    that sign the zone do, so that the two RRsets have every algorithm whenever all other data has.
+    """
+    signers = [key for key in keyset.keys if key.krrsig.visible and not key.revoked]
+    algorithms = {key.algorithm for key in signers}
+    return [*signers, *(key for key in keyset.keys if key.zrrsig.visible and key.algorithm not in algorithms)]
+
+
+def _signer(key: Key) -> SigningKey:
+    return SigningKey(key.key_id, key.algorithm, key.flags, key.tag, key.public_key, key.keystore)

@@ -1,0 +1,87 @@
+"""`docs/key-states.md`, written from the tables that the planner runs on."""
+
+from dnssecd.core.keys.keystate import RECORDS, STEPS, TRANSITIONS
+from dnssecd.core.keys.label import LABELS
+from dnssecd.core.keys.steps import TABLES
+
+HEAD = """# Key states
+
+<!-- Made from the tables in dnssecd/core (keystate, rollover_rules, rollover_facts, rollover_steps, keylabel). A test
+fails when it is out of date and says how to make it anew. -->
+
+A key is up to four records. Each record is in one of four states, which say what validators may hold; a key has
+a goal besides: present, stand-by or absent. One planner (`dnssecd/core/keys/planner.py`) takes every step that a goal
+asks for and the rules below allow, again and again until nothing changes. There is no script per kind of roll-over.
+"""
+
+STATES = """## States of a record
+
+* hidden: no validator holds it and none can fetch it;
+* rumoured: it is published; some hold it, others still hold sets from before;
+* omnipresent: every set that can be held has it;
+* unretentive: it is withdrawn; some may hold it still.
+"""
+
+
+def render() -> str:
+    """The whole document.  Pure."""
+    parts = [HEAD, _records(), STATES, _diagram(), _rules(), _waits(), _holds(), _labels()]
+    return "\n".join(parts)
+
+
+def _records() -> str:
+    rows = [f"| {role.value} | {', '.join(rec.value for rec in recs)} |" for role, recs in RECORDS.items()]
+    note = "A revoked key (RFC 5011) is an entry of its own, with dnskey and krrsig only."
+    return "\n".join(["## Records of a key", "", "| role | records |", "|---|---|", *rows, "", note, ""])
+
+
+def _diagram() -> str:
+    lines = ["```mermaid", "stateDiagram-v2", "    [*] --> hidden"]
+    for state, moves in TRANSITIONS.items():
+        for event, after in moves.items():
+            kind = "step" if event in STEPS else "fact"
+            lines.append(f"    {state.value} --> {after.value}: {event.value} ({kind})")
+    lines += ["```", "", "Steps are decided and must keep the rules; facts come from evidence and time.", ""]
+    return "\n".join(lines)
+
+
+def _rules() -> str:
+    lines = [
+        "## Rules",
+        "",
+        "After every step each rule holds, in one of its ways. The second and third bind once a DS may be held.",
+        "",
+        "| rule | way | what it says |",
+        "|---|---|---|",
+    ]
+    for rule in TABLES.rules:
+        when = "" if rule.binds is None else f" (after: {rule.binds[1].value} {rule.binds[0].value})"
+        lines.append(f"| **{rule.name}** | | {rule.text}{when} |")
+        lines += [f"| | {way.name} | {way.text} |" for way in rule.ways]
+    return "\n".join([*lines, ""])
+
+
+def _waits() -> str:
+    lines = [
+        "## Waits",
+        "",
+        "A wait begins with evidence, never with having sent something, and lasts for the largest TTL observed (the",
+        "policy's values are floors) plus a margin for clock steps that go undetected.",
+        "",
+        "| record | in state | leaves it when |",
+        "|---|---|---|",
+        *(f"| {wait.rec.value} | {wait.state.value} | {wait.text} |" for wait in TABLES.waits),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _holds() -> str:
+    rows = [f"| {hold.name} | {hold.text} |" for hold in TABLES.holds]
+    return "\n".join(["## Steps put off", "", "| name | what it says |", "|---|---|", *rows, ""])
+
+
+def _labels() -> str:
+    head = ["## Names for people (RFC 7583 section 3.1)", "", "The first row that fits names the key.", ""]
+    rows = [f"| {row.name} | {row.text} |" for row in LABELS]
+    return "\n".join([*head, "| name | the key |", "|---|---|", *rows, ""])

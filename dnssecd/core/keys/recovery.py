@@ -1,0 +1,119 @@
+"""When a key is compromised: what happens by itself, what people have to do, when it is over and what it costs.
+
+The planner needs no other way for this: `compromised` makes the key unfit, lifts approvals and freezes, and has its
+signatures replaced at once.  What cannot be hurried is what validators hold.
+"""
+
+from dataclasses import dataclass
+
+from dnssecd.core.keys.keyset import Key, Keyset
+from dnssecd.core.keys.keystate import Rec, Role, State
+from dnssecd.core.keys.requests import compromised
+from dnssecd.core.keys.simulate import Assumptions, SimEvent, Simulation, simulate
+from dnssecd.core.keys.types import RolloverPolicy
+
+HORIZON_S = 90 * 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryStep:
+    """Expected at `at` (epoch s; None: now); `who` is "people" or "dnssecd"."""
+
+    at: int | None
+    who: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPlan:
+    """`safe_at` (epoch s): from when no validator trusts the key; None: not within 90 days as things stand."""
+
+    tag: int
+    safe_at: int | None
+    costs: tuple[str, ...]
+    steps: tuple[RecoveryStep, ...]
+
+
+def recovery_plan(
+    keyset: Keyset, policy: RolloverPolicy, assume: Assumptions, now: int, ref: str
+) -> RecoveryPlan:
+    """The plan for one key; KeysetError if there is no such key.  Pure."""
+    after = compromised(keyset, ref)
+    key = after.find(ref)
+    assert key is not None
+    ahead = simulate(after, policy, assume, now, now + HORIZON_S)
+    safe_at = _safe_at(key, ahead, now)
+    return RecoveryPlan(key.tag, safe_at, _costs(key, keyset, policy), _steps(key, ahead, safe_at))
+
+
+def _safe_at(key: Key, ahead: Simulation, now: int) -> int | None:
+    """A KSK is trusted by its DS, a ZSK by its place in the DNSKEY set."""
+    rec = Rec.DNSKEY if key.role is Role.ZSK else Rec.DS
+    if key.record(rec).state is State.HIDDEN:
+        return now
+    gone = [
+        span.start
+        for span in ahead.spans
+        if (span.ref, span.rec) == (key.ref, rec) and span.state is State.HIDDEN
+    ]
+    return max(gone, default=None)
+
+
+def _costs(key: Key, keyset: Keyset, policy: RolloverPolicy) -> tuple[str, ...]:
+    costs = [
+        "Until then whoever has the private key can forge signed answers for this zone; taking the key out any faster "
+        "would make the real zone fail validation for everybody who still holds the old records in a cache.",
+    ]
+    if key.role is not Role.KSK:
+        costs.append("All signatures by the key are replaced at once: one transfer of nearly the whole zone.")
+    if key.role is not Role.ZSK:
+        costs.append("The parent has to change the DS set; every hour it takes is an hour more of exposure.")
+        standby = any(other.goal.value == "standby" and other.ref != key.ref for other in keyset.keys)
+        if not standby:
+            costs.append("There is no stand-by key whose DS the parent has already (standby_ksk = true).")
+    if policy.manual or policy.freeze:
+        costs.append("Approvals and freeze windows do not apply to this roll-over.")
+    return tuple(costs)
+
+
+PEOPLE_BEFORE = (
+    "Find out how the key got out and close that hole first: the new key lives in the same place.",
+    "Keep what shows when it began: `dnssecd key audit`, the key store's own log, `dnssecd zone history`.",
+)
+PEOPLE_AFTER = (
+    "Look for answers forged meanwhile: certificates issued (certificate transparency), mail and log-ins diverted.",
+    "Destroy every copy of the old private key, backups included; check the others in the same key store.",
+    "Tell those who trust the zone directly (configured trust anchors), if anybody does.",
+)
+
+
+def _steps(key: Key, ahead: Simulation, safe_at: int | None) -> tuple[RecoveryStep, ...]:
+    steps = [RecoveryStep(None, "people", text) for text in PEOPLE_BEFORE]
+    for event in ahead.events:
+        if safe_at is not None and event.at > safe_at:
+            break
+        if event.event in ("submit ds", "withdraw ds"):
+            verb = "add" if event.event == "submit ds" else "remove"
+            text = f"have the parent {verb} the DS of {_name(event)} (`dnssecd ds show`), without delay"
+            steps.append(RecoveryStep(event.at, "people", text))
+        elif event.event in STEP_TEXTS:
+            steps.append(RecoveryStep(event.at, "dnssecd", STEP_TEXTS[event.event].format(_name(event))))
+    if safe_at is not None:
+        steps.append(RecoveryStep(safe_at, "dnssecd", f"no validator trusts key tag {key.tag} any more"))
+    return (*steps, *(RecoveryStep(safe_at, "people", text) for text in PEOPLE_AFTER))
+
+
+def _name(event: SimEvent) -> str:
+    """A key still to be made has no tag yet: nobody is to look for a made-up one at the parent."""
+    if not event.stand_in:
+        return f"key tag {event.key_tag}"
+    return f"the new {event.role}" if event.stand_in == 1 else f"new {event.role} number {event.stand_in}"
+
+
+STEP_TEXTS = {
+    "generate": "makes {}",
+    "publish dnskey": "publishes {}",
+    "sign zone": "signs the whole zone with {}",
+    "withdraw dnskey": "withdraws the DNSKEY of {}",
+    "revoke": "publishes {} with the REVOKE bit",
+}

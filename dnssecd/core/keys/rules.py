@@ -1,0 +1,234 @@
+"""The safety rules: one immutable table.  A step is taken only if every rule holds after it.
+
+A validator holds one DS set, one DNSKEY set (with its signatures) and one copy of each signed RRset, each
+from any time within its TTL.  The rules say, in terms of record states, that no mix of these fails: not in
+one algorithm, and not in any of several (RFC 4035 section 2.2, RFC 6840 section 5.11).  Rules 2 and 3 bind once
+a DS may be held: before that no validator asks.  After Mekking and Schaeffer, "Flexible and Robust Key Rollover",
+with the order of steps taken into account, which states alone do not show.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from dnssecd.core.keys.keyset import Key, Keyset
+from dnssecd.core.keys.keystate import Event, Rec, RecordState, State
+
+NEVER = 1 << 62
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """One of the ways a rule can be kept."""
+
+    name: str
+    text: str
+    holds: Callable[[Keyset, int], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`scope` gives the algorithms for which one of the ways has to hold (0 stands for the zone).
+
+    `binds`: the only step it has to hold after (None: at all times).
+    """
+
+    name: str
+    text: str
+    scope: Callable[[Keyset], frozenset[int]]
+    ways: tuple[Way, ...]
+    binds: tuple[Rec, Event] | None = None
+
+
+def broken(keyset: Keyset, rules: tuple[Rule, ...], step: tuple[Rec, Event] | None = None) -> Rule | None:
+    """The first rule that the keyset, as it is after `step`, does not keep.  Pure."""
+    for rule in rules:
+        if rule.binds is not None and rule.binds != step:
+            continue
+        for algorithm in rule.scope(keyset):
+            if not any(way.holds(keyset, algorithm) for way in rule.ways):
+                return rule
+    return None
+
+
+# What the rows are made of
+
+
+def may_be_held(record: RecordState) -> bool:
+    """Whether some validator may hold it, or get it."""
+    return record.state is not State.HIDDEN
+
+
+def everywhere(record: RecordState) -> bool:
+    """Whether all sets that can be held have it."""
+    return record.state is State.OMNIPRESENT
+
+
+def backed(key: Key) -> bool:
+    """Whether every DNSKEY set has the key and its signature."""
+    return not key.revoked and everywhere(key.dnskey) and everywhere(key.krrsig)
+
+
+def secured(keyset: Keyset) -> bool:
+    """Whether some validator may hold a DS: only then does any look at keys and signatures."""
+    return any(may_be_held(key.ds) for key in keyset.keys)
+
+
+def _end(record: RecordState) -> int:
+    return record.step_out if record.state is State.UNRETENTIVE else NEVER
+
+
+def _goes_with(inner: RecordState, outer: RecordState) -> bool:
+    """Whether every set that has `inner` has `outer` (two records of one RRset)."""
+    if everywhere(outer):
+        return True
+    from_then = outer.full or outer.step_in <= inner.first_in
+    return may_be_held(outer) and from_then and _end(inner) <= _end(outer)
+
+
+def covered(records: Iterable[RecordState]) -> bool:
+    """Whether every set has at least one of the records: their times of publication leave no gap."""
+    held = [record for record in records if may_be_held(record)]
+    if any(everywhere(record) for record in held):
+        return True
+    reach = max((_end(record) for record in held if record.full and not record.visible), default=0)
+    for record in sorted(held, key=lambda record: record.step_in):
+        if record.step_in <= reach:
+            reach = max(reach, _end(record))
+    return reach == NEVER
+
+
+def _of(keyset: Keyset, algorithm: int) -> list[Key]:
+    return [key for key in keyset.keys if key.algorithm == algorithm]
+
+
+def _published(keyset: Keyset, algorithm: int) -> list[Key]:
+    return [key for key in _of(keyset, algorithm) if may_be_held(key.dnskey)]
+
+
+# Scopes
+
+
+def _ds_algorithms(keyset: Keyset) -> frozenset[int]:
+    return frozenset(key.algorithm for key in keyset.keys if may_be_held(key.ds))
+
+
+def _dnskey_algorithms(keyset: Keyset) -> frozenset[int]:
+    if not secured(keyset):
+        return frozenset()
+    return frozenset(key.algorithm for key in keyset.keys if may_be_held(key.dnskey))
+
+
+def _zone_if_signed(keyset: Keyset) -> frozenset[int]:
+    return frozenset({0}) if keyset.signed else frozenset()
+
+
+# Rows
+
+
+def _every_ds_backed(keyset: Keyset, algorithm: int) -> bool:
+    return all(backed(key) for key in _of(keyset, algorithm) if may_be_held(key.ds))
+
+
+def _one_ds_anchors(keyset: Keyset, algorithm: int) -> bool:
+    return any(everywhere(key.ds) and backed(key) for key in _of(keyset, algorithm))
+
+
+def _goes_with_signer(key: Key, signers: list[Key]) -> bool:
+    return any(
+        _goes_with(key.dnskey, other.dnskey) and _goes_with(key.dnskey, other.krrsig) for other in signers
+    )
+
+
+def _dnskey_signed(keyset: Keyset, algorithm: int) -> bool:
+    keys = _published(keyset, algorithm)
+    signers = [key for key in keys if not key.revoked and may_be_held(key.krrsig)]
+    return all(_goes_with_signer(key, signers) for key in keys)
+
+
+def _zone_signed(keyset: Keyset, algorithm: int) -> bool:
+    keys = _published(keyset, algorithm)
+    signers = [key for key in keys if not key.revoked and everywhere(key.zrrsig)]
+    return all(any(_goes_with(key.dnskey, other.dnskey) for other in signers) for key in keys)
+
+
+def _zone_signature_swap(keyset: Keyset, algorithm: int) -> bool:
+    signers = [key for key in _of(keyset, algorithm) if may_be_held(key.zrrsig)]
+    return all(everywhere(key.dnskey) for key in signers) and covered(key.zrrsig for key in signers)
+
+
+def _ds_never_there(keyset: Keyset, _zone: int) -> bool:
+    leaving = [key.ds for key in keyset.keys if key.ds.state is State.UNRETENTIVE]
+    return any(key.ds.visible for key in keyset.keys) and not any(ds.full for ds in leaving)
+
+
+def _ds_follows(keyset: Keyset, _zone: int) -> bool:
+    return covered(key.ds for key in keyset.keys)
+
+
+RULES: tuple[Rule, ...] = (
+    Rule(
+        "ds-leads-to-key",
+        "every DS set that may be held has, in each of its algorithms, the DS of a key that is in every DNSKEY "
+        "set and signs it",
+        _ds_algorithms,
+        (
+            Way(
+                "every-ds-backed",
+                "each key of the algorithm whose DS may be held has dnskey and krrsig omnipresent",
+                _every_ds_backed,
+            ),
+            Way(
+                "one-ds-anchors",
+                "some key of the algorithm has ds, dnskey and krrsig omnipresent (so others may have a DS "
+                "before their DNSKEY: stand-by)",
+                _one_ds_anchors,
+            ),
+        ),
+    ),
+    Rule(
+        "dnskey-set-signed",
+        "every DNSKEY set that may be held is signed in each of its algorithms",
+        _dnskey_algorithms,
+        (
+            Way(
+                "goes-with-signer",
+                "each key of the algorithm is only ever in a DNSKEY set together with one that signs the set",
+                _dnskey_signed,
+            ),
+        ),
+    ),
+    Rule(
+        "zone-data-signed",
+        "whatever DNSKEY set and whatever RRset are held: in each algorithm of the first, a key in it made a "
+        "signature over the second",
+        _dnskey_algorithms,
+        (
+            Way(
+                "goes-with-zone-signer",
+                "each key of the algorithm is only ever in a DNSKEY set together with one whose zrrsig is "
+                "omnipresent",
+                _zone_signed,
+            ),
+            Way(
+                "signatures-replaced",
+                "all keys of the algorithm that any held signature is by have dnskey omnipresent, and their "
+                "times of signing leave no gap (pre-publication)",
+                _zone_signature_swap,
+            ),
+        ),
+    ),
+    Rule(
+        "ds-stays",
+        "while the zone is to be secure, a DS is withdrawn from the parent only where another takes its place",
+        _zone_if_signed,
+        (
+            Way("ds-follows", "every DS set that may be held has one of our DS", _ds_follows),
+            Way(
+                "ds-never-there",
+                "another is submitted, and none that leaves was ever at all the parent's servers",
+                _ds_never_there,
+            ),
+        ),
+        (Rec.DS, Event.WITHDRAW),
+    ),
+)

@@ -1,0 +1,313 @@
+"""A zone's roll-overs ahead of time: the real planner on a virtual clock.
+
+The world is assumed, not random: secondaries follow after a lag, the parent after a delay, signatures are replaced
+in a given time.  A heap of wake-ups drives it, so 400 days cost what happens in them.
+"""
+
+import hashlib
+import heapq
+from dataclasses import dataclass, field, replace
+
+from dnssecd.core.dns.serial import increment, latest
+from dnssecd.core.keys.evidence import Evidence, ParentSight, SecondarySight, SignatureCount
+from dnssecd.core.keys.keyset import (
+    DIGEST_SHA256,
+    DIGEST_SHA384,
+    Key,
+    Keyset,
+    KeysetError,
+    SigningView,
+    ds_rdata,
+    published,
+    signing_view,
+)
+from dnssecd.core.keys.keystate import Rec, Role, State
+from dnssecd.core.keys.planner import plan_rollover
+from dnssecd.core.keys.requests import generated
+from dnssecd.core.keys.types import Effect, GenerateKey, GoalChanged, KeyEffect, RecordReached, RolloverPolicy
+
+PUBLIC_KEY_OCTETS = {8: 260, 10: 260, 13: 64, 14: 96, 15: 32, 16: 57}
+PLANS_MAX = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """From when to when (epoch s) something does not follow: "secondaries", "parent" or "signer"."""
+
+    what: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assumptions:
+    """Seconds.  `ds_delay`: from CDS to the new DS set at the parent; None: it never comes.
+
+    `resign`: how long it takes until a new key's signatures have replaced the old ones'.
+    `ds`: the DS RRset (RDATA) that the parent was seen to serve; None: unknown, so what the key states say.
+    """
+
+    secondary_lag: int = 60
+    ds_delay: int | None = 86_400
+    resign: int = 14 * 86_400
+    ttl_dnskey: int = 3_600
+    ttl_zone: int = 86_400
+    ttl_negative: int = 3_600
+    ttl_ds: int = 86_400
+    outages: tuple[Outage, ...] = ()
+    ds: tuple[bytes, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SimEvent:
+    """One line of the calendar (`at` epoch s).
+
+    `stand_in`: 0 for a key there is; the first, second, … key of its role still to be made has a made-up tag.
+    """
+
+    at: int
+    role: str
+    key_tag: int
+    event: str
+    detail: str
+    stand_in: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """How long one record of one key was in one state; `stop` None: to the end."""
+
+    ref: str
+    label: str
+    rec: Rec
+    state: State
+    start: int
+    stop: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """The calendar, the states over time, and what the zone's keys are in the end."""
+
+    events: tuple[SimEvent, ...]
+    spans: tuple[Span, ...]
+    keyset: Keyset
+
+
+@dataclass
+class _World:
+    """What is assumed to be out there; never leaves `simulate`."""
+
+    assume: Assumptions
+    now: int
+    serial: int
+    committed: int
+    ds: tuple[bytes, ...]
+    wakes: list[int]
+    reached: int = 0  # when the secondaries have the last version
+    ds_next: tuple[int, tuple[bytes, ...]] | None = None
+    began: dict[str, int] = field(default_factory=dict)  # ref -> when its signatures began to come, or to go
+    stand_ins: dict[str, tuple[Role, int]] = field(default_factory=dict)  # key id -> the n-th of its role
+
+    def number(self, key_id: str) -> int:
+        """SimEvent.stand_in of a key."""
+        return self.stand_ins.get(key_id, (Role.ZSK, 0))[1]
+
+    def at(self, what: str, when: int) -> int:
+        """The time, put off to the end of an outage."""
+        for outage in sorted(self.assume.outages, key=lambda outage: outage.start):
+            if outage.what == what and outage.start <= when < outage.stop:
+                when = outage.stop
+        heapq.heappush(self.wakes, when)
+        return when
+
+
+def simulate(
+    keyset: Keyset, policy: RolloverPolicy, assume: Assumptions, start: int, stop: int
+) -> Simulation:
+    """Everything the planner would do from `start` to `stop` (epoch s).  Pure; same arguments, same answer."""
+    serial = _latest_serial(keyset)
+    ds = _believed_ds(keyset) if assume.ds is None else tuple(sorted(assume.ds))
+    world = _World(assume, start, serial, start, ds, [start])
+    _ask_parent(keyset, world)
+    keyset = _catch_up(keyset, serial, start)
+    events: list[SimEvent] = []
+    open_spans: dict[tuple[str, Rec], Span] = {}
+    spans: list[Span] = []
+    for _ in range(PLANS_MAX):
+        if not world.wakes or world.wakes[0] > stop:
+            break
+        world.now = heapq.heappop(world.wakes)
+        while world.wakes and world.wakes[0] == world.now:
+            heapq.heappop(world.wakes)
+        keyset = _wake(keyset, policy, world, events)
+        _draw(keyset, world, open_spans, spans)
+    return Simulation(tuple(events), (*spans, *open_spans.values()), keyset)
+
+
+def _believed_ds(keyset: Keyset) -> tuple[bytes, ...]:
+    """The DS RRset at the parent as far as the key states tell."""
+    there = (State.OMNIPRESENT, State.UNRETENTIVE)
+    return tuple(sorted(ds_rdata(keyset.apex, key.rdata) for key in keyset.keys if key.ds.state in there))
+
+
+def _latest_serial(keyset: Keyset) -> int:
+    known = [key.record(rec).serial for key in keyset.keys for rec in key.records]
+    return latest(*(serial for serial in known if serial is not None), 1)
+
+
+def _catch_up(keyset: Keyset, serial: int, now: int) -> Keyset:
+    """A step that was planned but not yet committed is taken to be committed now."""
+    return published(keyset, serial, now)
+
+
+def _wake(keyset: Keyset, policy: RolloverPolicy, world: _World, events: list[SimEvent]) -> Keyset:
+    if world.ds_next is not None and world.ds_next[0] <= world.now:
+        world.ds = world.ds_next[1]
+        world.ds_next = None
+    plan = plan_rollover(keyset, policy, _evidence(keyset, world), world.now)
+    requests = [effect for effect in plan.effects if isinstance(effect, GenerateKey)]
+    _note(keyset, plan.effects, world, events)
+    keyset = plan.keyset
+    for request in requests:
+        keyset = _generate(keyset, request, world, events)
+    if plan.republish:
+        keyset = _publish(keyset, policy, world)
+    if requests:
+        heapq.heappush(world.wakes, world.now)
+    if plan.next_wake is not None:
+        heapq.heappush(world.wakes, plan.next_wake)
+    return keyset
+
+
+def _evidence(keyset: Keyset, world: _World) -> Evidence:
+    served = world.serial if world.reached <= world.now else (world.serial - 1) % (1 << 32)
+    assume = world.assume
+    return Evidence(
+        serial=world.serial,
+        committed=world.committed,
+        secondaries=(SecondarySight("the secondaries", served, world.now),),
+        parents=(ParentSight("the parent", world.ds, assume.ttl_ds, world.now),),
+        signatures=tuple(_count(key, world) for key in keyset.keys if Rec.ZRRSIG in key.records),
+        ttl_dnskey=assume.ttl_dnskey,
+        ttl_zone=assume.ttl_zone,
+        ttl_negative=assume.ttl_negative,
+    )
+
+
+def _count(key: Key, world: _World) -> SignatureCount:
+    """All at once at the end of the time that replacing takes."""
+    done = world.began.get(key.ref, 0) <= world.now
+    if key.zrrsig.visible:
+        return SignatureCount(key.ref, 1, 0 if done else 1)
+    return SignatureCount(key.ref, 0 if done else 1, 1)
+
+
+def _publish(keyset: Keyset, policy: RolloverPolicy, world: _World) -> Keyset:
+    world.serial = increment(world.serial)
+    world.committed = world.now
+    world.reached = world.at("secondaries", world.now + world.assume.secondary_lag)
+    view = signing_view(keyset, cds=policy.parent)
+    _begin_signatures(keyset, view, world)
+    _ask_parent(keyset, world)
+    return published(keyset, world.serial, world.now)
+
+
+def _ask_parent(keyset: Keyset, world: _World) -> None:
+    """The parent is asked for a DS RRset, and publishes it after its delay; what it has of a wanted key stays."""
+    wanted = _wanted_ds(keyset, world.ds)
+    aim = world.ds_next[1] if world.ds_next is not None else world.ds
+    if wanted != aim and world.assume.ds_delay is not None and (wanted or not keyset.signed):
+        world.ds_next = (world.at("parent", world.now + world.assume.ds_delay), wanted)
+
+
+def _wanted_ds(keyset: Keyset, there: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    wanted: set[bytes] = set()
+    for key in keyset.keys:
+        if key.ds.visible:
+            # Parents may serve another digest, or several: those of a key that is wanted need no change.
+            forms = {ds_rdata(keyset.apex, key.rdata, digest) for digest in (DIGEST_SHA256, DIGEST_SHA384)}
+            wanted |= forms & set(there) or {ds_rdata(keyset.apex, key.rdata)}
+    return tuple(sorted(wanted))
+
+
+def _begin_signatures(keyset: Keyset, view: SigningView, world: _World) -> None:
+    """A first key, or the last of its algorithm, has its signatures made or removed at once, a successor bit by bit."""
+    gradual = {key.algorithm for key in view.retiring_keys}
+    for key in keyset.keys:
+        if key.zrrsig.changed == world.now and key.zrrsig.state in (State.RUMOURED, State.UNRETENTIVE):
+            slow = key.algorithm in gradual and not view.urgent
+            world.began[key.ref] = world.at("signer", world.now + (world.assume.resign if slow else 0))
+
+
+def _generate(keyset: Keyset, request: GenerateKey, world: _World, events: list[SimEvent]) -> Keyset:
+    """A stand-in for the key that will be made then; its tag is not the one the real key will have."""
+    for attempt in range(16):
+        public = _stand_in(f"{request.request_id} {attempt}", PUBLIC_KEY_OCTETS.get(request.algorithm, 64))
+        try:
+            keyset = generated(keyset, request, f"{request.request_id}@{world.now}", public, world.now)
+        except KeysetError:
+            continue
+        key = keyset.keys[-1]
+        detail = f"{request.reason}; algorithm {request.algorithm}, key store {request.keystore}"
+        number = 1 + sum(role is key.role for role, _ in world.stand_ins.values())
+        world.stand_ins[key.key_id] = key.role, number
+        events.append(SimEvent(world.now, key.role.value, key.tag, "generate", detail, number))
+        return keyset
+    raise AssertionError("sixteen stand-in keys in a row collided")
+
+
+def _stand_in(seed: str, octets: int) -> bytes:
+    return hashlib.shake_256(seed.encode()).digest(octets)
+
+
+def _note(keyset: Keyset, effects: tuple[Effect, ...], world: _World, events: list[SimEvent]) -> None:
+    roles = {key.key_id: key.role.value for key in keyset.keys}
+    for effect in effects:
+        if isinstance(effect, KeyEffect):
+            name, detail = describe(effect)
+            key_id = effect.ref.removesuffix("/revoked")
+            number = world.number(key_id)
+            events.append(SimEvent(world.now, roles[key_id], effect.tag, name, detail, number))
+
+
+EVENT_NAMES = {
+    "PublishDnskey": "publish dnskey",
+    "WithdrawDnskey": "withdraw dnskey",
+    "SignDnskeyWith": "sign dnskey set",
+    "StopSigningDnskey": "stop signing dnskey set",
+    "SignWith": "sign zone",
+    "RetireSignatures": "retire signatures",
+    "SubmitDs": "submit ds",
+    "WithdrawDs": "withdraw ds",
+    "RevokeKey": "revoke",
+    "RemoveKey": "remove",
+}
+
+
+def describe(effect: KeyEffect) -> tuple[str, str]:
+    """Name and detail of an effect, for people and for JSON."""
+    if isinstance(effect, GoalChanged):
+        return f"goal {effect.goal.value}", effect.reason
+    if isinstance(effect, RecordReached):
+        return f"{effect.rec.value} {effect.state.value}", "; ".join(effect.witnesses)
+    return EVENT_NAMES[type(effect).__name__], (type(effect).__doc__ or "").strip().rstrip(".")
+
+
+def _draw(keyset: Keyset, world: _World, open_spans: dict[tuple[str, Rec], Span], spans: list[Span]) -> None:
+    now = world.now
+    for key in keyset.keys:
+        for rec in key.records:
+            old = open_spans.get((key.ref, rec))
+            state = key.record(rec).state
+            if old is not None and old.state is state:
+                continue
+            if old is not None:
+                spans.append(replace(old, stop=now))
+            number = world.number(key.key_id)
+            name = f"new-{number}" if number else key.tag
+            label = f"{key.role.value} {name} ({key.algorithm}){', revoked' if key.revoked else ''}"
+            open_spans[key.ref, rec] = Span(key.ref, label, rec, state, now, None)
+    present = {key.ref for key in keyset.keys}
+    for ref, rec in [at for at in open_spans if at[0] not in present]:
+        spans.append(replace(open_spans.pop((ref, rec)), stop=now))

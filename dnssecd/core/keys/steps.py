@@ -1,0 +1,303 @@
+"""Steps: what the goals ask to publish or withdraw, and whether the gates let it happen."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from dnssecd.core.keys import timing
+from dnssecd.core.keys.facts import WAITS, Wait, World, ttl_dnskey
+from dnssecd.core.keys.goals import KSK_ROLES, Notes, frozen_until, in_use
+from dnssecd.core.keys.keyset import DS_DIGESTS, REVOKE, Key, Keyset, ds_rdata, key_tag
+from dnssecd.core.keys.keystate import HIDDEN, Event, Goal, Rec, Role, State, advance
+from dnssecd.core.keys.rules import RULES, Rule, backed, broken, secured
+from dnssecd.core.keys.types import STEP_EFFECTS, Blocker, Gate, RevokeKey
+
+Atom = tuple[str, Rec, Event]  # (entry, record, PUBLISH or WITHDRAW)
+Move = tuple[Atom, ...]  # taken together: in one zone version
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A row: until when (epoch s; None: no matter) a step that is safe otherwise is put off."""
+
+    name: str
+    text: str
+    until: Callable[[Keyset, Move, World], int | None]
+
+
+def take_steps(keyset: Keyset, tables: "Tables", step: int, world: World, notes: Notes) -> Keyset:
+    """All steps that goals ask for and gates allow, to the fixed point; every one changes what is published."""
+    moved = True
+    while moved:
+        moved = False
+        for move in list(_moves(keyset, world)):
+            after = _apply(keyset, move, step, world)
+            if _refusal(keyset, after, move, tables, world) is None:
+                _note(keyset, after, move, notes)
+                keyset = after
+                moved = True
+                break
+    return keyset
+
+
+def explain_refusals(keyset: Keyset, tables: "Tables", world: World, notes: Notes) -> None:
+    """At the fixed point: a blocker for each single thing that is wanted and refused."""
+    groups = list(_group_moves(keyset, world))
+    for single in _single_moves(keyset, world):
+        move = next((single + group for group in groups if set(single) <= set(group)), single)
+        move = tuple(dict.fromkeys(move))  # the single move first, then what would have to go with it
+        after = _apply(keyset, move, keyset.step + 1, world)
+        blocker = _refusal(keyset, after, move, tables, world)
+        if blocker is not None:
+            notes.blockers.append(blocker)
+            if blocker.until is not None:
+                notes.wakes.append(blocker.until)
+
+
+# What is wanted
+
+
+def wanted(keyset: Keyset, key: Key, rec: Rec, world: World) -> bool:
+    """Whether the key's goal is to have this record published.
+
+    A stand-by key is known to the parent only; RFC 5011 validators have to see its DNSKEY as well.
+    """
+    if not keyset.signed or key.goal is Goal.ABSENT:
+        return False
+    if key.goal is Goal.PRESENT:
+        return True
+    return rec is Rec.DS or (rec is Rec.DNSKEY and world.policy.rfc5011)
+
+
+def _event(keyset: Keyset, key: Key, rec: Rec, world: World) -> Event | None:
+    want = wanted(keyset, key, rec, world)
+    if rec not in key.records or want is key.record(rec).visible:
+        return None
+    return Event.PUBLISH if want else Event.WITHDRAW
+
+
+def _single_moves(keyset: Keyset, world: World) -> Iterator[Move]:
+    for key in keyset.keys:
+        yield from _dnskey_moves(keyset, key, world)
+    for key in keyset.keys:
+        yield from _signature_moves(keyset, key, world)
+    for event in (Event.PUBLISH, Event.WITHDRAW):
+        for key in keyset.keys:
+            if _event(keyset, key, Rec.DS, world) is event:
+                yield ((key.ref, Rec.DS, event),)
+
+
+def _dnskey_moves(keyset: Keyset, key: Key, world: World) -> Iterator[Move]:
+    """A key and its signature over the DNSKEY RRset come and go together."""
+    atoms: list[Atom] = []
+    for rec in (Rec.DNSKEY, Rec.KRRSIG):
+        event = _event(keyset, key, rec, world)
+        if event is not None:
+            atoms.append((key.ref, rec, event))
+    if atoms:
+        yield tuple(atoms)
+
+
+def _signature_moves(keyset: Keyset, key: Key, world: World) -> Iterator[Move]:
+    """One key signs per algorithm: its successor begins when it stops, and without one it stops last."""
+    event = _event(keyset, key, Rec.ZRRSIG, world)
+    others = [
+        other
+        for other in keyset.keys
+        if other.algorithm == key.algorithm and other.ref != key.ref and Rec.ZRRSIG in other.records
+    ]
+    if event is Event.PUBLISH:
+        signing = [other for other in others if other.zrrsig.visible]
+        if not any(wanted(keyset, other, Rec.ZRRSIG, world) for other in signing):
+            stops: Move = tuple((other.ref, Rec.ZRRSIG, Event.WITHDRAW) for other in signing)
+            yield ((key.ref, Rec.ZRRSIG, event), *stops)
+    elif event is Event.WITHDRAW and not any(wanted(keyset, other, Rec.ZRRSIG, world) for other in others):
+        yield ((key.ref, Rec.ZRRSIG, event),)
+
+
+def _moves(keyset: Keyset, world: World) -> Iterator[Move]:
+    yield from _single_moves(keyset, world)
+    yield from _group_moves(keyset, world)
+
+
+def _group_moves(keyset: Keyset, world: World) -> Iterator[Move]:
+    """The DNSKEYs of one algorithm together: a new algorithm's keys come, and an old one's go, at once."""
+    for algorithm in sorted({key.algorithm for key in keyset.keys}):
+        for event in (Event.PUBLISH, Event.WITHDRAW):
+            atoms: list[Atom] = []
+            for key in keyset.keys:
+                for move in _dnskey_moves(keyset, key, world) if key.algorithm == algorithm else ():
+                    atoms.extend(atom for atom in move if atom[2] is event)
+            if len({ref for ref, _, _ in atoms}) > 1:
+                yield tuple(atoms)
+
+
+# Doing it
+
+
+def _apply(keyset: Keyset, move: Move, step: int, world: World) -> Keyset:
+    for ref, rec, event in move:
+        key = keyset.find(ref)
+        assert key is not None
+        key = key.with_record(rec, advance(key.record(rec), event, step, world.now))
+        starts = rec is Rec.ZRRSIG or (rec is Rec.KRRSIG and key.role is not Role.CSK)
+        if starts and event is Event.PUBLISH and key.active is None:
+            key = replace(key, active=world.now)
+        keyset = keyset.with_key(key)
+    return _revoke(replace(keyset, step=step), move, step, world)
+
+
+def _revoke(keyset: Keyset, move: Move, step: int, world: World) -> Keyset:
+    """KSKs that validators may have come to trust, and that leave, come back revoked (RFC 5011 section 2.1).
+
+    Not so the last of its algorithm: validators would want a signature of that algorithm by a key they may use.
+    """
+    for ref, rec, event in move:
+        key = keyset.find(ref)
+        assert key is not None
+        if rec is not Rec.DNSKEY or event is not Event.WITHDRAW or key.role not in KSK_ROLES or key.revoked:
+            continue
+        if not key.dnskey.full:
+            continue
+        stay = any(
+            other.algorithm == key.algorithm and other.krrsig.visible and not other.revoked
+            for other in keyset.keys
+        )
+        if (world.policy.rfc5011 or key.revoke) and stay and keyset.signed:
+            keyset = replace(
+                keyset, keys=(*keyset.keys, _revoked_entry(key, step, ttl_dnskey(keyset, world), world))
+            )
+    return keyset
+
+
+def _revoked_entry(key: Key, step: int, ttl: int, world: World) -> Key:
+    """The same key with the REVOKE bit: in the DNSKEY RRset, and signing it, for the hold-down time."""
+    flags = key.flags | REVOKE
+    start = advance(HIDDEN, Event.PUBLISH, step, world.now)
+    hold = timing.irev(world.policy.propagation_delay, ttl) + world.policy.margin
+    revoked = replace(
+        key,
+        flags=flags,
+        goal=Goal.PRESENT,
+        dnskey=start,
+        krrsig=start,
+        zrrsig=HIDDEN,
+        ds=HIDDEN,
+        roll=False,
+        revoke=False,
+        compromised=False,
+        hold_until=world.now + hold,
+    )
+    return replace(revoked, tag=key_tag(revoked.rdata))
+
+
+def _note(before: Keyset, after: Keyset, move: Move, notes: Notes) -> None:
+    for ref, rec, event in move:
+        key = after.find(ref)
+        assert key is not None
+        notes.effects.append(STEP_EFFECTS[rec, event](ref, key.tag))
+    for key in after.keys[len(before.keys) :]:
+        notes.effects.append(RevokeKey(key.ref, key.tag))
+
+
+# Gates
+
+
+def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world: World) -> Blocker | None:
+    ref, rec, event = move[0]
+    key = before.find(ref)
+    assert key is not None
+    since = key.record(rec).changed
+
+    def blocker(gate: Gate, rule: str, detail: str, until: int | None = None) -> Blocker:
+        return Blocker(gate, rule, detail, ref, key.tag, rec, event, since=since, until=until)
+
+    reason = _one_ds_change(before, key, rec, event)
+    if reason:
+        return blocker(Gate.POLICY, "one-ds-change", reason)
+    if _takes_the_last_hold(before, move, world):
+        detail = "the parent has a DS of none of this zone's keys: no KSK leaves before the parent has a successor's"
+        return blocker(Gate.SAFETY, "foreign-ds", detail)
+    rule = broken(after, tables.rules, (rec, event))
+    if rule is not None and not _harmless(before, event, rec, rule, tables.rules):
+        return blocker(Gate.SAFETY, rule.name, rule.text)
+    for hold in tables.holds:
+        until = hold.until(before, move, world)
+        if until is not None and until > world.now:
+            return blocker(Gate.TIME, hold.name, hold.text, until)
+    until = None if _emergency(before) or not secured(before) else frozen_until(world)
+    if until is not None:
+        return blocker(Gate.FREEZE, "freeze", "inside a freeze window", until)
+    return None
+
+
+def _one_ds_change(keyset: Keyset, key: Key, rec: Rec, event: Event) -> str:
+    """Why a DS is not submitted yet ("": it is): a roll-over asks the parent for one change, not for two."""
+    if rec is not Rec.DS or event is not Event.PUBLISH:
+        return ""
+    if key.goal is Goal.PRESENT and not backed(key):
+        return "its DS is submitted once every DNSKEY set has the key and its signature"
+    if key.goal is Goal.STANDBY and any(
+        other.goal is Goal.ABSENT and other.ds.visible for other in keyset.keys
+    ):
+        return "the stand-by key's DS is submitted when the roll-over withdraws the old one"
+    return ""
+
+
+def _takes_the_last_hold(keyset: Keyset, move: Move, world: World) -> bool:
+    """Whether a KSK would leave while the parent vouches for none of the zone's keys, but for a foreign one.
+
+    By what is cached that is safe, the chain is broken as it is; but the way to mend it is to put the old DS back.
+    """
+    leaving = {ref for ref, rec, event in move if rec in (Rec.DNSKEY, Rec.KRRSIG) and event is Event.WITHDRAW}
+    ksks = [key for key in keyset.keys if key.role in KSK_ROLES and not key.revoked]
+    if not world.policy.parent or not any(key.ref in leaving for key in ksks):
+        return False
+    if any(key.ds.state is State.OMNIPRESENT for key in ksks if key.ref not in leaving):
+        return False
+    ours = {ds_rdata(keyset.apex, key.rdata, digest) for key in keyset.keys for digest in DS_DIGESTS}
+    seen = {ds for sight in world.evidence.parents for ds in sight.ds or ()}
+    return bool(seen - ours)
+
+
+def _emergency(keyset: Keyset) -> bool:
+    return any(key.compromised and in_use(key) for key in keyset.keys)
+
+
+def _harmless(before: Keyset, event: Event, rec: Rec, rule: Rule, rules: tuple[Rule, ...]) -> bool:
+    """A rule already broken (by the world, not by us) does not forbid to publish what can mend it."""
+    return event is Event.PUBLISH and rec is not Rec.DS and broken(before, rules) is rule
+
+
+def _add_hold_down(keyset: Keyset, move: Move, world: World) -> int | None:
+    if not world.policy.rfc5011 or not keyset.signed:
+        return None
+    leaving = {ref for ref, rec, event in move if rec is Rec.DNSKEY and event is Event.WITHDRAW}
+    anchors = [key for key in keyset.keys if key.ref in leaving and key.role in KSK_ROLES and not key.revoked]
+    if not any(key.dnskey.state is State.OMNIPRESENT for key in anchors):
+        return None
+    wait = timing.itrp(ttl_dnskey(keyset, world)) + world.policy.margin
+    heirs = [
+        key for key in keyset.keys if key.goal is Goal.PRESENT and backed(key) and key.ref not in leaving
+    ]
+    return min((max(key.dnskey.changed, key.announced) + wait for key in heirs), default=world.now + wait)
+
+
+HOLDS: tuple[Hold, ...] = (
+    Hold(
+        "rfc5011-add-hold-down",
+        "a KSK leaves only when validators that follow RFC 5011 trust its successor",
+        _add_hold_down,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The planner's tables (tests take rows away to see that each is needed)."""
+
+    rules: tuple[Rule, ...] = RULES
+    waits: tuple[Wait, ...] = WAITS
+    holds: tuple[Hold, ...] = HOLDS
+
+
+TABLES = Tables()

@@ -1,0 +1,234 @@
+"""What goes into the roll-over planner and what comes out: policy, effects, blockers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from dnssecd.core.keys.keyset import Key, Keyset
+from dnssecd.core.keys.keystate import Event, Goal, Rec, Role, State
+
+MARGIN_S = 300
+PURGE_S = 7 * 86_400
+RSA_ALGORITHMS = frozenset({5, 7, 8, 10})
+
+
+@dataclass(frozen=True, slots=True)
+class KeySpec:
+    """A key the policy wants.  `bits`: RSA only, 0 for any; `lifetime` in seconds, None for unlimited."""
+
+    role: Role
+    algorithm: int
+    keystore: str = "local"
+    lifetime: int | None = None
+    bits: int = 0
+
+    def fits(self, key: Key) -> bool:
+        """Whether a key is of the kind that is wanted (age left aside)."""
+        size_fits = self.algorithm not in RSA_ALGORITHMS or self.bits in (0, key.bits)
+        return (
+            key.role is self.role
+            and key.algorithm == self.algorithm
+            and key.keystore == self.keystore
+            and size_fits
+            and not key.revoked
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RolloverPolicy:
+    """A zone's policy as far as keys go.  Durations in seconds; delays and TTLs are floors.
+
+    `signed` false: the zone is to be insecure.  `parent` false: an island of trust, no DS.  `margin` is
+    added to every wait: it has to cover clock steps that go undetected.  `purge`: how long a key nobody
+    can need is kept.  `manual`: what needs an approval (zsk, ksk, algorithm).  `freeze`: (from, until) epoch s.
+    """
+
+    specs: tuple[KeySpec, ...]
+    signed: bool = True
+    parent: bool = True
+    dnskey_ttl: int = 3_600
+    propagation_delay: int = 300
+    parent_propagation_delay: int = 3_600
+    parent_ds_ttl: int = 86_400
+    standby_ksk: bool = False
+    rfc5011: bool = False
+    manual: frozenset[str] = frozenset()
+    freeze: tuple[tuple[int, int], ...] = ()
+    margin: int = MARGIN_S
+    purge: int = PURGE_S
+
+
+@dataclass(frozen=True, slots=True)
+class GenerateKey:
+    """Make a key, then add it with `commands.generated`.
+
+    Repeated by every plan until that was done; the same `request_id` asks for the same key.
+    Its tags (with and without REVOKE) must not be among `avoid_tags`.
+    """
+
+    request_id: str
+    role: Role
+    algorithm: int
+    bits: int
+    keystore: str
+    goal: Goal
+    reason: str
+    avoid_tags: tuple[int, ...] = ()
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyEffect:
+    """Something to do with one key, or (RecordReached) something that came true of it."""
+
+    ref: str
+    tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class PublishDnskey(KeyEffect):
+    """Its DNSKEY joins the DNSKEY RRset."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawDnskey(KeyEffect):
+    """Its DNSKEY leaves the DNSKEY RRset."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignDnskeyWith(KeyEffect):
+    """It signs the DNSKEY RRset from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class StopSigningDnskey(KeyEffect):
+    """It signs the DNSKEY RRset no longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class SignWith(KeyEffect):
+    """It signs zone data from now on."""
+
+
+@dataclass(frozen=True, slots=True)
+class RetireSignatures(KeyEffect):
+    """Its signatures over zone data are to be replaced by its successor's, or removed where there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitDs(KeyEffect):
+    """The parent is to have its DS."""
+
+
+@dataclass(frozen=True, slots=True)
+class WithdrawDs(KeyEffect):
+    """The parent is to drop its DS."""
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeKey(KeyEffect):
+    """It is published with the REVOKE bit from now on (RFC 5011), and has another tag so."""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveKey(KeyEffect):
+    """Nobody can need the private key any more; destroy it."""
+
+    key_id: str
+    keystore: str
+
+
+@dataclass(frozen=True, slots=True)
+class GoalChanged(KeyEffect):
+    """For the history: a key is on its way in or out."""
+
+    goal: Goal
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordReached(KeyEffect):
+    """For the history: evidence and time moved a record; nothing to publish."""
+
+    rec: Rec
+    state: State
+    witnesses: tuple[str, ...]
+
+
+Effect = GenerateKey | KeyEffect
+
+STEP_EFFECTS: Mapping[tuple[Rec, Event], type[KeyEffect]] = MappingProxyType(
+    {
+        (Rec.DNSKEY, Event.PUBLISH): PublishDnskey,
+        (Rec.DNSKEY, Event.WITHDRAW): WithdrawDnskey,
+        (Rec.KRRSIG, Event.PUBLISH): SignDnskeyWith,
+        (Rec.KRRSIG, Event.WITHDRAW): StopSigningDnskey,
+        (Rec.ZRRSIG, Event.PUBLISH): SignWith,
+        (Rec.ZRRSIG, Event.WITHDRAW): RetireSignatures,
+        (Rec.DS, Event.PUBLISH): SubmitDs,
+        (Rec.DS, Event.WITHDRAW): WithdrawDs,
+    }
+)
+
+
+class Gate(StrEnum):
+    """Who said no."""
+
+    POLICY = "policy"
+    SAFETY = "safety"
+    TIME = "time"
+    APPROVAL = "approval"
+    FREEZE = "freeze"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """One piece of evidence: from whom, the answer seen and the one wanted, when it is looked at next."""
+
+    whom: str
+    seen: str
+    wanted: str
+    next_look: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """Why something waits.
+
+    `until` (epoch s) is when time alone ends it, `since` when the wait began; `token` is what
+    `commands.approve` takes.  `event` None: a warning about the key set as it is.
+    """
+
+    gate: Gate
+    rule: str
+    detail: str
+    ref: str = ""
+    tag: int = 0
+    rec: Rec | None = None
+    event: Event | None = None
+    missing: tuple[Missing, ...] = ()
+    since: int | None = None
+    until: int | None = None
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Effects in order, when to plan again at the latest (None: only on news), why what waits, the new keyset.
+
+    `republish`: the zone needs a new version; `keyset` is to be stored in the transaction that commits it.
+    """
+
+    effects: tuple[Effect, ...]
+    next_wake: int | None
+    blockers: tuple[Blocker, ...]
+    keyset: Keyset
+
+    @property
+    def republish(self) -> bool:
+        """Whether what is published changes (DS changes too: CDS and CDNSKEY follow them)."""
+        return any(isinstance(effect, PUBLISHING) for effect in self.effects)
+
+
+PUBLISHING = (*STEP_EFFECTS.values(), RevokeKey)

@@ -1,0 +1,1 @@
+"""What is signed and how: denial chains, signature plans, lifetimes, ZONEMD."""

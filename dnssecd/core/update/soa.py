@@ -1,0 +1,41 @@
+"""The SOA record in an update: which serials of clients count, and which timers harm the zone."""
+
+from dnssecd.core.dns.rrset import RRset
+from dnssecd.core.dns.serial import MODULUS, increment, is_after
+from dnssecd.core.update.types import REFUSED, SERIAL_STEP_MAX, UpdateFailed, UpdatePolicy
+from dnssecd.core.zone.soacheck import soa_dangers, soa_oddities
+
+
+def client_soa(rdata: bytes, held: bytes, policy: UpdatePolicy) -> tuple[bytes, str]:
+    """Return the SOA RDATA to take for a client's, and what to note about it.
+
+    ``held``: the zone's SOA RDATA; the client's serial is after it. A serial too far ahead does not count: two such
+    steps lead the serial round, and secondaries that missed the first one never transfer the zone again (RFC 1982).
+    """
+    serial, now = soa_rdata_serial(rdata), soa_rdata_serial(held)
+    farthest = policy.serial_max
+    if farthest is None:
+        farthest = (now + SERIAL_STEP_MAX) % MODULUS
+    if not is_after(serial, farthest):
+        return rdata, ""
+    own = increment(now)
+    rdata = rdata[:-20] + own.to_bytes(4, "big") + rdata[-16:]
+    return rdata, f"serial {serial} is too far after {now}: the zone's own serial counts on"
+
+
+def judge_soa(new: RRset, old: RRset | None) -> list[str]:
+    """Return notes on a new SOA RRset; raises UpdateFailed where its timers are worse than wrong.
+
+    Timers that stay as they were are not judged.
+    """
+    if old is not None and old.rdata[-16:] == new.rdata[-16:] and old.ttl == new.ttl:
+        return []
+    dangers = soa_dangers(new)
+    if dangers and (old is None or dangers != soa_dangers(old)):
+        raise UpdateFailed(REFUSED, f"the SOA record: {dangers[0]}", notable=True)
+    return [f"the SOA record has {oddity}" for oddity in soa_oddities(new)]
+
+
+def soa_rdata_serial(rdata: bytes) -> int:
+    """Return the serial of SOA RDATA."""
+    return int.from_bytes(rdata[-20:-16], "big")

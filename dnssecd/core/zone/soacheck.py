@@ -1,0 +1,39 @@
+"""What in an SOA record harms the zone at its secondaries and resolvers: timers that defeat their purpose."""
+
+from dnssecd.core.dns.rrset import RRset
+
+_DAY_S = 86_400
+
+
+def soa_dangers(soa: RRset) -> list[str]:
+    """Return what in the timers of an SOA RRset can make secondaries discard or overload the zone, in words."""
+    _, refresh, retry, expire, _ = _fields(soa)
+    found = []
+    if not refresh or not retry:
+        found.append("refresh and retry must not be 0: secondaries would ask without pause")
+    if expire < refresh + retry:
+        found.append(
+            f"expire ({expire} s) is below refresh + retry ({refresh + retry} s): a secondary discards the zone "
+            "before it has asked twice"
+        )
+    return found
+
+
+def soa_oddities(soa: RRset) -> list[str]:
+    """Return what in the TTL and minimum of an SOA RRset is hardly meant, in words."""
+    minimum = _fields(soa)[4]
+    if not soa.ttl or not minimum:
+        return ["a TTL or minimum of 0: resolvers keep no negative answers of the zone (RFC 9077 §3)"]
+    if min(soa.ttl, minimum) > _DAY_S:
+        kept = min(soa.ttl, minimum)
+        return [f"resolvers keep negative answers for {kept} s, over a day (RFC 2308 §5)"]
+    return []
+
+
+def _fields(soa: RRset) -> tuple[int, int, int, int, int]:
+    """Return serial, refresh, retry, expire and minimum."""
+    end = soa.rdata[-20:]
+    serial, refresh, retry, expire, minimum = (
+        int.from_bytes(end[start : start + 4], "big") for start in range(0, 20, 4)
+    )
+    return serial, refresh, retry, expire, minimum

@@ -1,0 +1,136 @@
+"""Commands about DS at the parent: look now, or take a person's word."""
+
+from typing import Any
+
+from dnssecd.control.server import Call, Command, Refused
+from dnssecd.core.keys.evidence import Confirmation, ParentSight
+from dnssecd.core.keys.keyset import DS_DIGESTS, Key, Keyset, KeysetError, ds_rdata
+from dnssecd.core.keys.keystate import Rec, State
+from dnssecd.daemon.commands.rollover import RolloverCommands, key_of
+from dnssecd.daemon.parent.poll import ParentWatch
+from dnssecd.daemon.rollover.engine import STORE_ERRORS, Rollovers
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.pipeline.version.keychange import KeyChange, Note
+from dnssecd.publish.parent import ParentUnknown
+
+
+class DsCommands:
+    """The handlers; one instance per daemon."""
+
+    def __init__(self, rollovers: Rollovers, parents: ParentWatch, commands: RolloverCommands) -> None:
+        self._rollovers, self._parents, self._commands = rollovers, parents, commands
+
+    def table(self) -> dict[str, Command]:
+        """Return the dispatch table."""
+        return {
+            "ds.check": Command(self.check),
+            "ds.confirm": Command(self.confirm, changes=True),
+        }
+
+    async def check(self, call: Call) -> object:
+        """Answer ``ds.check``: what each server of the parent has now, beside what it is to have."""
+        zone = self._commands.zone(call)
+        if zone.config.parent.none or zone.name == ".":
+            raise Refused(f'{zone.name} has no parent (parent = "none")', "nothing to check")
+        keyset = (await self._commands.known(zone)).keyset
+        try:
+            await self._parents.look(zone)
+        except ParentUnknown as error:
+            raise Refused(
+                str(error), f'name the servers: zone."{zone.name}".parent = {{ servers = ["…"] }}'
+            ) from None
+        evidence = self._rollovers.of(zone.name).evidence
+        assert evidence is not None
+        wanted = [key for key in keyset.keys if key.ds.visible]
+        names = self._parents.servers(zone) or ()
+        rows = [_row(sight, keyset, wanted) for sight in evidence.of_parents(names)]
+        await self._commands.planned(zone)
+        return {
+            "zone": zone.name,
+            "ok": bool(rows) and all(row["ok"] for row in rows),
+            "wanted": [key.tag for key in wanted],
+            "servers": rows,
+        }
+
+    async def confirm(self, call: Call) -> object:
+        """Answer ``ds.confirm``: somebody says that the parent has, or has no longer, the DS of a key."""
+        zone = self._commands.zone(call)
+        tag = int(call.number("key_tag", -1))
+        keyset = (await self._commands.known(zone)).keyset
+        try:
+            key = key_of(keyset, tag)
+        except KeysetError as error:
+            raise Refused(str(error), f"dnssecd ds show {zone.name}") from None
+        present = _awaited(zone, key)
+        said = "has" if present else "no longer has"
+        what = f"confirmed: the parent {said} the DS of key {tag}"
+        await self._believe(zone, key, present, call.caller.user, what)
+        await self._commands.planned(zone)
+        plan = self._rollovers.of(zone.name).plan
+        after = plan.keyset.find(key.ref) if plan is not None else None
+        waits = (
+            after is not None
+            and after.ds.seen is None
+            and after.ds.state in (State.RUMOURED, State.UNRETENTIVE)
+        )
+        more = f"; others say otherwise or are awaited too: dnssecd explain {zone.name}" if waits else ""
+        return {
+            "zone": zone.name,
+            "key_tag": tag,
+            "present": present,
+            "message": f"{zone.name}: {what}{more}",
+        }
+
+    async def _believe(self, zone: FrontZone, key: Key, present: bool, who: str, what: str) -> None:
+        keys = self._rollovers.of(zone.name)
+        async with keys.turn:
+            try:
+                known = await keys.known(zone, self._rollovers.engine.clock.now())
+                assert known is not None
+                assert keys.evidence is not None
+                now = int(self._rollovers.engine.clock.now())
+                keys.evidence.confirmations[key.ref] = Confirmation(key.ref, present, now, who)
+                note = Note(what, "", who)
+                await self._rollovers.store(zone, keys, KeyChange(known.keyset, known.keyset, (note,)))
+                await self._rollovers.keep_evidence(zone, keys)
+            except STORE_ERRORS as error:
+                raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
+
+
+def _awaited(zone: FrontZone, key: Key) -> bool:
+    """Return what is awaited of a key's DS: that it is there (True) or gone (False); Refused if neither."""
+    if Rec.DS not in key.records:
+        raise Refused(f"key {key.tag} is a {key.role.value}: it has no DS", f"dnssecd ds show {zone.name}")
+    match key.ds.state:
+        case State.RUMOURED:
+            return True
+        case State.UNRETENTIVE:
+            return False
+        case State.OMNIPRESENT:
+            raise Refused(
+                f"the parent is known to have the DS of key {key.tag} already", "nothing to confirm"
+            )
+        case State.HIDDEN:
+            raise Refused(
+                f"the DS of key {key.tag} is not to be at the parent now",
+                f"do not hand it over yet: dnssecd explain {zone.name}",
+            )
+
+
+def _row(sight: ParentSight, keyset: Keyset, wanted: list[Key]) -> dict[str, Any]:
+    """Judge one server's answer: every key wanted has a DS there, and there is none of another key."""
+    held = sight.ds or ()
+    ours = {ds_rdata(keyset.apex, key.rdata, digest): key for key in keyset.keys for digest in DS_DIGESTS}
+    found = {ours[ds].tag for ds in held if ds in ours}
+    foreign = sorted({int.from_bytes(ds[:2]) for ds in held if ds not in ours})
+    ok = sight.ds is not None and not sight.answer and not foreign and found == {key.tag for key in wanted}
+    return {
+        "server": sight.name,
+        "ok": ok,
+        "ds": sorted(int.from_bytes(ds[:2]) for ds in held),
+        "foreign": foreign,
+        "ttl": sight.ttl,
+        "at": sight.at or None,
+        "failure": sight.answer,
+        "next_look": sight.next_look,
+    }

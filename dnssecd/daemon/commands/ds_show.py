@@ -1,0 +1,102 @@
+"""The command `ds.show`: the hand-over as text, as data and as lines (shape: dnssecd.control.server)."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from dnssecd.clock import Clock
+from dnssecd.control.server import Call, Command
+from dnssecd.core.keys.keyset import Keyset, ds_rdata
+from dnssecd.core.parent import forms as forms
+from dnssecd.core.parent.handover import Change, Handover, Task, handover_of
+from dnssecd.core.parent.text import Progress, request_text
+from dnssecd.daemon.commands.common import zone_of
+from dnssecd.daemon.commands.forecast import ForecastCommands
+from dnssecd.daemon.zones.zone import FrontZone
+
+
+class DsShow:
+    """The handler; one instance per daemon.
+
+    keyset: a zone's keys, None before its first publication. progress: what DS automation knows of a zone, by name.
+    """
+
+    def __init__(
+        self,
+        zones: Mapping[str, FrontZone],
+        keyset: Callable[[FrontZone], Keyset | None],
+        progress: Callable[[str], Progress | None],
+        ahead: ForecastCommands,
+        clock: Clock,
+    ) -> None:
+        self._zones, self._keyset, self._progress = zones, keyset, progress
+        self._ahead, self._clock = ahead, clock
+
+    def table(self) -> dict[str, Command]:
+        """Return the dispatch table."""
+        return {"ds.show": Command(self.show)}
+
+    async def show(self, call: Call) -> object:
+        """Answer ``ds.show``: what the parent is to have, in every form, and what is not ready yet."""
+        zone = zone_of(self._zones, call)
+        keyset = self._keyset(zone)
+        if keyset is None:
+            text = f"{zone.name} has not been published yet, so it has no keys.\n"
+            return {"zone": zone.name, "ds": [], "dnskey": [], "cds": [], "at_parent": None, "text": text}
+        handover = handover_of(zone.name, keyset)
+        waits = handover.having(Change.LATER) and zone.serial is not None
+        ready = await self._ahead.ds_ready_at(zone) if waits else {}
+        return ds_document(zone, handover, self._progress(zone.name), ready, self._clock.now())
+
+
+def ds_document(
+    zone: FrontZone, handover: Handover, progress: Progress | None, ready: Mapping[int, int], now: float
+) -> dict[str, Any]:
+    """Return what `ds.show` answers.
+
+    progress: what DS automation knows, None where it knows nothing yet. ready: when the DS of a key can be handed
+    over (epoch s), by key tag. No form has the DS of a key before that.
+    """
+    parent = zone.config.parent
+    if progress is None:
+        asked = handover.task is not Task.NOTHING
+        progress = Progress(cds=zone.spec.cds and asked, polled=not parent.none)
+    later = [
+        {"tag": key.tag, "role": key.role, "ready_at": ready.get(key.tag)}
+        for key in handover.having(Change.LATER)
+    ]
+    progress = replace(progress, ready_at=tuple(ready.items()))
+    return {
+        "zone": zone.name,
+        "task": handover.task.value,
+        "ds": [_row(handover, key.rdata, digest) for key in handover.wanted for digest in forms.DIGESTS],
+        "later": later,
+        "dnskey": forms.dnskey_lines(handover, handover.wanted),
+        "cds": forms.cds_lines(handover),
+        "dsset": forms.dsset_lines(handover),
+        "epp": {"ds": "\n".join(forms.epp_ds(handover)), "key": "\n".join(forms.epp_key(handover))},
+        "handover": forms.document(handover),
+        "at_parent": _at_parent(progress),
+        "text": request_text(handover, progress, now),
+    }
+
+
+def _row(handover: Handover, dnskey: bytes, digest_type: int) -> dict[str, Any]:
+    rdata = ds_rdata(handover.apex, dnskey, digest_type)
+    return {
+        "tag": int.from_bytes(rdata[:2]),
+        "algorithm": rdata[2],
+        "digest_type": digest_type,
+        "digest": rdata[4:].hex().upper(),
+        "text": f"{handover.zone} IN DS {forms.ds_text(rdata)}",
+    }
+
+
+def _at_parent(progress: Progress) -> list[str] | None:
+    """One line for each server that answered; None while nobody was asked."""
+    lines = [
+        f"{sight.server}: {' '.join(map(str, sight.tags)) or 'none'}"
+        for sight in progress.seen
+        if sight.tags is not None
+    ]
+    return lines if progress.seen else None

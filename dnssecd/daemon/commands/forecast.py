@@ -1,0 +1,217 @@
+"""Commands that look ahead: `simulate`, `schedule`, `plan`."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from dnssecd.config import ConfigErrors, load
+from dnssecd.config.model import Config
+from dnssecd.control.server import Call, Command, Refused
+from dnssecd.core.keys.evidence import Evidence
+from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.simulate import Outage, simulate
+from dnssecd.core.keys.types import RolloverPolicy
+from dnssecd.daemon.commands.rollover import RolloverCommands
+from dnssecd.daemon.rollover import forecast
+from dnssecd.daemon.rollover.engine import STORE_ERRORS, Rollovers
+from dnssecd.daemon.zones import specs
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.durations import parse_duration
+
+DAY_S = 86_400
+DAYS_MAX = 3650
+DS_DELAY_S = DAY_S
+PLAN_DAYS = 120
+DS_READY_DAYS = 60
+LOAD_DAYS = 30
+WAKES_MAX = 200
+TIMEOUT_S = 600.0
+
+#: Parts of a zone's specification that make the whole zone be signed anew, in words.
+SPEC_WORDS = {
+    "denial": "denial of existence",
+    "opt_out": "NSEC3 opt-out",
+    "zonemd": "ZONEMD",
+    "dnskey_ttl": "TTL of the DNSKEY RRset",
+    "cds": "CDS and CDNSKEY",
+}
+
+
+class ForecastCommands:
+    """The handlers; one instance per daemon."""
+
+    def __init__(
+        self,
+        zones: Mapping[str, FrontZone],
+        rollovers: Rollovers,
+        commands: RolloverCommands,
+        config: Callable[[], Config],
+    ) -> None:
+        self._zones, self._rollovers, self._commands, self._config = zones, rollovers, commands, config
+
+    def table(self) -> dict[str, Command]:
+        """Return the dispatch table."""
+        return {
+            "simulate": Command(self.simulate, timeout=TIMEOUT_S),
+            "schedule": Command(self.schedule, timeout=TIMEOUT_S),
+            "plan": Command(self.plan, timeout=TIMEOUT_S),
+        }
+
+    async def ds_ready_at(self, zone: FrontZone) -> dict[int, int]:
+        """Return when the DS of each key of a zone may first be handed over (epoch s), by key tag."""
+        keyset, evidence = await self._known(zone)
+        start = int(self._rollovers.engine.clock.now())
+        policy, _ = _ahead_of_people(self._rollovers.policy(zone))
+        assume = forecast.assumptions(zone, evidence, policy, DS_DELAY_S)
+        ahead = await asyncio.to_thread(
+            simulate, keyset, policy, assume, start, start + DS_READY_DAYS * DAY_S
+        )
+        return forecast.ds_ready_at(ahead)
+
+    async def simulate(self, call: Call) -> object:
+        """Answer ``simulate``: the calendar of every step ahead, and a picture of it."""
+        zone = self._commands.zone(call)
+        days = int(call.number("days", 0))
+        if not 0 < days <= DAYS_MAX:
+            raise Refused(f"{days} days cannot be simulated", f"give 1 to {DAYS_MAX} days", exit=2)
+        keyset, evidence = await self._known(zone)
+        start = int(self._rollovers.engine.clock.now())
+        stop = start + days * DAY_S
+        policy, notes = _ahead_of_people(self._rollovers.policy(zone))
+        if keyset.held:
+            notes.append(
+                "what was due when the zone came over waits for dnssecd key approve; here it is given at once"
+            )
+            keyset = replace(keyset, held=())
+        if zone.frozen:
+            notes.append(f"the zone is frozen: no roll-over begins before dnssecd zone thaw {zone.name}")
+        never = call.args.get("ds_never") is True
+        delay = None if never else int(call.number("ds_delay", DS_DELAY_S))
+        outages = tuple(_outage(text, start) for text in call.texts("outages"))
+        assume = forecast.assumptions(zone, evidence, policy, delay, outages)
+        ahead = await asyncio.to_thread(simulate, keyset, policy, assume, start, stop)
+        answer = {
+            "zone": zone.name,
+            "start": start,
+            "stop": stop,
+            "notes": notes,
+            "events": forecast.rows(zone.name, ahead.events),
+        }
+        if call.flag("svg"):
+            answer["svg"] = await asyncio.to_thread(forecast.picture, zone.name, ahead, start, stop)
+        return answer
+
+    async def schedule(self, call: Call) -> object:
+        """Answer ``schedule``: what wakes the daemon next, and (``load``) what the key stores will have to sign."""
+        wakes = [
+            {"at": int(at), "what": name.split(" ", 1)[0], "subject": name.partition(" ")[2]}
+            for at, name in self._rollovers.engine.schedule.next_wakes()[:WAKES_MAX]
+        ]
+        answer: dict[str, Any] = {"wakes": wakes, "load": None}
+        if call.flag("load"):
+            start = int(self._rollovers.engine.clock.now())
+            served = [zone for zone in self._zones.values() if zone.serial is not None]
+            try:
+                found = await asyncio.to_thread(forecast.loads, served, start, LOAD_DAYS)
+            except STORE_ERRORS as error:
+                raise Refused(f"a zone's database cannot be read: {error}", "see the daemon's log") from None
+            answer["load"] = [
+                {
+                    "keystore": each.keystore,
+                    "days": [{"day": day, "signatures": number} for day, number in each.days],
+                    "earliest_expiration": each.earliest_expiration,
+                    "runway_seconds": None
+                    if each.earliest_expiration is None
+                    else each.earliest_expiration - start,
+                }
+                for each in found
+            ]
+        return answer
+
+    async def plan(self, call: Call) -> object:
+        """Answer ``plan``: what the configuration file, as it is now, would do to keys and signatures."""
+        try:
+            new = await asyncio.to_thread(load, self._config().path)
+        except ConfigErrors as error:
+            raise Refused(
+                f"{self._config().path} is in error, so nothing is planned by it",
+                "correct it until dnssecd check-config finds nothing",
+                detail=[str(one) for one in error.errors],
+            ) from None
+        plans = []
+        for zone in list(self._zones.values()):
+            if zone.name in new.zones and zone.serial is not None:
+                found = await self._plan_zone(zone, new)
+                if found is not None:
+                    plans.append(found)
+        return {
+            "zones": plans,
+            "added": [name for name in new.zones if name not in self._zones],
+            "removed": [name for name in self._zones if name not in new.zones],
+        }
+
+    async def _plan_zone(self, zone: FrontZone, new: Config) -> dict[str, Any] | None:
+        now = self._rollovers.engine.clock.now()
+        old_policy = self._rollovers.policy(zone)
+        new_policy = self._rollovers.policy_by(new, new.zones[zone.name], zone)
+        notes = _spec_notes(zone, new)
+        same = old_policy == new_policy
+        if same and not notes:
+            return None
+        events = []
+        if not same:
+            new_policy, more = _ahead_of_people(new_policy)
+            events = await self._ahead(zone, _ahead_of_people(old_policy)[0], new_policy, int(now))
+            notes += more if events else []
+        if not events and not notes:
+            notes = ["no step is taken or left out because of it in the time looked at"]
+        return {"zone": zone.name, "notes": notes, "events": events, "days": PLAN_DAYS}
+
+    async def _ahead(
+        self, zone: FrontZone, old: RolloverPolicy, new: RolloverPolicy, start: int
+    ) -> list[dict[str, Any]]:
+        keyset, evidence = await self._known(zone)
+        assume = forecast.assumptions(zone, evidence, new, DS_DELAY_S)
+        keyset = replace(keyset, held=())
+        events = await asyncio.to_thread(
+            forecast.compare, keyset, old, new, assume, start, start + PLAN_DAYS * DAY_S
+        )
+        return forecast.rows(zone.name, events)
+
+    async def _known(self, zone: FrontZone) -> tuple[Keyset, Evidence]:
+        known = await self._commands.known(zone)
+        keys = self._rollovers.of(zone.name)
+        evidence = keys.gathered(zone, self._rollovers.parents(zone.name), clock_sure=True)
+        return known.keyset, evidence
+
+
+def _ahead_of_people(policy: RolloverPolicy) -> tuple[RolloverPolicy, list[str]]:
+    """Return the policy with every approval given at once, and what is to be said about that."""
+    kinds = sorted(policy.manual - {"denial"})
+    if not kinds:
+        return policy, []
+    note = f"roll-overs of kind {', '.join(kinds)} wait for dnssecd key approve; here it is given at once"
+    return replace(policy, manual=policy.manual & {"denial"}), [note]
+
+
+def _spec_notes(zone: FrontZone, new: Config) -> list[str]:
+    """Say what a new configuration changes in all signatures or in the chain."""
+    after = specs.zone_spec(new, new.zones[zone.name], zone.spec.signer_socket)
+    notes = []
+    for name, words in SPEC_WORDS.items():
+        before, then = getattr(zone.spec, name), getattr(after, name)
+        if before != then:
+            notes.append(f"{words}: {before} becomes {then}, in one version")
+    if "denial" in new.policies[new.zones[zone.name].policy].manual and zone.spec.denial != after.denial:
+        notes.append("the change of denial waits for approval (dnssecd key approve)")
+    return notes
+
+
+def _outage(text: str, start: int) -> Outage:
+    parts = text.split(":")
+    try:
+        seconds = {part: parse_duration(part) for part in parts[1:]}
+        return forecast.parse_outage(text, start, seconds)
+    except ValueError as error:
+        raise Refused(str(error), "for example secondaries:10d:2d", exit=2) from None

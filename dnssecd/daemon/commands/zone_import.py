@@ -1,0 +1,114 @@
+"""``zone import``: a file into a dynamic zone; and the hint for who edits such a zone's file instead."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from dnssecd.control.server import Call, Command, Refused
+from dnssecd.daemon.commands.common import configured_zone_of, octets_of, patiently, refusal
+from dnssecd.daemon.zones.work import ZoneJobs
+from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
+from dnssecd.ops.events import EventCore
+from dnssecd.pipeline.jobs.input import ImportJob
+
+_SUBJECT = "edited file"
+
+
+class Imports:
+    """Carries out ``zone.import``, and notices edits of files that are not read any more."""
+
+    def __init__(self, zones: Mapping[str, FrontZone], jobs: ZoneJobs, events: EventCore) -> None:
+        self._zones, self._jobs, self._events = zones, jobs, events
+        self._comparing: set[asyncio.Task[None]] = set()
+
+    def table(self) -> dict[str, Command]:
+        """Return the command."""
+        return {"zone.import": Command(self.import_zone, changes=True, timeout=3600.0)}
+
+    async def import_zone(self, call: Call) -> object:
+        """Answer ``zone.import``: {zone, path, how: "replace"|"merge", accept_change, first_publication}."""
+        zone = self._zone(call)
+        path, merge = Path(call.text("path")), _is_merge(call)
+        octets = await asyncio.to_thread(octets_of, path)
+        before = zone.serial
+        permission = await self._jobs.permit(zone, first_publication=call.flag("first_publication"))
+        if not permission.allowed:
+            raise Refused(permission.cause, permission.remedy)
+        job = ImportJob(
+            path=str(path),
+            merge=merge,
+            accept_change=call.flag("accept_change"),
+            serial_floor=permission.serial_floor,
+        )
+        outcome = await patiently(
+            call, self._jobs.take(zone, "import", octets, imported=job), f"reading {path}"
+        )
+        if outcome.result not in ("published", "unchanged"):
+            raise refusal(outcome, "; nothing was changed")
+        self._jobs.took(zone, outcome, "import")
+        self._events.resolve("input-error", zone.name, _SUBJECT)
+        what = "merged" if merge else "replaced"
+        call.note(f"zone {what} by import", str(path))
+        changed = zone.serial != before
+        message = f"{zone.name} is at serial {zone.serial}" + ("" if changed else ", nothing changed")
+        return {
+            "zone": zone.name,
+            "changed": changed,
+            "serial": zone.serial,
+            "changed_rrsets": outcome.changed_rrsets,
+            "signatures": outcome.signatures,
+            "warnings": [warning.cause for warning in outcome.warnings],
+            "message": message,
+        }
+
+    def edited(self, zone: FrontZone) -> None:
+        """Note that the file of a zone changed; where it is read once only, say how to bring it in.
+
+        A file that says what the zone holds (``zone export`` wrote it) is no edit.
+        """
+        if zone.config.source == "dynamic" and zone.serial is not None and zone.config.file is not None:
+            task = asyncio.get_running_loop().create_task(self._compare(zone, zone.config.file))
+            self._comparing.add(task)
+            task.add_done_callback(self._comparing.discard)
+
+    async def _compare(self, zone: FrontZone, file: Path) -> None:
+        try:
+            octets = (await asyncio.to_thread(file.stat)).st_size
+        except OSError:
+            return  # gone: nobody asks for anything
+        job = ImportJob(path=str(file), merge=False, compare=True)
+        try:
+            outcome = await self._jobs.take(zone, "import", octets, imported=job)
+        except ZoneGone:
+            return
+        if outcome.result == "unchanged":
+            self._events.resolve("input-error", zone.name, _SUBJECT)
+            return
+        self._events.raise_event(
+            "input-error",
+            zone.name,
+            f"the edit of {file} is refused: the file of a dynamic zone is read once",
+            subject=_SUBJECT,
+            effect="none: the zone is what its updates made of it",
+            remedy=f"to bring the file in: dnssecd zone import {zone.name} {file} --replace (or --merge)",
+            severity="warning",
+        )
+
+    def _zone(self, call: Call) -> FrontZone:
+        zone = configured_zone_of(self._zones, call)
+        if zone.config.source == "file":
+            raise Refused(
+                f"{zone.name} is what its file says", f"edit {zone.config.file}; it is read at once"
+            )
+        if zone.config.source == "primaries":
+            raise Refused(f"{zone.name} is what its primaries say", "change the zone there")
+        if zone.frozen:
+            raise Refused(f"{zone.name} is frozen", f"dnssecd zone thaw {zone.name}")
+        return zone
+
+
+def _is_merge(call: Call) -> bool:
+    how = call.text("how")
+    if how not in ("replace", "merge"):
+        raise Refused('"how" is neither "replace" nor "merge"', "see dnssecd zone import --help", exit=2)
+    return how == "merge"

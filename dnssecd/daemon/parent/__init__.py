@@ -1,0 +1,1 @@
+"""DS automation: channels to the parent, polls, and their judgement."""

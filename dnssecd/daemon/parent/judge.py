@@ -1,0 +1,101 @@
+"""What the parent's servers show, held against the zone's keys: done, missing, foreign."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from dnssecd.core.keys.evidence import ParentSight
+from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.keystate import Rec, State
+from dnssecd.core.parent.handover import Change, Handover, ParentKey, Task
+from dnssecd.publish.firstcheck import ds_matches
+from dnssecd.publish.parent import DsRecord
+
+SERVERS_TOLD = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Texts for events, "" where all is well. answered: somebody answered at all.
+
+    bogus: some server has DS only of which none is of a key that signs the DNSKEY RRset. held: every server that
+    answered has a DS of a key of ours.
+    """
+
+    answered: bool
+    foreign: str = ""
+    missing: str = ""
+    bogus: bool = False
+    held: bool = False
+
+
+def reached(handover: Handover, seen: Sequence[ParentSight]) -> bool:
+    """Whether every server has shown, since it was asked for, the DS of all keys wanted and of none that goes."""
+    if not seen or any(sight.ds is None or sight.at < handover.asked_at for sight in seen):
+        return False
+    removed = handover.having(Change.REMOVE)
+    return all(
+        all(_has(handover, sight, key) for key in handover.wanted)
+        and not any(_has(handover, sight, key) for key in removed)
+        for sight in seen
+    )
+
+
+def judge(zone: str, keyset: Keyset, handover: Handover, seen: Sequence[ParentSight]) -> Verdict:
+    """Judge the last answers; servers that never answered say nothing."""
+    ours = [key.rdata for key in keyset.keys if Rec.DS in key.records]
+    signing = [key.rdata for key in keyset.keys if key.krrsig.visible and key.dnskey.visible]
+    foreign, missing, bogus = [], [], False
+    there = _was_there(keyset, handover)
+    for sight in seen:
+        records = [_record(ds) for ds in sight.ds or ()]
+        strange = sorted({r.key_tag for r in records if not any(ds_matches(r, key, zone) for key in ours)})
+        if strange:
+            foreign.append(f"{sight.name} has DS {', '.join(map(str, strange))}")
+            bogus = bogus or not any(ds_matches(r, key, zone) for r in records for key in signing)
+        missing += _missing(handover, sight, there)
+    return Verdict(
+        any(sight.ds is not None for sight in seen),
+        _told("the parent has a DS that is of none of this zone's keys", foreign),
+        _told("the parent has lost a DS that it had", missing),
+        bogus,
+        all(
+            any(_has(handover, sight, key) for key in handover.keys) for sight in seen if sight.ds is not None
+        ),
+    )
+
+
+def _missing(handover: Handover, sight: ParentSight, there: list[tuple[ParentKey, int]]) -> list[str]:
+    """What an answer lacks: a DS that was there, or, in the middle of a replacement, both the old and the new."""
+    if sight.ds is None:
+        return []
+    gone = [str(key.tag) for key, since in there if sight.at >= since and not _has(handover, sight, key)]
+    if gone:
+        return [f"{sight.name} no longer has DS {', '.join(gone)}"]
+    either = handover.having(Change.ADD, Change.KEEP, Change.REMOVE)
+    if handover.task is Task.REPLACE and not any(_has(handover, sight, key) for key in either):
+        return [f"{sight.name} has neither the old DS nor the new"]
+    return []
+
+
+def _was_there(keyset: Keyset, handover: Handover) -> list[tuple[ParentKey, int]]:
+    """Keys whose DS was at all of the parent's servers and should be there still, and since when."""
+    since = {key.rdata: key.ds.changed for key in keyset.keys if key.ds.state is State.OMNIPRESENT}
+    kept = [(key, since[key.rdata]) for key in handover.having(Change.KEEP) if key.rdata in since]
+    return kept + [(key, 0) for key in handover.having(Change.ADD) if key.lost]
+
+
+def _has(handover: Handover, sight: ParentSight, key: ParentKey) -> bool:
+    return any(ds_matches(_record(ds), key.rdata, handover.zone) for ds in sight.ds or ())
+
+
+def _record(ds: bytes) -> DsRecord:
+    return DsRecord(int.from_bytes(ds[:2]), ds[2], ds[3], ds[4:])
+
+
+def _told(what: str, servers: list[str]) -> str:
+    if not servers:
+        return ""
+    more = f" and {len(servers) - SERVERS_TOLD} more" if len(servers) > SERVERS_TOLD else ""
+    return f"{what}: {'; '.join(servers[:SERVERS_TOLD])}{more}"

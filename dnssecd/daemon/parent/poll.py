@@ -1,0 +1,176 @@
+"""Looks at what DS the parents' servers have: every address of every server, over TCP, and not more often than needed.
+
+Servers are those configured, or those found by the resolver, which are looked up again every hour. While a DS is
+awaited (or awaited to go) looks are short after one another, else rare. All looks together are bounded.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from zlib import crc32
+
+import structlog
+
+from dnssecd.clock import Clock
+from dnssecd.config.model import Config
+from dnssecd.daemon.zones.schedule import Schedule
+from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
+from dnssecd.publish.exchange import Peer
+from dnssecd.publish.parent import ParentAnswer, ParentUnknown, ask_ds, find_parent_servers, resolver
+
+ZONES_AT_ONCE = 16
+ADDRESSES_MAX = 64
+FIND_AGAIN_S = 3600.0
+LOOK_WAITING_S = (1.0, 300.0)
+LOOK_IDLE_S = (5.0, 6 * 3600.0)
+SPREAD_S = 600.0
+#: While something is awaited for very many zones, so many of them are looked at in a second.
+LOOKS_PER_S = 10.0
+
+log = structlog.get_logger("dnssecd.parents")
+
+#: zone, what its parent's servers answered, when they are asked next (epoch s).
+OnAnswers = Callable[[FrontZone, list[ParentAnswer], int], None]
+
+
+@dataclass(eq=False)
+class _Parent:
+    """servers: None until they were found; found_at: monotonic."""
+
+    servers: list[Peer] | None = None
+    found_at: float = 0.0
+    trouble: str = ""
+    waiting: bool = False
+    next_look: float | None = None
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class ParentWatch:
+    """Watches the parents of all zones that have one. Methods belong to the event loop."""
+
+    def __init__(
+        self,
+        zones: Mapping[str, FrontZone],
+        config: Callable[[], Config],
+        clock: Clock,
+        schedule: Schedule,
+        on_answers: OnAnswers,
+    ) -> None:
+        self._zones, self._config, self._clock, self._schedule = zones, config, clock, schedule
+        self._on_answers = on_answers
+        self._parents: dict[str, _Parent] = {}
+        self._waits = 0
+        self._free = asyncio.Semaphore(ZONES_AT_ONCE)
+        self._tasks: set[asyncio.Task[object]] = set()
+
+    def servers(self, zone: FrontZone) -> tuple[str, ...] | None:
+        """Return the names of the addresses that are asked; None while they are not known."""
+        if zone.config.parent.servers:
+            return tuple(str(address) for address in zone.config.parent.servers)
+        servers = self._parents.get(zone.name, _Parent()).servers
+        return None if servers is None else tuple(server.name for server in servers)
+
+    def trouble(self, zone: FrontZone) -> str:
+        """Return why the parent's servers are not known ("" if they are)."""
+        return self._parents.get(zone.name, _Parent()).trouble
+
+    def watch(self, zone: FrontZone, *, waiting: bool) -> None:
+        """Keep looking at a zone's parent; ``waiting``: something is awaited there."""
+        if zone.gone:
+            return
+        if zone.config.parent.none or zone.name == ".":
+            self.forget(zone.name)
+            return
+        parent = self._parents.setdefault(zone.name, _Parent())
+        changed, parent.waiting = parent.waiting is not waiting, waiting
+        if changed:
+            self._waits += 1 if waiting else -1
+        if parent.next_look is None:
+            spread = 0.0 if waiting else crc32(zone.name.encode()) % 1000 / 1000 * SPREAD_S
+            self._plan(zone, parent, min(spread, self._interval(zone, parent)))
+        elif changed and waiting:
+            self._plan(zone, parent, 0.0)
+
+    def forget(self, name: str) -> None:
+        """Look no more."""
+        parent = self._parents.pop(name, None)
+        if parent is not None and parent.waiting:
+            self._waits -= 1
+        self._schedule.forget(f"parent {name}")
+
+    async def look(self, zone: FrontZone) -> list[ParentAnswer]:
+        """Ask all servers now; ParentUnknown when they cannot be found, ZoneGone."""
+        zone.check()
+        parent = self._parents.setdefault(zone.name, _Parent())
+        async with parent.looking, self._free:
+            servers = await self._servers(zone, parent)
+            answers = await asyncio.gather(
+                *(ask_ds(zone.name, server, self._clock.now, tcp=True) for server in servers[:ADDRESSES_MAX])
+            )
+        zone.check()
+        next_look = self._clock.now() + self._interval(zone, parent)
+        self._on_answers(zone, answers, int(next_look))
+        return answers
+
+    async def close(self) -> None:
+        """Stop everything."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _plan(self, zone: FrontZone, parent: _Parent, delay: float) -> None:
+        parent.next_look = self._clock.now() + delay
+        self._schedule.wake(f"parent {zone.name}", parent.next_look, lambda: self._due(zone.name))
+
+    def _due(self, name: str) -> None:
+        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._look_again(name))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _look_again(self, name: str) -> None:
+        zone, parent = self._zones.get(name), self._parents.get(name)
+        if zone is None or parent is None:
+            return
+        try:
+            await self.look(zone)
+        except ZoneGone:
+            return
+        except ParentUnknown as error:
+            if zone.gone:
+                return
+            if str(error) != parent.trouble:
+                log.warning("parent not found", zone=name, cause=str(error))
+            parent.trouble = str(error)
+            self._on_answers(zone, [], int(self._clock.now() + self._interval(zone, parent)))
+        finally:
+            if self._parents.get(name) is parent:
+                self._plan(zone, parent, self._interval(zone, parent))
+
+    async def _servers(self, zone: FrontZone, parent: _Parent) -> list[Peer]:
+        configured = zone.config.parent.servers
+        if configured:
+            parent.trouble = ""
+            return [Peer(str(address), address.host, address.port) for address in configured]
+        old = parent.servers is None or self._clock.monotonic() > parent.found_at + FIND_AGAIN_S
+        if old:
+            asking = [(address.host, address.port) for address in self._config().server.resolver]
+            try:
+                parent.servers = await find_parent_servers(zone.name, resolver(asking))
+                parent.found_at, parent.trouble = self._clock.monotonic(), ""
+            except ParentUnknown as error:
+                if parent.servers is None:
+                    raise
+                parent.trouble = str(error)
+        return parent.servers or []
+
+    def _interval(self, zone: FrontZone, parent: _Parent) -> float:
+        policy = self._config().policies[zone.config.policy]
+        shortest, longest = LOOK_WAITING_S if parent.waiting else LOOK_IDLE_S
+        wanted = policy.parent_ds_ttl / 4
+        if parent.waiting:
+            wanted = min(wanted, policy.parent_propagation_delay / 4)
+            shortest, longest = (
+                max(shortest, self._waits / LOOKS_PER_S),
+                max(longest, self._waits / LOOKS_PER_S),
+            )
+        return min(max(wanted, shortest), longest)

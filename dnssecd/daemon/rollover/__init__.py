@@ -1,0 +1,1 @@
+"""Rollovers as the daemon runs them: planner, evidence, key service, clock."""

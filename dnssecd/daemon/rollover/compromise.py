@@ -1,0 +1,142 @@
+"""A key is compromised: the fastest safe way out, what it costs, and what people have to do meanwhile."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from dnssecd.control.server import Call, Command, Refused
+from dnssecd.core.keys import requests as commands
+from dnssecd.core.keys.evidence import Evidence
+from dnssecd.core.keys.keyset import Key, Keyset, KeysetError
+from dnssecd.core.keys.keystate import Rec, Role, State
+from dnssecd.core.keys.recovery import RecoveryPlan, recovery_plan
+from dnssecd.core.keys.types import Plan
+from dnssecd.daemon.commands.rollover import RolloverCommands, key_of
+from dnssecd.daemon.rollover import forecast
+from dnssecd.daemon.rollover.engine import RolloverListener, Rollovers
+from dnssecd.daemon.rollover.text import moment
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.ops.event_store import Event
+from dnssecd.ops.events import EventCore
+
+EVENT = "key-compromised"
+DS_DELAY_S = 86_400
+
+
+class Emergency(RolloverListener):
+    """Takes the report of a compromised key, and keeps the alert until nobody can trust the key any more."""
+
+    def __init__(self, rollovers: Rollovers, events: EventCore) -> None:
+        self._rollovers, self._events = rollovers, events
+        #: Zone and subject of the alert -> the plan as text, or what makes it: none is kept over a restart.
+        self._plans: dict[tuple[str, str], str | Callable[[], str]] = {}
+
+    def command(self, zones: RolloverCommands) -> Command:
+        """Return the command ``key.compromised``."""
+
+        async def compromised(call: Call) -> object:
+            return await self._compromised(zones, call)
+
+        return Command(compromised, changes=True)
+
+    def details(self, event: Event) -> str:
+        """Return the recovery plan that goes with an alert ("" for other events). For a thread."""
+        place = event.zone, event.subject
+        found = self._plans.get(place, "") if event.name == EVENT else ""
+        if not isinstance(found, str):
+            found = self._plans[place] = found()
+        return found
+
+    def forget(self, zone: str) -> None:
+        """Drop the plans of a zone that was removed."""
+        for place in [place for place in self._plans if place[0] == zone]:
+            del self._plans[place]
+
+    def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
+        """Resolve the alert of every key that nobody can trust any more; have a plan ready for the others."""
+        trusted = {_subject(key): key for key in keyset.keys if key.compromised and is_trusted(key)}
+        for event in self._events.firing(zone.name):
+            if event.name == EVENT and event.subject not in trusted:
+                self._events.resolve(EVENT, zone.name, event.subject)
+                self._plans.pop((zone.name, event.subject), None)
+        for subject, key in trusted.items():
+            if (zone.name, subject) not in self._plans:
+                self._plans[zone.name, subject] = self._later(zone, key, keyset, evidence)
+        return None
+
+    def _later(self, zone: FrontZone, key: Key, keyset: Keyset, evidence: Evidence) -> Callable[[], str]:
+        policy, now = self._rollovers.policy(zone), int(self._rollovers.engine.clock.now())
+        assume = forecast.assumptions(zone, evidence, policy, DS_DELAY_S)
+        return lambda: plan_text(zone.name, key, recovery_plan(keyset, policy, assume, now, key.ref))
+
+    async def _compromised(self, zones: RolloverCommands, call: Call) -> object:
+        zone = zones.zone(call)
+        tag = int(call.number("key_tag", -1))
+        known = await zones.known(zone)
+        try:
+            key = key_of(known.keyset, tag)
+        except KeysetError as error:
+            raise Refused(str(error), f"dnssecd key list {zone.name}") from None
+        evidence = self._rollovers.of(zone.name).gathered(
+            zone, self._rollovers.parents(zone.name), clock_sure=True
+        )
+        policy = self._rollovers.policy(zone)
+        assume = forecast.assumptions(zone, evidence, policy, DS_DELAY_S)
+        now = int(self._rollovers.engine.clock.now())
+        way_out = await asyncio.to_thread(recovery_plan, known.keyset, policy, assume, now, key.ref)
+        text = plan_text(zone.name, key, way_out)
+        who = call.caller.user
+        if is_trusted(key):
+            self._plans[zone.name, _subject(key)] = text
+            cause = f"{key.role.value} {tag} was reported compromised by {who}; {_safe(way_out)}"
+            self._events.raise_event(EVENT, zone.name, cause, subject=_subject(key))
+        what = f"key {tag} ({key.role.value}) reported compromised"
+        await zones.change(zone, lambda keyset: commands.compromised(keyset, key.ref), what, who)
+        return {"zone": zone.name, "key_tag": tag, "safe_at": way_out.safe_at, "text": text, **_rows(way_out)}
+
+
+def is_trusted(key: Key) -> bool:
+    """Tell whether some validator may still believe what the key signs."""
+    record = key.record(Rec.DNSKEY if key.role is Role.ZSK else Rec.DS)
+    return record.state is not State.HIDDEN
+
+
+def plan_text(zone: str, key: Key, way_out: RecoveryPlan) -> str:
+    """Return the recovery plan as people read it at night."""
+    lines = [
+        f"Recovery plan: {key.role.value} {way_out.tag} of {zone} is compromised",
+        "",
+        f"When it is over: {_safe(way_out)}.",
+        "(If the parent changes the DS within a day of being asked, and nothing else is in the way.)",
+        "",
+        "What it costs:",
+        *(f"* {cost}" for cost in way_out.costs),
+        "",
+        "What people do:",
+        *(f"* {_when(step.at)}{step.text}" for step in way_out.steps if step.who == "people"),
+        "",
+        "What dnssecd does by itself, as soon as it is safe:",
+        *(f"* {_when(step.at)}{step.text}" for step in way_out.steps if step.who != "people"),
+        "",
+        f"How far it is: dnssecd explain {zone}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _safe(way_out: RecoveryPlan) -> str:
+    if way_out.safe_at is None:
+        return "no end is in sight while the parent does not change the DS"
+    return f"no validator trusts it from {moment(way_out.safe_at)}"
+
+
+def _when(at: int | None) -> str:
+    return "" if at is None else f"{moment(at)}: "
+
+
+def _subject(key: Key) -> str:
+    return f"key {key.tag}"
+
+
+def _rows(way_out: RecoveryPlan) -> dict[str, Any]:
+    steps = [{"at": step.at, "who": step.who, "text": step.text} for step in way_out.steps]
+    return {"costs": list(way_out.costs), "steps": steps}

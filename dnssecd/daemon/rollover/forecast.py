@@ -1,0 +1,150 @@
+"""What will happen to keys, when, and how much the key stores will have to sign."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from dnssecd.core.keys.evidence import Evidence, ParentSight
+from dnssecd.core.keys.keyset import Keyset, signing_view
+from dnssecd.core.keys.simulate import EVENT_NAMES, Assumptions, Outage, SimEvent, Simulation, simulate
+from dnssecd.core.keys.timeline_svg import render_svg
+from dnssecd.core.keys.types import RolloverPolicy, SubmitDs
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.pipeline.version import state
+from dnssecd.pipeline.version.draft import PROMPT_RECORDS_MAX
+
+DAY_S = 86_400
+LAG_S = 60
+OUTAGES = ("secondaries", "parent", "signer")
+
+
+def assumptions(
+    zone: FrontZone,
+    evidence: Evidence,
+    policy: RolloverPolicy,
+    ds_delay: int | None,
+    outages: tuple[Outage, ...] = (),
+) -> Assumptions:
+    """Return what is assumed of the world for a zone as it is: its TTLs, its pace of re-signing."""
+    prompt = (zone.records or 0) <= PROMPT_RECORDS_MAX
+    return Assumptions(
+        secondary_lag=min(LAG_S, policy.propagation_delay),
+        ds_delay=ds_delay,
+        resign=0 if prompt else max(0, zone.spec.validity_s - zone.refresh_s),
+        ttl_dnskey=max(evidence.ttl_dnskey, policy.dnskey_ttl),
+        ttl_zone=evidence.ttl_zone,
+        ttl_negative=evidence.ttl_negative,
+        ttl_ds=max(policy.parent_ds_ttl, max((sight.ttl for sight in evidence.parents), default=0)),
+        outages=outages,
+        ds=_ds_seen(evidence.parents),
+    )
+
+
+def _ds_seen(parents: Iterable[ParentSight]) -> tuple[bytes, ...] | None:
+    """Return the DS RRset that all the parent's servers serve; None when they differ, or none has answered yet."""
+    answers = {tuple(sorted(sight.ds)) for sight in parents if sight.ds is not None}
+    return answers.pop() if len(answers) == 1 else None
+
+
+def parse_outage(text: str, start: int, seconds: Mapping[str, int]) -> Outage:
+    """Return the outage ``WHAT:FROM:FOR`` (durations in seconds given by ``seconds``); ValueError."""
+    what, _, span = text.partition(":")
+    begin, _, length = span.partition(":")
+    if what not in OUTAGES or begin not in seconds or length not in seconds:
+        raise ValueError(f'"{text}" is no outage: write WHAT:FROM:FOR, WHAT one of {", ".join(OUTAGES)}')
+    return Outage(what, start + seconds[begin], start + seconds[begin] + seconds[length])
+
+
+def rows(zone: str, events: Iterable[SimEvent]) -> list[dict[str, Any]]:
+    """Return the calendar as commands get it."""
+    return [
+        {
+            "at": event.at,
+            "zone": zone,
+            "role": event.role,
+            "key_tag": event.key_tag,
+            "event": event.event,
+            "detail": event.detail,
+            "stand_in": event.stand_in,
+        }
+        for event in events
+    ]
+
+
+def picture(zone: str, ahead: Simulation, start: int, stop: int) -> str:
+    """Return the keys' states over time as SVG."""
+    return render_svg(ahead.spans, start, stop, f"Keys of {zone}")
+
+
+def ds_ready_at(ahead: Simulation) -> dict[int, int]:
+    """Return when the DS of each key may first be handed over (epoch s), by key tag."""
+    ready: dict[int, int] = {}
+    for event in ahead.events:
+        if event.event == EVENT_NAMES[SubmitDs.__name__] and not event.stand_in:
+            ready.setdefault(event.key_tag, event.at)
+    return ready
+
+
+def compare(
+    keyset: Keyset, old: RolloverPolicy, new: RolloverPolicy, assume: Assumptions, start: int, stop: int
+) -> list[SimEvent]:
+    """Return what would happen under a new policy and would not under the old one."""
+    usual = Counter(map(_kind, simulate(keyset, old, assume, start, stop).events))
+    ahead = []
+    for event in simulate(keyset, new, assume, start, stop).events:
+        if usual[_kind(event)] > 0:
+            usual[_kind(event)] -= 1
+        else:
+            ahead.append(event)
+    return ahead
+
+
+def _kind(event: SimEvent) -> tuple[int, str, int, str]:
+    return event.at, event.role, event.key_tag, event.event
+
+
+@dataclass(frozen=True)
+class Load:
+    """One key store's work: RRSIGs by day (epoch s of its start); first expiration of any of its zones' RRSIGs."""
+
+    keystore: str
+    days: tuple[tuple[int, int], ...]
+    earliest_expiration: int | None
+
+
+def zone_load(zone: FrontZone, start: int, days: int) -> Counter[int]:
+    """Return how many RRSIGs of a zone come due by day, each again when its successor does. For a thread."""
+    spec = zone.spec
+    cycle = max(DAY_S, spec.validity_s - zone.refresh_s - spec.jitter_s // 2)
+    due: Counter[int] = Counter()
+    with zone.database.snapshot() as snapshot:
+        keyset = state.keyset_from(snapshot.state(state.KEYSET))
+        expirations = snapshot.expirations(DAY_S)
+    each = max(1, len(signing_view(keyset).zone_keys)) if keyset is not None else 1
+    for begin, number in expirations:
+        when = max(begin - zone.refresh_s, start)
+        while when < start + days * DAY_S:
+            due[when // DAY_S * DAY_S] += number * each
+            when += cycle
+    return due
+
+
+def loads(zones: Iterable[FrontZone], start: int, days: int) -> list[Load]:
+    """Return the forecast of every key store. For a thread: one index walk a zone."""
+    due: dict[str, Counter[int]] = {}
+    first: dict[str, list[int]] = {}
+    for zone in zones:
+        store = zone.spec.keystore
+        due.setdefault(store, Counter()).update(zone_load(zone, start, days))
+        if zone.earliest_expiration is not None:
+            first.setdefault(store, []).append(zone.earliest_expiration)
+    first_day = start // DAY_S * DAY_S
+    return [
+        Load(
+            store,
+            tuple((day, due[store][day]) for day in range(first_day, first_day + days * DAY_S, DAY_S)),
+            min(first.get(store, []), default=None),
+        )
+        for store in sorted(due)
+    ]

@@ -1,0 +1,226 @@
+"""Roll-overs as the daemon runs them: engine, evidence, parents, events and commands wired together."""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+
+from dnssecd.clock import Clock, boot_id
+from dnssecd.config.model import Config
+from dnssecd.control.server import Call, Command
+from dnssecd.core.keys.evidence import Evidence
+from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.types import Plan
+from dnssecd.daemon.commands.ds import DsCommands
+from dnssecd.daemon.commands.forecast import ForecastCommands
+from dnssecd.daemon.commands.rollover import RolloverCommands
+from dnssecd.daemon.parent.poll import ParentWatch
+from dnssecd.daemon.rollover.clock_watch import EVENT, ClockWatch
+from dnssecd.daemon.rollover.compromise import Emergency
+from dnssecd.daemon.rollover.engine import Engine, RolloverListener, Rollovers
+from dnssecd.daemon.rollover.overdue import Overdue
+from dnssecd.daemon.rollover.text import line
+from dnssecd.daemon.rollover.zone_keys import awaits_ds
+from dnssecd.daemon.server_reports import SecondaryHooks
+from dnssecd.daemon.zones.schedule import Schedule
+from dnssecd.daemon.zones.work import ZoneJobs
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.keyservice_client.client import AsyncSignerClient
+from dnssecd.ops.event_store import Event
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
+from dnssecd.pipeline.version.committed import Committed
+from dnssecd.pipeline.workers.pool import WorkerPool
+from dnssecd.publish.exchange import Peer
+from dnssecd.publish.notify import Pace
+from dnssecd.publish.parent import ParentAnswer
+from dnssecd.publish.watch import Judgement, Sighting
+
+BLOCKERS_SHOWN_MAX = 20
+
+
+class EvidenceHooks(SecondaryHooks):
+    """What is seen of secondaries, told to the roll-over engine as well."""
+
+    def __init__(self, metrics: Metrics, events: EventCore) -> None:
+        super().__init__(metrics, events)
+        self.on_seen: Callable[[Judgement], None] = lambda judgement: None
+
+    def seen(self, judgement: Judgement) -> None:
+        """Pass a look on."""
+        super().seen(judgement)
+        self.on_seen(judgement)
+
+
+class RolloverOffice:
+    """The daemon's part for keys and time. ``config`` gives the configuration in force."""
+
+    def __init__(
+        self,
+        config: Callable[[], Config],
+        zones: Mapping[str, FrontZone],
+        jobs: ZoneJobs,
+        signer: AsyncSignerClient,
+        events: EventCore,
+        clock: Clock,
+        schedule: Schedule,
+        pool: WorkerPool,
+        hooks: EvidenceHooks,
+    ) -> None:
+        self._zones, self._jobs = zones, jobs
+        server = config().server
+        self.clock = ClockWatch(
+            clock,
+            server.state_dir / "clock",
+            server.clock_tolerance,
+            events,
+            self._timekeepers,
+            self._sure,
+            boot_id(),
+        )
+        engine = Engine(
+            zones,
+            config,
+            signer,
+            events,
+            clock,
+            schedule,
+            pool.lock,
+            jobs.rekey,
+            self._resign,
+            lambda: not self.clock.held(),
+            lambda: self.clock.hidden_step_s,
+        )
+        self.rollovers = Rollovers(engine, self._parent_names)
+        self.clock.unsettled = self.rollovers.is_stepping
+        self.parents = ParentWatch(zones, config, clock, schedule, self._answered)
+        self.overdue = Overdue(events, clock, self.rollovers.policy)
+        self.emergency = Emergency(self.rollovers, events)
+        self._commands = RolloverCommands(zones, self.rollovers)
+        self.ahead = ForecastCommands(zones, self.rollovers, self._commands, self.rollovers.engine.config)
+        self.rollovers.listeners += [_Shown(self.parents), self.overdue, self.emergency]
+        #: How soon a server of a zone is looked at again, after it was seen to serve what is published.
+        self.sweep_s: Callable[[], float] = lambda: Pace().sweep_s
+        hooks.on_seen = self._seen
+        jobs.on_finished = self.rollovers.committed
+        pool.held = self.clock.held
+
+    def commands(self) -> dict[str, Command]:
+        """Return the commands, by name."""
+        commands = self._commands
+        more = {
+            "clock.confirm": Command(self._confirm, changes=True),
+            "key.compromised": self.emergency.command(commands),
+        }
+        ds = DsCommands(self.rollovers, self.parents, commands)
+        return commands.table() | ds.table() | self.ahead.table() | more
+
+    def begin(self) -> None:
+        """Judge the clock by what is known from before; nothing is signed while it is in doubt."""
+        self.clock.begin(max((zone.published_at or 0.0 for zone in self._zones.values()), default=0.0))
+
+    async def run(self) -> None:
+        """Take up all zones that are served, and keep an eye on the clock for ever."""
+        self.take_up()
+        await self.clock.run()
+
+    def take_up(self) -> None:
+        """Look at all zones."""
+        for zone in self._zones.values():
+            self.rollovers.committed(zone)
+
+    def configure(self, changed: Iterable[str]) -> None:
+        """A new configuration is in force, which says something new about these zones."""
+        for name in changed:
+            self.rollovers.committed(self._zones[name])
+
+    def details(self, event: Event) -> str:
+        """Return more text for an alert: the recovery plan of a compromised key."""
+        return self.emergency.details(event)
+
+    def forget(self, zone: FrontZone) -> None:
+        """Drop a zone that was removed."""
+        self.rollovers.forget(zone.name)
+        self.parents.forget(zone.name)
+        self.emergency.forget(zone.name)
+
+    async def close(self) -> None:
+        """Stop everything."""
+        await self.parents.close()
+        await self.rollovers.close()
+        self.clock.record()
+
+    async def _confirm(self, call: Call) -> object:
+        """Answer ``clock.confirm``."""
+        doubt = self.clock.suspect
+        self.clock.confirm(call.caller.user)
+        message = "the time is taken to be right; signing goes on" if doubt else "the time is not in doubt"
+        return {"changed": bool(doubt), "doubt": doubt, "message": message}
+
+    def _resign(self, zone: FrontZone) -> None:
+        self._jobs.request(zone, "resign")
+
+    def _timekeepers(self) -> Iterable[tuple[str, Peer]]:
+        """The secondaries that share a TSIG key with us."""
+        for zone in self._zones.values():
+            for peer in zone.asked_servers:
+                yield zone.name, peer
+
+    def _sure(self, stepped: bool) -> None:
+        """The time is right: what was put off is done; after a step waits begin anew."""
+        for zone in self._zones.values():
+            if stepped:
+                self.rollovers.clock_stepped(zone)
+            else:
+                self.rollovers.committed(zone)
+            if any(problem.event == EVENT for problem in zone.problems):
+                zone.problems = ()
+                for kind in ("load", "resign"):
+                    self._jobs.request(zone, kind)
+
+    def _seen(self, judgement: Judgement) -> None:
+        sighting = judgement.sighting
+        self.clock.seen(sighting)
+        if sighting.zone not in self._zones:
+            return
+        keys = self.rollovers.of(sighting.zone)
+        pause = self.sweep_s() if judgement.state == "current" else Pace().look_last_s
+        seen = judged(sighting, keys.committed)
+        if keys.take(lambda evidence: evidence.sighted(seen, int(sighting.at + pause))):
+            self.rollovers.ask(sighting.zone)
+
+    def _answered(self, zone: FrontZone, answers: list[ParentAnswer], next_look: int) -> None:
+        if zone.gone:
+            return
+        keys = self.rollovers.of(zone.name)
+        keys.take(lambda evidence: [evidence.answered(answer, next_look) for answer in answers])
+        self.rollovers.ask(zone.name)
+
+    def _parent_names(self, name: str) -> tuple[str, ...]:
+        """The parent's servers; those known from before a restart while they cannot be found."""
+        zone = self._zones[name]
+        evidence = self.rollovers.of(name).evidence
+        if zone.config.parent.none or zone.name == ".":
+            return ()
+        names = self.parents.servers(zone)
+        if names is None:
+            return tuple(evidence.parents) if evidence is not None else ()
+        return names
+
+
+def judged(sighting: Sighting, known: Committed | None) -> Sighting:
+    """Return a sighting as evidence: our serial with signatures that are not ours is no sight of our version."""
+    if known is None or sighting.serial != known.serial or sighting.signatures in (None, known.signatures):
+        return sighting
+    detail = f"serial {sighting.serial}, but its SOA is signed otherwise than ours"
+    return replace(sighting, serial=None, detail=detail)
+
+
+class _Shown(RolloverListener):
+    """Keeps what ``status`` shows, and the pace of looks at the parent, in step with the plan."""
+
+    def __init__(self, parents: ParentWatch) -> None:
+        self._parents = parents
+
+    def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
+        zone.blockers = [line(blocker, keyset) for blocker in plan.blockers[:BLOCKERS_SHOWN_MAX]]
+        self._parents.watch(zone, waiting=awaits_ds(keyset))
+        return None

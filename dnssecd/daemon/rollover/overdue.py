@@ -1,0 +1,56 @@
+"""Roll-over steps that wait longer than they should: an event that says for what, and from whom."""
+
+from collections.abc import Callable
+
+from dnssecd.clock import Clock
+from dnssecd.core.keys.evidence import Evidence
+from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.keystate import Rec
+from dnssecd.core.keys.types import Blocker, Plan, RolloverPolicy
+from dnssecd.daemon.rollover.engine import RolloverListener
+from dnssecd.daemon.rollover.text import line
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.ops.events import EventCore
+
+EVENT = "rollover-overdue"
+PATIENCE = 3  # times what a step usually takes
+TOLD_MAX = 5
+
+
+class Overdue(RolloverListener):
+    """Raises the event while evidence is awaited long past the usual time. ``on_ds``: told when it is a DS."""
+
+    def __init__(
+        self, events: EventCore, clock: Clock, policy: Callable[[FrontZone], RolloverPolicy]
+    ) -> None:
+        self._events, self._clock, self._policy = events, clock, policy
+        self.on_ds: Callable[[FrontZone], None] = lambda zone: None
+
+    def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
+        """Judge every wait by how long it has lasted; return when the next one is due."""
+        policy, now = self._policy(zone), self._clock.now()
+        due = [(due_at(blocker, policy, zone.spec.validity_s), blocker) for blocker in plan.blockers]
+        late = [blocker for at, blocker in due if at is not None and at <= now]
+        if late:
+            more = f" (and {len(late) - TOLD_MAX} more)" if len(late) > TOLD_MAX else ""
+            cause = "; ".join(line(blocker, keyset, looks=False) for blocker in late[:TOLD_MAX]) + more
+            remedy = f"see what is awaited from whom: dnssecd explain {zone.name}"
+            self._events.raise_event(EVENT, zone.name, cause, remedy=remedy)
+            if any(blocker.rec is Rec.DS for blocker in late):
+                self.on_ds(zone)
+        else:
+            self._events.resolve(EVENT, zone.name)
+        return min((at for at, _ in due if at is not None and at > now), default=None)
+
+
+def due_at(blocker: Blocker, policy: RolloverPolicy, validity_s: int) -> int | None:
+    """Return when (epoch s) a wait for evidence is overdue; None for what only time, or another wait, holds up."""
+    if blocker.since is None or not blocker.missing:
+        return None
+    usual = policy.propagation_delay + policy.margin
+    if blocker.rec is Rec.DS:
+        usual = policy.parent_propagation_delay + policy.parent_ds_ttl
+    patience = PATIENCE * usual
+    if blocker.rec is Rec.ZRRSIG:
+        patience += validity_s  # signatures are replaced as they come due
+    return blocker.since + patience

@@ -1,0 +1,52 @@
+"""From a zone's configuration to what the roll-over planner is told."""
+
+from datetime import UTC, datetime
+
+from dnssecd.config.model import Config, Policy, ZoneConfig
+from dnssecd.core.keys.keystate import Role
+from dnssecd.core.keys.types import KeySpec, RolloverPolicy
+
+YEARS_AHEAD = 3
+#: When a freeze ends that a person has to end (epoch s).
+FOREVER = 1 << 40
+#: The least that every wait is longer by (s): a jump of the clock by less is not noticed.
+MARGIN_S_MIN = 5
+
+
+def rollover_policy(config: Config, zone: ZoneConfig, now: float) -> RolloverPolicy:
+    """Return the planner's policy for a zone; freeze windows from last year on and some years ahead.
+
+    The margin for a clock that is off goes with the pace of the policy: what is to be done within seconds does not
+    wait for minutes.
+    """
+    policy = config.policies[zone.policy]
+    return RolloverPolicy(
+        specs=_specs(policy),
+        signed=policy.signed,
+        parent=not (zone.parent.none or zone.name == "."),
+        dnskey_ttl=policy.dnskey_ttl,
+        propagation_delay=policy.propagation_delay,
+        parent_propagation_delay=policy.parent_propagation_delay,
+        parent_ds_ttl=policy.parent_ds_ttl,
+        standby_ksk=policy.standby_ksk,
+        rfc5011=policy.rfc5011,
+        manual=policy.manual,
+        freeze=_freeze(policy, now),
+        margin=min(config.server.clock_tolerance, max(policy.propagation_delay, MARGIN_S_MIN)),
+    )
+
+
+def _specs(policy: Policy) -> tuple[KeySpec, ...]:
+    templates = ((Role.KSK, policy.ksk), (Role.ZSK, policy.zsk), (Role.CSK, policy.csk))
+    return tuple(
+        KeySpec(role, key.algorithm, policy.keystore, key.lifetime, key.bits)
+        for role, key in templates
+        if key is not None
+    )
+
+
+def _freeze(policy: Policy, now: float) -> tuple[tuple[int, int], ...]:
+    year = datetime.fromtimestamp(now, UTC).year
+    return tuple(
+        span for window in policy.freeze for span in window.spans(range(year - 1, year + YEARS_AHEAD))
+    )

@@ -1,0 +1,131 @@
+"""What a roll-over waits for, in words: which gate, which rule, who is awaited, the answer seen, the next look."""
+
+from typing import Any
+
+from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.keystate import Rec, State
+from dnssecd.core.keys.label import label
+from dnssecd.core.keys.rules import RULES
+from dnssecd.core.keys.types import Blocker, Gate, Missing
+from dnssecd.core.utc import moment as written
+from dnssecd.daemon.rollover.policy import FOREVER
+from dnssecd.durations import about
+
+REC_WORDS = {
+    Rec.DNSKEY: "DNSKEY",
+    Rec.KRRSIG: "signature over the DNSKEY RRset",
+    Rec.ZRRSIG: "zone signatures",
+    Rec.DS: "DS",
+}
+
+FOLLOWING = "these follow by themselves, none before it is safe:"
+RULE_NAMES = frozenset(rule.name for rule in RULES)
+
+
+def moment(when: float | None) -> str:
+    """Return ``2026-11-24 03:30:00Z``."""
+    if when is not None and when >= FOREVER:
+        return "the zone is thawed"
+    return "never" if when is None else written(when)
+
+
+def step(blocker: Blocker, keyset: Keyset) -> str:
+    """Name what is held up: key, record and event."""
+    key = keyset.find(blocker.ref)
+    parts = [f"{key.role.value} {blocker.tag}"] if key is not None else []
+    if blocker.rec is not None:
+        parts.append(REC_WORDS[blocker.rec])
+    if blocker.event is not None:
+        parts.append(blocker.event.value)
+    else:
+        parts.append("roll-over" if key is not None else blocker.rule)
+    return " ".join(parts)
+
+
+def line(blocker: Blocker, keyset: Keyset, *, looks: bool = True) -> str:
+    """Return one line for ``status``; without the times of the next looks the same as long as nothing changes."""
+    what = step(blocker, keyset)
+    if blocker.missing:
+        awaited = "; ".join(_missing(missing, looks=looks) for missing in blocker.missing)
+        return f"{what} waits: {awaited}"
+    if blocker.gate is Gate.APPROVAL:
+        return f"{what}: {blocker.detail} ({blocker.token})"
+    until = f" until {moment(blocker.until)}" if blocker.until is not None else ""
+    return f"{what} waits{until}: {blocker.detail}"
+
+
+def _missing(missing: Missing, *, looks: bool = True) -> str:
+    told = looks and missing.next_look is not None
+    look = f", next look {moment(missing.next_look)}" if told else ""
+    return f"{missing.whom} has {missing.seen or 'nothing'}, wanted {missing.wanted}{look}"
+
+
+def waiting(blocker: Blocker, keyset: Keyset) -> dict[str, Any]:
+    """Return a blocker as commands get it (dnssecd.control.server, ``explain``)."""
+    looks = [missing.next_look for missing in blocker.missing if missing.next_look is not None]
+    until = None if blocker.until is None or blocker.until >= FOREVER else blocker.until
+    if until is not None:
+        looks.append(until)
+    return {
+        "step": step(blocker, keyset),
+        "gate": blocker.gate.value,
+        "rule": blocker.rule,
+        "detail": blocker.detail,
+        "key_tag": blocker.tag or None,
+        "since": blocker.since or None,  # a record nothing was ever done with has waited since never
+        "until": until,
+        "token": blocker.token or None,
+        "missing": [
+            {"from": each.whom, "seen": each.seen, "wanted": each.wanted, "next_look": each.next_look}
+            for each in blocker.missing
+        ],
+        "next_look": min(looks, default=None),
+    }
+
+
+def states(keyset: Keyset) -> list[str]:
+    """Return a line for each key: its name for people, its goal and the state of each record."""
+    lines = []
+    for key in keyset.keys:
+        records = ", ".join(f"{rec.value} {key.record(rec).state.value}" for rec in key.records)
+        lines.append(f"{key.role.value} {key.tag} (algorithm {key.algorithm}): {label(key)}; {records}")
+    return lines
+
+
+def waits(zone: str, blockers: tuple[Blocker, ...], keyset: Keyset, now: float) -> list[str]:
+    """Return what is awaited, some lines for each: first what somebody or time has to bring, then what follows."""
+    lines: list[str] = []
+    for blocker in in_order(blockers):
+        if lines and _follows(blocker) and FOLLOWING not in lines:
+            lines.append(FOLLOWING)
+        lines += _wait(zone, blocker, keyset, now)
+    return lines
+
+
+def in_order(blockers: tuple[Blocker, ...]) -> list[Blocker]:
+    """Return what somebody or time has to bring before what follows from it."""
+    return sorted(blockers, key=_follows)
+
+
+def _follows(blocker: Blocker) -> bool:
+    """Tell whether other steps decide when it happens: nobody has to do anything about it."""
+    return blocker.gate in (Gate.POLICY, Gate.SAFETY) and not blocker.missing
+
+
+def _wait(zone: str, blocker: Blocker, keyset: Keyset, now: float) -> list[str]:
+    lines = [f"{step(blocker, keyset)}: held by {blocker.gate.value} ({blocker.rule})"]
+    rule = "must stay true: " if blocker.rule in RULE_NAMES else ""
+    lines.append(f"  {rule}{blocker.detail}")
+    lines += [f"  {_missing(missing)}" for missing in blocker.missing]
+    if blocker.until is not None:
+        left = "" if blocker.until >= FOREVER else f", in {about(max(0.0, blocker.until - now))}"
+        lines.append(f"  until {moment(blocker.until)}{left}")
+    if blocker.token:
+        lines.append(f"  to let it happen: dnssecd key approve {zone} --step {blocker.token}")
+    return lines
+
+
+def is_settled(keyset: Keyset) -> bool:
+    """Tell whether nothing at all is under way."""
+    moving = (State.RUMOURED, State.UNRETENTIVE)
+    return not any(key.record(rec).state in moving for key in keyset.keys for rec in key.records)

@@ -1,0 +1,116 @@
+"""What the front remembers of one zone's keys between two plans."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from dnssecd.clock import Clock
+from dnssecd.core.keys.evidence import Evidence, SignatureCount
+from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.keystate import Rec, State
+from dnssecd.core.keys.types import Plan, RolloverPolicy
+from dnssecd.daemon.rollover.evidence import ZoneEvidence, read_evidence
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.pipeline.version.committed import Committed, count_signatures, read_committed
+
+#: A count of all signatures is made anew only after this many times as long as the last one took.
+COUNT_PAUSE = 20.0
+EARLY_MAX = 256
+WAITING = (State.RUMOURED, State.UNRETENTIVE)
+
+
+@dataclass(eq=False)
+class ZoneKeys:
+    """One zone. ``turn`` keeps plans and commands apart; ``stale``: another version may be stored than we know of."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    committed: Committed | None = None
+    stale: bool = True
+    evidence: ZoneEvidence | None = None
+    early: list[Callable[[ZoneEvidence], object]] = field(default_factory=list)  # seen before it was read
+    counts: tuple[SignatureCount, ...] = ()
+    counted_serial: int | None = None
+    count_again: float = 0.0  # monotonic
+    plan: Plan | None = None
+    policy: RolloverPolicy | None = None
+    failures: int = 0
+    not_before: float = 0.0  # monotonic: what failed is not tried again earlier
+    denial_asked: str = ""  # the change of denial that a version was asked for
+    stepped: bool = False  # the clock did, and the key set does not know yet
+    trouble: str = ""  # why the last plan could not be carried out
+
+    async def known(self, zone: FrontZone, now: float) -> Committed | None:
+        """Return what is published, read again where it may have changed; None while there is nothing."""
+        if self.evidence is None:
+            evidence = await asyncio.to_thread(read_evidence, zone.database, now)
+            for take in self.early:
+                take(evidence)
+            self.early.clear()
+            self.evidence = evidence
+        if self.stale or self.committed is None:
+            self.stale = False
+            self.committed = await asyncio.to_thread(read_committed, zone.database)
+        return self.committed
+
+    def take(self, sight: Callable[[ZoneEvidence], object]) -> object:
+        """Take in what was seen, or keep it until the evidence there is has been read; that is news."""
+        if self.evidence is not None:
+            return sight(self.evidence)
+        if len(self.early) < EARLY_MAX:
+            self.early.append(sight)
+        return True
+
+    async def count(self, zone: FrontZone, clock: Clock) -> float | None:
+        """Count signatures where a plan needs it; return when (monotonic) to ask again, if it is too early now."""
+        known = self.committed
+        if known is None or not _replacing(known.keyset):
+            self.counts, self.counted_serial = (), None
+            return None
+        if self.counted_serial == known.serial:
+            return None
+        started = clock.monotonic()
+        if started < self.count_again:
+            return self.count_again
+        serial, self.counts = await asyncio.to_thread(count_signatures, zone.database, known.keyset.keys)
+        self.counted_serial = serial
+        ended = clock.monotonic()
+        self.count_again = ended + COUNT_PAUSE * (ended - started)
+        return None
+
+    def rekeyed(self) -> None:
+        """Another key set was committed: what was counted before says nothing of it."""
+        self.stale = True
+        self.counts, self.counted_serial, self.count_again = (), None, 0.0
+
+    def stored(self, keyset: Keyset) -> None:
+        """A key set was stored that publishes what the one before did."""
+        assert self.committed is not None
+        self.committed = replace(self.committed, keyset=keyset)
+
+    def gathered(self, zone: FrontZone, parents: tuple[str, ...], *, clock_sure: bool) -> Evidence:
+        """Return all that the planner may go by."""
+        known, seen = self.committed, self.evidence
+        assert known is not None
+        assert seen is not None
+        names = dict.fromkeys(peer.name for peer in zone.asked_servers)
+        return Evidence(
+            serial=known.serial,
+            committed=known.at,
+            secondaries=seen.of_secondaries(names),
+            parents=seen.of_parents(parents),
+            confirmations=tuple(seen.confirmations.values()),
+            signatures=self.counts,
+            ttl_dnskey=known.ttl_dnskey,
+            ttl_zone=known.ttl_zone,
+            ttl_negative=known.ttl_negative,
+            clock_sure=clock_sure,
+        )
+
+
+def _replacing(keyset: Keyset) -> bool:
+    return any(key.zrrsig.state in WAITING for key in keyset.keys)
+
+
+def awaits_ds(keyset: Keyset) -> bool:
+    """Tell whether something is awaited at the parent."""
+    return any(key.record(Rec.DS).state in WAITING for key in keyset.keys)

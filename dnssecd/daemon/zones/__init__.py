@@ -1,0 +1,1 @@
+"""Every zone of the daemon: its state, its inputs, its jobs."""

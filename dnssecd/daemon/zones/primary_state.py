@@ -1,0 +1,123 @@
+"""What is known of a zone's primaries, and what a look at them means; no I/O but the reading of the zone's database."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cmp_to_key
+from zlib import crc32
+
+from dnssecd.core.dns.names import APEX
+from dnssecd.core.dns.rrtypes import SOA
+from dnssecd.core.dns.serial import compare, is_after
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.pipeline.jobs.transfer import TRANSFERRED
+from dnssecd.pipeline.version import state
+from dnssecd.pipeline.version.apex import soa_expire
+
+REFRESH_MIN_S, REFRESH_MAX_S = 2, 7 * 86_400
+RETRY_MIN_S, RETRY_MAX_S = 1, 3600
+#: While there is no version, and so no SOA to say how often.
+FIRST_RETRY_S, FIRST_RETRY_LAST_S = 2, 300
+JITTER_SHARE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """The last look at one primary: the serial it serves, when (epoch seconds), why there is none."""
+
+    serial: int | None
+    at: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What the store holds: the primaries' serial (None: the content did not come from them), SOA timers (s)."""
+
+    serial: int | None
+    refresh_s: int
+    retry_s: int
+    expire_s: int
+
+
+@dataclass(eq=False)
+class Upstream:
+    """A zone's primaries. ``fresh_at``: when one last confirmed what is held (epoch seconds).
+
+    ``same``: the serial of the version's content (None: not from primaries), and one that was seen to have the same.
+    ``rejected``: by primary, the last serial of it that was not taken, and when.
+    """
+
+    fresh_at: float
+    seen: dict[str, Sight] = field(default_factory=dict)
+    failures: int = 0
+    same: tuple[int | None, int] | None = None
+    rejected: dict[str, tuple[int, float]] = field(default_factory=dict)
+
+    def has_more_than(self, serial: int | None) -> bool:
+        """Tell whether a primary was last seen to serve a later serial than ``serial``."""
+        return serial is not None and any(
+            sight.serial is not None and is_after(sight.serial, serial) for sight in self.seen.values()
+        )
+
+    def at_hand(self, held: Held | None) -> int | None:
+        """Return the primaries' serial that what is held is equal to."""
+        if held is None:
+            return None
+        return self.same[1] if self.same is not None and self.same[0] == held.serial else held.serial
+
+
+def held_of(zone: FrontZone) -> Held | None:
+    """Return what is held of a zone, None before its first version; StoreError, sqlite3.Error or OSError."""
+    if zone.serial is None:
+        return None
+    with zone.database.snapshot() as snapshot:
+        version = state.from_document(snapshot.version, state.VersionState)
+        soa = snapshot.rrset(APEX, SOA)
+    if version is None or soa is None:
+        return None
+    refresh, retry = (int.from_bytes(soa.rdata[at : at + 4], "big") for at in (-16, -12))
+    serial = version.input_serial if version.digest == TRANSFERRED else None
+    return Held(serial, refresh, retry, soa_expire(soa))
+
+
+def newest_first(seen: Iterable[tuple[str, int]]) -> list[str]:
+    """Return primaries, given with their serials, by falling serial; equal ones stay in their order."""
+
+    def order(one: tuple[str, int], other: tuple[str, int]) -> int:
+        return compare(other[1], one[1])
+
+    return [name for name, _ in sorted(seen, key=cmp_to_key(order))]
+
+
+def to_fetch_from(sights: Sequence[tuple[str, Sight]], serial: int | None) -> list[str]:
+    """Return the primaries that have something newer than ``serial`` (None: anything), the newest first."""
+    return newest_first(
+        (name, sight.serial)
+        for name, sight in sights
+        if sight.serial is not None and (serial is None or is_after(sight.serial, serial))
+    )
+
+
+def refresh_delay_s(zone: str, held: Held | None) -> float:
+    """Return the seconds until the primaries are looked at again when all is well; a little less, by zone name."""
+    if held is None:
+        return FIRST_RETRY_LAST_S
+    share = crc32(zone.encode()) / 2**32
+    return min(max(held.refresh_s, REFRESH_MIN_S), REFRESH_MAX_S) * (1 - JITTER_SHARE * share)
+
+
+def retry_delay_s(held: Held | None, failures: int) -> float:
+    """Return the seconds until the next try after a failure, the ``failures``-th in a row."""
+    if held is None:
+        return float(min(FIRST_RETRY_S * 2 ** min(failures - 1, 10), FIRST_RETRY_LAST_S))
+    return min(max(held.retry_s, RETRY_MIN_S), RETRY_MAX_S)
+
+
+def shown(seen: dict[str, Sight], names: Iterable[str]) -> list[dict[str, object]]:
+    """Return what ``status`` shows of the primaries."""
+    nothing = Sight(None, 0, "not asked yet")
+    rows = [(name, seen.get(name, nothing)) for name in names]
+    return [
+        {"name": name, "serial": sight.serial, "seen_at": sight.at or None, "detail": sight.detail}
+        for name, sight in rows
+    ]

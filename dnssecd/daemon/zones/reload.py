@@ -1,0 +1,145 @@
+"""Applying a changed configuration: as a whole, or not at all."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from dnssecd.clock import Clock
+from dnssecd.config import ConfigErrors, load
+from dnssecd.config.diff import ConfigDiff, diff
+from dnssecd.config.model import Config
+from dnssecd.control.server import Call, Command, Refused
+from dnssecd.daemon.key_service import SignerLink
+from dnssecd.daemon.zones import unconfigured as serving
+from dnssecd.daemon.zones.departure import Departures
+from dnssecd.daemon.zones.table import ZoneTable
+from dnssecd.daemon.zones.work import ZoneJobs
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
+from dnssecd.store.catalogue import Catalogue
+
+
+class Reloader:
+    """Holds the configuration in force. ``on_applied`` is told of every new one."""
+
+    def __init__(
+        self,
+        config: Config,
+        zones: ZoneTable,
+        jobs: ZoneJobs,
+        signer: SignerLink,
+        events: EventCore,
+        metrics: Metrics,
+        catalogue: Catalogue,
+        clock: Clock,
+        on_applied: Callable[[Config], None],
+        departures: Departures,
+    ) -> None:
+        self.config = config
+        self._zones, self._jobs, self._signer = zones, jobs, signer
+        self._events, self._metrics, self._catalogue, self._clock = events, metrics, catalogue, clock
+        self._on_applied, self._departures = on_applied, departures
+        self._turn = asyncio.Lock()
+
+    def table(self) -> dict[str, Command]:
+        """Return the commands."""
+        return {
+            "config.diff": Command(self.diff),
+            "config.reload": Command(self.reload_command, changes=True),
+        }
+
+    async def diff(self, call: Call) -> object:
+        """Answer ``config.diff``."""
+        config = await asyncio.to_thread(self._read)
+        return {"changes": [str(change) for change in diff(self.config, config).changes]}
+
+    async def reload_command(self, call: Call) -> object:
+        """Answer ``config.reload``."""
+        return await self.reload(call.texts("remove"))
+
+    async def reload(self, remove: list[str]) -> dict[str, Any]:
+        """Read the file again and apply it; Refused when it cannot be applied, with nothing changed."""
+        async with self._turn:
+            return await self._reload(remove)
+
+    async def _reload(self, remove: list[str]) -> dict[str, Any]:
+        try:
+            # That of 10,000 zones takes seconds to read.
+            config = await asyncio.to_thread(self._read)
+            found = diff(self.config, config)
+            lost = self._check(config, found, {_whole(name) for name in remove})
+        except Refused as refused:
+            self._metrics.daemon.config_reloads.labels("rejected").inc()
+            self._events.raise_event("config-rejected", None, refused.what, remedy=refused.remedy)
+            raise
+        await self._apply(config, found, lost)
+        self._events.resolve("config-rejected")
+        self._metrics.daemon.config_reloads.labels("ok").inc()
+        self._metrics.daemon.config_loaded.set(self._clock.now())
+        return {
+            "changed": bool(found.changes or lost),
+            "added": list(found.added),
+            "removed": [*found.removed, *lost],
+            "zones_changed": list(found.changed),
+            "changes": [*map(str, found.changes), *(f'- zone."{name}"' for name in lost)],
+            "warnings": [str(warning) for warning in config.warnings],
+        }
+
+    def _read(self) -> Config:
+        try:
+            return load(self.config.path)
+        except ConfigErrors as error:
+            raise Refused(
+                f"{self.config.path} has {len(error.errors)} error(s), the first: {error.errors[0]}",
+                "the configuration before stays in force; dnssecd check-config lists all errors",
+                detail=[str(one) for one in error.errors],
+            ) from None
+
+    def _check(self, config: Config, found: ConfigDiff, remove: set[str]) -> list[str]:
+        """Return the zones to be removed that the configuration in force has lost already; Refused."""
+        fixed = [str(change) for change in found.changes if change.needs_restart]
+        if fixed:
+            raise Refused(
+                f"this cannot be changed while the daemon runs: {'; '.join(fixed)}",
+                "restart the daemon, or take the change back; nothing was applied",
+            )
+        kept = [name for name in found.removed if name not in remove]
+        if kept:
+            options = " ".join(f"--remove {name}" for name in kept)
+            raise Refused(
+                f"the file no longer has {', '.join(kept)}, which would go dark",
+                f"if that is meant: dnssecd config reload {options}; nothing was applied",
+            )
+        lost = sorted(remove - set(found.removed))
+        for name in lost:
+            if name in config.zones:
+                raise Refused(
+                    f"the file still has {name}", "take it out of the file first; nothing was applied"
+                )
+            if name not in self._zones.by_name:
+                raise Refused(
+                    f"there is no zone {name} to remove", "dnssecd zone list shows all; nothing was applied"
+                )
+        return lost
+
+    async def _apply(self, config: Config, found: ConfigDiff, lost: list[str]) -> None:
+        if config.keystores != self.config.keystores:
+            await self._signer.reconfigure(config)
+        self.config = self._jobs.config = config
+        for name in (*found.removed, *lost):
+            await self._departures.remove(name)
+        for name in (*found.added, *found.changed):
+            zone = self._zones.put(config, config.zones[name])
+            self._events.add_zone(name)
+            self._events.resolve("zone-not-configured", name)
+            self._jobs.request(zone, "load")
+        documents = {
+            name: serving.remember(config, config.zones[name], self._zones.by_name[name].spec)
+            for name in (*found.added, *found.changed)
+        }
+        self._catalogue.put_serving(documents)
+        self._on_applied(config)
+
+
+def _whole(name: str) -> str:
+    return name.lower() if name.endswith(".") else name.lower() + "."

@@ -1,0 +1,44 @@
+"""Verifying every published zone as a whole, at least weekly, one after another and not in a hurry."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
+
+from dnssecd.clock import Clock
+from dnssecd.daemon.zones.work import ZoneJobs
+from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
+
+PERIOD_S = 6 * 86_400.0
+PAUSE_S = 1.0
+LOOK_S = 600.0
+
+
+class Sweep:
+    """Takes the zone whose last whole verification is longest ago, when that is long enough."""
+
+    def __init__(self, zones: Mapping[str, FrontZone], jobs: ZoneJobs, clock: Clock) -> None:
+        self._zones, self._jobs, self._clock = zones, jobs, clock
+
+    async def run(self) -> None:
+        """Sweep for ever."""
+        while True:
+            zone = self._due()
+            if zone is None:
+                await asyncio.sleep(LOOK_S)
+                continue
+            with suppress(ZoneGone):
+                await self._jobs.sweep(zone)
+            await asyncio.sleep(PAUSE_S)
+
+    def _due(self) -> FrontZone | None:
+        """Return the zone to verify next; a first version was verified whole when it was made."""
+        now = self._clock.now()
+        waiting = [
+            (z.verified_at or z.published_at or now, z.name)
+            for z in self._zones.values()
+            if z.serial is not None
+        ]
+        if not waiting:
+            return None
+        last, name = min(waiting)
+        return self._zones[name] if now - last >= PERIOD_S else None

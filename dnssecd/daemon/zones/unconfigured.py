@@ -1,0 +1,99 @@
+"""What must be known of a zone to serve it on when the configuration has lost it: stored in the catalogue."""
+
+from ipaddress import ip_network
+
+import msgspec
+
+from dnssecd.config.model import Acl, Address, Config, ParentConfig, Peer, ZoneConfig
+from dnssecd.pipeline.jobs.spec import ZoneSpec
+
+
+class StoredPeer(msgspec.Struct, frozen=True):
+    """A server without its secret."""
+
+    name: str
+    host: str
+    port: int
+    tsig: str | None
+    source: str | None = None
+    query: bool = True
+    notify_tsig: str | bool = True
+
+
+class Serving(msgspec.Struct, frozen=True, kw_only=True):
+    """A zone's place, policy values and readers, as last configured."""
+
+    name: str
+    policy: str
+    spec: ZoneSpec
+    secondaries: tuple[StoredPeer, ...]
+    query_keys: tuple[str, ...]
+    query_networks: tuple[str, ...]
+    transfer_keys: tuple[str, ...]
+    transfer_networks: tuple[str, ...]
+
+
+def remember(config: Config, zone: ZoneConfig, spec: ZoneSpec) -> str:
+    """Return the document to store."""
+    serving = Serving(
+        name=zone.name,
+        policy=zone.policy,
+        spec=spec,
+        secondaries=tuple(
+            StoredPeer(
+                peer.name,
+                peer.address.host,
+                peer.address.port,
+                peer.tsig,
+                peer.source,
+                peer.query,
+                peer.notify_tsig,
+            )
+            for peer in config.secondaries_of(zone.name)
+        ),
+        query_keys=tuple(sorted(zone.allow_query.tsig)),
+        query_networks=tuple(map(str, zone.allow_query.networks)),
+        transfer_keys=tuple(sorted(zone.allow_transfer.tsig)),
+        transfer_networks=tuple(map(str, zone.allow_transfer.networks)),
+    )
+    return msgspec.json.encode(serving).decode()
+
+
+def read(document: str) -> Serving:
+    """Return a stored document; msgspec.DecodeError when it is none."""
+    return msgspec.json.decode(document, type=Serving)
+
+
+def as_config(serving: Serving, tsig: frozenset[str]) -> tuple[ZoneConfig, tuple[Peer, ...]]:
+    """Return the zone as if configured, and its secondaries; those whose TSIG key is gone are left out."""
+    peers = tuple(
+        Peer(
+            peer.name,
+            Address(peer.host, peer.port),
+            peer.tsig,
+            source=peer.source,
+            query=peer.query,
+            notify_tsig=peer.notify_tsig,
+        )
+        for peer in serving.secondaries
+        if {key for key in (peer.tsig, peer.notify_tsig) if isinstance(key, str)} <= tsig
+    )
+    zone = ZoneConfig(
+        name=serving.name,
+        policy=serving.policy,
+        source="file",
+        file=None,
+        primaries=(),
+        allow_update=(),
+        secondaries=tuple(peer.name for peer in peers),
+        check_servers=tuple(peer for peer in peers if peer.query),
+        allow_transfer=_acl(serving.transfer_keys, serving.transfer_networks),
+        allow_query=_acl(serving.query_keys, serving.query_networks),
+        parent=ParentConfig(none=True),
+        max_change=1.0,
+    )
+    return zone, peers
+
+
+def _acl(keys: tuple[str, ...], networks: tuple[str, ...]) -> Acl:
+    return Acl(frozenset(keys), tuple(ip_network(network) for network in networks))

@@ -1,0 +1,121 @@
+"""A configured zone in the front: what is served of it and how it fares."""
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from dnssecd.config.model import ZoneConfig
+from dnssecd.control.server import Refused
+from dnssecd.daemon.zones.databases import Databases
+from dnssecd.ingest.source import FileIdentity
+from dnssecd.pipeline.jobs.outcome import Outcome, Problem
+from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.version.state import Restored
+from dnssecd.publish import exchange
+from dnssecd.server.acl import ZoneAccess
+from dnssecd.store.catalogue import CatalogueEntry
+from dnssecd.store.errors import StoreError
+from dnssecd.store.zonedb import Identity, Snapshot, ZoneDatabase
+
+_path = lru_cache(maxsize=16_384)(Path)
+
+
+class ZoneGone(Refused, StoreError):
+    """The zone was removed. What is still under way for it ends with this; its database is not opened again."""
+
+    def __init__(self, zone: str) -> None:
+        super().__init__(f"{zone} was removed meanwhile", "nothing is left to do")
+
+
+@dataclass(eq=False)
+class FrontZone:
+    """One zone. ``serial`` None: nothing has been published yet. ``orphan``: stored, but not configured any more.
+    ``held``: it came out of a back-up and is not served before a version above all that is public was made.
+
+    ``expired``: by its SOA's expire, and the configuration follows that; the version is kept and not served.
+
+    ``gone``: it was removed. The object is the identity of the zone: one that comes back under the same name is another
+    object. What was asked for on behalf of this one looks at ``gone`` before its result is used.
+
+    Times in epoch seconds. ``primaries``: what each was last seen to serve, as ``status`` shows it.
+    """
+
+    config: ZoneConfig
+    spec: ZoneSpec
+    access: ZoneAccess
+    secondaries: list[exchange.Peer]
+    watched: list[exchange.Peer]
+    databases: Databases
+    serial: int | None = None
+    input_serial: int | None = None
+    published_at: float | None = None
+    earliest_expiration: int | None = None
+    next_due: int | None = None
+    refresh_s: int = 0
+    records: int | None = None
+    verified_at: float | None = None
+    frozen: bool = False
+    orphan: bool = False
+    expired: bool = False
+    gone: bool = False
+    held: Restored | None = None
+    stripped: int = 0
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    blockers: list[str] = field(default_factory=list)
+    files: tuple[FileIdentity, ...] = ()
+    primaries: list[dict[str, object]] = field(default_factory=list)
+    last: Outcome | None = None
+
+    @property
+    def asked_servers(self) -> tuple[exchange.Peer, ...]:
+        """The public servers that may be asked what they serve: those of ``check_servers``, then secondaries."""
+        return (*self.watched, *(peer for peer in self.secondaries if peer.query))
+
+    @property
+    def name(self) -> str:
+        """The zone's name, text, absolute."""
+        return self.config.name
+
+    @property
+    def origin(self) -> bytes:
+        """The zone's name, wire form, lower-cased."""
+        return self.spec.origin
+
+    @property
+    def database(self) -> ZoneDatabase:
+        """The zone's database; ZoneGone, StoreError, sqlite3.Error or OSError when it cannot be opened."""
+        self.check()
+        return self.databases.get(_path(self.spec.database), self.spec.origin)
+
+    def database_identity(self) -> Identity | None:
+        """Which file its database is (device, inode), None while there is none; OSError."""
+        return self.databases.identity(_path(self.spec.database))
+
+    def check(self) -> None:
+        """ZoneGone if the zone was removed."""
+        if self.gone:
+            raise ZoneGone(self.name)
+
+    def snapshot(self) -> AbstractContextManager[Snapshot] | None:
+        """Return the published version to serve, or None while there is none, or it has expired."""
+        return None if self.serial is None or self.expired or self.gone else self.database.snapshot()
+
+    def catalogue_entry(self) -> CatalogueEntry:
+        """Return what the catalogue keeps of it."""
+        return CatalogueEntry(
+            self.name,
+            self.serial,
+            self.input_serial,
+            None if self.published_at is None else int(self.published_at),
+            self.earliest_expiration,
+            self.next_due,
+            self.records,
+            None if self.verified_at is None else int(self.verified_at),
+            int(self.frozen),
+        )
+
+    def runway_s(self, now: float) -> float | None:
+        """Return the seconds until the first published RRSIG expires; negative when it has."""
+        return None if self.earliest_expiration is None else self.earliest_expiration - now

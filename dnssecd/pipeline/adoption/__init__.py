@@ -1,0 +1,1 @@
+"""A zone that another signer served becomes ours."""

@@ -1,0 +1,1 @@
+"""Transfers in are received by a process of their own."""

@@ -1,0 +1,68 @@
+"""The one judge of zone content, for each way in: file, AXFR, IXFR, import, restore, another signer's zone."""
+
+from collections.abc import Iterable, Sequence
+
+from dnssecd.core.dns.names import key_to_text
+from dnssecd.core.dns.rrset import RRset
+from dnssecd.core.zone import zonecheck
+from dnssecd.core.zone.changecheck import NameServers, check_changes
+from dnssecd.core.zone.changeset import Change
+from dnssecd.core.zone.findings import Finding, Findings
+from dnssecd.core.zone.zoneview import ZoneView
+from dnssecd.ingest.words import type_text
+from dnssecd.pipeline.jobs.outcome import Problem
+from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.version.rejected import Rejected
+
+#: What one version may warn of.
+PROBLEMS_MAX = 20
+
+_GLUE = "add an A or AAAA record, or write allow_missing_glue = true for the zone"
+
+
+def judge_content(
+    rrsets: Sequence[RRset], spec: ZoneSpec, where: str, remedy: str, *, missing_glue: bool | None = None
+) -> list[Problem]:
+    """Check the whole content, ordered by (owner, type); return the warnings.
+
+    Raises Rejected (``input-error``) where no signer could make a good zone of it: ``where`` begins the cause and
+    ``remedy`` says what to do. missing_glue: whether a name server may lack its address; None: as configured.
+    """
+    allowed = spec.allow_missing_glue if missing_glue is None else missing_glue
+    findings = zonecheck.check(rrsets, spec.origin, allow_missing_glue=allowed)
+    return _judged(findings, spec, where, remedy)
+
+
+def judge_difference(
+    view: ZoneView,
+    changes: Sequence[Change],
+    spec: ZoneSpec,
+    where: str,
+    remedy: str,
+    name_servers: NameServers | None = None,
+) -> list[Problem]:
+    """Check what ``changes`` led to in ``view``, the content with them; else as :func:`judge_content`."""
+    findings = check_changes(
+        view, changes, allow_missing_glue=spec.allow_missing_glue, name_servers=name_servers
+    )
+    return _judged(findings, spec, where, remedy)
+
+
+def _judged(findings: Findings, spec: ZoneSpec, where: str, remedy: str) -> list[Problem]:
+    if findings.errors:
+        lines = [finding_text(finding, spec.origin) for finding in findings.errors]
+        more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
+        if findings.errors[0].code == "missing-glue":
+            remedy = f"{remedy}: {_GLUE}"
+        raise Rejected("input-error", f"{where}: {lines[0]}{more}", remedy, lines)
+    return warnings_of(findings.warnings, spec.origin)
+
+
+def warnings_of(findings: Iterable[Finding], origin: bytes) -> list[Problem]:
+    """Return findings as warnings of a job."""
+    return [Problem("input-warning", finding_text(finding, origin)) for finding in findings]
+
+
+def finding_text(finding: Finding, origin: bytes) -> str:
+    """Return one finding in words: name, type, what is wrong."""
+    return f"{key_to_text(finding.owner, origin)} {type_text(finding.rtype)}: {finding.detail}"

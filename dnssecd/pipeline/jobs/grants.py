@@ -1,0 +1,49 @@
+"""What a zone's grants mean for its content: what the file owns and what the updates own."""
+
+import dns.rdatatype
+
+from dnssecd.core.dns.names import key_to_text
+from dnssecd.core.dns.rrset import RRset
+from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, SOA
+from dnssecd.core.zone.grants import Grants, compile_grants, owned_by_updates
+from dnssecd.core.zone.zoneview import ZoneView
+from dnssecd.ingest.words import type_text
+from dnssecd.pipeline.jobs.spec import GrantSpec, ZoneSpec
+
+SHOWN_MAX = 5
+
+
+def compiled(grants: tuple[GrantSpec, ...], origin: bytes) -> Grants:
+    """Return grants in the form that answers quickly; BadName where one names something outside the zone."""
+    return compile_grants(grants, origin, lambda text: int(dns.rdatatype.from_text(text)))
+
+
+def with_updates(rrsets: list[RRset], published: ZoneView, spec: ZoneSpec) -> tuple[list[RRset], str]:
+    """Return a file's content with what belongs to the updates taken from the published version instead.
+
+    The text says which of the file's RRsets were ignored, empty for none.
+    """
+    if not spec.grants or spec.dynamic:
+        return rrsets, ""
+    grants = compiled(spec.grants, spec.origin)
+    kept: list[RRset] = []
+    ignored: list[RRset] = []
+    for rrset in rrsets:
+        owned = owned_by_updates(grants, rrset.owner, rrset.rtype) and (rrset.owner or rrset.rtype != SOA)
+        (ignored if owned else kept).append(rrset)
+    kept += [r for r in published.scan() if owned_by_updates(grants, r.owner, r.rtype) and not _derived(r)]
+    kept.sort(key=lambda rrset: rrset[:2])
+    return kept, _text(ignored, spec)
+
+
+def _derived(rrset: RRset) -> bool:
+    return not rrset.owner and (rrset.rtype == SOA or rrset.rtype in APEX_DERIVED_TYPES)
+
+
+def _text(ignored: list[RRset], spec: ZoneSpec) -> str:
+    if not ignored:
+        return ""
+    shown = [f"{key_to_text(r.owner, spec.origin)} {type_text(r.rtype)}" for r in ignored[:SHOWN_MAX]]
+    return (
+        f"{len(ignored)} RRset(s) of the file belong to dynamic updates and are ignored: {', '.join(shown)}"
+    )

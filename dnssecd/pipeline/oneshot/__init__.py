@@ -1,0 +1,1 @@
+"""Signing one zone file without a daemon."""

@@ -1,0 +1,104 @@
+"""BIND key files: ``K<zone>+<algorithm>+<tag>.key`` with the DNSKEY, ``.private`` with the key."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import dns.exception
+import dns.rdata
+import dns.rdataclass
+import dns.rdatatype
+import dns.tokenizer
+
+from dnssecd.core.dns.names import BadName, text_to_wire, wire_to_text
+from dnssecd.core.keys.keyset import REVOKE, SEP, ZONE
+from dnssecd.keyservice_protocol import Role
+
+FILE_OCTETS_MAX = 64 * 1024
+PROTOCOL = 3
+
+
+class BadKeyFile(Exception):
+    """A key file cannot be used; the message names file and cause, never content."""
+
+
+@dataclass(frozen=True)
+class KeyFile:
+    """A key as its two files have it; ``private`` is the text of the private file."""
+
+    path: Path
+    flags: int
+    algorithm: int
+    public_key: bytes
+    private: bytes = field(repr=False)
+
+
+def read_key_file(path: Path, origin: bytes) -> KeyFile:
+    """Read the pair of files that ``path`` names (with either suffix or none); BadKeyFile."""
+    base = path.with_suffix("") if path.suffix in (".key", ".private") else path
+    key_path, private_path = Path(f"{base}.key"), Path(f"{base}.private")
+    flags, algorithm, public_key = _dnskey(key_path, origin)
+    return KeyFile(path, flags, algorithm, public_key, _content(private_path))
+
+
+def _check_fields(path: Path, flags: int, protocol: int) -> None:
+    """Refuse what is in a DNSKEY RRset but signs no zone."""
+    if not flags & ZONE:
+        raise BadKeyFile(f"{path}: flags {flags}: not a zone key (RFC 4034 §2.1.1)")
+    if flags & REVOKE:
+        raise BadKeyFile(f"{path}: the key is revoked (RFC 5011): nobody trusts what it signs")
+    if protocol != PROTOCOL:
+        raise BadKeyFile(f"{path}: protocol {protocol} instead of {PROTOCOL} (RFC 4034 §2.1.2)")
+
+
+def roles(files: Sequence[KeyFile]) -> list[Role]:
+    """Return the role of each key: SEP keys sign the keys, others the zone; one kind alone does both."""
+    seen: set[tuple[int, bytes]] = set()
+    for file in files:
+        if (file.algorithm, file.public_key) in seen:
+            raise BadKeyFile(f"{file.path}: the key is given twice")
+        seen.add((file.algorithm, file.public_key))
+    kinds: dict[int, set[bool]] = {}
+    for file in files:
+        kinds.setdefault(file.algorithm, set()).add(bool(file.flags & SEP))
+    return [_role(file, kinds[file.algorithm]) for file in files]
+
+
+def _role(file: KeyFile, kinds: set[bool]) -> Role:
+    sep = bool(file.flags & SEP)
+    if len(kinds) == 2:
+        return "ksk" if sep else "zsk"
+    if not sep:
+        raise BadKeyFile(f"{file.path}: algorithm {file.algorithm} has a ZSK but no KSK; give the KSK too")
+    return "csk"
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_OCTETS_MAX + 1)
+    except OSError as error:
+        raise BadKeyFile(f"{path}: {error.strerror}") from error
+    if len(content) > FILE_OCTETS_MAX:
+        raise BadKeyFile(f"{path}: larger than a key file can be")
+    return content
+
+
+def _dnskey(path: Path, origin: bytes) -> tuple[int, int, bytes]:
+    lines = [line for line in _content(path).decode("utf-8", "replace").splitlines() if line.strip()]
+    records = [line for line in lines if not line.lstrip().startswith(";")]
+    if len(records) != 1:
+        raise BadKeyFile(f"{path}: not one DNSKEY record")
+    try:
+        owner, rest = records[0].split(None, 1)
+        if text_to_wire(owner) != origin:
+            raise BadKeyFile(f"{path}: the key is of {owner}, not of {wire_to_text(origin)}")
+        fields = rest.split()
+        start = next(i for i, word in enumerate(fields) if word.upper() in ("DNSKEY", "KEY"))
+        tokens = dns.tokenizer.Tokenizer(" ".join(fields[start + 1 :]))
+        rdata = dns.rdata.from_text(dns.rdataclass.IN, dns.rdatatype.DNSKEY, tokens)
+    except (ValueError, StopIteration, BadName, dns.exception.DNSException) as error:
+        raise BadKeyFile(f"{path}: not a DNSKEY record: {error}") from error
+    wire = rdata.to_digestable()
+    _check_fields(path, int.from_bytes(wire[:2], "big"), wire[2])
+    return int.from_bytes(wire[:2], "big"), wire[3], wire[4:]

@@ -1,0 +1,1 @@
+"""The one path from a change to a verified, committed version."""

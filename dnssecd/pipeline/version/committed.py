@@ -1,0 +1,82 @@
+"""What the committed version says of a zone's keys: the planner's evidence from our own store."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from dnssecd.core.dns.names import APEX
+from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.dns.rrtypes import CDNSKEY, CDS, DNSKEY, SOA
+from dnssecd.core.keys.evidence import SignatureCount
+from dnssecd.core.keys.keyset import Key, Keyset
+from dnssecd.core.keys.keystate import Rec
+from dnssecd.core.signing.denial import DenialParameters, denial_ttl
+from dnssecd.pipeline.jobs.rekey import pending_removals
+from dnssecd.pipeline.version import state
+from dnssecd.pipeline.version.held_denial import denial_of
+from dnssecd.pipeline.version.keychange import REMOVALS
+from dnssecd.store.zonedb import Snapshot, ZoneDatabase
+
+_NOT_ZONE_DATA = (DNSKEY, CDS, CDNSKEY)
+
+
+@dataclass(frozen=True)
+class Committed:
+    """A published version: serial, when it was committed (epoch s), the stored key set, its largest TTLs (s).
+
+    ``denial``: how it denies existence, None without a chain; ``signatures``: RDATA of the RRSIGs over the SOA;
+    ``removals``: keys still to be destroyed.
+    """
+
+    serial: int
+    at: int
+    keyset: Keyset
+    ttl_dnskey: int
+    ttl_zone: int
+    ttl_negative: int
+    denial: DenialParameters | None
+    signatures: frozenset[bytes] = frozenset()
+    removals: tuple[str, ...] = ()
+
+
+def read_committed(db: ZoneDatabase) -> Committed | None:
+    """Return what is published, or None while there is nothing."""
+    with db.snapshot() as snapshot:
+        version = state.from_document(snapshot.version, state.VersionState)
+        keyset = state.keyset_from(snapshot.state(state.KEYSET))
+        soa = snapshot.rrset(APEX, SOA)
+        if version is None or keyset is None or soa is None:
+            return None
+        dnskey = snapshot.rrset(APEX, DNSKEY)
+        ttl_dnskey = 0 if dnskey is None else dnskey.ttl
+        return Committed(
+            serial=version.serial,
+            at=version.published_at,
+            keyset=keyset,
+            ttl_dnskey=ttl_dnskey,
+            ttl_zone=max(version.largest_ttl, soa.ttl),
+            ttl_negative=denial_ttl(soa),
+            denial=denial_of(snapshot),
+            signatures=_soa_signatures(snapshot),
+            removals=tuple(pending_removals(snapshot.state(REMOVALS))),
+        )
+
+
+def _soa_signatures(snapshot: Snapshot) -> frozenset[bytes]:
+    sigs = snapshot.rrsigs(APEX, SOA)
+    return frozenset() if sigs is None else frozenset(unpack(sigs.rdata))
+
+
+def count_signatures(db: ZoneDatabase, keys: Iterable[Key]) -> tuple[int, tuple[SignatureCount, ...]]:
+    """Count, for the keys that sign zone data, the RRsets each has signed; with the serial that was counted.
+
+    One index walk a signature per RRset (two while algorithms change): for a thread, and not for every version.
+    """
+    with db.snapshot() as snapshot:
+        total, made = snapshot.signers(_NOT_ZONE_DATA)
+        serial = snapshot.serial
+    counts = []
+    for key in keys:
+        if Rec.ZRRSIG in key.records:
+            number = made.get((key.algorithm, key.tag), 0)
+            counts.append(SignatureCount(key.ref, number, total - number))
+    return serial, tuple(counts)

@@ -1,0 +1,1 @@
+"""Processes for bulk work: zone workers and signature checkers."""

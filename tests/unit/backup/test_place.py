@@ -1,0 +1,138 @@
+"""Restored databases in place of what was there: whole, kept, and never beside another's write-ahead log."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from dnssecd.backup.content import stored
+from dnssecd.backup.place import Note, Placer, prepare, settle
+from dnssecd.config.model import Config
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.daemon.zones.specs import database_path
+from dnssecd.pipeline.version import state
+from dnssecd.store.catalogue import Catalogue, CatalogueEntry
+from dnssecd.store.zonedb import ZoneDatabase
+from tests.unit.backup.test_archive import NOW, config, database, put_version
+from tests.unit.core_parent.keysets import in_place
+
+Z = "a.test."
+NOTE = Note(NOW, "root", "from a test")
+__all__ = ["config"]
+
+
+def unpacked(home: Path, serial: int) -> Path:
+    """A zone's database as it comes out of a back-up, on the file system of the others."""
+    path = home / "state" / "zones" / "unpacked.sqlite"
+    with closing(ZoneDatabase(path, text_to_wire(Z))) as db:
+        put_version(db, serial)
+        db.set_evidence("secondary", "ns1", {"serial": serial}, NOW)
+    return path
+
+
+def put(config: Config, path: Path, frozen: bool = False) -> None:
+    prepare(path, None, None, NOTE)
+    settle([path])
+    with closing(Catalogue(config.server.state_dir / "catalogue.sqlite")) as catalogue:
+        placer = Placer(config, catalogue, NOW)
+        placer.forget({Z: (frozen, None)})
+        placer.put(Z, path)
+        placer.finish()
+
+
+def test_the_old_one_is_kept_with_all_that_was_in_its_log(config: Config, tmp_path: Path) -> None:
+    target = database_path(config, Z)
+    db = database(tmp_path, Z)
+    put_version(db, 7)
+    for suffix in ("", "-wal", "-shm"):  # as a kill -9 leaves it
+        shutil.copy(f"{target}{suffix}", tmp_path / f"killed{suffix}")
+    db.close()
+    for suffix in ("", "-wal", "-shm"):
+        os.replace(tmp_path / f"killed{suffix}", f"{target}{suffix}")
+    put(config, unpacked(tmp_path, 5))
+    assert stored(target)[0] == 5
+    assert not Path(f"{target}-wal").exists() or not os.stat(f"{target}-wal").st_size
+    (kept,) = (target.parent / "removed").iterdir()
+    assert stored(kept)[0] == 7
+    assert os.stat(target).st_mode & 0o777 == 0o600
+
+
+def test_a_damaged_one_is_set_aside(config: Config, tmp_path: Path) -> None:
+    target = database_path(config, Z)
+    target.write_bytes(b"nonsense" * 1000)
+    Path(f"{target}-wal").write_bytes(b"more nonsense")
+    put(config, unpacked(tmp_path, 5))
+    assert stored(target)[0] == 5
+    assert not Path(f"{target}-wal").exists() or not os.stat(f"{target}-wal").st_size
+    assert b"nonsense" in next((target.parent / "removed").glob(f"{target.name}.{NOW}")).read_bytes()
+
+
+def test_the_catalogue_forgets_what_was_served_but_not_a_freeze(config: Config, tmp_path: Path) -> None:
+    path = config.server.state_dir / "catalogue.sqlite"
+    with closing(Catalogue(path)) as catalogue:
+        catalogue.put(CatalogueEntry(Z, 7, frozen=1))
+    put(config, unpacked(tmp_path, 5))
+    with closing(Catalogue(path)) as catalogue:
+        entry = catalogue.entries()[Z]
+    assert (entry.serial, entry.frozen) == (None, 1), "so that its own database is read at the next start"
+
+
+def test_no_database_is_replaced_that_the_catalogue_could_not_forget(config: Config, tmp_path: Path) -> None:
+    """Served from the catalogue, with the serial of what was there, a restored zone would not be held."""
+    path = unpacked(tmp_path, 5)
+    before = database_path(config, Z).read_bytes()
+    catalogue_path = config.server.state_dir / "catalogue.sqlite"
+    with closing(sqlite3.connect(catalogue_path)) as other:
+        other.execute("CREATE TRIGGER full BEFORE INSERT ON zone BEGIN SELECT RAISE(FAIL, 'disk full'); END")
+    with pytest.raises(sqlite3.Error, match="disk full"):
+        put(config, path)
+    assert database_path(config, Z).read_bytes() == before
+    with closing(Catalogue(catalogue_path)) as catalogue:
+        assert catalogue.entries()[Z].serial == 1
+
+
+def test_the_catalogue_forgets_on_the_disk_and_all_or_nothing(config: Config) -> None:
+    with closing(Catalogue(config.server.state_dir / "catalogue.sqlite")) as catalogue:
+        seen: list[str] = []
+        catalogue._connection.set_trace_callback(seen.append)
+        catalogue.forget({Z: True, "new.test.": False})
+        assert catalogue.entries()[Z] == CatalogueEntry(Z, frozen=1)
+        assert catalogue.entries()["new.test."] == CatalogueEntry("new.test.", frozen=0)
+    begun = [text.split("(")[0].strip() for text in seen]
+    assert begun[:2] == ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"]
+    assert begun.count("COMMIT") == 1
+    assert begun.index("PRAGMA synchronous = NORMAL") > begun.index("COMMIT")
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_evidence_is_forgotten_and_waits_begin_anew(config: Config, tmp_path: Path, held: bool) -> None:
+    path = unpacked(tmp_path, 5)
+    restored = state.Restored(at=NOW, who="root", source="b.tar", floor=9, standby=True)
+    prepare(path, in_place(), restored if held else None, NOTE)
+    with closing(ZoneDatabase(path, text_to_wire(Z))) as db:
+        assert db.evidence() == []
+        with db.snapshot() as snapshot:
+            keyset = state.keyset_from(snapshot.state(state.KEYSET))
+            found = state.restored_from(snapshot.state(state.RESTORED))
+            assert snapshot.history()[0]["what"] == "restored"
+    assert keyset is not None
+    assert keyset.trust_after == NOW
+    assert found == (restored if held else None)
+
+
+def test_an_older_schema_in_the_back_up_is_upgraded(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from dnssecd.store import schema
+
+    path = unpacked(tmp_path, 5)
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, "CREATE TABLE second (a);"))
+    put(config, path)
+    with closing(sqlite3.connect(database_path(config, Z))) as db:
+        assert db.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
+    assert list(path.parent.glob("*.schema-*")) == []

@@ -1,0 +1,245 @@
+"""The queue of updates in the front, and the catalogue it writes to, when something behind them fails."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from dnssecd.clock import SystemClock
+from dnssecd.core.update.types import NOERROR, SERVFAIL
+from dnssecd.core.zone.grants import EVERYTHING
+from dnssecd.daemon.zones.update_queue import ZoneQueue
+from dnssecd.daemon.zones.updates import Updates, _ttl_max
+from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.jobs.update import Answer, Committed
+from dnssecd.store.catalogue import Catalogue, CatalogueEntry
+
+REQUEST = cast("Any", SimpleNamespace(wire=b"", key=None))
+DONE = Answer(NOERROR)
+OUTCOME = cast("Outcome", SimpleNamespace(result="published"))
+
+
+def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], None]) -> tuple[Updates, Any]:
+    """The queue, and a zone with a version; every message is well formed and granted."""
+    lock = asyncio.Lock()
+    updates = Updates(SystemClock(), "/nonexistent", lambda name: lock, committed, int, lambda rcode: None)
+    monkeypatch.setattr(updates, "_grants_of", lambda zone: SimpleNamespace(of=lambda key: EVERYTHING))
+    monkeypatch.setattr("dnssecd.daemon.zones.updates.parse_update", lambda wire: wire)
+    monkeypatch.setattr("dnssecd.daemon.zones.updates._policy", lambda zone, grants, serial_max: grants)
+    database = SimpleNamespace(untidy=False, checkpoint=lambda: None)
+    parts = {"config": SimpleNamespace(source="dynamic"), "database": database}
+    return updates, SimpleNamespace(name="z.", frozen=False, gone=False, serial=1, **parts)
+
+
+async def test_secondaries_and_client_are_told_before_the_books_are_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """NOTIFY, then the answer, the moment the version is committed; whatever follows comes after."""
+    told, order = threading.Event(), []
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        tell([DONE], 2, "soa")
+        assert told.wait(10), "the answer does not wait for what follows the commit"
+        return Committed([DONE], OUTCOME)
+
+    def committed(zone: Any, outcome: Outcome) -> None:
+        order.append("books")
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr(Updates, "_work", work)
+    updates, zone = made(monkeypatch, committed)
+    updates.news = lambda zone, serial, soa: order.append((serial, soa, zone.serial))
+    assert await updates._handle(zone, REQUEST) == DONE
+    order.append("answer")
+    assert zone.serial == 2
+    told.set()
+    await asyncio.gather(*(queue.task for queue in updates._queues.values() if queue.task))
+    assert order == [(2, "soa", 1), "answer", "books"]
+    await updates.close()
+
+
+async def test_updates_wait_for_a_key_service_that_is_being_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And are refused without a word to anybody else where it does not come in time."""
+    outcomes: list[Outcome] = []
+    monkeypatch.setattr(Updates, "_work", lambda *_: Committed([DONE], OUTCOME))
+    updates, zone = made(monkeypatch, lambda zone, outcome: outcomes.append(outcome))
+    up = asyncio.Event()
+    updates.held = lambda: "" if up.is_set() else "the key service is starting"
+
+    async def settled(seconds: float) -> None:
+        assert 0 < seconds <= 5
+        await up.wait()
+
+    updates.settled = settled
+    waiting = asyncio.get_running_loop().create_task(updates._handle(zone, REQUEST))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    up.set()
+    async with asyncio.timeout(5):
+        assert await waiting == DONE
+    up.clear()
+    updates.settled = lambda seconds: asyncio.sleep(0)
+    assert await updates._handle(zone, REQUEST) == Answer(SERVFAIL, "the key service is starting")
+    assert len(outcomes) == 1, "nothing was tried, so nothing failed"
+    await updates.close()
+
+
+async def test_databases_are_tidied_when_no_update_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dnssecd.daemon.zones.updates.QUIET_S", 0.2)
+    monkeypatch.setattr(Updates, "_work", lambda *_: Committed([DONE], OUTCOME))
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    tidied = threading.Event()
+    zone.database.untidy = True
+    zone.database.checkpoint = lambda: (setattr(zone.database, "untidy", False), tidied.set())
+    assert await updates._handle(zone, REQUEST) == DONE
+    assert not tidied.is_set()
+    assert await asyncio.to_thread(tidied.wait, 10)
+    assert await updates._handle(zone, REQUEST) == DONE
+    await updates.close()
+
+
+async def test_queue_survives_what_follows_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure after the commit is the answer to those it concerns; the next ones are taken as ever."""
+    failing = [True]
+
+    def committed(zone: Any, outcome: Outcome) -> None:
+        if failing.pop():
+            raise sqlite3.OperationalError("database or disk is full")
+
+    def work(self: Any, zone: Any, updates: list[Any], told: Any) -> Committed:
+        outcome = SimpleNamespace(result="published")
+        return Committed([DONE] * len(updates), cast("Outcome", outcome))
+
+    monkeypatch.setattr(Updates, "_work", work)
+    updates, zone = made(monkeypatch, committed)
+    with pytest.raises(sqlite3.OperationalError):
+        await updates._handle(zone, REQUEST)
+    failing.append(False)
+    async with asyncio.timeout(5):
+        assert await updates._handle(zone, REQUEST) == DONE
+    await updates.close()
+
+
+def test_catalogue_keeps_what_it_cannot_write(tmp_path: Path) -> None:
+    """With a full disk (a bound on pages stands for it) entries wait, and are written with the next that can be."""
+    path = tmp_path / "catalogue.sqlite"
+    catalogue = Catalogue(path)
+    (pages,) = catalogue._connection.execute("PRAGMA page_count").fetchone()
+    catalogue._connection.execute(f"PRAGMA max_page_count = {pages}")
+    names = [f"zone{number}." + "x" * 100 for number in range(200)]
+    for name in names:
+        catalogue.put(CatalogueEntry(name, 1))
+    assert len(catalogue.entries()) < len(names)
+    catalogue._connection.execute("PRAGMA max_page_count = 1000000")
+    catalogue.put(CatalogueEntry("last.", 2))
+    catalogue.close()
+    again = Catalogue(path)
+    assert set(again.entries()) == {*names, "last."}
+    again.close()
+
+
+async def test_senders_of_the_last_group_are_waited_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that they share the next version too; one sender alone waits for nobody, and nobody waits for long."""
+    groups: list[int] = []
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        groups.append(len(updates))
+        answers = [DONE] * len(updates)
+        tell(answers, 2, "soa")
+        return Committed(answers, OUTCOME)
+
+    async def sender(times: int, slowness: int = 0) -> None:
+        for _ in range(times):
+            assert await updates._handle(zone, REQUEST) == DONE
+            await asyncio.sleep(slowness / 50)
+
+    monkeypatch.setattr(Updates, "_work", work)
+    monkeypatch.setattr("dnssecd.daemon.zones.update_queue.GATHER_S", 10.0)
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    await asyncio.wait_for(sender(3), 5)
+    assert groups == [1, 1, 1]
+    groups.clear()
+    await asyncio.wait_for(asyncio.gather(*(sender(3, slowness) for slowness in range(4))), 5)
+    assert groups == [4, 4, 4]
+    monkeypatch.setattr("dnssecd.daemon.zones.update_queue.GATHER_S", 0.001)
+    groups.clear()
+    await asyncio.wait_for(asyncio.gather(sender(2), sender(1)), 5)
+    assert groups == [2, 1]
+    await updates.close()
+
+
+async def test_what_does_not_fit_into_a_version_goes_into_the_next_in_order(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Dear messages fill a version sooner; the others are carried out next, before what came later."""
+    groups: list[list[bytes]] = []
+    first = threading.Event()
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        if not groups:
+            assert first.wait(10)
+        groups.append([message for message, _ in updates])
+        answers = [Answer(NOERROR, message.decode()) for message, _ in updates[:2]]
+        tell(answers, 2, "soa")
+        return Committed(answers, OUTCOME)
+
+    monkeypatch.setattr(Updates, "_work", work)
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    sent = [
+        asyncio.create_task(updates._handle(zone, SimpleNamespace(wire=b"%d" % number, key=None)))  # type: ignore[arg-type]
+        for number in range(6)
+    ]
+    await asyncio.sleep(0.05)
+    first.set()
+    answers = await asyncio.wait_for(asyncio.gather(*sent), 10)
+    assert [answer.reason for answer in answers] == [str(number) for number in range(6)]
+    assert [len(group) for group in groups] == [6, 4, 2]
+    await updates.close()
+
+
+async def test_a_message_that_waits_too_long_is_answered_and_never_carried_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its client is about to give up: it must not find the update done after that."""
+    carried: list[bytes] = []
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        carried.extend(message for message, _ in updates)
+        return Committed([DONE] * len(updates), OUTCOME)
+
+    monkeypatch.setattr(Updates, "_work", work)
+    monkeypatch.setattr("dnssecd.daemon.zones.update_queue.WAITING_S", 0.05)
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    async with updates._lock(zone.name):  # a long job
+        answer = await asyncio.wait_for(updates._handle(zone, SimpleNamespace(wire=b"late", key=None)), 5)  # type: ignore[arg-type]
+    assert answer.rcode == SERVFAIL
+    assert "longer" in answer.reason
+    assert await asyncio.wait_for(updates._handle(zone, SimpleNamespace(wire=b"next", key=None)), 5) == DONE  # type: ignore[arg-type]
+    assert carried == [b"next"]
+    await updates.close()
+
+
+async def test_clients_lead_the_serial_a_bounded_way_in_an_hour(monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = ZoneQueue()
+    assert queue.serial_max(10) == 10 + 2**16
+    assert queue.serial_max(60_000) == 10 + 2**16, "many small steps lead no farther than one"
+    monkeypatch.setattr("dnssecd.daemon.zones.update_queue.SERIAL_WINDOW_S", 0.0)
+    assert queue.serial_max(2**32 - 1) == 2**16 - 1
+
+
+def test_the_bound_on_ttls_is_that_of_every_input() -> None:
+    """It does not depend on what the zone's largest TTL is now: check_timing asks what the refresh would be."""
+    spec = ZoneSpec(
+        name="z.", origin=b"", database="", signer_socket="", keystore="", keys=(), validity_s=30 * 86_400
+    )
+    assert _ttl_max(spec) == 15 * 86_400 - 1
+    assert _ttl_max(msgspec.structs.replace(spec, refresh_s=9 * 86_400)) == 9 * 86_400 - 1

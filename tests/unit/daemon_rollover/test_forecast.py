@@ -1,0 +1,130 @@
+"""Looking ahead: what is assumed, what a changed policy would do, what has to be signed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from dnssecd.control.peer import Caller
+from dnssecd.control.server import Call, Refused
+from dnssecd.core.keys.keystate import Role
+from dnssecd.core.keys.types import KeySpec
+from dnssecd.daemon.commands.forecast import ForecastCommands
+from dnssecd.daemon.commands.rollover import RolloverCommands
+from dnssecd.daemon.rollover import forecast
+from tests.pipeline_zone import running_signer
+from tests.unit.daemon_rollover.rig import CONFIG, Rig
+
+DAY = 86_400
+
+
+@pytest.fixture(scope="module")
+def signer() -> Iterator[str]:
+    with running_signer() as socket:
+        yield socket
+
+
+@pytest_asyncio.fixture
+async def rig(tmp_path: Path, signer: str) -> AsyncIterator[Rig]:
+    made = Rig(tmp_path, signer)
+    await made.plan()
+    await made.settle()
+    yield made
+    await made.close()
+
+
+async def ask(rig: Rig, name: str, **args: Any) -> Any:
+    zones = {rig.name: rig.zone}
+    table = ForecastCommands(
+        zones, rig.rollovers, RolloverCommands(zones, rig.rollovers), lambda: rig.config
+    ).table()
+
+    async def send(message: object) -> None:
+        return None
+
+    call = Call(name, {"zone": rig.name, **args}, Caller(0, 0, 0, "operator"), send)
+    return await table[name].handler(call)
+
+
+async def test_400_days_with_a_picture(rig: Rig) -> None:
+    answer = await ask(rig, "simulate", days=400, svg=True)
+    made = [event for event in answer["events"] if event["event"] == "generate"]
+    assert len(made) == 4, "a ZSK every 90 days"
+    assert all(event["zone"] == rig.name for event in answer["events"])
+    assert answer["svg"].startswith("<svg")
+    assert answer["stop"] - answer["start"] == 400 * DAY
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {"days": 0},
+        {"days": 4000},
+        {"days": 10, "outages": ["parent:1d"]},
+        {"days": 10, "outages": ["x:1d:1d"]},
+    ],
+)
+async def test_what_cannot_be_simulated_is_refused(rig: Rig, args: dict[str, Any]) -> None:
+    with pytest.raises(Refused):
+        await ask(rig, "simulate", **args)
+
+
+async def test_an_outage_delays(rig: Rig) -> None:
+    usual = await ask(rig, "simulate", days=400)
+    late = await ask(rig, "simulate", days=400, outages=["secondaries:80d:20d"])
+
+    def settled(answer: Any) -> int:
+        return next(e["at"] for e in answer["events"] if e["event"] == "dnskey omnipresent")
+
+    assert settled(late) > settled(usual)
+
+
+async def test_a_plan_tells_what_the_changed_file_would_do_and_does_nothing(rig: Rig) -> None:
+    before = rig.keyset()
+    path = rig.home / "config.toml"
+    path.write_text(CONFIG.format(home=rig.home, policy="", name=rig.name))
+    assert (await ask(rig, "plan"))["zones"] == []
+    policy = 'ksk = { algorithm = "ed25519" }\nzsk = { algorithm = "ed25519" }\ndenial = "nsec"'
+    path.write_text(CONFIG.format(home=rig.home, policy=policy, name=rig.name))
+    (planned,) = (await ask(rig, "plan"))["zones"]
+    assert any("denial" in note for note in planned["notes"])
+    assert {event["event"] for event in planned["events"]} >= {
+        "generate",
+        "publish dnskey",
+    }
+    assert rig.keyset() == before
+    path.write_text("[server\n")
+    with pytest.raises(Refused, match="error"):
+        await ask(rig, "plan")
+
+
+async def test_the_load_of_a_key_store(rig: Rig) -> None:
+    rig.zone.refresh_s, rig.zone.earliest_expiration = 2 * DAY, int(rig.clock.now()) + 5 * DAY
+    answer = await ask(rig, "schedule", load=True)
+    (store,) = answer["load"]
+    assert store["keystore"] == "local"
+    assert store["runway_seconds"] == 5 * DAY
+    with rig.zone.database.snapshot() as snapshot:
+        rrsets = snapshot.rrsig_count()
+    due = sum(day["signatures"] for day in store["days"])
+    assert rrsets <= due <= 2 * rrsets, "each once in the four weeks that signatures last, and a little over"
+
+
+def test_an_outage_is_read() -> None:
+    outage = forecast.parse_outage("parent:10d:2d", 1_000, {"10d": 10 * DAY, "2d": 2 * DAY})
+    assert (outage.what, outage.start, outage.stop) == ("parent", 1_000 + 10 * DAY, 1_000 + 12 * DAY)
+
+
+async def test_events_that_happen_anyway_are_no_part_of_a_plan(rig: Rig) -> None:
+    policy = rig.rollovers.policy(rig.zone)
+    evidence = rig.rollovers.of(rig.name).gathered(rig.zone, (), clock_sure=True)
+    assume = forecast.assumptions(rig.zone, evidence, policy, DAY)
+    now = int(rig.clock.now())
+    assert forecast.compare(rig.keyset(), policy, policy, assume, now, now + 400 * DAY) == []
+    shorter = replace(policy, specs=(policy.specs[0], KeySpec(Role.ZSK, 13, lifetime=30 * DAY)))
+    assert forecast.compare(rig.keyset(), policy, shorter, assume, now, now + 60 * DAY)
