@@ -65,6 +65,9 @@ class ConnectionLedger:
     def __len__(self) -> int:
         return len(self._open)
 
+    def __contains__(self, connection: Connection) -> bool:
+        return connection in self._open
+
     def admit(self, connection: Connection) -> str | None:
         """Enter a connection; return None, or the reason why it must be closed instead."""
         limits = self._limits

@@ -73,7 +73,6 @@ class Lobby:
         read = waiting.octets
         if len(read) >= 2 and len(read) >= 2 + (read[0] << 8 | read[1]):
             self._leave(waiting)
-            waiting.connection.abort = waiting.sock.close
             self._ready(waiting.sock, waiting.connection, read)
 
     def _end_late(self) -> None:

@@ -63,6 +63,8 @@ class TcpService:
         server.hooks.connections(len(server.ledger))
 
     def _begin(self, sock: socket.socket, connection: Connection, octets: bytearray) -> None:
+        # Until its transport is made nothing may close the socket: its number would be another connection's.
+        connection.abort = _no_transport_yet
         task = asyncio.get_running_loop().create_task(self._serve(sock, connection, octets))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -78,10 +80,12 @@ class TcpService:
         reason = ""
         try:
             reader, writer = await streams(sock, _STREAM_OCTETS)
+            if connection not in self._server.ledger:
+                writer.transport.abort()  # evicted meanwhile
+                return
             connection.abort = writer.transport.abort
             await _Session(self._server, self, reader, writer, connection, octets).run()
-        except (OSError, ValueError):
-            # It was evicted, or its descriptor was closed, before its streams were made.
+        except OSError:
             reason = "connection lost"
         finally:
             self._gone(connection, reason)
@@ -92,6 +96,10 @@ class TcpService:
         self._server.ledger.abort_idle()
         if self._tasks:
             await asyncio.wait(set(self._tasks), timeout=grace_s)
+
+
+def _no_transport_yet() -> None:
+    """Stand in for ``abort``: the ledger is asked once the transport is made."""
 
 
 class _Session:
