@@ -28,9 +28,16 @@ def _reload(
         list[str] | None,
         typer.Option(metavar="ZONE", help="A zone that is no longer configured may be removed (repeatable)."),
     ] = None,
+    ds_is_gone: Annotated[
+        bool,
+        typer.Option(
+            "--ds-is-gone", help="Remove though the parent has, or may have, a DS: no validator relies on it."
+        ),
+    ] = False,
 ) -> None:
     """Apply the configuration file as a whole, or not at all."""
-    result = cli.call("config.reload", {"remove": [zone_name(zone) for zone in remove or []]})
+    zones = [zone_name(zone) for zone in remove or []]
+    result = cli.call("config.reload", {"remove": zones, "ds_is_gone": ds_is_gone})
     cli.show(result, lambda: _render(result))
 
 

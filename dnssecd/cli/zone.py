@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
     command(zone, "reload")(_reload)
     command(zone, "export")(_export)
     command(zone, "import")(_import)
+    command(zone, "restore")(_restore)
     command(zone, "history")(_history)
     command(zone, "wait")(_wait)
     command(zone, "freeze")(_freeze)
@@ -105,6 +106,24 @@ def _reload(
     args = {"zone": zone_name(zone), "accept_change": accept_change, "first_publication": first_publication}
     with progress(f"reloading {args['zone']}") as advance:
         result = cli.call("zone.reload", args, on_progress=advance)
+    cli.show(result, lambda: print(result["message"]))
+
+
+def _restore(
+    cli: Cli,
+    zone: ZoneArgument,
+    first_publication: Annotated[
+        bool,
+        typer.Option("--first-publication", help="Publish though not all servers say what they serve."),
+    ] = False,
+) -> None:
+    """Bring a removed zone back: content, keys and their states, and a later serial.
+
+    The configuration has to have the zone again. What is served of it now is set aside as if it were removed.
+    """
+    args = {"zone": zone_name(zone), "first_publication": first_publication}
+    with progress(f"restoring {args['zone']}") as advance:
+        result = cli.call("zone.restore", args, on_progress=advance)
     cli.show(result, lambda: print(result["message"]))
 
 

@@ -40,6 +40,7 @@ added. Those marked * change something.
                           "earliest_expiration", "next_wake", "keys": [KEY], "stripped": int}
     zone.reload *     {zone, accept_change: bool, first_publication: bool}
                           → {"zone", "changed": bool, "serial", "signatures": int, "message": str}
+    zone.restore *    {zone, first_publication: bool} → {"zone", "changed": bool, "serial", "message": str}
     zone.export       {zone, unsigned: bool} → chunks of master file text, then {"zone", "serial", "records"}
     zone.history      {zone: Z|null, limit: int} → {"entries": [{"at", "who", "what", "serial", "detail"}]}, newest
                           first; null: what was done to the daemon as a whole. Acts of people have "uid", too
@@ -100,8 +101,8 @@ added. Those marked * change something.
     alerts.list       {zone: Z|null} → {"alerts": [ALERT]}
     alerts.ack *      {name, zone: Z|null} → {"acknowledged": int}
     config.diff       {} → as config.reload, nothing done (dnssecd.config.diff makes it)
-    config.reload *   {remove: [Z]} → {"changed": bool, "added": [Z], "removed": [Z], "changes": [str],
-                          "warnings": [str]}; Refused when there are errors, with "errors" in detail
+    config.reload *   {remove: [Z], ds_is_gone: bool} → {"changed": bool, "added": [Z], "removed": [Z],
+                          "changes": [str], "warnings": [str]}; Refused when there are errors, with "errors" in detail
 """
 
 from __future__ import annotations

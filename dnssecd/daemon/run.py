@@ -21,6 +21,7 @@ from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.daemon import fd_limit as descriptors
+from dnssecd.daemon import removed
 from dnssecd.daemon.alerting import AlertEngine
 from dnssecd.daemon.commands.ds_show import DsShow
 from dnssecd.daemon.commands.history import OURSELVES, Acts
@@ -184,6 +185,7 @@ class Daemon:
             on_update=self.updates.handle,
             known=self.peers.knows,
         )
+        departures = Departures(self.table, self.databases, self.pool, clock, self._rooms())
         self.reloader = Reloader(
             config,
             self.table,
@@ -194,7 +196,19 @@ class Daemon:
             self.catalogue,
             clock,
             self._applied,
-            Departures(self.table, self.databases, self.pool, clock, self._rooms()),
+            departures,
+        )
+        self.removed = removed.RemovedZones(
+            removed.Parts(
+                lambda: self.config,
+                self.table,
+                self.jobs,
+                departures,
+                self.events,
+                self.catalogue,
+                clock,
+                self.reloader.turn,
+            )
         )
         self.alerts = AlertEngine(
             config,
@@ -273,7 +287,7 @@ class Daemon:
         table |= DsShow(
             self.zones, stored_keyset, self.ds.automation.progress, self.rollovers.ahead, self.clock
         ).table()
-        table |= self.imports.table() | self.adoptions.table()
+        table |= self.imports.table() | self.adoptions.table() | self.removed.table()
         table |= PrimariesReload(self.zones, self.primaries, commands.zone_reload).table()
         return table
 

@@ -137,6 +137,13 @@ _TABLE = (
         "the cause names the server or key in the way: dnssecd explain ZONE",
     ),
     EventKind(
+        "removed-zone-back",
+        "error",
+        "a zone that was removed is configured again, and its keys of before are still published or have their DS",
+        "nothing is published: with new keys it would be bogus",
+        "bring it back with keys, their states and serial: dnssecd zone restore ZONE",
+    ),
+    EventKind(
         "foreign-dnskey",
         "critical",
         "the zone is published with a DNSKEY or DS that none of our keys matches",

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.integration.dsparent import parent_server, parent_zone
 from tests.integration.smallzone import ZONE, small_zone
 from tests.peers.dnssecd import Dnssecd
 from tests.peers.process import Servers, wait_until
@@ -96,3 +97,71 @@ def working(daemon: Dnssecd) -> bool:
     """Whether the zone's database is being written: its write-ahead log has grown."""
     log = Path(daemon.config["server"]["state_dir"]) / "zones" / "small.test.sqlite-wal"
     return log.exists() and log.stat().st_size > 500_000
+
+
+def test_a_zone_with_a_ds_at_its_parent_is_not_removed(
+    world: World, servers: Servers, peer_dir: Path, tsig_key: TsigKey
+) -> None:
+    ds = "small DS 4711 13 2 " + "ab" * 32 + "\n"
+    daemon = world.daemon
+    parent = servers.start(parent_server(peer_dir / "parent", tsig_key, parent_zone(ds)))
+    table = daemon.config["zone"][ZONE]
+    table["parent"] = {"servers": [f"127.0.0.1:{parent.port}"]}
+    daemon.write_config()
+    assert daemon.cli("config", "reload").ok
+    del daemon.config["zone"][ZONE]
+    daemon.write_config()
+    refused = daemon.cli("config", "reload", "--remove", ZONE)
+    assert refused.status == 1
+    assert "DS 4711" in refused.text
+    assert "--ds-is-gone" in refused.text
+    assert daemon.serial(ZONE) == 1
+    parent.stop()
+    unasked = daemon.cli("config", "reload", "--remove", ZONE)
+    assert unasked.status == 1
+    assert "could not be asked" in unasked.text
+    assert daemon.serial(ZONE) == 1
+    servers.start(parent_server(peer_dir / "without", tsig_key, parent_zone(), port=parent.port))
+    assert daemon.cli("config", "reload", "--remove", ZONE).ok
+    assert daemon.serial(ZONE) is None
+
+
+def test_a_removed_zone_is_restored_with_its_keys_and_a_later_serial(world: World) -> None:
+    daemon = world.daemon
+    edit(world, 5, "kept")
+    keys = key_tags(daemon)
+    last = daemon.serial(ZONE)
+    assert last is not None
+    table = leave(daemon)
+    daemon.stop()
+    daemon.start()
+    daemon.wait_serial_other_than(OTHER, None)
+    daemon.config["zone"][ZONE] = {**table, "policy": "other"}
+    daemon.config["policy"]["other"] = {
+        "keystore": "local",
+        "ksk": {"algorithm": "ed25519"},
+        "zsk": {"algorithm": "ed25519"},
+    }
+    daemon.write_config()
+    reloaded = daemon.cli("config", "reload")
+    assert f"dnssecd zone restore {ZONE}" in reloaded.text
+    anew = daemon.wait_serial_other_than(ZONE, None)
+    assert anew > last, "a secondary that has the zone of before would not take the new one"
+    assert not keys & key_tags(daemon)
+    daemon.config["zone"][ZONE] = table
+    daemon.write_config()
+    assert daemon.cli("config", "reload").ok
+    restored = daemon.cli("zone", "restore", ZONE)
+    assert restored.ok, restored
+    assert key_tags(daemon) == keys
+    back = daemon.serial(ZONE)
+    assert back is not None
+    assert back > anew
+    edit(world, 20, "after")
+    again = daemon.cli("zone", "restore", "never.test.")
+    assert again.status == 1
+
+
+def key_tags(daemon: Dnssecd) -> set[int]:
+    """The key tags in the zone's key set."""
+    return {row["tag"] for row in daemon.cli_json("key", "list", ZONE)["keys"]}

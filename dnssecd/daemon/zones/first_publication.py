@@ -1,13 +1,18 @@
 """Before a zone's first publication: does anybody sign it already, and may we begin?"""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dnssecd.config.model import Config
+from dnssecd.core.dns.serial import latest
+from dnssecd.daemon.rollover.text import moment
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.publish import exchange
 from dnssecd.publish.firstcheck import FirstCheck, ds_matches, first_check
 from dnssecd.publish.parent import ParentUnknown, find_parent_servers, resolver
+from dnssecd.store.aside import Kept
+
+CAME_BACK = "removed-zone-back"
 
 
 @dataclass(frozen=True)
@@ -21,11 +26,28 @@ class Permission:
     remedy: str = ""
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """What there is of a zone from before: all of its keys in the key stores (DNSKEY RDATA), and its last database."""
+
+    keys: tuple[bytes, ...] = ()
+    kept: Kept | None = None
+
+
 async def ask_permission(
-    zone: FrontZone, config: Config, our_keys: list[bytes], now: Callable[[], float]
+    zone: FrontZone,
+    config: Config,
+    our_keys: list[bytes],
+    now: Callable[[], float],
+    earlier: Earlier = Earlier(),
 ) -> Permission:
-    """Ask the zone's secondaries and its parent's servers, and decide."""
-    return (await _ask(zone, config, our_keys, now))[0]
+    """Ask the zone's secondaries and its parent's servers, and decide. our_keys: those that it would begin with."""
+    permission, found = await _ask(zone, config, our_keys, now)
+    if permission.allowed and earlier.kept is not None:
+        floor = permission.serial_floor
+        serial = earlier.kept.serial if floor is None else latest(floor, earlier.kept.serial)
+        return replace(permission, serial_floor=serial)
+    return _came_back(zone, found, earlier) or permission
 
 
 async def ask_adoption(
@@ -78,13 +100,44 @@ async def parent_servers(zone: FrontZone, config: Config) -> list[exchange.Peer]
     return list(await find_parent_servers(zone.name, resolver(servers)))
 
 
-def _foreign(zone: FrontZone, found: FirstCheck) -> Permission:
+def _came_back(zone: FrontZone, found: FirstCheck, earlier: Earlier) -> Permission | None:
+    """Return the refusal for a zone that is still signed, or has a DS, from its earlier time here; None for others."""
+    known = [rdata[2:] for rdata in earlier.keys]
+    if not found.foreign or not all(key.rdata[2:] in known for key in found.foreign_keys):
+        return None
+    if not all(any(ds_matches(one.ds, key, zone.name) for key in earlier.keys) for one in found.foreign_ds):
+        return None
+    what = f"{zone.name} is still known by keys of its earlier time here: {_seen(found)}"
+    if earlier.kept is None:
+        return Permission(
+            False,
+            event="foreign-dnskey",
+            cause=f"{what}. They are in our key store; their states are not known here",
+            remedy="nothing was published. Restore a back-up of the zone (dnssecd restore); or, to begin anew, first "
+            "remove the DS at the parent and wait its TTL",
+        )
+    return Permission(
+        False,
+        event=CAME_BACK,
+        cause=f"{what}. It was removed at {moment(earlier.kept.at)}, at serial {earlier.kept.serial}, and would begin "
+        "anew with other keys",
+        remedy=f"bring it back with keys, their states and serial: dnssecd zone restore {zone.name}. To begin anew "
+        "instead, first remove the DS at the parent and wait its TTL, and let the secondaries drop the zone; it is "
+        "tried again by itself",
+    )
+
+
+def _seen(found: FirstCheck) -> str:
     seen = [f"DNSKEY {k.key_tag} (algorithm {k.algorithm}) at {k.server}" for k in found.foreign_keys]
     seen += [f"DS {d.ds.key_tag} (algorithm {d.ds.algorithm}) at {d.server}" for d in found.foreign_ds]
+    return ", ".join(seen[:10])
+
+
+def _foreign(zone: FrontZone, found: FirstCheck) -> Permission:
     return Permission(
         False,
         event="foreign-dnskey" if found.foreign_keys else "ds-mismatch",
-        cause=f"{zone.name} is signed already with keys that are not in our key store: {', '.join(seen[:10])}",
+        cause=f"{zone.name} is signed already with keys that are not in our key store: {_seen(found)}",
         remedy="nothing was published. To take the zone over as it is signed import its keys with their states "
         f"(dnssecd key import {zone.name} …), then dnssecd migrate check: docs/migration.md; if it is to begin anew, "
         "first remove the DS at the parent and wait its TTL",

@@ -1,7 +1,8 @@
 """Applying a changed configuration: as a whole, or not at all."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from dnssecd.clock import Clock
@@ -9,13 +10,16 @@ from dnssecd.config import ConfigErrors, load
 from dnssecd.config.diff import ConfigDiff, diff
 from dnssecd.config.model import Config
 from dnssecd.control.server import Call, Command, Refused
+from dnssecd.daemon.dsgate import check_ds_gone
 from dnssecd.daemon.key_service import SignerLink
+from dnssecd.daemon.removed import begins_anew
 from dnssecd.daemon.zones import unconfigured as serving
 from dnssecd.daemon.zones.departure import Departures
 from dnssecd.daemon.zones.table import ZoneTable
 from dnssecd.daemon.zones.work import ZoneJobs
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
+from dnssecd.store.aside import kept_of
 from dnssecd.store.catalogue import Catalogue
 
 
@@ -39,7 +43,8 @@ class Reloader:
         self._zones, self._jobs, self._signer = zones, jobs, signer
         self._events, self._metrics, self._catalogue, self._clock = events, metrics, catalogue, clock
         self._on_applied, self._departures = on_applied, departures
-        self._turn = asyncio.Lock()
+        #: Held while zones come and go.
+        self.turn = asyncio.Lock()
 
     def table(self) -> dict[str, Command]:
         """Return the commands."""
@@ -55,19 +60,27 @@ class Reloader:
 
     async def reload_command(self, call: Call) -> object:
         """Answer ``config.reload``."""
-        return await self.reload(call.texts("remove"))
+        if call.flag("ds_is_gone"):
+            call.note("removal without a look at the parent's DS", ", ".join(call.texts("remove")))
+        return await self.reload(call.texts("remove"), ds_is_gone=call.flag("ds_is_gone"))
 
-    async def reload(self, remove: list[str]) -> dict[str, Any]:
-        """Read the file again and apply it; Refused when it cannot be applied, with nothing changed."""
-        async with self._turn:
-            return await self._reload(remove)
+    async def reload(self, remove: list[str], *, ds_is_gone: bool = False) -> dict[str, Any]:
+        """Read the file again and apply it; Refused when it cannot be applied, with nothing changed.
 
-    async def _reload(self, remove: list[str]) -> dict[str, Any]:
+        ds_is_gone: a person says that no zone of ``remove`` has a DS at its parent; it is not looked for.
+        """
+        async with self.turn:
+            return await self._reload(remove, ds_is_gone)
+
+    async def _reload(self, remove: list[str], ds_is_gone: bool) -> dict[str, Any]:
         try:
             # That of 10,000 zones takes seconds to read.
             config = await asyncio.to_thread(self._read)
             found = diff(self.config, config)
             lost = self._check(config, found, {_whole(name) for name in remove})
+            if not ds_is_gone:
+                leaving = [self._zones.by_name[name] for name in (*found.removed, *lost)]
+                await check_ds_gone(leaving, self.config, self._clock.now)
         except Refused as refused:
             self._metrics.daemon.config_reloads.labels("rejected").inc()
             self._events.raise_event("config-rejected", None, refused.what, remedy=refused.remedy)
@@ -82,8 +95,18 @@ class Reloader:
             "removed": [*found.removed, *lost],
             "zones_changed": list(found.changed),
             "changes": [*map(str, found.changes), *(f'- zone."{name}"' for name in lost)],
-            "warnings": [str(warning) for warning in config.warnings],
+            "warnings": [*map(str, config.warnings), *await self._earlier(found.added)],
         }
+
+    async def _earlier(self, added: Iterable[str]) -> list[str]:
+        """Say of which added zones an earlier life is kept, and how to go on with it."""
+        told = []
+        for name in added:
+            zone = self._zones.by_name[name]
+            kept = await asyncio.to_thread(kept_of, Path(zone.spec.database))
+            if kept:
+                told.append(begins_anew(name, kept[0]))
+        return told
 
     def _read(self) -> Config:
         try:

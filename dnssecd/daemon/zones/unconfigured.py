@@ -31,6 +31,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     query_networks: tuple[str, ...]
     transfer_keys: tuple[str, ...]
     transfer_networks: tuple[str, ...]
+    parent_none: bool = False
+    parent_servers: tuple[tuple[str, int], ...] = ()
 
 
 def remember(config: Config, zone: ZoneConfig, spec: ZoneSpec) -> str:
@@ -55,6 +57,8 @@ def remember(config: Config, zone: ZoneConfig, spec: ZoneSpec) -> str:
         query_networks=tuple(map(str, zone.allow_query.networks)),
         transfer_keys=tuple(sorted(zone.allow_transfer.tsig)),
         transfer_networks=tuple(map(str, zone.allow_transfer.networks)),
+        parent_none=zone.parent.none,
+        parent_servers=tuple((server.host, server.port) for server in zone.parent.servers),
     )
     return msgspec.json.encode(serving).decode()
 
@@ -89,7 +93,10 @@ def as_config(serving: Serving, tsig: frozenset[str]) -> tuple[ZoneConfig, tuple
         check_servers=tuple(peer for peer in peers if peer.query),
         allow_transfer=_acl(serving.transfer_keys, serving.transfer_networks),
         allow_query=_acl(serving.query_keys, serving.query_networks),
-        parent=ParentConfig(none=True),
+        parent=ParentConfig(
+            none=serving.parent_none,
+            servers=tuple(Address(host, port) for host, port in serving.parent_servers),
+        ),
         max_change=1.0,
     )
     return zone, peers

@@ -61,6 +61,13 @@ class UpdateNotes:
         more = f" (and {len(notes) - NOTES_MAX} more)" if len(notes) > NOTES_MAX else ""
         self._note(IGNORED_EVENT, zone, f"in an update from {client}: {'; '.join(notes[:NOTES_MAX])}{more}")
 
+    def forget(self, zone: str) -> None:
+        """Drop a zone that was removed."""
+        for place in [place for place in self._windows if place[1] == zone]:
+            del self._windows[place]
+            if timer := self._timers.pop(place, None):
+                timer.cancel()
+
     def close(self) -> None:
         """Stop."""
         for timer in self._timers.values():

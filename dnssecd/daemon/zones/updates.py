@@ -159,6 +159,8 @@ class Updates:
     def forget(self, zone: FrontZone) -> None:
         """Answer what waits for a zone that was removed; what is being committed is answered when that ends."""
         self._grants.pop(zone.name, None)
+        if self.notes is not None:
+            self.notes.forget(zone.name)
         queue = self._queues.pop(zone.name, None)
         if queue is None:
             return

@@ -17,7 +17,7 @@ from dnssecd.clock import Clock
 from dnssecd.config.model import Config
 from dnssecd.core.dns.serial import is_after
 from dnssecd.daemon.zones import outcome_events as job_events
-from dnssecd.daemon.zones.first_publication import Permission, ask_permission
+from dnssecd.daemon.zones.first_publication import CAME_BACK, Earlier, Permission, ask_permission
 from dnssecd.daemon.zones.restored_zone import EVENT, may_return
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
@@ -34,6 +34,7 @@ from dnssecd.pipeline.version.first_keys import held_keys
 from dnssecd.pipeline.version.keychange import KeyChange
 from dnssecd.pipeline.workers.frames import Job
 from dnssecd.pipeline.workers.pool import BULK_OCTETS, NotWanted, WorkerPool
+from dnssecd.store.aside import DIRECTORY, kept_of
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
 
@@ -53,7 +54,7 @@ REMEMBER_S = 1.0
 #: Jobs that bring content, whole or in part.
 INPUT_KINDS = frozenset({"load", "transfer", "import", "adopt"})
 #: Events that say why a zone may not be published.
-_PERMITS = ("first-publication-waiting", "foreign-dnskey", "ds-mismatch", EVENT)
+_PERMITS = ("first-publication-waiting", "foreign-dnskey", "ds-mismatch", CAME_BACK, EVENT)
 #: Jobs that are tried again after a failure by whoever asked for them.
 _NOT_RETRIED = frozenset({"update", "rekey", "transfer", "import", "adopt"})
 
@@ -309,7 +310,7 @@ class ZoneJobs:
 
     async def _permission(self, zone: FrontZone) -> Permission:
         try:
-            held = held_keys(zone.spec, await self._parts.signer.keys(zone.origin))
+            keys = await self._parts.signer.keys(zone.origin)
         except SignerError as error:
             self._retry(zone, "load")
             return Permission(
@@ -318,8 +319,14 @@ class ZoneJobs:
                 cause=str(error),
                 remedy="the zone is signed when the signer answers",
             )
-        keys = [key.dnskey for key in held.values()]
-        return await ask_permission(zone, self.config, keys, self._parts.clock.now)
+        ours = [key.dnskey for key in held_keys(zone.spec, keys).values()]
+        try:
+            kept = await asyncio.to_thread(kept_of, Path(zone.spec.database))
+        except OSError as error:
+            cause = f"{Path(zone.spec.database).parent / DIRECTORY} cannot be read: {error.strerror}"
+            return Permission(False, event="store-failed", cause=cause, remedy="see to permissions and disk")
+        earlier = Earlier(tuple(key.dnskey for key in keys), kept[0] if kept else None)
+        return await ask_permission(zone, self.config, ours, self._parts.clock.now, earlier)
 
     def _blocked(self, zone: FrontZone, permission: Permission) -> None:
         zone.blockers = [permission.cause]

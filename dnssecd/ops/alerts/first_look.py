@@ -28,6 +28,7 @@ FIRST_LOOK = MappingProxyType(
         "serial-backwards": (*_EXPLAIN, "dnssecd zone history ZONE"),
         "first-publication-waiting": _EXPLAIN,
         "restored-waiting": (*_EXPLAIN, "dnssecd zone history ZONE", "dnssecd key list ZONE"),
+        "removed-zone-back": (*_EXPLAIN, "dig +short DS ZONE"),
         "foreign-dnskey": (*_EXPLAIN, "dig +short DS ZONE", "dnssecd key list ZONE"),
         "ds-mismatch": ("dnssecd ds check ZONE", "dnssecd ds show ZONE", "dig +short DS ZONE"),
         "ds-missing": ("dnssecd ds check ZONE", "dnssecd ds show ZONE", "dig +short DS ZONE"),

@@ -132,6 +132,7 @@ class WorkerPool:
         self._bulk = asyncio.Semaphore(max(1, workers - 1))
         self._zones: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._on_died = on_died
+        self._closing = False
         #: Says why nothing may be signed now ("": it may).
         self.held: Callable[[], str] = lambda: ""
 
@@ -158,7 +159,7 @@ class WorkerPool:
             try:
                 return await process.do(job, wanted)
             except WorkerDied as error:
-                if not wanted():
+                if self._closing or not wanted():
                     raise NotWanted(job.spec.name) from error
                 self._on_died(job.spec.name, str(error))
                 problem = Problem("worker-died", str(error), "see the log; the job is tried again")
@@ -175,5 +176,6 @@ class WorkerPool:
             yield
 
     async def close(self) -> None:
-        """End all workers."""
+        """End all workers; their jobs end with NotWanted, which is nobody's failure."""
+        self._closing = True
         await asyncio.gather(*(process.stop() for process in self._processes))

@@ -19,7 +19,7 @@ SECTIONS = dict(re.findall(r"^### ([a-z0-9-]+)\n(.*?)(?=^### |\Z)", TEXT, re.S |
 #: The commands there are: what a text advises at 3 a.m. must exist.
 COMMANDS = re.compile(
     r"dnssecd (?:status|explain|schedule|plan|check-config|backup|restore"
-    r"|config (?:diff|reload)|zone (?:list|show|reload|history|export|wait)"
+    r"|config (?:diff|reload)|zone (?:list|show|reload|restore|history|export|wait)"
     r"|key (?:list|import|audit|rollover|compromised|backup)|keystore (?:test|bench)"
     r"|ds (?:show|check|confirm)|clock confirm|alerts (?:list|test|ack)|migrate (?:check|adopt))\b"
 )

@@ -1,0 +1,169 @@
+"""``zone restore``: a zone that was removed comes back as it was, with keys, their states and serial."""
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from dnssecd.clock import Clock
+from dnssecd.config.model import Config
+from dnssecd.control.server import Call, Command, Refused
+from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.restore_limits import highest
+from dnssecd.daemon.commands.common import configured_zone_of
+from dnssecd.daemon.rollover.text import moment
+from dnssecd.daemon.zones import unconfigured as serving
+from dnssecd.daemon.zones.departure import Departures
+from dnssecd.daemon.zones.restored_zone import may_return
+from dnssecd.daemon.zones.start_up import recall
+from dnssecd.daemon.zones.table import ZoneTable
+from dnssecd.daemon.zones.work import ZoneJobs
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.ops.events import EventCore
+from dnssecd.pipeline.version import state
+from dnssecd.store.aside import Kept, copy_kept, discard, kept_of
+from dnssecd.store.catalogue import Catalogue
+from dnssecd.store.errors import StoreError
+from dnssecd.store.zonedb import ZoneDatabase
+
+COMMAND_S = 3600.0
+STORE_ERRORS = (StoreError, sqlite3.Error, OSError)
+
+
+def begins_anew(name: str, kept: Kept) -> str:
+    """Tell of a zone that is added what is kept of it, and how to go on with that."""
+    return (
+        f"{name} was removed at {moment(kept.at)}, at serial {kept.serial}, and begins anew with a later serial; "
+        f"to bring it back with keys, their states and content as they were: dnssecd zone restore {name}"
+    )
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What zones come back with. ``turn`` is held while zones come and go."""
+
+    config: Callable[[], Config]
+    table: ZoneTable
+    jobs: ZoneJobs
+    departures: Departures
+    events: EventCore
+    catalogue: Catalogue
+    clock: Clock
+    turn: asyncio.Lock
+
+
+class RemovedZones:
+    """The handler; one instance per daemon."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    def table(self) -> dict[str, Command]:
+        """Return the command."""
+        return {"zone.restore": Command(self.restore, changes=True, timeout=COMMAND_S)}
+
+    async def restore(self, call: Call) -> object:
+        """Answer ``zone.restore``: {zone, first_publication}; what is served now is set aside in its turn."""
+        unheard = call.flag("first_publication")
+        async with self._parts.turn:
+            zone = configured_zone_of(self._parts.table.by_name, call)
+            kept = await self._newest(zone)
+            note = state.Restored(
+                at=int(self._parts.clock.now()),
+                who=call.caller.user,
+                source=kept.path.name,
+                floor=zone.serial,
+            )
+            prepared = Path(f"{zone.spec.database}.back")
+            try:
+                keyset = await asyncio.to_thread(_prepare, kept, prepared, zone.origin, note)
+                await self._check(zone, keyset, note, unheard=unheard)
+                back = await self._exchange(zone, kept, prepared)
+            except STORE_ERRORS as error:
+                raise Refused(f"{kept.path}: {error}", "see to permissions and disk") from None
+            finally:
+                await asyncio.to_thread(discard, prepared)
+        permission = await self._parts.jobs.permit(back, first_publication=unheard)
+        if not permission.allowed:
+            raise Refused(permission.cause, permission.remedy)
+        message = (
+            f"{back.name} is back as it was at serial {kept.serial}, and published at serial {back.serial}"
+        )
+        return {"zone": back.name, "changed": True, "serial": back.serial, "message": message}
+
+    async def _newest(self, zone: FrontZone) -> Kept:
+        try:
+            kept = await asyncio.to_thread(kept_of, Path(zone.spec.database))
+        except OSError as error:
+            raise Refused(
+                f"what is kept of {zone.name} cannot be read: {error}", "see to permissions"
+            ) from None
+        if not kept:
+            raise Refused(
+                f"nothing is kept of {zone.name}: it was not removed from this state_dir, or never published",
+                "bring it back from a back-up: dnssecd restore",
+            )
+        return kept[0]
+
+    async def _check(
+        self, zone: FrontZone, keyset: Keyset | None, note: state.Restored, *, unheard: bool
+    ) -> None:
+        """Refuse, with nothing changed, what could not be published after the exchange."""
+        if keyset is None:
+            return
+        permission = await may_return(
+            zone, self._parts.config(), keyset, note, self._parts.clock.now, unheard=unheard
+        )
+        if not permission.allowed:
+            raise Refused(permission.cause, permission.remedy)
+
+    async def _exchange(self, zone: FrontZone, kept: Kept, prepared: Path) -> FrontZone:
+        """Put what was kept in the place of what is there now, which is set aside; return the zone that came back."""
+        zone.check()
+        config = self._parts.config()
+        await self._parts.departures.remove(zone.name)
+        await asyncio.to_thread(_place, prepared, Path(zone.spec.database))
+        back = self._parts.table.put(config, config.zones[zone.name])
+        self._parts.events.add_zone(back.name)
+        recall(back, None, exact=True)
+        self._parts.catalogue.put_serving({back.name: serving.remember(config, back.config, back.spec)})
+        await asyncio.to_thread(discard, kept.path)
+        return back
+
+
+def _prepare(kept: Kept, prepared: Path, origin: bytes, note: state.Restored) -> Keyset | None:
+    """Make a copy that is held until its next version, above all that is public; return its key set."""
+    copy_kept(kept.path, prepared)
+    database = ZoneDatabase(prepared, origin)
+    try:
+        with database.write() as transaction:
+            keyset = state.keyset_from(transaction.state(state.KEYSET))
+            floor = highest((), kept.serial, note.floor)
+            transaction.set_state(
+                state.RESTORED, state.to_document(msgspec.structs.replace(note, floor=floor))
+            )
+            transaction.add_history(note.at, note.who, "zone restored", kept.serial, f"from {note.source}")
+            transaction.commit_state()
+    finally:
+        database.close()
+    return keyset
+
+
+def _place(prepared: Path, target: Path) -> None:
+    """Have a prepared database on the disk, under its zone's name."""
+    for suffix in ("-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(f"{prepared}{suffix}")
+    with prepared.open("rb") as file:
+        os.fsync(file.fileno())
+    os.replace(prepared, target)
+    directory = os.open(target.parent, os.O_RDONLY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
