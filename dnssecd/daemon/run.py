@@ -21,7 +21,6 @@ from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.daemon import fd_limit as descriptors
-from dnssecd.daemon import removed
 from dnssecd.daemon.alerting import AlertEngine
 from dnssecd.daemon.commands.ds_show import DsShow
 from dnssecd.daemon.commands.history import OURSELVES, Acts
@@ -38,7 +37,7 @@ from dnssecd.daemon.refusals import Refusals
 from dnssecd.daemon.rollover.listeners import EvidenceHooks, RolloverOffice
 from dnssecd.daemon.server_reports import ServerHooks
 from dnssecd.daemon.watchdog import Watchdog, WatchedPool
-from dnssecd.daemon.zones import specs
+from dnssecd.daemon.zones import restore_removed, specs
 from dnssecd.daemon.zones.databases import OPEN_MAX, Databases
 from dnssecd.daemon.zones.departure import Departures, Forget
 from dnssecd.daemon.zones.health_checks import Guard
@@ -198,8 +197,8 @@ class Daemon:
             self._applied,
             departures,
         )
-        self.removed = removed.RemovedZones(
-            removed.Parts(
+        self.removed = restore_removed.RemovedZones(
+            restore_removed.Parts(
                 lambda: self.config,
                 self.table,
                 self.jobs,

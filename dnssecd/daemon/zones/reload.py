@@ -10,11 +10,11 @@ from dnssecd.config import ConfigErrors, load
 from dnssecd.config.diff import ConfigDiff, diff
 from dnssecd.config.model import Config
 from dnssecd.control.server import Call, Command, Refused
-from dnssecd.daemon.dsgate import check_ds_gone
 from dnssecd.daemon.key_service import SignerLink
-from dnssecd.daemon.removed import begins_anew
 from dnssecd.daemon.zones import unconfigured as serving
 from dnssecd.daemon.zones.departure import Departures
+from dnssecd.daemon.zones.removal_gate import check_ds_gone
+from dnssecd.daemon.zones.restore_removed import begins_anew
 from dnssecd.daemon.zones.table import ZoneTable
 from dnssecd.daemon.zones.work import ZoneJobs
 from dnssecd.ops.events import EventCore
