@@ -206,6 +206,7 @@ class Daemon:
                 self.events,
                 self.catalogue,
                 clock,
+                self.signer.client,
                 self.reloader.turn,
             )
         )

@@ -24,6 +24,8 @@ from dnssecd.daemon.zones.start_up import recall
 from dnssecd.daemon.zones.table import ZoneTable
 from dnssecd.daemon.zones.work import ZoneJobs
 from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.keyservice_client.async_client import AsyncSignerClient
+from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.ops.events import EventCore
 from dnssecd.pipeline.version import state
 from dnssecd.store.aside import Kept, copy_kept, discard, kept_of
@@ -54,6 +56,7 @@ class Parts:
     events: EventCore
     catalogue: Catalogue
     clock: Clock
+    signer: AsyncSignerClient
     turn: asyncio.Lock
 
 
@@ -116,11 +119,26 @@ class RemovedZones:
         """Refuse, with nothing changed, what could not be published after the exchange."""
         if keyset is None:
             return
+        await self._check_keys(zone, keyset)
         permission = await may_return(
             zone, self._parts.config(), keyset, note, self._parts.clock.now, unheard=unheard
         )
         if not permission.allowed:
             raise Refused(permission.cause, permission.remedy)
+
+    async def _check_keys(self, zone: FrontZone, keyset: Keyset) -> None:
+        try:
+            held = {info.id for info in await self._parts.signer.keys(zone.origin) if info.state != "missing"}
+        except SignerError as error:
+            raise Refused(
+                f"its keys cannot be looked for: {error}", "nothing was changed; try again"
+            ) from None
+        missing = [f"{key.tag} ({key.role.value})" for key in keyset.keys if key.key_id not in held]
+        if missing:
+            raise Refused(
+                f"keys of {zone.name} are not in their key stores: {', '.join(missing)}",
+                "bring the key store back, or restore its back-up; nothing was changed",
+            )
 
     async def _exchange(self, zone: FrontZone, kept: Kept, prepared: Path) -> FrontZone:
         """Put what was kept in the place of what is there now, which is set aside; return the zone that came back."""
