@@ -34,8 +34,17 @@ class Drop(NamedTuple):
     old: Rrsigs
 
 
+#: Stands for all types that are zone data.
+ZONE_DATA = 0
+
+
+def signed_as(owner: bytes, rtype: int) -> int:
+    """Return the type that decides who signs an RRset: CDS and CDNSKEY below the apex are zone data (RFC 9615 §2)."""
+    return ZONE_DATA if owner and rtype in KSK_SIGNED_TYPES else rtype
+
+
 def signers(view: SigningView, rtype: int) -> tuple[SigningKey, ...]:
-    """Return the keys that sign RRsets of a type (RFC 6781 §3.1, RFC 7344 §4.1)."""
+    """Return the keys that sign RRsets of a type at the apex (RFC 6781 §3.1, RFC 7344 §4.1), or ZONE_DATA."""
     if rtype == DNSKEY:
         return view.dnskey_keys
     return view.cds_keys if rtype in (CDS, CDNSKEY) else view.zone_keys
@@ -50,16 +59,17 @@ class SignatureJudge:
     """Tells whether the RRSIGs an RRset has are those it should have."""
 
     def __init__(self, view: SigningView) -> None:
-        self._exact = {kind: _marks(signers(view, kind)) for kind in (*KSK_SIGNED_TYPES, 0)}
+        self._exact = {kind: _marks(signers(view, kind)) for kind in (*KSK_SIGNED_TYPES, ZONE_DATA)}
         self._retiring = _marks(view.retiring_keys) if not view.urgent else frozenset()
 
     def good(self, sigs: Rrsigs) -> bool:
         """Tell whether ``sigs`` are by every algorithm in use and by acceptable keys only."""
         made = {(rdata[2], rdata[16] << 8 | rdata[17]) for rdata in unpack(sigs.rdata)}
-        wanted = self._exact.get(sigs.covered, self._exact[0])
+        covered = signed_as(sigs.owner, sigs.covered)
+        wanted = self._exact.get(covered, self._exact[ZONE_DATA])
         if made == wanted:
             return True
-        if sigs.covered in KSK_SIGNED_TYPES or not made <= wanted | self._retiring:
+        if covered in KSK_SIGNED_TYPES or not made <= wanted | self._retiring:
             return False
         return {algorithm for algorithm, _ in made} == {algorithm for algorithm, _ in wanted}
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from dnssecd.core.dns.rrset import Rrsigs, pack, pack_one
 from dnssecd.core.keys.keyset import SigningKey, SigningView
 from dnssecd.core.signing.rrsig import RrsigBuilder
-from dnssecd.core.signing.signplan import Drop, SignNeed, signers
+from dnssecd.core.signing.signplan import Drop, SignNeed, signed_as, signers
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.pipeline.jobs.progress import Progress, untold
 from dnssecd.pipeline.version.transaction import Transaction
@@ -218,7 +218,8 @@ class _Batcher:
             expiration = builder.expiration(rrset)
             expirations.append(expiration)
             body = builder.body(rrset)
-            for number, key in known.get(rrset[1]) or self._signers_of(rrset[1]):
+            rtype = signed_as(rrset[0], rrset[1])
+            for number, key in known.get(rtype) or self._signers_of(rtype):
                 head = builder.head(rrset, key, expiration)
                 part = parts.get(number)
                 if part is None:
