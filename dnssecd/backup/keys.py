@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from dnssecd.backup.manifest import StoredKey
 from dnssecd.backup.read import Archive, BadArchive
 from dnssecd.config.model import Config, SoftwareKeystore
+from dnssecd.config.signer_owner import signer_owners
 from dnssecd.config.signer_settings import signer_settings
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.keyservice_client.client import SignerClient
-from dnssecd.keyservice_client.errors import SignerError
+from dnssecd.keyservice_client.errors import OperatorNeeded, SignerError
 from dnssecd.keyservice_client.launch import launched_signer
 from dnssecd.keyservice_protocol import KeyInfo
 
@@ -23,13 +24,24 @@ KEY_OCTETS_MAX = 1 << 16
 def key_service(config: Config) -> Iterator[SignerClient]:
     """A client of the key service: the one that runs by itself, or a child for the length of the block. SignerError."""
     if config.signer.socket is not None:
-        with SignerClient(str(config.signer.socket), DEADLINE_S) as client:
+        with SignerClient(str(config.signer.socket), DEADLINE_S, owners=_owners(config)) as client:
             yield client
         return
     home = config.server.state_dir / "signer"
     settings = signer_settings(config, socket=home / "signer.sock", state_dir=home)
     with launched_signer(settings, quiet=True), SignerClient(settings.socket, DEADLINE_S) as client:
         yield client
+
+
+def _owners(config: Config) -> frozenset[int]:
+    """Who the key service is; OperatorNeeded when that cannot be told."""
+    try:
+        owners = signer_owners(config)
+    except KeyError:
+        raise OperatorNeeded(f"[signer] user: this host has no user {config.signer.user}") from None
+    if owners is None:
+        raise OperatorNeeded('it cannot be told which user the key service is: write [signer] user = "…"')
+    return owners
 
 
 @dataclass(frozen=True)

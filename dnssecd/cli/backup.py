@@ -100,15 +100,22 @@ def _with_keys(
     from dnssecd.cli.keyservice import file_name, key_service
     from dnssecd.core.dns.names import wire_to_text
     from dnssecd.keyservice_client.errors import SignerError
+    from dnssecd.signer.key_file import CannotOpen
+    from dnssecd.signer.reopened import Opened
 
     found: list[StoredKey] = []
     with key_service(cli) as (_, client):
         keys = client.keys()
+        opened = Opened(secret)
         for number, info in enumerate(keys):
             advance(number, len(keys), f"{info.role} {info.tag}")
             member, reason, in_token = f"keys/{file_name(info)}.key", "", False
             try:
-                writer.octets(member, client.export_key(info.id, secret))
+                content = client.export_key(info.id, secret)
+                opened.check(content, info)
+                writer.octets(member, content)
+            except CannotOpen as error:
+                member, reason = "", f"what the key service gave does not open: {error}"
             except SignerError as error:
                 if error.code == "refused":
                     raise

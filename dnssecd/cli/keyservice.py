@@ -17,12 +17,15 @@ from dnssecd.cli.common import USAGE, Bad, Cli, moment
 from dnssecd.cli.output import progress
 from dnssecd.cli.private_file import PrivateFile
 from dnssecd.config import Config, load
+from dnssecd.config.signer_owner import signer_owners
 from dnssecd.core.dns.names import text_to_wire, wire_to_text
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_client.describe import key_dict, remedy_for
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.keyservice_protocol import KeyInfo, Role
 from dnssecd.pipeline.oneshot.bind_keys import FILE_OCTETS_MAX, BadKeyFile, read_key_file
+from dnssecd.signer.key_file import CannotOpen
+from dnssecd.signer.reopened import Opened
 
 DEADLINE_S = 60.0
 PASSPHRASE_OCTETS_MIN = 8
@@ -45,13 +48,29 @@ def key_service(cli: Cli) -> Iterator[tuple[Config, SignerClient]]:
     config = load(cli.config_path, read_secrets=False)
     socket = config.signer.socket or config.server.state_dir / "signer" / "signer.sock"
     try:
-        with SignerClient(str(socket), DEADLINE_S) as client:
+        with SignerClient(str(socket), DEADLINE_S, owners=_owners(config)) as client:
             yield config, client
     except SignerError as error:
         remedy = (
             "become root or the key service's user" if error.code == "refused" else remedy_for(error.code)
         )
         raise Bad(str(error), remedy) from None
+
+
+def _owners(config: Config) -> frozenset[int]:
+    """Who the key service is; Bad when that cannot be told: private keys and passphrases go to no one else."""
+    try:
+        owners = signer_owners(config)
+    except KeyError:
+        raise Bad(
+            f"[signer] user: this host has no user {config.signer.user}", "name the key service's user"
+        ) from None
+    if owners is None:
+        raise Bad(
+            "it cannot be told which user the key service is",
+            'write [signer] user = "dnssecd-signer", or the user that runs it, into the configuration',
+        )
+    return owners
 
 
 # Import
@@ -143,14 +162,17 @@ def backup(cli: Cli, zone: str | None, directory: Path, passphrase_file: Path | 
         found = client.keys(b"" if zone is None else text_to_wire(zone))
         secret = passphrase(passphrase_file, confirm=True)
         make_directory(directory)
+        opened = Opened(secret)
         for number, info in enumerate(found):
             advance(number, len(found), f"{info.role} {info.tag}")
-            keys.append(key_dict(info) | _export(client, info, secret, directory))
+            keys.append(key_dict(info) | _export(client, info, secret, directory, opened))
     wanted = [key for key in keys if not key["in_token"]]
     return {"keys": keys, "ok": all(key["file"] for key in wanted)}
 
 
-def _export(client: SignerClient, info: KeyInfo, secret: bytes, directory: Path) -> dict[str, Any]:
+def _export(
+    client: SignerClient, info: KeyInfo, secret: bytes, directory: Path, opened: Opened
+) -> dict[str, Any]:
     try:
         content = client.export_key(info.id, secret)
     except SignerError as error:
@@ -159,7 +181,12 @@ def _export(client: SignerClient, info: KeyInfo, secret: bytes, directory: Path)
         return {"file": None, "reason": str(error), "in_token": error.code == "unsupported"}
     path = directory / f"{file_name(info)}.key"
     with PrivateFile(str(path)) as file:
-        file.write(content.decode())
+        file.write(content.decode("utf-8", "replace"))
+    try:
+        opened.check(path.read_bytes(), info)
+    except (OSError, CannotOpen) as error:
+        path.unlink(missing_ok=True)
+        return {"file": None, "reason": f"what was written does not open: {error}", "in_token": False}
     return {"file": str(path), "reason": None, "in_token": False}
 
 

@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
         if config.signer.socket is None:
             raise Bad(
                 f"{cli.config_path} names no socket for the key service: the daemon starts its own",
-                'write [signer] socket = "/run/dnssecd/signer.sock", or let the daemon do it',
+                'write [signer] socket = "/run/dnssecd-signer/signer.sock", or let the daemon do it',
             )
         log.setup(config.log.format, config.log.level)
         settings = signer_settings(

@@ -194,6 +194,6 @@ def _log(section: Section) -> LogConfig:
 
 
 def _signer(section: Section) -> SignerConfig:
-    signer = SignerConfig(_socket_path(section, "socket"))
+    signer = SignerConfig(_socket_path(section, "socket"), section.text("user") or None)
     section.finish()
     return signer

@@ -63,6 +63,7 @@ class LogConfig:
 @dataclass(frozen=True, slots=True)
 class SignerConfig:
     socket: Path | None  # None: the daemon starts its own signer
+    user: str | None = None  # who runs it, by name or number; None: told from the owners of its files
 
 
 @dataclass(frozen=True, slots=True)

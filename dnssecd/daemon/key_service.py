@@ -9,7 +9,9 @@ import structlog
 
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
+from dnssecd.config.signer_owner import signer_owners
 from dnssecd.config.signer_settings import signer_settings
+from dnssecd.daemon.audit_head import AuditHead
 from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.keyservice_client.launch import SignerChild
@@ -43,6 +45,7 @@ WARNING_EVENTS = {
     "wrong signature": "signature-wrong",
     "audit log failing": "audit-log-failed",
     "audit log broken": "audit-log-failed",
+    "socket place taken": "key-misuse-refused",
 }
 
 #: What happened once (a mode corrected, a request refused) is told for a day.
@@ -51,6 +54,15 @@ TOLD_FOR_S = 86_400
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
 
 log = structlog.get_logger("dnssecd.signer")
+
+
+def _owners(config: Config) -> frozenset[int] | None:
+    """Who the key service is, as far as that can be told: the daemon sends no secret, and verifies what it gets."""
+    try:
+        return signer_owners(config)
+    except KeyError:
+        log.warning("[signer] user is not known on this host", user=config.signer.user)
+        return None
 
 
 class SignerLink:
@@ -69,8 +81,10 @@ class SignerLink:
         if configured is None:
             settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
             self._child = SignerChild(settings, self._changed, config.log.format)
-        self.client = AsyncSignerClient(str(self.socket))
-        self._polled = AsyncSignerClient(str(self.socket), POLL_DEADLINE_S)
+        owners = _owners(config)
+        self.client = AsyncSignerClient(str(self.socket), owners=owners)
+        self._polled = AsyncSignerClient(str(self.socket), POLL_DEADLINE_S, owners=owners)
+        self._audit_head = AuditHead(config.server.state_dir)
         self.last: StatusReply | None = None
         self.recovered: Callable[[], None] = lambda: None
         self.needed_by: Callable[[str], float | None] = lambda keystore: None
@@ -101,6 +115,7 @@ class SignerLink:
         """End the child."""
         await self.client.aclose()
         await self._polled.aclose()
+        self._audit_head.close(self._clock.now())
         if self._child is not None:
             await self._child.stop()
 
@@ -177,6 +192,8 @@ class SignerLink:
                 continue
             if warning.firing or (warning.once and warning.last_at > self._clock.now() - TOLD_FOR_S):
                 told[name, warning.subject] = warning.detail
+        if detail := self._audit_head.take(status.audit_head, self._clock.now()):
+            told["audit-log-failed", "head"] = detail
         for store in status.stores:
             if detail := self._needed_soon(store):
                 told.setdefault(("keystore-media-needed", store.name), detail)

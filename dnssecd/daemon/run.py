@@ -71,7 +71,7 @@ from dnssecd.server.listener import DnsServer
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
 from dnssecd.store.operator_log import ActLog
-from dnssecd.store.statedir import StateInUse, own
+from dnssecd.store.statedir import StateInUse, may_use, own, tighten
 
 #: Beyond the first few, the secondaries of so many zones a second are asked what they serve after a start: 100.
 FOLLOW_PAUSE_S = 0.01
@@ -94,7 +94,10 @@ class Daemon:
         self.clock = clock
         state_dir = config.server.state_dir
         self._lock = _own(state_dir)
+        open_to_others = tighten(state_dir)
         self.events = EventCore(state_dir / "events.sqlite", clock)
+        if open_to_others:
+            self.events.raise_event("keystore-mode-fixed", None, open_to_others, subject=str(state_dir))
         self.metrics = Metrics(self.events)
         self.metrics.daemon.build.labels(__version__).set(1)
         self.metrics.daemon.config_loaded.set(clock.now())
@@ -497,6 +500,8 @@ class Daemon:
 def _own(state_dir: Path) -> int:
     """Make the state directory and take the lock on it; CannotStart when another daemon, or a restore, has it."""
     try:
+        if not may_use(state_dir):
+            raise CannotStart(f"state_dir {state_dir} belongs to another user; chown it to the daemon's")
         return own(state_dir)
     except StateInUse as error:
         raise CannotStart(f"{error}; one daemon to a state_dir") from error

@@ -13,11 +13,13 @@ from dnssecd.keyservice_client.errors import (
     BadRequest,
     SignerBroken,
     SignerBusy,
+    SignerError,
     SignerTimeout,
     SignerUnreachable,
     error_from_reply,
     nobody_there,
 )
+from dnssecd.keyservice_client.peer import check_owner
 from dnssecd.keyservice_client.proof import check_proofs, new_nonce
 from dnssecd.keyservice_client.requests import adopt_request, generate_request, import_request, lower
 
@@ -28,11 +30,20 @@ UNDER_WAY_MAX = 1024
 class AsyncSignerClient:
     """Any number of coroutines may share one client; at most `window` sign batches are under way.
 
-    `deadline_s` bounds each call, or each batch of a long `sign`, from when it is sent.
+    `deadline_s` bounds each call, or each batch of a long `sign`, from when it is sent. `owners`: user ids that the
+    service may have beside root's (None: any). Nothing is sent to another.
     """
 
-    def __init__(self, path: str, deadline_s: float = 10.0, *, window: int = 8) -> None:
+    def __init__(
+        self,
+        path: str,
+        deadline_s: float = 10.0,
+        *,
+        window: int = 8,
+        owners: frozenset[int] | None = None,
+    ) -> None:
         self._path = path
+        self._owners = owners
         self._deadline_s = deadline_s
         self._breaker = Breaker()
         self._slots = asyncio.Semaphore(window)
@@ -236,6 +247,11 @@ class AsyncSignerClient:
                     f"cannot reach the key service at {self._path}: {error.strerror or error};"
                     " is `dnssecd signer` running, and may this user use its socket?"
                 ) from None
+            try:
+                check_owner(writer.get_extra_info("socket"), self._path, self._owners)
+            except SignerError:
+                writer.close()
+                raise
             writer.write(wp.encode_frame(wp.HelloRequest(1)))
             self._writer = writer
             self._reader_task = asyncio.create_task(self._read(reader, writer))

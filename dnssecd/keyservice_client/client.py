@@ -52,6 +52,7 @@ from dnssecd.keyservice_client.errors import (
     error_from_reply,
     nobody_there,
 )
+from dnssecd.keyservice_client.peer import check_owner
 from dnssecd.keyservice_client.proof import check_proofs, new_nonce
 from dnssecd.keyservice_client.requests import (
     adopt_request,
@@ -70,10 +71,21 @@ R = TypeVar("R", bound=wp.Message)
 
 
 class SignerClient:
-    """Blocking client. `deadline_s` is the longest time without progress; `window` the batches under way."""
+    """Blocking client. `deadline_s` is the longest time without progress; `window` the batches under way.
 
-    def __init__(self, path: str, deadline_s: float = 10.0, *, window: int = 12) -> None:
+    `owners`: user ids that the service may have beside root's (None: any). Nothing is sent to another.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        deadline_s: float = 10.0,
+        *,
+        window: int = 12,
+        owners: frozenset[int] | None = None,
+    ) -> None:
         self._path = path
+        self._owners = owners
         self._deadline_s = deadline_s
         self._window = window
         self._breaker = Breaker()
@@ -386,6 +398,11 @@ class SignerClient:
                 f"cannot reach the key service at {self._path}: {error.strerror or error};"
                 " is `dnssecd signer` running, and may this user use its socket?"
             ) from None
+        try:
+            check_owner(connection, self._path, self._owners)
+        except SignerError:
+            connection.close()
+            raise
         connection.setblocking(False)
         self._socket = connection
         self._poll.register(connection, select.POLLIN)

@@ -18,7 +18,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -149,6 +149,8 @@ class AuditLog:
         self._kept_files = kept_files
         self._noted = NotedHead(path)
         self._at_noted = ""
+        #: Called with what is found wrong while the log is written.
+        self.on_fault: Callable[[str], None] = lambda why: None
 
     @property
     def path(self) -> Path:
@@ -162,7 +164,7 @@ class AuditLog:
 
     @property
     def fault(self) -> str:
-        """Why an existing log was not as it had been written at the start, or ""."""
+        """What was found wrong with the log since the start, or ""."""
         return self._fault
 
     def open(self) -> None:
@@ -212,6 +214,35 @@ class AuditLog:
 
     def append(self, event: str, **fields: str | int) -> None:
         """Write one entry durably; OSError when that is not possible."""
+        self.look()
+        self._write(event, fields)
+        if self._octets > self._rotate_octets:
+            self._rotate()
+
+    def look(self) -> None:
+        """See that the file is the one that is written to; one that was removed or moved is replaced, and reported."""
+        ours = os.fstat(self._descriptor)
+        try:
+            there = os.stat(self._path, follow_symlinks=False)
+        except FileNotFoundError:
+            self._wrong("the log was removed while the key service ran")
+        else:
+            if (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino):
+                if ours.st_size < self._octets:
+                    self._octets = ours.st_size
+                    self._wrong(f"the log was cut off before entry {self._number} while the key service ran")
+                return
+            self._path.rename(self._path.with_name(f"{self._path.name}.found-before-{self._number + 1}"))
+            self._wrong("the log was replaced by another file while the key service ran")
+        os.close(self._descriptor)
+        self._open_file()
+        self._write(CONTINUED, {"before": self._hash})
+
+    def _wrong(self, why: str) -> None:
+        self._fault = why
+        self.on_fault(why)
+
+    def _write(self, event: str, fields: dict[str, str | int]) -> None:
         entry = AuditEntry(self._number + 1, int(self._now()), event, fields, "")
         entry = msgspec.structs.replace(entry, hash=entry_hash(self._hash, entry))
         line = _encoder.encode(entry) + b"\n"
@@ -220,8 +251,6 @@ class AuditLog:
         os.fdatasync(self._descriptor)
         self._number, self._hash = entry.number, entry.hash
         self._octets += len(line)
-        if self._octets > self._rotate_octets:
-            self._rotate()
 
     def _open_file(self) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -233,9 +262,9 @@ class AuditLog:
         self._path.rename(f"{self._path}.{self._number}")
         self.close()
         self._open_file()
-        self.append(CONTINUED, before=self._hash)
+        self._write(CONTINUED, {"before": self._hash})
         for old in files_of(self._path)[: -1 - self._kept_files]:
-            self.append(REMOVED, last=int(old.suffix[1:]))
+            self._write(REMOVED, {"last": int(old.suffix[1:])})
             files.remove(old)
 
     def _torn_tail(self) -> bytes:

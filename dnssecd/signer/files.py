@@ -38,6 +38,19 @@ def correct_mode(path: Path, allowed: int) -> str:
     return f"{told}; corrected: find out who changed it and who could read it meanwhile"
 
 
+def foreign_owner(path: Path) -> str:
+    """Return "" when a path is ours or root's, else who owns it, which is who can replace what is in it."""
+    owner = path.stat().st_uid
+    if owner in (0, os.geteuid()):
+        return ""
+    return f"{path} belongs to user {owner}, who can replace what is in it; chown it to user {os.geteuid()}"
+
+
+def may_own(path: Path) -> bool:
+    """Whether this process may keep its state in a directory: it is its own, or root's business."""
+    return os.geteuid() == 0 or path.stat().st_uid == os.geteuid()
+
+
 def _is_credential(path: Path) -> bool:
     """systemd guards its credentials by ACL and a read-only mount; their mode bits show the ACL's mask."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")

@@ -176,6 +176,8 @@ class KeyDirectory:
         for path, allowed in paths:
             try:
                 wrong = files.correct_mode(path, allowed)
+                if not wrong and path == self.path:
+                    wrong = files.foreign_owner(path)
             except OSError as error:
                 detail = f"{path}: {error.strerror}; the key is in memory only: restore it before a restart"
                 self._warnings.add("key file gone", str(path), detail)

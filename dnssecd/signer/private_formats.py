@@ -21,10 +21,10 @@ _RSA_FIELDS = ("modulus", "publicexponent", "privateexponent", "prime1", "prime2
 _RSA_BITS_MAX = 4096
 
 
-def load(content: bytes, number: int) -> PrivateKey:
+def load(content: bytes, number: int, *, validate: bool = True) -> PrivateKey:
     """Return the private key in `content`; BadRequest, quoting none of it, when it is none of `number`.
 
-    It takes up to a second for RSA: not for an event loop.
+    To validate RSA numbers takes up to a second: not for an event loop. Without, the caller has a signature verified.
     """
     algorithm = algorithm_of(number)
     private: object
@@ -32,9 +32,9 @@ def load(content: bytes, number: int) -> PrivateKey:
         if content.lstrip().startswith(b"Private-key-format:"):
             private = _bind(content, algorithm)
         elif b"-----BEGIN" in content:
-            private = _standard(content, algorithm, load_pem_private_key)
+            private = _standard(content, algorithm, load_pem_private_key, validate=validate)
         else:
-            private = _standard(content, algorithm, load_der_private_key)
+            private = _standard(content, algorithm, load_der_private_key, validate=validate)
     except (ValueError, TypeError, KeyError, UnicodeDecodeError, UnsupportedAlgorithm):
         # The parser's own message could quote the key.
         raise BadRequest("not a readable private key (BIND .private, PEM or PKCS#8, not encrypted)") from None
@@ -46,14 +46,16 @@ def load(content: bytes, number: int) -> PrivateKey:
     return private
 
 
-def _standard(content: bytes, algorithm: Algorithm, load_private: Callable[..., object]) -> object:
+def _standard(
+    content: bytes, algorithm: Algorithm, load_private: Callable[..., object], *, validate: bool
+) -> object:
     try:
         private = load_private(content, None, unsafe_skip_rsa_key_validation=True)
         if not isinstance(private, rsa.RSAPrivateKey):
             return private
         numbers = private.private_numbers()
         _check_sizes(numbers.public_numbers.n, numbers.public_numbers.e, numbers.d, numbers.p, numbers.q)
-        return load_private(content, None)
+        return load_private(content, None) if validate else private
     except ValueError:
         if algorithm.curve is None:
             raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import fcntl
 import os
 import resource
 import signal
@@ -20,18 +21,19 @@ from dnssecd.clock import SystemClock
 from dnssecd.keyservice_protocol import KeystoreSettings, SignerSettings
 from dnssecd.signer import files
 from dnssecd.signer.audit import START, AuditLog
-from dnssecd.signer.errors import ServiceError
+from dnssecd.signer.errors import OperatorNeeded, ServiceError
 from dnssecd.signer.keystore import Keystore
 from dnssecd.signer.now import Now
 from dnssecd.signer.pkcs11.store import Pkcs11Store
 from dnssecd.signer.registry import Registry
-from dnssecd.signer.server import Server, bind_socket, serve
+from dnssecd.signer.server import Place, Server, serve
 from dnssecd.signer.service import Service
 from dnssecd.signer.software import SoftwareStore
 from dnssecd.signer.warnings import WarningBook
 
 log = structlog.get_logger()
 AUDIT_FILE = "audit.log"
+LOCK_FILE = "lock"
 TOKENS = "tokens"
 KNOWN_KEYS = "known-keys"
 AUDITED_WARNINGS = frozenset(
@@ -83,14 +85,24 @@ async def _run(settings: SignerSettings, now: Now, ready: Callable[[], None], en
         loop.add_reader(sys.stdin.fileno(), _stdin_readable, loop, stop)
     state = Path(settings.state_dir)
     files.make_private_directory(state)
-    listener, lock = bind_socket(Path(settings.socket), settings.socket_mode)
+    if not files.may_own(state):
+        raise OperatorNeeded(
+            f"{state} belongs to user {state.stat().st_uid}, not to the key service's user {os.geteuid()}: chown it,"
+            " or name another state directory"
+        )
+    state_lock = _only_service_in(state)
     warnings = WarningBook(now)
+    place = Place(Path(settings.socket), settings.socket_mode, warnings)
+    place.take()
     audit_log = AuditLog(state / AUDIT_FILE, now)
     audit_log.open()
     new_log = audit_log.head == f"0:{START}"
     warnings.listener = partial(_audit_warning, audit_log)
+    audit_log.on_fault = partial(warnings.add, "audit log broken", str(audit_log.path))
     if audit_log.fault:
-        warnings.add("audit log broken", str(audit_log.path), audit_log.fault)
+        audit_log.on_fault(audit_log.fault)
+    if wrong := files.correct_mode(state, 0o700) or files.foreign_owner(state):
+        warnings.add("key file mode", str(state), wrong, firing=False)
     stores = {one.name: make_store(one, settings, warnings, now) for one in settings.keystores}
     service = Service(stores.values(), audit_log, warnings, loop.time, settings.validity_s_max)
     server = Server(service, warnings, frozenset(settings.allowed_uids))
@@ -102,16 +114,27 @@ async def _run(settings: SignerSettings, now: Now, ready: Callable[[], None], en
             warnings.add("audit log broken", str(audit_log.path), detail)
         _note(audit_log, warnings, "started")
         log.info("key service ready", socket=settings.socket, stores=list(stores), audit=audit_log.head)
-        await serve(server, service, listener, stop, lambda: _ready(ready))
+        await serve(server, service, place.wait, stop, lambda: _ready(ready))
     finally:
-        Path(settings.socket).unlink(missing_ok=True)
+        place.leave()
         for store in stores.values():
             await store.stop()
         _note(audit_log, warnings, "stopped")
         audit_log.close()
-        os.close(lock)
+        os.close(state_lock)
     log.info("key service ended", audit=audit_log.head)
     return 0
+
+
+def _only_service_in(state: Path) -> int:
+    """Take the lock of a state directory: two services would tear its audit log. OperatorNeeded when it is taken."""
+    lock = os.open(state / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise OperatorNeeded(f"another key service works in {state}; stop it first") from None
+    return lock
 
 
 def make_store(

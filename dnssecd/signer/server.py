@@ -9,7 +9,7 @@ import os
 import socket
 import struct
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import structlog
@@ -28,6 +28,8 @@ KEPT_FOR_ROOT = 16
 CONNECTIONS_OF_USER_MAX = 96
 #: The time that is waited for the rest of a frame.
 FRAME_DEADLINE_S = 10.0
+#: How often a place is tried that another user has taken.
+PLACE_RETRY_S = 0.25
 REQUESTS_PER_CONNECTION_MAX = 16
 WRITE_DEADLINE_S = 30.0
 RECEIVE_OCTETS = 256 * 1024
@@ -41,20 +43,32 @@ def peer_uid(connection: socket.socket) -> int:
     return uid
 
 
+class PlaceTaken(Exception):
+    """Another user has made a file where the socket or its lock is to be, and it cannot be removed."""
+
+
 def bind_socket(path: Path, mode: int) -> tuple[socket.socket, int]:
     """Return a socket listening at `path`, born with `mode`, and the lock that says it is ours.
 
-    A socket a dead service left is replaced; OperatorNeeded when another service is alive.
+    A socket a dead service left is replaced. OperatorNeeded when another service is alive, PlaceTaken when the place
+    is another user's.
     """
     files.make_private_directory(path.parent)
-    lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    lock_path = path.with_name(path.name + ".lock")
+    _must_not_be_taken(lock_path)
+    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(lock)
         raise OperatorNeeded(f"another key service uses {path}; stop it first") from None
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    path.unlink(missing_ok=True)
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        os.close(lock)
+        _must_not_be_taken(path)
+        raise
     umask = os.umask(0o777 & ~mode)
     try:
         listener.bind(str(path))
@@ -66,6 +80,52 @@ def bind_socket(path: Path, mode: int) -> tuple[socket.socket, int]:
     listener.listen(CONNECTIONS_MAX)
     listener.setblocking(False)
     return listener, lock
+
+
+def _must_not_be_taken(path: Path) -> None:
+    try:
+        owner = path.lstat().st_uid
+    except FileNotFoundError:
+        return
+    if owner != os.geteuid():
+        raise PlaceTaken(
+            f"user {owner} has made {path}, where the key service belongs: find out why and remove it;"
+            " a directory where only the key service may write keeps others out"
+        )
+
+
+class Place:
+    """The key service's place at `path`. While another user has it the service waits for it, and says so."""
+
+    def __init__(self, path: Path, mode: int, warnings: WarningBook) -> None:
+        self._path, self._mode, self._warnings = path, mode, warnings
+        self._bound: tuple[socket.socket, int] | None = None
+        self._told = ""
+
+    def take(self) -> socket.socket | None:
+        """Return the listening socket, None while the place is another user's."""
+        if self._bound is None:
+            try:
+                self._bound = bind_socket(self._path, self._mode)
+            except PlaceTaken as error:
+                if self._told != str(error):
+                    self._told = str(error)
+                    self._warnings.add("socket place taken", str(self._path), self._told, firing=False)
+                return None
+        return self._bound[0]
+
+    async def wait(self) -> socket.socket:
+        """Return the listening socket as soon as the place is free."""
+        while (listener := self.take()) is None:
+            await asyncio.sleep(PLACE_RETRY_S)
+        return listener
+
+    def leave(self) -> None:
+        """Remove the socket, if it is ours, and give up the lock."""
+        if self._bound is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._bound[1])
+            self._bound = None
 
 
 class Server:
@@ -235,22 +295,35 @@ class Connection:
 async def serve(
     server: Server,
     service: Service,
-    listener: socket.socket,
+    listener: Callable[[], Awaitable[socket.socket]],
     stop: asyncio.Event,
     ready: Callable[[], None],
 ) -> None:
-    """Run the server and the service's own chores until `stop` is set."""
+    """Run the server and the service's own chores until `stop` is set; `listener` may have to wait for its place."""
     loop = asyncio.get_running_loop()
     chores = [loop.create_task(service.run()), loop.create_task(_feed_watchdog())]
     try:
         ready()
-        await server.run(listener, stop)
+        if (bound := await _unless(stop, listener())) is not None:
+            await server.run(bound, stop)
     finally:
         sdnotify.notify("STOPPING=1")
         for chore in chores:
             chore.cancel()
         await asyncio.gather(*chores, return_exceptions=True)
         service.flush()
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[socket.socket]) -> socket.socket | None:
+    """Return what the work gives, None when `stop` was set before."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    await asyncio.wait((working, stopping), return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if working.done():
+        return working.result()
+    working.cancel()
+    await asyncio.gather(working, return_exceptions=True)
+    return None
 
 
 async def _feed_watchdog() -> None:

@@ -177,6 +177,7 @@ class Service:
 
     async def _check_audit(self, request: wp.AuditRequest) -> wp.Reply:
         self.flush()
+        self._audit.look()
         async with self._checking:
             reply = await asyncio.to_thread(audit.check, self._audit.path, request.limit, self._audit.head)
         fault = self._audit.fault  # what was lost before the start does not show in what is left

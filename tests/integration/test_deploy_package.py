@@ -188,7 +188,7 @@ def test_it_runs_as_installed(root: Path, peer_dir: Path, servers: Servers) -> N
     for old, new in {
         '["127.0.0.1:5300", "[::1]:5300"]': f'["{LOOPBACK}:{ports.dns}"]\nstate_dir = "{peer_dir}/state"',
         "/run/credentials/dnssecd-signer.service": str(credentials),
-        "/run/dnssecd": str(peer_dir),
+        "/run/dnssecd-signer": f"{peer_dir}/run",
         "/var/lib/dnssecd-signer": f"{peer_dir}/signer",
         "zones/zone.example.zone": f"{root}/etc/dnssecd/zones/zone.example.zone",
         "[signer]": f'control_socket = "{peer_dir}/control.sock"\n[metrics]\nlisten = ""\n[signer]',

@@ -85,7 +85,12 @@ def test_the_two_have_nothing_in_common_but_the_socket() -> None:
     assert daemon["SupplementaryGroups"] == signer["Group"]
     assert daemon["Group"] != signer["Group"]
     assert daemon["StateDirectory"] != signer["StateDirectory"]
-    assert daemon["ReadWritePaths"] == signer["ReadWritePaths"] == ["/run/dnssecd"]
+    assert signer["RuntimeDirectory"] == ["dnssecd-signer"]
+    assert signer["RuntimeDirectoryMode"] == ["0750"], "no other user makes a socket there"
+    assert "/run/dnssecd-signer/" in (REPOSITORY / "deploy/packaging/etc/config.toml").read_text()
+    assert daemon["ReadWritePaths"] == signer["ReadWritePaths"] == ["/run/dnssecd"], (
+        "for configurations from before"
+    )
     assert signer["PrivateNetwork"] == ["yes"]
     assert signer["RestrictAddressFamilies"] == ["AF_UNIX"]
     assert signer["CapabilityBoundingSet"] == [""]

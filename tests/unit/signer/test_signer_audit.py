@@ -187,3 +187,30 @@ def test_a_head_noted_before_a_crash_is_behind_the_log(tmp_path: Path) -> None:
     again.open()
     assert again.fault == ""
     again.close()
+
+
+@pytest.mark.parametrize("loss", ["removed", "cut off", "replaced"])
+def test_what_is_lost_while_the_service_runs_is_noticed(tmp_path: Path, loss: str) -> None:
+    path = tmp_path / "audit.log"
+    told: list[str] = []
+    log = AuditLog(path, itertools.count(1_900_000_000).__next__)
+    log.open()
+    log.on_fault = told.append
+    for event in "abc":
+        log.append(event)
+    if loss == "removed":
+        path.unlink()
+    elif loss == "cut off":
+        os.truncate(path, path.stat().st_size // 2)
+    else:
+        path.rename(tmp_path / "elsewhere")
+        path.write_text("another file\n")
+    log.append("d")
+    log.append("e")
+    assert len(told) == 1
+    assert loss in told[0]
+    assert log.fault == told[0]
+    log.close()
+    assert '"event":"e"' in path.read_text(), "what comes after is written where it belongs"
+    if loss == "replaced":
+        assert (tmp_path / "audit.log.found-before-4").read_text() == "another file\n"
