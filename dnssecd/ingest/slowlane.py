@@ -12,7 +12,7 @@ import dns.tokenizer
 from dnssecd.core.dns.rdata import BadRdata, canonical
 from dnssecd.core.dns.rdata_strict import COMPLETE, check
 from dnssecd.core.dns.rrtypes import CDNSKEY, ZONEMD
-from dnssecd.ingest import svcb, textforms
+from dnssecd.ingest import svcb, text_forms
 from dnssecd.ingest.errors import RecordError
 from dnssecd.ingest.limits import RDATA_MAX
 from dnssecd.ingest.plainwords import uint
@@ -38,14 +38,14 @@ def rdata_wire(rtype: int, words: list[bytes], origin: bytes) -> bytes:
         wire = _checked(rtype, words, lambda: _generic(rtype, words, origin))
     elif rtype == ZONEMD:
         return _zonemd(words)
-    elif rtype in textforms.FORMS:
-        wire = _checked(rtype, words, lambda: textforms.FORMS[rtype](words, origin))
+    elif rtype in text_forms.FORMS:
+        wire = _checked(rtype, words, lambda: text_forms.FORMS[rtype](words, origin))
     elif rtype in svcb.TYPES:
         wire = _checked(rtype, words, lambda: _svcb(rtype, words, origin))
     else:
-        kind, given = textforms.for_dnspython(rtype, words)
+        kind, given = text_forms.for_dnspython(rtype, words)
         _need_parser(kind)
-        wire = _checked(rtype, words, lambda: textforms.meant(rtype, words, _parsed(kind, given, origin)))
+        wire = _checked(rtype, words, lambda: text_forms.meant(rtype, words, _parsed(kind, given, origin)))
     if rtype in svcb.TYPES:
         svcb.check(wire)
     if len(wire) > RDATA_MAX:
@@ -65,7 +65,7 @@ def _checked(rtype: int, words: list[bytes], read: Callable[[], bytes]) -> bytes
         raise
     except BadRdata as error:
         raise RecordError(f"bad {type_text(rtype)} RDATA: {error}") from None
-    except textforms.WRONG as error:
+    except text_forms.WRONG as error:
         raise refused(rtype, words, _reason(error)) from None
     return wire
 

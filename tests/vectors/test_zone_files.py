@@ -17,8 +17,8 @@ import pytest
 
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.dns.rdata import canonical
+from dnssecd.core.dns.rdata_oddities import ODD_TYPES, oddity
 from dnssecd.core.dns.rrset import RRset, unpack
-from dnssecd.core.rdata_oddities import ODD_TYPES, oddity
 from dnssecd.core.zone.zonecheck import check
 from dnssecd.ingest.collect import gather
 from dnssecd.ingest.errors import ZoneFileErrors

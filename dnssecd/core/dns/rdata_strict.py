@@ -1,7 +1,7 @@
 """What RDATA must be beyond its layout, so that no secondary turns the zone away: the checks dnspython lacks.
 
 A secondary parses every RR of a transfer; one it takes for malformed keeps it on the old zone for good. What BIND, Knot
-and NSD all take is taken, odd or not; core.rdata_oddities warns of it.
+and NSD all take is taken, odd or not; core.dns.rdata_oddities warns of it.
 """
 
 import re

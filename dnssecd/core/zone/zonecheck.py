@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from dnssecd.core.dns import rrset as packed
 from dnssecd.core.dns import rrtypes as t
 from dnssecd.core.dns.names import AFTER_ALL, escape_label, key_to_text, key_to_wire, labels
+from dnssecd.core.dns.rdata_oddities import ODD_TYPES, oddity
 from dnssecd.core.dns.rrset import SIGNED_OCTETS_MAX, RRset, signed_octets
-from dnssecd.core.rdata_oddities import ODD_TYPES, oddity
 from dnssecd.core.zone.delegationcheck import ADDRESSES, check_delegations
 from dnssecd.core.zone.findings import Findings
 

@@ -1,6 +1,6 @@
 """RDATA of types whose text dnspython does not read, or reads more strictly than BIND, Knot and NSD do.
 
-What is odd and taken by all of them is taken here, too; core.rdata_oddities warns of it.
+What is odd and taken by all of them is taken here, too; core.dns.rdata_oddities warns of it.
 """
 
 from base64 import b64decode
