@@ -33,7 +33,7 @@ def judge_soa(new: RRset, old: RRset | None) -> list[str]:
     dangers = soa_dangers(new)
     if dangers and (old is None or dangers != soa_dangers(old)):
         raise UpdateFailed(REFUSED, f"the SOA record: {dangers[0]}", notable=True)
-    return [f"the SOA record has {oddity}" for oddity in soa_oddities(new)]
+    return [f"the SOA record: {oddity}" for oddity in soa_oddities(new)]
 
 
 def soa_rdata_serial(rdata: bytes) -> int:

@@ -14,6 +14,7 @@ from dnssecd.core.dns.rdata_oddities import ODD_TYPES, oddity
 from dnssecd.core.dns.rrset import SIGNED_OCTETS_MAX, RRset, signed_octets
 from dnssecd.core.zone.delegationcheck import ADDRESSES, check_delegations
 from dnssecd.core.zone.findings import Findings
+from dnssecd.core.zone.soacheck import soa_dangers, soa_oddities
 
 TTL_MAX = 2**31 - 1
 _TYPES = 2**16
@@ -104,10 +105,18 @@ def _check_sets(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None
         if rtype == t.SOA:
             if owner:
                 found.error("soa-below-apex", owner, rtype, "an SOA record below the apex")
+            else:
+                _check_soa(rrsets[index], found)
         elif packed.count(rdata) > 1:
             found.error("singleton", owner, rtype, "more than one CNAME or DNAME record at a name")
         if rtype == t.CNAME:
             _check_cname(rrsets, index, found)
+
+
+def _check_soa(soa: RRset, found: Findings) -> None:
+    """Warn of timers that harm the zone; an update that brings them is refused or noted (core.update.soa)."""
+    for text in (*soa_dangers(soa), *soa_oddities(soa)):
+        found.warning("soa-timers", soa.owner, t.SOA, text)
 
 
 def _check_size(owner: bytes, rtype: int, rdata: bytes, origin: bytes, found: Findings) -> None:

@@ -136,7 +136,7 @@ def test_ds_at_the_apex_is_ignored_with_a_warning() -> None:
     ]
     result = check(rrsets, ORIGIN)
     assert not result.errors
-    assert [warning.code for warning in result.warnings] == ["ds-at-apex"]
+    assert [w.code for w in result.warnings if w.code != "soa-timers"] == ["ds-at-apex"]
 
 
 def test_ttl() -> None:
@@ -162,3 +162,23 @@ def test_findings_are_bounded_and_counted(tmp_path: Path) -> None:
     result = check(zone.rrsets, zone.origin, limit=10, allow_missing_glue=True)
     assert len(result.warnings) == 10
     assert result.counts == {"missing-glue": 300}
+
+
+@pytest.mark.parametrize(
+    ("ttl", "timers", "words"),
+    [
+        (300, "3600 600 4199 300", "expire (4199 s) is below refresh + retry (4200 s)"),
+        (300, "0 600 86400 300", "refresh and retry must not be 0"),
+        (300, "3600 0 86400 300", "refresh and retry must not be 0"),
+        (0, "3600 600 86400 300", "no negative answers"),
+        (300, "3600 600 86400 0", "no negative answers"),
+        (90_000, "3600 600 86400 90000", "over a day"),
+        (90_000, "3600 600 4200 86400", ""),
+    ],
+)
+def test_soa_timers_that_harm_the_zone_are_warned_of(tmp_path: Path, ttl: int, timers: str, words: str) -> None:
+    zone = parse(tmp_path, f"@ {ttl} SOA ns.example.net. h.example.net. 1 {timers}\n@ 300 NS ns.example.net.\n")
+    result = check(zone.rrsets, zone.origin)
+    assert not result.errors
+    assert [finding.code for finding in result.warnings] == (["soa-timers"] if words else [])
+    assert all(words in finding.detail for finding in result.warnings)
