@@ -225,7 +225,7 @@ _TABLE = (
     EventKind(
         "update-ignored",
         "warning",
-        "a dynamic update was answered NOERROR, but a part of it has no effect, is hidden from resolvers or harms the zone",
+        "a dynamic update was answered NOERROR, but a part of it has no effect, is hidden, or harms the zone",
         "the rest of the update is served; the client may wait in vain for what the cause names",
         "correct the client, or move the CNAME, delegation or DNAME that is in the way",
     ),
