@@ -176,8 +176,12 @@ def test_findings_are_bounded_and_counted(tmp_path: Path) -> None:
         (90_000, "3600 600 4200 86400", ""),
     ],
 )
-def test_soa_timers_that_harm_the_zone_are_warned_of(tmp_path: Path, ttl: int, timers: str, words: str) -> None:
-    zone = parse(tmp_path, f"@ {ttl} SOA ns.example.net. h.example.net. 1 {timers}\n@ 300 NS ns.example.net.\n")
+def test_soa_timers_that_harm_the_zone_are_warned_of(
+    tmp_path: Path, ttl: int, timers: str, words: str
+) -> None:
+    zone = parse(
+        tmp_path, f"@ {ttl} SOA ns.example.net. h.example.net. 1 {timers}\n@ 300 NS ns.example.net.\n"
+    )
     result = check(zone.rrsets, zone.origin)
     assert not result.errors
     assert [finding.code for finding in result.warnings] == (["soa-timers"] if words else [])
