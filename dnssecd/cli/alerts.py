@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import BAD, Bad, Cli, OptionalZone, command, optional_zone
-from dnssecd.cli.output import print_alerts, progress, table
+from dnssecd.cli.output import print_alerts, progress, say, table
 
 
 def register(app: typer.Typer) -> None:
@@ -26,7 +26,7 @@ def _list(cli: Cli, zone: OptionalZone = None) -> None:
 
 def _render(alerts: list[dict[str, Any]]) -> None:
     if not alerts:
-        print("nothing is wrong")
+        say("nothing is wrong")
     print_alerts(alerts)
 
 
@@ -58,4 +58,4 @@ def _ack(
     if not result["acknowledged"]:
         raise Bad(f"no alert {name} fires" + (f" for {zone}" if zone else ""), "see dnssecd alerts list", BAD)
     number = result["acknowledged"]
-    cli.show(result, lambda: print(f"{name} is acknowledged" + (f" ({number} alerts)" if number > 1 else "")))
+    cli.show(result, lambda: say(f"{name} is acknowledged" + (f" ({number} alerts)" if number > 1 else "")))

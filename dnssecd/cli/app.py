@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dnssecd.cli.common import Defaults
+from dnssecd.cli.output import say
 
 #: Modules with a `register(app)`; each adds its commands. Their order is that of the help.
 _MODULES = (
@@ -50,7 +51,7 @@ def _version(asked: bool) -> None:
     if asked:
         from importlib.metadata import version
 
-        typer.echo(f"dnssecd {version('dnssecd')}")
+        say(f"dnssecd {version('dnssecd')}")
         raise typer.Exit
 
 

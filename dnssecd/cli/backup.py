@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import BAD, USAGE, Bad, Cli, command
-from dnssecd.cli.output import progress
+from dnssecd.cli.output import progress, say
 
 PassphraseOption = Annotated[
     Path | None,
@@ -175,14 +175,14 @@ def _result(file: Path, manifest: Any) -> dict[str, Any]:
 
 def _render(result: dict[str, Any]) -> None:
     kept = f" and {result['keys']} private keys, encrypted" if result["with_keys"] else ", no private keys"
-    print(f"{result['file']}: {result['zones']} zones{kept}; {result['octets']:,} octets")
+    say(f"{result['file']}: {result['zones']} zones{kept}; {result['octets']:,} octets")
     if result["keys_in_tokens"]:
-        print(f"{result['keys_in_tokens']} keys are in tokens: back these up by their vendor's means")
+        say(f"{result['keys_in_tokens']} keys are in tokens: back these up by their vendor's means")
     for what, why in result["damaged"].items():
-        print(f"  NOT IN IT: {what} ({why})")
+        say(f"  NOT IN IT: {what} ({why})")
     for key in result["keys_missing"]:
-        print(f"  NOT IN IT: key {key['tag']} of {', '.join(key['zones'])} ({key['reason']})")
+        say(f"  NOT IN IT: key {key['tag']} of {', '.join(key['zones'])} ({key['reason']})")
     if not result["ok"]:
-        print("something is lacking, hence the name: a whole back-up that was there before stays as it was")
+        say("something is lacking, hence the name: a whole back-up that was there before stays as it was")
     if result["with_keys"]:
-        print("keep the passphrase elsewhere")
+        say("keep the passphrase elsewhere")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from dnssecd.cli.common import BAD, Cli, command, error_dict
+from dnssecd.cli.output import say, say_lines
 
 
 def register(app: typer.Typer) -> None:
@@ -26,12 +27,13 @@ def register(app: typer.Typer) -> None:
             f"{_count(len(config.policies), 'policy', 'policies')}, {_count(len(config.keystores), 'key store')}"
         )
         lines = [*(f"warning: {one}" for one in config.warnings), summary]
-        cli.show({"ok": True, "errors": [], "warnings": warnings}, lambda: print("\n".join(lines)))
+        cli.show({"ok": True, "errors": [], "warnings": warnings}, lambda: say_lines("\n".join(lines)))
 
 
 def _print_errors(path: str, errors: list[str]) -> None:
-    print("\n".join(errors))
-    print(f"{path} cannot be used: {_count(len(errors), 'error')}")
+    for error in errors:
+        say(error)
+    say(f"{path} cannot be used: {_count(len(errors), 'error')}")
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import json
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
+from dnssecd.cli.output import print_json, say
 from dnssecd.control import client
 
 DONE, BAD, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -91,11 +91,6 @@ class Cli:
             render()
 
 
-def print_json(value: Any) -> None:
-    """One JSON document on standard output."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False) + "\n")
-
-
 Function = Callable[..., None]
 
 
@@ -167,11 +162,12 @@ def _fail(cli: Cli, what: str, remedy: str, exit: int, detail: object = None) ->
         error = {"what": what, "remedy": remedy} | ({} if detail is None else {"detail": detail})
         print_json({"error": error})
     else:
-        print(f"dnssecd: {what}\n  to do: {remedy}", file=sys.stderr)
+        say(f"dnssecd: {what}", err=True)
+        say(f"  to do: {remedy}", err=True)
         if isinstance(detail, list):
             for line in detail:
                 if line != what:
-                    print(f"  {line}", file=sys.stderr)
+                    say(f"  {line}", err=True)
     raise typer.Exit(exit)
 
 
@@ -180,7 +176,7 @@ def _fail_config(cli: Cli, error: Any) -> NoReturn:
         print_json({"ok": False, "errors": [error_dict(one) for one in error.errors]})
     else:
         for one in error.errors:
-            print(f"dnssecd: {one}", file=sys.stderr)
+            say(f"dnssecd: {one}", err=True)
     raise typer.Exit(BAD)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import Cli, command, zone_name
+from dnssecd.cli.output import printable, say, say_lines
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +20,7 @@ def register(app: typer.Typer) -> None:
 def _diff(cli: Cli) -> None:
     """What the configuration file has that the running daemon does not, and the other way round."""
     result = cli.call("config.diff")
-    cli.show(result, lambda: print("\n".join(result["changes"]) or "nothing differs"))
+    cli.show(result, lambda: say_lines("\n".join(map(printable, result["changes"])) or "nothing differs"))
 
 
 def _reload(
@@ -43,7 +44,7 @@ def _reload(
 
 def _render(result: dict[str, Any]) -> None:
     for warning in result.get("warnings", []):
-        print(f"warning: {warning}")
+        say(f"warning: {warning}")
     for change in result.get("changes", []):
-        print(f"  {change}")
-    print("the configuration is applied" if result["changed"] else "the configuration has not changed")
+        say(f"  {change}")
+    say("the configuration is applied" if result["changed"] else "the configuration has not changed")

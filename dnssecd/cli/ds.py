@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from dnssecd.cli.common import BAD, Cli, ZoneArgument, command, zone_name
-from dnssecd.cli.output import table, when
+from dnssecd.cli.output import say, say_lines, table, when
 from dnssecd.cli.rollover import KeyTag
 
 
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 def _show(cli: Cli, zone: ZoneArgument) -> None:
     """The DS records to hand to the parent."""
     result = cli.call("ds.show", {"zone": zone_name(zone)})
-    cli.show(result, lambda: print(result["text"].rstrip("\n")))
+    cli.show(result, lambda: say_lines(result["text"]))
 
 
 def _check(cli: Cli, zone: ZoneArgument) -> None:
@@ -35,7 +35,7 @@ def _check(cli: Cli, zone: ZoneArgument) -> None:
 
 def _render_check(result: dict[str, Any]) -> None:
     wanted = ", ".join(map(str, result["wanted"])) or "none"
-    print(f"{result['zone']} is to have DS with key tags: {wanted}")
+    say(f"{result['zone']} is to have DS with key tags: {wanted}")
     table(
         ("server", "DS", "of other keys", "TTL", "seen", "verdict"),
         [
@@ -56,4 +56,4 @@ def _render_check(result: dict[str, Any]) -> None:
 def _confirm(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
     """Say that the parent has (or, where it is to go, no longer has) the DS of a key."""
     result = cli.call("ds.confirm", {"zone": zone_name(zone), "key_tag": key_tag})
-    cli.show(result, lambda: print(result["message"]))
+    cli.show(result, lambda: say(result["message"]))

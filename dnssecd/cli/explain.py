@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from dnssecd.cli.common import Cli, ZoneArgument, command, zone_name
-from dnssecd.cli.output import printable
+from dnssecd.cli.output import say
 
 
 def register(app: typer.Typer) -> None:
@@ -19,4 +19,4 @@ def register(app: typer.Typer) -> None:
 def print_lines(text: str) -> None:
     """Print text that holds what peers said."""
     for line in text.splitlines():
-        print(printable(line))
+        say(line)

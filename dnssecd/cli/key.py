@@ -19,7 +19,7 @@ from dnssecd.cli.common import (
     zone_name,
 )
 from dnssecd.cli.keystore import AlgorithmOption, algorithm_option
-from dnssecd.cli.output import progress, table, when
+from dnssecd.cli.output import progress, say, table, when
 from dnssecd.cli.rollover import add_to_key
 from dnssecd.cli.zone import key_table
 
@@ -78,7 +78,8 @@ def _stored_table(keys: list[dict[str, Any]]) -> None:
 
 def _show_made(result: dict[str, Any]) -> None:
     _stored_table(result["keys"])
-    print(f"\n{result['message']}")
+    say()
+    say(result["message"])
 
 
 def _generate(
@@ -211,7 +212,8 @@ def _render_backup(result: dict[str, Any], directory: Path) -> None:
         empty="no keys",
     )
     written = sum(key["file"] is not None for key in result["keys"])
-    print(f"\n{written} of {len(result['keys'])} keys written to {directory}; keep the passphrase elsewhere")
+    say()
+    say(f"{written} of {len(result['keys'])} keys written to {directory}; keep the passphrase elsewhere")
 
 
 def _audit(
@@ -240,10 +242,12 @@ def _render_audit(result: dict[str, Any]) -> None:
         empty="nothing yet",
     )
     if result["ok"]:
-        print(f"\nthe chain of {result['count']} entries holds; its head is {result['head']}")
+        say()
+        say(f"the chain of {result['count']} entries holds; its head is {result['head']}")
         if result["detail"]:
-            print(result["detail"])
-        print("note the head elsewhere: a log whose end was cut off shows against it only")
+            say(result["detail"])
+        say("note the head elsewhere: a log whose end was cut off shows against it only")
     else:
-        print(f"\nTHE CHAIN IS BROKEN: {result['detail']}")
-        print(f"the {result['count']} entries before hold; keep the file, and see docs/operations.md")
+        say()
+        say(f"THE CHAIN IS BROKEN: {result['detail']}")
+        say(f"the {result['count']} entries before hold; keep the file, and see docs/operations.md")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import BAD, USAGE, Bad, Cli, command
-from dnssecd.cli.output import pairs, printable, progress, span, table
+from dnssecd.cli.output import pairs, progress, say, span, table
 
 StoreArgument = Annotated[
     str | None, typer.Argument(metavar="[KEYSTORE]", help="Name of the key store; default: all.")
@@ -59,10 +59,11 @@ def _render_list(result: dict[str, Any]) -> None:
         if token["detail"]
     ]
     if details:
-        print()
+        say()
         pairs(details)
     for warning in result["warnings"]:
-        print(printable(f"\n{warning['code']} ({warning['subject']}): {warning['detail']}"))
+        say()
+        say(f"{warning['code']} ({warning['subject']}): {warning['detail']}")
 
 
 def _rows(store: dict[str, Any]) -> list[tuple[Any, ...]]:
@@ -136,7 +137,8 @@ def _render_bench(result: dict[str, Any]) -> None:
         ],
         empty="no key store works",
     )
-    print("\nThe best of these sustains, where nothing else is signed with the same token:")
+    say()
+    say("The best of these sustains, where nothing else is signed with the same token:")
     table(
         ("zone of", "signatures a name", "a million names take", "names in an hour", "names kept fresh"),
         [

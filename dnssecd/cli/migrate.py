@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import BAD, Cli, ZoneArgument, command, zone_name
-from dnssecd.cli.output import pairs, printable, progress
+from dnssecd.cli.output import pairs, progress, say
 
 LONG_S = 3700.0
 
@@ -64,7 +64,7 @@ def _adopt(
 def _forget(cli: Cli, zone: ZoneArgument) -> None:
     """Give up bringing a zone over; imported private keys stay in their key stores."""
     result = cli.call("migrate.forget", {"zone": zone_name(zone)})
-    cli.show(result, lambda: print(result["message"]))
+    cli.show(result, lambda: say(result["message"]))
 
 
 def _carry_out(
@@ -86,7 +86,7 @@ def _carry_out(
 def _render(result: dict[str, Any]) -> None:
     serial = result["serial"]
     head = "taken over and served from here" if result["published"] else "compared, nothing was published"
-    print(f"{result['zone']} {head}")
+    say(f"{result['zone']} {head}")
     pairs(
         [
             ("serial", f"{serial['served']} as served, {serial['ours']} here"),
@@ -97,13 +97,13 @@ def _render(result: dict[str, Any]) -> None:
         ]
     )
     if result["held"]:
-        print(f"what is held begins when you say so: dnssecd key approve {result['zone']} --step STEP")
+        say(f"what is held begins when you say so: dnssecd key approve {result['zone']} --step STEP")
     for difference in result["differences"]:
-        print(printable(f"{difference['owner']} {difference['type']}: {difference['detail']}"))
+        say(f"{difference['owner']} {difference['type']}: {difference['detail']}")
         for word in ("served", "ours"):
             for line in difference[word]:
-                print(printable(f"  {'-' if word == 'served' else '+'} {line.replace(chr(9), ' ')}"))
+                say(f"  {'-' if word == 'served' else '+'} {line.replace(chr(9), ' ')}")
     if result["differing"]:
-        print(f"{result['differing']} RRset(s) differ in more than signatures")
+        say(f"{result['differing']} RRset(s) differ in more than signatures")
     else:
-        print("nothing differs but signatures")
+        say("nothing differs but signatures")

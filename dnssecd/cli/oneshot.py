@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import Cli, command, moment
+from dnssecd.cli.output import say
 
 
 def register(app: typer.Typer) -> None:
@@ -101,10 +102,10 @@ def _denial(kind: str) -> str:
 
 def _signed(result: dict[str, Any]) -> None:
     for warning in result["warnings"]:
-        typer.echo(f"warning: {warning}", err=True)
+        say(f"warning: {warning}", err=True)
     verified = "verified" if result["verified"] else "not verified"
     text = f"{result['output']}: serial {result['serial']}, {result['records']} records, "
-    typer.echo(f"{text}{result['signatures']} signatures made, {verified}", err=True)
+    say(f"{text}{result['signatures']} signatures made, {verified}", err=True)
 
 
 def _verify(
@@ -125,4 +126,4 @@ def _verify(
     """Check a signed zone file of any signer. Exit status: 0 good, 1 bogus, 4 RFC violations only."""
     from dnssecd.cli.verify import run
 
-    raise typer.Exit(run(file, origin, time, zonemd, ds or [], cli.json, typer.echo))
+    raise typer.Exit(run(file, origin, time, zonemd, ds or [], cli.json, say))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = ""
     """Print *rows* under *columns*; *empty* when there are none."""
     cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
     if not cells and empty:
-        print(empty)
+        say(empty)
     elif sys.stdout.isatty():
         _rich_table(columns, cells)
     else:
@@ -42,7 +43,7 @@ def _plain_table(columns: Sequence[str], cells: list[list[str]]) -> None:
     lines = [[column.upper() for column in columns], *([printable(cell) for cell in row] for row in cells)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def pairs(items: Iterable[tuple[str, Any]]) -> None:
@@ -52,7 +53,41 @@ def pairs(items: Iterable[tuple[str, Any]]) -> None:
     for label, value in shown:
         lines = value if isinstance(value, list) else str(value).splitlines() or [""]
         for number, line in enumerate(lines):
-            print(f"{label + ':' if number == 0 else '':{width}}{printable(str(line))}")
+            say(f"{label + ':' if number == 0 else '':{width}}{line}")
+
+
+def say(line: object = "", *, err: bool = False) -> None:
+    """Print one line, on standard error if ``err``. Control characters, line ends included, are escaped.
+
+    All that commands print goes through here, :func:`say_lines`, :func:`copy_text` or :func:`print_json`.
+    """
+    print(printable(str(line)), file=sys.stderr if err else sys.stdout, flush=err)
+
+
+def say_lines(text: str, *, err: bool = False) -> None:
+    """Print a text of several lines, each as by :func:`say`."""
+    for line in text.rstrip("\n").split("\n"):
+        say(line, err=err)
+
+
+def copy_text(text: str) -> None:
+    """Print master file text: escaped for a terminal, as it is into a file or pipe, where it is data."""
+    if sys.stdout.isatty():
+        text = "".join(char if char in "\n\t" else printable(char) for char in text)
+    sys.stdout.write(text)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document on standard output; what does not print is escaped as JSON has it."""
+    text = json.dumps(value, ensure_ascii=False)
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else _json_escape(char) for char in text)
+    sys.stdout.write(text + "\n")
+
+
+def _json_escape(char: str) -> str:
+    """Return the escape of a character that stands in a string: all others of a document are printable."""
+    return "\\u007f" if char == "\x7f" else json.dumps(char)[1:-1]
 
 
 def printable(text: str) -> str:
@@ -76,7 +111,8 @@ def print_alerts(alerts: list[dict[str, Any]]) -> None:
     """Each alert with cause, effect and remedy."""
     for alert in alerts:
         subject = f" {alert['subject']}" if alert.get("subject") else ""
-        print(f"\n{alert['severity'].upper()} {alert['name']} {alert.get('zone') or 'daemon'}{subject}")
+        say()
+        say(f"{alert['severity'].upper()} {alert['name']} {alert.get('zone') or 'daemon'}{subject}")
         acked = f"; acknowledged by {alert['acked_by']}" if alert.get("acked_by") else ""
         pairs(
             [
@@ -107,7 +143,7 @@ def progress(label: str) -> Iterator[Advance]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
-        TextColumn("{task.fields[said]}"),
+        TextColumn("{task.fields[said]}", markup=False),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import TextIO
 
 from dnssecd.cli.common import Bad
+from dnssecd.cli.output import copy_text
 from dnssecd.cli.private_file import PrivateFile
 from dnssecd.cli.stopping import Stopping
 
 STANDARD_OUTPUT = "-"
+_COPIED = 65_536
 
 
 @contextmanager
@@ -38,7 +40,8 @@ def output_place(path: str, scratch: Path, stopping: Stopping) -> Iterator[Calla
 def _pour(finished: TextIO, path: str) -> None:
     try:
         if path == STANDARD_OUTPUT:
-            shutil.copyfileobj(finished, sys.stdout)
+            for text in iter(lambda: finished.read(_COPIED), ""):
+                copy_text(text)
             sys.stdout.flush()
         else:
             with Path(path).open("w", encoding="utf-8") as stream:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from dnssecd.cli.output import say
+
 #: What one-shot work calls (pipeline.progress): stage, done so far, total or None.
 Progress = Callable[[str, int, int | None], None]
 
@@ -68,6 +70,6 @@ def _lines() -> Progress:
         if now - last[0] >= LINE_EVERY_S:
             last[0] = now
             of = "" if total is None else f" of {total}"
-            print(f"dnssecd: {_WORDS[stage]}: {done}{of} {_UNITS[stage]}", file=sys.stderr, flush=True)
+            say(f"dnssecd: {_WORDS[stage]}: {done}{of} {_UNITS[stage]}", err=True)
 
     return tell

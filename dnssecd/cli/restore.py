@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import BAD, USAGE, Bad, Cli, command, zone_name
-from dnssecd.cli.output import progress, table
+from dnssecd.cli.output import progress, say, table
 
 _FENCED = (
     "a stand-by publishes in the primary's place: two at once make every zone bogus",
@@ -171,20 +171,22 @@ def _render(result: dict[str, Any]) -> None:
         ],
         empty="no zones",
     )
-    print()
+    say()
     for zone in result["zones"]:
         for note in zone["notes"]:
-            print(f"  note: {zone['zone']} {note}")
+            say(f"  note: {zone['zone']} {note}")
     for note in result["notes"]:
-        print(f"  note: {note}")
+        say(f"  note: {note}")
     for refusal in result["refusals"]:
-        print(f"REFUSED ({refusal['code']}): {refusal['what']}\n  to do: {refusal['remedy']}")
+        say(f"REFUSED ({refusal['code']}): {refusal['what']}")
+        say(f"  to do: {refusal['remedy']}")
     if result["refusals"]:
-        print(f"\n{_unchanged(result['keys_brought'])}")
+        say()
+        say(f"{_unchanged(result['keys_brought'])}")
     elif result["restored"]:
-        print("restored; start the daemon: systemctl start dnssecd")
+        say("restored; start the daemon: systemctl start dnssecd")
     else:
-        print("nothing is in the way; nothing was changed, since only a check was asked for")
+        say("nothing is in the way; nothing was changed, since only a check was asked for")
 
 
 def _unchanged(keys: int) -> str:

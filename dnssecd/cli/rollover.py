@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import Bad, Cli, ZoneArgument, command, duration, zone_name
-from dnssecd.cli.output import span, table, when
+from dnssecd.cli.output import say, say_lines, span, table, when
 
 LONG_S = 660.0
 WAKES = {
@@ -50,7 +50,7 @@ def _render_wakes(wakes: list[dict[str, Any]]) -> None:
 
 def _render_load(loads: list[dict[str, Any]]) -> None:
     for store in loads:
-        print(
+        say(
             f"key store {store['keystore']}: first expiration in {span(store['runway_seconds']) or 'no zone'}"
         )
         table(
@@ -67,16 +67,16 @@ def _plan(cli: Cli) -> None:
 
 def _render_plan(result: dict[str, Any]) -> None:
     for zone in result["zones"]:
-        print(zone["zone"])
+        say(zone["zone"])
         for note in zone["notes"]:
-            print(f"  {note}")
+            say(f"  {note}")
         if zone["events"]:
             _render_events(zone["events"])
     for word in ("added", "removed"):
         for name in result[word]:
-            print(f"{name} {word}")
+            say(f"{name} {word}")
     if not any(result.values()):
-        print("nothing changes for keys and signatures")
+        say("nothing changes for keys and signatures")
 
 
 def _simulate(
@@ -112,7 +112,7 @@ def _simulate(
 
 def _render_calendar(result: dict[str, Any]) -> None:
     for note in result.get("notes", []):
-        print(f"note: {note}")
+        say(f"note: {note}")
     _render_events(result["events"])
 
 
@@ -136,7 +136,7 @@ def _render_events(events: list[dict[str, Any]]) -> None:
         empty="nothing happens",
     )
     if any(event.get("stand_in") for event in events):
-        print("new-1, new-2, …: keys still to be made; their tags are not known yet")
+        say("new-1, new-2, …: keys still to be made; their tags are not known yet")
 
 
 def _key(event: dict[str, Any]) -> str:
@@ -146,7 +146,7 @@ def _key(event: dict[str, Any]) -> str:
 def _confirm_clock(cli: Cli) -> None:
     """Say that the time is right, after it was in doubt: signing goes on."""
     result = cli.call("clock.confirm")
-    cli.show(result, lambda: print(result["message"]))
+    cli.show(result, lambda: say(result["message"]))
 
 
 def add_to_key(key: typer.Typer) -> None:
@@ -180,7 +180,7 @@ def _revoke(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
 def _compromised(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
     """Replace a key by the fastest safe way, now; prints what it costs and what people have to do."""
     result = cli.call("key.compromised", {"zone": zone_name(zone), "key_tag": key_tag})
-    cli.show(result, lambda: print(result["text"], end=""))
+    cli.show(result, lambda: say_lines(result["text"]))
 
 
 def _approve(
@@ -203,9 +203,9 @@ def _ask(cli: Cli, name: str, args: dict[str, Any]) -> None:
 
 
 def _render(result: dict[str, Any]) -> None:
-    print(result["message"])
+    say(result["message"])
     for wait in result.get("waiting", []):
         until = f", until {when(wait['until'])}" if wait.get("until") else ""
-        print(f"  {wait['step']}: held by {wait['gate']} ({wait['rule']}){until}")
+        say(f"  {wait['step']}: held by {wait['gate']} ({wait['rule']}){until}")
     if result.get("waiting"):
-        print(f"dnssecd explain {result['zone']} tells what is awaited from whom")
+        say(f"dnssecd explain {result['zone']} tells what is awaited from whom")

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from dnssecd.cli.common import Cli, OptionalZone, command, optional_zone
-from dnssecd.cli.output import pairs, print_alerts, span, table, when
+from dnssecd.cli.output import pairs, print_alerts, say, span, table, when
 
 
 def register(app: typer.Typer) -> None:
@@ -27,13 +27,16 @@ def _render(result: dict[str, Any]) -> None:
     for zone in result["zones"]:
         notes = [*zone.get("blockers", []), *zone.get("warnings", [])]
         if notes:
-            print(f"\n{zone['zone']}")
+            say()
+            say(f"{zone['zone']}")
             pairs([("  note", notes)])
     signer = result.get("signer")
     if signer:
-        print(f"\nkey service: {signer['state']} ({_signer_mode(signer['mode'])})")
+        say()
+        say(f"key service: {signer['state']} ({_signer_mode(signer['mode'])})")
     if result.get("clock_suspect"):
-        print(f"\nclock not confirmed: {result['clock']}; if the time is right: dnssecd clock confirm")
+        say()
+        say(f"clock not confirmed: {result['clock']}; if the time is right: dnssecd clock confirm")
     alerts = [*result.get("alerts", []), *(alert for zone in result["zones"] for alert in zone["alerts"])]
     unique = {(alert["name"], alert.get("zone"), alert.get("subject")): alert for alert in alerts}
     print_alerts(list(unique.values()))

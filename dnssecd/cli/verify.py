@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from dnssecd.cli.output import printable
+from dnssecd.cli.output import printable, say
 from dnssecd.cli.progress import shown
 from dnssecd.cli.signedfile import SignedFile, read_signed_file
 from dnssecd.clock import SystemClock
@@ -108,7 +108,7 @@ def run(
         zone = text_to_wire(origin)
         found = _violations(file, zone, now, zonemd, [parse_ds(text) for text in ds], as_json)
     except (UsageError, BadName) as error:
-        typer.echo(f"dnssecd verify: {printable(str(error))}", err=True)
+        say(f"dnssecd verify: {printable(str(error))}", err=True)
         return 2
     worst = next((rank for rank in _WORST_FIRST if any(one.rank is rank for one in found)), None)
     if as_json:
@@ -145,7 +145,7 @@ def verify_command(
     as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
 ) -> None:
     """Check a signed zone file of any signer. Exit status: 0 good, 1 bogus, 4 RFC violations only."""
-    raise typer.Exit(run(file, origin, time, zonemd, ds or [], as_json, typer.echo))
+    raise typer.Exit(run(file, origin, time, zonemd, ds or [], as_json, say))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

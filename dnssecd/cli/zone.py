@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated, Any
 
 import typer
@@ -17,10 +16,9 @@ from dnssecd.cli.common import (
     command,
     duration,
     optional_zone,
-    print_json,
     zone_name,
 )
-from dnssecd.cli.output import pairs, print_alerts, progress, span, table, when
+from dnssecd.cli.output import copy_text, pairs, print_alerts, print_json, progress, say, span, table, when
 from dnssecd.cli.private_file import PrivateFile
 from dnssecd.cli.status import zone_pairs
 
@@ -76,7 +74,7 @@ def _show(cli: Cli, zone: ZoneArgument) -> None:
         pairs(zone_pairs(result))
         keys = result.get("keys", [])
         if keys:
-            print()
+            say()
             key_table(keys)
         print_alerts(result["alerts"])
 
@@ -106,7 +104,7 @@ def _reload(
     args = {"zone": zone_name(zone), "accept_change": accept_change, "first_publication": first_publication}
     with progress(f"reloading {args['zone']}") as advance:
         result = cli.call("zone.reload", args, on_progress=advance)
-    cli.show(result, lambda: print(result["message"]))
+    cli.show(result, lambda: say(result["message"]))
 
 
 def _restore(
@@ -124,7 +122,7 @@ def _restore(
     args = {"zone": zone_name(zone), "first_publication": first_publication}
     with progress(f"restoring {args['zone']}") as advance:
         result = cli.call("zone.restore", args, on_progress=advance)
-    cli.show(result, lambda: print(result["message"]))
+    cli.show(result, lambda: say(result["message"]))
 
 
 def _export(
@@ -140,14 +138,14 @@ def _export(
     args = {"zone": zone_name(zone), "unsigned": unsigned}
     if output is None:
         chunks: list[str] = []
-        result = cli.call("zone.export", args, on_chunk=chunks.append if cli.json else sys.stdout.write)
+        result = cli.call("zone.export", args, on_chunk=chunks.append if cli.json else copy_text)
         if cli.json:
             print_json({**result, "text": "".join(chunks)})
         return
     with PrivateFile(output) as file, progress(f"exporting {args['zone']}") as advance:
         result = cli.call("zone.export", args, on_chunk=file.write, on_progress=advance)
     message = f"{result['zone']} serial {result['serial']}: {result['records']} records written to {output}"
-    cli.show({**result, "file": output}, lambda: print(message))
+    cli.show({**result, "file": output}, lambda: say(message))
 
 
 def _import(
@@ -183,9 +181,9 @@ def _import(
         result = cli.call("zone.import", args, on_progress=advance)
 
     def render() -> None:
-        print(result["message"])
+        say(result["message"])
         for warning in result.get("warnings", []):
-            print(f"  warning: {warning}")
+            say(f"  warning: {warning}")
 
     cli.show(result, render)
 
@@ -235,16 +233,16 @@ def _wait(
     }
     with progress(f"waiting for {args['zone']}") as advance:
         result = cli.call("zone.wait", args, on_progress=advance, silence_s=seconds + _GRACE_S)
-    cli.show(result, lambda: print(f"{result['zone']} serial {result['serial']} is served"))
+    cli.show(result, lambda: say(f"{result['zone']} serial {result['serial']} is served"))
 
 
 def _freeze(cli: Cli, zone: ZoneArgument) -> None:
     """Begin no roll-over steps and take no input, until thawed."""
     result = cli.call("zone.freeze", {"zone": zone_name(zone)})
-    cli.show(result, lambda: print(result["message"]))
+    cli.show(result, lambda: say(result["message"]))
 
 
 def _thaw(cli: Cli, zone: ZoneArgument) -> None:
     """End a freeze."""
     result = cli.call("zone.thaw", {"zone": zone_name(zone)})
-    cli.show(result, lambda: print(result["message"]))
+    cli.show(result, lambda: say(result["message"]))
