@@ -41,12 +41,13 @@ from dnssecd.daemon.zones import restore_removed, specs
 from dnssecd.daemon.zones.databases import OPEN_MAX, Databases
 from dnssecd.daemon.zones.departure import Departures, Forget
 from dnssecd.daemon.zones.health_checks import Guard
+from dnssecd.daemon.zones.marks import MarkKeeper
 from dnssecd.daemon.zones.primaries import Primaries
 from dnssecd.daemon.zones.primaries_reload import PrimariesReload
 from dnssecd.daemon.zones.reload import Reloader
 from dnssecd.daemon.zones.reverify import Sweep
 from dnssecd.daemon.zones.schedule import Schedule
-from dnssecd.daemon.zones.start_up import recall
+from dnssecd.daemon.zones.start_up import recall, report_changed
 from dnssecd.daemon.zones.table import ZoneTable
 from dnssecd.daemon.zones.unconfigured import remember
 from dnssecd.daemon.zones.update_notes import UpdateNotes
@@ -225,6 +226,9 @@ class Daemon:
         )
         self.monitor = LoopMonitor(self.metrics.daemon.loop_lag.observe)
         self.guard = Guard(self.zones, self.events, self.metrics, clock, state_dir)
+        self.marks = MarkKeeper(self.zones, self.table.by_origin, self.databases, self.catalogue)
+        self.jobs.on_remembered = self.marks.note
+        self.jobs.on_withheld = lambda zone: self.notifier.withdraw(zone.name)
         self.sweep = Sweep(self.zones, self.jobs, clock)
         self.status = ManagerStatus(self.zones)
         self.ready = False
@@ -299,14 +303,17 @@ class Daemon:
         self._adopt_orphans()
         entries = self.catalogue.entries()
         exact = len(self.zones) <= OPEN_MAX
+        changed = []
         for zone in self.zones.values():
             try:
-                recall(zone, entries.get(zone.name), exact=exact)
+                if recall(zone, entries.get(zone.name), exact=exact):
+                    changed.append(zone)
             except (StoreError, sqlite3.Error, OSError) as error:
                 self.events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
                 continue
             self.primaries.recall(zone)
             self.jobs.measure(zone)
+        report_changed(self.events, changed)
 
     def _adopt_orphans(self) -> None:
         """Serve on stored zones that the configuration has lost; note how the others are served."""
@@ -396,6 +403,7 @@ class Daemon:
             self.signer.watch(),
             self.guard.watch(),
             self.sweep.run(),
+            self.marks.run(),
             self.alerts.run(),
             self.rollovers.run(),
             self._watch_files(),
@@ -408,7 +416,8 @@ class Daemon:
         for task in self._tasks:
             task.add_done_callback(self._ended)
         self.rollovers.begin()
-        for zone in self.zones.values():
+        # Zones that are not served yet go first.
+        for zone in sorted(self.zones.values(), key=lambda zone: zone.doubt is None):
             if zone.orphan:
                 self.jobs.request(zone, "resign")
             else:
@@ -490,6 +499,7 @@ class Daemon:
         await self.pool.close()
         await self.signer.close()
         self.databases.close()
+        self.marks.finish()
         self.catalogue.close()
         self.act_log.close()
         self.alerts.close()

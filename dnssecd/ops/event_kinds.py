@@ -237,6 +237,13 @@ _TABLE = (
         "look at disk space and the file system's health",
     ),
     EventKind(
+        "stored-zone-changed",
+        "error",
+        "a zone's database was written or replaced while dnssecd was not running",
+        "the whole zone is verified before it is served; its journal is dropped, so secondaries transfer it whole once",
+        "find out who changed it: a restored disk, a copied file, an edit, a damaged disk",
+    ),
+    EventKind(
         "disk-low",
         "error",
         "the disk that holds the state is nearly full",

@@ -7,6 +7,7 @@ not take (a full disk) is kept and written with the next entry: nothing that was
 
 import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -24,14 +25,16 @@ CREATE TABLE zone (name TEXT NOT NULL PRIMARY KEY, serial INTEGER, input_serial 
     earliest_expiration INTEGER, next_wake INTEGER, records INTEGER, verified_at INTEGER, frozen INTEGER) WITHOUT ROWID;
 CREATE TABLE serving (name TEXT NOT NULL PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 """
-MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+#: How each database was left (store.filemark), so that one that was changed meanwhile is not taken on trust.
+_VERSION_2 = "ALTER TABLE zone ADD COLUMN mark TEXT;"
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
 
 
 log = structlog.get_logger("dnssecd.store")
 
 
 class CatalogueEntry(NamedTuple):
-    """One zone; times in epoch seconds."""
+    """One zone; times in epoch seconds. ``verified_at``: when all of it was last verified; ``mark``: a FileMark."""
 
     name: str
     serial: int | None = None
@@ -42,12 +45,14 @@ class CatalogueEntry(NamedTuple):
     records: int | None = None
     verified_at: int | None = None
     frozen: int | None = None
+    mark: str | None = None
 
 
 class Catalogue:
     """The catalogue database."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._connection: sqlite3.Connection = schema.open_database(path, MIGRATIONS, APPLICATION_ID)
         # A lost write is made good when the zone is next opened, so it need not wait for the disk.
         self._connection.execute("PRAGMA synchronous = NORMAL")
@@ -57,7 +62,7 @@ class Catalogue:
         """Return all zones by name."""
         rows = self._connection.execute(
             "SELECT name, serial, input_serial, published_at, earliest_expiration, next_wake, records, "
-            "verified_at, frozen FROM zone"
+            "verified_at, frozen, mark FROM zone"
         )
         return {row[0]: CatalogueEntry._make(row) for row in rows}
 
@@ -68,7 +73,7 @@ class Catalogue:
         try:
             for waiting in list(self._unwritten.values()):
                 self._connection.execute(
-                    "INSERT OR REPLACE INTO zone VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", waiting
+                    "INSERT OR REPLACE INTO zone VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", waiting
                 )
                 del self._unwritten[waiting.name]
         except sqlite3.Error as error:
@@ -76,7 +81,7 @@ class Catalogue:
                 log.error("the catalogue cannot be written", zone=entry.name, cause=str(error))
 
     def forget(self, zones: Mapping[str, bool]) -> None:
-        """Forget what was served of zones, whose databases are read at the next start; the value: frozen.
+        """Forget what was served of zones, whose databases are verified at the next start; the value: frozen.
 
         Unlike other writes this one is on the disk when it returns, all of it or nothing: what replaces these
         databases relies on it. sqlite3.Error when it cannot be done.
@@ -111,6 +116,11 @@ class Catalogue:
         self._unwritten.pop(name, None)
         self._connection.execute("DELETE FROM zone WHERE name = ?", (name,))
         self._connection.execute("DELETE FROM serving WHERE name = ?", (name,))
+
+    def sync(self) -> None:
+        """Have what was written on the disk: through a connection of its own, so in any thread. sqlite3.Error."""
+        with closing(schema.connect(self._path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def close(self) -> None:
         """Close the database."""

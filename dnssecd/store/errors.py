@@ -1,5 +1,18 @@
 """What can go wrong in the store; the message says whose fault it is and what to do."""
 
+import msgspec
+
+#: What decoding raises where a row of a damaged database is not what we wrote.
+DAMAGE = (
+    ValueError,
+    TypeError,
+    LookupError,
+    ArithmeticError,
+    AttributeError,
+    AssertionError,
+    msgspec.MsgspecError,
+)
+
 
 class StoreError(Exception):
     """The zone database could not be read or written."""

@@ -4,7 +4,7 @@ import json
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -130,6 +130,15 @@ class Snapshot(SqliteView):
         """Return the serials from which an IXFR to this version is possible, oldest first."""
         rows = self._connection.execute("SELECT from_serial FROM journal ORDER BY sequence").fetchall()
         return [row[0] for row in rows if self._steps(row[0])]
+
+    def integrity(self) -> str:
+        """Return "ok" when SQLite finds tables and indexes whole and in agreement, else the first fault."""
+        verdict: str = self._connection.execute("PRAGMA integrity_check(1)").fetchone()[0]
+        return verdict
+
+    def rrsig_dates(self) -> Iterator[tuple[bytes, int, bytes, int]]:
+        """Yield (owner, type covered, packed RDATA, noted expiration) of all RRSIGs."""
+        yield from self._connection.execute("SELECT owner, covered, rdata, expiration FROM rrsig")
 
     def history(self, limit: int = 100) -> list[State]:
         """Return the newest entries of the zone's history, newest first."""
@@ -266,6 +275,12 @@ class WriteTransaction(SqliteView):
                 at, *serials, (old_soa.ttl, old_soa.rdata[2:]), (new_soa.ttl, new_soa.rdata[2:])
             )
 
+    def forget_journal(self) -> None:
+        """Drop all difference sequences: transfers are whole ones until the next version."""
+        self.generation += 1
+        self._connection.execute("DELETE FROM journal")
+        self._connection.execute("DELETE FROM journal_chunk")
+
     def prune_journal(self, octets_max: int, older_than: int) -> int:
         """Keep the journal within its bounds; return how many sequences went."""
         journal = self._journal
@@ -286,6 +301,10 @@ class WriteTransaction(SqliteView):
         if self._index_later:
             self._connection.execute(schema.INDEX_EXPIRATION)
         self._connection.execute("COMMIT")
+
+
+def _unheard() -> None:
+    return None
 
 
 class ZoneDatabase:
@@ -310,6 +329,8 @@ class ZoneDatabase:
         )
         self._commits = 0
         self._held = 0
+        #: Called when the file or its log was written by this object.
+        self.on_write: Callable[[], object] = _unheard
         try:
             self.identity = identity_of(path)
             self._writer.execute("PRAGMA wal_autocheckpoint = 0")
@@ -341,6 +362,7 @@ class ZoneDatabase:
             with suppress(sqlite3.Error):
                 self.checkpoint()
         self._writer.close()
+        self.on_write()
 
     def _reader(self) -> sqlite3.Connection:
         with self._lock:
@@ -412,6 +434,7 @@ class ZoneDatabase:
     def _wrote(self) -> None:
         """Count a commit. That the log cannot be moved now is no harm: what was committed is in it."""
         self._commits += 1
+        self.on_write()
         with suppress(OSError, sqlite3.Error):
             octets = os.stat(f"{self.path}-wal").st_size
             if octets > WAL_OCTETS_MAX or self._commits >= CHECKPOINT_COMMITS_MAX:
@@ -441,3 +464,4 @@ class ZoneDatabase:
         """Move the write-ahead log into the database file, as far as no snapshot pins it; nobody may be writing."""
         self._commits = 0
         self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        self.on_write()

@@ -161,6 +161,8 @@ class EmptyNonTerminals:
         """Take the next name that is neither glue nor occluded."""
         if not owner:
             return
+        if owner[-1]:
+            raise ValueError(f"{owner!r} is no owner key: its last label has no end")
         keys = self._keys
         while not owner.startswith(keys[-1]):
             self._pop()

@@ -2,6 +2,7 @@
 
 import threading
 from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
 from dnssecd.store.zonedb import Identity, ZoneDatabase, identity_of
@@ -16,15 +17,28 @@ class Databases:
         self._open: OrderedDict[Path, ZoneDatabase] = OrderedDict()
         self._open_max = open_max
         self._lock = threading.Lock()
+        self._written: set[bytes] = set()
 
     def get(self, path: Path, origin: bytes) -> ZoneDatabase:
         """Return the database of a zone, opening (or creating) it if need be; StoreError, sqlite3.Error, OSError."""
         with self._lock:
-            found = self._open.pop(path, None) or ZoneDatabase(path, origin)
+            found = self._open.pop(path, None) or self._opened(path, origin)
             self._open[path] = found
             while len(self._open) > self._open_max:
                 self._open.popitem(last=False)[1].close()
             return found
+
+    def _opened(self, path: Path, origin: bytes) -> ZoneDatabase:
+        found = ZoneDatabase(path, origin)
+        found.on_write = partial(self._written.add, origin)
+        return found
+
+    def written(self) -> set[bytes]:
+        """Return the zones (origins) whose files were written here since this was last asked."""
+        found, written = set(), self._written
+        while written:
+            found.add(written.pop())
+        return found
 
     def identity(self, path: Path) -> Identity | None:
         """Return which file a database is: as it was opened, else as it lies there; None where there is none yet."""

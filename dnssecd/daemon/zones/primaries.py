@@ -131,6 +131,8 @@ class Primaries:
             self._serve_again(zone)
             self.forget(zone)
             return
+        if zone.doubt is not None or zone.held is not None:
+            return  # a load is asked for when what is stored may be built on
         if zone.name in self._tasks:
             self._again.add(zone.name)
             return

@@ -31,10 +31,10 @@ class Sweep:
             await asyncio.sleep(PAUSE_S)
 
     def _due(self) -> FrontZone | None:
-        """Return the zone to verify next; a first version was verified whole when it was made."""
+        """Return the zone to verify next: one that is not known to have been verified whole comes first."""
         now = self._clock.now()
         waiting = [
-            (z.verified_at or z.published_at or now, z.name)
+            (max(z.verified_at or 0.0, z.swept_at or 0.0), z.name)
             for z in self._zones.values()
             if z.serial is not None
         ]

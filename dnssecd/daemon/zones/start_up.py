@@ -1,39 +1,99 @@
-"""Knowing again, at start, what was published before."""
-
-from pathlib import Path
+"""Knowing again, at start, what was published before; and which of it has to be verified before it is served."""
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.core.signing.lifetimes import refresh_s
-from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.daemon.zones.zone import Doubt, FrontZone
+from dnssecd.ops.events import EventCore
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.apex import soa_expire
+from dnssecd.store import filemark
 from dnssecd.store.catalogue import CatalogueEntry
+from dnssecd.store.errors import DAMAGE, StoreError
+from dnssecd.store.filemark import Standing
+
+#: The event for a database that was changed while dnssecd was not running; so many zones are named in one of their own.
+CHANGED = "stored-zone-changed"
+REPORTED_EACH_MAX = 10
+NO_ENTRY = "the catalogue has nothing of it: it was restored, or the catalogue was lost"
 
 
-def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> None:
-    """Set what is served of a zone: from its database if ``exact`` or not catalogued, else from the catalogue.
+def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> bool:
+    """Set what is served of a zone: from its database if ``exact`` or changed, else from the catalogue.
 
-    One that came out of a back-up is ``held`` until its next version: restoring takes it out of the catalogue.
+    A zone is in ``doubt``, and not served yet, when its database is not as it was left, or was put there by a
+    restore. Return whether its database was changed while dnssecd was not running; what a killed process can have
+    done itself is not told. One whose log alone has grown is served, and the first that the sweep verifies.
 
     StoreError, sqlite3.Error or OSError when the database is there and cannot be read.
     """
     if entry is not None:
         zone.verified_at, zone.frozen = entry.verified_at, bool(entry.frozen)
-    if not exact and entry is not None and entry.serial is not None:
-        zone.serial, zone.input_serial, zone.published_at = (
-            entry.serial,
-            entry.input_serial,
-            entry.published_at,
-        )
-        zone.earliest_expiration, zone.next_due, zone.records = (
-            entry.earliest_expiration,
-            entry.next_wake,
-            entry.records,
-        )
-        return
-    if not Path(zone.spec.database).exists():
-        return
+    found = filemark.take(zone.spec.database)
+    if found is None:
+        return False
+    if entry is None or entry.serial is None:
+        _doubt(zone, Doubt(NO_ENTRY, entry))
+        return False
+    zone.mark = filemark.decode(entry.mark)
+    standing, how = filemark.compare(zone.mark, found)
+    if standing in (Standing.CHANGED, Standing.MERGED):
+        _doubt(zone, Doubt(how, entry))
+        return standing is Standing.CHANGED
+    if standing is not Standing.SAME:
+        zone.verified_at = None
+    if exact or standing is Standing.GROWN:
+        read(zone)
+    else:
+        _from_catalogue(zone, entry)
+    return False
+
+
+def _doubt(zone: FrontZone, doubt: Doubt) -> None:
+    zone.doubt = doubt
+    zone.blockers = [f"all of what is stored is verified first: {doubt.cause}"]
+
+
+def report_changed(events: EventCore, zones: list[FrontZone]) -> None:
+    """Report zones whose databases were changed while dnssecd was not running: each, or many as one."""
+    many = len(zones) > REPORTED_EACH_MAX
+    each = {} if many else {zone.name: zone for zone in zones}
+    for event in events.firing():
+        if event.name == CHANGED and event.zone not in each:
+            events.resolve(CHANGED, event.zone or None)
+    for zone in each.values():
+        assert zone.doubt is not None
+        events.raise_event(CHANGED, zone.name, f"{zone.spec.database}: {zone.doubt.cause}")
+    if many:
+        names = ", ".join(zone.name for zone in zones[:REPORTED_EACH_MAX])
+        events.raise_event(CHANGED, None, f"the databases of {len(zones)} zones were changed: {names}, …")
+
+
+def _from_catalogue(zone: FrontZone, entry: CatalogueEntry) -> None:
+    zone.serial, zone.input_serial, zone.published_at = (
+        entry.serial,
+        entry.input_serial,
+        entry.published_at,
+    )
+    zone.earliest_expiration, zone.next_due, zone.records = (
+        entry.earliest_expiration,
+        entry.next_wake,
+        entry.records,
+    )
+
+
+def read(zone: FrontZone) -> None:
+    """Set what is served of a zone by its database; StoreError, sqlite3.Error, OSError.
+
+    One that came out of a back-up is ``held`` until its next version.
+    """
+    try:
+        _read(zone)
+    except DAMAGE as error:
+        raise StoreError(f"it is damaged: {type(error).__name__}: {error}") from error
+
+
+def _read(zone: FrontZone) -> None:
     with zone.database.snapshot() as snapshot:
         version = state.from_document(snapshot.version, state.VersionState)
         soa = snapshot.rrset(APEX, SOA)

@@ -5,7 +5,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from dnssecd.daemon.zones import outcome_events as job_events
 from dnssecd.daemon.zones.first_publication import CAME_BACK, Earlier, Permission, ask_permission
 from dnssecd.daemon.zones.restored_zone import EVENT, may_return
 from dnssecd.daemon.zones.schedule import Schedule
-from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
+from dnssecd.daemon.zones.start_up import CHANGED, read
+from dnssecd.daemon.zones.zone import Doubt, FrontZone, ZoneGone
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.ingest.watch import ZoneWatcher, identity_now
 from dnssecd.keyservice_client.client import AsyncSignerClient
@@ -34,9 +35,11 @@ from dnssecd.pipeline.version.first_keys import held_keys
 from dnssecd.pipeline.version.keychange import KeyChange
 from dnssecd.pipeline.workers.frames import Job
 from dnssecd.pipeline.workers.pool import BULK_OCTETS, NotWanted, WorkerPool
+from dnssecd.store import filemark
 from dnssecd.store.aside import DIRECTORY, kept_of
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
+from dnssecd.store.filemark import FileMark
 
 RETRY_CHANGING_S = 0.5
 RETRIES_CHANGING_MAX = 20
@@ -55,6 +58,8 @@ REMEMBER_S = 1.0
 INPUT_KINDS = frozenset({"load", "transfer", "import", "adopt"})
 #: Events that say why a zone may not be published.
 _PERMITS = ("first-publication-waiting", "foreign-dnskey", "ds-mismatch", CAME_BACK, EVENT)
+#: Events that say why a stored zone is not served.
+_PROOF_EVENTS = ("verification-failed", "store-failed")
 #: Jobs that are tried again after a failure by whoever asked for them.
 _NOT_RETRIED = frozenset({"update", "rekey", "transfer", "import", "adopt"})
 
@@ -86,6 +91,9 @@ class ZoneJobs:
         self.on_finished: Callable[[FrontZone], object] = lambda zone: None
         #: Told of every load asked for: zones from primaries are looked after elsewhere.
         self.on_load: Callable[[FrontZone], object] = lambda zone: None
+        #: Told of every zone the catalogue was told of, and of those that are not served any more.
+        self.on_remembered: Callable[[FrontZone], object] = lambda zone: None
+        self.on_withheld: Callable[[FrontZone], object] = lambda zone: None
         self._waiting: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._failures: dict[tuple[str, str], int] = {}
         self._unremembered: dict[str, tuple[FrontZone, asyncio.TimerHandle]] = {}
@@ -94,7 +102,9 @@ class ZoneJobs:
         """Ask for a job, ``load`` or ``resign``, as soon as may be; asking twice before it begins is asking once."""
         if zone.gone:
             return
-        if zone.held is not None:
+        if zone.doubt is not None:
+            kind = "prove"
+        elif zone.held is not None:
             kind = "return"
         place = (zone.name, kind)
         if kind == "load":
@@ -109,7 +119,9 @@ class ZoneJobs:
         await asyncio.sleep(0)
         self._waiting.pop(place, None)
         with suppress(ZoneGone):
-            if kind == "return":
+            if kind == "prove":
+                await self.prove(zone)
+            elif kind == "return":
                 await self.permit(zone)
             else:
                 await (self.load(zone) if kind == "load" else self.resign(zone))
@@ -118,7 +130,7 @@ class ZoneJobs:
         """Drop what is planned for a zone that was removed."""
         self._learnt(zone)
         self._parts.watcher.forget(zone.name)
-        for kind in ("load", "resign", "return"):
+        for kind in ("load", "resign", "return", "prove"):
             self._parts.schedule.forget(f"{kind} {zone.name}")
             task = self._waiting.pop((zone.name, kind), None)
             if task is not None:
@@ -150,6 +162,10 @@ class ZoneJobs:
 
         first_publication: a person has said that it may although its parent cannot be asked.
         """
+        if zone.doubt is not None:
+            refused = await self.prove(zone)
+            if refused is not None:
+                return refused
         if zone.held is not None:
             return await self._bring_back(zone, unheard=first_publication)
         permission = Permission(True)
@@ -172,6 +188,55 @@ class ZoneJobs:
         for name in _PERMITS:
             self._parts.events.resolve(name, zone.name)
         return Permission(True, permission.serial_floor)
+
+    async def prove(self, zone: FrontZone) -> Permission | None:
+        """Verify all of a stored zone that is in doubt, then serve it; or return why it is not served."""
+        assert zone.doubt is not None
+        doubt = zone.doubt
+        mark = _mark(zone)
+        if doubt.refusal is None or doubt.mark != mark:
+            known = None if doubt.entry is None else doubt.entry.serial
+            job = self._job(zone, "prove", serial_floor=known)
+            outcome = await self._do(zone, job, mark.size if mark else 0)
+            if zone.doubt is not doubt:
+                return None  # another look at it ended meanwhile, and said what came of it
+            self._parts.metrics.zone.verifications.labels("ok" if outcome.whole else "failed").inc()
+            if not outcome.problems:
+                return self._proven(zone, outcome)
+            zone.doubt = replace(doubt, refusal=outcome.problems[0], mark=mark)
+            if outcome.problems[0].event not in _PROOF_EVENTS:  # the worker died, say
+                zone.doubt = doubt
+            doubt = replace(doubt, refusal=outcome.problems[0])
+        assert doubt.refusal is not None
+        event = doubt.refusal.event if doubt.refusal.event in _PROOF_EVENTS else "store-failed"
+        permission = Permission(False, None, event, doubt.refusal.cause, doubt.refusal.remedy)
+        self._blocked(zone, permission)
+        return permission
+
+    def _proven(self, zone: FrontZone, outcome: Outcome) -> Permission | None:
+        """Serve a zone that was in doubt as it is stored; the Permission says why that cannot be."""
+        zone.doubt = None
+        try:
+            read(zone)
+        except (StoreError, sqlite3.Error, OSError) as error:
+            zone.doubt = Doubt(str(error))
+            permission = Permission(False, event="store-failed", cause=f"{zone.spec.database}: {error}")
+            self._blocked(zone, permission)
+            return permission
+        zone.blockers, zone.problems = [], ()
+        for name in (*_PERMITS, *_PROOF_EVENTS):
+            self._parts.events.resolve(name, zone.name)
+        self._failures.pop((zone.name, "load"), None)
+        if zone.serial is not None:
+            zone.verified_at = self._parts.clock.now()
+            log.info("stored zone verified whole; it is served", zone=zone.name, serial=zone.serial)
+            self.measure(zone)
+            self.remember(zone)
+            self._wake_when_due(zone)
+            self._parts.published(zone)
+            self.on_finished(zone)
+        self.request(zone, "resign" if zone.orphan else "load")
+        return None
 
     async def _bring_back(self, zone: FrontZone, *, unheard: bool) -> Permission:
         """Publish a zone that came out of a back-up, above all that is public; or say why it may not be yet."""
@@ -211,6 +276,11 @@ class ZoneJobs:
 
     async def take(self, zone: FrontZone, kind: str, octets: int, **more: Any) -> Outcome:
         """Do a job that brings input of so many octets; what comes of it is not taken over yet (:meth:`took`)."""
+        if zone.doubt is not None:
+            problem = Problem(
+                "store-failed", f"what is stored of {zone.name} is not verified: {zone.doubt.cause}"
+            )
+            return Outcome(zone=zone.name, result="failed", problems=(problem,))
         return await self._do(zone, self._job(zone, kind, **more), octets)
 
     def took(self, zone: FrontZone, outcome: Outcome, kind: str) -> None:
@@ -263,14 +333,36 @@ class ZoneJobs:
         return outcome
 
     async def sweep(self, zone: FrontZone) -> Outcome:
-        """Verify the whole zone as it is published; what is wrong is an event until a good sweep."""
+        """Verify the whole zone as it is published; what is wrong is an event until a good sweep.
+
+        A zone that is not even what was published once is not served on: secondaries would transfer it.
+        """
         outcome = await self._do(zone, self._job(zone, "verify"), BULK_OCTETS)
+        zone.swept_at = self._parts.clock.now()
         bad = [problem for problem in outcome.problems if problem.event == "verification-failed"]
-        self._parts.metrics.zone.verifications.labels("failed" if bad else "ok").inc()
-        job_events.report_sweep(self._parts.events, zone.name, bad)
-        zone.verified_at = self._parts.clock.now()
-        self._parts.catalogue.put(zone.catalogue_entry())
+        self._parts.metrics.zone.verifications.labels("ok" if outcome.whole else "failed").inc()
+        if outcome.whole:
+            zone.verified_at = zone.swept_at
+            self._parts.events.resolve(CHANGED, zone.name)
+            job_events.report_sweep(self._parts.events, zone.name, [])
+            self.remember(zone)
+        elif bad:
+            job_events.report_sweep(self._parts.events, zone.name, bad)
+            await self._withhold_damaged(zone)
+        else:
+            job_events.report(self._parts.events, outcome, load=False)
         return outcome
+
+    async def _withhold_damaged(self, zone: FrontZone) -> None:
+        """Find out whether a zone with faults is still what was published; serve it no more if it is not."""
+        mark = _mark(zone)
+        outcome = await self._do(zone, self._job(zone, "prove"), BULK_OCTETS)
+        damage = [problem for problem in outcome.problems if problem.event in _PROOF_EVENTS]
+        if damage and zone.serial is not None:
+            zone.doubt = Doubt("a sweep found it damaged", zone.catalogue_entry(), damage[0], mark)
+            zone.serial = None
+            self.on_withheld(zone)
+            self.request(zone, "load")
 
     def remember(self, zone: FrontZone) -> None:
         """Write what the catalogue keeps of a zone."""
@@ -278,6 +370,7 @@ class ZoneJobs:
             return
         self._learnt(zone)
         self._parts.catalogue.put(zone.catalogue_entry())
+        self.on_remembered(zone)
 
     def _remember_soon(self, zone: FrontZone) -> None:
         if zone.name not in self._unremembered:
@@ -391,7 +484,7 @@ class ZoneJobs:
         zone.next_due = outcome.next_due
         zone.refresh_s = outcome.refresh_s
         zone.records = outcome.records
-        if zone.verified_at is None:
+        if outcome.whole:
             zone.verified_at = self._parts.clock.now()
         if outcome.input_serial is not None and outcome.result != "rejected":
             zone.input_serial = outcome.input_serial
@@ -481,6 +574,13 @@ def _files_now(zone: FrontZone) -> list[FileIdentity]:
     """Return the zone's files as they are before they are read: what changes from here on is a change."""
     paths = {str(zone.config.file), *(file.path for file in zone.files)}
     return [identity_now(Path(path)) for path in sorted(paths)]
+
+
+def _mark(zone: FrontZone) -> FileMark | None:
+    try:
+        return filemark.take(zone.spec.database)
+    except OSError:
+        return None
 
 
 def _octets(zone: FrontZone) -> int:

@@ -1,6 +1,6 @@
 """A configured zone in the front: what is served of it and how it fares."""
 
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,8 +14,10 @@ from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version.state import Restored
 from dnssecd.publish import exchange
 from dnssecd.server.acl import ZoneAccess
+from dnssecd.store import filemark
 from dnssecd.store.catalogue import CatalogueEntry
 from dnssecd.store.errors import StoreError
+from dnssecd.store.filemark import FileMark
 from dnssecd.store.zonedb import Identity, Snapshot, ZoneDatabase
 
 _path = lru_cache(maxsize=16_384)(Path)
@@ -28,10 +30,25 @@ class ZoneGone(Refused, StoreError):
         super().__init__(f"{zone} was removed meanwhile", "nothing is left to do")
 
 
+@dataclass(frozen=True)
+class Doubt:
+    """Why a stored zone is verified whole before it is served. ``entry``: what the catalogue has of it, and keeps.
+
+    ``refusal``: why it is not served after it was verified, and ``mark``: its database as it was then.
+    """
+
+    cause: str
+    entry: CatalogueEntry | None = None
+    refusal: Problem | None = None
+    mark: FileMark | None = None
+
+
 @dataclass(eq=False)
 class FrontZone:
     """One zone. ``serial`` None: nothing has been published yet. ``orphan``: stored, but not configured any more.
     ``held``: it came out of a back-up and is not served before a version above all that is public was made.
+    ``doubt``: its database is not as it was left, and is not served before all of it was verified.
+    ``verified_at``: when all of it was last verified; ``swept_at``: when that was last tried by this process.
 
     ``expired``: by its SOA's expire, and the configuration follows that; the version is kept and not served.
 
@@ -55,11 +72,14 @@ class FrontZone:
     refresh_s: int = 0
     records: int | None = None
     verified_at: float | None = None
+    swept_at: float | None = None
+    mark: FileMark | None = None
     frozen: bool = False
     orphan: bool = False
     expired: bool = False
     gone: bool = False
     held: Restored | None = None
+    doubt: Doubt | None = None
     stripped: int = 0
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
@@ -103,7 +123,12 @@ class FrontZone:
         return None if self.serial is None or self.expired or self.gone else self.database.snapshot()
 
     def catalogue_entry(self) -> CatalogueEntry:
-        """Return what the catalogue keeps of it."""
+        """Return what the catalogue keeps of it, with its database marked as it is now."""
+        if self.doubt is not None:
+            entry = self.doubt.entry or CatalogueEntry(self.name)
+            return entry._replace(frozen=int(self.frozen))
+        with suppress(OSError):  # without a mark it is verified by the next start's sweep
+            self.mark = filemark.take(self.spec.database)
         return CatalogueEntry(
             self.name,
             self.serial,
@@ -114,6 +139,7 @@ class FrontZone:
             self.records,
             None if self.verified_at is None else int(self.verified_at),
             int(self.frozen),
+            filemark.encode(self.mark),
         )
 
     def runway_s(self, now: float) -> float | None:

@@ -42,6 +42,7 @@ FIRST_LOOK = MappingProxyType(
         "update-refused": _ZONE,
         "update-ignored": _ZONE,
         "store-failed": ("df -h", "journalctl -u dnssecd -n 50"),
+        "stored-zone-changed": ("dnssecd zone history ZONE", "journalctl -u dnssecd -n 100"),
         "disk-low": ("df -h",),
         "clock-step": ("date -u", "chronyc tracking", "journalctl -u dnssecd -n 50"),
         "keystore-mode-fixed": ("dnssecd key audit",),

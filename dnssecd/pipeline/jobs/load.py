@@ -41,7 +41,7 @@ from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.transaction import Transaction
 from dnssecd.pipeline.version.verification import DraftVerifier, published_expectation
 from dnssecd.pipeline.workers.checker_pool import CheckerDied
-from dnssecd.store.errors import StoreError
+from dnssecd.store.errors import DAMAGE, StoreError
 from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
 
 
@@ -137,27 +137,37 @@ def verify_published(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
     report = Report()
 
     def work() -> Published:
-        with db.snapshot() as snapshot:
-            keyset = state.keyset_from(snapshot.state(state.KEYSET))
-            if snapshot.version is None or keyset is None:
-                return Published(None)
-            wanted = published_expectation(
-                in_force(spec, snapshot, keyset),
-                signing_view(keyset, cds=spec.cds),
-                snapshot.serial,
-                tools.now,
-            )
-            faults = verify_zone(snapshot, wanted, PROBLEMS_MAX, tools.checker)
+        try:
+            faults = _published_faults(db, spec, tools)
+        except DAMAGE as error:
+            faults = [f"the database cannot be read: {type(error).__name__}: {error}"]
+        if faults is None:
+            return Published(None)
         if faults:
             raise Rejected(
                 "verification-failed",
                 f"the published version has faults: {faults[0]}",
                 f"list them: dnssecd zone export {spec.name} -o F && dnssecd verify F --origin {spec.name}",
-                (str(fault) for fault in faults),
+                faults,
             )
-        return Published(None)
+        return Published(None, whole=True)
 
     return run_job(db, spec, report, work, tools)
+
+
+def _published_faults(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> list[str] | None:
+    """Return what is wrong with the published version; None when there is none."""
+    with db.snapshot() as snapshot:
+        keyset = state.keyset_from(snapshot.state(state.KEYSET))
+        if snapshot.version is None or keyset is None:
+            return None
+        wanted = published_expectation(
+            in_force(spec, snapshot, keyset),
+            signing_view(keyset, cds=spec.cds),
+            snapshot.serial,
+            tools.now,
+        )
+        return [str(fault) for fault in verify_zone(snapshot, wanted, PROBLEMS_MAX, tools.checker)]
 
 
 def make(
@@ -390,8 +400,8 @@ def _finish(
             serial, records = version.serial, version.records
             refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), version.largest_ttl)
             due = None if earliest is None else earliest - refresh
-    except (StoreError, sqlite3.Error) as error:
-        problem = problem or Rejected("store-failed", str(error))
+    except (StoreError, sqlite3.Error, *DAMAGE) as error:
+        problem = problem or Rejected("store-failed", f"{type(error).__name__}: {error}")
         result = "failed"
     problems = () if problem is None else (Problem(problem.event, problem.cause, problem.remedy),)
     return Outcome(
@@ -412,4 +422,5 @@ def _finish(
         records=records,
         seconds=report.seconds,
         files=report.files,
+        whole=made.whole,
     )

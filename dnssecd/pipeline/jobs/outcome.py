@@ -21,7 +21,7 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     Counts are of this job; ``files`` are those that were read, as they were then. ``earliest_expiration`` and
     ``next_due`` are epoch seconds of the zone as it stands, ``next_due`` being ``refresh_s`` before the earliest
     expiration (it may have passed). ``comparison``: with the zone as another signer serves it; ``held``: what its
-    coming over leaves for a person to approve, in words.
+    coming over leaves for a person to approve, in words; ``whole``: all of the zone was verified, not what changed.
     """
 
     zone: str
@@ -43,3 +43,4 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FileIdentity, ...] = ()
     comparison: Comparison | None = None
     held: tuple[str, ...] = ()
+    whole: bool = False

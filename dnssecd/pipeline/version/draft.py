@@ -98,13 +98,17 @@ class Draft:
 
 @dataclass(frozen=True)
 class Published:
-    """What was made; None for ``serial`` when nothing had to be, else ``soa`` is the version's SOA RRset."""
+    """What was made; None for ``serial`` when nothing had to be, else ``soa`` is the version's SOA RRset.
+
+    ``whole``: all of the zone was verified, not only what changed.
+    """
 
     serial: int | None
     changed_rrsets: int = 0
     chain_changes: int = 0
     signatures: int = 0
     soa: RRset | None = None
+    whole: bool = False
 
 
 def policy_mark(spec: ZoneSpec, view: SigningView) -> str:
@@ -142,7 +146,8 @@ def make_version(
     transaction.prune_journal(spec.journal_octets_max, now - spec.journal_age_s_max)
     commit(verdict, transaction)
     soa = next(change.new for change in draft.changes if (change.owner, change.rtype) == (APEX, SOA))
-    return Published(draft.serial, len(draft.changes), draft.chain_changes, draft.signatures, soa)
+    whole = draft.previous_serial is None or given.anew
+    return Published(draft.serial, len(draft.changes), draft.chain_changes, draft.signatures, soa, whole)
 
 
 def draft_version(

@@ -15,7 +15,8 @@ T = TypeVar("T")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job on one zone. kind: ``load``, ``transfer``, ``import``, ``resign``, ``rekey``, ``verify``, ``adopt``.
+    """One job on one zone. kind: ``load``, ``transfer``, ``import``, ``resign``, ``rekey``, ``verify``, ``prove``,
+    ``return``, ``adopt``.
 
     now: epoch seconds; date: YYYYMMDD (UTC). resting: the zone file was not written for a while.
     database: which file the front serves the zone from (device, inode); None: it has opened none, and the worker makes

@@ -17,6 +17,8 @@ from dnssecd.procs import child
 WORKERS = 2
 JOB_DEADLINE_S = 3600.0
 STOP_DEADLINE_S = 0.5
+#: Jobs that are done while nothing may be signed.
+_SIGNS_NOTHING = frozenset({"verify", "prove"})
 BULK_OCTETS = 4 * 1024 * 1024
 
 
@@ -152,7 +154,7 @@ class WorkerPool:
         NotWanted once ``wanted`` says so: the job is not begun, or what came of it is nobody's.
         """
         async with self._zones[job.spec.name], self._bulk_slot(octets):
-            held = self.held() if job.kind != "verify" else ""
+            held = self.held() if job.kind not in _SIGNS_NOTHING else ""
             if held:
                 return Outcome(zone=job.spec.name, result="failed", problems=(Problem("clock-step", held),))
             process = await self._idle.get()

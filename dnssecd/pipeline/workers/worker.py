@@ -5,6 +5,7 @@ after a job that took much memory (the front starts another).
 """
 
 import os
+import select
 import signal
 import sqlite3
 import sys
@@ -15,6 +16,7 @@ from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.pipeline.adoption.adopt import adopt
 from dnssecd.pipeline.jobs.load import Tools, load_file, resign, verify_published
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
+from dnssecd.pipeline.jobs.prove import prove
 from dnssecd.pipeline.jobs.rekey import rekey
 from dnssecd.pipeline.jobs.restore import bring_back
 from dnssecd.pipeline.jobs.transfer import take_transfer
@@ -26,6 +28,7 @@ from dnssecd.store.errors import StoreError
 from dnssecd.store.zonedb import ZoneDatabase, identity_of
 
 SIGNER_DEADLINE_S = 30.0
+IDLE_S = 1.0
 RESIDENT_KIB_MAX = 256 * 1024
 
 
@@ -73,6 +76,8 @@ class Worker:
             return adopt(db, job.spec, job.adoption, tools)
         if job.kind == "return":
             return bring_back(db, job.spec, tools, job.serial_floor)
+        if job.kind == "prove":
+            return prove(db, job.spec, tools, job.serial_floor)
         if job.kind == "verify":
             return verify_published(db, job.spec, tools)
         raise ValueError(f"unknown job {job.kind!r}")
@@ -98,6 +103,12 @@ class Worker:
         """Whether the database it holds is another file than the one of that name by now."""
         return self._held is not None and identity_of(self._held.path) != self._held.identity
 
+    def rest(self) -> None:
+        """Close the database: what was committed is moved into its file, so that nothing changes that later."""
+        if self._held is not None and not self.misled:
+            self._held.close()
+            self._held = None
+
     def _signer(self, path: str) -> SignerClient:
         if path not in self._signers:
             self._signers[path] = SignerClient(path, SIGNER_DEADLINE_S)
@@ -118,7 +129,7 @@ def main() -> int:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     worker = Worker()
-    while (body := frames.read_frame(sys.stdin.buffer)) is not None:
+    while (body := _next_frame(worker)) is not None:
         outcome = worker.run(frames.decode(body, frames.Job))
         replies.write(frames.encode(outcome))
         replies.flush()
@@ -127,6 +138,16 @@ def main() -> int:
         if peak_kib() > RESIDENT_KIB_MAX:
             break
     return 0
+
+
+def _next_frame(worker: Worker) -> bytes | None:
+    """Return the next job's frame, None at the end; the database is closed when none comes for a moment.
+
+    The front sends a job when it has the answer to the one before, so nothing waits in the buffer of the stream.
+    """
+    if not select.select([sys.stdin.fileno()], [], [], IDLE_S)[0]:
+        worker.rest()
+    return frames.read_frame(sys.stdin.buffer)
 
 
 def peak_kib() -> int:

@@ -57,7 +57,16 @@ def a_zone(name: str = "example.", source: str = "primaries") -> FrontZone:
     config = SimpleNamespace(source=source, name=name)
     return cast(
         FrontZone,
-        SimpleNamespace(name=name, config=config, orphan=False, gone=False, primaries=[], expired=False),
+        SimpleNamespace(
+            name=name,
+            config=config,
+            orphan=False,
+            gone=False,
+            primaries=[],
+            expired=False,
+            doubt=None,
+            held=None,
+        ),
     )
 
 

@@ -1,0 +1,96 @@
+"""Keeping the catalogue's marks of the databases right while they are written: by jobs, updates, sightings.
+
+A mark that is behind is no harm but work: the next start verifies that zone before it serves it. So marks are taken a
+moment after the write, for all zones written meanwhile, and once more at the end, when all databases are closed.
+"""
+
+import asyncio
+import sqlite3
+from collections.abc import Mapping
+
+import structlog
+
+from dnssecd.daemon.zones.databases import Databases
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.store import filemark
+from dnssecd.store.catalogue import Catalogue
+
+ROUND_S = 2.0
+#: A worker moves what it committed into the file when it has been idle for a moment: a file that stays the same for so
+#: many rounds is at rest.
+RESTING_ROUNDS = 5
+_AT_ONCE = 100
+
+log = structlog.get_logger("dnssecd.store")
+
+
+class MarkKeeper:
+    """Takes the marks. ``zones`` by name and by origin are the front's."""
+
+    def __init__(
+        self,
+        zones: Mapping[str, FrontZone],
+        by_origin: Mapping[bytes, FrontZone],
+        databases: Databases,
+        catalogue: Catalogue,
+    ) -> None:
+        self._zones, self._by_origin = zones, by_origin
+        self._databases, self._catalogue = databases, catalogue
+        self._moving: dict[str, int] = {}
+
+    def note(self, zone: FrontZone) -> None:
+        """Look after a zone whose database was written by a job, or may be."""
+        self._moving[zone.name] = 0
+
+    async def run(self) -> None:
+        """Take marks for ever."""
+        while True:
+            await asyncio.sleep(ROUND_S)
+            if await self.round():
+                try:
+                    await asyncio.to_thread(self._catalogue.sync)
+                except (
+                    sqlite3.Error
+                ) as error:  # it is on the disk later; what is lost costs work at the next start
+                    log.warning("the catalogue is not on the disk yet", cause=str(error))
+
+    async def round(self) -> int:
+        """Take the marks of the zones that were written of late; return how many were new."""
+        for origin in self._databases.written():
+            if origin in self._by_origin:
+                self._moving[self._by_origin[origin].name] = 0
+        taken = 0
+        for number, name in enumerate(list(self._moving), 1):
+            if number % _AT_ONCE == 0:
+                await asyncio.sleep(0)
+            taken += self._take(name)
+        return taken
+
+    def _take(self, name: str) -> bool:
+        zone = self._zones.get(name)
+        if zone is not None and self._put(zone):
+            self._moving[name] = 0
+            return True
+        rounds = self._moving.get(name, 0) + 1
+        if zone is None or rounds >= RESTING_ROUNDS:
+            self._moving.pop(name, None)
+        else:
+            self._moving[name] = rounds
+        return False
+
+    def _put(self, zone: FrontZone) -> bool:
+        if zone.serial is None or zone.doubt is not None:
+            return False
+        try:
+            found = filemark.take(zone.spec.database)
+        except OSError:
+            return False
+        if found == zone.mark:
+            return False
+        self._catalogue.put(zone.catalogue_entry())
+        return True
+
+    def finish(self) -> None:
+        """Take all marks, when all databases have been closed."""
+        for zone in self._zones.values():
+            self._put(zone)

@@ -1,0 +1,120 @@
+"""The job "prove": a stored zone verified whole before it is served, when its database may not be as we left it.
+
+It asks whether this is what was published, not whether it fits today's policy or time: the zone is judged as of its
+publication, with the denial it has. What is due or configured otherwise by now is the next version's business.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from msgspec import structs
+
+from dnssecd.core.dns.names import key_to_text
+from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.keys.keyset import Keyset, signing_view
+from dnssecd.core.keys.restore_limits import goes_back
+from dnssecd.core.signing.lifetimes import full_time
+from dnssecd.core.verify import verify_zone
+from dnssecd.pipeline.jobs.content import PROBLEMS_MAX
+from dnssecd.pipeline.jobs.load import Report, Tools, run_job
+from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.version import state
+from dnssecd.pipeline.version.draft import Published
+from dnssecd.pipeline.version.held_denial import denial_of
+from dnssecd.pipeline.version.rejected import Rejected
+from dnssecd.pipeline.version.verification import published_expectation
+from dnssecd.store.errors import DAMAGE
+from dnssecd.store.zonedb import Snapshot, ZoneDatabase
+
+
+def prove(db: ZoneDatabase, spec: ZoneSpec, tools: Tools, known_serial: int | None) -> Outcome:
+    """Verify what is stored, whole; nothing is changed where it fails.
+
+    The journal goes, since nothing says whether it is as it was: secondaries transfer the zone whole once. A version
+    older than ``known_serial``, the last one known to be published, is marked as restored: it is published again with
+    a serial above.
+    """
+
+    def work() -> Published:
+        try:
+            with db.snapshot() as snapshot:
+                version = _judge(snapshot, spec, tools, known_serial)
+        except DAMAGE as error:
+            raise _damaged(spec, f"{type(error).__name__}: {error}") from error
+        if version is not None:
+            _settle(db, tools.now, version.serial, known_serial)
+        return Published(None, whole=version is not None)
+
+    return run_job(db, spec, Report(), work, tools)
+
+
+def _judge(
+    snapshot: Snapshot, spec: ZoneSpec, tools: Tools, known_serial: int | None
+) -> state.VersionState | None:
+    verdict = snapshot.integrity()
+    if verdict != "ok":
+        raise _damaged(spec, verdict)
+    version = state.from_document(snapshot.version, state.VersionState)
+    keyset = state.keyset_from(snapshot.state(state.KEYSET))
+    if version is None:
+        if known_serial is not None:
+            raise _damaged(spec, f"it has no version, though serial {known_serial} was published")
+        return None
+    if keyset is None:
+        raise _damaged(spec, "it has no key set")
+    faults = [*_dates(snapshot, version.published_at), *_faults(snapshot, spec, keyset, version, tools)]
+    if faults:
+        raise Rejected(
+            "verification-failed",
+            f"what is stored of {spec.name} (serial {version.serial}) is not what was published: {faults[0]}",
+            _remedy(spec),
+            faults,
+        )
+    return version
+
+
+def _faults(
+    snapshot: Snapshot, spec: ZoneSpec, keyset: Keyset, version: state.VersionState, tools: Tools
+) -> list[str]:
+    found = denial_of(snapshot)
+    as_stored = spec if found is None else structs.replace(spec, denial=found.kind, opt_out=found.opt_out)
+    wanted = published_expectation(
+        as_stored, signing_view(keyset, cds=True), version.serial, version.published_at
+    )
+    faults = verify_zone(snapshot, replace(wanted, zonemd=None), PROBLEMS_MAX, tools.checker)
+    return [str(fault) for fault in faults]
+
+
+def _dates(snapshot: Snapshot, near: int) -> Iterator[str]:
+    """Yield the RRsets whose signatures would not be renewed in time: the date beside them is not theirs."""
+    for owner, covered, rdata, expiration in snapshot.rrsig_dates():
+        ends = min(full_time(int.from_bytes(one[8:12]), near) for one in unpack(rdata))
+        if ends != expiration:
+            name = key_to_text(owner, snapshot.origin)
+            yield f"{name}: RRSIG over type {covered} expires at {ends}, noted is {expiration}"
+            return
+
+
+def _settle(db: ZoneDatabase, now: int, serial: int, known_serial: int | None) -> None:
+    with db.write() as transaction:
+        transaction.forget_journal()
+        if goes_back(serial, known_serial):
+            source = f"an older copy of the database, at serial {serial}"
+            held = state.Restored(at=now, who="dnssecd", source=source, floor=known_serial)
+            transaction.set_state(state.RESTORED, state.to_document(held))
+        transaction.add_history(
+            now, "dnssecd", "verified", serial, "the whole zone as stored, before serving it"
+        )
+        transaction.commit_state()
+
+
+def _damaged(spec: ZoneSpec, how: str) -> Rejected:
+    return Rejected("store-failed", f"{spec.database} is damaged: {how}", _remedy(spec))
+
+
+def _remedy(spec: ZoneSpec) -> str:
+    return (
+        f"{spec.name} is not served from here, secondaries serve what they have. Restore it from a back-up (dnssecd "
+        "restore), or put the file back that was there; both while dnssecd is stopped"
+    )
