@@ -1,8 +1,8 @@
 """RDATA of any type from its words, through dnspython; the judge of what the fast lane does."""
 
 import re
+from collections.abc import Callable
 
-import dns.exception
 import dns.name
 import dns.rdata
 import dns.rdataclass
@@ -10,9 +10,9 @@ import dns.rdatatype
 import dns.tokenizer
 
 from dnssecd.core.dns.rdata import BadRdata, canonical
-from dnssecd.core.dns.rdata_strict import check
+from dnssecd.core.dns.rdata_strict import COMPLETE, check
 from dnssecd.core.dns.rrtypes import CDNSKEY, ZONEMD
-from dnssecd.ingest import svcb
+from dnssecd.ingest import svcb, text_forms
 from dnssecd.ingest.errors import RecordError
 from dnssecd.ingest.limits import RDATA_MAX
 from dnssecd.ingest.plainwords import uint
@@ -22,12 +22,10 @@ from dnssecd.ingest.words import shown, type_text
 #: Digest octets by hash algorithm: SHA-384, SHA-512 (RFC 8976 §5.3).
 _ZONEMD_DIGESTS = {1: 48, 2: 64}
 _ZONEMD_DIGEST_MIN = 12
-#: What is checked in updates is checked here, too, as named-checkzone does; but not what it takes: a DHCID of two
-#: octets, a CDNSKEY of a private algorithm. For SVCB and HTTPS there is svcb.check, which names the parameter.
-_UNCHECKED = frozenset({49, *svcb.TYPES})
+#: What is checked in updates is checked here, too, as named-checkzone does; but not what it takes: a
+#: CDNSKEY of a private algorithm. For SVCB and HTTPS there is svcb.check, which names the parameter.
+_UNCHECKED = svcb.TYPES
 _PRIVATEDNS = 253
-#: Its mnemonics are taken in any case, as by BIND, Knot and NSD.
-CERT = 37
 _RAW = re.compile(rb"(\\[\x20-\x7e])|\\?([\x00-\x08\x0a-\x1f\x7f-\xff])", re.DOTALL)
 
 
@@ -36,36 +34,65 @@ def rdata_wire(rtype: int, words: list[bytes], origin: bytes) -> bytes:
 
     Raises RecordError.
     """
-    if words[:1] != [GENERIC]:
-        _need_parser(rtype)
-        if rtype == ZONEMD:
-            return _zonemd(words)
-        if rtype in svcb.TYPES:
-            words = svcb.prepare(words)
-        elif rtype == CERT:
-            words = [words[0].upper(), *words[1:]] if words else words
-    text = _ascii(b" ".join(words))
-    try:
-        rdata = dns.rdata.from_text(
-            dns.rdataclass.IN,
-            dns.rdatatype.RdataType.make(rtype),
-            dns.tokenizer.Tokenizer(text),
-            dns.name.from_wire(origin, 0)[0],
-            relativize=False,
-        )
-        wire = canonical(rtype, rdata.to_wire() or b"")
-        if rtype not in _UNCHECKED and not (rtype == CDNSKEY and wire[3] == _PRIVATEDNS):
-            check(rtype, wire)
-    except BadRdata as error:
-        raise RecordError(f"bad {type_text(rtype)} RDATA: {error}") from None
-    except (dns.exception.DNSException, ValueError) as error:
-        raise refused(rtype, words, _reason(error)) from None
+    if words[:1] == [GENERIC]:
+        wire = _checked(rtype, words, lambda: _generic(rtype, words, origin))
+    elif rtype == ZONEMD:
+        return _zonemd(words)
+    elif rtype in text_forms.FORMS:
+        wire = _checked(rtype, words, lambda: text_forms.FORMS[rtype](words, origin))
+    elif rtype in svcb.TYPES:
+        wire = _checked(rtype, words, lambda: _svcb(rtype, words, origin))
+    else:
+        kind, given = text_forms.for_dnspython(rtype, words)
+        _need_parser(kind)
+        wire = _checked(rtype, words, lambda: text_forms.meant(rtype, words, _parsed(kind, given, origin)))
     if rtype in svcb.TYPES:
         svcb.check(wire)
     if len(wire) > RDATA_MAX:
         raise RecordError(
             f"the RDATA takes {len(wire)} octets; over {RDATA_MAX} fit in no message", "shorten it"
         )
+    return wire
+
+
+def _checked(rtype: int, words: list[bytes], read: Callable[[], bytes]) -> bytes:
+    """Return RDATA in canonical form, checked; raises RecordError."""
+    try:
+        wire = canonical(rtype, read())
+        if rtype not in _UNCHECKED and not (rtype == CDNSKEY and wire[3] == _PRIVATEDNS):
+            check(rtype, wire)
+    except RecordError:
+        raise
+    except BadRdata as error:
+        raise RecordError(f"bad {type_text(rtype)} RDATA: {error}") from None
+    except text_forms.WRONG as error:
+        raise refused(rtype, words, _reason(error)) from None
+    return wire
+
+
+def _parsed(rtype: int, words: list[bytes], origin: bytes) -> bytes:
+    rdata = dns.rdata.from_text(
+        dns.rdataclass.IN,
+        dns.rdatatype.RdataType.make(rtype),
+        dns.tokenizer.Tokenizer(_ascii(b" ".join(words))),
+        dns.name.from_wire(origin, 0)[0],
+        relativize=False,
+    )
+    return rdata.to_wire() or b""
+
+
+def _svcb(rtype: int, words: list[bytes], origin: bytes) -> bytes:
+    given, restore = svcb.prepare(words)
+    return restore(_parsed(rtype, given, origin))
+
+
+def _generic(rtype: int, words: list[bytes], origin: bytes) -> bytes:
+    """RFC 3597 §5: ``\\# LENGTH HEX``; dnspython judges the types of which nothing here knows all."""
+    if rtype not in COMPLETE:
+        return _parsed(rtype, words, origin)
+    wire = bytes.fromhex(b"".join(words[2:]).decode("ascii"))
+    if uint(words[1], 2**16 - 1) != len(wire):
+        raise ValueError(f"the length is given as {shown(words[1])}, there are {len(wire)} octets")
     return wire
 
 

@@ -1,6 +1,7 @@
 """SVCB and HTTPS (RFC 9460): the parameters and checks that dnspython does not have."""
 
 import re
+from base64 import b64decode
 from collections.abc import Callable
 
 from dnssecd.core.dns.rdata import name_end
@@ -16,12 +17,41 @@ _DOHPATH = 7
 _DNS_VARIABLE = re.compile(r"\{[^{}]*\bdns\b[^{}]*\}")
 
 
-def prepare(words: list[bytes]) -> list[bytes]:
-    """Return the words of a record's RDATA with parameters unknown to dnspython as keyNNNNN; RecordError."""
-    if len(words) > 2 and words[0].isdigit() and not int(words[0]):
-        cause = "parameters in AliasMode (priority 0): every client ignores them (RFC 9460 §2.4.2)"
-        raise RecordError(cause, "remove them, or use a priority above 0")
-    return words[:2] + [_parameter(word) for word in words[2:]]
+#: Turns the RDATA that dnspython made into what the words say.
+Restore = Callable[[bytes], bytes]
+
+_ECH = 5
+#: An ECHConfigList for dnspython, which takes no other; what the words have is put in its place.
+_ANY_ECH = b'ech="AAQAAAAA"'
+
+
+def prepare(words: list[bytes]) -> tuple[list[bytes], Restore]:
+    """Return the words as dnspython reads them, parameters unknown to it as keyNNNNN, and how to undo it.
+
+    Raises RecordError, ValueError.
+
+    It refuses parameters in AliasMode and an ``ech`` that is no ECHConfigList, which all servers take.
+    """
+    alias = len(words) > 2 and words[0].isdigit() and not int(words[0])
+    ech = next((word for word in words[2:] if word.startswith(b"ech=")), None)
+    given = [b"1" if alias else word for word in words[:1]] + words[1:2]
+    given += [_ANY_ECH if word is ech else _parameter(word) for word in words[2:]]
+    value = None if ech is None else b64decode(unquote(ech.partition(b"=")[2]), validate=True)
+
+    def restore(wire: bytes) -> bytes:
+        head = bytes(2) if alias else wire[:2]
+        return head + (wire[2:] if value is None else _with_ech(wire, value))
+
+    return given, restore
+
+
+def _with_ech(wire: bytes, value: bytes) -> bytes:
+    """Return RDATA without its priority, with another value of ech."""
+    position = name_end(wire, 2)
+    while int.from_bytes(wire[position : position + 2], "big") != _ECH:
+        position += 4 + int.from_bytes(wire[position + 2 : position + 4], "big")
+    after = position + 4 + int.from_bytes(wire[position + 2 : position + 4], "big")
+    return wire[2 : position + 2] + len(value).to_bytes(2, "big") + value + wire[after:]
 
 
 def check(rdata: bytes) -> None:

@@ -15,7 +15,7 @@ import dns.rdatatype
 
 from dnssecd.core.dns.message import FormError
 from dnssecd.core.dns.rdata import BadRdata, canonical
-from dnssecd.core.dns.rdata_strict import check
+from dnssecd.core.dns.rdata_strict import COMPLETE, check
 
 #: Reads the lower-cased name at a position of the message; gives it and the position after it.
 NameReader = Callable[[int], tuple[bytes, int]]
@@ -122,6 +122,8 @@ class RdataReader:
         try:
             rdata = canonical(rtype, raw)
             check(rtype, rdata)
+            if rtype in COMPLETE:
+                return rdata
             parsed = dns.rdata.from_wire(_IN, dns.rdatatype.RdataType.make(rtype), rdata, 0, len(rdata))
             if parsed.to_wire() != rdata:
                 raise FormError(f"RDATA of type {rtype} is not in its one proper form")

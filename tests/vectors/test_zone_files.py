@@ -17,6 +17,7 @@ import pytest
 
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.dns.rdata import canonical
+from dnssecd.core.dns.rdata_oddities import ODD_TYPES, oddity
 from dnssecd.core.dns.rrset import RRset, unpack
 from dnssecd.core.zone.zonecheck import check
 from dnssecd.ingest.collect import gather
@@ -39,9 +40,7 @@ BIND_DIFFERS = {
     "DS at the apex is ignored": "BIND refuses the zone; Knot loads it",
     "TTL too large": "BIND takes 0 and warns; we refuse: a TTL of 0 is not what was meant",
     "$GENERATE too many": "BIND makes them all",
-    "SVCB parameters in AliasMode": "BIND takes them; see svcb.success-cases.zone in expected.toml",
     "quoted owner": "BIND takes the quotes for part of the name",
-    "type without a parser": "MG in its own form",
 }
 
 
@@ -98,6 +97,8 @@ def test_what_is_good_survives_round_trips(case: dict[str, Any], shared: Path, t
     rrsets = good_part(place(case, shared, tmp_path), origin)
     for rrset in rrsets:
         for rdata in unpack(rrset.rdata):
+            if rrset.rtype in ODD_TYPES and oddity(rrset.rtype, rrset.rdata):
+                continue  # dnspython has no form for it; our export has
             kind = dns.rdatatype.RdataType.make(rrset.rtype)
             text = dns.rdata.from_wire(dns.rdataclass.IN, kind, rdata, 0, len(rdata)).to_text()
             again = dns.rdata.from_text(dns.rdataclass.IN, kind, text, dns.name.root, relativize=False)

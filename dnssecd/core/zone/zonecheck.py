@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dnssecd.core.dns import rrset as packed
 from dnssecd.core.dns import rrtypes as t
 from dnssecd.core.dns.names import AFTER_ALL, escape_label, key_to_text, key_to_wire, labels
+from dnssecd.core.dns.rdata_oddities import ODD_TYPES, oddity
 from dnssecd.core.dns.rrset import SIGNED_OCTETS_MAX, RRset, signed_octets
 from dnssecd.core.zone.delegationcheck import ADDRESSES, check_delegations
 from dnssecd.core.zone.findings import Findings
@@ -97,6 +98,8 @@ def _check_sets(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None
             found.error("ttl", owner, rtype, f"TTL {ttl} exceeds {TTL_MAX} (RFC 2181 §8)")
         if len(rdata) > _COUNT_LOOK_OCTETS:
             _check_size(owner, rtype, rdata, origin, found)
+        if rtype in ODD_TYPES and (owner or rtype != t.DS) and (odd := oddity(rtype, rdata)):
+            found.warning("odd-rdata", owner, rtype, odd)
         if rtype not in _SINGLETONS:
             continue
         if rtype == t.SOA:

@@ -26,7 +26,6 @@ SAID = {
     + '"': 'has 300 octets, at most 255 fit in one string; split it into several: "…" "…"',
     "EUI48 1-23-45-67-89-ab": "is not 6 octets written as xx-xx-xx-xx-xx-xx",
     'HTTPS 1 . ech="123"': 'PARAMETER ech="123" has a value that is not base64',
-    'GPOS "" "" ""': 'LONGITUDE "" is not a number',
     r"NS \# 2 c00c": "a name in it is compressed, which is for messages only",
     "DNAME a. b": "a word too many: b; write DNAME TARGET",
     "TLSA 3 1 1 abc": "DATA has an odd number of hexadecimal digits",
