@@ -119,7 +119,7 @@ class Rig:
     def put(self, one: Name) -> None:
         """Write a new version of the zone's file; a dynamic zone reads it when it begins."""
         self.count += 1
-        text = f"$TTL 300\n@ SOA ns h {self.count} 3600 600 604800 60\n@ NS ns\nns A 127.0.0.1\n"
+        text = "$TTL 300\n@ SOA ns h 1 3600 600 604800 60\n@ NS ns\nns A 127.0.0.1\n"
         beside = one.file.with_suffix(".new")
         beside.write_text(text + f"mark TXT m{self.count}\n")
         beside.rename(one.file)

@@ -32,7 +32,7 @@ def subject(note: Note) -> str:
     event = alert.event
     head = f"{event.severity.upper()} {place(event)} {event.name}"
     if step in _OVER:
-        how = "ZONE REMOVED" if event.zone_removed else "RESOLVED"
+        how = "REMOVED" if event.zone_removed else "RESOLVED"
         head = f"{how}: {place(event)} {event.name}"
     elif step == "acknowledged":
         head = f"SEEN by {event.acked_by}: {place(event)} {event.name}"

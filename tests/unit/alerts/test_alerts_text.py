@@ -93,6 +93,15 @@ def resolved(rig: Rig) -> None:
     rig.go(60)
 
 
+def zone_removed(rig: Rig) -> None:
+    rig.events.raise_event(
+        "secondary-unreachable", ZONE, "ns1 does not answer: no answer in time", subject="ns1"
+    )
+    rig.go(5 * 60)
+    rig.events.remove_zone(ZONE)
+    rig.go(60)
+
+
 def several_resolved(rig: Rig) -> None:
     several(rig)
     rig.go(HOUR, step=600)
@@ -125,6 +134,7 @@ SCENES: list[Callable[[Rig], None]] = [
     with_details,
     several,
     resolved,
+    zone_removed,
     several_resolved,
     came_and_went,
     acknowledged,

@@ -86,6 +86,20 @@ def test_subjects_are_apart(core: EventCore) -> None:
     assert [event.name for event in core.firing()] == ["disk-low"]
 
 
+def test_nothing_is_raised_for_a_zone_that_was_removed(core: EventCore) -> None:
+    heard = []
+    core.subscribe(lambda event, what: heard.append((event.name, what, event.zone_removed)))
+    core.raise_event("input-error", "example.com.", "x")
+    core.remove_zone("example.com.")
+    core.raise_event("store-failed", "example.com.", "what was under way ended late")
+    assert core.firing() == []
+    assert heard == [("input-error", "firing", False), ("input-error", "resolved", True)]
+    core.add_zone("example.com.")
+    core.raise_event("input-error", "example.com.", "x")
+    assert core.resolve("input-error", "example.com.")
+    assert heard[2:] == [("input-error", "firing", False), ("input-error", "resolved", False)]
+
+
 def test_an_unknown_name_is_our_bug(core: EventCore) -> None:
     with pytest.raises(KeyError):
         core.raise_event("inptu-error", None, "x")
