@@ -18,7 +18,7 @@ help:
 	@echo "make check                          linters and quick tests, under a minute"
 	@echo "make test                           everything, with real peers; what CI runs"
 	@echo "make bench | soak                   timing against the peers | the long forms of the tests"
-	@echo "make fuzz [FUZZ_SECONDS=600]        messages, updates, zone files and transfers, mutated, so long each"
+	@echo "make fuzz [FUZZ_SECONDS=600]        messages, updates, zone files, transfers, steps of parsers: that long each"
 	@echo "make deb | install [PREFIX=/usr/local DESTDIR=]   a Debian package in dist/ | install for good (as root)"
 	@echo "make clean                          remove .venv, caches and demo state"
 
@@ -69,6 +69,7 @@ fuzz: venv
 	$(PY) -m tests.fuzz.fuzz_update --seconds $(FUZZ_SECONDS)
 	$(PY) -m tests.fuzz.fuzz_zonefile --seconds $(FUZZ_SECONDS)
 	$(PY) -m tests.fuzz.fuzz_xfrin --seconds $(FUZZ_SECONDS)
+	$(PY) -m tests.fuzz.fuzz_steps --seconds $(FUZZ_SECONDS)
 
 .PHONY: deb install
 deb: venv

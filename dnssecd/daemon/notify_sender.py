@@ -13,7 +13,8 @@ from dnssecd.core.dns.message import AA, HEADER_SIZE, NOTIFY, QR, FormError, par
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.dns.rrtypes import CLASS_IN, SOA
 from dnssecd.core.dns.tsig import AnswerVerifier, TsigError, TsigKey, TsigPeerError, sign_request
-from dnssecd.publish.exchange import Peer, PeerKey, Timing, UnwantedAnswer, ask_udp, rejected_tsig
+from dnssecd.publish.answerform import UDP_OCTETS_MAX, UnwantedAnswer
+from dnssecd.publish.exchange import Peer, PeerKey, Timing, ask_udp, rejected_tsig
 from dnssecd.publish.notify import Goal, NotifyOutcome, NotifyResult
 
 _FLAGS = (NOTIFY << 11 | AA).to_bytes(2)
@@ -64,6 +65,8 @@ class NotifySender:
         if not flags & QR or flags >> 11 & 15 != NOTIFY:
             return None
         rcode = dns.rcode.to_text(dns.rcode.Rcode(flags & 15))
+        if len(item) > UDP_OCTETS_MAX:
+            raise UnwantedAnswer(f"bad answer ({rcode}): longer than {UDP_OCTETS_MAX:,} octets")
         try:
             answer = parse(item)
             if answer.question and answer.question.lower() != request[HEADER_SIZE:][: len(answer.question)]:

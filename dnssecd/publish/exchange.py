@@ -1,7 +1,8 @@
 """Asking a secondary or parent server something: one question, one outcome as data, every wait bounded.
 
 UDP first, TCP when the answer is truncated. What goes wrong is an outcome, not an exception: a secondary that is
-not there yet is part of normal life.
+not there yet is part of normal life. What an answer can cost is bounded (publish.answerform), and one that is not
+small is decoded in a thread, so that the event loop has its turn meanwhile.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
@@ -21,15 +23,18 @@ import dns.rdatatype
 import dns.rrset
 import dns.tsig
 
+from dnssecd.core.dns.message_names import HEADER_OCTETS
+from dnssecd.publish.answerform import TCP_OCTETS_MAX, UDP_OCTETS_MAX, UnwantedAnswer, check_size, is_answer
 from dnssecd.publish.source import BY_ROUTE, Source, local_address
 
 T = TypeVar("T")
 
-_DATAGRAM_MAX = 65_535
-
-
-class UnwantedAnswer(ValueError):
-    """An answer that must not be believed; the text says why."""
+#: One octet more than an answer may have, so that a longer one is seen to be longer.
+_DATAGRAM_MAX = UDP_OCTETS_MAX + 1
+#: What fits into a datagram as we ask for it is decoded at once: a few milliseconds at the very most.
+_AT_ONCE_OCTETS = 1232
+#: Its one thread starts with the first large answer.
+_DECODER = ThreadPoolExecutor(1, thread_name_prefix="answers")
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +177,10 @@ def rejected_tsig(key: PeerKey | None, code: str) -> str:
 
 
 async def _udp(peer: Peer, query: dns.message.Message, wire: bytes, timing: Timing) -> dns.message.Message:
-    def accept(item: bytes) -> dns.message.Message | None:
-        if len(item) < 12 or int.from_bytes(item[:2], "big") != query.id:
-            return None
-        answer = _decode(item, query)
-        return answer if query.is_response(answer) else None
+    def accept(item: bytes) -> bytes | None:
+        return item if is_answer(item, wire) else None
 
-    return await ask_udp(peer, wire, accept, timing)
+    return await _decoded(await ask_udp(peer, wire, accept, timing), query, UDP_OCTETS_MAX)
 
 
 async def ask_udp(peer: Peer, wire: bytes, accept: Callable[[bytes], T | None], timing: Timing) -> T:
@@ -213,9 +215,27 @@ async def _tcp(peer: Peer, query: dns.message.Message, wire: bytes, tcp_s: float
         try:
             writer.write(len(wire).to_bytes(2, "big") + wire)
             size = int.from_bytes(await reader.readexactly(2), "big")
-            answer = _decode(await reader.readexactly(size), query)
+            # Of one that is too long no more is read than shows it.
+            item = await reader.readexactly(min(size, TCP_OCTETS_MAX + 1))
         finally:
             writer.close()
+    if len(item) < HEADER_OCTETS:
+        raise UnwantedAnswer("bad answer (cut short): shorter than a header")
+    if not is_answer(item, wire):
+        raise UnwantedAnswer("it answers another question")
+    return await _decoded(item, query, TCP_OCTETS_MAX)
+
+
+async def _decoded(wire: bytes, query: dns.message.Message, octets_max: int) -> dns.message.Message:
+    """Return the answer, decoded; raises UnwantedAnswer, and PeerError for a peer that rejects our TSIG."""
+    try:
+        check_size(wire, octets_max)
+    except UnwantedAnswer as error:
+        raise UnwantedAnswer(f"bad answer ({_rcode(wire)}): {error}") from None
+    if len(wire) <= _AT_ONCE_OCTETS:
+        answer = _decode(wire, query)
+    else:
+        answer = await asyncio.get_running_loop().run_in_executor(_DECODER, _decode, wire, query)
     if not query.is_response(answer):
         raise UnwantedAnswer("it answers another question")
     return answer
@@ -237,4 +257,4 @@ def _decode(wire: bytes, query: dns.message.Message) -> dns.message.Message:
 
 def _rcode(wire: bytes) -> str:
     """The RCODE of a message that could not be decoded."""
-    return dns.rcode.to_text(dns.rcode.Rcode(wire[3] & 15)) if len(wire) > 3 else "cut short"
+    return dns.rcode.to_text(dns.rcode.Rcode(wire[3] & 15))

@@ -40,8 +40,14 @@ _COMPRESSIBLE: dict[int, tuple[int, ...]] = {
     35: (4, _STRING, _STRING, _STRING, _NAME),  # NAPTR
 }
 
+#: Those of them in which something of any length follows the last name: SIG, NXT.
+_OPEN_ENDED = frozenset({24, 30})
+
 _DIGEST_LENGTHS = {1: 20, 2: 32, 4: 48}
 _IN = dns.rdataclass.IN
+#: Gives dnspython's class for a type: GenericRdata for one it does not know, of which it would judge nothing.
+_class_of: Callable[[dns.rdataclass.RdataClass, dns.rdatatype.RdataType], type[dns.rdata.Rdata]]
+_class_of = dns.rdata.get_rdata_class
 
 
 class RdataReader:
@@ -117,23 +123,26 @@ class RdataReader:
 
     def _slow(self, rtype: int, start: int, end: int) -> bytes:
         """Expand and check what is rare; dnspython judges the form, the octets stay those that were sent."""
-        layout = _COMPRESSIBLE.get(rtype)
-        raw = self._wire[start:end] if layout is None else self._expanded(layout, start, end)
         try:
-            rdata = canonical(rtype, raw)
-            check(rtype, rdata)
-            if rtype in COMPLETE:
+            if rtype in _COMPRESSIBLE:
+                rdata = self._expanded(rtype, start, end)
+                check(rtype, rdata)
                 return rdata
-            parsed = dns.rdata.from_wire(_IN, dns.rdatatype.RdataType.make(rtype), rdata, 0, len(rdata))
+            rdata = canonical(rtype, self._wire[start:end])
+            check(rtype, rdata)
+            kind = dns.rdatatype.RdataType.make(rtype)
+            if rtype in COMPLETE or _class_of(_IN, kind) is dns.rdata.GenericRdata:
+                return rdata
+            parsed = dns.rdata.from_wire(_IN, kind, rdata, 0, len(rdata))
             if parsed.to_wire() != rdata:
                 raise FormError(f"RDATA of type {rtype} is not in its one proper form")
         except (BadRdata, dns.exception.DNSException) as error:
             raise FormError(f"bad RDATA of type {rtype}: {error}") from None
         return rdata
 
-    def _expanded(self, layout: tuple[int, ...], start: int, end: int) -> bytes:
-        """Return RDATA with its names uncompressed and lower-cased, as all types of the layouts want them."""
-        wire = self._wire
+    def _expanded(self, rtype: int, start: int, end: int) -> bytes:
+        """Return RDATA in canonical form: its names uncompressed and lower-cased, as all these types want them."""
+        wire, layout = self._wire, _COMPRESSIBLE[rtype]
         parts = []
         position = start
         for part in layout:
@@ -146,6 +155,6 @@ class RdataReader:
             else:
                 position = begin + (1 + wire[begin] if part == _STRING else part)
                 parts.append(wire[begin:position])
-        if position > end:
-            raise FormError("RDATA cut short")
+        if position > end or (position < end and rtype not in _OPEN_ENDED):
+            raise FormError("RDATA cut short, or with octets after its end")
         return b"".join(parts) + wire[position:end]

@@ -10,11 +10,10 @@ from collections.abc import Callable
 from dnssecd.core.dns.naptr import is_substitution
 from dnssecd.core.dns.rdata import BadRdata, name_end
 
-#: An expression of RFC 6570 with the variable dns among its own.
-_VARIABLE = rb"[\w.%]+(?:\*|:[1-9]\d{0,3})?"
-_DNS_VARIABLE = re.compile(
-    rb"\{[+#./;?&]?(?:" + _VARIABLE + rb",)*dns(?:\*|:[1-9]\d{0,3})?(?:," + _VARIABLE + rb")*\}"
-)
+#: An expression of RFC 6570 §2.2, without its operator, and the variables in it.
+_EXPRESSION = re.compile(rb"\{[+#./;?&]?([^{}]*)\}")
+_VARIABLE = re.compile(rb"[\w.%]+(?:\*|:[1-9]\d{0,3})?")
+_DNS_VARIABLE = re.compile(rb"dns(?:\*|:[1-9]\d{0,3})?")
 
 _MANDATORY, _ALPN, _NO_DEFAULT_ALPN, _PORT, _IPV4HINT, _, _IPV6HINT, _DOHPATH, _OHTTP, _GROUPS = range(10)
 _PVD = 11
@@ -96,7 +95,16 @@ def _is_dohpath(value: bytes) -> bool:
         value.decode()
     except UnicodeDecodeError:
         return False
-    return value.startswith(b"/") and _DNS_VARIABLE.search(value) is not None
+    return value.startswith(b"/") and any(map(_has_dns, _EXPRESSION.findall(value)))
+
+
+def _has_dns(expression: bytes) -> bool:
+    """Tell whether an expression of a template is sound and has the variable ``dns``.
+
+    Taken apart one variable after the other: one pattern for all of them tries all ways to part them.
+    """
+    variables = expression.split(b",")
+    return all(map(_VARIABLE.fullmatch, variables)) and any(map(_DNS_VARIABLE.fullmatch, variables))
 
 
 _SVC_VALUES: dict[int, Callable[[bytes], bool]] = {
@@ -279,6 +287,7 @@ def _atma(rdata: bytes) -> None:
 
 
 _CHECKS: dict[int, Callable[[bytes], None]] = {
+    10: _at_least(1),  # NULL: Knot takes an empty one for malformed
     11: _wks,
     19: _x25,
     22: _at_least(1),  # NSAP
@@ -308,6 +317,8 @@ _CHECKS: dict[int, Callable[[bytes], None]] = {
     61: _at_least(1),  # OPENPGPKEY
     64: _svcb,
     65: _svcb,
+    67: _at_least(1),  # HHIT: an empty one is malformed to BIND, as is an empty BRID
+    68: _at_least(1),  # BRID
     256: _at_least(4),  # URI
     259: _doa,
     260: _amtrelay,
@@ -315,5 +326,6 @@ _CHECKS: dict[int, Callable[[bytes], None]] = {
     32769: _ds,  # DLV
 }
 
-#: Types of which :func:`check` and the names inside judge all that there is: what else looks at them is too strict.
-COMPLETE = frozenset({27, 43, 49, 52, 53, 59, 64, 65, 256, 260, 32768, 32769})
+#: Types of which :func:`check` and the names inside judge all that there is: what else looks at them is too strict, or
+#: (APL, HIP, SVCB, HTTPS) makes an object of each of thousands of parts.
+COMPLETE = frozenset({27, 42, 43, 49, 52, 53, 55, 59, 64, 65, 256, 260, 32768, 32769})
