@@ -27,6 +27,10 @@ from dnssecd.publish.watch import Sighting, sight
 LOOK_S = 1.0
 #: A jump by less is none: the margin of every wait covers it.
 JUMP_MIN_S = 5.0
+#: Smaller jumps add up, and are forgotten at this rate: what an undisciplined clock is off, NTP puts right in steps.
+FORGOTTEN_S_PER_S = 1 / 3600
+#: No time before this (2022-01-01) can be right: it is years before the first release. A dead clock begins earlier.
+EARLIEST = 1_640_995_200
 READ_S_MAX = 0.5
 RECORD_S = 30.0
 AGREES_S = 60.0
@@ -82,12 +86,17 @@ class ClockWatch:
         self._stepped = False
         self._vouched_at: float | None = None
         self._offset = clock.now() - clock.monotonic()
+        #: What small jumps have added up to since the time was last vouched for, and when that was reckoned.
+        self._crept = 0.0
+        self._reckoned = clock.monotonic()
         self._recorded = float("-inf")
 
     def begin(self, published_at: float) -> None:
         """Judge the time at start by what was recorded last, and by when anything was last published."""
         now = self._clock.now()
         last = self._read()
+        if self._impossible():
+            return
         if now < published_at - self._tolerance_s:
             last = Recorded(max(published_at, last.at if last else 0.0))
         counted_on = last is not None and self._counted_on(last, now)
@@ -122,13 +131,35 @@ class ClockWatch:
         if self._clock.monotonic() - before > READ_S_MAX:
             return  # we were held up between the two: the next look will tell
         jump, self._offset = offset - self._offset, offset
-        if abs(jump) > min(JUMP_MIN_S, self._tolerance_s):
-            way = "forward" if jump > 0 else "back"
-            self._doubt(
-                f"the clock jumped {way} by {about(abs(jump))}, to {moment(self._clock.now())}", stepped=True
-            )
+        crept = self._creep(jump, before)
+        limit = min(JUMP_MIN_S, self._tolerance_s)
+        if abs(jump) > limit or abs(crept) > limit:
+            far = jump if abs(jump) > limit else crept
+            way = "forward" if far > 0 else "back"
+            how = f"jumped {way} by {about(abs(far))}"
+            if abs(jump) <= limit:
+                how = f"moved {way} by {about(abs(far))} in small jumps"
+            self._crept = 0.0
+            self._doubt(f"the clock {how}, to {moment(self._clock.now())}", stepped=True)
+        self._impossible()
         if not self.suspect and self._clock.monotonic() - self._recorded >= RECORD_S:
             self.record()
+
+    def _creep(self, jump: float, now: float) -> float:
+        """Add a jump to those before, some of which are forgotten by now (monotonic); return what they come to."""
+        forgotten = FORGOTTEN_S_PER_S * (now - self._reckoned)
+        self._reckoned = now
+        left = max(0.0, abs(self._crept) - forgotten)
+        self._crept = jump + (left if self._crept > 0 else -left)
+        return self._crept
+
+    def _impossible(self) -> bool:
+        """Doubt a time that cannot be right; tell whether it is one."""
+        now = self._clock.now()
+        impossible = now < EARLIEST
+        if impossible and not self.suspect:
+            self._doubt(f"it is {moment(now)}, when there was no dnssecd", stepped=True)
+        return impossible
 
     def held(self) -> str:
         """Look, and say why nothing may be signed now ("": it may)."""
@@ -156,16 +187,22 @@ class ClockWatch:
         theirs = sighting.tsig_time
         if theirs is None or sighting.at < self._since or abs(theirs - sighting.at) > self._agrees_s:
             return
+        if self._impossible():
+            return
         self._vouched_at = self._clock.now()
+        self._crept = 0.0
         if self.suspect:
             log.info("the time is right", says=sighting.server, time=moment(theirs))
             self._sure()
 
-    def confirm(self, who: str) -> None:
-        """Take an operator's word that the time is right now."""
+    def confirm(self, who: str) -> bool:
+        """Take an operator's word that the time is right now; False for a time that cannot be."""
+        if self._impossible():
+            return False
         if self.suspect:
             log.info("the time is right", says=who)
             self._sure()
+        return True
 
     async def run(self) -> None:
         """Look for ever; while in doubt ask those who might know."""

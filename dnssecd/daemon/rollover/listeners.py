@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from dnssecd.clock import Clock, boot_id
 from dnssecd.config.model import Config
-from dnssecd.control.server import Call, Command
+from dnssecd.control.server import Call, Command, Refused
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.keys.types import Plan
@@ -151,7 +151,10 @@ class RolloverOffice:
     async def _confirm(self, call: Call) -> object:
         """Answer ``clock.confirm``."""
         doubt = self.clock.suspect
-        self.clock.confirm(call.caller.user)
+        if not self.clock.confirm(call.caller.user):
+            raise Refused(
+                f"the time cannot be right: {doubt}", "set the clock of this host, then confirm again"
+            )
         message = "the time is taken to be right; signing goes on" if doubt else "the time is not in doubt"
         return {"changed": bool(doubt), "doubt": doubt, "message": message}
 

@@ -214,3 +214,46 @@ def test_a_long_stop_within_one_boot_is_no_doubt(rig: Rig) -> None:
     later = watch()
     later.begin(0.0)
     assert later.suspect
+
+
+@pytest.mark.parametrize("way", [1, -1])
+def test_a_clock_that_creeps_is_seen(rig: Rig, way: int) -> None:
+    for _ in range(10):
+        rig.clock.advance(0.5)
+        rig.clock.step(way)
+        rig.watch.look()
+    assert "in small jumps" in rig.watch.suspect
+    assert rig.fires
+
+
+def test_corrections_of_a_poor_clock_are_no_creep(rig: Rig) -> None:
+    for _ in range(24 * 30):
+        rig.clock.advance(HOUR)
+        rig.clock.step(0.9)
+        rig.watch.look()
+    assert rig.watch.held() == ""
+
+
+def test_who_vouches_ends_what_has_crept(rig: Rig) -> None:
+    for _ in range(20):
+        rig.clock.advance(60)
+        rig.clock.step(1)
+        rig.watch.look()
+        rig.seen(0)
+    assert rig.watch.held() == ""
+
+
+def test_a_time_before_there_was_a_dnssecd_cannot_be_confirmed(tmp_path: Path) -> None:
+    rig = Rig(tmp_path)
+    rig.clock.step(-rig.clock.now() + 60)
+    rig.watch = ClockWatch(rig.clock, rig.home / "clock", 300, rig.events, lambda: [], rig.told.append)
+    rig.watch.begin(0.0)
+    assert "1970" in rig.watch.held()
+    assert not rig.watch.confirm("alice")
+    rig.seen(0)
+    assert rig.watch.held()
+    assert not rig.told
+    rig.clock.step(1_700_000_000)
+    rig.watch.look()
+    assert rig.watch.confirm("alice")
+    assert rig.watch.held() == ""
