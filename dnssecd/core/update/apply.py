@@ -21,7 +21,7 @@ from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.dns.serial import is_after
 from dnssecd.core.update.draft import Draft
 from dnssecd.core.update.prerequisites import check_prerequisites
-from dnssecd.core.update.servers import judge_servers
+from dnssecd.core.update.servers import SERVER_TYPES, judge_servers
 from dnssecd.core.update.soa import client_soa, judge_soa, soa_rdata_serial
 from dnssecd.core.update.structure import Cuts, judge_structure
 from dnssecd.core.update.types import (
@@ -86,10 +86,13 @@ def _carry_out(view: ZoneView, message: UpdateMessage, policy: UpdatePolicy, cut
     changes, owners_delta = draft.changes(policy)
     names = 0
     if changes:
-        _judge_cname(draft, changes, policy, view.origin)
+        rtypes = {change.rtype for change in changes}
+        if not _BESIDE_CNAME.isdisjoint(rtypes):
+            _judge_cname(draft, changes, policy, view.origin)
         notes, names = judge_structure(view, draft, changes, policy, cuts)
         update.note(notes)
-        judge_servers(view, changes, policy)
+        if not SERVER_TYPES.isdisjoint(rtypes):
+            judge_servers(view, changes, policy)
     content, soa = _without_soa(changes)
     if soa is not None:
         update.note(judge_soa(soa, view.rrset(APEX, t.SOA)))

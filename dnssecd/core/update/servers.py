@@ -11,6 +11,8 @@ from dnssecd.core.zone.overlay import Overlay
 from dnssecd.core.zone.zoneview import ZoneView
 
 _ADDRESSES = frozenset({A, AAAA})
+#: Changes of other types are of no concern here.
+SERVER_TYPES = _ADDRESSES | {NS, DNAME}
 
 
 def judge_servers(view: ZoneView, changes: Sequence[Change], policy: UpdatePolicy) -> None:

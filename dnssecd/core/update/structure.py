@@ -104,10 +104,11 @@ class _Judge:
                 continue
             if owner != last:
                 last, occluder, hidden = owner, self._occluder(owner), self._hidden_at_cut(owner)
-                notes += [
-                    f"{self._text(owner)} {t.type_text(each)} is hidden by the delegation there"
-                    for each in sorted(hidden if occluder is None else ())
-                ]
+                if occluder is None and hidden:
+                    notes += [
+                        f"{self._text(owner)} {t.type_text(each)} is hidden by the delegation there"
+                        for each in sorted(hidden)
+                    ]
                 if occluder is not None and occluder[1] == t.DNAME and not self._draft.before(owner):
                     self._below_dname(owner, occluder[0])
             if occluder is not None and (occluder[1] == t.DNAME or rtype not in _ADDRESSES):
