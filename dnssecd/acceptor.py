@@ -17,7 +17,8 @@ BATCH = 32
 #: How long to rest when accept finds no descriptor or memory.
 REST_S = 1.0
 
-_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+#: Errors of accept() that stay until descriptors or memory are free.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
 class Acceptor:
@@ -62,7 +63,7 @@ class Acceptor:
             try:
                 connection, peer = self._socket.accept()
             except OSError as error:
-                if error.errno in _EXHAUSTED:
+                if error.errno in EXHAUSTED:
                     self._rest(error)
                 # Anything else is the end of that one connection, or no more are waiting (accept(2)).
                 return

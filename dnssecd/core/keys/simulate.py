@@ -6,6 +6,7 @@ in a given time.  A heap of wake-ups drives it, so 400 days cost what happens in
 
 import hashlib
 import heapq
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from dnssecd.core.dns.serial import increment, latest
@@ -122,10 +123,22 @@ class _World:
         return when
 
 
+class Unwanted(Exception):
+    """The simulation was ended: its result is not wanted any more."""
+
+
 def simulate(
-    keyset: Keyset, policy: RolloverPolicy, assume: Assumptions, start: int, stop: int
+    keyset: Keyset,
+    policy: RolloverPolicy,
+    assume: Assumptions,
+    start: int,
+    stop: int,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> Simulation:
-    """Everything the planner would do from `start` to `stop` (epoch s).  Pure; same arguments, same answer."""
+    """Everything the planner would do from `start` to `stop` (epoch s).  Pure; same arguments, same answer.
+
+    `wanted` is asked at each wake-up; once it says no, Unwanted is raised.
+    """
     serial = _latest_serial(keyset)
     ds = _believed_ds(keyset) if assume.ds is None else tuple(sorted(assume.ds))
     world = _World(assume, start, serial, start, ds, [start])
@@ -137,6 +150,8 @@ def simulate(
     for _ in range(PLANS_MAX):
         if not world.wakes or world.wakes[0] > stop:
             break
+        if not wanted():
+            raise Unwanted
         world.now = heapq.heappop(world.wakes)
         while world.wakes and world.wakes[0] == world.now:
             heapq.heappop(world.wakes)

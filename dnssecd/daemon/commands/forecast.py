@@ -7,11 +7,13 @@ from typing import Any
 
 from dnssecd.config import ConfigErrors, load
 from dnssecd.config.model import Config
+from dnssecd.control.peer import Caller
 from dnssecd.control.server import Call, Command, Refused
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.keyset import Keyset
-from dnssecd.core.keys.simulate import Outage, simulate
+from dnssecd.core.keys.simulate import Assumptions, Outage, Simulation, simulate
 from dnssecd.core.keys.types import RolloverPolicy
+from dnssecd.daemon.commands.forecast_thread import ForecastThread, Wanted
 from dnssecd.daemon.commands.rollover import RolloverCommands
 from dnssecd.daemon.rollover import forecast
 from dnssecd.daemon.rollover.engine import STORE_ERRORS, Rollovers
@@ -49,6 +51,11 @@ class ForecastCommands:
         config: Callable[[], Config],
     ) -> None:
         self._zones, self._rollovers, self._commands, self._config = zones, rollovers, commands, config
+        self._thread = ForecastThread()
+
+    def close(self) -> None:
+        """Compute no more forecasts."""
+        self._thread.close()
 
     def table(self) -> dict[str, Command]:
         """Return the dispatch table."""
@@ -90,16 +97,21 @@ class ForecastCommands:
         delay = None if never else int(call.number("ds_delay", DS_DELAY_S))
         outages = tuple(_outage(text, start) for text in call.texts("outages"))
         assume = forecast.assumptions(zone, evidence, policy, delay, outages)
-        ahead = await asyncio.to_thread(simulate, keyset, policy, assume, start, stop)
-        answer = {
+        ahead, svg = await self._thread.run(
+            call.caller,
+            lambda wanted: _simulated(
+                zone.name, keyset, policy, assume, start, stop, wanted, picture=call.flag("svg")
+            ),
+        )
+        answer: dict[str, Any] = {
             "zone": zone.name,
             "start": start,
             "stop": stop,
             "notes": notes,
             "events": forecast.rows(zone.name, ahead.events),
         }
-        if call.flag("svg"):
-            answer["svg"] = await asyncio.to_thread(forecast.picture, zone.name, ahead, start, stop)
+        if svg is not None:
+            answer["svg"] = svg
         return answer
 
     async def schedule(self, call: Call) -> object:
@@ -113,7 +125,9 @@ class ForecastCommands:
             start = int(self._rollovers.engine.clock.now())
             served = [zone for zone in self._zones.values() if zone.serial is not None]
             try:
-                found = await asyncio.to_thread(forecast.loads, served, start, LOAD_DAYS)
+                found = await self._thread.run(
+                    call.caller, lambda wanted: forecast.loads(served, start, LOAD_DAYS, wanted)
+                )
             except STORE_ERRORS as error:
                 raise Refused(f"a zone's database cannot be read: {error}", "see the daemon's log") from None
             answer["load"] = [
@@ -132,7 +146,7 @@ class ForecastCommands:
     async def plan(self, call: Call) -> object:
         """Answer ``plan``: what the configuration file, as it is now, would do to keys and signatures."""
         try:
-            new = await asyncio.to_thread(load, self._config().path)
+            new = await self._thread.run(call.caller, lambda wanted: load(self._config().path))
         except ConfigErrors as error:
             raise Refused(
                 f"{self._config().path} is in error, so nothing is planned by it",
@@ -142,7 +156,7 @@ class ForecastCommands:
         plans = []
         for zone in list(self._zones.values()):
             if zone.name in new.zones and zone.serial is not None:
-                found = await self._plan_zone(zone, new)
+                found = await self._plan_zone(call.caller, zone, new)
                 if found is not None:
                     plans.append(found)
         return {
@@ -151,7 +165,7 @@ class ForecastCommands:
             "removed": [name for name in self._zones if name not in new.zones],
         }
 
-    async def _plan_zone(self, zone: FrontZone, new: Config) -> dict[str, Any] | None:
+    async def _plan_zone(self, caller: Caller, zone: FrontZone, new: Config) -> dict[str, Any] | None:
         now = self._rollovers.engine.clock.now()
         old_policy = self._rollovers.policy(zone)
         new_policy = self._rollovers.policy_by(new, new.zones[zone.name], zone)
@@ -162,20 +176,21 @@ class ForecastCommands:
         events = []
         if not same:
             new_policy, more = _ahead_of_people(new_policy)
-            events = await self._ahead(zone, _ahead_of_people(old_policy)[0], new_policy, int(now))
+            events = await self._ahead(caller, zone, _ahead_of_people(old_policy)[0], new_policy, int(now))
             notes += more if events else []
         if not events and not notes:
             notes = ["no step is taken or left out because of it in the time looked at"]
         return {"zone": zone.name, "notes": notes, "events": events, "days": PLAN_DAYS}
 
     async def _ahead(
-        self, zone: FrontZone, old: RolloverPolicy, new: RolloverPolicy, start: int
+        self, caller: Caller, zone: FrontZone, old: RolloverPolicy, new: RolloverPolicy, start: int
     ) -> list[dict[str, Any]]:
         keyset, evidence = await self._known(zone)
         assume = forecast.assumptions(zone, evidence, new, DS_DELAY_S)
         keyset = replace(keyset, held=())
-        events = await asyncio.to_thread(
-            forecast.compare, keyset, old, new, assume, start, start + PLAN_DAYS * DAY_S
+        stop = start + PLAN_DAYS * DAY_S
+        events = await self._thread.run(
+            caller, lambda wanted: forecast.compare(keyset, old, new, assume, start, stop, wanted)
         )
         return forecast.rows(zone.name, events)
 
@@ -193,6 +208,22 @@ def _ahead_of_people(policy: RolloverPolicy) -> tuple[RolloverPolicy, list[str]]
         return policy, []
     note = f"roll-overs of kind {', '.join(kinds)} wait for dnssecd key approve; here it is given at once"
     return replace(policy, manual=policy.manual & {"denial"}), [note]
+
+
+def _simulated(
+    zone: str,
+    keyset: Keyset,
+    policy: RolloverPolicy,
+    assume: Assumptions,
+    start: int,
+    stop: int,
+    wanted: Wanted,
+    *,
+    picture: bool,
+) -> tuple[Simulation, str | None]:
+    """Simulate, and draw the picture if it is asked for. For a thread."""
+    ahead = simulate(keyset, policy, assume, start, stop, wanted)
+    return ahead, forecast.picture(zone, ahead, start, stop) if picture else None
 
 
 def _spec_notes(zone: FrontZone, new: Config) -> list[str]:

@@ -1,13 +1,21 @@
 """What will happen to keys, when, and how much the key stores will have to sign."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from dnssecd.core.keys.evidence import Evidence, ParentSight
 from dnssecd.core.keys.keyset import Keyset, signing_view
-from dnssecd.core.keys.simulate import EVENT_NAMES, Assumptions, Outage, SimEvent, Simulation, simulate
+from dnssecd.core.keys.simulate import (
+    EVENT_NAMES,
+    Assumptions,
+    Outage,
+    SimEvent,
+    Simulation,
+    Unwanted,
+    simulate,
+)
 from dnssecd.core.keys.timeline_svg import render_svg
 from dnssecd.core.keys.types import RolloverPolicy, SubmitDs
 from dnssecd.daemon.zones.zone import FrontZone
@@ -87,12 +95,18 @@ def ds_ready_at(ahead: Simulation) -> dict[int, int]:
 
 
 def compare(
-    keyset: Keyset, old: RolloverPolicy, new: RolloverPolicy, assume: Assumptions, start: int, stop: int
+    keyset: Keyset,
+    old: RolloverPolicy,
+    new: RolloverPolicy,
+    assume: Assumptions,
+    start: int,
+    stop: int,
+    wanted: Callable[[], bool] = lambda: True,
 ) -> list[SimEvent]:
-    """Return what would happen under a new policy and would not under the old one."""
-    usual = Counter(map(_kind, simulate(keyset, old, assume, start, stop).events))
+    """Return what would happen under a new policy and would not under the old one; wanted: as of simulate."""
+    usual = Counter(map(_kind, simulate(keyset, old, assume, start, stop, wanted).events))
     ahead = []
-    for event in simulate(keyset, new, assume, start, stop).events:
+    for event in simulate(keyset, new, assume, start, stop, wanted).events:
         if usual[_kind(event)] > 0:
             usual[_kind(event)] -= 1
         else:
@@ -130,11 +144,15 @@ def zone_load(zone: FrontZone, start: int, days: int) -> Counter[int]:
     return due
 
 
-def loads(zones: Iterable[FrontZone], start: int, days: int) -> list[Load]:
-    """Return the forecast of every key store. For a thread: one index walk a zone."""
+def loads(
+    zones: Iterable[FrontZone], start: int, days: int, wanted: Callable[[], bool] = lambda: True
+) -> list[Load]:
+    """Return the forecast of every key store. For a thread: one index walk a zone; wanted: as of simulate."""
     due: dict[str, Counter[int]] = {}
     first: dict[str, list[int]] = {}
     for zone in zones:
+        if not wanted():
+            raise Unwanted
         store = zone.spec.keystore
         due.setdefault(store, Counter()).update(zone_load(zone, start, days))
         if zone.earliest_expiration is not None:

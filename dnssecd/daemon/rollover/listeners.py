@@ -144,6 +144,7 @@ class RolloverOffice:
 
     async def close(self) -> None:
         """Stop everything."""
+        self.ahead.close()
         await self.parents.close()
         await self.rollovers.close()
         self.clock.record()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +16,10 @@ import pytest_asyncio
 from dnssecd.control.peer import Caller
 from dnssecd.control.server import Call, Refused
 from dnssecd.core.keys.keystate import Role
+from dnssecd.core.keys.simulate import Assumptions, Unwanted, simulate
 from dnssecd.core.keys.types import KeySpec
 from dnssecd.daemon.commands.forecast import ForecastCommands
+from dnssecd.daemon.commands.forecast_thread import ForecastThread, Wanted
 from dnssecd.daemon.commands.rollover import RolloverCommands
 from dnssecd.daemon.rollover import forecast
 from tests.pipeline_zone import running_signer
@@ -128,3 +133,58 @@ async def test_events_that_happen_anyway_are_no_part_of_a_plan(rig: Rig) -> None
     assert forecast.compare(rig.keyset(), policy, policy, assume, now, now + 400 * DAY) == []
     shorter = replace(policy, specs=(policy.specs[0], KeySpec(Role.ZSK, 13, lifetime=30 * DAY)))
     assert forecast.compare(rig.keyset(), policy, shorter, assume, now, now + 60 * DAY)
+
+
+READER, OPERATOR = Caller(1, 61003, 61003, "reader"), Caller(2, 0, 0, "operator")
+
+
+async def test_forecasts_of_clients_that_have_gone_hold_up_nobody() -> None:
+    thread, begun = ForecastThread(), threading.Event()
+
+    def endless(wanted: Wanted) -> None:
+        begun.set()
+        while wanted():
+            time.sleep(0.001)
+        raise Unwanted
+
+    for _ in range(40):
+        left = asyncio.ensure_future(thread.run(READER, endless))
+        while not begun.is_set():
+            await asyncio.sleep(0.001)
+        begun.clear()
+        left.cancel()
+        await asyncio.gather(left, return_exceptions=True)
+    async with asyncio.timeout(2):
+        assert await thread.run(OPERATOR, lambda wanted: 7) == 7
+    thread.close()
+
+
+async def test_one_user_does_not_take_all_forecasts() -> None:
+    thread, over = ForecastThread(), threading.Event()
+    work = [asyncio.ensure_future(thread.run(READER, lambda wanted: over.wait(10))) for _ in range(2)]
+    await asyncio.sleep(0)
+    with pytest.raises(Refused, match="2 forecasts are being computed"):
+        await thread.run(READER, lambda wanted: None)
+    other = asyncio.ensure_future(thread.run(OPERATOR, lambda wanted: 7))
+    await asyncio.sleep(0)
+    over.set()
+    assert await asyncio.gather(*work, other) == [True, True, 7]
+    assert await thread.run(READER, lambda wanted: 8) == 8, "and then it may again"
+    thread.close()
+
+
+async def test_a_simulation_ends_when_it_is_not_wanted_any_more(rig: Rig) -> None:
+    asked = 0
+
+    def wanted() -> bool:
+        nonlocal asked
+        asked += 1
+        return asked < 3
+
+    known = await RolloverCommands({rig.name: rig.zone}, rig.rollovers).known(rig.zone)
+    now = int(rig.rollovers.engine.clock.now())
+    with pytest.raises(Unwanted):
+        simulate(known.keyset, rig.rollovers.policy(rig.zone), Assumptions(), now, now + 3650 * DAY, wanted)
+    assert asked == 3
+    with pytest.raises(Unwanted):
+        forecast.loads([rig.zone], 0, 30, lambda: False)

@@ -3,6 +3,7 @@
 import asyncio
 import http.client
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,20 +135,62 @@ def test_scrape_health_and_readiness(endpoint: MetricsEndpoint, probes: Probes) 
 
 
 def test_clients_that_hang_are_cut_off(endpoint: MetricsEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics_http, "_CLIENT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(metrics_http, "REQUEST_S", 0.3)
     address = ("127.0.0.1", endpoint.address.port)
-    hanging = [socket.create_connection(address, timeout=10) for _ in range(metrics_http.CLIENTS_MAX)]
+    hanging = [socket.create_connection(address, timeout=10) for _ in range(metrics_http.READING_MAX)]
+    started = time.monotonic()
     for connection in hanging:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
-    with socket.create_connection(address, timeout=10) as one_more:
-        assert one_more.recv(1) == b""
     for connection in hanging:
         while connection.recv(4096):
             pass
         connection.close()
-    assert endpoint._server._slots.acquire(timeout=10)
-    endpoint._server._slots.release()
+    assert time.monotonic() - started < 5
     assert get(endpoint, "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize("octets", [b"", b"GET /metrics HTTP/1.1\r\nX: "], ids=["silent", "half a request"])
+def test_silent_clients_do_not_blind_the_probes(endpoint: MetricsEndpoint, octets: bytes) -> None:
+    """Their number, and how often they come again, does not matter: the newest that says nothing stays a moment."""
+    address, held = ("127.0.0.1", endpoint.address.port), []
+    for _ in range(5):
+        for _ in range(40):
+            held.append(socket.create_connection(address, timeout=10))
+            held[-1].sendall(octets)
+        started = time.monotonic()
+        assert get(endpoint, "/healthz")[0] == 200
+        assert get(endpoint, "/metrics")[0] == 200
+        assert time.monotonic() - started < 5
+    for connection in held:
+        connection.close()
+
+
+def test_scrapes_that_are_read_slowly_blind_neither_probes_nor_scrapes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(metrics_http, "SCRAPE_S", 0.2)
+    metrics = Metrics()
+    for number in range(40_000):
+        metrics.zone.serial.labels(zone=f"a-name-of-some-length-{number}.example.").set(number)
+    endpoint = MetricsEndpoint(
+        Address("127.0.0.1", 0), metrics.registry, lambda: (True, "ok"), lambda: (True, "ok")
+    )
+    endpoint.start()
+    held = []
+    for _ in range(metrics_http.SCRAPES_MAX):
+        held.append(socket.socket())
+        held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        held[-1].settimeout(10)
+        held[-1].connect(("127.0.0.1", endpoint.address.port))
+        held[-1].sendall(b"GET /metrics HTTP/1.1\r\n\r\n")
+        assert held[-1].recv(10) == b"HTTP/1.0 2"
+    assert get(endpoint, "/healthz")[0] == 200
+    time.sleep(0.3)
+    status, body = get(endpoint, "/metrics")
+    assert (status, body.count("dnssecd_zone_serial{")) == (200, 40_000)
+    for connection in held:
+        connection.close()
+    endpoint.stop()
 
 
 def test_a_taken_port_is_an_error(endpoint: MetricsEndpoint) -> None:

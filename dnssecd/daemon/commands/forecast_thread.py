@@ -1,0 +1,48 @@
+"""Where forecasts are computed: one thread of their own, few at a time, and none for a client that has gone."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from dnssecd.control.peer import Caller
+from dnssecd.control.server import Refused
+
+#: Forecasts being computed or waiting, in all and for one user.
+FORECASTS_MAX = 8
+FORECASTS_PER_USER_MAX = 2
+
+Result = TypeVar("Result")
+#: Tells whether the result is still wanted; long work asks now and then, and ends by raising simulate.Unwanted.
+Wanted = Callable[[], bool]
+
+
+class ForecastThread:
+    """Computes one forecast after another. Methods belong to the event loop's thread."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, "forecast")
+        self._users: Counter[int] = Counter()
+
+    async def run(self, caller: Caller, work: Callable[[Wanted], Result]) -> Result:
+        """Return the result of ``work``; raise Refused when too many wait. Cancelled, the work ends soon."""
+        if self._users[caller.uid] >= FORECASTS_PER_USER_MAX or self._users.total() >= FORECASTS_MAX:
+            raise Refused(
+                f"{self._users.total()} forecasts are being computed",
+                "wait until some have ended, then try again",
+            )
+        gone = threading.Event()
+        self._users[caller.uid] += 1
+        try:
+            return await asyncio.get_running_loop().run_in_executor(
+                self._thread, work, lambda: not gone.is_set()
+            )
+        finally:
+            gone.set()
+            self._users[caller.uid] -= 1
+
+    def close(self) -> None:
+        """Take no more; what is being computed ends with its client."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
