@@ -9,8 +9,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
-from collections.abc import Callable
+import time
+from collections.abc import Awaitable, Callable
 from typing import Any
+
+import structlog
+
+from dnssecd.repeats import Repeated, Repeats
 
 #: Connections accepted before the event loop gets its turn.
 BATCH = 32
@@ -19,6 +24,33 @@ REST_S = 1.0
 
 #: Errors of accept() that stay until descriptors or memory are free.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+log = structlog.get_logger("dnssecd.acceptor")
+
+
+def log_exhausted(listener: str) -> Callable[[OSError], None]:
+    """Return what logs that a listener is out of descriptors: at once, then once a minute with a count."""
+
+    def again(window: Repeated) -> None:
+        log.error("connections could not be accepted", listener=listener, count=window.count)
+
+    repeats = Repeats(again)
+
+    def report(error: OSError) -> None:
+        now = time.monotonic()
+        repeats.flush(now)
+        window = repeats.first(error.errno, now)
+        if window is not None:
+            window.add({})
+            return
+        log.error(
+            "connections cannot be accepted",
+            listener=listener,
+            cause=str(error),
+            remedy="raise LimitNOFILE of the unit, or find out what holds so many files open",
+        )
+
+    return report
 
 
 class Acceptor:
@@ -94,3 +126,39 @@ async def streams(connection: socket.socket, limit: int) -> tuple[asyncio.Stream
         connection.close()
         raise
     return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
+
+
+class StreamServer:
+    """Hands the streams of each connection of a bound socket, which it owns, to ``serve``; waits for it in a task."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        backlog: int,
+        limit: int,
+        serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None],
+        exhausted: Callable[[OSError], None],
+    ) -> None:
+        """limit: as of :func:`streams`; exhausted: as of Acceptor."""
+        self._limit, self._serve = limit, serve
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._acceptor = Acceptor(sock, backlog, self._accepted, exhausted)
+
+    def close(self) -> None:
+        """Stop accepting; connections go on."""
+        self._acceptor.close()
+
+    def _accepted(self, connection: socket.socket, peer: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._run(connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, connection: socket.socket) -> None:
+        try:
+            reader, writer = await streams(connection, self._limit)
+        except OSError as error:
+            log.debug("connection lost before it was served", cause=str(error))
+            return
+        served = self._serve(reader, writer)
+        if served is not None:
+            await served

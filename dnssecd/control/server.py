@@ -122,6 +122,7 @@ from typing import Any
 import msgspec
 import structlog
 
+from dnssecd.acceptor import StreamServer, log_exhausted
 from dnssecd.control.peer import Caller, identify
 from dnssecd.ops.event_store import Event
 
@@ -250,7 +251,7 @@ class ControlServer:
         self._commands = commands
         self._observe = observe
         self._record = record
-        self._server: asyncio.Server | None = None
+        self._server: StreamServer | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._inode: tuple[int, int] | None = None
 
@@ -265,7 +266,9 @@ class ControlServer:
         listening = _bind(self._path)
         status = self._path.lstat()
         self._inode = (status.st_dev, status.st_ino)
-        self._server = await asyncio.start_unix_server(self._accept, sock=listening, limit=REQUEST_MAX + 4)
+        self._server = StreamServer(
+            listening, CLIENTS_MAX, REQUEST_MAX + 4, self._accept, log_exhausted("control socket")
+        )
 
     async def stop(self) -> None:
         """Take no more clients, end those there are, remove the socket."""

@@ -16,7 +16,7 @@ from dnssecd.daemon.known_peers import KnownPeers
 from dnssecd.daemon.refusal_remedies import remedy
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import ServerMetrics
-from dnssecd.ops.repeats import OTHERS, WINDOW_S, Repeated, Repeats
+from dnssecd.repeats import OTHERS, WINDOW_S, Repeated, Repeats
 from dnssecd.server.acl import Address
 
 EVENT = "peer-refused"

@@ -1,15 +1,13 @@
 """What the server and the followers of secondaries report, as metrics, events and log lines."""
 
-import time
-
 import dns.rcode
 import structlog
 
+from dnssecd.acceptor import log_exhausted
 from dnssecd.core.dns.names import wire_to_text
 from dnssecd.daemon.refusals import Refusals
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
-from dnssecd.ops.repeats import Repeated, Repeats
 from dnssecd.publish.notify import NotifyHooks, NotifyOutcome, NotifyResult
 from dnssecd.publish.watch import Judgement, WatchHooks
 from dnssecd.server.acl import Address
@@ -42,7 +40,7 @@ class ServerHooks(Hooks):
     def __init__(self, metrics: Metrics, refusals: Refusals) -> None:
         self._metrics = metrics.server
         self._refusals = refusals
-        self._exhausted = Repeats(_report_exhausted)
+        self._exhausted = log_exhausted("DNS over TCP")
 
     def answered(self, zone: bytes, kind: str, rcode: int, transport: str) -> None:
         """Count an answer."""
@@ -60,17 +58,7 @@ class ServerHooks(Hooks):
     def exhausted(self, error: OSError) -> None:
         """Count and log that no connection can be accepted."""
         self._metrics.accept_rests.inc()
-        now = time.monotonic()
-        self._exhausted.flush(now)
-        window = self._exhausted.first(error.errno, now)
-        if window is None:
-            log.error(
-                "connections cannot be accepted",
-                cause=str(error),
-                remedy="raise LimitNOFILE of the unit, or find out what holds so many files open",
-            )
-        else:
-            window.add({"cause": str(error)})
+        self._exhausted(error)
 
     def dropped(self, reason: str) -> None:
         """Count a packet that got no answer."""
@@ -116,12 +104,6 @@ class ServerHooks(Hooks):
     def failed(self, zone: bytes, kind: str, error: BaseException) -> None:
         """Log a fault of ours."""
         log.error("answering failed", zone=_text(zone), kind=kind, cause=f"{type(error).__name__}: {error}")
-
-
-def _report_exhausted(window: Repeated) -> None:
-    log.error(
-        "connections could not be accepted", count=window.count, causes=window.examples.get("cause", [])
-    )
 
 
 class SecondaryHooks(WatchHooks, NotifyHooks):

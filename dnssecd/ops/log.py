@@ -9,12 +9,14 @@ import logging
 import os
 import re
 import sys
+import time
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
 
 from dnssecd.config import Secret
+from dnssecd.repeats import OTHERS, Repeated, Repeats
 
 REDACTED = "[redacted]"
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -126,14 +128,49 @@ def _clean(value: Any, depth: int) -> Any:
     return _clean(str(value), depth)
 
 
+#: Lines of one kind that a library may log within a minute.
+_LIBRARY_LINES_MAX = 5
+
+
 class _ToStructlog(logging.Handler):
-    """What libraries log (asyncio, apscheduler …) comes out in the same form."""
+    """What libraries log (asyncio, apscheduler …) comes out in the same form, a few lines of a kind each minute.
+
+    A library may report a lasting condition at each of its tries.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._repeats = Repeats(_report_library)
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            if self._is_one_too_many(record):
+                return
             log = structlog.get_logger(record.name)
             names = {10: "debug", 20: "info", 30: "warning"}
             method = names.get(record.levelno, "error")
             getattr(log, method)(record.getMessage(), logger=record.name, exc_info=record.exc_info or None)
         except Exception:
             self.handleError(record)
+
+    def _is_one_too_many(self, record: logging.LogRecord) -> bool:
+        """Count a record; tell whether so many of its kind were logged within the minute that it is not."""
+        now = time.monotonic()
+        self._repeats.flush(now)
+        # asyncio's messages have what happened in the first line, and objects' addresses in the others.
+        what = str(record.msg).partition("\n")[0]
+        error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
+        window = self._repeats.first((record.name, record.levelno, what, error), now)
+        if window is None:
+            return False
+        window.add({})
+        return window.count >= _LIBRARY_LINES_MAX
+
+
+def _report_library(window: Repeated) -> None:
+    more = window.count - _LIBRARY_LINES_MAX + 1
+    if more <= 0:
+        return
+    assert isinstance(window.kind, tuple)
+    kind = "many kinds" if window.kind == OTHERS else str(window.kind[2])
+    structlog.get_logger("dnssecd").warning("lines of libraries left out", line=kind, count=more)

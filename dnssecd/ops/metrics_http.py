@@ -20,10 +20,9 @@ import structlog
 from prometheus_client import CollectorRegistry, Gauge
 from prometheus_client.exposition import choose_encoder
 
-from dnssecd.acceptor import EXHAUSTED, REST_S
+from dnssecd.acceptor import EXHAUSTED, REST_S, log_exhausted
 from dnssecd.config import Address
 from dnssecd.ops.exposition import exposition
-from dnssecd.ops.repeats import Repeated, Repeats
 
 #: Clients in all, those of them whose request is not there yet, and answers to `/metrics` being made or sent.
 CLIENTS_MAX = 32
@@ -170,7 +169,7 @@ class _Server(ThreadingHTTPServer):
 
     def __init__(self, *args: Any) -> None:
         self.clients = _Clients()
-        self._out_of_descriptors = Repeats(_report_exhausted)
+        self._exhausted = log_exhausted("metrics")
         super().__init__(*args)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -205,18 +204,8 @@ class _Server(ThreadingHTTPServer):
 
     def _rest(self, error: OSError) -> None:
         """Wait until descriptors may be free again: the listening socket stays ready all the while."""
-        now = time.monotonic()
-        self._out_of_descriptors.flush(now)
-        window = self._out_of_descriptors.first(error.errno, now)
-        if window is None:
-            log.error("metrics clients cannot be accepted", cause=str(error))
-        else:
-            window.add({"cause": str(error)})
+        self._exhausted(error)
         time.sleep(REST_S)
-
-
-def _report_exhausted(window: Repeated) -> None:
-    log.error("metrics clients could not be accepted", count=window.count)
 
 
 def _shut(request: socket.socket) -> None:

@@ -16,6 +16,7 @@ import structlog
 
 from dnssecd import keyservice_protocol as wp
 from dnssecd import sdnotify
+from dnssecd.acceptor import StreamServer, log_exhausted
 from dnssecd.signer import files
 from dnssecd.signer.errors import OperatorNeeded
 from dnssecd.signer.service import Service
@@ -141,7 +142,9 @@ class Server:
 
     async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; then requests under way are given a moment to finish."""
-        server = await asyncio.start_unix_server(self._accept, sock=listener, limit=RECEIVE_OCTETS)
+        server = StreamServer(
+            listener, CONNECTIONS_MAX, RECEIVE_OCTETS, self._accept, log_exhausted("key service")
+        )
         try:
             await stop.wait()
         finally:

@@ -22,12 +22,12 @@ from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.update_queue import Waiting, ZoneQueue
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
 from dnssecd.keyservice_client.client import SignerClient
-from dnssecd.ops.repeats import Repeated, Repeats
 from dnssecd.pipeline.jobs.grants import compiled
 from dnssecd.pipeline.jobs.load import Tools
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.spec import GrantSpec, ZoneSpec
 from dnssecd.pipeline.jobs.update import Answer, Committed, Told, Update, commit_updates
+from dnssecd.repeats import Repeated, Repeats
 from dnssecd.server.acl import Address
 from dnssecd.server.interfaces import Request, ServedZone, Verdict
 from dnssecd.server.update_message import parse_update

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dnssecd.ops.repeats import EXAMPLES_MAX, KINDS_MAX, OTHERS, WINDOW_S, Repeated, Repeats
+from dnssecd.repeats import EXAMPLES_MAX, KINDS_MAX, OTHERS, WINDOW_S, Repeated, Repeats
 
 
 class Lines:
