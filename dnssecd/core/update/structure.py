@@ -14,7 +14,6 @@ from dnssecd.core.update.draft import Draft
 from dnssecd.core.update.types import REFUSED, UpdateFailed, UpdatePolicy
 from dnssecd.core.zone.changeset import Change
 from dnssecd.core.zone.overlay import Overlay
-from dnssecd.core.zone.zonecut import AUTHORITATIVE, standing_scan
 from dnssecd.core.zone.zoneview import ZoneView
 
 _CUTTING = frozenset({t.NS, t.DNAME})
@@ -148,8 +147,6 @@ class _Judge:
             if new is not None:
                 self._new_cut(owner, rtype)
             names += self._count_below(owner, room - names)
-            if new is None:
-                self._uncovered(owner)
         return names
 
     def _new_cut(self, owner: bytes, rtype: int) -> None:
@@ -175,23 +172,6 @@ class _Judge:
                 )
             name = self.after.first_owner(name + b"\x00", end)
         return number
-
-    def _uncovered(self, owner: bytes) -> None:
-        """Refuse to uncover what may not be authoritative: a DS without delegation, a DNSKEY below the apex."""
-        if self._occluder(owner) is not None:
-            return
-        for name, rrsets, standing in standing_scan(self.after, owner, _end(owner) or b"\xff" * 256):
-            if standing is not AUTHORITATIVE or not name:
-                continue
-            for rrset in rrsets:
-                if rrset.rtype in (t.DS, t.DNSKEY, t.SOA):
-                    raise UpdateFailed(
-                        REFUSED,
-                        f"without the delegation or DNAME at {self._text(owner)}, "
-                        f"{self._text(name)} {t.type_text(rrset.rtype)} would be served, where it may not be: "
-                        "delete it in the same update",
-                        notable=True,
-                    )
 
     def chain_names(self) -> int:
         """Return how many names come or go, empty non-terminals included; raises UpdateFailed for too many.
