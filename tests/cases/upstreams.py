@@ -16,6 +16,11 @@ from tests.unit.xfrin.liar import Liar, answers, ixfr_answers, rcode, running
 from tests.unit.xfrin.streams import RR
 
 
+def _pieces(rrs: Sequence[RR]) -> list[Sequence[RR]]:
+    """The RRs of an answer as its messages have them."""
+    return [rrs[at : at + 100] for at in range(0, len(rrs), 100)]
+
+
 class Scripted(Liar):
     """A primary with a whole zone, and differences to it from one serial."""
 
@@ -23,12 +28,12 @@ class Scripted(Liar):
         """Have a zone, and no differences."""
         self.serial = serial
         self.ixfr = rcode(4, s.IXFR)
-        self.axfr = answers([s.soa(serial), *zone, s.soa(serial)])
+        self.axfr = answers(*_pieces([s.soa(serial), *zone, s.soa(serial)]))
 
     def offer_difference(self, before: int, deleted: Sequence[RR], added: Sequence[RR]) -> None:
         """Have differences from ``before`` to the zone."""
         now = s.soa(self.serial)
-        self.ixfr = ixfr_answers([now, s.soa(before), *deleted, now, *added, now])
+        self.ixfr = ixfr_answers(*_pieces([now, s.soa(before), *deleted, now, *added, now]))
 
 
 @contextmanager
