@@ -55,6 +55,10 @@ class ServerHooks(Hooks):
         """Resolve what was refused to this sender before."""
         self._refusals.accepted(zone, address, key)
 
+    def truncated(self, address: Address) -> None:
+        """Count an answer that was cut short."""
+        self._metrics.truncated.inc()
+
     def exhausted(self, error: OSError) -> None:
         """Count and log that no connection can be accepted."""
         self._metrics.accept_rests.inc()

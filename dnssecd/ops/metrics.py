@@ -118,6 +118,10 @@ class ServerMetrics:
             "no-such-zone, class, transport, replayed, other or a TSIG error) and sender: peer (configured), other",
             ("kind", "reason", "sender"),
         )
+        self.truncated = counter(
+            "answers_truncated_total",
+            "Answers by UDP cut short because an unsigned client had many large ones: its address may be forged",
+        )
         self.accept_rests = counter(
             "accept_rests_total",
             "Times no TCP connection could be accepted for lack of descriptors or memory",

@@ -14,12 +14,13 @@ from dnssecd.core.dns.rrtypes import DS, SOA
 from dnssecd.core.dns.tsig import TsigKey, strip, verify_request
 from dnssecd.server.acl import Address
 from dnssecd.server.answer import answer
+from dnssecd.server.answer_budget import SMALL_OCTETS, AnswerBudget
 from dnssecd.server.clients import client, transfer_client
 from dnssecd.server.connections import Standing
 from dnssecd.server.deferred import Deferred, Share
 from dnssecd.server.interfaces import Handler, Hooks, Request, ServedZone, TransferOut, Verdict, ZoneDirectory
 from dnssecd.server.replays import Replayed, Replays, Seen
-from dnssecd.server.reply import EMPTY_SIZE, Reply, answer_flags, bare, opt_record, plain
+from dnssecd.server.reply import EMPTY_SIZE, Reply, answer_flags, bare, opt_record, plain, truncated
 from dnssecd.server.requests import Exchange, Proved
 from dnssecd.server.transfer import TransferJob
 
@@ -54,6 +55,7 @@ class Dispatcher:
         self._on_update = on_update
         self._known = known
         self._replays = Replays()
+        self._budget = AnswerBudget()
 
     def handle(self, wire: bytes, address: Address, transport: str, proved: Proved | None = None) -> Outcome:
         """Return the outcome of one message from ``address`` over ``udp`` or ``tcp``."""
@@ -131,7 +133,17 @@ class Dispatcher:
         reply = Reply(request, exchange.size_max)
         with context as version:
             rcode, authoritative = answer(version, request, reply)
-        return self._finish(exchange, "query", reply.render(rcode, authoritative), rcode, zone)
+        wire = self._bounded(exchange, reply.render(rcode, authoritative), rcode, authoritative)
+        return self._finish(exchange, "query", wire, rcode, zone)
+
+    def _bounded(self, exchange: Exchange, wire: bytes, rcode: int, authoritative: bool) -> bytes:
+        """Return an answer, or a truncated one where it would be one large answer too many by UDP."""
+        if len(wire) <= SMALL_OCTETS or exchange.transport != "udp" or exchange.key is not None:
+            return wire
+        if self._budget.allows(client(exchange.address), len(wire), self._now()):
+            return wire
+        self._hooks.truncated(exchange.address)
+        return truncated(exchange.message, rcode, authoritative)
 
     def _enclosing(self, name: bytes, qtype: int) -> ServedZone | None:
         """Return the closest zone at or above a name; for DS at an apex the parent, if it is served here."""
@@ -206,6 +218,7 @@ class Dispatcher:
             )
         if opt:
             wire = wire[:11] + b"\x01" + wire[12:] + opt
+        wire = self._bounded(exchange, wire, m.NOERROR, True)
         return self._finish(exchange, "ixfr", wire, m.NOERROR, zone)
 
     def _notify(self, exchange: Exchange) -> Outcome:

@@ -131,6 +131,9 @@ class Hooks:
     def dropped(self, reason: str) -> None:
         """A packet or connection was dropped without an answer."""
 
+    def truncated(self, address: Address) -> None:
+        """An answer by UDP was truncated: the client had many large ones, and its address is not proven."""
+
     def exhausted(self, error: OSError) -> None:
         """No connection can be accepted for a moment: the process, or the system, is out of descriptors."""
 

@@ -53,6 +53,13 @@ def bare(message_id: int, flags: int) -> bytes:
     return _HEADER.pack(message_id, flags, 0, 0, 0, 0)
 
 
+def truncated(request: Message, rcode: int, authoritative: bool) -> bytes:
+    """Return an answer with nothing but the question and OPT, TC set: ask again over TCP."""
+    opt = b"" if request.edns is None else opt_record(rcode, request.edns.dnssec_ok)
+    flags = answer_flags(request, rcode, authoritative) | TC
+    return _HEADER.pack(request.header.id, flags, 1, 0, 0, bool(opt)) + request.question + opt
+
+
 def plain(request: Message, rcode: int, authoritative: bool = False, error_text: str = "") -> bytes:
     """Return an answer without records but OPT, echoing the question; ``error_text`` goes where EDNS was asked for."""
     return Reply(request).render(rcode, authoritative, error_text)

@@ -36,6 +36,7 @@ from dnssecd.core.dns.rrset import RRset, pack
 from dnssecd.core.dns.tsig import sign_request
 from dnssecd.publish import xfrout
 from dnssecd.server.acl import Acl, ZoneAccess, client_address
+from dnssecd.server.answer_budget import BURST_OCTETS, CLIENTS_MAX, RATE_OCTETS, AnswerBudget
 from dnssecd.server.dispatch import Dispatcher
 from dnssecd.server.interfaces import Hooks, Request, Verdict
 from dnssecd.server.transfer import TransferJob
@@ -493,3 +494,41 @@ async def test_a_handlers_words_go_into_an_extended_dns_error(edns: int | None) 
     (error,) = errors
     assert error.code == 0
     assert error.text.startswith("www.example. would have 101 A records")
+
+
+def test_an_address_that_is_not_proven_gets_few_large_answers_by_udp() -> None:
+    """Questions may be forged in the name of a client that is known by its address alone."""
+    text = RRset(b"big\x00", 16, 60, pack([bytes([200 + n]) + bytes(200 + n) for n in range(5)]))
+    access, clock = ZoneAccess.make(["192.0.2.0/24"], ["transfer."]), [1000.0]
+    zone = FakeZone(FakeVersion([*small_zone(5), text]), access)
+    keys = {KEY.name: KEY}
+    server = Dispatcher({zone.origin: zone}.get, lambda: keys, xfrout, lambda: clock[0], Failures())
+    question = query("big.example.", "TXT", use_edns=0, payload=4096)
+
+    def octets(asked: bytes = question, address=CLIENT, transport: str = "udp", times: int = 2000) -> int:
+        answers = [server.handle(asked, address, transport) for _ in range(times)]
+        assert all(isinstance(answer, bytes) for answer in answers)
+        return sum(map(len, answers))  # type: ignore[arg-type]
+
+    assert octets() <= BURST_OCTETS + 2000 * len(question)
+    assert rcode(server.handle(question, CLIENT, "udp")) == NOERROR
+    cut = dns.message.from_wire(server.handle(question, CLIENT, "udp"))
+    assert cut.flags & dns.flags.TC
+    assert not cut.answer
+    assert octets(times=10, transport="tcp") > 10 * 1000, "by TCP the address is proven"
+    assert octets(times=10, address=SECONDARY) > 10 * 1000, "others have their own budget"
+    soa = len(server.handle(query(), CLIENT, "udp"))
+    assert octets(query(), times=1000) == 1000 * soa, "small answers go on"
+    signed = sign_request(question, KEY, 1000)[0]
+    assert octets(signed, times=500) > BURST_OCTETS, "nor is a signed question bounded"
+    clock[0] += 2
+    assert octets(times=100) > RATE_OCTETS
+
+
+def test_the_budgets_are_bounded() -> None:
+    budget = AnswerBudget()
+    for number in range(3 * CLIENTS_MAX):
+        assert budget.allows(str(number), 1000, float(number))
+    assert len(budget._clients) == CLIENTS_MAX
+    assert not budget.allows("x", BURST_OCTETS + 1, 0.0)
+    assert budget.allows("x", BURST_OCTETS, -5.0), "a clock that goes back takes nothing away"
