@@ -60,18 +60,36 @@ def signers(keyset: Keyset) -> list[Key]:
 
 
 def not_live(keyset: Keyset, live: Iterable[LiveServer]) -> list[str]:
-    """Say which of the keys that sign are not in the DNSKEY RRset that validators get now, and at which server."""
+    """Say which of the keys that sign are not in the DNSKEY RRset that validators get now, and at which server.
+
+    A key is asked for when its DNSKEY had reached everybody. Others sign before their DNSKEY comes, or after it went
+    (algorithm roll-over, RFC 6781 §4.1.4), or their DNSKEY was on its way; they add signatures that validators need
+    not know. But at each server some key that signs the zone has to be there, and one that signs the DNSKEY RRset,
+    unless no validator follows a DS to the zone yet: then keys may be replaced at once, and any key of ours will do.
+    """
     found = []
     for server in live:
-        if server.dnskeys is None:
-            continue
-        served = {rdata[2:] for rdata in server.dnskeys}
-        found += [
-            f"key {key.tag} ({key.role.value}) signs, but {server.name} does not have it in its DNSKEY RRset"
-            for key in signers(keyset)
-            if key.rdata[2:] not in served
-        ]
+        if server.dnskeys is not None:
+            served = {rdata[2:] for rdata in server.dnskeys}
+            found += [
+                f"key {key.tag} ({key.role.value}) signs, but {server.name} does not have it in its DNSKEY RRset"
+                for key in _lacking(keyset, served)
+            ]
     return found
+
+
+def _lacking(keyset: Keyset, served: set[bytes]) -> list[Key]:
+    """Return the keys for want of which a validator with these DNSKEYs (without flags) could not follow."""
+    apart = [key for key in signers(keyset) if key.rdata[2:] not in served]
+    if not any(key.rdata[2:] in served for key in keyset.keys):
+        return apart
+    lacking = [key for key in apart if key.dnskey.state is State.OMNIPRESENT]
+    secure = any(key.ds.state is not State.HIDDEN for key in keyset.keys)
+    for rec in (Rec.ZRRSIG, Rec.KRRSIG) if secure else ():
+        signing = [key for key in keyset.keys if key.record(rec).visible]
+        if signing and all(key in apart for key in signing):
+            lacking += [key for key in signing if key not in lacking]
+    return lacking
 
 
 def foreign(keyset: Keyset, live: Iterable[LiveServer]) -> list[str]:

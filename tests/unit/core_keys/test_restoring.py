@@ -8,7 +8,7 @@ import pytest
 
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.keyset import Keyset, signing_view
-from dnssecd.core.keys.keystate import Role
+from dnssecd.core.keys.keystate import Role, State
 from dnssecd.core.keys.restore_limits import (
     LiveServer,
     foreign,
@@ -148,3 +148,35 @@ def test_what_speaks_against_publishing_by_the_live_keys(
     assert (found.unseen, len(found.apart), len(found.unknown)) == expected
     without = live_keys(None, [LiveServer("ns1", 1, served)], standby=standby, other_keys=other_keys)
     assert (without.apart, without.unknown) == ((), ())
+
+
+def states(keyset: Keyset, role: Role, **records: State) -> Keyset:
+    """The key set with records of one key in other states."""
+    key = next(key for key in keyset.keys if key.role is role)
+    changed = {name: replace(getattr(key, name), state=state) for name, state in records.items()}
+    return keyset.with_key(replace(key, **changed))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("state", "asked_for"),
+    [(State.HIDDEN, 0), (State.RUMOURED, 0), (State.OMNIPRESENT, 1), (State.UNRETENTIVE, 0)],
+)
+def test_a_further_signer_is_asked_for_when_its_dnskey_had_reached_everybody(
+    state: State, asked_for: int
+) -> None:
+    """RFC 6781 §4.1.4: a new algorithm's ZSK signs before its DNSKEY comes, the old one's after it went."""
+    old, new = running(ksk_zsk()).keyset, running(ksk_zsk(15)).keyset
+    zsk = next(key for key in new.keys if key.role is Role.ZSK)
+    both = states(replace(new, keys=(zsk,)), Role.ZSK, dnskey=state, zrrsig=State.RUMOURED).keys
+    keyset = replace(old, keys=(*old.keys, *both))
+    server = LiveServer("ns1", 5, frozenset(key.rdata for key in old.keys))
+    assert len(not_live(keyset, [server])) == asked_for
+
+
+@pytest.mark.parametrize("role", [Role.KSK, Role.ZSK])
+def test_one_signer_of_each_kind_has_to_be_live_in_a_secure_zone(role: Role) -> None:
+    """A stand-by whose only key of a kind is on its way everywhere is not what validators have."""
+    keyset = states(running(ksk_zsk()).keyset, role, dnskey=State.RUMOURED)
+    keyset = states(keyset, Role.KSK, ds=State.OMNIPRESENT)
+    served = frozenset(key.rdata for key in keyset.keys if key.role is not role)
+    assert len(not_live(keyset, [LiveServer("ns1", 5, served)])) == 1
