@@ -1,7 +1,8 @@
 """RRsets as zone file lines: what others' tools read back to the same wire form.
 
-Types and SVCB parameters that BIND 9.18, Knot 3.2, NSD 4.6 or ldns 1.8 do not know by name are written in the form
-of RFC 3597, so that a signed zone can be read everywhere.
+What BIND 9.18, Knot 3.2, NSD 4.6 or ldns 1.8 do not read as text (types, SVCB parameters, APL families, empty fields)
+is written in the form of RFC 3597. An octet of a name that Knot reads only as ``\\DDD`` is written so. A signed zone
+can then be read everywhere.
 """
 
 from binascii import b2a_base64
@@ -18,6 +19,7 @@ import dns.rdatatype
 
 from dnssecd.core.dns import names
 from dnssecd.core.dns.rdata import name_end
+from dnssecd.core.dns.rdata import names as rdata_names
 from dnssecd.core.dns.rrset import unpack
 from dnssecd.ingest.words import TYPES
 
@@ -30,7 +32,8 @@ _TYPE_TEXTS = {number: word.decode() for word, number in TYPES.items() if number
 
 _RRSIG = Struct(">HBBIIIH")
 _SOA = Struct(">IIIII")
-_LABEL = bytes(c for c in range(33, 127) if c not in b'"().;\\@$')
+#: All that Knot's reader takes in a name as it stands; BIND and NSD take more.
+_LABEL = b"-_/*0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _KEY = _LABEL + b"\x00"
 _STRING = bytes(c for c in range(32, 127) if c not in b'"\\')
 _BASE32HEX = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
@@ -60,7 +63,7 @@ def owner_text(key: bytes, origin: bytes) -> str:
         name = b".".join(parts)[1:].decode("ascii")
         above = _name_text(origin)
         return f"{name}." if above == "." else f"{name}.{above}" if name else above
-    return names.key_to_text(key, origin)
+    return _name_text(names.key_to_wire(key, origin))
 
 
 def owner_texts(keys: Sequence[bytes], origin: bytes) -> list[str]:
@@ -93,16 +96,55 @@ def _name_text(wire: bytes) -> str:
     parts = names.labels(wire)
     if not b"".join(parts).translate(None, _LABEL):
         return b".".join(parts).decode("ascii") + "."
-    return names.wire_to_text(wire)
+    return "".join(["".join(map(_label_octet_text, part)) + "." for part in parts]) or "."
+
+
+def _label_octet_text(octet: int) -> str:
+    if octet in b'"().;\\@$':
+        return "\\" + chr(octet)
+    return chr(octet) if octet in _LABEL else f"\\{octet:03d}"
+
+
+def _has_odd_name(rtype: int, rdata: bytes) -> bool:
+    """Whether a name in the RDATA has octets that dnspython writes as they stand and Knot does not read."""
+    return any(b"".join(names.labels(name)).translate(None, _LABEL) for name in rdata_names(rtype, rdata))
+
+
+def _has_no_text(rtype: int, rdata: bytes) -> bool:
+    """Whether a reader has no text for what the RDATA holds: an address family, a gateway's name, nothing at all."""
+    match rtype:
+        case 25:  # KEY
+            return len(rdata) == 4
+        case 42:  # APL
+            return _has_unknown_family(rdata)
+        case 44:  # SSHFP
+            return len(rdata) == 2
+        case 45:  # IPSECKEY: no algorithm, or a gateway by name
+            return rdata[1] == 3 or not rdata[2]
+    return False
+
+
+def _has_unknown_family(apl: bytes) -> bool:
+    """Whether APL RDATA has an address family other than the two of RFC 3123 §5."""
+    position = 0
+    while position < len(apl):
+        if apl[position : position + 2] not in (b"\x00\x01", b"\x00\x02"):
+            return True
+        position += 4 + (apl[position + 3] & 127)
+    return False
 
 
 def _other(rtype: int, rdata: bytes) -> str:
     """Type and RDATA through dnspython, or in the form of RFC 3597 where that says more to other readers."""
-    text = (
-        None if rtype in _NOT_EVERYWHERE or _has_new_parameters(rtype, rdata) else _by_dnspython(rtype, rdata)
+    generic = (
+        rtype in _NOT_EVERYWHERE
+        or _has_new_parameters(rtype, rdata)
+        or _has_no_text(rtype, rdata)
+        or _has_odd_name(rtype, rdata)
     )
+    text = None if generic else _by_dnspython(rtype, rdata)
     if text is None or text.startswith("\\#"):
-        return f"TYPE{rtype}\t\\# {len(rdata)} {rdata.hex().upper()}".rstrip()
+        return f"TYPE{rtype}\t{_generic(rdata)}".rstrip()
     return f"{type_text(rtype)}\t{text}"
 
 
@@ -178,6 +220,8 @@ def _txt(rdata: bytes) -> str:
 
 def _caa(rdata: bytes) -> str:
     end = 2 + rdata[1]
+    if rdata[2:end] != rdata[2:end].lower():
+        return _generic(rdata)  # NSD reads a tag in lower case only
     return f"{rdata[0]} {rdata[2:end].decode('ascii')} {_quoted(rdata[end:])}"
 
 
@@ -217,6 +261,22 @@ def _nsec3(rdata: bytes) -> str:
 def nsec3_head_text(head: bytes) -> str:
     """Return the text of what an NSEC3 and an NSEC3PARAM RR begin with: all up to the salt."""
     return f"{head[0]} {head[1]} {head[2] << 8 | head[3]} {head[5:].hex().upper() or '-'}"
+
+
+def _csync(rdata: bytes) -> str:
+    if rdata[6:7] == b"\x00" and rdata[8] & 0x80:
+        return _generic(rdata)  # a bit for type 0, which NSD does not read
+    return f"{int.from_bytes(rdata[:4])} {int.from_bytes(rdata[4:6])}{bitmap_text(rdata[6:])}"
+
+
+def _cert(rdata: bytes) -> str:
+    # Numbers: the readers know different mnemonics.
+    return f"{rdata[0] << 8 | rdata[1]} {rdata[2] << 8 | rdata[3]} {rdata[4]} {_base64(rdata[5:])}"
+
+
+def _generic(rdata: bytes) -> str:
+    """RFC 3597 §5, which all readers take for types that they know, too."""
+    return f"\\# {len(rdata)} {rdata.hex().upper()}"
 
 
 def _base64(octets: bytes) -> str:
@@ -260,6 +320,6 @@ def formatter(rtype: int) -> Formatter | None:
 
 _FORMATTERS: dict[int, Formatter] = {
     1: _a, 2: _name_text, 5: _name_text, 6: _soa, 12: _name_text, 15: _mx, 16: _txt, 28: _aaaa, 33: _srv,
-    39: _name_text, 43: _ds, 46: _rrsig, 47: _nsec, 48: _dnskey, 50: _nsec3, 51: nsec3_head_text, 59: _ds, 60: _dnskey,
-    63: _zonemd, 257: _caa,
+    37: _cert, 39: _name_text, 43: _ds, 46: _rrsig, 47: _nsec, 48: _dnskey, 50: _nsec3, 51: nsec3_head_text, 59: _ds,
+    60: _dnskey, 62: _csync, 63: _zonemd, 257: _caa,
 }  # fmt: skip

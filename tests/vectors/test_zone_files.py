@@ -167,7 +167,10 @@ def test_bind_reads_the_same(case: str, tmp_path: Path) -> None:
 
 
 def test_zonemd_vectors_are_read(shared: Path) -> None:
-    """All that is to be verified, whatever comes of it; digests of the wrong length and other classes are not."""
+    """All that is to be verified, whatever comes of it; digests of the wrong length and other classes are not.
+
+    Nor is a NULL record without RDATA (15), which Knot as a secondary takes for malformed.
+    """
     refused = set()
     for path in sorted((shared / "vectors" / "zonemd").glob("*/*.zone")):
         config = dict(
@@ -176,6 +179,6 @@ def test_zonemd_vectors_are_read(shared: Path) -> None:
         try:
             parse_zone_file(path, text_to_wire(config["origin"]), strip=False)
         except ZoneFileErrors:
-            assert config["expected_result"] == "failure", path
+            assert config["expected_result"] == "failure" or path.parent.name == "15-no-rdata", path
             refused.add(path.parent.name[:2])
-    assert refused == {"31", "32", "80"}
+    assert refused == {"15", "31", "32", "80"}
