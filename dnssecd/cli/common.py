@@ -212,6 +212,8 @@ def moment(text: str) -> int:
     from datetime import UTC, datetime
 
     if text.isascii() and text.isdigit():
+        if len(text) == 8 and text[:2] in ("19", "20", "21"):
+            raise typer.BadParameter(f'"{text}" has eight digits: write YYYYMMDDHHMMSS, as in {text}000000')
         if len(text) < 14:
             return int(text)
         if len(text) == 14:

@@ -117,7 +117,7 @@ def read(path: Path) -> bytes:
 
 def _private(file: Path, content: bytes, wanted: dict[str, Any], policy: Any) -> Private:
     role, algorithm = wanted["role"], wanted["algorithm"]
-    if content.lstrip().startswith(b";") or b"Private-key-format:" in content:
+    if content.lstrip().startswith(b";") or b"Private-key-format:" in content or b"DNSKEY" in content:
         return _bind(file, wanted, policy)
     if role not in get_args(Role):
         raise Bad(f"{file} does not say what the key is for", "give --role ksk, zsk or csk", USAGE)

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,8 +24,9 @@ from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.keyservice_client.launch import launched_signer
 from dnssecd.keyservice_protocol import KeyInfo, KeystoreSettings, SignerSettings
+from dnssecd.pipeline.jobs.outcome import Problem
 from dnssecd.pipeline.jobs.spec import ZoneSpec
-from dnssecd.pipeline.oneshot.bind_keys import BadKeyFile, read_key_file
+from dnssecd.pipeline.oneshot.bind_keys import BadKeyFile, KeyFile, read_key_file, roles
 from dnssecd.pipeline.oneshot.keys import imported_keys, stored_keys
 from dnssecd.pipeline.oneshot.sign import OneShot, Signed, sign_file
 from dnssecd.pipeline.version.rejected import Rejected
@@ -40,6 +41,7 @@ NSEC3_NAME_MAX = 222
 #: RRSIG times are 32-bit serial numbers: inception and expiration must be less than half the circle apart.
 SPAN_S_MAX = (1 << 31) - 1
 USAGE = 2
+VIOLATIONS_SHOWN_MAX = 100
 #: What is left of the 107 octets of a Unix socket's path for the directory of temporary files.
 SCRATCH_PARENT_OCTETS_MAX = 70
 
@@ -76,12 +78,22 @@ def run(options: Options) -> Signed:
     except BadKeyFile as error:
         raise Bad(str(error), "give another key with --key; nothing was written") from None
     except Rejected as error:
-        more = "".join(f"\n  {line}" for line in error.violations[:100] if line not in error.cause)
+        more = "".join(f"\n  {line}" for line in _others(error)[:VIOLATIONS_SHOWN_MAX])
         raise Bad(error.cause + more, error.remedy or "correct the input") from None
     except ZoneFileErrors as error:
         raise Bad(str(error), "correct the file, or sign it again when nobody is writing it") from None
     except SignerError as error:
         raise Bad(str(error), "mend the key store, or give another; nothing was written") from None
+
+
+def _others(error: Rejected) -> list[str]:
+    """Return the violations that the cause does not state: it begins with the first, or lists all, one a line."""
+    stated = set(error.cause.splitlines())
+    return [
+        line
+        for at, line in enumerate(error.violations)
+        if line not in stated and (at or line not in error.cause)
+    ]
 
 
 def _is_same(file: Path, output: str) -> bool:
@@ -99,6 +111,7 @@ def _run(options: Options, stopping: Stopping) -> Signed:
         raise Bad(what, "give another file", USAGE)
     now = int(SystemClock().now())
     spec = _spec(options)
+    files = _key_files(options, spec)
     window = _window(options, now)
     judged_at = min(max(now, window.inception), window.expiration_min)
     date = int(datetime.fromtimestamp(now, UTC).strftime("%Y%m%d"))
@@ -113,9 +126,29 @@ def _run(options: Options, stopping: Stopping) -> Signed:
         checker = stack.enter_context(spread_checker(told))
         write = stack.enter_context(output_place(options.output, scratch, stopping))
         stack.enter_context(stopping.allowed())
-        return sign_file(
-            job, lambda: _keys(options, spec, key_service.client()), key_service.signer, checker, write, told
+        signed = sign_file(
+            job,
+            lambda: _keys(options, spec, files, key_service.client()),
+            key_service.signer,
+            checker,
+            write,
+            told,
         )
+    notes = [Problem("key-note", note) for file in files for note in file.notes(now)]
+    return replace(signed, warnings=(*notes, *signed.warnings))
+
+
+def _key_files(options: Options, spec: ZoneSpec) -> list[KeyFile]:
+    """Read the key files; Bad where other options ask for keys to be made, BadKeyFile."""
+    if not options.keys:
+        return []
+    if options.algorithms:
+        raise Bad(
+            "--algorithm is for new keys; key files have an algorithm of their own", "leave it out", USAGE
+        )
+    files = [read_key_file(path, spec.origin) for path in options.keys]
+    roles(files, csk=options.csk)
+    return files
 
 
 def _scratch() -> tempfile.TemporaryDirectory[str]:
@@ -230,9 +263,9 @@ def _undone(directory: Path) -> Iterator[None]:
         raise
 
 
-def _keys(options: Options, spec: ZoneSpec, signer: SignerClient) -> list[KeyInfo]:
-    if options.keys:
-        return imported_keys(spec, signer, [read_key_file(path, spec.origin) for path in options.keys])
+def _keys(options: Options, spec: ZoneSpec, files: Sequence[KeyFile], signer: SignerClient) -> list[KeyInfo]:
+    if files:
+        return imported_keys(spec, signer, files, csk=options.csk)
     return stored_keys(spec, signer, _numbers(options.algorithms), csk=options.csk)
 
 

@@ -43,6 +43,8 @@ def parse_time(text: str) -> int:
     """Return epoch seconds of epoch seconds or YYYYMMDDHHMMSS (UTC); UsageError."""
     if not (text.isascii() and text.isdigit() and len(text) <= 14):
         raise UsageError(f"--time {text}: write epoch seconds or YYYYMMDDHHMMSS")
+    if len(text) == 8 and text[:2] in ("19", "20", "21"):
+        raise UsageError(f"--time {text} has eight digits: write YYYYMMDDHHMMSS, as in {text}000000")
     if len(text) != 14:
         return int(text)
     try:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
+from pathlib import Path
 
 from dnssecd.config.errors import did_you_mean
 from dnssecd.config.model import Address, Peer, Secret, TsigKey
 from dnssecd.config.reader import Section
+from dnssecd.config.tsigforms import written_key
 from dnssecd.config.values import Bad, decode_secret, exposed, parse_address, parse_name, read_secret_file
 
 TSIG_ALGORITHMS = ("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
@@ -50,7 +52,7 @@ def tsig_keys(root: Section, *, read_secrets: bool) -> dict[str, TsigKey]:
     found: dict[str, TsigKey] = {}
     for written, section in root.children("tsig"):
         algorithm = _tsig_algorithm(section)
-        secret = _tsig_secret(section, read_secrets)
+        secret = _tsig_secret(section, written, algorithm, read_secrets)
         section.finish()
         try:
             name = parse_name(written)
@@ -74,7 +76,7 @@ def _tsig_algorithm(section: Section) -> str:
     return "hmac-sha256"
 
 
-def _tsig_secret(section: Section, read_secrets: bool) -> bytes:
+def _tsig_secret(section: Section, name: str, algorithm: str, read_secrets: bool) -> bytes:
     ways = [key for key in ("secret", "secret_file") if section.has(key)]
     inline, file = section.text("secret"), section.optional_path("secret_file")
     if len(ways) != 1:
@@ -85,7 +87,7 @@ def _tsig_secret(section: Section, read_secrets: bool) -> bytes:
     if file is not None and not read_secrets:
         return b""
     try:
-        text = read_secret_file(file).decode("ascii", "replace") if file else inline
+        text = _secret_of_file(file, name, algorithm) if file else inline
         secret = decode_secret(text)
     except Bad as bad:
         section.error(key, bad.what, bad.remedy)
@@ -95,6 +97,21 @@ def _tsig_secret(section: Section, read_secrets: bool) -> bytes:
     if len(secret) < _SHORTEST_SECRET:
         section.warn(key, f"the secret has {len(secret)} octets", "use 32: openssl rand -base64 32")
     return secret
+
+
+def _secret_of_file(file: Path, name: str, algorithm: str) -> str:
+    """The secret in base64; Bad where the file is of another key or for another algorithm."""
+    key = written_key(read_secret_file(file).decode("ascii", "replace"))
+    if key.name not in ("", name.lower().rstrip(".")):
+        raise Bad(
+            f"{file} has the key {key.name}, not {name}", f'write [tsig."{key.name}."], or name another file'
+        )
+    if key.algorithm not in ("", algorithm):
+        raise Bad(
+            f"{file} is for {key.algorithm}, the key is configured for {algorithm}",
+            f'write algorithm = "{key.algorithm}"',
+        )
+    return key.secret
 
 
 def peers(root: Section, kind: str, tsig: dict[str, TsigKey]) -> dict[str, Peer]:

@@ -82,7 +82,8 @@ def decode_secret(text: str) -> bytes:
     try:
         secret = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        raise Bad("the secret is not base64", "make one with: openssl rand -base64 32") from None
+        remedy = "give base64 alone or what tsig-keygen or keymgr -t prints; new: openssl rand -base64 32"
+        raise Bad("the secret is not base64", remedy) from None
     if not secret:
         raise Bad("the secret is empty", "make one with: openssl rand -base64 32")
     return secret

@@ -372,7 +372,7 @@ BAD_KEYS = {
     "no zone key": (lambda home: _changed(home, "DNSKEY 257", "DNSKEY 1"), "flags 1: not a zone key (RFC 4034"),
     "protocol": (lambda home: _changed(home, "DNSKEY 257 3", "DNSKEY 257 2"), "protocol 2 instead of 3 (RFC 4034"),
     "algorithm": (_retired_algorithm, "algorithm 7 is refused: RSASHA1-NSEC3-SHA1 must not be used"),
-    "lone ZSK": (lambda home: bind_key(home, "ED25519").name, "algorithm 15 has a ZSK but no KSK; give the KSK too"),
+    "lone ZSK": (lambda home: bind_key(home, "ED25519").name, "no KSK of algorithm 15 is given; give the KSK too"),
     "absent": (lambda home: "Knone", "Knone.key: No such file or directory"),
     "garbage": (lambda home: _other_private(home, SECRET), "not a readable private key"),
     "other kind": (

@@ -50,6 +50,10 @@ def owner_of_hash(digest: bytes) -> bytes:
     return bytes([_HASH_CHARS[number >> shift & 31] for shift in range(155, -1, -5)]) + b"\0"
 
 
+def _counted(salt: bytes) -> bytes:
+    return bytes((len(salt),)) + salt
+
+
 class Nsec3Chain:
     """Collects the names of the zone, then judges the NSEC3 RRs with these parameters.
 
@@ -59,6 +63,8 @@ class Nsec3Chain:
     def __init__(self, report: Report, parameters: DenialExpectation, chains: Chains) -> None:
         self._report = report
         self.parameters = parameters
+        #: Iterations and salt as they stand in RDATA, four octets into a packed RRset.
+        self._parameter_octets = parameters.iterations.to_bytes(2, "big") + _counted(parameters.salt)
         self._foreign, self._mixed = chains.foreign, chains.mixed
         self._buckets = [bytearray() for _ in range(256)]
         self._iterations, self._salt = parameters.iterations, parameters.salt
@@ -160,7 +166,7 @@ class Nsec3Chain:
         return found.iterations != self._iterations or found.salt != self._salt or found.algorithm != 1
 
     def _decode(self, rrset: RRset) -> tuple[bytes, Nsec3] | None:
-        if self._foreign:
+        if self._foreign and rrset.rdata[4 : 4 + len(self._parameter_octets)] != self._parameter_octets:
             found = _nsec3_of(rrset)
             if found is not None and self._is_other(found):
                 self.has_others = True

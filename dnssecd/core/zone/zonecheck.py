@@ -41,6 +41,7 @@ _KNOT_REFUSES = ", and Knot refuses such a zone"
 _NS_BESIDE_DNAME = (
     f"a DNAME beside a delegation belongs at the child's apex (RFC 6672 §2.3); not served{_KNOT_REFUSES}"
 )
+_NAMED_TYPES_MAX = 5
 _SINGLETONS = frozenset({t.SOA, t.CNAME, t.DNAME})
 
 
@@ -165,7 +166,8 @@ def _check_cname(rrsets: Sequence[RRset], index: int, found: Findings) -> None:
         last += 1
     others = {rrset.rtype for rrset in rrsets[first : last + 1]} - _BESIDE_CNAME
     if others:
-        text = f"a CNAME stands beside other data (type {min(others)})"
+        listed = " ".join(t.type_text(rtype) for rtype in sorted(others)[:_NAMED_TYPES_MAX])
+        text = f"a CNAME stands beside other data: {listed}"
         found.error("cname-and-other", owner, t.CNAME, text)
 
 

@@ -1,6 +1,6 @@
 """The one judge of zone content, for each way in: file, AXFR, IXFR, import, restore, another signer's zone."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from dnssecd.core.dns.names import key_to_text
 from dnssecd.core.dns.rrset import RRset
@@ -17,20 +17,35 @@ from dnssecd.pipeline.version.rejected import Rejected
 #: What one version may warn of.
 PROBLEMS_MAX = 20
 
+#: Gives "FILE:LINE" of records by owner key and type, as far as that is known.
+Locate = Callable[[Collection[tuple[bytes, int]]], Mapping[tuple[bytes, int], str]]
+
+
+def _unlocated(_: Collection[tuple[bytes, int]]) -> Mapping[tuple[bytes, int], str]:
+    return {}
+
+
 _GLUE = "add an A or AAAA record, or write allow_missing_glue = true for the zone"
 
 
 def judge_content(
-    rrsets: Sequence[RRset], spec: ZoneSpec, where: str, remedy: str, *, missing_glue: bool | None = None
+    rrsets: Sequence[RRset],
+    spec: ZoneSpec,
+    where: str,
+    remedy: str,
+    *,
+    missing_glue: bool | None = None,
+    locate: Locate = _unlocated,
 ) -> list[Problem]:
     """Check the whole content, ordered by (owner, type); return the warnings.
 
     Raises Rejected (``input-error``) where no signer could make a good zone of it: ``where`` begins the cause and
     ``remedy`` says what to do. missing_glue: whether a name server may lack its address; None: as configured.
+    locate: asked where the records of errors stand.
     """
     allowed = spec.allow_missing_glue if missing_glue is None else missing_glue
     findings = zonecheck.check(rrsets, spec.origin, allow_missing_glue=allowed)
-    return _judged(findings, spec, where, remedy)
+    return _judged(findings, spec, where, remedy, locate)
 
 
 def judge_difference(
@@ -48,13 +63,19 @@ def judge_difference(
     return _judged(findings, spec, where, remedy)
 
 
-def _judged(findings: Findings, spec: ZoneSpec, where: str, remedy: str) -> list[Problem]:
+def _judged(
+    findings: Findings, spec: ZoneSpec, where: str, remedy: str, locate: Locate = _unlocated
+) -> list[Problem]:
     if findings.errors:
-        lines = [finding_text(finding, spec.origin) for finding in findings.errors]
+        found = locate([(finding.owner, finding.rtype) for finding in findings.errors])
+        lines = [
+            f"{found.get((finding.owner, finding.rtype), where)}: {finding_text(finding, spec.origin)}"
+            for finding in findings.errors
+        ]
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
         if findings.errors[0].code == "missing-glue":
             remedy = f"{remedy}: {_GLUE}"
-        raise Rejected("input-error", f"{where}: {lines[0]}{more}", remedy, lines)
+        raise Rejected("input-error", f"{lines[0]}{more}", remedy, lines)
     return warnings_of(findings.warnings, spec.origin)
 
 

@@ -4,14 +4,14 @@ Each ends in an Outcome, never in an exception, but for defects of ours.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from pathlib import Path
 
-from dnssecd.core.dns.names import APEX
+from dnssecd.core.dns.names import APEX, key_to_text
 from dnssecd.core.dns.rrset import RRset
-from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, DS, SOA
+from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, DS, SOA, type_text
 from dnssecd.core.keys.keyset import Keyset, signing_view
 from dnssecd.core.signing.lifetimes import DAY_S, Window, refresh_s
 from dnssecd.core.verify import SignatureChecker, verify_zone
@@ -22,6 +22,7 @@ from dnssecd.core.zone.zoneview import ZoneView
 from dnssecd.durations import about
 from dnssecd.ingest.errors import FileChanged, ZoneFileErrors
 from dnssecd.ingest.limits import DEFAULT_LIMITS
+from dnssecd.ingest.locate import lines_of
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.ingest.zonefile import ParsedZone, parse_zone_file
 from dnssecd.keyservice_client.client import SignerClient
@@ -232,7 +233,12 @@ def parse_input(
 
 def checked_content(parsed: ParsedZone, spec: ZoneSpec, report: Report) -> list[RRset]:
     """Return the content to be signed; raises Rejected where no signer could make a good zone of it."""
-    report.warn(judge_content(parsed.rrsets, spec, str(report.files[0].path), "correct the file"))
+    path = Path(report.files[0].path)
+
+    def locate(places: Collection[tuple[bytes, int]]) -> dict[tuple[bytes, int], str]:
+        return lines_of(path, spec.origin, places, parsed.digest)
+
+    report.warn(judge_content(parsed.rrsets, spec, str(path), "correct the file", locate=locate))
     return signable(parsed.rrsets)
 
 
@@ -301,7 +307,8 @@ def check_timing(spec: ZoneSpec, given: Input, report: Report) -> None:
     if refresh <= largest_ttl:
         raise Rejected(
             "ttl-rejected",
-            f"the zone's largest TTL, {largest_ttl} s ({about(largest_ttl)}), is not below the signature refresh, "
+            f"the zone's largest TTL, {largest_ttl} s ({about(largest_ttl)}){_largest(spec, given)}, "
+            f"is not below the signature refresh, "
             f"{refresh} s ({about(refresh)}): caches would keep RRsets longer than their RRSIGs are good",
             "lower the TTL, or raise signature_validity or signature_refresh in the policy; what is published is "
             "served and refreshed on",
@@ -328,6 +335,16 @@ def check_timing(spec: ZoneSpec, given: Input, report: Report) -> None:
                 remedy,
             )
         )
+
+
+def _largest(spec: ZoneSpec, given: Input) -> str:
+    """Say whose TTL is the largest, as far as the content is at hand."""
+    if spec.dnskey_ttl >= given.largest_ttl:
+        return " of dnskey_ttl in the policy"
+    for owner, rtype, ttl, _ in given.rrsets or ():
+        if ttl == given.largest_ttl:
+            return f" of {key_to_text(owner, spec.origin)} {type_text(rtype)}"
+    return ""
 
 
 def check_guard(transaction: WriteTransaction, spec: ZoneSpec, given: Input) -> None:

@@ -1,7 +1,9 @@
 """BIND key files: ``K<zone>+<algorithm>+<tag>.key`` with the DNSKEY, ``.private`` with the key."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dns.exception
@@ -11,7 +13,7 @@ import dns.rdatatype
 import dns.tokenizer
 
 from dnssecd.core.dns.names import BadName, text_to_wire, wire_to_text
-from dnssecd.core.keys.keyset import REVOKE, SEP, ZONE
+from dnssecd.core.keys.keyset import REVOKE, SEP, ZONE, dnskey_rdata, key_tag
 from dnssecd.keyservice_protocol import Role
 
 FILE_OCTETS_MAX = 64 * 1024
@@ -32,6 +34,27 @@ class KeyFile:
     public_key: bytes
     private: bytes = field(repr=False)
 
+    def notes(self, now: int) -> list[str]:
+        """Return what the timing metadata of dnssec-settime says against using the key now; it is not followed."""
+        out = []
+        for name, past in (("Activate", False), ("Inactive", True), ("Delete", True), ("Revoke", True)):
+            match = re.search(rb"(?m)^%s:[ \t]*(\d{14})" % name.encode(), self.private)
+            moment = match and _epoch(match[1].decode())
+            if moment is not None and (moment <= now) == past:
+                assert match is not None
+                text = (
+                    f"{self.path}: {name} is {match[1].decode()}; key times are not followed here, it signs"
+                )
+                out.append(text)
+        return out
+
+
+def _epoch(text: str) -> int | None:
+    try:
+        return int(datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        return None
+
 
 def read_key_file(path: Path, origin: bytes) -> KeyFile:
     """Read the pair of files that ``path`` names (with either suffix or none); BadKeyFile."""
@@ -51,8 +74,11 @@ def _check_fields(path: Path, flags: int, protocol: int) -> None:
         raise BadKeyFile(f"{path}: protocol {protocol} instead of {PROTOCOL} (RFC 4034 §2.1.2)")
 
 
-def roles(files: Sequence[KeyFile]) -> list[Role]:
-    """Return the role of each key: SEP keys sign the keys, others the zone; one kind alone does both."""
+def roles(files: Sequence[KeyFile], *, csk: bool) -> list[Role]:
+    """Return the role of each key: SEP keys sign the keys, others the zone; SEP keys alone do both.
+
+    csk: each key is to be the only one of its algorithm. Raises BadKeyFile where the flags say otherwise.
+    """
     seen: set[tuple[int, bytes]] = set()
     for file in files:
         if (file.algorithm, file.public_key) in seen:
@@ -61,7 +87,12 @@ def roles(files: Sequence[KeyFile]) -> list[Role]:
     kinds: dict[int, set[bool]] = {}
     for file in files:
         kinds.setdefault(file.algorithm, set()).add(bool(file.flags & SEP))
-    return [_role(file, kinds[file.algorithm]) for file in files]
+    found = [_role(file, kinds[file.algorithm]) for file in files]
+    if csk and len(kinds) < len(files):
+        raise BadKeyFile(
+            "--csk asks for one key of an algorithm, but more are given; leave it out, or some keys"
+        )
+    return found
 
 
 def _role(file: KeyFile, kinds: set[bool]) -> Role:
@@ -69,7 +100,12 @@ def _role(file: KeyFile, kinds: set[bool]) -> Role:
     if len(kinds) == 2:
         return "ksk" if sep else "zsk"
     if not sep:
-        raise BadKeyFile(f"{file.path}: algorithm {file.algorithm} has a ZSK but no KSK; give the KSK too")
+        raise BadKeyFile(
+            f"{file.path}: flags {file.flags}, so it is a ZSK, and no KSK of algorithm {file.algorithm} is given; "
+            f"give the KSK too. A key that signs everything (CSK) needs flags {ZONE | SEP} here: write them in the "
+            f".key file; the key tag becomes {key_tag(dnskey_rdata(ZONE | SEP, file.algorithm, file.public_key))}, "
+            "so a DS of it has to be replaced"
+        )
     return "csk"
 
 

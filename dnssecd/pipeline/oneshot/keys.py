@@ -61,9 +61,12 @@ def _held_kinds(held: Iterable[KeyInfo]) -> tuple[KeyWish, ...]:
     )
 
 
-def imported_keys(spec: ZoneSpec, signer: SignerClient, files: Sequence[KeyFile]) -> list[KeyInfo]:
-    """Bring the keys of BIND key files into the store; raises BadKeyFile, SignerError."""
-    return [_imported(spec, signer, file, role) for file, role in zip(files, roles(files), strict=True)]
+def imported_keys(
+    spec: ZoneSpec, signer: SignerClient, files: Sequence[KeyFile], *, csk: bool
+) -> list[KeyInfo]:
+    """Bring the keys of BIND key files into the store (``csk``: see bindkeys.roles); BadKeyFile, SignerError."""
+    wanted = zip(files, roles(files, csk=csk), strict=True)
+    return [_imported(spec, signer, file, role) for file, role in wanted]
 
 
 def _imported(spec: ZoneSpec, signer: SignerClient, file: KeyFile, role: RoleName) -> KeyInfo:
