@@ -10,7 +10,7 @@ _HEAD = """# What `dnssecd verify` finds
 
 | rank | it means | exit status |
 |---|---|---|
-| bogus | some validator fails, a server refuses the zone, or one of them does once the parent follows the zone's CDS | 1 |
+| bogus | some validator fails or a server refuses the zone, now or once the parent follows its CDS | 1 |
 | violation | an RFC says MUST, but names resolve and validate | 4 if nothing is bogus |
 | advice | the zone is sound | 0 |
 
@@ -21,14 +21,15 @@ A finding can have a lower rank than its code where something else makes up for 
 or is by an unknown key, is advice beside good RRSIGs of every algorithm; a CDS of a key that is not in the DNSKEY RRset
 is advice beside one of a key that signs.
 
-* A zone in the middle of a change is judged as such: NSEC beside NSEC3, or several NSEC3 chains, one for each NSEC3PARAM
-  RR (RFC 5155 §10.4). Each chain that servers may use has to be complete.
+* A zone in the middle of a change is judged as such: NSEC beside NSEC3, or several NSEC3 chains, one for each
+  NSEC3PARAM RR (RFC 5155 §10.4). Each chain that servers may use has to be complete.
 * A revoked key (RFC 5011) signs for no other key, no DS leads to it and no CDS may stand for it.
 * `--ds` gives the DS RRset at the parent, one DS each time. SHA-1 counts only where no better digest type is given
-  (RFC 4509 §3); each other digest type and each algorithm has to lead to a key that signs. If no DS has an algorithm and
-  a digest type that is known here, validators treat the zone as insecure: `ds-insecure` says so.
+  (RFC 4509 §3); each other digest type and each algorithm has to lead to a key that signs. If no DS has an algorithm
+  and a digest type that is known here, validators treat the zone as insecure: `ds-insecure` says so.
 * CDS and CDNSKEY are judged together, and as the DS RRset that the parent would make of them (RFC 7344 §4.1).
-* A key without SEP flag may sign everything. With SEP keys, and without `--ds`, one of them has to sign the DNSKEY RRset.
+* A key without SEP flag may sign everything. With SEP keys, and without `--ds`, one of them has to sign the DNSKEY
+  RRset.
 
 Before dnssecd publishes a version of its own, the same code judges it by what was planned: one chain, the planned keys
 and parameters. There a finding of any rank stops the publication.
