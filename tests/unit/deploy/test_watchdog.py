@@ -67,7 +67,7 @@ def gates(monkeypatch: pytest.MonkeyPatch) -> dict[str, asyncio.Event]:
     """Jobs end when their gate opens."""
     found: dict[str, asyncio.Event] = {}
 
-    async def run(self: WorkerPool, job: Any, octets: int = 0) -> Any:
+    async def run(self: WorkerPool, job: Any, *_: Any) -> Any:
         await found.setdefault(job, asyncio.Event()).wait()
         return job
 
