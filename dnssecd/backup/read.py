@@ -1,6 +1,7 @@
 """Reading a back-up: nothing of it is believed before its SHA-256 is checked, and nothing else is unpacked."""
 
 import gzip
+import shutil
 import sqlite3
 import tarfile
 import zlib
@@ -12,9 +13,16 @@ from pathlib import Path
 import msgspec
 
 from dnssecd.backup.manifest import DIGEST, FORMAT, MANIFEST, MANIFEST_OCTETS_MAX, Manifest, Member
+from dnssecd.core.dns.names import text_to_wire
 from dnssecd.store import schema
+from dnssecd.store.errors import DAMAGE
+from dnssecd.store.identity import origin_of
 
 _PIECE = 1 << 20
+#: Deflate makes at most so many octets of one (zlib's technical notes).
+DEFLATE_RATIO_MAX = 1032
+#: What tarfile raises for an archive that is none, or was made to confuse it.
+_BAD_TAR = (tarfile.TarError, ValueError, OverflowError, LookupError, EOFError)
 
 
 class BadArchive(Exception):
@@ -32,10 +40,11 @@ class Archive:
             raise BadArchive(f"{path}: the manifest was changed or damaged")
         try:
             self.manifest = msgspec.json.decode(content, type=Manifest)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadArchive(f"{path}: the manifest cannot be read: {error}") from None
         if self.manifest.format != FORMAT:
             raise BadArchive(f"{path} is of format {self.manifest.format!r}; this dnssecd reads {FORMAT!r}")
+        _check_names(path, [entry.zone for entry in self.manifest.zones])
 
     def octets(self, name: str, octets_max: int = 1 << 20) -> bytes:
         """Return a small member's content, checked."""
@@ -55,9 +64,18 @@ class Archive:
             raise BadArchive(f"{self._path}: {name} was changed or damaged")
 
     def unpack(self, name: str, target: Path) -> None:
-        """Check a compressed member and unpack it to a new file, mode 0600."""
-        self.check(name)
+        """Check a compressed member and unpack it to a new file, mode 0600.
+
+        What the manifest says of its size is bounded by what the member can hold and by what is free on the disk.
+        """
         known = self._known(name)
+        octets_max = min(known.content_octets, self._entries[name].size * DEFLATE_RATIO_MAX)
+        free = shutil.disk_usage(target.parent).free
+        if octets_max > free:
+            raise BadArchive(
+                f"{self._path}: {name} unpacks to {octets_max:,} octets, but {free:,} are free in {target.parent}"
+            )
+        self.check(name)
         stream = self._tar.extractfile(self._entries[name])
         assert stream is not None
         schema.create_file(target)
@@ -66,7 +84,7 @@ class Archive:
             with gzip.GzipFile("", "rb", fileobj=stream) as source, target.open("wb") as out:
                 while piece := source.read(_PIECE):
                     written += len(piece)
-                    if written > known.content_octets:
+                    if written > octets_max:
                         raise BadArchive(f"{self._path}: {name} unpacks to more than it should")
                     out.write(piece)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -76,6 +94,8 @@ class Archive:
         known = self.manifest.members.get(name)
         if known is None or name not in self._entries:
             raise BadArchive(f"{self._path}: {name} is not in it")
+        if known.octets != self._entries[name].size:
+            raise BadArchive(f"{self._path}: {name} has another size than the manifest says")
         return known
 
     def _small(self, name: str, octets_max: int) -> bytes:
@@ -88,9 +108,12 @@ class Archive:
     def _pieces(self, name: str) -> Iterator[bytes]:
         stream = self._tar.extractfile(self._entries[name])
         assert stream is not None
-        with stream:
-            while piece := stream.read(_PIECE):
-                yield piece
+        try:
+            with stream:
+                while piece := stream.read(_PIECE):
+                    yield piece
+        except tarfile.TarError as error:
+            raise BadArchive(f"{self._path} is cut or damaged: {error}") from None
 
 
 @contextmanager
@@ -99,7 +122,7 @@ def opened(path: Path) -> Iterator[Archive]:
     with path.open("rb") as file:
         try:
             tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 (closed below)
-        except tarfile.TarError as error:
+        except _BAD_TAR as error:
             raise BadArchive(f"{path} is no back-up: {error}") from None
         with tar:
             yield Archive(tar, path)
@@ -112,9 +135,35 @@ def _entries(tar: tarfile.TarFile, path: Path) -> dict[str, tarfile.TarInfo]:
             if not entry.isreg() or entry.name in found:
                 raise BadArchive(f"{path}: {entry.name!r} is not what dnssecd puts into a back-up")
             found[entry.name] = entry
-    except tarfile.TarError as error:
+    except _BAD_TAR as error:
         raise BadArchive(f"{path} is cut or damaged: {error}") from None
     return found
+
+
+def _check_names(path: Path, zones: list[str]) -> None:
+    """Check that zones are called as dnssecd calls them: each once, by names there can be; BadArchive."""
+    seen: set[bytes] = set()
+    for zone in zones:
+        try:
+            wire = text_to_wire(zone)
+        except ValueError:
+            wire = b""
+        if not wire or wire in seen or zone != zone.lower() or not zone.endswith("."):
+            raise BadArchive(
+                f"{path}: the manifest names the zone {zone[:300]!r}, which dnssecd does not write"
+            )
+        seen.add(wire)
+
+
+def check_origin(path: Path, zone: str) -> None:
+    """Check that a zone's database is that zone's own; BadArchive."""
+    try:
+        with closing(sqlite3.connect(path)) as connection:
+            origin = origin_of(connection)
+    except (sqlite3.Error, *DAMAGE) as error:
+        raise BadArchive(f"{zone} in the back-up is damaged: {error}") from None
+    if origin not in (None, text_to_wire(zone)):
+        raise BadArchive(f"what the back-up has as {zone} is the database of another zone")
 
 
 def check_database(path: Path, migrations: tuple[str, ...], application_id: int, what: str) -> None:
@@ -136,7 +185,7 @@ def check_database(path: Path, migrations: tuple[str, ...], application_id: int,
             (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
             if verdict != "ok":
                 raise BadArchive(f"{what} is damaged: {verdict}")
-    except sqlite3.Error as error:
+    except (sqlite3.Error, *DAMAGE) as error:
         raise BadArchive(f"{what} is damaged: {error}") from None
 
 

@@ -1,11 +1,14 @@
 """Restoring: everything is checked and judged first; then all of it happens, zone by zone, or nothing.
 
+With ``keep_going`` the zones that are not refused are restored all the same.
+
 lock → manifest → unpack and check → what is here, what is public, which keys → decisions → keys in → databases in
 """
 
 import asyncio
 import os
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -18,7 +21,7 @@ from dnssecd.backup.keys import Found, KeyFinder, key_service
 from dnssecd.backup.manifest import COMMON, ZoneEntry
 from dnssecd.backup.place import Note, Placer, prepare, settle
 from dnssecd.backup.present_zones import look, readable, servers
-from dnssecd.backup.read import Archive, BadArchive, check_database, opened
+from dnssecd.backup.read import Archive, BadArchive, check_database, check_origin, opened
 from dnssecd.backup.write import config_digest
 from dnssecd.config.model import Config, Peer
 from dnssecd.core.keys.restore_limits import LiveServer, goes_back
@@ -29,6 +32,7 @@ from dnssecd.publish.live import LiveLook
 from dnssecd.store import catalogue, schema
 from dnssecd.store import operator_log as acts
 from dnssecd.store.catalogue import Catalogue
+from dnssecd.store.errors import DAMAGE, StoreError
 from dnssecd.store.operator_log import Act, ActLog
 from dnssecd.store.statedir import own
 
@@ -43,21 +47,26 @@ _UNKNOWN: tuple[bool, str | None] = (False, None)
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for. ``zones`` empty: all; ``secret``: passphrase of the keys; ``check``: only judge."""
+    """What is asked for. ``zones`` empty: all; ``secret``: passphrase of the keys; ``check``: only judge.
+
+    ``keep_going``: restore the zones that are not refused though others are.
+    """
 
     file: Path
     zones: tuple[str, ...] = ()
     secret: bytes | None = None
     options: Options = NO_OPTIONS
     check: bool = False
+    keep_going: bool = False
 
 
 @dataclass(frozen=True)
 class Done:
-    """What came of it. ``refusals`` empty: ``decisions`` were carried out (unless only a check was asked for)."""
+    """What came of it: what was decided of each zone, what was refused, and which zones were restored."""
 
     decisions: tuple[Decision, ...]
     refusals: tuple[Refusal, ...]
+    restored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     keys_brought: int = 0
 
@@ -115,19 +124,37 @@ def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: 
             zone for zone, (_, text) in earlier.items() if text is not None
         } | known_here.documents.keys()
         notes += [*_notes(config, archive, zones, documents), *_lost_updates(config, decisions)]
-        if not refusals and not wish.check:
-            known, refusals = _keys(finder, trouble, unpacked, decisions, bring=True)
+        chosen = [] if wish.check else _accepted(wish, unpacked, decisions, refusals)
+        if chosen:
+            brought_in, lacking = _keys(finder, trouble, *_apart(chosen), bring=True)
+            known |= brought_in
+            refusals += lacking
+            chosen = _accepted(wish, *_apart(chosen), refusals)
         notes += [
             f"{zone} lacks keys here: {'; '.join(found.missing)}; it is served, but cannot be signed without them"
             for zone, found in known.items()
             if found.missing
         ]
-        if not refusals and not wish.check:
-            notes += _apply(
-                config, archive, wish, who, now, told, unpacked, decisions, known, earlier, scratch
-            )
+        if chosen:
+            notes += _apply(config, archive, wish, who, now, told, *_apart(chosen), known, earlier, scratch)
+        restored = tuple(one.entry.zone for one, _ in chosen)
         brought = finder.brought if finder else 0
-        return Done(tuple(decisions), tuple(refusals), tuple(notes), brought)
+        return Done(tuple(decisions), tuple(refusals), restored, tuple(notes), brought)
+
+
+def _accepted(
+    wish: Wish, unpacked: list[_Unpacked], decisions: list[Decision], refusals: list[Refusal]
+) -> list[tuple[_Unpacked, Decision]]:
+    """Return what is to be restored: all or nothing, or all that is not refused."""
+    if refusals and not wish.keep_going:
+        return []
+    refused = {refusal.zone for refusal in refusals}
+    pairs = zip(unpacked, decisions, strict=True)
+    return [(one, decision) for one, decision in pairs if decision.zone not in refused]
+
+
+def _apart(chosen: list[tuple[_Unpacked, Decision]]) -> tuple[list[_Unpacked], list[Decision]]:
+    return [one for one, _ in chosen], [decision for _, decision in chosen]
 
 
 def _chosen(archive: Archive, wish: Wish) -> tuple[list[ZoneEntry], list[Refusal]]:
@@ -156,6 +183,7 @@ def _unpack(
         try:
             archive.unpack(entry.member, path)
             check_database(path, schema.MIGRATIONS, schema.APPLICATION_ID, f"{entry.zone} in the back-up")
+            check_origin(path, entry.zone)
             found.append(_Unpacked(entry, path, Stored(*stored(path))))
         except BadArchive as error:
             refusals.append(_damaged(entry.zone, str(error)))
@@ -312,6 +340,13 @@ def _earlier(archive: Archive, scratch: Path) -> Serving:
         check_database(path, catalogue.MIGRATIONS, catalogue.APPLICATION_ID, "the catalogue in the back-up")
     except BadArchive:
         return {}
+    try:
+        return _served_then(path)
+    except (sqlite3.Error, StoreError, *DAMAGE):
+        return {}
+
+
+def _served_then(path: Path) -> Serving:
     with closing(Catalogue(path)) as known:
         documents = {zone: text for zone, text in known.serving().items() if readable(text)}
         return {

@@ -60,10 +60,14 @@ def _restore(
         typer.Option("--primary-fenced", help="You declare that the primary cannot publish any more."),
     ] = False,
     check: Annotated[bool, typer.Option("--check", help="Only say what would happen.")] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Restore the zones that are not refused, though others are.")
+    ] = False,
 ) -> None:
     """Restore zones from a back-up while the daemon is stopped; what would go backwards is refused.
 
-    Compared are serials and key states here, and what the public servers serve now. All zones are restored or none.
+    Compared are serials and key states here, and what the public servers serve now. All zones are restored or none,
+    unless --keep-going is given; what would become of each is shown either way. Exit status 1 if any was refused.
     """
     from dnssecd.backup.judge import Options
 
@@ -79,7 +83,7 @@ def _restore(
         raise Bad("a passphrase was given, but no keys asked for", "add --keys", USAGE)
     options = Options(raise_serial, accept_older_keys, accept_other_keys, standby)
     zones = tuple(dict.fromkeys(map(zone_name, zone or ())))
-    result = _result(_carry_out(cli, file, zones, keys, passphrase_file, options, check), check)
+    result = _result(_carry_out(cli, file, zones, keys, passphrase_file, options, check, keep_going), check)
     cli.show(result, lambda: _render(result))
     if not result["ok"]:
         raise typer.Exit(BAD)
@@ -93,6 +97,7 @@ def _carry_out(
     passphrase_file: Path | None,
     options: Any,
     check: bool,
+    keep_going: bool,
 ) -> Any:
     import sqlite3
 
@@ -107,7 +112,7 @@ def _carry_out(
     config = load(cli.config_path)
     _check_user(config)
     secret = passphrase(passphrase_file, confirm=False) if keys else None
-    wish = Wish(file, zones, secret, options, check)
+    wish = Wish(file, zones, secret, options, check, keep_going)
     try:
         with owned(config), progress("restoring") as advance:
             return restore(config, wish, (getpass.getuser(), os.getuid()), SystemClock().now(), advance)
@@ -140,7 +145,9 @@ def _check_user(config: Any) -> None:
 def _result(done: Any, check: bool) -> dict[str, Any]:
     return {
         "ok": not done.refusals,
+        "check": check,
         "restored": not done.refusals and not check,
+        "zones_restored": list(done.restored),
         "zones": [
             {
                 "zone": each.zone,
@@ -163,10 +170,11 @@ def _result(done: Any, check: bool) -> dict[str, Any]:
 
 
 def _render(result: dict[str, Any]) -> None:
+    refused = {refusal["zone"]: refusal["code"] for refusal in reversed(result["refusals"])}
     table(
         ("zone", "back-up", "here", "public", "then"),
         [
-            (zone["zone"], zone["serial"], zone["present"], zone["public"], _then(zone))
+            (zone["zone"], zone["serial"], zone["present"], zone["public"], _then(zone, refused))
             for zone in result["zones"]
         ],
         empty="no zones",
@@ -182,11 +190,25 @@ def _render(result: dict[str, Any]) -> None:
         say(f"  to do: {refusal['remedy']}")
     if result["refusals"]:
         say()
-        say(f"{_unchanged(result['keys_brought'])}")
+        say(_came_of(result, refused))
     elif result["restored"]:
         say("restored; start the daemon: systemctl start dnssecd")
     else:
         say("nothing is in the way; nothing was changed, since only a check was asked for")
+
+
+def _came_of(result: dict[str, Any], refused: dict[str, str]) -> str:
+    restored = result["zones_restored"]
+    if restored:
+        return f"{_zones(len(restored))} restored; {_zones(len(refused))} refused and left as it was"
+    well = [zone["zone"] for zone in result["zones"] if zone["zone"] not in refused]
+    text = _unchanged(result["keys_brought"])
+    which = "the 1 zone that is" if len(well) == 1 else f"the {len(well)} zones that are"
+    return f"{text}; --keep-going restores {which} not refused" if well else text
+
+
+def _zones(number: int) -> str:
+    return "1 zone" if number == 1 else f"{number} zones"
 
 
 def _unchanged(keys: int) -> str:
@@ -197,7 +219,9 @@ def _unchanged(keys: int) -> str:
     return f"no zone was restored; {brought} in the key stores: a later restore finds them there"
 
 
-def _then(zone: dict[str, Any]) -> str:
+def _then(zone: dict[str, Any], refused: dict[str, str]) -> str:
+    if zone["zone"] in refused:
+        return f"REFUSED ({refused[zone['zone']]})"
     if not zone["held"]:
         return "served as it is"
     above = zone["serial"] if zone["above"] is None else zone["above"]

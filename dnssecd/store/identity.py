@@ -35,6 +35,15 @@ def claim(connection: sqlite3.Connection, path: Path, origin: bytes) -> str:
     return instance
 
 
+def origin_of(connection: sqlite3.Connection) -> object:
+    """Return the zone (wire form) whose database it is, of any schema; None where it does not say."""
+    if connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'").fetchone()[0]:
+        held = meta(connection).get(ORIGIN)
+        if held is not None:
+            return held
+    return _signer(connection)
+
+
 def name(connection: sqlite3.Connection, origin: bytes) -> None:
     """Write which zone a database belongs to, once."""
     connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)", (ORIGIN, origin))

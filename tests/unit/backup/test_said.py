@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dnssecd.backup.judge import Refusal
+from dnssecd.backup.judge import Decision, Refusal
 from dnssecd.backup.restore import Done
 from dnssecd.cli.restore import _render, _result
 
@@ -24,3 +24,17 @@ def test_a_refusal_tells_of_keys_that_were_brought_in(
 ) -> None:
     _render(_result(Done((), (LACKING,), keys_brought=brought), check=False))
     assert said in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_zones_that_could_be_restored_are_told_though_another_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    both = tuple(Decision(zone, 2, 2, 2, False, None) for zone in ("a.test.", "b.test."))
+    _render(_result(Done(both, (LACKING,)), check=True))
+    lines = capsys.readouterr().out.splitlines()
+    assert "REFUSED (keys-missing)" in next(line for line in lines if line.startswith("a.test."))
+    assert "served as it is" in next(line for line in lines if line.startswith("b.test."))
+    assert lines[-1] == "nothing was changed; --keep-going restores the 1 zone that is not refused"
+    _render(_result(Done(both, (LACKING,), ("b.test.",)), check=False))
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "1 zone restored; 1 zone refused and left as it was"
