@@ -168,6 +168,6 @@ def test_updates_go_on_for_long(daemon: Dnssecd, what: str) -> None:
         f"{what}: {rate:,.0f}/s, {len(taken)} updates, median {statistics.median(taken) * 1000:.0f} ms, "
         f"worst {max(taken) * 1000:.0f} ms, log {grown / 1024:.0f} KiB"
     )
-    assert statistics.median(taken) < 0.2
+    assert statistics.median(taken) < 0.5
     assert max(taken) < 2.0
     assert grown < 2000 + 1000 * len(taken)
