@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
+from pathlib import Path
 
 import structlog
 
@@ -65,17 +66,30 @@ def _owners(config: Config) -> frozenset[int] | None:
         return None
 
 
+def socket_of(config: Config) -> Path:
+    """Return the socket of the key service."""
+    return config.signer.socket or config.server.state_dir / "signer" / "signer.sock"
+
+
 class SignerLink:
     """Keeps the key service under watch.
 
-    last: what it said last, None while it does not answer. ``recovered`` is called when it answers again, or a
+    last: what it said last, None while it does not answer. recovered: called when it answers again, or a
     key store of it can be used again, or sessions were opened anew: what failed meanwhile may be tried now.
-    ``needed_by`` says when a key store is needed next, epoch seconds.
+    needed_by: says when a key store is needed next, epoch seconds.
     """
 
-    def __init__(self, config: Config, events: EventCore, metrics: Metrics, clock: Clock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        events: EventCore,
+        metrics: Metrics,
+        clock: Clock,
+        recovered: Callable[[], object],
+        needed_by: Callable[[str], float | None],
+    ) -> None:
         configured = config.signer.socket
-        self.socket = configured or config.server.state_dir / "signer" / "signer.sock"
+        self.socket = socket_of(config)
         self._events, self._metrics, self._clock = events, metrics, clock
         self._child: SignerChild | None = None
         if configured is None:
@@ -86,8 +100,7 @@ class SignerLink:
         self._polled = AsyncSignerClient(str(self.socket), POLL_DEADLINE_S, owners=owners)
         self._audit_head = AuditHead(config.server.state_dir)
         self.last: StatusReply | None = None
-        self.recovered: Callable[[], None] = lambda: None
-        self.needed_by: Callable[[str], float | None] = lambda keystore: None
+        self._recovered, self._needed_by = recovered, needed_by
         self._state = "starting"
         self._settled = asyncio.Event()  # it runs, or it is known why it does not
         self._unavailable: frozenset[str] = frozenset()
@@ -179,7 +192,7 @@ class SignerLink:
         unavailable = frozenset(store.name for store in status.stores if store.state != "available")
         replaced = sum(token.workers_replaced for store in status.stores for token in store.tokens)
         if was_down or self._unavailable - unavailable or replaced > self._replaced:
-            self.recovered()
+            self._recovered()
         self._unavailable, self._replaced = unavailable, replaced
 
     def _tell(self, status: StatusReply) -> None:
@@ -208,7 +221,7 @@ class SignerLink:
         """Say by when a medium that is away is needed, if that is soon."""
         if not store.removable or store.state == "available":
             return ""
-        when = self.needed_by(store.name)
+        when = self._needed_by(store.name)
         if when is None or when > self._clock.now() + NEEDED_SOON_S:
             return ""
         text = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M UTC")

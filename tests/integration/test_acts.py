@@ -13,7 +13,6 @@ import pytest
 from dnssecd.clock import SystemClock
 from dnssecd.config import load
 from dnssecd.control.client import Failed, call
-from dnssecd.daemon.commands.key import KeyCommands
 from dnssecd.daemon.run import Daemon
 from tests.integration.smallzone import ZONE, small_zone
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
@@ -52,6 +51,7 @@ ACTS: dict[str, dict[str, Any]] = {
     "zone.freeze": {"zone": ZONE},
     "zone.thaw": {"zone": ZONE},
     "zone.import": {"zone": ZONE, "path": "/nowhere/zone", "how": "replace"},
+    "zone.restore": {"zone": ZONE},
     "key.generate": {"zone": ZONE, "role": "zsk"},
     "key.adopt": {"zone": ZONE, "role": "zsk", "label": "none"},
     "key.rollover": {"zone": ZONE, "role": "zsk"},
@@ -76,13 +76,12 @@ ACTS: dict[str, dict[str, Any]] = {
 def known_commands(config_path: Path) -> dict[str, bool]:
     """Every command a daemon has, and whether it is one for operators only."""
     daemon = Daemon(load(config_path), SystemClock())
-    keys = KeyCommands(daemon.zones, str(daemon.signer.socket))
-    table = {name: command.changes for name, command in daemon.commands(keys).items()}
-    daemon.catalogue.close()
-    daemon.act_log.close()
-    daemon.alerts.close()
-    daemon.events.close()
-    os.close(daemon._lock)
+    table = {name: command.changes for name, command in daemon.control.commands.items()}
+    daemon.base.catalogue.close()
+    daemon.base.act_log.close()
+    daemon.front.alerts.close()
+    daemon.base.events.close()
+    os.close(daemon.base.lock)
     return table
 
 

@@ -283,7 +283,9 @@ def octets(zone: PipelineZone) -> list[bytes]:
 def test_the_clock_a_year_ahead_publishes_nothing_that_is_not_yet_valid(tmp_path: Path) -> None:
     clock = FakeClock()
     events = EventCore(tmp_path / "events.sqlite", clock)
-    watch = ClockWatch(clock, tmp_path / "clock", 300, events, lambda: [], lambda stepped: None)
+    watch = ClockWatch(
+        clock, tmp_path / "clock", 300, events, lambda: [], lambda stepped: None, lambda: False
+    )
     watch.begin(0.0)
     clock.step(365 * DAY)
     assert watch.held()

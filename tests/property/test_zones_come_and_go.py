@@ -147,7 +147,7 @@ class Rig:
                     running.result()
             yield
         finally:
-            self.daemon._stopping.set()
+            self.daemon.stop()
             await running
             await self.daemon.close()
 
@@ -165,7 +165,7 @@ class Rig:
         self.put(one)
         one.configured, one.marks = True, {self.last_file}
         self.write_config()
-        await self.daemon.reloader.reload([])
+        await self.daemon.control.reloader.reload([])
 
     async def remove(self, one: Name) -> None:
         zone = self.daemon.zones[one.name]
@@ -173,10 +173,10 @@ class Rig:
         one.kept.append(set(one.marks))
         one.configured = False
         self.write_config()
-        await self.daemon.reloader.reload([one.name])
+        await self.daemon.control.reloader.reload([one.name])
 
     async def reload(self, one: Name) -> None:
-        await self.daemon.reloader.reload([])
+        await self.daemon.control.reloader.reload([])
 
     async def edit(self, one: Name) -> None:
         if one.dynamic:
@@ -192,7 +192,7 @@ class Rig:
         message = dns.update.UpdateMessage(one.name)
         message.replace("mark", 300, "TXT", mark)
         request: Any = cast(Any, Asked(message.to_wire(), KEY, ADDRESS))
-        asked = asyncio.create_task(self.daemon.updates.handle(self.daemon.zones[one.name], request))
+        asked = asyncio.create_task(self.daemon.front.updates.handle(self.daemon.zones[one.name], request))
         before, one.marks = one.marks, one.marks | {mark}
         if self.random.random() < 0.7:
             done, _ = await asyncio.wait({asked}, timeout=30)
@@ -209,7 +209,7 @@ class Rig:
         call: Any = cast(Any, Restoring(one.name))
         refused = ""
         try:
-            await self.daemon.removed.restore(call)
+            await self.daemon.control.removed.restore(call)
         except Refused as error:
             refused = error.what
         if refused:  # just after a start; nothing was changed
@@ -228,7 +228,7 @@ class Rig:
             zone = self.daemon.zones.get(one.name)
             assert (zone is not None) == one.configured, one
             if zone is None:
-                assert not self.daemon.events.firing(one.name), self.daemon.events.firing(one.name)
+                assert not self.daemon.base.events.firing(one.name), self.daemon.base.events.firing(one.name)
             elif zone.serial is not None:
                 assert zone.serial >= one.serial, f"{one} went back to serial {zone.serial}"
                 one.serial = zone.serial
@@ -245,9 +245,9 @@ class Rig:
         assert databases == {f"{one.name[:-1]}.sqlite" for one in self.names if one.configured} | {
             "stays.test.sqlite"
         }
-        catalogued = set(self.daemon.catalogue.entries()) | set(self.daemon.catalogue.serving())
+        catalogued = set(self.daemon.base.catalogue.entries()) | set(self.daemon.base.catalogue.serving())
         assert catalogued == {one.name for one in self.names if one.configured} | {"stays.test."}
-        firing = self.daemon.events.firing()
+        firing = self.daemon.base.events.firing()
         assert not firing, firing
 
     def told(self, one: Name) -> str:

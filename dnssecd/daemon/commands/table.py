@@ -41,14 +41,16 @@ class Commands:
         clock: Clock,
         signer_state: Callable[[], dict[str, str]],
         delivery: Callable[[], Awaitable[object]],
+        clock_doubt: Callable[[], str],
+        acts_of: Callable[[str | None, int], Awaitable[list[dict[str, Any]]]],
     ) -> None:
+        """clock_doubt: says why the time is in doubt ("": it is not).
+
+        acts_of: what people did, newest first: to a zone (at most so many), or to none.
+        """
         self._zones, self._jobs, self._events = zones, jobs, events
         self._notifier, self._clock, self._signer_state = notifier, clock, signer_state
-        self._delivery = delivery
-        #: Says why the time is in doubt ("": it is not).
-        self.clock_doubt: Callable[[], str] = lambda: ""
-        #: What people did, newest first: to a zone (at most so many), or to none.
-        self.acts_of: Callable[[str | None, int], Awaitable[list[dict[str, Any]]]] = _no_acts
+        self._delivery, self._clock_doubt, self._acts_of = delivery, clock_doubt, acts_of
         self._started_at = clock.now()
 
     def table(self) -> dict[str, Command]:
@@ -80,8 +82,8 @@ class Commands:
             "pid": os.getpid(),
             "started_at": self._started_at,
             "signer": self._signer_state(),
-            "clock_suspect": bool(self.clock_doubt()),
-            "clock": self.clock_doubt(),
+            "clock_suspect": bool(self._clock_doubt()),
+            "clock": self._clock_doubt(),
             "delivery": await self._delivery(),
         }
 
@@ -195,9 +197,9 @@ class Commands:
         """Answer ``zone.history``: what happened to a zone, and what people did to it."""
         limit = min(int(call.number("limit", 100)), SHOWN_MAX)
         if call.optional_text("zone") is None:
-            return {"entries": await self.acts_of(None, limit)}
+            return {"entries": await self._acts_of(None, limit)}
         zone = zone_of(self._zones, call)
-        acts = await self.acts_of(zone.name, limit)
+        acts = await self._acts_of(zone.name, limit)
         with zone.database.snapshot() as snapshot:
             entries = [*acts, *snapshot.history(limit)]
         return {"entries": sorted(entries, key=lambda entry: int(entry["at"]), reverse=True)[:limit]}
@@ -270,10 +272,6 @@ class Commands:
         """Answer ``alerts.ack``."""
         zone = zone_of(self._zones, call).name if call.optional_text("zone") else None
         return {"acknowledged": self._events.acknowledge(call.text("name"), zone, call.caller.user)}
-
-
-async def _no_acts(zone: str | None, limit: int) -> list[dict[str, Any]]:
-    return []
 
 
 def _frozen(zone: FrontZone) -> list[str]:

@@ -13,12 +13,13 @@ from dnssecd.daemon.commands.history import OURSELVES, Acts
 from dnssecd.daemon.parent.automation import DsAutomation
 from dnssecd.daemon.parent.channels import Count, parent_of
 from dnssecd.daemon.rollover.engine import RolloverListener
+from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 
 
 class DsOffice(RolloverListener):
-    """One per daemon: to be put among the roll-over engine's listeners. ``config`` gives the one in force."""
+    """One per daemon. ``config`` gives the configuration in force."""
 
     def __init__(
         self,
@@ -27,12 +28,17 @@ class DsOffice(RolloverListener):
         events: EventCore,
         clock: Clock,
         acts: Acts,
-        count: Count = lambda way, result: None,
+        count: Count,
+        listeners: list[RolloverListener],
+        mailbox: Mailbox,
     ) -> None:
-        """count: (way, "done" or "failed"), for metrics."""
+        """count: (way, "done" or "failed"), for metrics. listeners: those of the rollover engine."""
         self._config, self._zones, self._acts = config, zones, acts
         self.automation = DsAutomation(events, clock, count=count, history=self._remember)
         self._writing: set[asyncio.Task[None]] = set()
+        listeners.append(self)
+        mailbox.ds_overdue.subscribe(lambda zone: self.automation.ds_overdue(zone.name))
+        mailbox.removed.subscribe(self.forget)
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
         """Tell what the zone's keys want of the parent, and what its servers were seen to have."""

@@ -59,7 +59,8 @@ class ClockWatch:
     """``suspect`` says why the time is in doubt, "" while it is not.
 
     peers: (zone, server) that share a TSIG key with us; on_sure: told when doubt is over, and whether the clock
-    may have stepped, so that times from before cannot be relied on.
+    may have stepped, so that times from before cannot be relied on. unsettled: whether something still goes by times
+    from before a step; until it does not, no time is recorded, so that a restart finds the clock in doubt again.
     """
 
     def __init__(
@@ -70,15 +71,14 @@ class ClockWatch:
         events: EventCore,
         peers: Peers,
         on_sure: Callable[[bool], None],
+        unsettled: Callable[[], bool],
         boot: str = "",
     ) -> None:
         self._clock, self._path, self._tolerance_s = clock, path, tolerance_s
         self._events, self._peers, self._on_sure = events, peers, on_sure
         self._agrees_s = min(AGREES_S, tolerance_s + 2)
         self.suspect = ""
-        #: Whether something still goes by times from before a step; until it does not, no time is recorded, so
-        #: that a restart finds the clock in doubt again.
-        self.unsettled: Callable[[], bool] = lambda: False
+        self._unsettled = unsettled
         self._boot = boot
         #: What a step forward that went unnoticed while we were stopped can have been (s).
         self.hidden_step_s = 0
@@ -168,7 +168,7 @@ class ClockWatch:
 
     def record(self) -> None:
         """Write the time down, unless it is in doubt."""
-        if self.suspect or self.unsettled():
+        if self.suspect or self._unsettled():
             return
         self._recorded = self._clock.monotonic()
         body = msgspec.json.encode(

@@ -39,6 +39,7 @@ from dnssecd.daemon.rollover.evidence import write_evidence
 from dnssecd.daemon.rollover.key_service import destroy_key, make_key, prove_key
 from dnssecd.daemon.rollover.policy import FOREVER, rollover_policy
 from dnssecd.daemon.rollover.zone_keys import ZoneKeys
+from dnssecd.daemon.zones.gates import Work, shut_for
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_client.client import AsyncSignerClient
@@ -79,9 +80,9 @@ class Engine:
     lock: Callable[[str], asyncio.Lock]
     rekey: Callable[[FrontZone, KeyChange], Awaitable[Outcome]]
     resign: Callable[[FrontZone], None]
-    clock_sure: Callable[[], bool] = lambda: True
+    clock_sure: Callable[[], bool]
     #: What a step of the clock while the daemon was stopped can have taken off every wait (s).
-    hidden_step_s: Callable[[], int] = lambda: 0
+    hidden_step_s: Callable[[], int]
 
 
 class RolloverListener:
@@ -121,7 +122,7 @@ class Rollovers:
     """All zones' roll-overs. Methods belong to the event loop."""
 
     engine: Engine
-    parents: Callable[[str], tuple[str, ...]] = lambda zone: ()
+    parents: Callable[[str], tuple[str, ...]]
     listeners: list[RolloverListener] = field(default_factory=list)
     _zones: dict[str, ZoneKeys] = field(default_factory=dict)
     _asked: dict[str, _Asked] = field(default_factory=dict)
@@ -164,12 +165,8 @@ class Rollovers:
 
     def clock_stepped(self, zone: FrontZone) -> None:
         """Begin every wait of a zone anew: no time from before can be relied on."""
-        self.of(zone.name).stepped = zone.serial is not None and not zone.orphan
+        zone.stepped = zone.serial is not None and not zone.orphan
         self.committed(zone)
-
-    def is_stepping(self) -> bool:
-        """Tell whether some key set has not been told of a clock step yet."""
-        return any(keys.stepped for keys in self._zones.values())
 
     def forget(self, name: str) -> None:
         """Drop a zone that was removed."""
@@ -191,7 +188,7 @@ class Rollovers:
             await asked.gather()
             asked.again = False
             zone = self.engine.zones.get(name)
-            if zone is None or zone.serial is None or zone.orphan:
+            if zone is None or zone.serial is None or shut_for(zone, Work.PLAN) is not None:
                 return
             async with self._free, self.of(name).turn:
                 await self._advance(zone, self.of(name))
@@ -233,14 +230,14 @@ class Rollovers:
         after = commands.clock_stepped(known.keyset, int(self.engine.clock.now()))
         note = Note("clock stepped", "every wait begins anew, from evidence seen from now on")
         await self.store(zone, keys, KeyChange(known.keyset, after, (note,)))
-        keys.stepped = keys.stale
+        zone.stepped = keys.stale
 
     async def _rounds(self, zone: FrontZone, keys: ZoneKeys) -> None:
         for _ in range(ROUNDS_MAX):
             known = await keys.known(zone, self.engine.clock.now())
             if known is None:
                 return
-            if keys.stepped:
+            if zone.stepped:
                 await self._step_clock(zone, keys, known)
                 continue
             await self._destroy(zone, keys, known)

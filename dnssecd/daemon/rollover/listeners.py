@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
-from dnssecd.clock import Clock, boot_id
+from dnssecd.clock import Clock
 from dnssecd.config.model import Config
 from dnssecd.control.server import Call, Command, Refused
 from dnssecd.core.keys.evidence import Evidence
@@ -20,6 +20,7 @@ from dnssecd.daemon.rollover.overdue import Overdue
 from dnssecd.daemon.rollover.text import line
 from dnssecd.daemon.rollover.zone_keys import awaits_ds
 from dnssecd.daemon.server_reports import SecondaryHooks
+from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.work import ZoneJobs
 from dnssecd.daemon.zones.zone import FrontZone
@@ -29,7 +30,6 @@ from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.version.committed import Committed
 from dnssecd.pipeline.workers.pool import WorkerPool
-from dnssecd.publish.exchange import Peer
 from dnssecd.publish.notify import Pace
 from dnssecd.publish.parent import ParentAnswer
 from dnssecd.publish.watch import Judgement, Sighting
@@ -38,20 +38,23 @@ BLOCKERS_SHOWN_MAX = 20
 
 
 class EvidenceHooks(SecondaryHooks):
-    """What is seen of secondaries, told to the roll-over engine as well."""
+    """What is seen of secondaries, sent to the rollover engine as well."""
 
-    def __init__(self, metrics: Metrics, events: EventCore) -> None:
+    def __init__(self, metrics: Metrics, events: EventCore, mailbox: Mailbox) -> None:
         super().__init__(metrics, events)
-        self.on_seen: Callable[[Judgement], None] = lambda judgement: None
+        self._seen = mailbox.seen
 
     def seen(self, judgement: Judgement) -> None:
         """Pass a look on."""
         super().seen(judgement)
-        self.on_seen(judgement)
+        self._seen.send(judgement)
 
 
 class RolloverOffice:
-    """The daemon's part for keys and time. ``config`` gives the configuration in force."""
+    """The daemon's part for keys and time. ``config`` gives the configuration in force.
+
+    sweep_s: how soon a server of a zone is looked at again, after it was seen to serve what is published.
+    """
 
     def __init__(
         self,
@@ -63,19 +66,12 @@ class RolloverOffice:
         clock: Clock,
         schedule: Schedule,
         pool: WorkerPool,
-        hooks: EvidenceHooks,
+        clock_watch: ClockWatch,
+        sweep_s: Callable[[], float],
+        mailbox: Mailbox,
     ) -> None:
         self._zones, self._jobs = zones, jobs
-        server = config().server
-        self.clock = ClockWatch(
-            clock,
-            server.state_dir / "clock",
-            server.clock_tolerance,
-            events,
-            self._timekeepers,
-            self._sure,
-            boot_id(),
-        )
+        self.clock, self._sweep_s = clock_watch, sweep_s
         engine = Engine(
             zones,
             config,
@@ -90,18 +86,16 @@ class RolloverOffice:
             lambda: self.clock.hidden_step_s,
         )
         self.rollovers = Rollovers(engine, self._parent_names)
-        self.clock.unsettled = self.rollovers.is_stepping
         self.parents = ParentWatch(zones, config, clock, schedule, self._answered)
-        self.overdue = Overdue(events, clock, self.rollovers.policy)
+        self.overdue = Overdue(events, clock, self.rollovers.policy, mailbox.ds_overdue.send)
         self.emergency = Emergency(self.rollovers, events)
         self._commands = RolloverCommands(zones, self.rollovers)
         self.ahead = ForecastCommands(zones, self.rollovers, self._commands, self.rollovers.engine.config)
         self.rollovers.listeners += [_Shown(self.parents), self.overdue, self.emergency]
-        #: How soon a server of a zone is looked at again, after it was seen to serve what is published.
-        self.sweep_s: Callable[[], float] = lambda: Pace().sweep_s
-        hooks.on_seen = self._seen
-        jobs.on_finished = self.rollovers.committed
-        pool.held = self.clock.held
+        mailbox.seen.subscribe(self._seen)
+        mailbox.finished.subscribe(self.rollovers.committed)
+        mailbox.clock_sure.subscribe(self._sure)
+        mailbox.removed.subscribe(self.forget)
 
     def commands(self) -> dict[str, Command]:
         """Return the commands, by name."""
@@ -162,12 +156,6 @@ class RolloverOffice:
     def _resign(self, zone: FrontZone) -> None:
         self._jobs.request(zone, "resign")
 
-    def _timekeepers(self) -> Iterable[tuple[str, Peer]]:
-        """The secondaries that share a TSIG key with us."""
-        for zone in self._zones.values():
-            for peer in zone.asked_servers:
-                yield zone.name, peer
-
     def _sure(self, stepped: bool) -> None:
         """The time is right: what was put off is done; after a step waits begin anew."""
         for zone in self._zones.values():
@@ -186,7 +174,7 @@ class RolloverOffice:
         if sighting.zone not in self._zones:
             return
         keys = self.rollovers.of(sighting.zone)
-        pause = self.sweep_s() if judgement.state == "current" else Pace().look_last_s
+        pause = self._sweep_s() if judgement.state == "current" else Pace().look_last_s
         seen = judged(sighting, keys.committed)
         if keys.take(lambda evidence: evidence.sighted(seen, int(sighting.at + pause))):
             self.rollovers.ask(sighting.zone)

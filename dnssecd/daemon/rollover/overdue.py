@@ -18,13 +18,16 @@ TOLD_MAX = 5
 
 
 class Overdue(RolloverListener):
-    """Raises the event while evidence is awaited long past the usual time. ``on_ds``: told when it is a DS."""
+    """Raises the event while evidence is awaited long past the usual time. ``on_ds`` is called when it is a DS."""
 
     def __init__(
-        self, events: EventCore, clock: Clock, policy: Callable[[FrontZone], RolloverPolicy]
+        self,
+        events: EventCore,
+        clock: Clock,
+        policy: Callable[[FrontZone], RolloverPolicy],
+        on_ds: Callable[[FrontZone], object],
     ) -> None:
-        self._events, self._clock, self._policy = events, clock, policy
-        self.on_ds: Callable[[FrontZone], None] = lambda zone: None
+        self._events, self._clock, self._policy, self._on_ds = events, clock, policy, on_ds
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
         """Judge every wait by how long it has lasted; return when the next one is due."""
@@ -37,7 +40,7 @@ class Overdue(RolloverListener):
             remedy = f"see what is awaited from whom: dnssecd explain {zone.name}"
             self._events.raise_event(EVENT, zone.name, cause, remedy=remedy)
             if any(blocker.rec is Rec.DS for blocker in late):
-                self.on_ds(zone)
+                self._on_ds(zone)
         else:
             self._events.resolve(EVENT, zone.name)
         return min((at for at, _ in due if at is not None and at > now), default=None)

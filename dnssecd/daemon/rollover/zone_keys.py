@@ -36,7 +36,6 @@ class ZoneKeys:
     failures: int = 0
     not_before: float = 0.0  # monotonic: what failed is not tried again earlier
     denial_asked: str = ""  # the change of denial that a version was asked for
-    stepped: bool = False  # the clock did, and the key set does not know yet
     trouble: str = ""  # why the last plan could not be carried out
 
     async def known(self, zone: FrontZone, now: float) -> Committed | None:

@@ -1,7 +1,6 @@
 """A zone leaves: it is served no more, everything about it is forgotten at once, and its database is set aside."""
 
 import asyncio
-from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -9,10 +8,14 @@ import structlog
 
 from dnssecd.clock import Clock
 from dnssecd.daemon.zones.databases import Databases
+from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.table import ZoneTable
 from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.workers.pool import WorkerPool
 from dnssecd.store.aside import set_aside
+from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.zonedb import ZoneDatabase
 
 #: So long what is under way for the zone may take to end: a commit, a transfer to a secondary.
@@ -21,12 +24,9 @@ LOOK_S = 0.01
 
 log = structlog.get_logger("dnssecd.zones")
 
-#: Drops all that a part of the daemon keeps of a zone.
-Forget = Callable[[FrontZone], object]
-
 
 class Departures:
-    """Takes zones out. ``forget``: every part of the daemon that keeps something of a zone."""
+    """Takes zones out. Every part of the daemon that keeps something of a zone takes ``mailbox.removed``."""
 
     def __init__(
         self,
@@ -34,10 +34,13 @@ class Departures:
         databases: Databases,
         pool: WorkerPool,
         clock: Clock,
-        forget: Sequence[Forget],
+        events: EventCore,
+        metrics: Metrics,
+        catalogue: Catalogue,
+        mailbox: Mailbox,
     ) -> None:
         self._table, self._databases, self._pool, self._clock = table, databases, pool, clock
-        self._forget = tuple(forget)
+        self._events, self._metrics, self._catalogue, self._mailbox = events, metrics, catalogue, mailbox
 
     async def remove(self, name: str) -> None:
         """Remove a zone; KeyError when there is none.
@@ -46,8 +49,10 @@ class Departures:
         removes the side files of a database by their names, which may be another zone's by then.
         """
         zone = self._table.remove(name)
-        for forget in self._forget:
-            forget(zone)
+        self._mailbox.removed.send(zone)
+        self._events.remove_zone(name)
+        self._metrics.forget_zone(name)
+        self._catalogue.remove(name)
         path = Path(zone.spec.database)
         await self._pool.release(zone.spec.database)
         await self._quiet(zone)

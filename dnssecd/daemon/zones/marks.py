@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import structlog
 
 from dnssecd.daemon.zones.databases import Databases
+from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.store import filemark
 from dnssecd.store.catalogue import Catalogue
@@ -33,10 +34,12 @@ class MarkKeeper:
         by_origin: Mapping[bytes, FrontZone],
         databases: Databases,
         catalogue: Catalogue,
+        mailbox: Mailbox,
     ) -> None:
         self._zones, self._by_origin = zones, by_origin
         self._databases, self._catalogue = databases, catalogue
         self._moving: dict[str, int] = {}
+        mailbox.remembered.subscribe(self.note)
 
     def note(self, zone: FrontZone) -> None:
         """Look after a zone whose database was written by a job, or may be."""

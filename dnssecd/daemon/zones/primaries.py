@@ -9,7 +9,6 @@ beyond the SOA's expire, too: then the alert says so. With ``soa_expire = "follo
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -21,6 +20,8 @@ from dnssecd.clock import Clock
 from dnssecd.core.dns.message import NOERROR, NOTAUTH
 from dnssecd.daemon.zones import specs
 from dnssecd.daemon.zones.first_publication import Permission
+from dnssecd.daemon.zones.gates import Gates, Work, shut_for
+from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.outcome_events import INPUT_EVENTS
 from dnssecd.daemon.zones.primary_state import (
     FIRST_RETRY_LAST_S,
@@ -103,6 +104,8 @@ class Primaries:
         clock: Clock,
         schedule: Schedule,
         state_dir: Path,
+        gates: Gates,
+        mailbox: Mailbox,
     ) -> None:
         self._jobs, self._events, self._metrics = jobs, events, metrics
         self._clock, self._schedule = clock, schedule
@@ -117,11 +120,9 @@ class Primaries:
         self._directory.mkdir(mode=0o700, exist_ok=True)
         for left in self._directory.iterdir():
             left.unlink()
-        #: Says why the time is in doubt ("": it is not): nothing expires then.
-        self.doubt: Callable[[], str] = lambda: ""
-        #: Told of a zone that has expired, or is served again.
-        self.on_expiry: Callable[[FrontZone], None] = lambda zone: None
-        jobs.on_load = self._reconsider
+        self._gates, self._mailbox = gates, mailbox
+        mailbox.load_requested.subscribe(self._reconsider)
+        mailbox.removed.subscribe(self.forget)
 
     def refresh(self, zone: FrontZone) -> None:
         """Look at the primaries as soon as may be."""
@@ -131,7 +132,7 @@ class Primaries:
             self._serve_again(zone)
             self.forget(zone)
             return
-        if zone.doubt is not None or zone.held is not None:
+        if shut_for(zone, Work.LOOK) is not None:
             return  # a load is asked for when what is stored may be built on
         if zone.name in self._tasks:
             self._again.add(zone.name)
@@ -239,7 +240,7 @@ class Primaries:
         if silent_s <= held.expire_s:
             self._schedule.wake(_expiry(zone), up.fresh_at + held.expire_s + 1, lambda: self.refresh(zone))
             self._serve_again(zone)
-        elif not zone.expired and not self.doubt():
+        elif not zone.expired and not self._gates.why_stopped(Work.EXPIRE):
             cause = (
                 f"no primary has confirmed {zone.name} for {silent_s / 3600:.1f} h, longer than SOA expire "
                 f'({held.expire_s} s), and soa_expire is "follow"'
@@ -247,14 +248,14 @@ class Primaries:
             zone.expired = True
             zone.problems = (*zone.problems, Problem(EXPIRED, cause, "make a primary answer"))
             self._events.raise_event(EXPIRED, zone.name, cause)
-            self.on_expiry(zone)
+            self._mailbox.expiry_changed.send(zone)
 
     def _serve_again(self, zone: FrontZone) -> None:
         if zone.expired:
             zone.expired = False
             zone.problems = tuple(problem for problem in zone.problems if problem.event != EXPIRED)
             self._events.resolve(EXPIRED, zone.name)
-            self.on_expiry(zone)
+            self._mailbox.expiry_changed.send(zone)
 
     def _fresh_at(self, zone: FrontZone) -> float:
         """When primaries were last heard of: before the event that says they are not, where that fires."""
@@ -281,7 +282,11 @@ class Primaries:
             assert serial is not None
             return self._nothing_newer(zone, up, held, sights, serial)
         if not wish.asked:
-            names = [] if zone.frozen else [name for name in names if not self._was_rejected(up, name)]
+            names = (
+                []
+                if shut_for(zone, Work.TRANSFER)
+                else [name for name in names if not self._was_rejected(up, name)]
+            )
         if not names:
             self._wake_in(zone, refresh_delay_s(zone.name, held))
             return Checked()

@@ -12,6 +12,7 @@ from dnssecd.config.model import Config
 from dnssecd.control.server import Call, Command, Refused
 from dnssecd.daemon.key_service import SignerLink
 from dnssecd.daemon.zones import unconfigured as serving
+from dnssecd.daemon.zones.config_in_force import ConfigInForce
 from dnssecd.daemon.zones.departure import Departures
 from dnssecd.daemon.zones.removal_gate import check_ds_gone
 from dnssecd.daemon.zones.restore_removed import begins_anew
@@ -24,11 +25,11 @@ from dnssecd.store.catalogue import Catalogue
 
 
 class Reloader:
-    """Holds the configuration in force. ``on_applied`` is told of every new one."""
+    """Applies what changed in the configuration. ``on_applied`` is called with every new one, and what changed."""
 
     def __init__(
         self,
-        config: Config,
+        config: ConfigInForce,
         zones: ZoneTable,
         jobs: ZoneJobs,
         signer: SignerLink,
@@ -36,15 +37,20 @@ class Reloader:
         metrics: Metrics,
         catalogue: Catalogue,
         clock: Clock,
-        on_applied: Callable[[Config], None],
+        on_applied: Callable[[Config, ConfigDiff], None],
         departures: Departures,
     ) -> None:
-        self.config = config
+        self._in_force = config
         self._zones, self._jobs, self._signer = zones, jobs, signer
         self._events, self._metrics, self._catalogue, self._clock = events, metrics, catalogue, clock
         self._on_applied, self._departures = on_applied, departures
         #: Held while zones come and go.
         self.turn = asyncio.Lock()
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._in_force.get()
 
     def table(self) -> dict[str, Command]:
         """Return the commands."""
@@ -148,9 +154,10 @@ class Reloader:
     async def _apply(self, config: Config, found: ConfigDiff, lost: list[str]) -> None:
         if config.keystores != self.config.keystores:
             await self._signer.reconfigure(config)
-        self.config = self._jobs.config = config
         for name in (*found.removed, *lost):
             await self._departures.remove(name)
+        # From here to the end nothing else runs: zones and configuration change together.
+        self._in_force.put(config)
         for name in (*found.added, *found.changed):
             zone = self._zones.put(config, config.zones[name])
             self._events.add_zone(name)
@@ -161,7 +168,7 @@ class Reloader:
             for name in (*found.added, *found.changed)
         }
         self._catalogue.put_serving(documents)
-        self._on_applied(config)
+        self._on_applied(config, found)
 
 
 def _whole(name: str) -> str:

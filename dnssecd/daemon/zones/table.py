@@ -1,5 +1,6 @@
 """All zones of the front, by name and by wire name; built from a configuration and changed with it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -9,6 +10,7 @@ from dnssecd.daemon.zones import specs
 from dnssecd.daemon.zones import unconfigured as serving
 from dnssecd.daemon.zones.databases import Databases
 from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.publish import exchange
 
 
 class ZoneTable:
@@ -59,6 +61,16 @@ class ZoneTable:
         )
         self.by_name[made.name] = self.by_origin[made.origin] = made
         return made
+
+    def asked_servers(self) -> Iterable[tuple[str, exchange.Peer]]:
+        """Yield (zone, server) of all public servers that may be asked."""
+        for zone in self.by_name.values():
+            for peer in zone.asked_servers:
+                yield zone.name, peer
+
+    def any_stepped(self) -> bool:
+        """Tell whether some key set does not have a step of the clock yet."""
+        return any(zone.stepped for zone in self.by_name.values())
 
     def needed_by(self, keystore: str) -> float | None:
         """Return when signatures come due next that keys of ``keystore`` have to make, epoch seconds."""

@@ -18,6 +18,8 @@ from dnssecd.core.signing.lifetimes import refresh_s
 from dnssecd.core.update.types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, UpdatePolicy
 from dnssecd.core.verify import ExecutorChecker, inline_checker
 from dnssecd.core.zone.grants import Grants, NameGrants
+from dnssecd.daemon.zones.gates import Gate, Gates, Work, shut_for
+from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.update_queue import Waiting, ZoneQueue
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
@@ -51,8 +53,10 @@ log = structlog.get_logger("dnssecd.updates")
 class Updates:
     """The handler of UPDATE requests (server.interfaces.Handler).
 
-    lock: the lock that keeps a zone's jobs apart; committed: told of every outcome that made a version. ``news`` hears
-    of a version (serial, SOA) the moment it is committed: the secondaries are told before the books are kept.
+    lock: the lock that keeps a zone's jobs apart; committed: takes every outcome that made a version. The mailbox gets
+    a version (serial, SOA) the moment it is committed: the secondaries get NOTIFY before the outcome is taken over.
+    settled: waits, up to so many seconds, until it is known whether anything can be signed. refused: reports an update
+    that was refused, as server.interfaces.Hooks has it. notes: reports updates that operators are to know of.
     """
 
     def __init__(
@@ -63,19 +67,18 @@ class Updates:
         committed: Callable[[FrontZone, Outcome], None],
         today: Callable[[int], int],
         counted: Callable[[str], None],
+        gates: Gates,
+        settled: Callable[[float], Awaitable[None]],
+        refused: Callable[[bytes, str, Address, bytes, str], None],
+        notes: UpdateNotes,
+        mailbox: Mailbox,
     ) -> None:
         self._clock, self._socket, self._lock = clock, signer_socket, lock
         self._committed, self._today, self._counted = committed, today, counted
-        #: Says why nothing may be signed now ("": it may).
-        self.held: Callable[[], str] = lambda: ""
-        #: Waits, up to so many seconds, until it is known whether anything can be signed.
-        self.settled: Callable[[float], Awaitable[None]] = _settled
-        #: Reports an update that was refused, as server.interfaces.Hooks has it.
-        self.refused: Callable[[bytes, str, Address, bytes, str], None] = lambda *refusal: None
+        self._gates, self._settled, self._refused, self._notes = gates, settled, refused, notes
+        self._mailbox = mailbox
+        mailbox.removed.subscribe(self.forget)
         self._repeats = Repeats(_tell_again)
-        #: Reports updates that operators hear of.
-        self.notes: UpdateNotes | None = None
-        self.news: Callable[[FrontZone, int, RRset], None] = lambda zone, serial, soa: None
         self._queues: dict[str, ZoneQueue] = {}
         self._grants: dict[str, tuple[tuple[GrantSpec, ...], Grants]] = {}
         self._threads = ThreadPoolExecutor(THREADS, "updates")
@@ -85,8 +88,7 @@ class Updates:
 
     def start(self) -> None:
         """Begin; belongs to the event loop."""
-        if self.notes is not None:
-            self.notes.start()
+        self._notes.start()
 
     async def handle(self, served: ServedZone, request: Request) -> Verdict:
         """Carry out one request; returns its RCODE, and what to tell the client, when the outcome is durable."""
@@ -101,19 +103,17 @@ class Updates:
         """Tell operators of an update that was not carried out, or that has less effect than it seems."""
         if answer.rcode != NOERROR and not answer.notable:
             return self._tell(zone, request, answer.rcode, answer.reason)
-        if self.notes is None:
-            return None
         client = (
             f"{request.address} with key {wire_to_text(request.key)}" if request.key else f"{request.address}"
         )
         if answer.notable:
-            return self.notes.refused(zone.name, client, answer.reason)
-        return self.notes.ignored(zone.name, client, answer.ignored)
+            return self._notes.refused(zone.name, client, answer.reason)
+        return self._notes.ignored(zone.name, client, answer.ignored)
 
     def _tell(self, zone: FrontZone, request: Request, rcode: int, reason: str) -> None:
         """Log an update that was not carried out: the first of a kind at once, then a count each minute."""
         if rcode in (REFUSED, NOTAUTH):
-            self.refused(zone.origin, "update", request.address, request.key or b"", reason)
+            self._refused(zone.origin, "update", request.address, request.key or b"", reason)
             return
         now = self._clock.monotonic()
         self._repeats.flush(now)
@@ -129,8 +129,9 @@ class Updates:
         grants = self._grants_of(zone).of(request.key)
         if not grants:
             return Answer(REFUSED, "no grant")
-        if zone.frozen:
-            return Answer(REFUSED, "the zone is frozen")
+        gate = shut_for(zone, Work.UPDATE)
+        if gate is not None:
+            return Answer(REFUSED if gate is Gate.FROZEN else SERVFAIL, gate.value)
         # Its records take long to read: a key that may not update this zone has none of them read.
         try:
             message = parse_update(request.wire)
@@ -159,8 +160,7 @@ class Updates:
     def forget(self, zone: FrontZone) -> None:
         """Answer what waits for a zone that was removed; what is being committed is answered when that ends."""
         self._grants.pop(zone.name, None)
-        if self.notes is not None:
-            self.notes.forget(zone.name)
+        self._notes.forget(zone.name)
         queue = self._queues.pop(zone.name, None)
         if queue is None:
             return
@@ -175,11 +175,11 @@ class Updates:
             if tidy:
                 await self._tidy(zone)
             while queue.waiting:
-                await self.settled(SETTLING_S)
+                await self._settled(SETTLING_S)
                 await queue.gather()
                 async with self._lock(zone.name):
                     group = queue.take()
-                    held = _GONE.reason if zone.gone else self.held()
+                    held = _GONE.reason if zone.gone else self._gates.why_stopped(Work.UPDATE)
                     if group and not held:
                         queue.put_back(await self._commit(zone, group))
                     for waiting in group if held else ():
@@ -268,7 +268,7 @@ class Updates:
             waiting.give(answer)
 
     def _publish(self, zone: FrontZone, serial: int, soa: RRset) -> None:
-        self.news(zone, serial, soa)
+        self._mailbox.committed.send(zone, serial, soa)
         zone.serial = serial
 
     def _signer(self) -> SignerClient:
@@ -286,8 +286,7 @@ class Updates:
             if queue.task is not None:
                 queue.task.cancel()
                 await asyncio.gather(queue.task, return_exceptions=True)
-        if self.notes is not None:
-            self.notes.close()
+        self._notes.close()
         self._threads.shutdown(wait=True)
         self._checks.shutdown(wait=True)
 
@@ -311,10 +310,6 @@ def _verdict(answer: Answer) -> Verdict:
     if answer.rcode == SERVFAIL:
         return Verdict(SERVFAIL)
     return Verdict(answer.rcode, answer.reason)
-
-
-async def _settled(seconds: float) -> None:
-    return None
 
 
 def _policy(zone: FrontZone, grants: NameGrants, serial_max: int) -> UpdatePolicy:

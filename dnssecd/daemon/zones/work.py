@@ -18,6 +18,8 @@ from dnssecd.config.model import Config
 from dnssecd.core.dns.serial import is_after
 from dnssecd.daemon.zones import outcome_events as job_events
 from dnssecd.daemon.zones.first_publication import CAME_BACK, Earlier, Permission, ask_permission
+from dnssecd.daemon.zones.gates import Gate, Work, shut_for
+from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.restored_zone import EVENT, may_return
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.start_up import CHANGED, read
@@ -70,6 +72,7 @@ log = structlog.get_logger("dnssecd.zones")
 class Parts:
     """What jobs are done with."""
 
+    zones: Mapping[str, FrontZone]
     pool: WorkerPool
     signer: AsyncSignerClient
     events: EventCore
@@ -78,25 +81,26 @@ class Parts:
     clock: Clock
     schedule: Schedule
     watcher: ZoneWatcher
-    published: Callable[[FrontZone], None]
+    mailbox: Mailbox
 
 
 class ZoneJobs:
     """Does jobs for all zones; a zone has at most one running and one of each kind waiting."""
 
-    def __init__(self, config: Config, parts: Parts) -> None:
-        self.config = config
-        self._parts = parts
-        #: Told of every job that ended.
-        self.on_finished: Callable[[FrontZone], object] = lambda zone: None
-        #: Told of every load asked for: zones from primaries are looked after elsewhere.
-        self.on_load: Callable[[FrontZone], object] = lambda zone: None
-        #: Told of every zone the catalogue was told of, and of those that are not served any more.
-        self.on_remembered: Callable[[FrontZone], object] = lambda zone: None
-        self.on_withheld: Callable[[FrontZone], object] = lambda zone: None
+    def __init__(self, config: Callable[[], Config], parts: Parts) -> None:
+        self._config = config
+        self._parts, self._mailbox = parts, parts.mailbox
+        self._mailbox.wanted.subscribe(self.request)
+        self._mailbox.removed.subscribe(self.forget)
+        self._mailbox.key_service_recovered.subscribe(self.retry_failed)
         self._waiting: dict[tuple[str, str], asyncio.Task[Any]] = {}
         self._failures: dict[tuple[str, str], int] = {}
         self._unremembered: dict[str, tuple[FrontZone, asyncio.TimerHandle]] = {}
+
+    @property
+    def config(self) -> Config:
+        """The configuration in force."""
+        return self._config()
 
     def request(self, zone: FrontZone, kind: str) -> None:
         """Ask for a job, ``load`` or ``resign``, as soon as may be; asking twice before it begins is asking once."""
@@ -108,7 +112,7 @@ class ZoneJobs:
             kind = "return"
         place = (zone.name, kind)
         if kind == "load":
-            self.on_load(zone)
+            self._mailbox.load_requested.send(zone)
             if not _loads(zone):
                 return
         if place not in self._waiting:
@@ -233,8 +237,8 @@ class ZoneJobs:
             self.measure(zone)
             self.remember(zone)
             self._wake_when_due(zone)
-            self._parts.published(zone)
-            self.on_finished(zone)
+            self._mailbox.published.send(zone)
+            self._mailbox.finished.send(zone)
         self.request(zone, "resign" if zone.orphan else "load")
         return None
 
@@ -276,7 +280,7 @@ class ZoneJobs:
 
     async def take(self, zone: FrontZone, kind: str, octets: int, **more: Any) -> Outcome:
         """Do a job that brings input of so many octets; what comes of it is not taken over yet (:meth:`took`)."""
-        if zone.doubt is not None:
+        if shut_for(zone, Work(kind)) is Gate.DOUBT and zone.doubt is not None:
             problem = Problem(
                 "store-failed", f"what is stored of {zone.name} is not verified: {zone.doubt.cause}"
             )
@@ -361,7 +365,7 @@ class ZoneJobs:
         if damage and zone.serial is not None:
             zone.doubt = Doubt("a sweep found it damaged", zone.catalogue_entry(), damage[0], mark)
             zone.serial = None
-            self.on_withheld(zone)
+            self._mailbox.withheld.send(zone)
             self.request(zone, "load")
 
     def remember(self, zone: FrontZone) -> None:
@@ -370,7 +374,7 @@ class ZoneJobs:
             return
         self._learnt(zone)
         self._parts.catalogue.put(zone.catalogue_entry())
-        self.on_remembered(zone)
+        self._mailbox.remembered.send(zone)
 
     def _remember_soon(self, zone: FrontZone) -> None:
         if zone.name not in self._unremembered:
@@ -457,8 +461,8 @@ class ZoneJobs:
             self._failures.pop((zone.name, kind), None)
             self._wake_when_due(zone)
         if zone.serial is not None and zone.serial != before:
-            self._parts.published(zone)
-        self.on_finished(zone)
+            self._mailbox.published.send(zone)
+        self._mailbox.finished.send(zone)
 
     def _believed(self, zone: FrontZone, outcome: Outcome) -> Outcome:
         """Return an outcome as it is, or as a failure when what it tells of is not in the database served from."""
@@ -529,8 +533,9 @@ class ZoneJobs:
         when = zone.next_due + max(stride, DUE_MARGIN_S)
         self._parts.schedule.wake(f"resign {zone.name}", when, lambda: self.request(zone, "resign"))
 
-    def retry_failed(self, zones: Mapping[str, FrontZone]) -> None:
+    def retry_failed(self) -> None:
         """Try now what could not be signed: the key service, or a token of it, is there again."""
+        zones = self._parts.zones
         for name, kind in [place for place in self._failures if place[0] in zones]:
             if any(problem.event == "signing-failed" for problem in zones[name].problems):
                 self._failures[name, kind] = 0
@@ -560,7 +565,7 @@ def _comes_over(zone: FrontZone) -> bool:
 
 def _loads(zone: FrontZone) -> bool:
     """Tell whether a zone's file is read: a dynamic zone's only once."""
-    if zone.frozen or zone.orphan or zone.held is not None or zone.config.file is None:
+    if zone.config.file is None or shut_for(zone, Work.LOAD) is not None:
         return False
     return zone.config.source == "file" or (zone.config.source == "dynamic" and zone.serial is None)
 

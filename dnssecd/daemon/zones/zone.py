@@ -52,6 +52,7 @@ class FrontZone:
 
     ``expired``: by its SOA's expire, and the configuration follows that; the version is kept and not served.
 
+    ``stepped``: the clock did, and the zone's key set does not have that yet.
     ``gone``: it was removed. The object is the identity of the zone: one that comes back under the same name is another
     object. What was asked for on behalf of this one looks at ``gone`` before its result is used.
 
@@ -78,6 +79,7 @@ class FrontZone:
     orphan: bool = False
     expired: bool = False
     gone: bool = False
+    stepped: bool = False
     held: Restored | None = None
     doubt: Doubt | None = None
     stripped: int = 0

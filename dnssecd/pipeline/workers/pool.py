@@ -17,8 +17,6 @@ from dnssecd.procs import child
 WORKERS = 2
 JOB_DEADLINE_S = 3600.0
 STOP_DEADLINE_S = 0.5
-#: Jobs that are done while nothing may be signed.
-_SIGNS_NOTHING = frozenset({"verify", "prove"})
 BULK_OCTETS = 4 * 1024 * 1024
 
 
@@ -124,19 +122,25 @@ def _ending(status: int | None) -> str:
 
 
 class WorkerPool:
-    """Runs jobs in worker processes. ``on_died`` is told of every death."""
+    """Runs jobs in worker processes. ``on_died`` is called with every death.
 
-    def __init__(self, on_died: Callable[[str, str], None], workers: int = WORKERS) -> None:
+    why_stopped: says why a kind of job may not be done now ("": it may).
+    """
+
+    def __init__(
+        self,
+        on_died: Callable[[str, str], None],
+        why_stopped: Callable[[str], str],
+        workers: int = WORKERS,
+    ) -> None:
         self._idle: asyncio.Queue[_Process] = asyncio.Queue()
         self._processes = [_Process() for _ in range(workers)]
         for process in self._processes:
             self._idle.put_nowait(process)
         self._bulk = asyncio.Semaphore(max(1, workers - 1))
         self._zones: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
-        self._on_died = on_died
+        self._on_died, self._why_stopped = on_died, why_stopped
         self._closing = False
-        #: Says why nothing may be signed now ("": it may).
-        self.held: Callable[[], str] = lambda: ""
 
     def lock(self, zone: str) -> asyncio.Lock:
         """Return the lock that keeps the jobs of one zone apart."""
@@ -154,9 +158,9 @@ class WorkerPool:
         NotWanted once ``wanted`` says so: the job is not begun, or what came of it is nobody's.
         """
         async with self._zones[job.spec.name], self._bulk_slot(octets):
-            held = self.held() if job.kind not in _SIGNS_NOTHING else ""
-            if held:
-                return Outcome(zone=job.spec.name, result="failed", problems=(Problem("clock-step", held),))
+            why = self._why_stopped(job.kind)
+            if why:
+                return Outcome(zone=job.spec.name, result="failed", problems=(Problem("clock-step", why),))
             process = await self._idle.get()
             try:
                 return await process.do(job, wanted)

@@ -16,6 +16,9 @@ import pytest
 from dnssecd.clock import SystemClock
 from dnssecd.core.update.types import NOERROR, SERVFAIL
 from dnssecd.core.zone.grants import EVERYTHING
+from dnssecd.daemon.zones.gates import Gates
+from dnssecd.daemon.zones.mailbox import Mailbox
+from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.update_queue import ZoneQueue
 from dnssecd.daemon.zones.updates import Updates, _ttl_max
 from dnssecd.pipeline.jobs.outcome import Outcome
@@ -28,16 +31,43 @@ DONE = Answer(NOERROR)
 OUTCOME = cast("Outcome", SimpleNamespace(result="published"))
 
 
-def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], None]) -> tuple[Updates, Any]:
+async def settled_at_once(seconds: float) -> None:
+    return None
+
+
+class Rigged(Updates):
+    """With what a test turns: why the key service is away, how long it takes to settle, and the signals."""
+
+    state: Any
+    mailbox: Mailbox
+
+
+def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], None]) -> tuple[Rigged, Any]:
     """The queue, and a zone with a version; every message is well formed and granted."""
     lock = asyncio.Lock()
-    updates = Updates(SystemClock(), "/nonexistent", lambda name: lock, committed, int, lambda rcode: None)
+    mailbox = Mailbox()
+    state = SimpleNamespace(held="", settled=settled_at_once)
+    updates = Rigged(
+        SystemClock(),
+        "/nonexistent",
+        lambda name: lock,
+        committed,
+        int,
+        lambda rcode: None,
+        Gates(lambda: "", lambda: state.held),
+        lambda seconds: state.settled(seconds),
+        lambda *refusal: None,
+        UpdateNotes(cast("Any", None), lambda event: None, SystemClock().monotonic),
+        mailbox,
+    )
+    updates.state, updates.mailbox = state, mailbox
     monkeypatch.setattr(updates, "_grants_of", lambda zone: SimpleNamespace(of=lambda key: EVERYTHING))
     monkeypatch.setattr("dnssecd.daemon.zones.updates.parse_update", lambda wire: wire)
     monkeypatch.setattr("dnssecd.daemon.zones.updates._policy", lambda zone, grants, serial_max: grants)
     database = SimpleNamespace(untidy=False, checkpoint=lambda: None)
     parts = {"config": SimpleNamespace(source="dynamic"), "database": database}
-    return updates, SimpleNamespace(name="z.", frozen=False, gone=False, serial=1, **parts)
+    flags = {"frozen": False, "gone": False, "held": None, "doubt": None, "orphan": False}
+    return updates, SimpleNamespace(name="z.", serial=1, **flags, **parts)
 
 
 async def test_secondaries_and_client_are_told_before_the_books_are_kept(
@@ -57,7 +87,7 @@ async def test_secondaries_and_client_are_told_before_the_books_are_kept(
 
     monkeypatch.setattr(Updates, "_work", work)
     updates, zone = made(monkeypatch, committed)
-    updates.news = lambda zone, serial, soa: order.append((serial, soa, zone.serial))
+    updates.mailbox.committed.subscribe(lambda zone, serial, soa: order.append((serial, soa, zone.serial)))
     assert await updates._handle(zone, REQUEST) == DONE
     order.append("answer")
     assert zone.serial == 2
@@ -73,21 +103,22 @@ async def test_updates_wait_for_a_key_service_that_is_being_started(monkeypatch:
     monkeypatch.setattr(Updates, "_work", lambda *_: Committed([DONE], OUTCOME))
     updates, zone = made(monkeypatch, lambda zone, outcome: outcomes.append(outcome))
     up = asyncio.Event()
-    updates.held = lambda: "" if up.is_set() else "the key service is starting"
+    updates.state.held = "the key service is starting"
 
     async def settled(seconds: float) -> None:
         assert 0 < seconds <= 5
         await up.wait()
 
-    updates.settled = settled
+    updates.state.settled = settled
     waiting = asyncio.get_running_loop().create_task(updates._handle(zone, REQUEST))
     await asyncio.sleep(0.01)
     assert not waiting.done()
+    updates.state.held = ""
     up.set()
     async with asyncio.timeout(5):
         assert await waiting == DONE
     up.clear()
-    updates.settled = lambda seconds: asyncio.sleep(0)
+    updates.state.held, updates.state.settled = "the key service is starting", settled_at_once
     assert await updates._handle(zone, REQUEST) == Answer(SERVFAIL, "the key service is starting")
     assert len(outcomes) == 1, "nothing was tried, so nothing failed"
     await updates.close()

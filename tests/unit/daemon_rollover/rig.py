@@ -119,7 +119,9 @@ class Rig:
                 self._rekey,
                 self._resign,
                 lambda: self.clock_sure,
-            )
+                lambda: 0,
+            ),
+            lambda name: (),
         )
 
     def tools(self) -> Tools:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,11 +23,20 @@ class Rig:
         self.clock = FakeClock()
         self.home = home
         self.told: list[bool] = []
+        self.unsettled = False
         self.watch = self._watch()
 
     def _watch(self) -> ClockWatch:
         self.events = EventCore(self.home / "events.sqlite", self.clock)
-        return ClockWatch(self.clock, self.home / "clock", 300, self.events, lambda: [], self.told.append)
+        return ClockWatch(
+            self.clock,
+            self.home / "clock",
+            300,
+            self.events,
+            lambda: [],
+            self.told.append,
+            lambda: self.unsettled,
+        )
 
     def restart(self, stopped_s: float, published_at: float = 0.0) -> None:
         self.watch.record()
@@ -152,9 +160,8 @@ def test_a_clock_set_back_stepped_whatever_was_agreed_before(rig: Rig) -> None:
 
 def test_no_time_is_recorded_while_something_goes_by_the_old(rig: Rig) -> None:
     """A daemon killed before all key sets know of the step finds the clock in doubt again."""
-    unsettled: Callable[[], bool] = lambda: True  # noqa: E731
     rig.watch.record()
-    rig.watch.unsettled = unsettled
+    rig.unsettled = True
     rig.clock.step(HOUR)
     rig.watch.look()
     rig.watch.confirm("root")
@@ -188,7 +195,9 @@ def test_what_can_hide_in_a_stop(rig: Rig, boot: str, stopped_s: float, ran_s: f
     """Within one boot the monotonic clock tells how long a stop was; over a reboot nobody does."""
 
     def watch(boot: str) -> ClockWatch:
-        return ClockWatch(rig.clock, rig.home / "clock", 300, rig.events, lambda: [], rig.told.append, boot)
+        return ClockWatch(
+            rig.clock, rig.home / "clock", 300, rig.events, lambda: [], rig.told.append, lambda: False, boot
+        )
 
     watch("b1").record()
     rig.clock.advance(ran_s)
@@ -203,7 +212,9 @@ def test_a_long_stop_within_one_boot_is_no_doubt(rig: Rig) -> None:
     """The monotonic clock has counted on: that much time has passed, and nobody has to say so."""
 
     def watch() -> ClockWatch:
-        return ClockWatch(rig.clock, rig.home / "clock", 300, rig.events, lambda: [], rig.told.append, "b1")
+        return ClockWatch(
+            rig.clock, rig.home / "clock", 300, rig.events, lambda: [], rig.told.append, lambda: False, "b1"
+        )
 
     watch().record()
     rig.clock.advance(30 * 86_400.0)
@@ -246,7 +257,9 @@ def test_who_vouches_ends_what_has_crept(rig: Rig) -> None:
 def test_a_time_before_there_was_a_dnssecd_cannot_be_confirmed(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
     rig.clock.step(-rig.clock.now() + 60)
-    rig.watch = ClockWatch(rig.clock, rig.home / "clock", 300, rig.events, lambda: [], rig.told.append)
+    rig.watch = ClockWatch(
+        rig.clock, rig.home / "clock", 300, rig.events, lambda: [], rig.told.append, lambda: False
+    )
     rig.watch.begin(0.0)
     assert "1970" in rig.watch.held()
     assert not rig.watch.confirm("alice")

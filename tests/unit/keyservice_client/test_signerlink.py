@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -47,8 +47,15 @@ def metrics() -> Metrics:
     return Metrics()
 
 
-def link_to(events: EventCore, metrics: Metrics, clock: FakeClock) -> SignerLink:
-    return SignerLink(parse(TOML, Path("/etc/dnssecd/config.toml")), events, metrics, clock)
+def link_to(
+    events: EventCore,
+    metrics: Metrics,
+    clock: FakeClock,
+    recovered: Callable[[], object] = lambda: None,
+    needed_by: Callable[[str], float | None] = lambda keystore: None,
+) -> SignerLink:
+    config = parse(TOML, Path("/etc/dnssecd/config.toml"))
+    return SignerLink(config, events, metrics, clock, recovered, needed_by)
 
 
 def status(*warnings: Warning, state: str = "available", tokens: tuple[TokenStatus, ...] = ()) -> StatusReply:
@@ -127,9 +134,8 @@ def test_what_fired_before_a_restart_is_resolved(
 def test_the_first_reason_is_kept_and_recovery_is_told(
     events: EventCore, metrics: Metrics, clock: FakeClock
 ) -> None:
-    link = link_to(events, metrics, clock)
     told: list[str] = []
-    link.recovered = lambda: told.append(link.state()["state"])
+    link = link_to(events, metrics, clock, lambda: told.append(link.state()["state"]))
     link._take(status())
     assert told == [], "it was never away"
     link._down("it ended")

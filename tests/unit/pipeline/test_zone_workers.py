@@ -44,7 +44,7 @@ def test_a_job_given_to_a_worker_that_had_ended_is_given_to_the_next(
 
     monkeypatch.setattr(workers._Process, "_do", do)
     deaths: list[tuple[str, str]] = []
-    pool = workers.WorkerPool(lambda zone, why: deaths.append((zone, why)))
+    pool = workers.WorkerPool(lambda zone, why: deaths.append((zone, why)), lambda kind: "")
 
     class Spec:
         name = "example."

@@ -10,6 +10,8 @@ from typing import Any, cast
 import pytest
 
 from dnssecd.clock import FakeClock
+from dnssecd.daemon.zones.gates import Gates
+from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.primaries import GAP_S, Checked, Primaries, Wish
 from dnssecd.daemon.zones.primary_state import (
     Held,
@@ -45,7 +47,11 @@ class Looking(Primaries):
         self.hold = asyncio.Event()
         self.hold.set()
         nothing: Any = SimpleNamespace()
-        super().__init__(nothing, nothing, nothing, FakeClock(), cast(Any, Schedule()), home)
+        self.mailbox = Mailbox()
+        self.clock_doubt = ""
+        gates = Gates(lambda: self.clock_doubt, lambda: "")
+        schedule = cast(Any, Schedule())
+        super().__init__(nothing, nothing, nothing, FakeClock(), schedule, home, gates, self.mailbox)
 
     async def _check(self, zone: FrontZone, wish: Wish) -> Checked:
         self.looks += 1
@@ -62,6 +68,7 @@ def a_zone(name: str = "example.", source: str = "primaries") -> FrontZone:
             config=config,
             orphan=False,
             gone=False,
+            frozen=False,
             primaries=[],
             expired=False,
             doubt=None,
@@ -202,7 +209,7 @@ class Aging(Looking):
         self._clock = FakeClock(1_000_000.0)
         self._events = cast(Any, self)
         self.firing_names: set[str] = {"zone-expired"} if firing else set()
-        self.on_expiry = lambda zone: self.told.append(zone.expired)
+        self.mailbox.expiry_changed.subscribe(lambda zone: self.told.append(zone.expired))
 
     def is_firing(self, name: str, zone: str) -> bool:
         return name in self.firing_names
@@ -227,10 +234,10 @@ async def test_a_zone_expires_and_comes_back(tmp_path: Path) -> None:
     primaries._age(zone, up, held)
     assert cast(Schedule, primaries._schedule).wakes["expire example."] == up.fresh_at + 86_401
     primaries._clock.advance(86_401)  # type: ignore[attr-defined]
-    primaries.doubt = lambda: "the clock was stepped"
+    primaries.clock_doubt = "the clock was stepped"
     primaries._age(zone, up, held)
     assert primaries.told == [], "not while the time is in doubt"
-    primaries.doubt = lambda: ""
+    primaries.clock_doubt = ""
     for _ in range(3):
         primaries._age(zone, up, held)
     assert primaries.told == [True]

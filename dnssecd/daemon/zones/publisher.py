@@ -1,0 +1,62 @@
+"""Sends secondaries the news of versions: those of jobs, of updates, and of zones that are served again or no more."""
+
+import sqlite3
+
+from dnssecd.core.dns.names import APEX
+from dnssecd.core.dns.rrset import RRset
+from dnssecd.core.dns.rrtypes import SOA
+from dnssecd.daemon.zones.mailbox import Mailbox
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.ops.events import EventCore
+from dnssecd.pipeline.version.apex import soa_rdata
+from dnssecd.publish.notify import Goal, Notifier
+from dnssecd.store.errors import StoreError
+
+
+class Publisher:
+    """Drives the notifier. Belongs to the event loop."""
+
+    def __init__(self, notifier: Notifier, events: EventCore, mailbox: Mailbox) -> None:
+        self._notifier, self._events = notifier, events
+        mailbox.published.subscribe(self.publish)
+        mailbox.committed.subscribe(self.announce)
+        mailbox.expiry_changed.subscribe(self._expiry_changed)
+        mailbox.withheld.subscribe(self._withdraw)
+        mailbox.removed.subscribe(self._withdraw)
+
+    def followed(self, zone: FrontZone) -> bool:
+        """Tell whether the servers that the configuration names are followed."""
+        return self._notifier.follows(zone.name, zone.secondaries, zone.watched)
+
+    def publish(self, zone: FrontZone, *, resume: bool = False) -> None:
+        """Send NOTIFY for the version that is served, and follow the secondaries until they have it.
+
+        resume: it was published before this start; secondaries that have it get no NOTIFY.
+        """
+        if zone.expired or zone.gone:
+            return
+        try:
+            with zone.database.snapshot() as snapshot:
+                soa = snapshot.rrset(APEX, SOA)
+                serial = snapshot.serial
+        except (StoreError, sqlite3.Error, OSError) as error:
+            self._events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
+            return
+        assert soa is not None
+        self.announce(zone, serial, soa, resume=resume)
+
+    def announce(self, zone: FrontZone, serial: int, soa: RRset, *, resume: bool = False) -> None:
+        """Send NOTIFY for a version that was committed just now; its SOA need not be read."""
+        goal = Goal(serial, soa_rdata(soa), soa.ttl)
+        self._notifier.published(zone.name, goal, zone.secondaries, zone.watched, resume=resume)
+
+    def _withdraw(self, zone: FrontZone) -> None:
+        self._notifier.withdraw(zone.name)
+
+    def _expiry_changed(self, zone: FrontZone) -> None:
+        if zone.gone:
+            return
+        if zone.expired:
+            self._withdraw(zone)
+        elif zone.serial is not None:
+            self.publish(zone)
