@@ -13,7 +13,7 @@ from typing import Annotated, Any, NoReturn, get_type_hints
 
 import typer
 
-from dnssecd.cli.output import print_json, say
+from dnssecd.cli.output import print_json, say, say_lines
 from dnssecd.control import client
 
 DONE, BAD, USAGE, UNREACHABLE = 0, 1, 2, 3
@@ -162,7 +162,7 @@ def _fail(cli: Cli, what: str, remedy: str, exit: int, detail: object = None) ->
         error = {"what": what, "remedy": remedy} | ({} if detail is None else {"detail": detail})
         print_json({"error": error})
     else:
-        say(f"dnssecd: {what}", err=True)
+        say_lines(f"dnssecd: {what}", err=True)
         say(f"  to do: {remedy}", err=True)
         if isinstance(detail, list):
             for line in detail:

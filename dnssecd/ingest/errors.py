@@ -3,6 +3,11 @@
 from collections.abc import Sequence
 
 
+def one_line(text: str) -> str:
+    """Return a message without control characters: a file name in $INCLUDE must not begin a line of its own."""
+    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+
+
 class RecordError(ValueError):
     """One record or directive is wrong; the reader knows the place. ``remedy`` says what to write instead."""
 
@@ -26,7 +31,7 @@ class ZoneFileError(Exception):
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
-        return f"{place}: {self.cause}" + (f"; {self.remedy}" if self.remedy else "")
+        return one_line(f"{place}: {self.cause}" + (f"; {self.remedy}" if self.remedy else ""))
 
 
 class ZoneFileErrors(Exception):

@@ -15,7 +15,7 @@ from dnssecd.core.dns.names import BadName, key_to_wire, owner_key, wire_to_text
 from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, DS, SIGNATURE_TYPES, SOA
 from dnssecd.ingest import words
 from dnssecd.ingest.collect import Row
-from dnssecd.ingest.errors import FileChanged, RecordError, ZoneFileError, ZoneFileErrors
+from dnssecd.ingest.errors import FileChanged, RecordError, ZoneFileError, ZoneFileErrors, one_line
 from dnssecd.ingest.fastlane import FastLane
 from dnssecd.ingest.generate import Generate
 from dnssecd.ingest.lexer import Record, read_record, unescape, unquote
@@ -49,7 +49,8 @@ class ZoneWarning(NamedTuple):
     text: str
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file}: {self.text}"
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        return one_line(f"{place}: {self.text}")
 
 
 @dataclass(slots=True)

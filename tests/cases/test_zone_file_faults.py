@@ -56,6 +56,12 @@ def test_every_finding_has_its_line_and_type_and_is_listed(tmp_path: Path) -> No
         assert ended.err.count(line) == 1, line
 
 
+def test_each_fault_stands_on_a_line_of_its_own(tmp_path: Path) -> None:
+    ended = sign(tmp_path, HEAD + "a A 192.0.2.300\nb MX 10\n")
+    assert f"dnssecd: {tmp_path}/zone:5: bad A RDATA" in ended.err.splitlines()[0]
+    assert ended.err.splitlines()[1].startswith(f"{tmp_path}/zone:6: bad MX RDATA")
+
+
 def test_findings_that_end_alike_are_all_listed(tmp_path: Path) -> None:
     ended = sign(tmp_path, HEAD + "a.b CNAME x\na.b A 192.0.2.1\nb CNAME x\nb A 192.0.2.1\n")
     assert ended.err.count("a CNAME stands beside other data: A") == 2

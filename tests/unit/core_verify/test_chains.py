@@ -7,7 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 import pytest
 
 from dnssecd.core.dns.rrset import RRset, Rrsigs, pack, unpack
-from dnssecd.core.verify import DenialExpectation, Expectation, MemoryZoneView, Violation, verify_zone
+from dnssecd.core.verify import (
+    DenialExpectation,
+    Expectation,
+    MemoryZoneView,
+    Violation,
+    verify_change,
+    verify_zone,
+)
 from tests.unit.core_verify import naive
 from tests.unit.core_verify.naive import NOW, NSEC, NSEC3, NSEC3PARAM, ORIGIN, ZSK, Naive
 
@@ -193,3 +200,16 @@ def test_an_empty_non_terminal_above_a_delegation_with_nsec3_has_its_own(
     assert codes(found) == wanted
     if wanted:
         assert {one.owner for one in found} == {"y.insent.example.", "insent.example."}
+
+
+def test_a_change_is_judged_by_the_same_rule() -> None:
+    old = opt_out_zone(delegation=False, ent=False)
+    wanted = Expectation(ORIGIN, NOW, denial=DenialExpectation("nsec3", opt_out=True))
+    place = naive.key("x.y.insent")
+    for ent in (True, False):
+        new = opt_out_zone(delegation=True, ent=ent)
+        was = {rrset.owner: rrset for rrset in old.denial_scan()}
+        touched = [(rrset.owner, NSEC3) for rrset in new.denial_scan() if was.get(rrset.owner) != rrset]
+        found = verify_change(old, new, [(place, naive.NS)], wanted, touched)
+        assert {one.owner for one in found} == (set() if ent else {"y.insent.example.", "insent.example."})
+        assert {one.code for one in found} <= {"nsec3-missing", "nsec3-opt-out"}

@@ -314,6 +314,13 @@ def test_a_transfer_as_dig_prints_it(tmp_path: Path) -> None:
     assert notes[0].endswith(":6: TSIG records, as dig prints them with a transfer, are left out")
 
 
+def test_a_file_name_begins_no_line_of_its_own(tmp_path: Path) -> None:
+    with pytest.raises(ZoneFileErrors) as raised:
+        parse(tmp_path, HEAD + '$INCLUDE "no\\010forged\\027[31m"\n')
+    assert str(raised.value).count("\n") == 0
+    assert "no\\x0aforged\\x1b[31m" in str(raised.value)
+
+
 def test_includes_are_bounded(tmp_path: Path) -> None:
     for number in range(30):
         (tmp_path / f"inc{number}").write_text(f"$INCLUDE inc{number + 1}\n")
