@@ -61,7 +61,7 @@ GOOD = {
         ["001-0b-0-c.a.0.0 CNAME \\$\\$.example.com.", "h10 60 A 192.0.2.10", "h8 60 A 192.0.2.8",
          "m MX 1 mx1.example.com.", "m MX 2 mx2.example.com."],
     ),
-    "$GENERATE with signs": ("$GENERATE 1-1 g$ TXT ${+100,0,d} ${5,+3,d} ${-1,+2,x}\n",
+    "$GENERATE with signs": ('$GENERATE 1-1 g$ TXT "${+100,0,d} ${5,+3,d} ${-1,+2,x}"\n',
                              ['g1 TXT "101" "006" "00"']),
     "$GENERATE leaves the last owner": ("a A 192.0.2.2\n$GENERATE 1-1 g$ A 192.0.2.3\n  TXT x\n",
                                         ["a A 192.0.2.2", 'a TXT "x"', "g1 A 192.0.2.3"]),
