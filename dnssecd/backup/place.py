@@ -5,11 +5,8 @@ zones, on the disk, before the first database is replaced, so that a start in be
 there is kept in ``zones/removed``.
 """
 
-import json
 import os
-import sqlite3
 from collections.abc import Mapping
-from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,13 +20,12 @@ from dnssecd.core.keys.requests import clock_stepped
 from dnssecd.daemon.zones import unconfigured as serving
 from dnssecd.daemon.zones.specs import database_path
 from dnssecd.pipeline.version import state
-from dnssecd.store import schema
 from dnssecd.store.aside import set_aside
+from dnssecd.store.backup_copy import HistoryEntry, merge_log, prepare_zone, read_documents
 from dnssecd.store.catalogue import Catalogue
-from dnssecd.store.zonedb import read_state
+from dnssecd.store.sqlite import SIDE_FILES
 
 SYNCED_APART_MAX = 50
-_SIDE_FILES = ("-wal", "-shm")
 
 
 @dataclass(frozen=True)
@@ -46,26 +42,13 @@ def prepare(path: Path, keyset: Keyset | None, restored: state.Restored | None, 
 
     It is not on the disk before :meth:`Placer.put`.
     """
-    with closing(schema.open_database(path, schema.MIGRATIONS, schema.APPLICATION_ID)) as connection:
-        connection.execute("PRAGMA synchronous = OFF")
-        version = state.from_document(read_state(connection, state.VERSION), state.VersionState)
-        documents = {state.RESTORED: state.to_document(restored) if restored else {}}
-        if keyset is not None:
-            documents[state.KEYSET] = state.to_document(clock_stepped(keyset, note.at))
-        connection.execute("BEGIN IMMEDIATE")
-        connection.executemany(
-            "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)",
-            [(name, json.dumps(document, sort_keys=True)) for name, document in documents.items()],
-        )
-        connection.execute("DELETE FROM evidence")
-        serial = None if version is None else version.serial
-        connection.execute(
-            "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, 'restored', ?, ?)",
-            (note.at, note.who, serial, note.detail),
-        )
-        connection.execute("COMMIT")
-    for older in range(1, len(schema.MIGRATIONS)):
-        schema.copy_name(path, older).unlink(missing_ok=True)
+    found = read_documents(path, (state.VERSION,), private=True).documents[state.VERSION]
+    version = state.from_document(found, state.VersionState)
+    documents = {state.RESTORED: state.to_document(restored) if restored else {}}
+    if keyset is not None:
+        documents[state.KEYSET] = state.to_document(clock_stepped(keyset, note.at))
+    serial = None if version is None else version.serial
+    prepare_zone(path, documents, HistoryEntry(note.at, note.who, "restored", serial, note.detail))
 
 
 class Placer:
@@ -79,7 +62,7 @@ class Placer:
         self._owner = (status.st_uid, status.st_gid)
 
     def forget(self, zones: Mapping[str, tuple[bool, str | None]]) -> None:
-        """Have the catalogue forget zones before the first is :meth:`put`; sqlite3.Error, with nothing changed.
+        """Have the catalogue forget zones before the first is :meth:`put`; StoreError, with nothing changed.
 
         The values: whether the zone was frozen when it was backed up, and how it was served then; what is known here
         of either goes before.
@@ -136,9 +119,8 @@ class Placer:
 def _keep(database: Path, now: int) -> None:
     """Keep what a restore replaces, with its write-ahead log moved into it: that of one must not meet the other."""
     if Path(f"{database}-wal").exists():
-        with suppress(sqlite3.Error), closing(sqlite3.connect(database)) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    if any(Path(f"{database}{suffix}").exists() for suffix in _SIDE_FILES):
+        merge_log(database)
+    if any(Path(f"{database}{suffix}").exists() for suffix in SIDE_FILES):
         set_aside(database, now)  # damaged: there is nothing whole to go back to
         return
     removed = database.parent / "removed"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass, field
 
 import msgspec
@@ -15,7 +13,7 @@ from dnssecd.backup.manifest import COMMON
 from dnssecd.config.model import Config, Peer
 from dnssecd.daemon.zones import unconfigured as serving
 from dnssecd.daemon.zones.specs import database_path
-from dnssecd.store import schema
+from dnssecd.store.catalogue import read_catalogue
 
 
 @dataclass(frozen=True)
@@ -44,17 +42,12 @@ class Here:
 
 
 def look(config: Config) -> Here:
-    """Read the catalogue, where there is one. sqlite3.Error when it is damaged: what it knows cannot be passed over."""
+    """Read the catalogue, where there is one. StoreError when it is damaged: what it knows cannot be passed over."""
     path = config.server.state_dir / COMMON[0]
     if not path.exists() or not path.stat().st_size:
         return Here()
-    try:
-        with closing(schema.connect(path, read_only=True)) as connection:
-            serials = connection.execute("SELECT name, serial FROM zone WHERE serial IS NOT NULL")
-            documents = connection.execute("SELECT name, document FROM serving")
-            return Here(dict(serials.fetchall()), dict(documents.fetchall()))
-    except sqlite3.Error as error:
-        raise type(error)(f"{path}: {error}") from error
+    known = read_catalogue(path)
+    return Here(known.serials, known.documents)
 
 
 def servers(config: Config, zone: str, document: str | None) -> list[Peer]:

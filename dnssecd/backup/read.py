@@ -2,11 +2,10 @@
 
 import gzip
 import shutil
-import sqlite3
 import tarfile
 import zlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 
@@ -14,9 +13,9 @@ import msgspec
 
 from dnssecd.backup.manifest import DIGEST, FORMAT, MANIFEST, MANIFEST_OCTETS_MAX, Manifest, Member
 from dnssecd.core.dns.names import text_to_wire
-from dnssecd.store import schema
-from dnssecd.store.errors import DAMAGE
-from dnssecd.store.identity import origin_of
+from dnssecd.store.backup_copy import check_unpacked, read_origin
+from dnssecd.store.errors import StoreError
+from dnssecd.store.sqlite import create_file
 
 _PIECE = 1 << 20
 #: Deflate makes at most so many octets of one (zlib's technical notes).
@@ -78,7 +77,7 @@ class Archive:
         self.check(name)
         stream = self._tar.extractfile(self._entries[name])
         assert stream is not None
-        schema.create_file(target)
+        create_file(target)
         written = 0
         try:
             with gzip.GzipFile("", "rb", fileobj=stream) as source, target.open("wb") as out:
@@ -158,9 +157,8 @@ def _check_names(path: Path, zones: list[str]) -> None:
 def check_origin(path: Path, zone: str) -> None:
     """Check that a zone's database is that zone's own; BadArchive."""
     try:
-        with closing(sqlite3.connect(path)) as connection:
-            origin = origin_of(connection)
-    except (sqlite3.Error, *DAMAGE) as error:
+        origin = read_origin(path)
+    except StoreError as error:
         raise BadArchive(f"{zone} in the back-up is damaged: {error}") from None
     if origin not in (None, text_to_wire(zone)):
         raise BadArchive(f"what the back-up has as {zone} is the database of another zone")
@@ -169,33 +167,6 @@ def check_origin(path: Path, zone: str) -> None:
 def check_database(path: Path, migrations: tuple[str, ...], application_id: int, what: str) -> None:
     """Check that an unpacked file is a database of ours, whole, with our tables and nothing else; BadArchive."""
     try:
-        with closing(sqlite3.connect(path)) as connection:
-            connection.execute("PRAGMA trusted_schema = OFF")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            (found,) = connection.execute("PRAGMA application_id").fetchone()
-            if version > len(migrations):
-                raise BadArchive(
-                    f"{what} has schema {version}, this dnssecd knows {len(migrations)}: restore it with the dnssecd "
-                    "that made it, or a newer one"
-                )
-            if found != application_id or version == 0:
-                raise BadArchive(f"{what} is not a database of the kind expected")
-            if _objects(connection) != _expected(migrations[:version]):
-                raise BadArchive(f"{what} has other tables than dnssecd makes")
-            (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-            if verdict != "ok":
-                raise BadArchive(f"{what} is damaged: {verdict}")
-    except (sqlite3.Error, *DAMAGE) as error:
-        raise BadArchive(f"{what} is damaged: {error}") from None
-
-
-def _objects(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
-    rows = connection.execute("SELECT type, name, coalesce(sql, '') FROM sqlite_schema")
-    return {(kind, name, " ".join(sql.split())) for kind, name, sql in rows}
-
-
-def _expected(migrations: tuple[str, ...]) -> set[tuple[str, str, str]]:
-    with closing(sqlite3.connect(":memory:")) as connection:
-        for script in migrations:
-            connection.executescript(script)
-        return _objects(connection)
+        check_unpacked(path, migrations, application_id, what)
+    except StoreError as error:
+        raise BadArchive(str(error)) from None

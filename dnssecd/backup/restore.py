@@ -8,7 +8,6 @@ lock → manifest → unpack and check → what is here, what is public, which k
 import asyncio
 import os
 import shutil
-import sqlite3
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -98,7 +97,7 @@ def _scratch(zones: Path) -> Iterator[Path]:
 
 
 def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: Told) -> Done:
-    """Restore, or say why not. The state directory is owned. BadArchive, OSError, sqlite3.Error."""
+    """Restore, or say why not. The state directory is owned. BadArchive, OSError, StoreError."""
     with ExitStack() as stack:
         archive = stack.enter_context(opened(wish.file))
         scratch = stack.enter_context(_scratch(config.server.state_dir / "zones"))
@@ -342,7 +341,7 @@ def _earlier(archive: Archive, scratch: Path) -> Serving:
         return {}
     try:
         return _served_then(path)
-    except (sqlite3.Error, StoreError, *DAMAGE):
+    except (StoreError, *DAMAGE):
         return {}
 
 

@@ -8,11 +8,10 @@ import gzip
 import io
 import os
 import shutil
-import sqlite3
 import tarfile
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import BinaryIO
@@ -20,8 +19,7 @@ from typing import BinaryIO
 import msgspec
 
 from dnssecd import __version__
-from dnssecd.backup import content
-from dnssecd.backup.content import Unreadable
+from dnssecd.backup.content import Unreadable, read_copy
 from dnssecd.backup.manifest import (
     COMMON,
     DIGEST,
@@ -37,7 +35,9 @@ from dnssecd.backup.scratch import IN_WORK, scratch_directory
 from dnssecd.config.model import Config
 from dnssecd.core.keys.keyset import Key
 from dnssecd.daemon.zones.specs import database_path
-from dnssecd.store import schema
+from dnssecd.store.backup_copy import copy_checked
+from dnssecd.store.catalogue import read_catalogue
+from dnssecd.store.errors import StoreError
 
 COMPRESSION = 1
 #: At the end of the name of a back-up in which something is lacking.
@@ -72,16 +72,9 @@ class Writer:
         copy = self._scratch / "database"
         copy.unlink(missing_ok=True)
         try:
-            schema.copy_database(path, copy, durable=False)
-            with closing(sqlite3.connect(copy)) as connection:
-                (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-                (version,) = connection.execute("PRAGMA user_version").fetchone()
-        except sqlite3.Error as error:
-            raise Damaged(f"{path}: {error}") from error
-        if verdict != "ok":
-            raise Damaged(f"{path}: {verdict}")
-        if version == 0:
-            raise Damaged(f"{path}: it has no tables of ours; whoever made it did not get far")
+            copy_checked(path, copy)
+        except StoreError as error:
+            raise Damaged(str(error)) from error
         return copy
 
     def pack(self, copy: Path, member: str) -> None:
@@ -227,18 +220,13 @@ def catalogued(config: Config) -> set[str]:
     if not path.exists():
         return set()
     try:
-        with closing(schema.connect(path, read_only=True)) as connection:
-            return {
-                row[0] for row in connection.execute("SELECT name FROM zone UNION SELECT name FROM serving")
-            }
-    except sqlite3.Error:
+        return set(read_catalogue(path).names)
+    except StoreError:
         return set()
 
 
 def _entry(name: str, member: str, copy: Path) -> ZoneEntry:
-    with closing(sqlite3.connect(copy)) as connection:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        known, keyset = content.read(connection)
+    version, known, keyset = read_copy(copy)
     keys = tuple(map(_key, keyset.keys)) if keyset is not None else ()
     if known is None:
         return ZoneEntry(name, member, version, keys=keys)

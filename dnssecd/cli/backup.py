@@ -139,7 +139,6 @@ def _with_keys(
 def _note(state_dir: Path, now: int, detail: str) -> None:
     """Put the act into the daemon's history; a back-up is good without that."""
     import getpass
-    import sqlite3
 
     from dnssecd.store.errors import StoreError
     from dnssecd.store.operator_log import Act, ActLog
@@ -153,7 +152,7 @@ def _note(state_dir: Path, now: int, detail: str) -> None:
             log.record(Act(now, getpass.getuser(), os.getuid(), "backup", detail), ())
         finally:
             log.close()
-    except (StoreError, sqlite3.Error, OSError, KeyError):
+    except (StoreError, OSError, KeyError):
         return
 
 

@@ -99,7 +99,6 @@ def _carry_out(
     check: bool,
     keep_going: bool,
 ) -> Any:
-    import sqlite3
 
     from dnssecd.backup.read import BadArchive
     from dnssecd.backup.restore import Wish, owned, restore
@@ -122,7 +121,7 @@ def _carry_out(
         ) from None
     except BadArchive as error:
         raise Bad(f"{error}; nothing was changed", "take another back-up") from None
-    except (OSError, sqlite3.Error, StoreError) as error:
+    except (OSError, StoreError) as error:
         raise Bad(
             f"it broke off: {error}",
             "see disk space and permissions; zones are as they were or restored: do it again",

@@ -124,7 +124,7 @@ import structlog
 
 from dnssecd.acceptor import StreamServer, log_exhausted
 from dnssecd.control.peer import Caller, identify
-from dnssecd.ops.event_store import Event
+from dnssecd.store.event_log import Event
 
 REQUEST_MAX = 2**20
 CLIENTS_MAX = 16

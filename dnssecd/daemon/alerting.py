@@ -19,8 +19,8 @@ from dnssecd.ops.alerts.engine import Engine
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.alerts.outbox import open_office
 from dnssecd.ops.alerts.trial import Result, try_ways
-from dnssecd.ops.event_store import Event
 from dnssecd.ops.events import EventCore
+from dnssecd.store.event_log import Event
 
 TEST_TIMEOUT_S = 100.0
 COMING_MAX = 10

@@ -4,7 +4,6 @@ import asyncio
 import gc
 import os
 import signal
-import sqlite3
 import sys
 import time
 from contextlib import suppress
@@ -24,8 +23,6 @@ from dnssecd.daemon.zones.start_up import recall, report_changed
 from dnssecd.daemon.zones.unconfigured import remember
 from dnssecd.ingest.watch import identity_now
 from dnssecd.keyservice_client.errors import SignerError
-from dnssecd.ops.alerts.store import AlertSchemaError
-from dnssecd.ops.event_store import EventSchemaError
 from dnssecd.ops.metrics_http import MetricsEndpoint
 from dnssecd.sdnotify import notify
 from dnssecd.store.errors import StoreError
@@ -93,8 +90,8 @@ class Daemon:
             try:
                 if recall(zone, entries.get(zone.name), exact=exact):
                     changed.append(zone)
-            except (StoreError, sqlite3.Error, OSError) as error:
-                events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
+            except (StoreError, OSError) as error:
+                events.raise_event("store-failed", zone.name, str(error))
                 continue
             self.work.primaries.recall(zone)
             self.work.jobs.measure(zone)
@@ -265,7 +262,7 @@ def main(config: Config) -> int:
     try:
         with suppress(KeyboardInterrupt):
             return asyncio.run(run(config, SystemClock()))
-    except (CannotStart, StoreError, EventSchemaError, AlertSchemaError, sqlite3.Error) as error:
+    except (CannotStart, StoreError) as error:
         log.error("cannot start", cause=str(error))
         return 1
     return 0

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
 
-Severity = Literal["critical", "error", "warning", "info"]
+from dnssecd.store.event_log import Severity
 
 #: Worst first.
 SEVERITIES: tuple[Severity, ...] = ("critical", "error", "warning", "info")

@@ -7,7 +7,6 @@ different events, and a failed write is tried again.
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -17,8 +16,9 @@ from pathlib import Path
 import structlog
 
 from dnssecd.clock import Clock
-from dnssecd.ops.event_kinds import EVENT_KINDS, SEVERITIES, Severity
-from dnssecd.ops.event_store import ZONE_REMOVED, Event, EventKey, EventStore, Transition
+from dnssecd.ops.event_kinds import EVENT_KINDS, SEVERITIES
+from dnssecd.store.errors import StoreError
+from dnssecd.store.event_log import ZONE_REMOVED, Event, EventKey, EventStore, Severity, Transition
 
 FIRING_MAX = 50_000
 _UNWRITTEN_TRANSITIONS_MAX = 10_000
@@ -38,7 +38,7 @@ class EventCore:
     def __init__(self, path: Path, clock: Clock) -> None:
         """Opens ``events.sqlite`` at *path*; what fired when the daemon stopped still fires.
 
-        Raises EventSchemaError, sqlite3.Error or OSError when the database cannot be opened.
+        Raises StoreError or OSError when the database cannot be opened.
         """
         self._clock = clock
         self._lock = threading.RLock()
@@ -198,7 +198,7 @@ class EventCore:
                 return True
             try:
                 self._store.save(dirty.values(), transitions)
-            except sqlite3.Error as error:
+            except StoreError as error:
                 with self._lock:
                     self._dirty = {**dirty, **self._dirty}
                     self._transitions.extendleft(reversed(transitions[: _room(self._transitions)]))

@@ -1,17 +1,16 @@
 """Databases of zones that were removed: kept in ``removed`` beside the others, under the time of their removal."""
 
 import os
-import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
 
-from dnssecd.store import schema
+from dnssecd.store import sqlite
 from dnssecd.store.errors import StoreError
+from dnssecd.store.sqlite import SIDE_FILES, translated
 from dnssecd.store.zonedb import read_state
 
-SIDE_FILES = ("-wal", "-shm")
 DIRECTORY = "removed"
 
 
@@ -50,15 +49,16 @@ def kept_of(database: Path) -> list[Kept]:
     for path in directory.glob(f"{escape(database.name)}.*"):
         at = path.name.removeprefix(f"{database.name}.")
         if at.isdecimal():
-            with suppress(StoreError, sqlite3.Error, ValueError):
+            with suppress(StoreError, ValueError):
                 found.append(Kept(path, int(at), _serial(path)))
     return sorted(found, key=lambda kept: kept.at, reverse=True)
 
 
 def copy_kept(kept: Path, target: Path) -> None:
-    """Copy a kept database, with what is in its write-ahead log, into a new file; OSError, sqlite3.Error."""
+    """Copy a kept database, with what is in its write-ahead log, into a new file; OSError, StoreError."""
     target.unlink(missing_ok=True)
-    schema.copy_database(kept, target)
+    with translated(kept):
+        sqlite.copy_database(kept, target)
 
 
 def discard(kept: Path) -> None:
@@ -68,7 +68,7 @@ def discard(kept: Path) -> None:
 
 
 def _serial(path: Path) -> int:
-    with closing(schema.connect(path, read_only=True)) as connection:
+    with translated(path), closing(sqlite.connect(path, read_only=True)) as connection:
         version = read_state(connection, "version")
     if version is None:
         raise StoreError(f"{path} has no published version")

@@ -15,7 +15,8 @@ from urllib.parse import quote
 
 import structlog
 
-from dnssecd.store import schema
+from dnssecd.store import sqlite
+from dnssecd.store.sqlite import translated, translating
 
 APPLICATION_ID = 0x444E5343
 FILE_NAME_MAX = 200
@@ -49,15 +50,17 @@ class CatalogueEntry(NamedTuple):
 
 
 class Catalogue:
-    """The catalogue database."""
+    """The catalogue database; StoreError when it cannot be used."""
 
+    @translating
     def __init__(self, path: Path) -> None:
-        self._path = path
-        self._connection: sqlite3.Connection = schema.open_database(path, MIGRATIONS, APPLICATION_ID)
+        self.path = path
+        self._connection: sqlite3.Connection = sqlite.open_database(path, MIGRATIONS, APPLICATION_ID)
         # A lost write is made good when the zone is next opened, so it need not wait for the disk.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._unwritten: dict[str, CatalogueEntry] = {}
 
+    @translating
     def entries(self) -> dict[str, CatalogueEntry]:
         """Return all zones by name."""
         rows = self._connection.execute(
@@ -80,51 +83,70 @@ class Catalogue:
             if not failing:
                 log.error("the catalogue cannot be written", zone=entry.name, cause=str(error))
 
+    @translating
     def forget(self, zones: Mapping[str, bool]) -> None:
         """Forget what was served of zones, whose databases are verified at the next start; the value: frozen.
 
         Unlike other writes this one is on the disk when it returns, all of it or nothing: what replaces these
-        databases relies on it. sqlite3.Error when it cannot be done.
+        databases relies on it. StoreError when it cannot be done.
         """
         self._connection.execute("PRAGMA synchronous = FULL")
         try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            self._connection.executemany(
-                "INSERT OR REPLACE INTO zone (name, frozen) VALUES (?, ?)",
-                [(name, int(frozen)) for name, frozen in zones.items()],
-            )
-            self._connection.execute("COMMIT")
+            with sqlite.transaction(self._connection) as connection:
+                connection.executemany(
+                    "INSERT OR REPLACE INTO zone (name, frozen) VALUES (?, ?)",
+                    [(name, int(frozen)) for name, frozen in zones.items()],
+                )
         finally:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
             self._connection.execute("PRAGMA synchronous = NORMAL")
         for name in zones:
             self._unwritten.pop(name, None)
 
+    @translating
     def put_serving(self, documents: dict[str, str]) -> None:
         """Note how zones are served, for the day when the configuration does not say; in one transaction."""
-        self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany("INSERT OR REPLACE INTO serving VALUES (?, ?)", documents.items())
-        self._connection.execute("COMMIT")
+        with sqlite.transaction(self._connection) as connection:
+            connection.executemany("INSERT OR REPLACE INTO serving VALUES (?, ?)", documents.items())
 
+    @translating
     def serving(self) -> dict[str, str]:
         """Return how zones are, or were last, served: a document each."""
         return dict(self._connection.execute("SELECT name, document FROM serving").fetchall())
 
+    @translating
     def remove(self, name: str) -> None:
         """Forget a zone."""
         self._unwritten.pop(name, None)
         self._connection.execute("DELETE FROM zone WHERE name = ?", (name,))
         self._connection.execute("DELETE FROM serving WHERE name = ?", (name,))
 
+    @translating
     def sync(self) -> None:
-        """Have what was written on the disk: through a connection of its own, so in any thread. sqlite3.Error."""
-        with closing(schema.connect(self._path)) as connection:
+        """Have what was written on the disk: through a connection of its own, so in any thread. StoreError."""
+        with closing(sqlite.connect(self.path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
+    @translating
     def close(self) -> None:
         """Close the database."""
         self._connection.close()
+
+
+class CatalogueCopy(NamedTuple):
+    """A catalogue as it was read once: the serial last known of zones, and how zones were served."""
+
+    serials: dict[str, int]
+    documents: dict[str, str]
+    names: frozenset[str]
+
+
+def read_catalogue(path: Path) -> CatalogueCopy:
+    """Read a catalogue that another process may be writing; nothing is changed. StoreError."""
+    with translated(path), closing(sqlite.connect(path, read_only=True)) as connection:
+        serials = dict(connection.execute("SELECT name, serial FROM zone").fetchall())
+        documents = dict(connection.execute("SELECT name, document FROM serving").fetchall())
+    known = {name: serial for name, serial in serials.items() if serial is not None}
+    return CatalogueCopy(known, documents, frozenset(serials) | frozenset(documents))
 
 
 def database_name(zone: str) -> str:

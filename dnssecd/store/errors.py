@@ -18,6 +18,14 @@ class StoreError(Exception):
     """The zone database could not be read or written."""
 
 
+class DatabaseFailed(StoreError):
+    """SQLite could not do it: a full disk, a lock, a file it may not open. What is stored may be good."""
+
+
+class DatabaseDamaged(DatabaseFailed):
+    """The file is not a database, or its content is damaged."""
+
+
 class SchemaTooNew(StoreError):
     """The database was written by a newer dnssecd; it is left untouched."""
 

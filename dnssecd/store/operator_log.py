@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from dnssecd.store import schema
+from dnssecd.store import sqlite
+from dnssecd.store.sqlite import translating
 
 APPLICATION_ID = 0x444E5341
 ACTS_KEPT = 500_000
@@ -49,18 +50,18 @@ class Act(NamedTuple):
 
 
 class ActLog:
-    """The acts' database; sqlite3.Error or StoreError when it cannot be used. Calls may come from any one thread."""
+    """The acts' database; StoreError when it cannot be used. Calls may come from any one thread."""
 
+    @translating
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection = schema.open_database(path, MIGRATIONS, APPLICATION_ID)
+        self._connection = sqlite.open_database(path, MIGRATIONS, APPLICATION_ID)
 
+    @translating
     def record(self, act: Act, zones: Iterable[tuple[str, int | None]]) -> None:
         """Write an act and the zones it was done to with the serial each has after it, durably."""
-        connection = self._connection
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            of = dict(zones)
+        of = dict(zones)
+        with sqlite.transaction(self._connection) as connection:
             number = connection.execute(
                 "INSERT INTO act (at, who, uid, what, detail, zones) VALUES (?, ?, ?, ?, ?, ?)",
                 (*act, len(of)),
@@ -69,24 +70,23 @@ class ActLog:
             connection.executemany("INSERT INTO act_zone (zone, act, serial) VALUES (?, ?, ?)", rows)
             if number is not None and (number % PRUNED_EVERY == 0 or len(rows) >= PRUNED_EVERY):
                 self._prune(number - ACTS_KEPT)
-            connection.execute("COMMIT")
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
 
     def _prune(self, before: int) -> None:
         self._connection.execute("DELETE FROM act WHERE id <= ?", (before,))
         self._connection.execute("DELETE FROM act_zone WHERE act <= ?", (before,))
         self._connection.execute(_DROP_BEYOND, (ZONES_KEPT,))
 
+    @translating
     def of_zone(self, zone: str, limit: int) -> list[dict[str, object]]:
         """Return the newest acts on a zone, newest first, as entries of its history."""
         return _entries(self._connection.execute(_OF_ZONE, (zone, limit)))
 
+    @translating
     def of_daemon(self, limit: int) -> list[dict[str, object]]:
         """Return the newest acts that were on no zone, newest first."""
         return _entries(self._connection.execute(_OF_DAEMON, (limit,)))
 
+    @translating
     def close(self) -> None:
         """Close the database."""
         self._connection.close()

@@ -14,10 +14,11 @@ from dnssecd.core.dns.rrset import RRset, Rrsigs, count
 from dnssecd.core.dns.rrtypes import RRSIG, SOA
 from dnssecd.core.zone.changeset import Change
 from dnssecd.core.zone.zoneview import JournalChunk, JournalStep
-from dnssecd.store import schema
+from dnssecd.store import schema, sqlite
 from dnssecd.store.errors import JournalGap, StaleVersion, StoreError
 from dnssecd.store.identity import claim
 from dnssecd.store.journal import PRUNE_EVERY, JournalWriter, prune
+from dnssecd.store.sqlite import failure, translating
 from dnssecd.store.view import SqliteView
 
 #: Idle read connections kept per zone.
@@ -310,13 +311,14 @@ def _unheard() -> None:
 class ZoneDatabase:
     """The database file of one zone. Snapshots may be taken in any thread; one write transaction at a time."""
 
+    @translating
     def __init__(
         self,
         path: Path,
         origin: bytes,
         factory: type[sqlite3.Connection] | None = None,
     ) -> None:
-        """Open or create; StoreError (WrongZone when it is another zone's), sqlite3.Error, OSError."""
+        """Open or create; StoreError (WrongZone when it is another zone's), OSError."""
         self.path = path
         self.origin = origin
         self._factory = factory
@@ -324,7 +326,7 @@ class ZoneDatabase:
         self._lock = threading.Lock()
         self._closed = False
         self._slots = threading.BoundedSemaphore(READERS_MAX)
-        self._writer = schema.open_database(
+        self._writer = sqlite.open_database(
             path, schema.MIGRATIONS, schema.APPLICATION_ID, factory, lambda made: claim(made, path, origin)
         )
         self._commits = 0
@@ -351,6 +353,7 @@ class ZoneDatabase:
         """How many snapshots are held, by readers and by who writes the next version."""
         return self._held
 
+    @translating
     def close(self) -> None:
         """Close all idle connections; snapshots still held stay usable until they are released."""
         with self._lock:
@@ -359,7 +362,7 @@ class ZoneDatabase:
         for connection in idle:
             connection.close()
         if self._commits:
-            with suppress(sqlite3.Error):
+            with suppress(StoreError):
                 self.checkpoint()
         self._writer.close()
         self.on_write()
@@ -374,7 +377,7 @@ class ZoneDatabase:
         try:
             if identity_of(self.path) != self.identity:
                 raise StoreError(f"{self.path} was replaced by another file while it was open")
-            return schema.connect(self.path, read_only=True, factory=self._factory)
+            return sqlite.connect(self.path, read_only=True, factory=self._factory)
         except BaseException:
             self._let_go()
             raise
@@ -396,7 +399,7 @@ class ZoneDatabase:
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        """Hold one published version for reading; StoreError when too many are held already."""
+        """Hold one published version for reading; StoreError when too many are held already, or when SQLite fails."""
         if not self._slots.acquire(blocking=False):
             raise StoreError(f"{self.path}: {READERS_MAX} snapshots are held already")
         try:
@@ -408,6 +411,8 @@ class ZoneDatabase:
             finally:
                 with suppress(sqlite3.ProgrammingError):
                     self._release(connection)
+        except sqlite3.Error as error:
+            raise failure(self.path, error) from error
         finally:
             self._slots.release()
 
@@ -420,22 +425,27 @@ class ZoneDatabase:
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: another process is writing this zone: {error}") from error
         try:
-            with self.snapshot() as old:
-                journal = None
-                if old.version is not None:
-                    (last,) = connection.execute("SELECT coalesce(max(sequence), 0) FROM journal").fetchone()
-                    journal = JournalWriter(connection, self.origin, last + 1)
-                yield WriteTransaction(connection, self.origin, old, journal)
-        finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            self._wrote()
+            try:
+                with self.snapshot() as old:
+                    yield WriteTransaction(connection, self.origin, old, self._journal(old))
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                self._wrote()
+        except sqlite3.Error as error:
+            raise failure(self.path, error) from error
+
+    def _journal(self, old: Snapshot) -> JournalWriter | None:
+        if old.version is None:
+            return None
+        (last,) = self._writer.execute("SELECT coalesce(max(sequence), 0) FROM journal").fetchone()
+        return JournalWriter(self._writer, self.origin, last + 1)
 
     def _wrote(self) -> None:
         """Count a commit. That the log cannot be moved now is no harm: what was committed is in it."""
         self._commits += 1
         self.on_write()
-        with suppress(OSError, sqlite3.Error):
+        with suppress(OSError, StoreError):
             octets = os.stat(f"{self.path}-wal").st_size
             if octets > WAL_OCTETS_MAX or self._commits >= CHECKPOINT_COMMITS_MAX:
                 self.checkpoint()
@@ -445,6 +455,7 @@ class ZoneDatabase:
         """Whether enough was committed for a :meth:`checkpoint` to be worth it."""
         return self._commits >= CHECKPOINT_COMMITS
 
+    @translating
     def set_evidence(self, source: str, subject: str, value: State, at: int) -> None:
         """Record what was seen at a secondary or parent server."""
         self._writer.execute(
@@ -453,6 +464,7 @@ class ZoneDatabase:
         )
         self._wrote()
 
+    @translating
     def evidence(self) -> list[tuple[str, str, State, int]]:
         """Return all evidence as (source, subject, value, when)."""
         rows = self._writer.execute(
@@ -460,6 +472,7 @@ class ZoneDatabase:
         )
         return [(source, subject, json.loads(value), at) for source, subject, value, at in rows]
 
+    @translating
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file, as far as no snapshot pins it; nobody may be writing."""
         self._commits = 0

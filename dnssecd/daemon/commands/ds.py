@@ -94,7 +94,7 @@ class DsCommands:
                 await self._rollovers.store(zone, keys, KeyChange(known.keyset, known.keyset, (note,)))
                 await self._rollovers.keep_evidence(zone, keys)
             except STORE_ERRORS as error:
-                raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
+                raise Refused(str(error), "see disk space and permissions") from None
 
 
 def _awaited(zone: FrontZone, key: Key) -> bool:

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import sqlite3
 from collections.abc import Iterable, Mapping
 
 import structlog
@@ -49,7 +48,7 @@ class Acts:
         try:
             async with self._writing:
                 await asyncio.to_thread(self._log.record, act, serials)
-        except (StoreError, sqlite3.Error) as error:
+        except StoreError as error:
             self._events.raise_event("store-failed", None, f"{self._log.path}: {error}", subject="acts")
         else:
             self._events.resolve("store-failed", None, "acts")

@@ -141,7 +141,7 @@ class RolloverCommands:
         try:
             known = await self._known(zone)
         except STORE_ERRORS as error:
-            raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
+            raise Refused(str(error), "see disk space and permissions") from None
         if known is None:
             raise Refused(
                 f"{zone.name} has not been published yet, so it has no keys", f"dnssecd explain {zone.name}"
@@ -166,7 +166,7 @@ class RolloverCommands:
             except KeysetError as error:
                 raise Refused(str(error), f"dnssecd key list {zone.name}") from None
             except STORE_ERRORS as error:
-                raise Refused(f"{zone.spec.database}: {error}", "see disk space and permissions") from None
+                raise Refused(str(error), "see disk space and permissions") from None
             keys.not_before = 0.0
         if keys.stale:
             raise Refused(f"{zone.name} was changed at the same moment", "do it again")

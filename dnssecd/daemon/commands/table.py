@@ -301,7 +301,7 @@ def _check_reload(zone: FrontZone) -> None:
 
 
 def stored_keyset(zone: FrontZone) -> Keyset | None:
-    """Return the keys of the published version; StoreError, sqlite3.Error or OSError."""
+    """Return the keys of the published version; StoreError or OSError."""
     if zone.serial is None:
         return None
     with zone.database.snapshot() as snapshot:

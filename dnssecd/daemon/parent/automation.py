@@ -36,9 +36,8 @@ from dnssecd.daemon.parent.channels import (
     ways_of,
 )
 from dnssecd.ops.ds_hook import HookRunner
-from dnssecd.ops.event_kinds import Severity
-from dnssecd.ops.event_store import Event
 from dnssecd.ops.events import EventCore
+from dnssecd.store.event_log import Event, Severity
 
 AT_ONCE_MAX = 8
 HANDOVER, FAILED = "ds-handover", "ds-automation-failed"

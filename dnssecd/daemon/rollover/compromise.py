@@ -16,8 +16,8 @@ from dnssecd.daemon.rollover import forecast
 from dnssecd.daemon.rollover.engine import RolloverListener, Rollovers
 from dnssecd.daemon.rollover.text import moment
 from dnssecd.daemon.zones.zone import FrontZone
-from dnssecd.ops.event_store import Event
 from dnssecd.ops.events import EventCore
+from dnssecd.store.event_log import Event
 
 EVENT = "key-compromised"
 DS_DELAY_S = 86_400

@@ -6,7 +6,6 @@ plan starts from what is stored. Nothing here starts a wait: only evidence does,
 """
 
 import asyncio
-import sqlite3
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -59,7 +58,7 @@ ROUNDS_MAX = 8
 ZONES_AT_ONCE = 8
 RETRY_FIRST_S = 5.0
 RETRY_LAST_S = 300.0
-STORE_ERRORS = (StoreError, sqlite3.Error, OSError)
+STORE_ERRORS = (StoreError, OSError)
 
 log = structlog.get_logger("dnssecd.rollover")
 
@@ -211,7 +210,7 @@ class Rollovers:
                 self.engine.events.raise_event("signing-failed", zone.name, str(error), subject="roll-over")
         except STORE_ERRORS as error:
             self._failed(zone, keys, f"{type(error).__name__}: {error}")
-            self.engine.events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
+            self.engine.events.raise_event("store-failed", zone.name, str(error))
 
     def _failed(self, zone: FrontZone, keys: ZoneKeys, why: str) -> None:
         if zone.gone:

@@ -25,7 +25,6 @@ from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.work import ZoneJobs
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_client.client import AsyncSignerClient
-from dnssecd.ops.event_store import Event
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.version.committed import Committed
@@ -33,6 +32,7 @@ from dnssecd.pipeline.workers.pool import WorkerPool
 from dnssecd.publish.notify import Pace
 from dnssecd.publish.parent import ParentAnswer
 from dnssecd.publish.watch import Judgement, Sighting
+from dnssecd.store.event_log import Event
 
 BLOCKERS_SHOWN_MAX = 20
 

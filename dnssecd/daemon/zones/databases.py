@@ -20,7 +20,7 @@ class Databases:
         self._written: set[bytes] = set()
 
     def get(self, path: Path, origin: bytes) -> ZoneDatabase:
-        """Return the database of a zone, opening (or creating) it if need be; StoreError, sqlite3.Error, OSError."""
+        """Return the database of a zone, opening (or creating) it if need be; StoreError, OSError."""
         with self._lock:
             found = self._open.pop(path, None) or self._opened(path, origin)
             self._open[path] = found

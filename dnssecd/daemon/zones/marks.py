@@ -5,7 +5,6 @@ moment after the write, for all zones written meanwhile, and once more at the en
 """
 
 import asyncio
-import sqlite3
 from collections.abc import Mapping
 
 import structlog
@@ -15,6 +14,7 @@ from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.store import filemark
 from dnssecd.store.catalogue import Catalogue
+from dnssecd.store.errors import StoreError
 
 ROUND_S = 2.0
 #: A worker moves what it committed into the file when it has been idle for a moment: a file that stays the same for so
@@ -53,7 +53,7 @@ class MarkKeeper:
                 try:
                     await asyncio.to_thread(self._catalogue.sync)
                 except (
-                    sqlite3.Error
+                    StoreError
                 ) as error:  # it is on the disk later; what is lost costs work at the next start
                     log.warning("the catalogue is not on the disk yet", cause=str(error))
 

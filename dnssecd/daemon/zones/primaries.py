@@ -8,7 +8,6 @@ beyond the SOA's expire, too: then the alert says so. With ``soa_expire = "follo
 """
 
 import asyncio
-import sqlite3
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
@@ -66,7 +65,7 @@ TRANSFER_SMALL_MAX = 64 << 20
 GROWTH_MAX = 4
 
 EXPIRED = "zone-expired"
-STORE_ERRORS = (StoreError, sqlite3.Error, OSError)
+STORE_ERRORS = (StoreError, OSError)
 
 log = structlog.get_logger("dnssecd.primaries")
 
@@ -220,7 +219,7 @@ class Primaries:
             except ZoneGone:
                 raise
             except STORE_ERRORS as error:
-                self._events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
+                self._events.raise_event("store-failed", zone.name, str(error))
                 self._wake_in(zone, retry_delay_s(held, 1))
                 return Checked(failure=str(error))
 

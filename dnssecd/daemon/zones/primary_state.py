@@ -67,7 +67,7 @@ class Upstream:
 
 
 def held_of(zone: FrontZone) -> Held | None:
-    """Return what is held of a zone, None before its first version; StoreError, sqlite3.Error or OSError."""
+    """Return what is held of a zone, None before its first version; StoreError or OSError."""
     if zone.serial is None:
         return None
     with zone.database.snapshot() as snapshot:

@@ -1,7 +1,5 @@
 """Sends secondaries the news of versions: those of jobs, of updates, and of zones that are served again or no more."""
 
-import sqlite3
-
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.dns.rrtypes import SOA
@@ -39,8 +37,8 @@ class Publisher:
             with zone.database.snapshot() as snapshot:
                 soa = snapshot.rrset(APEX, SOA)
                 serial = snapshot.serial
-        except (StoreError, sqlite3.Error, OSError) as error:
-            self._events.raise_event("store-failed", zone.name, f"{zone.spec.database}: {error}")
+        except (StoreError, OSError) as error:
+            self._events.raise_event("store-failed", zone.name, str(error))
             return
         assert soa is not None
         self.announce(zone, serial, soa, resume=resume)

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from dnssecd.store.errors import StoreError
 from dnssecd.store.zonedb import ZoneDatabase
 
 COMMAND_S = 3600.0
-STORE_ERRORS = (StoreError, sqlite3.Error, OSError)
+STORE_ERRORS = (StoreError, OSError)
 
 
 def begins_anew(name: str, kept: Kept) -> str:

@@ -25,7 +25,7 @@ def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> boo
     restore. Return whether its database was changed while dnssecd was not running; what a killed process can have
     done itself is not told. One whose log alone has grown is served, and the first that the sweep verifies.
 
-    StoreError, sqlite3.Error or OSError when the database is there and cannot be read.
+    StoreError or OSError when the database is there and cannot be read.
     """
     if entry is not None:
         zone.verified_at, zone.frozen = entry.verified_at, bool(entry.frozen)
@@ -83,7 +83,7 @@ def _from_catalogue(zone: FrontZone, entry: CatalogueEntry) -> None:
 
 
 def read(zone: FrontZone) -> None:
-    """Set what is served of a zone by its database; StoreError, sqlite3.Error, OSError.
+    """Set what is served of a zone by its database; StoreError, OSError.
 
     One that came out of a back-up is ``held`` until its next version.
     """

@@ -1,7 +1,6 @@
 """Dynamic updates in the front: each zone's messages queue, and what waits together is committed together."""
 
 import asyncio
-import sqlite3
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -196,7 +195,7 @@ class Updates:
         if queue.tidy is not None:
             queue.tidy.cancel()
             queue.tidy = None
-        with suppress(StoreError, sqlite3.Error, OSError):
+        with suppress(StoreError, OSError):
             if zone.database.untidy:
                 queue.tidy = asyncio.get_running_loop().call_later(QUIET_S, self._tidy_now, zone, queue)
 
@@ -207,7 +206,7 @@ class Updates:
 
     async def _tidy(self, zone: FrontZone) -> None:
         async with self._lock(zone.name):
-            with suppress(sqlite3.Error):  # a full disk, say: the next commit tells of it
+            with suppress(StoreError):  # a full disk, say: the next commit tells of it
                 if not zone.gone:
                     await asyncio.get_running_loop().run_in_executor(self._threads, zone.database.checkpoint)
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -222,9 +221,9 @@ class ZoneJobs:
         zone.doubt = None
         try:
             read(zone)
-        except (StoreError, sqlite3.Error, OSError) as error:
+        except (StoreError, OSError) as error:
             zone.doubt = Doubt(str(error))
-            permission = Permission(False, event="store-failed", cause=f"{zone.spec.database}: {error}")
+            permission = Permission(False, event="store-failed", cause=str(error))
             self._blocked(zone, permission)
             return permission
         zone.blockers, zone.problems = [], ()
@@ -263,8 +262,8 @@ class ZoneJobs:
         try:
             with zone.database.snapshot() as snapshot:
                 keyset = state.keyset_from(snapshot.state(state.KEYSET))
-        except (StoreError, sqlite3.Error, OSError) as error:
-            return Permission(False, event="store-failed", cause=f"{zone.spec.database}: {error}")
+        except (StoreError, OSError) as error:
+            return Permission(False, event="store-failed", cause=str(error))
         if keyset is None:
             return Permission(True)
         now = self._parts.clock.now
@@ -471,7 +470,7 @@ class ZoneJobs:
         try:
             with zone.database.snapshot() as snapshot:
                 held = snapshot.serial
-        except (StoreError, sqlite3.Error, OSError) as error:
+        except (StoreError, OSError) as error:
             held, why = None, str(error)
         else:
             why = f"it has serial {held}"
@@ -559,7 +558,7 @@ def _comes_over(zone: FrontZone) -> bool:
     try:
         with zone.database.snapshot() as snapshot:
             return bool(state.foreign_keys(snapshot.state(state.ADOPTION)))
-    except (StoreError, sqlite3.Error, OSError):
+    except (StoreError, OSError):
         return False
 
 

@@ -107,7 +107,7 @@ class FrontZone:
 
     @property
     def database(self) -> ZoneDatabase:
-        """The zone's database; ZoneGone, StoreError, sqlite3.Error or OSError when it cannot be opened."""
+        """The zone's database; ZoneGone, StoreError or OSError when it cannot be opened."""
         self.check()
         return self.databases.get(_path(self.spec.database), self.spec.origin)
 

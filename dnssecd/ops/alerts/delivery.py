@@ -13,10 +13,11 @@ import structlog
 
 from dnssecd.clock import Clock
 from dnssecd.ops.alerts.channels import Deferred, Parcel, Rejected, Sent, Way, WayDown, WayName, reason
+from dnssecd.ops.alerts.lifecycle import Alert
 from dnssecd.ops.alerts.metrics import AlertMetrics
-from dnssecd.ops.alerts.store import AlertStore, Delivery
-from dnssecd.ops.event_store import EventKey
 from dnssecd.ops.events import EventCore
+from dnssecd.store.alert_queue import AlertStore, Delivery
+from dnssecd.store.event_log import EventKey
 
 BACKOFF_S = (15.0, 30.0, 60.0, 120.0, 300.0, 900.0)
 GIVE_UP_S = 7 * 86_400.0
@@ -35,7 +36,7 @@ class Courier:
     def __init__(
         self,
         name: WayName,
-        store: AlertStore,
+        store: AlertStore[Alert],
         clock: Clock,
         events: EventCore,
         metrics: AlertMetrics,

@@ -11,7 +11,7 @@ from dnssecd.ops.alerts import words
 from dnssecd.ops.alerts.lifecycle import DAY, HOUR
 from dnssecd.ops.alerts.note import Sender, Written
 from dnssecd.ops.alerts.text import footer, place
-from dnssecd.ops.event_store import Event
+from dnssecd.store.event_log import Event
 
 Rhythm = Literal["daily", "weekly", "never"]
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import sqlite3
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -30,9 +29,10 @@ from dnssecd.ops.alerts.lifecycle import HOUR, Alert
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.alerts.note import Note
 from dnssecd.ops.alerts.outbox import Office, Unwritable
-from dnssecd.ops.alerts.store import AlertSchemaError, AlertStore, Delivery
-from dnssecd.ops.event_store import Event, EventKey
 from dnssecd.ops.events import EventCore
+from dnssecd.store.alert_queue import AlertStore, Delivery
+from dnssecd.store.errors import StoreError
+from dnssecd.store.event_log import Event, EventKey
 
 INBOX_MAX = 10_000
 RECONCILE_S = 600.0
@@ -321,13 +321,13 @@ class Engine:
         }
 
 
-def _open(path: Path, events: EventCore) -> AlertStore:
+def _open(path: Path, events: EventCore) -> AlertStore[Alert]:
     """The store; where it cannot be had, one in memory: alerts must go out all the same."""
     try:
-        store = AlertStore(path)
-    except (AlertSchemaError, sqlite3.Error, OSError) as error:
+        store = AlertStore(path, Alert)
+    except (StoreError, OSError) as error:
         _tell_store(events, f"{path}: {error}")
-        return AlertStore(None)
+        return AlertStore(None, Alert)
     if store.set_aside is not None:
         _tell_store(events, f"{path} was damaged and has been set aside as {store.set_aside}")
     else:

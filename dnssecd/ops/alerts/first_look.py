@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from dnssecd.ops.event_store import Event
+from dnssecd.store.event_log import Event
 
 _ZONE = ("dnssecd zone show ZONE",)
 _EXPLAIN = ("dnssecd explain ZONE",)

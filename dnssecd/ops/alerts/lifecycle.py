@@ -20,8 +20,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
-from dnssecd.ops.event_kinds import EVENT_KINDS, SEVERITIES, Severity
-from dnssecd.ops.event_store import Event
+from dnssecd.ops.event_kinds import EVENT_KINDS, SEVERITIES
+from dnssecd.store.event_log import Event, Severity
 
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
 

@@ -14,7 +14,7 @@ from dnssecd.ops.alerts.channel_webhook import WebhookWay
 from dnssecd.ops.alerts.channels import Way, WayName
 from dnssecd.ops.alerts.lifecycle import Settings
 from dnssecd.ops.alerts.note import Note, Sender, Written
-from dnssecd.ops.alerts.store import Delivery
+from dnssecd.store.alert_queue import Delivery
 
 
 class Unwritable(Exception):

@@ -11,7 +11,7 @@ from dnssecd.ops.alerts.lifecycle import Alert, Step, escalates_at, reminds_at
 from dnssecd.ops.alerts.note import Note, Sender, Written
 from dnssecd.ops.alerts.text_many import many
 from dnssecd.ops.event_kinds import EVENT_KINDS
-from dnssecd.ops.event_store import Event
+from dnssecd.store.event_log import Event
 
 _DETAILS_MAX = 20_000
 _OVER: tuple[Step, ...] = ("resolved", "passed")

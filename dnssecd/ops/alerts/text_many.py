@@ -12,7 +12,7 @@ from dnssecd.ops.alerts.grouping import Due
 from dnssecd.ops.alerts.lifecycle import Alert, Step
 from dnssecd.ops.alerts.note import Note
 from dnssecd.ops.event_kinds import EVENT_KINDS
-from dnssecd.ops.event_store import Event
+from dnssecd.store.event_log import Event
 
 SHOWN_PER_KIND = 20
 KINDS_SHOWN = 20

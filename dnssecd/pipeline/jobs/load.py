@@ -3,7 +3,6 @@
 Each ends in an Outcome, never in an exception, but for defects of ours.
 """
 
-import sqlite3
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
@@ -389,7 +388,7 @@ def run_job(
         problem = Rejected(
             "signing-failed", f"{error} (fault: {error.fault})", "the version before is served on"
         )
-    except (StoreError, sqlite3.Error, OSError) as error:
+    except (StoreError, OSError) as error:
         problem = Rejected(
             "store-failed", f"{type(error).__name__}: {error}", "see disk space and permissions"
         )
@@ -417,7 +416,7 @@ def _finish(
             serial, records = version.serial, version.records
             refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), version.largest_ttl)
             due = None if earliest is None else earliest - refresh
-    except (StoreError, sqlite3.Error, *DAMAGE) as error:
+    except (StoreError, *DAMAGE) as error:
         problem = problem or Rejected("store-failed", f"{type(error).__name__}: {error}")
         result = "failed"
     problems = () if problem is None else (Problem(problem.event, problem.cause, problem.remedy),)

@@ -7,7 +7,6 @@ after a job that took much memory (the front starts another).
 import os
 import select
 import signal
-import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -51,7 +50,7 @@ class Worker:
     def _run(self, job: frames.Job, checker: SpreadChecker) -> Outcome:
         try:
             db = self._database(job)
-        except (StoreError, sqlite3.Error, OSError) as error:
+        except (StoreError, OSError) as error:
             return _unusable(job, error)
         tools = Tools(self._signer(job.spec.signer_socket), checker, job.now, job.date, time.monotonic)
         if job.kind == "load":

@@ -22,8 +22,8 @@ from dnssecd.ops.alerts.lifecycle import Settings
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.alerts.note import Sender
 from dnssecd.ops.alerts.outbox import Office
-from dnssecd.ops.event_store import Event
 from dnssecd.ops.events import EventCore
+from dnssecd.store.event_log import Event
 
 #: 2023-11-14 22:13:20 UTC: a Tuesday night.
 NIGHT = 1_700_000_000.0

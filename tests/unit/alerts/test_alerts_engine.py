@@ -13,7 +13,8 @@ import pytest
 from dnssecd.ops.alerts.channels import Parcel, Rejected, Sent, WayDown
 from dnssecd.ops.alerts.digest import Facts
 from dnssecd.ops.alerts.grouping import PER_HOUR_MAX
-from dnssecd.ops.alerts.store import AlertStore
+from dnssecd.ops.alerts.lifecycle import Alert
+from dnssecd.store.alert_queue import AlertStore
 from tests.unit.alerts.rig import MAIL, NIGHT, ZONE, FakeWay, Rig
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
@@ -328,7 +329,7 @@ def test_a_damaged_database_is_set_aside_and_people_are_told(tmp_path: Path) -> 
 
 def test_a_newer_database_is_left_alone_and_alerts_go_out(tmp_path: Path) -> None:
     path = tmp_path / "alerts.sqlite"
-    AlertStore(path).close()
+    AlertStore(path, Alert).close()
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
     db.close()

@@ -13,7 +13,7 @@ from dnssecd.ops.alerts import digest, lifecycle
 from dnssecd.ops.alerts.grouping import GAP_S, PER_HOUR_MAX, Budget
 from dnssecd.ops.alerts.lifecycle import DAY, HOUR, Alert, Settings
 from dnssecd.ops.event_kinds import EVENT_KINDS
-from dnssecd.ops.event_store import Event
+from dnssecd.store.event_log import Event
 
 Deed = Literal["fire", "end", "ack", "wait"]
 DEEDS = st.lists(

@@ -17,6 +17,7 @@ from dnssecd.core.dns.names import text_to_wire
 from dnssecd.daemon.zones.specs import database_path
 from dnssecd.pipeline.version import state
 from dnssecd.store.catalogue import Catalogue, CatalogueEntry
+from dnssecd.store.errors import StoreError
 from dnssecd.store.zonedb import ZoneDatabase
 from tests.unit.backup.test_archive import NOW, config, database, put_version
 from tests.unit.core_parent.keysets import in_place
@@ -89,7 +90,7 @@ def test_no_database_is_replaced_that_the_catalogue_could_not_forget(config: Con
     catalogue_path = config.server.state_dir / "catalogue.sqlite"
     with closing(sqlite3.connect(catalogue_path)) as other:
         other.execute("CREATE TRIGGER full BEFORE INSERT ON zone BEGIN SELECT RAISE(FAIL, 'disk full'); END")
-    with pytest.raises(sqlite3.Error, match="disk full"):
+    with pytest.raises(StoreError, match=r"catalogue\.sqlite: disk full"):
         put(config, path)
     assert database_path(config, Z).read_bytes() == before
     with closing(Catalogue(catalogue_path)) as catalogue:

@@ -72,9 +72,9 @@ def test_a_zone_backed_up_by_a_version_that_did_not_look_is_named(
         db.execute("UPDATE state SET value = '{\"apex\": 7}' WHERE name = 'keyset'")
         db.commit()
     with monkeypatch.context() as patch:
-        patch.setattr(write.content, "read", lambda connection: (None, None))
+        patch.setattr(write, "read_copy", lambda copy: (2, None, None))
         make(config, tmp_path / "b.tar")
-    assert content.read is write.content.read
+    assert content.read_copy is write.read_copy
     assert codes(restored(config, tmp_path / "b.tar", check=True)) == [(B, "damaged")]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +24,7 @@ from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.jobs.update import Answer, Committed
 from dnssecd.store.catalogue import Catalogue, CatalogueEntry
+from dnssecd.store.errors import DatabaseFailed
 
 REQUEST = cast("Any", SimpleNamespace(wire=b"", key=None))
 DONE = Answer(NOERROR)
@@ -83,7 +83,7 @@ async def test_secondaries_and_client_are_told_before_the_books_are_kept(
 
     def committed(zone: Any, outcome: Outcome) -> None:
         order.append("books")
-        raise sqlite3.OperationalError("database or disk is full")
+        raise DatabaseFailed("database or disk is full")
 
     monkeypatch.setattr(Updates, "_work", work)
     updates, zone = made(monkeypatch, committed)
@@ -144,7 +144,7 @@ async def test_queue_survives_what_follows_a_commit(monkeypatch: pytest.MonkeyPa
 
     def committed(zone: Any, outcome: Outcome) -> None:
         if failing.pop():
-            raise sqlite3.OperationalError("database or disk is full")
+            raise DatabaseFailed("database or disk is full")
 
     def work(self: Any, zone: Any, updates: list[Any], told: Any) -> Committed:
         outcome = SimpleNamespace(result="published")
@@ -152,7 +152,7 @@ async def test_queue_survives_what_follows_a_commit(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(Updates, "_work", work)
     updates, zone = made(monkeypatch, committed)
-    with pytest.raises(sqlite3.OperationalError):
+    with pytest.raises(DatabaseFailed):
         await updates._handle(zone, REQUEST)
     failing.append(False)
     async with asyncio.timeout(5):

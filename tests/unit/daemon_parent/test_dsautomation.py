@@ -10,8 +10,8 @@ import pytest
 from dnssecd.core.keys.keystate import State
 from dnssecd.daemon.parent.automation import FAILED, HANDOVER, MISMATCH, MISSING
 from dnssecd.daemon.parent.channels import FAILURES_TOLD
-from dnssecd.ops.event_store import Event
 from dnssecd.publish.dsync import Notified
+from dnssecd.store.event_log import Event
 from tests.unit.core_parent import keysets
 from tests.unit.core_parent.keysets import NOW, ZONE
 from tests.unit.daemon_parent.rig import BY_HAND, HOOKED, NO_ENDPOINT, PUSHED, SCANNED, TAKEN, Rig

@@ -10,8 +10,9 @@ import pytest
 
 from dnssecd.clock import FakeClock
 from dnssecd.ops.event_kinds import EVENT_KINDS, SEVERITIES
-from dnssecd.ops.event_store import TRANSITIONS_KEPT, EventSchemaError, EventStore, Transition
 from dnssecd.ops.events import Event, EventCore
+from dnssecd.store.errors import DatabaseFailed, SchemaTooNew
+from dnssecd.store.event_log import TRANSITIONS_KEPT, EventStore, Transition
 
 
 @pytest.fixture
@@ -140,7 +141,7 @@ def test_a_failed_write_is_tried_again_and_loses_nothing(core: EventCore) -> Non
     core._store_lock.acquire()  # keep the writer away
 
     def fail(events: object, transitions: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+        raise DatabaseFailed("database or disk is full")
 
     core._store.save = fail  # type: ignore[method-assign, assignment]
     core.raise_event("input-error", "example.com.", "1")
@@ -173,7 +174,7 @@ def test_a_newer_schema_is_refused_untouched(path: Path, clock: FakeClock) -> No
         db.execute("PRAGMA user_version = 99")
     db.close()
     before = path.read_bytes()
-    with pytest.raises(EventSchemaError, match="newer"):
+    with pytest.raises(SchemaTooNew, match="newer"):
         EventCore(path, clock)
     assert path.read_bytes() == before
 

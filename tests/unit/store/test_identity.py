@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd.core.dns.names import text_to_wire
-from dnssecd.store import schema
+from dnssecd.store import schema, sqlite
 from dnssecd.store.errors import StoreError, WrongZone
 from dnssecd.store.zonedb import ZoneDatabase
 
@@ -18,7 +18,7 @@ A, B = text_to_wire("a.example."), text_to_wire("b.example.")
 
 def of_schema_1(path: Path, signer: bytes | None) -> None:
     """A database from before there were origins, with one RRSIG of ``signer``."""
-    with closing(schema.open_database(path, schema.MIGRATIONS[:1], schema.APPLICATION_ID)) as db:
+    with closing(sqlite.open_database(path, schema.MIGRATIONS[:1], schema.APPLICATION_ID)) as db:
         if signer is not None:
             rdata = bytes(18) + signer + bytes(64)
             packed = len(rdata).to_bytes(2, "big") + rdata

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from dnssecd.core.dns.names import text_to_wire
-from dnssecd.store import catalogue, schema
+from dnssecd.store import catalogue, schema, sqlite
 from dnssecd.store import operator_log as acts
 from dnssecd.store.catalogue import Catalogue
-from dnssecd.store.errors import SchemaTooNew, StoreError
+from dnssecd.store.errors import DatabaseFailed, SchemaTooNew, StoreError
 from dnssecd.store.operator_log import ActLog
 from dnssecd.store.zonedb import ZoneDatabase
 
@@ -53,7 +53,7 @@ def test_an_older_schema_is_upgraded_with_a_copy_kept(
         assert snapshot.history()[0]["what"] == "noted"
     assert version(path) == NOW + 2
     assert rows(path, "SELECT * FROM extra") == [("noted", "a;b")]
-    copy = schema.copy_name(path, NOW)
+    copy = sqlite.copy_name(path, NOW)
     assert version(copy) == NOW
     assert rows(copy, "SELECT what FROM history") == [("noted",)]
     assert os.stat(copy).st_mode & 0o777 == 0o600
@@ -71,7 +71,7 @@ def test_the_copy_is_what_a_downgrade_needs(tmp_path: Path, monkeypatch: pytest.
         SchemaTooNew, match=rf"schema {NOW + 1}, this dnssecd knows {NOW}: run the newer dnssecd, or restore"
     ):
         ZoneDatabase(path, ORIGIN)
-    os.replace(schema.copy_name(path, NOW), path)
+    os.replace(sqlite.copy_name(path, NOW), path)
     with closing(ZoneDatabase(path, ORIGIN)) as db, db.snapshot() as snapshot:
         assert snapshot.history()[0]["what"] == "noted"
 
@@ -82,7 +82,7 @@ def test_an_upgrade_that_fails_half_way_changes_nothing(
     path = tmp_path / "zone.sqlite"
     older(path)
     monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, SECOND, "CREATE TABLE history (a);"))
-    with pytest.raises(sqlite3.OperationalError, match="already exists"):
+    with pytest.raises(DatabaseFailed, match="already exists"):
         ZoneDatabase(path, ORIGIN)
     assert version(path) == NOW
     assert rows(path, "SELECT count(*) FROM sqlite_schema WHERE name = 'extra'") == [(0,)]

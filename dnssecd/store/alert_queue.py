@@ -12,27 +12,27 @@ has been sent must not be sent for ever because that cannot be noted.
 
 from __future__ import annotations
 
-import os
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import msgspec
 
-from dnssecd.ops.alerts.lifecycle import Alert
-from dnssecd.ops.event_store import EventKey
+from dnssecd.store import sqlite
+from dnssecd.store.errors import StoreError
+from dnssecd.store.event_log import Event, EventKey
+from dnssecd.store.sqlite import translating
 
-SCHEMA_VERSION = 1
+#: SQLite's application_id: none is set.
+APPLICATION_ID = 0
 QUEUE_MAX = 1_000  # messages waiting, for each way
 ENDED_KEPT = 1_000
 WAIT_MAX_S = 3_600.0
 COVERS_MAX = 200
 
-_SCHEMA = f"""
+_VERSION_1 = """
 CREATE TABLE alert (
     name TEXT NOT NULL, zone TEXT NOT NULL, subject TEXT NOT NULL, document BLOB NOT NULL,
     PRIMARY KEY (name, zone, subject)
@@ -45,15 +45,21 @@ CREATE TABLE delivery (
 CREATE INDEX delivery_waiting ON delivery (way, number) WHERE state = 'waiting';
 CREATE INDEX delivery_ended ON delivery (ended_at) WHERE state != 'waiting';
 CREATE TABLE fact (name TEXT PRIMARY KEY, value REAL NOT NULL) STRICT;
-PRAGMA user_version = {SCHEMA_VERSION};
 """
+MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
+
+
+class StoredAlert(Protocol):
+    """What people know of one event; kept as a document under the event's key."""
+
+    @property
+    def event(self) -> Event:
+        """The event."""
+        ...
 
 
 T = TypeVar("T")
-
-
-class AlertSchemaError(Exception):
-    """The alert database was written by a newer version of this program."""
+A = TypeVar("A", bound=StoredAlert)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,45 +88,42 @@ class QueueState:
     reason: str = ""
 
 
-class AlertStore:
-    """Synchronous; may be used from any thread."""
+class AlertStore(Generic[A]):
+    """Synchronous; may be used from any thread. Alerts are of the type the constructor is given."""
 
-    def __init__(self, path: Path | None) -> None:
-        """Opens or creates *path*; None: in memory. AlertSchemaError, sqlite3.Error or OSError when it cannot."""
+    @translating
+    def __init__(self, path: Path | None, kind: type[A]) -> None:
+        """Open or create *path*; None: in memory. StoreError or OSError."""
         self.path = path
         self.failure = ""
-        self.set_aside: Path | None = None
+        self._kind = kind
         self._lock = threading.RLock()
+        #: Where a damaged database was moved to.
+        self.set_aside: Path | None = None
         if path is None:
-            self._db = _prepared(_memory())
-            return
-        try:
-            self._db = _open(path)
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):  # locked, no space …: the content may be good
-                raise
-            self.set_aside = path.with_name(path.name + ".damaged")
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            path.replace(self.set_aside)
-            self._db = _open(path)
+            self._db = sqlite.connect_memory(MIGRATIONS)
+        else:
+            self._db, self.set_aside = sqlite.open_or_set_aside(path, MIGRATIONS, APPLICATION_ID)
 
+    @translating
     def close(self) -> None:
         with self._lock:
             self._db.close()
 
-    def alerts(self) -> list[Alert]:
+    @translating
+    def alerts(self) -> list[A]:
         """All that is known of; what cannot be read any more is left out, and so told anew."""
         with self._lock:
             rows = self._db.execute("SELECT document FROM alert").fetchall()
         found = []
         for (document,) in rows:
             try:
-                found.append(msgspec.json.decode(document, type=Alert))
+                found.append(msgspec.json.decode(document, type=self._kind))
             except msgspec.DecodeError:
                 continue
         return found
 
+    @translating
     def fact(self, name: str) -> float | None:
         with self._lock:
             row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
@@ -128,7 +131,7 @@ class AlertStore:
 
     def save(
         self,
-        alerts: Iterable[Alert] = (),
+        alerts: Iterable[A] = (),
         *,
         forget: Iterable[EventKey] = (),
         deliveries: Sequence[Delivery] = (),
@@ -183,6 +186,7 @@ class AlertStore:
             "AND (next_try <= ? OR next_try > ?) ORDER BY number LIMIT 1", way, now, now + WAIT_MAX_S
         )
 
+    @translating
     def next_try(self, way: str) -> float | None:
         """When the next message is to be tried; None: none waits."""
         with self._lock:
@@ -191,6 +195,7 @@ class AlertStore:
             ).fetchone()
         return None if row[0] is None else float(row[0])
 
+    @translating
     def _delivery(self, rest: str, *values: object) -> Delivery | None:
         with self._lock:
             row = self._db.execute(
@@ -245,6 +250,7 @@ class AlertStore:
 
         self._write(work)
 
+    @translating
     def queue(self, way: str) -> QueueState:
         """How *way*'s queue is."""
         with self._lock:
@@ -261,6 +267,7 @@ class AlertStore:
             ).fetchone()
         return QueueState(waiting, oldest, last, row[0] if row else "")
 
+    @translating
     def ended_since(self, since: float, state: str) -> int:
         """How many messages of all ways were delivered ("done") or given up ("failed") since."""
         with self._lock:
@@ -269,6 +276,7 @@ class AlertStore:
             ).fetchone()
         return int(count)
 
+    @translating
     def made_since(self, since: float) -> list[tuple[str, float]]:
         """(kind, when) of the messages made since, oldest first; of several ways one."""
         with self._lock:
@@ -284,32 +292,21 @@ class AlertStore:
         with self._lock:
             try:
                 return self._transact(work)
-            except sqlite3.Error as error:
+            except StoreError as error:
                 if self.path is None or self.failure:
                     raise
                 self.failure = str(error)
                 self._to_memory()
                 return self._transact(work)
 
+    @translating
     def _transact(self, work: Callable[[], T]) -> T:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            result = work()
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        return result
+        with sqlite.transaction(self._db):
+            return work()
 
     def _to_memory(self) -> None:
         """Go on with what can still be read."""
-        memory = _memory()
-        try:
-            self._db.backup(memory)
-        except sqlite3.Error:
-            memory.close()
-            memory = _prepared(_memory())
+        memory = sqlite.copy_to_memory(self._db, MIGRATIONS)
         self._db.close()
         self._db = memory
 
@@ -319,43 +316,10 @@ class AlertStore:
             if self.path is None or not self.failure:
                 return True
             try:
-                with closing(_open(self.path)) as disk:
-                    self._db.backup(disk)
-                fresh = _open(self.path)
-            except (sqlite3.Error, OSError) as error:
+                fresh = sqlite.replace_content(self.path, self._db, MIGRATIONS, APPLICATION_ID)
+            except (StoreError, OSError) as error:
                 self.failure = str(error)
                 return False
             self._db.close()
             self._db, self.failure = fresh, ""
             return True
-
-
-def _memory() -> sqlite3.Connection:
-    return sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        os.fchmod(descriptor, 0o600)
-    finally:
-        os.close(descriptor)
-    db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-    try:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise AlertSchemaError(
-                f"{path} has schema {version}, this program knows {SCHEMA_VERSION}: use the newer program"
-            )
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        return _prepared(db)
-    except BaseException:
-        db.close()
-        raise
-
-
-def _prepared(db: sqlite3.Connection) -> sqlite3.Connection:
-    if db.execute("PRAGMA user_version").fetchone()[0] == 0:
-        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-    return db

@@ -8,18 +8,20 @@ of events must not keep zones from being served.
 
 from __future__ import annotations
 
-import os
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
+from typing import Literal
 
-from dnssecd.ops.event_kinds import Severity
+from dnssecd.store import sqlite
+from dnssecd.store.sqlite import translating
 
-SCHEMA_VERSION = 1
+#: SQLite's application_id: none is set.
+APPLICATION_ID = 0
 TRANSITIONS_KEPT = 10_000
 
 EventKey = tuple[str, str, str]
+Severity = Literal["critical", "error", "warning", "info"]
 
 #: What is left to do about an event that ended because its zone was removed, and by which it is known.
 ZONE_REMOVED = "the zone was removed from dnssecd, which looks at it no more: whether it is over is not known"
@@ -71,13 +73,9 @@ class Transition:
     cause: str
 
 
-class EventSchemaError(Exception):
-    """The event database was written by a newer version of this program."""
-
-
 _COLUMNS = [field.name for field in fields(Event)]
 
-_SCHEMA = f"""
+_VERSION_1 = """
 CREATE TABLE event (
     name TEXT NOT NULL, zone TEXT NOT NULL, subject TEXT NOT NULL, severity TEXT NOT NULL, cause TEXT NOT NULL,
     effect TEXT NOT NULL, remedy TEXT NOT NULL, firing INTEGER NOT NULL, first_seen REAL NOT NULL,
@@ -88,83 +86,46 @@ CREATE TABLE transition (
     number INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, what TEXT NOT NULL, name TEXT NOT NULL,
     zone TEXT NOT NULL, subject TEXT NOT NULL, cause TEXT NOT NULL
 ) STRICT;
-PRAGMA user_version = {SCHEMA_VERSION};
 """
+MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
 
 
 class EventStore:
     """Synchronous access; the event core calls it from its writer thread."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or creates *path*. Raises EventSchemaError, or sqlite3.Error and OSError when it cannot."""
+        """Open or create *path*; StoreError or OSError. ``set_aside``: where a damaged one was moved to, or None."""
         self.path = path
-        self.set_aside: Path | None = None
-        try:
-            self._db = self._open()
-        except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):  # locked, no space …: the content may be good
-                raise
-            self.set_aside = path.with_name(path.name + ".damaged")
-            for suffix in ("-wal", "-shm"):
-                path.with_name(path.name + suffix).unlink(missing_ok=True)
-            path.replace(self.set_aside)
-            self._db = self._open()
+        self._db, self.set_aside = sqlite.open_or_set_aside(path, MIGRATIONS, APPLICATION_ID)
 
-    def _open(self) -> sqlite3.Connection:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        try:
-            os.fchmod(descriptor, 0o600)
-        finally:
-            os.close(descriptor)
-        db = sqlite3.connect(self.path, timeout=5, isolation_level=None, check_same_thread=False)
-        try:
-            self._prepare(db)
-        except BaseException:
-            db.close()
-            raise
-        return db
-
-    def _prepare(self, db: sqlite3.Connection) -> None:
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > SCHEMA_VERSION:
-            raise EventSchemaError(
-                f"{self.path} has schema {version}, this program knows {SCHEMA_VERSION}: use the newer program"
-            )
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        if version == 0:
-            db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} COMMIT;")
-
+    @translating
     def close(self) -> None:
         self._db.close()
 
+    @translating
     def firing(self) -> list[Event]:
         rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM event WHERE firing")  # noqa: S608
         return [_event(row) for row in rows]
 
+    @translating
     def save(self, events: Iterable[Event], transitions: Iterable[Transition]) -> None:
         """Write both in one transaction. The transitions' own numbers are ignored."""
         holes = ", ".join("?" * len(_COLUMNS))
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            self._db.executemany(
+        with sqlite.transaction(self._db) as db:
+            db.executemany(
                 f"INSERT OR REPLACE INTO event ({', '.join(_COLUMNS)}) VALUES ({holes})",  # noqa: S608
                 [astuple(event) for event in events],
             )
-            self._db.executemany(
+            db.executemany(
                 "INSERT INTO transition (at, what, name, zone, subject, cause) VALUES (?, ?, ?, ?, ?, ?)",
                 [astuple(transition)[1:] for transition in transitions],
             )
-            self._db.execute(
+            db.execute(
                 "DELETE FROM transition WHERE number <= (SELECT max(number) FROM transition) - ?",
                 (TRANSITIONS_KEPT,),
             )
-            self._db.execute("COMMIT")
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
 
+    @translating
     def transitions(self, zone: str | None = None, after: int = 0, limit: int = 1_000) -> list[Transition]:
         """The newest *limit* transitions with a number above *after*, oldest first; of one zone, or of all."""
         rows = self._db.execute(
