@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
+
+import msgspec
 
 from dnssecd import __version__
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
-from dnssecd.control.server import Call, Command, Refused
+from dnssecd.control.command import Call, Command, Refused
+from dnssecd.control.messages.alerts import TestAlerts, TrialResult, TrialResults
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.alerts.digest import Facts
@@ -78,16 +80,16 @@ class AlertEngine:
         """Close the database, after run() has ended and before the event core closes."""
         self.engine.close()
 
-    def commands(self) -> dict[str, Command]:
-        """For the control socket's table."""
-        return {"alerts.test": Command(self.test, changes=True, timeout=TEST_TIMEOUT_S)}
+    def commands(self) -> list[Command[Any]]:
+        """Return the command ``alerts.test``."""
+        return [Command(TestAlerts, self.test, timeout=TEST_TIMEOUT_S)]
 
     async def status(self) -> list[dict[str, Any]]:
         """For ``status``: how each way of delivery fares."""
         return await asyncio.to_thread(self.engine.status)
 
-    async def test(self, call: Call) -> object:
-        """Answer ``alerts.test``: {} → {"results": [{"way", "target", "to", "ok", "detail", "seconds"}]}."""
+    async def test(self, call: Call[TestAlerts]) -> TrialResults:
+        """Answer ``alerts.test``."""
         office = self.engine.office
         if not office.ways:
             raise Refused(
@@ -104,7 +106,7 @@ class AlertEngine:
         for result in results:
             if result.ok:
                 self.engine.works(result.way)
-        return {"results": [asdict(result) for result in results]}
+        return TrialResults(results=msgspec.convert(results, list[TrialResult], from_attributes=True))
 
     def _deadline(self, event: Event) -> float | None:
         """When the harm is done: the zone's first RRSIG expires."""

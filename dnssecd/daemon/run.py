@@ -13,7 +13,8 @@ import structlog
 from dnssecd import __version__
 from dnssecd.clock import Clock, SystemClock
 from dnssecd.config.model import Config
-from dnssecd.control.server import ControlServer, Refused
+from dnssecd.control.command import Refused
+from dnssecd.control.server import ControlServer
 from dnssecd.daemon.commands.history import OURSELVES
 from dnssecd.daemon.state_dir import CannotStart
 from dnssecd.daemon.watchdog import Watchdog
@@ -76,7 +77,7 @@ class Daemon:
         notify("STOPPING=1")
         log.info("stopping")
         await control.stop()
-        await self.control.keys.close()
+        await self.control.keys.aclose()
         if endpoint is not None:
             await asyncio.to_thread(endpoint.stop)
 
@@ -122,10 +123,8 @@ class Daemon:
     async def _reload(self) -> None:
         try:
             result = await self.control.reloader.reload([])
-            log.info("configuration reloaded", changes=len(result["changes"]))
-            await self.base.acts.note(
-                "a signal", OURSELVES, "config reload", "SIGHUP", result["zones_changed"]
-            )
+            log.info("configuration reloaded", changes=len(result.changes))
+            await self.base.acts.note("a signal", OURSELVES, "config reload", "SIGHUP", result.zones_changed)
         except Refused as refused:
             log.error("configuration not applied", cause=refused.what, remedy=refused.remedy)
         notify("READY=1")

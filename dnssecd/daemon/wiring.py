@@ -9,15 +9,20 @@ import structlog
 from dnssecd import __version__
 from dnssecd.clock import Clock, boot_id
 from dnssecd.config.model import Config
-from dnssecd.control.server import Command
+from dnssecd.control.command import CommandTable
 from dnssecd.daemon import fd_limit
 from dnssecd.daemon.alerting import AlertEngine
+from dnssecd.daemon.commands.alerts import AlertCommands
 from dnssecd.daemon.commands.ds_show import DsShow
 from dnssecd.daemon.commands.history import Acts
-from dnssecd.daemon.commands.key import KeyCommands
+from dnssecd.daemon.commands.key import DEADLINE_S, KeyCommands
+from dnssecd.daemon.commands.key_list import KeyList, read_keyset
+from dnssecd.daemon.commands.keystore import KeyStoreCommands
 from dnssecd.daemon.commands.migrate import Adoptions
-from dnssecd.daemon.commands.table import Commands, stored_keyset
+from dnssecd.daemon.commands.status import StatusCommand, ZoneStates
+from dnssecd.daemon.commands.zone import ZoneCommands
 from dnssecd.daemon.commands.zone_import import Imports
+from dnssecd.daemon.commands.zone_reload import ZoneReload
 from dnssecd.daemon.key_service import SignerLink, socket_of
 from dnssecd.daemon.known_peers import KnownPeers
 from dnssecd.daemon.manager_status import ManagerStatus
@@ -39,7 +44,6 @@ from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.marks import MarkKeeper
 from dnssecd.daemon.zones.new_config import NewConfig
 from dnssecd.daemon.zones.primaries import Primaries
-from dnssecd.daemon.zones.primaries_reload import PrimariesReload
 from dnssecd.daemon.zones.publisher import Publisher
 from dnssecd.daemon.zones.reload import Reloader
 from dnssecd.daemon.zones.reverify import Sweep
@@ -49,6 +53,7 @@ from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.updates import Updates
 from dnssecd.daemon.zones.work import Parts, ZoneJobs, today
 from dnssecd.ingest.watch import ZoneWatcher
+from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.looplag import LoopMonitor
 from dnssecd.ops.metrics import Metrics
@@ -263,35 +268,41 @@ class Control:
                 self.reloader.turn,
             )
         )
-        self.keys = KeyCommands(base.zones, str(base.signer.socket))
-        commands = Commands(
+        #: A connection to the key service for commands.
+        self.keys = AsyncSignerClient(str(base.signer.socket), DEADLINE_S)
+        self.commands = self._register(base, work, front)
+
+    def _register(self, base: Base, work: ZoneWork, front: Front) -> CommandTable:
+        """Return all commands of the control socket, noun by noun."""
+        states = ZoneStates(base.events, work.notifier, base.clock)
+        status = StatusCommand(
             base.zones,
-            work.jobs,
+            states,
             base.events,
-            work.notifier,
             base.clock,
             base.signer.state,
             front.alerts.status,
             base.clock_watch.held,
-            base.acts.of,
         )
         ds_show = DsShow(
-            base.zones, stored_keyset, work.ds.automation.progress, work.rollovers.ahead, base.clock
+            base.zones, read_keyset, work.ds.automation.progress, work.rollovers.ahead, base.clock
         )
-        primaries = PrimariesReload(base.zones, work.primaries, commands.zone_reload)
-        #: All commands of the control socket. That of zones from primaries takes the place of the plain one.
-        self.commands: dict[str, Command] = {
-            **commands.table(),
-            **self.reloader.table(),
-            **front.alerts.commands(),
-            **self.keys.table(),
-            **work.rollovers.commands(),
-            **ds_show.table(),
-            **work.imports.table(),
-            **work.adoptions.table(),
-            **self.removed.table(),
-            **primaries.table(),
-        }
+        return CommandTable(
+            status.commands(),
+            ZoneCommands(base.zones, states, work.jobs, base.clock, base.acts.of).commands(),
+            ZoneReload(base.zones, work.jobs, work.primaries).commands(),
+            work.imports.commands(),
+            self.removed.commands(),
+            KeyList(base.zones).commands(),
+            KeyCommands(base.zones, self.keys).commands(),
+            KeyStoreCommands(base.zones, self.keys).commands(),
+            work.rollovers.commands(),
+            ds_show.commands(),
+            work.adoptions.commands(),
+            AlertCommands(base.zones, base.events).commands(),
+            front.alerts.commands(),
+            self.reloader.commands(),
+        )
 
 
 def _databases_max() -> int:

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from dnssecd.clock import SystemClock
 from dnssecd.config import load
+from dnssecd.control.command import CommandTable
 from dnssecd.control.server import ControlServer
 from dnssecd.daemon.alerting import AlertEngine
 from dnssecd.daemon.zones.schedule import Schedule
@@ -43,7 +44,7 @@ async def main(config_path: Path, zones: list[str]) -> None:
         schedule,
         lambda: {"mode": "child", "state": "ok"},
     )
-    control = ControlServer(config.server.control_socket, alerts.commands())
+    control = ControlServer(config.server.control_socket, CommandTable(alerts.commands()))
     await control.start()
     for zone in zones:
         events.raise_event("ds-missing", zone, f"no server of the parent has a DS of {zone}")

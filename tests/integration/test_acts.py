@@ -76,7 +76,7 @@ ACTS: dict[str, dict[str, Any]] = {
 def known_commands(config_path: Path) -> dict[str, bool]:
     """Every command a daemon has, and whether it is one for operators only."""
     daemon = Daemon(load(config_path), SystemClock())
-    table = {name: command.changes for name, command in daemon.control.commands.items()}
+    table = {command.name: command.changes for command in daemon.control.commands}
     daemon.base.catalogue.close()
     daemon.base.act_log.close()
     daemon.front.alerts.close()

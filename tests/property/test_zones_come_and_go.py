@@ -20,7 +20,8 @@ import pytest
 
 from dnssecd.clock import SystemClock
 from dnssecd.config import load
-from dnssecd.control.server import Refused
+from dnssecd.control.command import Refused
+from dnssecd.control.messages.zones import RestoreZone
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.daemon import run as daemon_module
@@ -276,14 +277,8 @@ class Restoring:
     """A call of ``zone.restore``."""
 
     def __init__(self, zone: str) -> None:
-        self._zone = zone
+        self.request = RestoreZone(zone=zone)
         self.caller = type("Caller", (), {"user": "test"})
-
-    def text(self, name: str) -> str:
-        return self._zone
-
-    def flag(self, name: str) -> bool:
-        return False
 
 
 def delayed(seed: int) -> type[WatchedPool]:

@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-from dnssecd.control.server import Call, Refused
+from dnssecd.control.command import Call, Refused
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.pipeline.jobs.outcome import Outcome
 
@@ -16,9 +16,9 @@ T = TypeVar("T")
 TELL_S = 5.0
 
 
-def zone_of(zones: Mapping[str, FrontZone], call: Call) -> FrontZone:
-    """Return the zone that a command names; Refused."""
-    name = call.text("zone").lower()
+def zone_of(zones: Mapping[str, FrontZone], name: str) -> FrontZone:
+    """Return the zone with a name, in any case, with or without the final dot; Refused."""
+    name = name.lower()
     name = name if name.endswith(".") else name + "."
     zone = zones.get(name)
     if zone is None:
@@ -26,9 +26,9 @@ def zone_of(zones: Mapping[str, FrontZone], call: Call) -> FrontZone:
     return zone
 
 
-def configured_zone_of(zones: Mapping[str, FrontZone], call: Call) -> FrontZone:
-    """The same for what needs the zone to be in the configuration."""
-    zone = zone_of(zones, call)
+def configured_zone_of(zones: Mapping[str, FrontZone], name: str) -> FrontZone:
+    """Return the zone with a name; Refused, also for one that the configuration does not have."""
+    zone = zone_of(zones, name)
     if zone.orphan:
         raise Refused(f"{zone.name} is not in the configuration", "put it back there first")
     return zone
@@ -55,7 +55,7 @@ def refusal(outcome: Outcome, besides: str = "") -> Refused:
     return Refused(problem.cause, remedy + besides, detail=list(outcome.violations))
 
 
-async def patiently(call: Call, work: Coroutine[Any, Any, T], text: str) -> T:
+async def patiently(call: Call[Any], work: Coroutine[Any, Any, T], text: str) -> T:
     """Wait for long work, telling who waits every few seconds that it goes on; ends the work when they leave."""
     task = asyncio.ensure_future(work)
     try:

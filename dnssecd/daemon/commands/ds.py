@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from dnssecd.control.server import Call, Command, Refused
+from dnssecd.control.command import Call, Command, Refused
+from dnssecd.control.messages.ds import CheckDs, ConfirmDs, DsChecked, DsConfirmed, ParentServer
 from dnssecd.core.keys.evidence import Confirmation, ParentSight
 from dnssecd.core.keys.keyset import DS_DIGESTS, Key, Keyset, KeysetError, ds_rdata
 from dnssecd.core.keys.keystate import Rec, State
@@ -20,16 +21,13 @@ class DsCommands:
     def __init__(self, rollovers: Rollovers, parents: ParentWatch, commands: RolloverCommands) -> None:
         self._rollovers, self._parents, self._commands = rollovers, parents, commands
 
-    def table(self) -> dict[str, Command]:
-        """Return the dispatch table."""
-        return {
-            "ds.check": Command(self.check),
-            "ds.confirm": Command(self.confirm, changes=True),
-        }
+    def commands(self) -> list[Command[Any]]:
+        """Return the commands."""
+        return [Command(CheckDs, self.check), Command(ConfirmDs, self.confirm)]
 
-    async def check(self, call: Call) -> object:
+    async def check(self, call: Call[CheckDs]) -> DsChecked:
         """Answer ``ds.check``: what each server of the parent has now, beside what it is to have."""
-        zone = self._commands.zone(call)
+        zone = self._commands.zone(call.request.zone)
         if zone.config.parent.none or zone.name == ".":
             raise Refused(f'{zone.name} has no parent (parent = "none")', "nothing to check")
         keyset = (await self._commands.known(zone)).keyset
@@ -43,19 +41,19 @@ class DsCommands:
         assert evidence is not None
         wanted = [key for key in keyset.keys if key.ds.visible]
         names = self._parents.servers(zone) or ()
-        rows = [_row(sight, keyset, wanted) for sight in evidence.of_parents(names)]
+        rows = [_judge_server(sight, keyset, wanted) for sight in evidence.of_parents(names)]
         await self._commands.planned(zone)
-        return {
-            "zone": zone.name,
-            "ok": bool(rows) and all(row["ok"] for row in rows),
-            "wanted": [key.tag for key in wanted],
-            "servers": rows,
-        }
+        return DsChecked(
+            zone=zone.name,
+            ok=bool(rows) and all(row.ok for row in rows),
+            wanted=[key.tag for key in wanted],
+            servers=rows,
+        )
 
-    async def confirm(self, call: Call) -> object:
+    async def confirm(self, call: Call[ConfirmDs]) -> DsConfirmed:
         """Answer ``ds.confirm``: somebody says that the parent has, or has no longer, the DS of a key."""
-        zone = self._commands.zone(call)
-        tag = int(call.number("key_tag", -1))
+        zone = self._commands.zone(call.request.zone)
+        tag = call.request.key_tag
         keyset = (await self._commands.known(zone)).keyset
         try:
             key = key_of(keyset, tag)
@@ -74,12 +72,7 @@ class DsCommands:
             and after.ds.state in (State.RUMOURED, State.UNRETENTIVE)
         )
         more = f"; others say otherwise or are awaited too: dnssecd explain {zone.name}" if waits else ""
-        return {
-            "zone": zone.name,
-            "key_tag": tag,
-            "present": present,
-            "message": f"{zone.name}: {what}{more}",
-        }
+        return DsConfirmed(zone=zone.name, key_tag=tag, present=present, message=f"{zone.name}: {what}{more}")
 
     async def _believe(self, zone: FrontZone, key: Key, present: bool, who: str, what: str) -> None:
         keys = self._rollovers.of(zone.name)
@@ -117,20 +110,20 @@ def _awaited(zone: FrontZone, key: Key) -> bool:
             )
 
 
-def _row(sight: ParentSight, keyset: Keyset, wanted: list[Key]) -> dict[str, Any]:
+def _judge_server(sight: ParentSight, keyset: Keyset, wanted: list[Key]) -> ParentServer:
     """Judge one server's answer: every key wanted has a DS there, and there is none of another key."""
     held = sight.ds or ()
     ours = {ds_rdata(keyset.apex, key.rdata, digest): key for key in keyset.keys for digest in DS_DIGESTS}
     found = {ours[ds].tag for ds in held if ds in ours}
     foreign = sorted({int.from_bytes(ds[:2]) for ds in held if ds not in ours})
     ok = sight.ds is not None and not sight.answer and not foreign and found == {key.tag for key in wanted}
-    return {
-        "server": sight.name,
-        "ok": ok,
-        "ds": sorted(int.from_bytes(ds[:2]) for ds in held),
-        "foreign": foreign,
-        "ttl": sight.ttl,
-        "at": sight.at or None,
-        "failure": sight.answer,
-        "next_look": sight.next_look,
-    }
+    return ParentServer(
+        server=sight.name,
+        ok=ok,
+        ds=sorted(int.from_bytes(ds[:2]) for ds in held),
+        foreign=foreign,
+        ttl=sight.ttl,
+        at=sight.at or None,
+        failure=sight.answer,
+        next_look=sight.next_look,
+    )

@@ -1,11 +1,21 @@
-"""The command `ds.show`: the hand-over as text, as data and as lines (shape: dnssecd.control.server)."""
+"""The command ``ds.show``: the hand-over as text, as data and as lines."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
+import msgspec
+
 from dnssecd.clock import Clock
-from dnssecd.control.server import Call, Command
+from dnssecd.control.command import Call, Command
+from dnssecd.control.messages.ds import (
+    DsHandover,
+    DsRecord,
+    EppText,
+    HandoverDocument,
+    LaterKey,
+    ShowDs,
+)
 from dnssecd.core.keys.keyset import Keyset, ds_rdata
 from dnssecd.core.parent import forms as forms
 from dnssecd.core.parent.handover import Change, Handover, Task, handover_of
@@ -32,27 +42,27 @@ class DsShow:
         self._zones, self._keyset, self._progress = zones, keyset, progress
         self._ahead, self._clock = ahead, clock
 
-    def table(self) -> dict[str, Command]:
-        """Return the dispatch table."""
-        return {"ds.show": Command(self.show)}
+    def commands(self) -> list[Command[Any]]:
+        """Return the command."""
+        return [Command(ShowDs, self.show)]
 
-    async def show(self, call: Call) -> object:
+    async def show(self, call: Call[ShowDs]) -> DsHandover:
         """Answer ``ds.show``: what the parent is to have, in every form, and what is not ready yet."""
-        zone = zone_of(self._zones, call)
+        zone = zone_of(self._zones, call.request.zone)
         keyset = self._keyset(zone)
         if keyset is None:
             text = f"{zone.name} has not been published yet, so it has no keys.\n"
-            return {"zone": zone.name, "ds": [], "dnskey": [], "cds": [], "at_parent": None, "text": text}
+            return DsHandover(zone=zone.name, ds=[], dnskey=[], cds=[], at_parent=None, text=text)
         handover = handover_of(zone.name, keyset)
         waits = handover.having(Change.LATER) and zone.serial is not None
         ready = await self._ahead.ds_ready_at(zone) if waits else {}
-        return ds_document(zone, handover, self._progress(zone.name), ready, self._clock.now())
+        return describe_handover(zone, handover, self._progress(zone.name), ready, self._clock.now())
 
 
-def ds_document(
+def describe_handover(
     zone: FrontZone, handover: Handover, progress: Progress | None, ready: Mapping[int, int], now: float
-) -> dict[str, Any]:
-    """Return what `ds.show` answers.
+) -> DsHandover:
+    """Return what ``ds.show`` answers.
 
     progress: what DS automation knows, None where it knows nothing yet. ready: when the DS of a key can be handed
     over (epoch s), by key tag. No form has the DS of a key before that.
@@ -62,37 +72,37 @@ def ds_document(
         asked = handover.task is not Task.NOTHING
         progress = Progress(cds=zone.spec.cds and asked, polled=not parent.none)
     later = [
-        {"tag": key.tag, "role": key.role, "ready_at": ready.get(key.tag)}
+        LaterKey(tag=key.tag, role=key.role, ready_at=ready.get(key.tag))
         for key in handover.having(Change.LATER)
     ]
     progress = replace(progress, ready_at=tuple(ready.items()))
-    return {
-        "zone": zone.name,
-        "task": handover.task.value,
-        "ds": [_row(handover, key.rdata, digest) for key in handover.wanted for digest in forms.DIGESTS],
-        "later": later,
-        "dnskey": forms.dnskey_lines(handover, handover.wanted),
-        "cds": forms.cds_lines(handover),
-        "dsset": forms.dsset_lines(handover),
-        "epp": {"ds": "\n".join(forms.epp_ds(handover)), "key": "\n".join(forms.epp_key(handover))},
-        "handover": forms.document(handover),
-        "at_parent": _at_parent(progress),
-        "text": request_text(handover, progress, now),
-    }
+    return DsHandover(
+        zone=zone.name,
+        task=handover.task.value,
+        ds=[_describe_ds(handover, key.rdata, digest) for key in handover.wanted for digest in forms.DIGESTS],
+        later=later,
+        dnskey=forms.dnskey_lines(handover, handover.wanted),
+        cds=forms.cds_lines(handover),
+        dsset=forms.dsset_lines(handover),
+        epp=EppText(ds="\n".join(forms.epp_ds(handover)), key="\n".join(forms.epp_key(handover))),
+        handover=msgspec.convert(forms.document(handover), HandoverDocument),
+        at_parent=_describe_parent(progress),
+        text=request_text(handover, progress, now),
+    )
 
 
-def _row(handover: Handover, dnskey: bytes, digest_type: int) -> dict[str, Any]:
+def _describe_ds(handover: Handover, dnskey: bytes, digest_type: int) -> DsRecord:
     rdata = ds_rdata(handover.apex, dnskey, digest_type)
-    return {
-        "tag": int.from_bytes(rdata[:2]),
-        "algorithm": rdata[2],
-        "digest_type": digest_type,
-        "digest": rdata[4:].hex().upper(),
-        "text": f"{handover.zone} IN DS {forms.ds_text(rdata)}",
-    }
+    return DsRecord(
+        tag=int.from_bytes(rdata[:2]),
+        algorithm=rdata[2],
+        digest_type=digest_type,
+        digest=rdata[4:].hex().upper(),
+        text=f"{handover.zone} IN DS {forms.ds_text(rdata)}",
+    )
 
 
-def _at_parent(progress: Progress) -> list[str] | None:
+def _describe_parent(progress: Progress) -> list[str] | None:
     """One line for each server that answered; None while nobody was asked."""
     lines = [
         f"{sight.server}: {' '.join(map(str, sight.tags)) or 'none'}"

@@ -1,17 +1,32 @@
 """Commands that look ahead: `simulate`, `schedule`, `plan`."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
+from msgspec import UNSET
+
 from dnssecd.config import ConfigErrors, load
 from dnssecd.config.model import Config
+from dnssecd.control.command import Call, Command, Refused
+from dnssecd.control.messages.forecasts import (
+    Calendar,
+    ComingEvent,
+    DayLoad,
+    Plan,
+    Schedule,
+    ShowPlan,
+    ShowSchedule,
+    Simulate,
+    StoreLoad,
+    Wake,
+    ZonePlan,
+)
 from dnssecd.control.peer import Caller
-from dnssecd.control.server import Call, Command, Refused
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.keyset import Keyset
-from dnssecd.core.keys.simulate import Assumptions, Outage, Simulation, simulate
+from dnssecd.core.keys.simulate import Assumptions, Outage, SimEvent, Simulation, simulate
 from dnssecd.core.keys.types import RolloverPolicy
 from dnssecd.daemon.commands.forecast_thread import ForecastThread, Wanted
 from dnssecd.daemon.commands.rollover import RolloverCommands
@@ -57,13 +72,13 @@ class ForecastCommands:
         """Compute no more forecasts."""
         self._thread.close()
 
-    def table(self) -> dict[str, Command]:
-        """Return the dispatch table."""
-        return {
-            "simulate": Command(self.simulate, timeout=TIMEOUT_S),
-            "schedule": Command(self.schedule, timeout=TIMEOUT_S),
-            "plan": Command(self.plan, timeout=TIMEOUT_S),
-        }
+    def commands(self) -> list[Command[Any]]:
+        """Return the commands."""
+        return [
+            Command(Simulate, self.simulate, timeout=TIMEOUT_S),
+            Command(ShowSchedule, self.show_schedule, timeout=TIMEOUT_S),
+            Command(ShowPlan, self.plan, timeout=TIMEOUT_S),
+        ]
 
     async def ds_ready_at(self, zone: FrontZone) -> dict[int, int]:
         """Return when the DS of each key of a zone may first be handed over (epoch s), by key tag."""
@@ -76,10 +91,10 @@ class ForecastCommands:
         )
         return forecast.ds_ready_at(ahead)
 
-    async def simulate(self, call: Call) -> object:
+    async def simulate(self, call: Call[Simulate]) -> Calendar:
         """Answer ``simulate``: the calendar of every step ahead, and a picture of it."""
-        zone = self._commands.zone(call)
-        days = int(call.number("days", 0))
+        request = call.request
+        zone, days = self._commands.zone(request.zone), request.days
         if not 0 < days <= DAYS_MAX:
             raise Refused(f"{days} days cannot be simulated", f"give 1 to {DAYS_MAX} days", exit=2)
         keyset, evidence = await self._known(zone)
@@ -93,57 +108,46 @@ class ForecastCommands:
             keyset = replace(keyset, held=())
         if zone.frozen:
             notes.append(f"the zone is frozen: no roll-over begins before dnssecd zone thaw {zone.name}")
-        never = call.args.get("ds_never") is True
-        delay = None if never else int(call.number("ds_delay", DS_DELAY_S))
-        outages = tuple(_outage(text, start) for text in call.texts("outages"))
-        assume = forecast.assumptions(zone, evidence, policy, delay, outages)
+        delay = DS_DELAY_S if request.ds_delay is None else int(request.ds_delay)
+        outages = tuple(_outage(text, start) for text in request.outages)
+        assume = forecast.assumptions(zone, evidence, policy, None if request.ds_never else delay, outages)
         ahead, svg = await self._thread.run(
             call.caller,
             lambda wanted: _simulated(
-                zone.name, keyset, policy, assume, start, stop, wanted, picture=call.flag("svg")
+                zone.name, keyset, policy, assume, start, stop, wanted, picture=request.svg
             ),
         )
-        answer: dict[str, Any] = {
-            "zone": zone.name,
-            "start": start,
-            "stop": stop,
-            "notes": notes,
-            "events": forecast.rows(zone.name, ahead.events),
-        }
-        if svg is not None:
-            answer["svg"] = svg
-        return answer
+        return Calendar(
+            zone=zone.name,
+            start=start,
+            stop=stop,
+            notes=notes,
+            events=_list_events(zone.name, ahead.events),
+            svg=UNSET if svg is None else svg,
+        )
 
-    async def schedule(self, call: Call) -> object:
+    async def show_schedule(self, call: Call[ShowSchedule]) -> Schedule:
         """Answer ``schedule``: what wakes the daemon next, and (``load``) what the key stores will have to sign."""
         wakes = [
-            {"at": int(at), "what": name.split(" ", 1)[0], "subject": name.partition(" ")[2]}
+            Wake(at=int(at), what=name.split(" ", 1)[0], subject=name.partition(" ")[2])
             for at, name in self._rollovers.engine.schedule.next_wakes()[:WAKES_MAX]
         ]
-        answer: dict[str, Any] = {"wakes": wakes, "load": None}
-        if call.flag("load"):
-            start = int(self._rollovers.engine.clock.now())
-            served = [zone for zone in self._zones.values() if zone.serial is not None]
-            try:
-                found = await self._thread.run(
-                    call.caller, lambda wanted: forecast.loads(served, start, LOAD_DAYS, wanted)
-                )
-            except STORE_ERRORS as error:
-                raise Refused(f"a zone's database cannot be read: {error}", "see the daemon's log") from None
-            answer["load"] = [
-                {
-                    "keystore": each.keystore,
-                    "days": [{"day": day, "signatures": number} for day, number in each.days],
-                    "earliest_expiration": each.earliest_expiration,
-                    "runway_seconds": None
-                    if each.earliest_expiration is None
-                    else each.earliest_expiration - start,
-                }
-                for each in found
-            ]
-        return answer
+        return Schedule(
+            wakes=wakes, load=await self._forecast_load(call.caller) if call.request.load else None
+        )
 
-    async def plan(self, call: Call) -> object:
+    async def _forecast_load(self, caller: Caller) -> list[StoreLoad]:
+        start = int(self._rollovers.engine.clock.now())
+        served = [zone for zone in self._zones.values() if zone.serial is not None]
+        try:
+            found = await self._thread.run(
+                caller, lambda wanted: forecast.loads(served, start, LOAD_DAYS, wanted)
+            )
+        except STORE_ERRORS as error:
+            raise Refused(f"a zone's database cannot be read: {error}", "see the daemon's log") from None
+        return [_describe_load(load, start) for load in found]
+
+    async def plan(self, call: Call[ShowPlan]) -> Plan:
         """Answer ``plan``: what the configuration file, as it is now, would do to keys and signatures."""
         try:
             new = await self._thread.run(call.caller, lambda wanted: load(self._config().path))
@@ -159,13 +163,13 @@ class ForecastCommands:
                 found = await self._plan_zone(call.caller, zone, new)
                 if found is not None:
                     plans.append(found)
-        return {
-            "zones": plans,
-            "added": [name for name in new.zones if name not in self._zones],
-            "removed": [name for name in self._zones if name not in new.zones],
-        }
+        return Plan(
+            zones=plans,
+            added=[name for name in new.zones if name not in self._zones],
+            removed=[name for name in self._zones if name not in new.zones],
+        )
 
-    async def _plan_zone(self, caller: Caller, zone: FrontZone, new: Config) -> dict[str, Any] | None:
+    async def _plan_zone(self, caller: Caller, zone: FrontZone, new: Config) -> ZonePlan | None:
         now = self._rollovers.engine.clock.now()
         old_policy = self._rollovers.policy(zone)
         new_policy = self._rollovers.policy_by(new, new.zones[zone.name], zone)
@@ -173,18 +177,18 @@ class ForecastCommands:
         same = old_policy == new_policy
         if same and not notes:
             return None
-        events = []
+        events: list[ComingEvent] = []
         if not same:
             new_policy, more = _ahead_of_people(new_policy)
             events = await self._ahead(caller, zone, _ahead_of_people(old_policy)[0], new_policy, int(now))
             notes += more if events else []
         if not events and not notes:
             notes = ["no step is taken or left out because of it in the time looked at"]
-        return {"zone": zone.name, "notes": notes, "events": events, "days": PLAN_DAYS}
+        return ZonePlan(zone=zone.name, notes=notes, events=events, days=PLAN_DAYS)
 
     async def _ahead(
         self, caller: Caller, zone: FrontZone, old: RolloverPolicy, new: RolloverPolicy, start: int
-    ) -> list[dict[str, Any]]:
+    ) -> list[ComingEvent]:
         keyset, evidence = await self._known(zone)
         assume = forecast.assumptions(zone, evidence, new, DS_DELAY_S)
         keyset = replace(keyset, held=())
@@ -192,13 +196,38 @@ class ForecastCommands:
         events = await self._thread.run(
             caller, lambda wanted: forecast.compare(keyset, old, new, assume, start, stop, wanted)
         )
-        return forecast.rows(zone.name, events)
+        return _list_events(zone.name, events)
 
     async def _known(self, zone: FrontZone) -> tuple[Keyset, Evidence]:
         known = await self._commands.known(zone)
         keys = self._rollovers.of(zone.name)
         evidence = keys.gathered(zone, self._rollovers.parents(zone.name), clock_sure=True)
         return known.keyset, evidence
+
+
+def _list_events(zone: str, events: Iterable[SimEvent]) -> list[ComingEvent]:
+    return [
+        ComingEvent(
+            at=event.at,
+            zone=zone,
+            role=event.role,
+            key_tag=event.key_tag,
+            event=event.event,
+            detail=event.detail,
+            stand_in=event.stand_in,
+        )
+        for event in events
+    ]
+
+
+def _describe_load(load: forecast.Load, start: int) -> StoreLoad:
+    first = load.earliest_expiration
+    return StoreLoad(
+        keystore=load.keystore,
+        days=[DayLoad(day=day, signatures=number) for day, number in load.days],
+        earliest_expiration=first,
+        runway_seconds=None if first is None else first - start,
+    )
 
 
 def _ahead_of_people(policy: RolloverPolicy) -> tuple[RolloverPolicy, list[str]]:

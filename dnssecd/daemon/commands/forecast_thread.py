@@ -7,8 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from dnssecd.control.command import Refused
 from dnssecd.control.peer import Caller
-from dnssecd.control.server import Refused
 
 #: Forecasts being computed or waiting, in all and for one user.
 FORECASTS_MAX = 8

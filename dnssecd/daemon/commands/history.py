@@ -3,11 +3,13 @@
 import asyncio
 import re
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import structlog
 
 from dnssecd.clock import Clock
-from dnssecd.control.server import Args, Call, Scalar
+from dnssecd.control.command import Args, Call, Scalar
+from dnssecd.control.messages.config import ConfigReloaded
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.store.errors import StoreError
@@ -20,8 +22,6 @@ OURSELVES = -1
 LIST_MAX = 200
 #: Arguments of these names are never written down, whatever command has them.
 _SECRET = re.compile(r"pass|secret|pin\b|private|token_pin", re.IGNORECASE)
-#: Zones in a command's answer that it changed.
-_RESULT_ZONES = ("added", "zones_changed")
 
 log = structlog.get_logger("dnssecd.control")
 
@@ -33,7 +33,7 @@ class Acts:
         self._log, self._zones, self._events, self._clock = path, zones, events, clock
         self._writing = asyncio.Lock()
 
-    async def record(self, call: Call, ended: str, result: object) -> None:
+    async def record(self, call: Call[Any], ended: str, result: object) -> None:
         """Note that a command that changes something has ended: "" well, else with what."""
         detail = "; ".join(filter(None, (arguments(call.args), ended)))
         zones = [name for name in self._named(call.args, result) if name in self._zones]
@@ -65,9 +65,8 @@ class Acts:
         zone = args.get("zone")
         if isinstance(zone, str):
             yield zone.lower() if zone.endswith(".") else zone.lower() + "."
-        if isinstance(result, dict):
-            for key in _RESULT_ZONES:
-                yield from result.get(key, ())
+        if isinstance(result, ConfigReloaded):
+            yield from (*result.added, *result.zones_changed)
 
 
 def arguments(args: Args) -> str:

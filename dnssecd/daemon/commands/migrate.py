@@ -15,7 +15,18 @@ from dnssecd.config.algorithms import ALGORITHMS
 from dnssecd.config.model import Config
 from dnssecd.config.model import Peer as ConfiguredPeer
 from dnssecd.config.values import Bad, parse_address
-from dnssecd.control.server import Call, Command, Refused
+from dnssecd.control.command import Call, Command, Refused
+from dnssecd.control.messages.migration import (
+    AdoptZone,
+    CheckMigration,
+    DifferingRRset,
+    ForgetMigration,
+    KeysNoted,
+    MigrationForgotten,
+    MigrationReport,
+    NoteKeys,
+    SerialPair,
+)
 from dnssecd.daemon.commands.common import configured_zone_of, octets_of, patiently, refusal
 from dnssecd.daemon.rollover.policy import rollover_policy
 from dnssecd.daemon.zones import specs
@@ -32,6 +43,9 @@ from dnssecd.publish.exchange import Peer
 
 KEYS_MAX = 100
 COMMAND_S = 3600.0
+
+#: A call that compares the zone with the zone that is served.
+Judged = Call[CheckMigration] | Call[AdoptZone]
 
 
 @dataclass(frozen=True)
@@ -58,26 +72,26 @@ class Adoptions:
         self._link = FetchLink()
         self._numbers = count()
 
-    def table(self) -> dict[str, Command]:
+    def commands(self) -> list[Command[Any]]:
         """Return the commands."""
-        return {
-            "migrate.keys": Command(self.keys, changes=True),
-            "migrate.forget": Command(self.forget, changes=True),
-            "migrate.check": Command(self.check, changes=True, timeout=COMMAND_S),
-            "migrate.adopt": Command(self.adopt, changes=True, timeout=COMMAND_S),
-        }
+        return [
+            Command(NoteKeys, self.note_keys),
+            Command(ForgetMigration, self.forget),
+            Command(CheckMigration, self.check, timeout=COMMAND_S),
+            Command(AdoptZone, self.adopt, timeout=COMMAND_S),
+        ]
 
     async def close(self) -> None:
         """End the fetcher."""
         await self._link.close()
 
-    async def keys(self, call: Call) -> object:
+    async def note_keys(self, call: Call[NoteKeys]) -> KeysNoted:
         """Answer ``migrate.keys``: note another signer's keys; the zone then waits to come over with them."""
-        zone = configured_zone_of(self._zones, call)
+        zone = configured_zone_of(self._zones, call.request.zone)
         if zone.serial is not None:
             raise Refused(f"{zone.name} is published here already", "keys come over before that only")
         try:
-            keys = [msgspec.json.decode(text, type=ForeignKey) for text in call.texts("keys")]
+            keys = [msgspec.json.decode(text, type=ForeignKey) for text in call.request.keys]
         except msgspec.DecodeError as error:
             raise Refused(
                 f"a key cannot be read: {error}", "use the command of the same version", exit=2
@@ -101,28 +115,28 @@ class Adoptions:
             f"{zone.name} waits to come over with keys {', '.join(map(str, tags))}: dnssecd migrate check {zone.name} "
             "--against SERVER"
         )
-        return {"zone": zone.name, "tags": tags, "message": message}
+        return KeysNoted(zone=zone.name, tags=tags, message=message)
 
-    async def forget(self, call: Call) -> object:
+    async def forget(self, call: Call[ForgetMigration]) -> MigrationForgotten:
         """Answer ``migrate.forget``: the zone waits no longer to come over; its keys stay in their stores."""
-        zone = configured_zone_of(self._zones, call)
+        zone = configured_zone_of(self._zones, call.request.zone)
         if not await self._waiting(zone):
             raise Refused(f"{zone.name} does not wait to come over from another signer", "nothing to do")
         await self._note(zone, (), call.caller.user, "keys of another signer forgotten")
-        return {"zone": zone.name, "message": f"{zone.name} does not wait to come over any more"}
+        return MigrationForgotten(zone=zone.name, message=f"{zone.name} does not wait to come over any more")
 
-    async def check(self, call: Call) -> object:
+    async def check(self, call: Call[CheckMigration]) -> MigrationReport:
         """Answer ``migrate.check``: sign in shadow and compare with what is served; nothing is published."""
-        zone = configured_zone_of(self._zones, call)
+        zone = configured_zone_of(self._zones, call.request.zone)
         outcome = await self._carry_out(zone, call, shadow=True)
         comparison = outcome.comparison
         if comparison is None:
             raise refusal(outcome, "; nothing was published")
         return _report(zone, outcome)
 
-    async def adopt(self, call: Call) -> object:
+    async def adopt(self, call: Call[AdoptZone]) -> MigrationReport:
         """Answer ``migrate.adopt``: take the zone over; it is served from here from then on."""
-        zone = configured_zone_of(self._zones, call)
+        zone = configured_zone_of(self._zones, call.request.zone)
         if zone.serial is not None:
             raise Refused(f"{zone.name} is published here already", f"dnssecd zone show {zone.name}")
         outcome = await self._carry_out(zone, call, shadow=False)
@@ -132,7 +146,7 @@ class Adoptions:
         self._jobs.request(zone, "load")
         return _report(zone, outcome)
 
-    async def _carry_out(self, zone: FrontZone, call: Call, *, shadow: bool) -> Outcome:
+    async def _carry_out(self, zone: FrontZone, call: Judged, *, shadow: bool) -> Outcome:
         """Have a worker rehearse the change, or make it; a zone that is published here is compared as it is."""
         keys = await self._waiting(zone)
         permission, at_parent = Permission(True), None
@@ -148,7 +162,7 @@ class Adoptions:
                 policy=rollover_policy(self._config(), zone.config, self._clock.now()),
                 at_parent=at_parent,
                 serial_floor=permission.serial_floor,
-                accept_change=call.flag("accept_change"),
+                accept_change=call.request.accept_change,
                 shadow=shadow,
                 who=call.caller.user,
             )
@@ -159,7 +173,7 @@ class Adoptions:
                 await asyncio.to_thread(signed.path.unlink, missing_ok=True)
 
     async def _permitted(
-        self, zone: FrontZone, keys: tuple[ForeignKey, ...], call: Call, *, shadow: bool
+        self, zone: FrontZone, keys: tuple[ForeignKey, ...], call: Judged, *, shadow: bool
     ) -> tuple[Permission, tuple[bytes, ...] | None]:
         """Ask secondaries and parent; return what they say, and the DNSKEYs that the parent has a DS of."""
         if not keys:
@@ -171,7 +185,7 @@ class Adoptions:
             zone, self._config(), [key.rdata for key in keys], self._clock.now
         )
         waits = found.event == "first-publication-waiting"
-        if not found.allowed and not (waits and (shadow or call.flag("first_publication"))):
+        if not found.allowed and not (waits and (shadow or call.request.first_publication)):
             raise Refused(found.cause, found.remedy)
         return found, at_parent
 
@@ -179,14 +193,14 @@ class Adoptions:
         """The file that the zone's content is from; "": it is what is served."""
         return str(zone.config.file) if zone.config.source == "file" and zone.config.file is not None else ""
 
-    async def _signed(self, zone: FrontZone, call: Call) -> _Signed:
-        file, server = call.optional_text("file"), call.optional_text("server")
+    async def _signed(self, zone: FrontZone, call: Judged) -> _Signed:
+        file, server = call.request.file, call.request.server
         if (file is None) == (server is None):
             raise Refused("what to compare with is not clear", "give either a file or a server", exit=2)
         if file is not None:
             return _Signed(Path(file), await asyncio.to_thread(octets_of, Path(file)))
         assert server is not None
-        peer = self._peer(zone, server, call.optional_text("tsig"))
+        peer = self._peer(zone, server, call.request.tsig)
         path = self._config().server.state_dir / "transfers" / f"signed-{os.getpid()}-{next(self._numbers)}"
         key = peer.key
         more = () if key is None else (key.name, key.algorithm, key.secret)
@@ -246,20 +260,20 @@ def _store(zone: FrontZone, keys: tuple[ForeignKey, ...], who: str, what: str, n
         transaction.commit_state()
 
 
-def _report(zone: FrontZone, outcome: Outcome) -> dict[str, Any]:
+def _report(zone: FrontZone, outcome: Outcome) -> MigrationReport:
     """What is shown of a rehearsal, or of the change itself."""
     found = outcome.comparison
     assert found is not None, "a job that ended well has compared"
-    return {
-        "zone": zone.name,
-        "ok": not found.differing,
-        "published": outcome.result == "published",
-        "serial": {"served": found.serial_served, "ours": found.serial_ours},
-        "kept": found.kept,
-        "fresh": found.fresh,
-        "differing": found.differing,
-        "differences": msgspec.to_builtins(found.differences),
-        "remarks": list(found.remarks),
-        "held": list(outcome.held),
-        "warnings": [warning.cause for warning in outcome.warnings],
-    }
+    return MigrationReport(
+        zone=zone.name,
+        ok=not found.differing,
+        published=outcome.result == "published",
+        serial=SerialPair(served=found.serial_served, ours=found.serial_ours),
+        kept=found.kept,
+        fresh=found.fresh,
+        differing=found.differing,
+        differences=msgspec.convert(found.differences, list[DifferingRRset], from_attributes=True),
+        remarks=list(found.remarks),
+        held=list(outcome.held),
+        warnings=[warning.cause for warning in outcome.warnings],
+    )

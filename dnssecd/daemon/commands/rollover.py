@@ -1,10 +1,20 @@
-"""Commands about roll-overs (shapes: dnssecd.control.server and docs/operations.md)."""
+"""Commands about roll-overs (docs/operations.md)."""
 
 import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from dnssecd.control.server import Call, Command, Refused
+from dnssecd.control.command import Call, Command, Refused
+from dnssecd.control.messages.rollovers import (
+    ApproveStep,
+    Explain,
+    Explanation,
+    KeysChanged,
+    RetireKey,
+    RevokeKey,
+    RollOver,
+    Wait,
+)
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.keyset import Key, Keyset, KeysetError
 from dnssecd.core.keys.keystate import Goal, Role
@@ -26,29 +36,29 @@ class RolloverCommands:
     def __init__(self, zones: Mapping[str, FrontZone], rollovers: Rollovers) -> None:
         self._zones, self._rollovers = zones, rollovers
 
-    def table(self) -> dict[str, Command]:
-        """Return the dispatch table."""
-        return {
-            "explain": Command(self.explain),
-            "key.rollover": Command(self.rollover, changes=True),
-            "key.retire": Command(self.retire, changes=True),
-            "key.revoke": Command(self.revoke, changes=True),
-            "key.approve": Command(self.approve, changes=True),
-        }
+    def commands(self) -> list[Command[Any]]:
+        """Return the commands."""
+        return [
+            Command(Explain, self.explain),
+            Command(RollOver, self.roll_over),
+            Command(RetireKey, self.retire),
+            Command(RevokeKey, self.revoke),
+            Command(ApproveStep, self.approve),
+        ]
 
-    def zone(self, call: Call) -> FrontZone:
-        """Return the zone that a command names; Refused."""
-        return zone_of(self._zones, call)
+    def zone(self, name: str) -> FrontZone:
+        """Return the zone with a name; Refused."""
+        return zone_of(self._zones, name)
 
-    async def explain(self, call: Call) -> object:
+    async def explain(self, call: Call[Explain]) -> Explanation:
         """Answer ``explain``: the state of every key, what is awaited from whom, the answer seen, the next look."""
-        zone = self.zone(call)
+        zone = self.zone(call.request.zone)
         now = self._rollovers.engine.clock.now()
         keys = self._rollovers.of(zone.name)
         lines = [_headline(zone)]
         lines += [f"waits: {blocker}" for blocker in zone.blockers if zone.serial is None]
         lines += [f"waits: {problem.cause}\n  remedy: {problem.remedy}" for problem in zone.problems]
-        waiting: list[dict[str, Any]] = []
+        waiting: list[Wait] = []
         if zone.serial is None:
             waiting = [_first(blocker) for blocker in zone.blockers]
         elif keys.plan is not None:
@@ -66,12 +76,12 @@ class RolloverCommands:
             lines.append(
                 f"next look at the zone: {text.moment(next_wake)}, in {about(max(0.0, next_wake - now))}"
             )
-        return {"zone": zone.name, "text": "\n".join(lines), "waiting": waiting, "next_wake": next_wake}
+        return Explanation(zone=zone.name, text="\n".join(lines), waiting=waiting, next_wake=next_wake)
 
-    async def rollover(self, call: Call) -> object:
+    async def roll_over(self, call: Call[RollOver]) -> KeysChanged:
         """Answer ``key.rollover``: a successor for the key in use in a role."""
-        role = _role(call.text("role"))
-        zone = self.zone(call)
+        role = Role(call.request.role)
+        zone = self.zone(call.request.zone)
 
         def begin(keyset: Keyset) -> Keyset:
             after = commands.roll_over(keyset, role)
@@ -82,28 +92,28 @@ class RolloverCommands:
 
         return await self._change(call, begin, f"roll-over of the {role.value} asked for")
 
-    async def retire(self, call: Call) -> object:
+    async def retire(self, call: Call[RetireKey]) -> KeysChanged:
         """Answer ``key.retire``: a key leaves as soon as it safely can."""
-        tag = _tag(call)
+        tag = call.request.key_tag
         return await self._change(
             call, lambda keyset: commands.retire(keyset, key_of(keyset, tag).ref), f"key {tag} is to retire"
         )
 
-    async def revoke(self, call: Call) -> object:
+    async def revoke(self, call: Call[RevokeKey]) -> KeysChanged:
         """Answer ``key.revoke``: a KSK leaves with the REVOKE bit (RFC 5011)."""
-        tag = _tag(call)
+        tag = call.request.key_tag
         return await self._change(
             call,
             lambda keyset: commands.revoke(keyset, key_of(keyset, tag).ref),
             f"key {tag} is to be revoked",
         )
 
-    async def approve(self, call: Call) -> object:
+    async def approve(self, call: Call[ApproveStep]) -> KeysChanged:
         """Answer ``key.approve``: let a step happen that waits for a person."""
-        zone = self.zone(call)
+        zone = self.zone(call.request.zone)
         plan = self._rollovers.of(zone.name).plan
         open_steps = [b for b in plan.blockers if b.gate is Gate.APPROVAL and b.token] if plan else []
-        wanted = call.optional_text("step")
+        wanted = call.request.step
         chosen = [b for b in open_steps if wanted in (None, b.token)]
         if not open_steps:
             raise Refused(
@@ -122,19 +132,14 @@ class RolloverCommands:
         token = chosen[0].token
         return await self._change(call, lambda keyset: commands.approve(keyset, token), f"approved: {token}")
 
-    async def _change(self, call: Call, change: Callable[[Keyset], Keyset], what: str) -> object:
-        zone = self.zone(call)
+    async def _change(self, call: Call[Any], change: Callable[[Keyset], Keyset], what: str) -> KeysChanged:
+        zone = self.zone(call.request.zone)
         await self.change(zone, change, what, call.caller.user)
         keys = self._rollovers.of(zone.name)
         blockers = keys.plan.blockers if keys.plan is not None else ()
         keyset = keys.plan.keyset if keys.plan is not None else None
-        return {
-            "zone": zone.name,
-            "message": f"{zone.name}: {what}",
-            "waiting": [text.waiting(blocker, keyset) for blocker in text.in_order(blockers)]
-            if keyset
-            else [],
-        }
+        waiting = [text.waiting(each, keyset) for each in text.in_order(blockers)] if keyset else []
+        return KeysChanged(zone=zone.name, message=f"{zone.name}: {what}", waiting=waiting)
 
     async def known(self, zone: FrontZone) -> Committed:
         """Return what is published of a zone; Refused."""
@@ -178,20 +183,13 @@ class RolloverCommands:
         await asyncio.wait([task], timeout=PLAN_WAIT_S)
 
 
-def _first(blocker: str) -> dict[str, Any]:
-    return {"step": "publish", "gate": "safety", "rule": blocker, "missing": [], "next_look": None}
+def _first(blocker: str) -> Wait:
+    return Wait(step="publish", gate="safety", rule=blocker, missing=[], next_look=None)
 
 
 def _headline(zone: FrontZone) -> str:
     what = "waiting for its first version" if zone.serial is None else f"serial {zone.serial} is served"
     return f"{zone.name}: {what}"
-
-
-def _role(name: str) -> Role:
-    try:
-        return Role(name)
-    except ValueError:
-        raise Refused(f'"{name}" is no role of a key', "give ksk, zsk or csk", exit=2) from None
 
 
 def _under_way(zone: str, keyset: Keyset, role: Role) -> Refused | None:
@@ -214,10 +212,6 @@ def _under_way(zone: str, keyset: Keyset, role: Role) -> Refused | None:
         f"dnssecd explain {zone} tells how far it is; "
         f"if {new} is to go, too: dnssecd key retire {zone} --key-tag {new}",
     )
-
-
-def _tag(call: Call) -> int:
-    return int(call.number("key_tag", -1))
 
 
 def key_of(keyset: Keyset, tag: int) -> Key:

@@ -3,8 +3,10 @@
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from dnssecd.control.server import Call, Command, Refused
+from dnssecd.control.command import Call, Command, Refused
+from dnssecd.control.messages.zones import ImportZone, ZoneImported
 from dnssecd.daemon.commands.common import configured_zone_of, octets_of, patiently, refusal
 from dnssecd.daemon.zones.work import ZoneJobs
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
@@ -21,23 +23,24 @@ class Imports:
         self._zones, self._jobs, self._events = zones, jobs, events
         self._comparing: set[asyncio.Task[None]] = set()
 
-    def table(self) -> dict[str, Command]:
+    def commands(self) -> list[Command[Any]]:
         """Return the command."""
-        return {"zone.import": Command(self.import_zone, changes=True, timeout=3600.0)}
+        return [Command(ImportZone, self.import_zone, timeout=3600.0)]
 
-    async def import_zone(self, call: Call) -> object:
-        """Answer ``zone.import``: {zone, path, how: "replace"|"merge", accept_change, first_publication}."""
-        zone = self._zone(call)
-        path, merge = Path(call.text("path")), _is_merge(call)
+    async def import_zone(self, call: Call[ImportZone]) -> ZoneImported:
+        """Answer ``zone.import``."""
+        request = call.request
+        zone = self._zone(request.zone)
+        path, merge = Path(request.path), request.how == "merge"
         octets = await asyncio.to_thread(octets_of, path)
         before = zone.serial
-        permission = await self._jobs.permit(zone, first_publication=call.flag("first_publication"))
+        permission = await self._jobs.permit(zone, first_publication=request.first_publication)
         if not permission.allowed:
             raise Refused(permission.cause, permission.remedy)
         job = ImportJob(
             path=str(path),
             merge=merge,
-            accept_change=call.flag("accept_change"),
+            accept_change=request.accept_change,
             serial_floor=permission.serial_floor,
         )
         outcome = await patiently(
@@ -51,15 +54,15 @@ class Imports:
         call.note(f"zone {what} by import", str(path))
         changed = zone.serial != before
         message = f"{zone.name} is at serial {zone.serial}" + ("" if changed else ", nothing changed")
-        return {
-            "zone": zone.name,
-            "changed": changed,
-            "serial": zone.serial,
-            "changed_rrsets": outcome.changed_rrsets,
-            "signatures": outcome.signatures,
-            "warnings": [warning.cause for warning in outcome.warnings],
-            "message": message,
-        }
+        return ZoneImported(
+            zone=zone.name,
+            changed=changed,
+            serial=zone.serial,
+            changed_rrsets=outcome.changed_rrsets,
+            signatures=outcome.signatures,
+            warnings=[warning.cause for warning in outcome.warnings],
+            message=message,
+        )
 
     def edited(self, zone: FrontZone) -> None:
         """Note that the file of a zone changed; where it is read once only, say how to bring it in.
@@ -94,8 +97,8 @@ class Imports:
             severity="warning",
         )
 
-    def _zone(self, call: Call) -> FrontZone:
-        zone = configured_zone_of(self._zones, call)
+    def _zone(self, name: str) -> FrontZone:
+        zone = configured_zone_of(self._zones, name)
         if zone.config.source == "file":
             raise Refused(
                 f"{zone.name} is what its file says", f"edit {zone.config.file}; it is read at once"
@@ -105,10 +108,3 @@ class Imports:
         if zone.frozen:
             raise Refused(f"{zone.name} is frozen", f"dnssecd zone thaw {zone.name}")
         return zone
-
-
-def _is_merge(call: Call) -> bool:
-    how = call.text("how")
-    if how not in ("replace", "merge"):
-        raise Refused('"how" is neither "replace" nor "merge"', "see dnssecd zone import --help", exit=2)
-    return how == "merge"

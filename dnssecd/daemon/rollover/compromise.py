@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
-from dnssecd.control.server import Call, Command, Refused
+from dnssecd.control.command import Call, Command, Refused
+from dnssecd.control.messages.rollovers import Recovery, RecoveryStep, ReportCompromise
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.keyset import Key, Keyset, KeysetError
@@ -31,13 +31,13 @@ class Emergency(RolloverListener):
         #: Zone and subject of the alert -> the plan as text, or what makes it: none is kept over a restart.
         self._plans: dict[tuple[str, str], str | Callable[[], str]] = {}
 
-    def command(self, zones: RolloverCommands) -> Command:
+    def command(self, zones: RolloverCommands) -> Command[ReportCompromise]:
         """Return the command ``key.compromised``."""
 
-        async def compromised(call: Call) -> object:
-            return await self._compromised(zones, call)
+        async def report(call: Call[ReportCompromise]) -> Recovery:
+            return await self._report(zones, call)
 
-        return Command(compromised, changes=True)
+        return Command(ReportCompromise, report)
 
     def details(self, event: Event) -> str:
         """Return the recovery plan that goes with an alert ("" for other events). For a thread."""
@@ -69,9 +69,8 @@ class Emergency(RolloverListener):
         assume = forecast.assumptions(zone, evidence, policy, DS_DELAY_S)
         return lambda: plan_text(zone.name, key, recovery_plan(keyset, policy, assume, now, key.ref))
 
-    async def _compromised(self, zones: RolloverCommands, call: Call) -> object:
-        zone = zones.zone(call)
-        tag = int(call.number("key_tag", -1))
+    async def _report(self, zones: RolloverCommands, call: Call[ReportCompromise]) -> Recovery:
+        zone, tag = zones.zone(call.request.zone), call.request.key_tag
         known = await zones.known(zone)
         try:
             key = key_of(known.keyset, tag)
@@ -92,7 +91,14 @@ class Emergency(RolloverListener):
             self._events.raise_event(EVENT, zone.name, cause, subject=_subject(key))
         what = f"key {tag} ({key.role.value}) reported compromised"
         await zones.change(zone, lambda keyset: commands.compromised(keyset, key.ref), what, who)
-        return {"zone": zone.name, "key_tag": tag, "safe_at": way_out.safe_at, "text": text, **_rows(way_out)}
+        return Recovery(
+            zone=zone.name,
+            key_tag=tag,
+            safe_at=way_out.safe_at,
+            text=text,
+            costs=list(way_out.costs),
+            steps=[RecoveryStep(at=step.at, who=step.who, text=step.text) for step in way_out.steps],
+        )
 
 
 def is_trusted(key: Key) -> bool:
@@ -135,8 +141,3 @@ def _when(at: int | None) -> str:
 
 def _subject(key: Key) -> str:
     return f"key {key.tag}"
-
-
-def _rows(way_out: RecoveryPlan) -> dict[str, Any]:
-    steps = [{"at": step.at, "who": step.who, "text": step.text} for step in way_out.steps]
-    return {"costs": list(way_out.costs), "steps": steps}

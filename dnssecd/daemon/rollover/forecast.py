@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from dnssecd.core.keys.evidence import Evidence, ParentSight
 from dnssecd.core.keys.keyset import Keyset, signing_view
@@ -62,22 +61,6 @@ def parse_outage(text: str, start: int, seconds: Mapping[str, int]) -> Outage:
     if what not in OUTAGES or begin not in seconds or length not in seconds:
         raise ValueError(f'"{text}" is no outage: write WHAT:FROM:FOR, WHAT one of {", ".join(OUTAGES)}')
     return Outage(what, start + seconds[begin], start + seconds[begin] + seconds[length])
-
-
-def rows(zone: str, events: Iterable[SimEvent]) -> list[dict[str, Any]]:
-    """Return the calendar as commands get it."""
-    return [
-        {
-            "at": event.at,
-            "zone": zone,
-            "role": event.role,
-            "key_tag": event.key_tag,
-            "event": event.event,
-            "detail": event.detail,
-            "stand_in": event.stand_in,
-        }
-        for event in events
-    ]
 
 
 def picture(zone: str, ahead: Simulation, start: int, stop: int) -> str:

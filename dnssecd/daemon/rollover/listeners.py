@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
-from dnssecd.control.server import Call, Command, Refused
+from dnssecd.control.command import Call, Command, Refused
+from dnssecd.control.messages.status import ClockConfirmed, ConfirmClock
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.keys.types import Plan
@@ -97,15 +99,16 @@ class RolloverOffice:
         mailbox.clock_sure.subscribe(self._sure)
         mailbox.removed.subscribe(self.forget)
 
-    def commands(self) -> dict[str, Command]:
-        """Return the commands, by name."""
-        commands = self._commands
-        more = {
-            "clock.confirm": Command(self._confirm, changes=True),
-            "key.compromised": self.emergency.command(commands),
-        }
-        ds = DsCommands(self.rollovers, self.parents, commands)
-        return commands.table() | ds.table() | self.ahead.table() | more
+    def commands(self) -> list[Command[Any]]:
+        """Return the commands."""
+        ds = DsCommands(self.rollovers, self.parents, self._commands)
+        return [
+            *self._commands.commands(),
+            *ds.commands(),
+            *self.ahead.commands(),
+            Command(ConfirmClock, self._confirm_clock),
+            self.emergency.command(self._commands),
+        ]
 
     def begin(self) -> None:
         """Judge the clock by what is known from before; nothing is signed while it is in doubt."""
@@ -143,7 +146,7 @@ class RolloverOffice:
         await self.rollovers.close()
         self.clock.record()
 
-    async def _confirm(self, call: Call) -> object:
+    async def _confirm_clock(self, call: Call[ConfirmClock]) -> ClockConfirmed:
         """Answer ``clock.confirm``."""
         doubt = self.clock.suspect
         if not self.clock.confirm(call.caller.user):
@@ -151,7 +154,7 @@ class RolloverOffice:
                 f"the time cannot be right: {doubt}", "set the clock of this host, then confirm again"
             )
         message = "the time is taken to be right; signing goes on" if doubt else "the time is not in doubt"
-        return {"changed": bool(doubt), "doubt": doubt, "message": message}
+        return ClockConfirmed(changed=bool(doubt), doubt=doubt, message=message)
 
     def _resign(self, zone: FrontZone) -> None:
         self._jobs.request(zone, "resign")

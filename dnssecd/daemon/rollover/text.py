@@ -1,7 +1,7 @@
 """What a roll-over waits for, in words: which gate, which rule, who is awaited, the answer seen, the next look."""
 
-from typing import Any
-
+from dnssecd.control.messages.rollovers import Missing as MissingFrom
+from dnssecd.control.messages.rollovers import Wait
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.keys.keystate import Rec, State
 from dnssecd.core.keys.label import label
@@ -60,27 +60,27 @@ def _missing(missing: Missing, *, looks: bool = True) -> str:
     return f"{missing.whom} has {missing.seen or 'nothing'}, wanted {missing.wanted}{look}"
 
 
-def waiting(blocker: Blocker, keyset: Keyset) -> dict[str, Any]:
-    """Return a blocker as commands get it (dnssecd.control.server, ``explain``)."""
+def waiting(blocker: Blocker, keyset: Keyset) -> Wait:
+    """Return a blocker as commands get it."""
     looks = [missing.next_look for missing in blocker.missing if missing.next_look is not None]
     until = None if blocker.until is None or blocker.until >= FOREVER else blocker.until
     if until is not None:
         looks.append(until)
-    return {
-        "step": step(blocker, keyset),
-        "gate": blocker.gate.value,
-        "rule": blocker.rule,
-        "detail": blocker.detail,
-        "key_tag": blocker.tag or None,
-        "since": blocker.since or None,  # a record nothing was ever done with has waited since never
-        "until": until,
-        "token": blocker.token or None,
-        "missing": [
-            {"from": each.whom, "seen": each.seen, "wanted": each.wanted, "next_look": each.next_look}
+    return Wait(
+        step=step(blocker, keyset),
+        gate=blocker.gate.value,
+        rule=blocker.rule,
+        detail=blocker.detail,
+        key_tag=blocker.tag or None,
+        since=blocker.since or None,  # 0: nothing was ever done with the record
+        until=until,
+        token=blocker.token or None,
+        missing=[
+            MissingFrom(source=each.whom, seen=each.seen, wanted=each.wanted, next_look=each.next_look)
             for each in blocker.missing
         ],
-        "next_look": min(looks, default=None),
-    }
+        next_look=min(looks, default=None),
+    )
 
 
 def states(keyset: Keyset) -> list[str]:

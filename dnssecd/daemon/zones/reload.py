@@ -1,7 +1,7 @@
 """Applying a changed configuration: as a whole, or not at all."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ from dnssecd.clock import Clock
 from dnssecd.config import ConfigErrors, load
 from dnssecd.config.diff import ConfigDiff, diff
 from dnssecd.config.model import Config
-from dnssecd.control.server import Call, Command, Refused
+from dnssecd.control.command import Call, Command, Refused
+from dnssecd.control.messages.config import ConfigChanges, ConfigReloaded, DiffConfig, ReloadConfig
 from dnssecd.daemon.key_service import SignerLink
 from dnssecd.daemon.zones import unconfigured as serving
 from dnssecd.daemon.zones.config_in_force import ConfigInForce
@@ -52,25 +53,23 @@ class Reloader:
         """The configuration in force."""
         return self._in_force.get()
 
-    def table(self) -> dict[str, Command]:
+    def commands(self) -> list[Command[Any]]:
         """Return the commands."""
-        return {
-            "config.diff": Command(self.diff),
-            "config.reload": Command(self.reload_command, changes=True),
-        }
+        return [Command(DiffConfig, self.diff), Command(ReloadConfig, self.reload_command)]
 
-    async def diff(self, call: Call) -> object:
+    async def diff(self, call: Call[DiffConfig]) -> ConfigChanges:
         """Answer ``config.diff``."""
         config = await asyncio.to_thread(self._read)
-        return {"changes": [str(change) for change in diff(self.config, config).changes]}
+        return ConfigChanges(changes=[str(change) for change in diff(self.config, config).changes])
 
-    async def reload_command(self, call: Call) -> object:
+    async def reload_command(self, call: Call[ReloadConfig]) -> ConfigReloaded:
         """Answer ``config.reload``."""
-        if call.flag("ds_is_gone"):
-            call.note("removal without a look at the parent's DS", ", ".join(call.texts("remove")))
-        return await self.reload(call.texts("remove"), ds_is_gone=call.flag("ds_is_gone"))
+        request = call.request
+        if request.ds_is_gone:
+            call.note("removal without a look at the parent's DS", ", ".join(request.remove))
+        return await self.reload(request.remove, ds_is_gone=request.ds_is_gone)
 
-    async def reload(self, remove: list[str], *, ds_is_gone: bool = False) -> dict[str, Any]:
+    async def reload(self, remove: Sequence[str], *, ds_is_gone: bool = False) -> ConfigReloaded:
         """Read the file again and apply it; Refused when it cannot be applied, with nothing changed.
 
         ds_is_gone: a person says that no zone of ``remove`` has a DS at its parent; it is not looked for.
@@ -78,7 +77,7 @@ class Reloader:
         async with self.turn:
             return await self._reload(remove, ds_is_gone)
 
-    async def _reload(self, remove: list[str], ds_is_gone: bool) -> dict[str, Any]:
+    async def _reload(self, remove: Sequence[str], ds_is_gone: bool) -> ConfigReloaded:
         try:
             # That of 10,000 zones takes seconds to read.
             config = await asyncio.to_thread(self._read)
@@ -95,14 +94,14 @@ class Reloader:
         self._events.resolve("config-rejected")
         self._metrics.daemon.config_reloads.labels("ok").inc()
         self._metrics.daemon.config_loaded.set(self._clock.now())
-        return {
-            "changed": bool(found.changes or lost),
-            "added": list(found.added),
-            "removed": [*found.removed, *lost],
-            "zones_changed": list(found.changed),
-            "changes": [*map(str, found.changes), *(f'- zone."{name}"' for name in lost)],
-            "warnings": [*map(str, config.warnings), *await self._earlier(found.added)],
-        }
+        return ConfigReloaded(
+            changed=bool(found.changes or lost),
+            added=list(found.added),
+            removed=[*found.removed, *lost],
+            zones_changed=list(found.changed),
+            changes=[*map(str, found.changes), *(f'- zone."{name}"' for name in lost)],
+            warnings=[*map(str, config.warnings), *await self._earlier(found.added)],
+        )
 
     async def _earlier(self, added: Iterable[str]) -> list[str]:
         """Say of which added zones an earlier life is kept, and how to go on with it."""

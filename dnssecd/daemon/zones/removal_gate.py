@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 
 from dnssecd.config.model import Config
-from dnssecd.control.server import Refused
+from dnssecd.control.command import Refused
 from dnssecd.daemon.zones.first_publication import parent_servers
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.publish.parent import ParentUnknown, ask_all_ds

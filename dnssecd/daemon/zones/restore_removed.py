@@ -6,12 +6,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
-from dnssecd.control.server import Call, Command, Refused
+from dnssecd.control.command import Call, Command, Refused
+from dnssecd.control.messages.zones import RestoreZone, ZoneRestored
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.keys.restore_limits import highest
 from dnssecd.daemon.commands.common import configured_zone_of
@@ -65,15 +67,15 @@ class RemovedZones:
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
 
-    def table(self) -> dict[str, Command]:
+    def commands(self) -> list[Command[Any]]:
         """Return the command."""
-        return {"zone.restore": Command(self.restore, changes=True, timeout=COMMAND_S)}
+        return [Command(RestoreZone, self.restore, timeout=COMMAND_S)]
 
-    async def restore(self, call: Call) -> object:
-        """Answer ``zone.restore``: {zone, first_publication}; what is served now is set aside in its turn."""
-        unheard = call.flag("first_publication")
+    async def restore(self, call: Call[RestoreZone]) -> ZoneRestored:
+        """Answer ``zone.restore``; the version that is served now is set aside, too."""
+        unheard = call.request.first_publication
         async with self._parts.turn:
-            zone = configured_zone_of(self._parts.table.by_name, call)
+            zone = configured_zone_of(self._parts.table.by_name, call.request.zone)
             kept = await self._newest(zone)
             note = state.Restored(
                 at=int(self._parts.clock.now()),
@@ -96,7 +98,7 @@ class RemovedZones:
         message = (
             f"{back.name} is back as it was at serial {kept.serial}, and published at serial {back.serial}"
         )
-        return {"zone": back.name, "changed": True, "serial": back.serial, "message": message}
+        return ZoneRestored(zone=back.name, changed=True, serial=back.serial, message=message)
 
     async def _newest(self, zone: FrontZone) -> Kept:
         try:

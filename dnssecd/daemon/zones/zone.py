@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from dnssecd.config.model import ZoneConfig
-from dnssecd.control.server import Refused
+from dnssecd.control.command import Refused
 from dnssecd.daemon.zones.databases import Databases
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem

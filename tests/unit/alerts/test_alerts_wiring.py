@@ -9,19 +9,20 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from prometheus_client import CollectorRegistry
 
 from dnssecd.clock import FakeClock
 from dnssecd.config.model import AlertsConfig
-from dnssecd.control.peer import Caller
-from dnssecd.control.server import Call, Refused
+from dnssecd.control.command import Refused
 from dnssecd.daemon.alerting import AlertEngine
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.ops.alerts.channels import Parcel, Sent
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
+from tests.commands import make_call
 from tests.unit.alerts.rig import MAIL, NIGHT, ZONE, FakeWay, Rig
 
 
@@ -94,11 +95,9 @@ def zone(name: str, expires: float | None, serial: int | None = 1) -> Any:
     )
 
 
-def call(progress: list[Any]) -> Call:
-    async def send(message: object) -> None:
-        progress.append(message)
-
-    return Call("alerts.test", {}, Caller(1, 0, 0, "operator"), send)
+async def give_test(alerts: AlertEngine, progress: list[Any]) -> Any:
+    (command,) = alerts.commands()
+    return msgspec.to_builtins(await command.answer(make_call("alerts.test", {}, progress)))
 
 
 @pytest.fixture
@@ -141,14 +140,14 @@ async def test_without_a_way_the_test_says_what_to_do_and_a_reload_makes_one(
     alerts, events = wired
     assert await alerts.status() == []
     with pytest.raises(Refused, match="no way is configured") as refused:
-        await alerts.test(call([]))
+        await give_test(alerts, [])
     assert "[alerts.mail]" in refused.value.remedy
     events.raise_event("disk-low", None, "3 MiB")
     alerts.engine.tick()
     mail = replace(MAIL, host="127.0.0.1", port=1, tls="none", escalate_to=())
     alerts.configure(SimpleNamespace(alerts=AlertsConfig(mail=mail)))  # type: ignore[arg-type]
     told: list[Any] = []
-    result: Any = await alerts.test(call(told))
+    result: Any = await give_test(alerts, told)
     assert [(one["way"], one["ok"]) for one in result["results"]] == [("mail", False)]
     assert told[0]["progress"]["text"] == "mail failed"
     alerts.engine.tick()

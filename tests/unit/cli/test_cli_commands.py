@@ -12,10 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from dnssecd.cli.app import build
-from dnssecd.control.server import Call, Command, ControlServer, Refused
+from dnssecd.control.command import Call, Command, CommandTable, Refused
+from dnssecd.control.messages.base import answer_type
+from dnssecd.control.messages.catalogue import all_requests
+from dnssecd.control.messages.zones import ZoneExported
+from dnssecd.control.server import ControlServer
 
 ALERT = {
     "name": "input-error", "zone": "example.com.", "subject": None, "severity": "error",
@@ -26,11 +31,12 @@ ZONE = {
     "zone": "example.com.", "state": "served", "serial": 7, "input_serial": 5, "runway_seconds": 2_000_000,
     "secondaries": [{"name": "ns1", "serial": 7, "seen_at": 1000.0}, {"name": "ns2", "serial": None, "seen_at": None}],
     "blockers": ["waits for ns2"], "alerts": [ALERT], "policy": "default", "source": "file", "warnings": [],
-    "input_error": None,
+    "input_error": None, "primaries": [], "records": 12, "frozen": False,
 }  # fmt: skip
 KEY = {
     "zone": "example.com.", "role": "ksk", "algorithm": 13, "tag": 4711, "public_key": "257 3 13 AAAA",
     "goal": "omnipresent", "dnskey": "omnipresent", "zrrsig": None, "krrsig": "omnipresent", "ds": "rumoured",
+    "keystore": "local", "label": "k1",
 }  # fmt: skip
 EXPORT = "example.com. 3600 IN SOA . . 7 1 1 1 1\n"
 
@@ -56,13 +62,34 @@ class Daemon:
     async def _main(self) -> None:
         self._loop, self._stop = asyncio.get_running_loop(), asyncio.Event()
         answers: dict[str, object] = {
-            "status": {"zones": [ZONE], "alerts": [ALERT], "signer": {"mode": "child", "state": "ok"}},
+            "status": {
+                "zones": [ZONE],
+                "alerts": [ALERT],
+                "signer": {"mode": "child", "state": "ok"},
+                "version": "1",
+                "pid": 1,
+                "started_at": 1000.0,
+                "clock_suspect": False,
+                "clock": "",
+                "delivery": [],
+            },
             "zone.list": {"zones": [{**ZONE, "records": 12}]},
-            "zone.show": {**ZONE, "keys": [KEY], "file": "/z", "last_published": 0.0},
+            "zone.show": {
+                **ZONE,
+                "keys": [KEY],
+                "file": "/z",
+                "last_published": 0.0,
+                "denial": "nsec",
+                "signatures": 9,
+                "earliest_expiration": None,
+                "next_wake": None,
+                "stripped": 0,
+            },
             "zone.reload": {
                 "zone": "example.com.",
                 "changed": True,
                 "serial": 8,
+                "signatures": 9,
                 "message": "serial 8 is published",
             },
             "zone.history": {
@@ -71,33 +98,51 @@ class Daemon:
             "zone.wait": {"zone": "example.com.", "serial": 7, "secondaries": []},
             "key.list": {"keys": [KEY]},
             "explain": {"zone": "example.com.", "text": "all is well", "waiting": [], "next_wake": None},
-            "ds.show": {"text": "example.com. IN DS 4711 13 2 AB"},
+            "ds.show": {
+                "zone": "example.com.",
+                "text": "example.com. IN DS 4711 13 2 AB",
+                "ds": [],
+                "dnskey": [],
+                "cds": [],
+                "at_parent": None,
+            },
             "alerts.list": {"alerts": [ALERT]},
             "alerts.ack": {"acknowledged": 0},
-            "config.reload": {"changed": True, "changes": ["+ zone example.net."], "warnings": []},
+            "config.reload": {
+                "changed": True,
+                "changes": ["+ zone example.net."],
+                "warnings": [],
+                "added": [],
+                "removed": [],
+                "zones_changed": [],
+            },
         }
-        commands = {name: Command(self._canned(answer)) for name, answer in answers.items()}
-        commands["zone.export"] = Command(self._export)
-        commands["zone.freeze"] = Command(self._refuse)
-        server = ControlServer(self.path, commands)
+        requests = all_requests()
+        commands: list[Command[Any]] = [
+            Command(requests[name], self._canned(msgspec.convert(answer, answer_type(requests[name]))))
+            for name, answer in answers.items()
+        ]
+        commands.append(Command(requests["zone.export"], self._export))
+        commands.append(Command(requests["zone.freeze"], self._refuse))
+        server = ControlServer(self.path, CommandTable(commands))
         await server.start()
         self._ready.set()
         await self._stop.wait()
         await server.stop()
 
-    def _canned(self, answer: object) -> Callable[[Call], Any]:
-        async def handler(call: Call) -> object:
+    def _canned(self, answer: object) -> Callable[[Call[Any]], Any]:
+        async def handler(call: Call[Any]) -> object:
             self.asked.append((call.command, call.args))
             await call.progress(1, 2, "half")
             return answer
 
         return handler
 
-    async def _export(self, call: Call) -> object:
+    async def _export(self, call: Call[Any]) -> object:
         await call.chunk(EXPORT)
-        return {"zone": "example.com.", "serial": 7, "records": 1}
+        return ZoneExported(zone="example.com.", serial=7, records=1)
 
-    async def _refuse(self, call: Call) -> object:
+    async def _refuse(self, call: Call[Any]) -> object:
         raise Refused("there is no zone x.", 'add [zone."x."]', detail=["first fault"])
 
 

@@ -14,8 +14,6 @@ import msgspec
 
 from dnssecd.clock import FakeClock
 from dnssecd.config.load import parse
-from dnssecd.control.peer import Caller
-from dnssecd.control.server import Call
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.verify import inline_checker
 from dnssecd.daemon.commands.rollover import RolloverCommands
@@ -30,6 +28,7 @@ from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.rekey import pending_removals, rekey
 from dnssecd.pipeline.version.keychange import REMOVALS, KeyChange
 from dnssecd.publish.watch import Sighting
+from tests.commands import give_named
 from tests.pipeline_zone import DATE, NOW, ZONE
 
 _NUMBERS = count()
@@ -194,12 +193,7 @@ class Rig:
     async def command(self, name: str, **args: Any) -> Any:
         """Answer a command as the control socket would."""
         commands = RolloverCommands({self.name: self.zone}, self.rollovers)
-
-        async def send(message: object) -> None:
-            return None
-
-        call = Call(name, {"zone": self.name, **args}, Caller(0, 0, 0, "operator"), send)
-        return await commands.table()[name].handler(call)
+        return await give_named(commands.commands(), name, zone=self.name, **args)
 
     async def close(self) -> None:
         await self.rollovers.close()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from dnssecd.control.server import Refused
+from dnssecd.control.command import Refused
 from dnssecd.core.keys.keystate import Goal, Role, State
 from dnssecd.daemon.rollover import engine as rollover
 from dnssecd.daemon.rollover import key_service as rollover_keys

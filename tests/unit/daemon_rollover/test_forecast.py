@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from dnssecd.control.command import Refused
 from dnssecd.control.peer import Caller
-from dnssecd.control.server import Call, Refused
 from dnssecd.core.keys.keystate import Role
 from dnssecd.core.keys.simulate import Assumptions, Unwanted, simulate
 from dnssecd.core.keys.types import KeySpec
@@ -22,6 +22,7 @@ from dnssecd.daemon.commands.forecast import ForecastCommands
 from dnssecd.daemon.commands.forecast_thread import ForecastThread, Wanted
 from dnssecd.daemon.commands.rollover import RolloverCommands
 from dnssecd.daemon.rollover import forecast
+from tests.commands import give_named
 from tests.pipeline_zone import running_signer
 from tests.unit.daemon_rollover.rig import CONFIG, Rig
 
@@ -45,15 +46,11 @@ async def rig(tmp_path: Path, signer: str) -> AsyncIterator[Rig]:
 
 async def ask(rig: Rig, name: str, **args: Any) -> Any:
     zones = {rig.name: rig.zone}
-    table = ForecastCommands(
+    commands = ForecastCommands(
         zones, rig.rollovers, RolloverCommands(zones, rig.rollovers), lambda: rig.config
-    ).table()
-
-    async def send(message: object) -> None:
-        return None
-
-    call = Call(name, {"zone": rig.name, **args}, Caller(0, 0, 0, "operator"), send)
-    return await table[name].handler(call)
+    ).commands()
+    zone = {"zone": rig.name} if name == "simulate" else {}
+    return await give_named(commands, name, **zone, **args)
 
 
 async def test_400_days_with_a_picture(rig: Rig) -> None:

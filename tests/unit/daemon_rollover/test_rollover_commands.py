@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from dnssecd.control.peer import Caller
-from dnssecd.control.server import Call, Command, Refused
+from dnssecd.control.command import Refused
 from dnssecd.core.keys.keystate import Role
 from dnssecd.daemon.commands.forecast import ForecastCommands
 from dnssecd.daemon.commands.rollover import RolloverCommands
 from dnssecd.daemon.rollover import engine as rollover
 from dnssecd.daemon.rollover.compromise import Emergency
 from dnssecd.ops.event_kinds import EVENT_KINDS
+from tests.commands import give, give_named
 from tests.pipeline_zone import running_signer
 from tests.unit.daemon_rollover.rig import Rig
 
@@ -45,20 +45,12 @@ async def rig(tmp_path: Path, signer: str, request: pytest.FixtureRequest) -> As
     await made.close()
 
 
-async def give(rig: Rig, command: Command, **args: Any) -> Any:
-    async def send(message: object) -> None:
-        return None
-
-    call = Call("", {"zone": rig.name, **args}, Caller(0, 0, 0, "operator"), send)
-    return await command.handler(call)
-
-
 async def forecast(rig: Rig, **args: Any) -> Any:
     zones = {rig.name: rig.zone}
     commands = ForecastCommands(
         zones, rig.rollovers, RolloverCommands(zones, rig.rollovers), lambda: rig.config
     )
-    return await give(rig, commands.table()["simulate"], **args)
+    return await give_named(commands.commands(), "simulate", zone=rig.name, **args)
 
 
 def tags(rig: Rig, role: Role = Role.ZSK) -> list[int]:
@@ -140,7 +132,7 @@ async def test_a_compromised_key_has_a_plan_and_the_alert_has_it_too(rig: Rig) -
     rig.rollovers.listeners.append(emergency)
     command = emergency.command(RolloverCommands({rig.name: rig.zone}, rig.rollovers))
     (tag,) = tags(rig)
-    answer = await give(rig, command, key_tag=tag)
+    answer = await give(command, zone=rig.name, key_tag=tag)
     text = answer["text"]
     assert answer["safe_at"] > rig.clock.now()
     assert {"costs", "steps", "key_tag", "zone"} <= set(answer)
@@ -160,7 +152,7 @@ async def test_the_plan_outlives_a_restart(rig: Rig) -> None:
     emergency = Emergency(rig.rollovers, rig.events)
     (tag,) = tags(rig)
     command = emergency.command(RolloverCommands({rig.name: rig.zone}, rig.rollovers))
-    await give(rig, command, key_tag=tag)
+    await give(command, zone=rig.name, key_tag=tag)
     rig.restart()
     emergency = Emergency(rig.rollovers, rig.events)
     rig.rollovers.listeners.append(emergency)
@@ -176,15 +168,15 @@ async def test_who_asks_for_what_is_not_there_is_told_what_is(rig: Rig) -> None:
     commands = RolloverCommands({rig.name: rig.zone}, rig.rollovers)
     (tag,) = tags(rig)
     for command in (
-        *(commands.table()[f"key.{name}"] for name in ("retire", "revoke")),
+        *(each for each in commands.commands() if each.name in ("key.retire", "key.revoke")),
         emergency.command(commands),
     ):
         with pytest.raises(Refused, match=rf"no key with tag 1; it has .*{tag} \(zsk\)") as refused:
-            await give(rig, command, key_tag=1)
+            await give(command, zone=rig.name, key_tag=1)
         assert refused.value.remedy == f"dnssecd key list {rig.name}"
     with pytest.raises(Refused, match="no csk is in use"):
         await rig.command("key.rollover", role="csk")
-    with pytest.raises(Refused, match="no role") as refused:
+    with pytest.raises(Refused, match='"role" must be "ksk", "zsk" or "csk"') as refused:
         await rig.command("key.rollover", role="foo")
     assert refused.value.exit == 2
     assert rig.firing() == set()

@@ -12,11 +12,13 @@ import pytest
 
 from dnssecd.clock import FakeClock
 from dnssecd.control.client import Failed, call
-from dnssecd.control.server import Call, Command, ControlServer, Refused
+from dnssecd.control.command import Call, Command, CommandTable, Refused
+from dnssecd.control.server import ControlServer
 from dnssecd.daemon.commands.history import Acts, arguments
 from dnssecd.ops.events import EventCore
 from dnssecd.store import operator_log as store
 from dnssecd.store.operator_log import Act, ActLog
+from tests.commands import Anything, request_named
 
 Z = "example.com."
 
@@ -68,8 +70,8 @@ class Office:
         self.path = home / "c"
 
     def server(self, **handlers: Any) -> ControlServer:
-        commands = {name: Command(handler, changes=True) for name, handler in handlers.items()}
-        return ControlServer(self.path, commands, record=self.acts.record)
+        commands = [Command(request_named(name, changes=True), handler) for name, handler in handlers.items()]
+        return ControlServer(self.path, CommandTable(commands), record=self.acts.record)
 
     def close(self) -> None:
         self.log.close()
@@ -80,13 +82,13 @@ async def test_an_act_that_fails_or_is_broken_off_is_recorded_too(tmp_path: Path
     office = Office(tmp_path)
     begun = asyncio.Event()
 
-    async def faulty(call: Call) -> object:
+    async def faulty(call: Call[Any]) -> object:
         raise RuntimeError("our own bug")
 
-    async def refuse(call: Call) -> object:
+    async def refuse(call: Call[Any]) -> object:
         raise Refused("not now", "wait")
 
-    async def endless(call: Call) -> object:
+    async def endless(call: Call[Any]) -> object:
         begun.set()
         await asyncio.Event().wait()
         return None
@@ -117,8 +119,8 @@ async def test_an_act_that_fails_or_is_broken_off_is_recorded_too(tmp_path: Path
 async def test_what_cannot_be_recorded_is_an_event_and_the_act_is_answered(tmp_path: Path) -> None:
     office = Office(tmp_path)
 
-    async def done(call: Call) -> object:
-        return {"done": True}
+    async def done(call: Call[Any]) -> object:
+        return Anything(done=True)
 
     server = office.server(done=done)
     await server.start()
@@ -132,7 +134,7 @@ async def test_what_cannot_be_recorded_is_an_event_and_the_act_is_answered(tmp_p
 async def test_what_a_command_notes_is_recorded_with_it_even_if_it_fails_then(tmp_path: Path) -> None:
     office = Office(tmp_path)
 
-    async def generate(call: Call) -> object:
+    async def generate(call: Call[Any]) -> object:
         call.note("key generated", "zsk 4711 in key store local")
         raise Refused("the key store is full", "make room")
 

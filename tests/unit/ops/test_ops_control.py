@@ -15,29 +15,31 @@ import pytest
 from dnssecd.control import peer as control_peer
 from dnssecd.control import server as control
 from dnssecd.control.client import Failed, Unreachable, call
-from dnssecd.control.server import Call, Command, ControlServer, Refused
+from dnssecd.control.command import Call, Command, CommandTable, Refused
+from dnssecd.control.server import ControlServer
+from tests.commands import Anything, request_named
 
 
-async def echo(call: Call) -> object:
-    return {"args": call.args, "role": call.caller.role, "uid": call.caller.uid}
+async def echo(call: Call[Any]) -> Anything:
+    return Anything(args=call.args, role=call.caller.role, uid=call.caller.uid)
 
 
-async def broken(call: Call) -> object:
+async def broken(call: Call[Any]) -> object:
     raise OSError("no space left")
 
 
-async def refuse(call: Call) -> object:
+async def refuse(call: Call[Any]) -> object:
     raise Refused("there is no zone x.", 'add [zone."x."]', detail=[1, 2])
 
 
-async def stream(call: Call) -> object:
+async def stream(call: Call[Any]) -> object:
     await call.progress(1, 2, "half")
     await call.chunk("a" * 300_000)
     await call.chunk("end")
-    return {"done": True}
+    return Anything(done=True)
 
 
-async def opaque(call: Call) -> object:
+async def opaque(call: Call[Any]) -> object:
     return object()
 
 
@@ -48,7 +50,7 @@ class Waiter:
         self.started = asyncio.Event()
         self.given_up = asyncio.Event()
 
-    async def __call__(self, call: Call) -> object:
+    async def __call__(self, call: Call[Any]) -> object:
         self.started.set()
         try:
             await asyncio.Event().wait()
@@ -74,16 +76,18 @@ async def waiter() -> Waiter:
 
 @pytest.fixture
 async def server(path: Path, waiter: Waiter, seen: list[tuple[str, str]]) -> AsyncIterator[ControlServer]:
-    commands = {
-        "echo": Command(echo),
-        "change": Command(echo, changes=True),
-        "broken": Command(broken),
-        "refuse": Command(refuse),
-        "stream": Command(stream),
-        "opaque": Command(opaque),
-        "wait": Command(waiter, timeout=None),
-        "slow": Command(waiter, timeout=0.05),
-    }
+    commands = CommandTable(
+        [
+            Command(request_named("echo"), echo),
+            Command(request_named("change", changes=True), echo),
+            Command(request_named("broken"), broken),
+            Command(request_named("refuse"), refuse),
+            Command(request_named("stream"), stream),
+            Command(request_named("opaque"), opaque),
+            Command(request_named("wait"), waiter, timeout=None),
+            Command(request_named("slow"), waiter, timeout=0.05),
+        ]
+    )
     server = ControlServer(path, commands, lambda command, result: seen.append((command, result)))
     await server.start()
     yield server
@@ -314,13 +318,13 @@ async def test_a_stale_socket_is_replaced_but_a_live_one_is_not(path: Path) -> N
     with socket.socket(socket.AF_UNIX) as dead:
         dead.bind(str(path))
         dead.listen()
-    first = ControlServer(path, {"echo": Command(echo)})
+    first = ControlServer(path, CommandTable([Command(request_named("echo"), echo)]))
     await first.start()
     with pytest.raises(FileExistsError, match="another daemon"):
-        await ControlServer(path, {}).start()
+        await ControlServer(path, CommandTable()).start()
     assert await ask(path, "echo")
     path.unlink()
-    second = ControlServer(path, {"echo": Command(echo)})
+    second = ControlServer(path, CommandTable([Command(request_named("echo"), echo)]))
     await second.start()
     await first.stop()
     assert path.exists(), "the successor's socket is left alone"

@@ -1,0 +1,259 @@
+"""Zones: ``zone.list``, ``zone.show``, ``zone.reload`` and what else is done with a zone."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from msgspec import UNSET, Meta, UnsetType
+
+from dnssecd.control.messages.alerts import Alert
+from dnssecd.control.messages.base import (
+    AcceptChange,
+    Answer,
+    FirstPublication,
+    Message,
+    Request,
+    Seconds,
+    Serial,
+    Time,
+    Zone,
+)
+from dnssecd.control.messages.keys import KeyRow
+
+
+class ServerSeen(Answer, frozen=True, kw_only=True):
+    """A server of a zone, as it was last seen."""
+
+    name: str
+    serial: Annotated[int | None, Meta(description="the serial it serves")]
+    seen_at: Time | None
+    detail: Annotated[str, Meta(description="why no serial is known")] = ""
+
+
+class ZoneRow(Answer, frozen=True, kw_only=True):
+    """A zone in one line."""
+
+    zone: Zone
+    state: Annotated[Literal["served", "waiting"], Meta(description="waiting: not published yet")]
+    serial: Annotated[int | None, Meta(description="the serial that is served")]
+    input_serial: Annotated[int | None, Meta(description="the serial of the input")]
+    runway_seconds: Annotated[Seconds | None, Meta(description="seconds until the first RRSIG expires")]
+    policy: str
+    source: str
+    records: int | None
+
+
+class ZoneRows(Answer, frozen=True, kw_only=True):
+    """All zones, one line each."""
+
+    zones: list[ZoneRow]
+
+
+class ListZones(Request[ZoneRows], frozen=True, kw_only=True):
+    """List all zones."""
+
+    command: ClassVar[str] = "zone.list"
+
+
+class ZoneStatus(Answer, frozen=True, kw_only=True):
+    """The state of a zone."""
+
+    zone: Zone
+    serial: Annotated[int | None, Meta(description="the serial that is served")]
+    input_serial: Annotated[int | None, Meta(description="the serial of the input")]
+    runway_seconds: Annotated[Seconds | None, Meta(description="seconds until the first RRSIG expires")]
+    secondaries: list[ServerSeen]
+    primaries: list[ServerSeen]
+    blockers: Annotated[list[str], Meta(description="what the zone waits for")]
+    alerts: list[Alert]
+    state: Annotated[Literal["served", "waiting"], Meta(description="waiting: not published yet")]
+    policy: str
+    source: str
+    records: int | None
+    input_error: Annotated[str | None, Meta(description="why the input is refused")]
+    warnings: list[str]
+    frozen: bool
+
+
+class ZoneDetails(ZoneStatus, frozen=True, kw_only=True):
+    """All about a zone."""
+
+    denial: Annotated[str, Meta(description="denial of existence")]
+    signatures: Annotated[int | None, Meta(description="signatures made for the last version")]
+    file: Annotated[str | None, Meta(description="path of its input")]
+    last_published: Time | None
+    earliest_expiration: Annotated[Time | None, Meta(description="when the first RRSIG expires")]
+    next_wake: Annotated[Time | None, Meta(description="when the daemon next looks at it")]
+    keys: list[KeyRow]
+    stripped: Annotated[int, Meta(description="DNSSEC records of the input that were left out")]
+
+
+class ShowZone(Request[ZoneDetails], frozen=True, kw_only=True):
+    """Show all about a zone."""
+
+    command: ClassVar[str] = "zone.show"
+
+    zone: Zone
+
+
+class ZoneReloaded(Answer, frozen=True, kw_only=True):
+    """What became of a zone."""
+
+    zone: Zone
+    changed: bool
+    serial: Serial | None
+    signatures: Annotated[int, Meta(description="signatures made")]
+    message: Message
+
+
+class ReloadZone(Request[ZoneReloaded], frozen=True, kw_only=True):
+    """Read the input of a zone again; transfer it when it comes from primaries."""
+
+    command: ClassVar[str] = "zone.reload"
+    changes: ClassVar[bool] = True
+    progress: ClassVar[bool] = True
+
+    zone: Zone
+    accept_change: AcceptChange = False
+    first_publication: FirstPublication = False
+
+
+class ZoneRestored(Answer, frozen=True, kw_only=True):
+    """What became of a zone."""
+
+    zone: Zone
+    changed: bool
+    serial: Serial | None
+    message: Message
+
+
+class RestoreZone(Request[ZoneRestored], frozen=True, kw_only=True):
+    """Bring a removed zone back with its content, keys and their states."""
+
+    command: ClassVar[str] = "zone.restore"
+    changes: ClassVar[bool] = True
+
+    zone: Zone
+    first_publication: FirstPublication = False
+
+
+class ZoneImported(Answer, frozen=True, kw_only=True):
+    """What became of a zone."""
+
+    zone: Zone
+    changed: bool
+    serial: Serial | None
+    changed_rrsets: int
+    signatures: Annotated[int, Meta(description="signatures made")]
+    warnings: list[str]
+    message: Message
+
+
+class ImportZone(Request[ZoneImported], frozen=True, kw_only=True):
+    """Bring a zone file into a dynamic zone."""
+
+    command: ClassVar[str] = "zone.import"
+    changes: ClassVar[bool] = True
+    progress: ClassVar[bool] = True
+
+    zone: Zone
+    path: Annotated[str, Meta(description="absolute path of a file that the daemon may read")]
+    how: Annotated[
+        Literal["replace", "merge"],
+        Meta(
+            description="replace: the zone becomes the file; merge: RRsets of the file replace those of the zone"
+        ),
+    ]
+    accept_change: AcceptChange = False
+    first_publication: FirstPublication = False
+
+
+class ZoneExported(Answer, frozen=True, kw_only=True):
+    """Which version was exported."""
+
+    zone: Zone
+    serial: Serial
+    records: int
+
+
+class ExportZone(Request[ZoneExported], frozen=True, kw_only=True):
+    """Export a zone as it is served."""
+
+    command: ClassVar[str] = "zone.export"
+    chunks: ClassVar[str] = "the zone file"
+
+    zone: Zone
+    unsigned: Annotated[bool, Meta(description="without DNSSEC records")] = False
+
+
+class HistoryEntry(Answer, frozen=True, kw_only=True):
+    """Something that was done."""
+
+    at: Time
+    who: Annotated[str, Meta(description="the user, or a part of the daemon")]
+    uid: Annotated[int | UnsetType, Meta(description="the user's number; operator actions only")] = UNSET
+    what: str
+    serial: Serial | None
+    detail: str
+
+
+class History(Answer, frozen=True, kw_only=True):
+    """What was done, newest first."""
+
+    entries: list[HistoryEntry]
+
+
+class ShowHistory(Request[History], frozen=True, kw_only=True):
+    """Show what was done to a zone; without one, to the daemon as a whole."""
+
+    command: ClassVar[str] = "zone.history"
+
+    zone: Zone | None = None
+    limit: Annotated[int, Meta(description="at most this many entries, and at most 1,000")] = 100
+
+
+class SerialServed(Answer, frozen=True, kw_only=True):
+    """The serial that is served, and by which servers."""
+
+    zone: Zone
+    serial: Serial | None
+    secondaries: list[ServerSeen]
+
+
+class WaitForSerial(Request[SerialServed], frozen=True, kw_only=True):
+    """Wait until a serial, or a later one, is served."""
+
+    command: ClassVar[str] = "zone.wait"
+    progress: ClassVar[bool] = True
+
+    zone: Zone
+    serial: Annotated[int | None, Meta(description="the serial; null: the current one")] = None
+    current: Annotated[bool, Meta(description="wait for the current serial")] = False
+    all_secondaries: Annotated[bool, Meta(description="until every secondary serves it")] = False
+    timeout: Annotated[Seconds, Meta(description="give up after this many seconds")] = 300.0
+
+
+class ZoneFrozen(Answer, frozen=True, kw_only=True):
+    """Whether a zone is frozen."""
+
+    zone: Zone
+    frozen: bool
+    message: Message
+
+
+class FreezeZone(Request[ZoneFrozen], frozen=True, kw_only=True):
+    """Take no input and begin no roll-over step until the zone is thawed."""
+
+    command: ClassVar[str] = "zone.freeze"
+    changes: ClassVar[bool] = True
+
+    zone: Zone
+
+
+class ThawZone(Request[ZoneFrozen], frozen=True, kw_only=True):
+    """End a freeze."""
+
+    command: ClassVar[str] = "zone.thaw"
+    changes: ClassVar[bool] = True
+
+    zone: Zone
