@@ -13,8 +13,9 @@ from typing import NamedTuple
 from dnssecd.store import schema, sqlite
 from dnssecd.store.errors import DAMAGE, StoreError
 from dnssecd.store.identity import origin_of
+from dnssecd.store.interface import State
 from dnssecd.store.sqlite import translated
-from dnssecd.store.zonedb import State, read_state
+from dnssecd.store.zonedb import read_state
 
 
 class Documents(NamedTuple):

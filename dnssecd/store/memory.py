@@ -11,7 +11,7 @@ from dnssecd.core.dns.rrset import RRset, Rrsigs
 from dnssecd.core.verify import MemoryZoneView
 from dnssecd.core.zone.changeset import Change
 from dnssecd.store.errors import StoreError
-from dnssecd.store.zonedb import State
+from dnssecd.store.interface import State
 
 
 class Nothing(MemoryZoneView):

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 from dnssecd.core.dns.rrset import RRset, Rrsigs, count
 from dnssecd.core.dns.rrtypes import RRSIG, SOA
@@ -17,6 +16,7 @@ from dnssecd.core.zone.zoneview import JournalChunk, JournalStep
 from dnssecd.store import schema, sqlite
 from dnssecd.store.errors import JournalGap, StaleVersion, StoreError
 from dnssecd.store.identity import claim
+from dnssecd.store.interface import Identity, OldVersion, State
 from dnssecd.store.journal import PRUNE_EVERY, JournalWriter, prune
 from dnssecd.store.sqlite import failure, translating
 from dnssecd.store.view import SqliteView
@@ -36,11 +36,6 @@ WAL_OCTETS_MAX = 16 << 20
 #: A first version of more RRsets has its RRSIGs sorted by expiration once, when all are there: an index kept up to date
 #: RRSIG by RRSIG takes as long as all the rest of writing them, since expirations are scattered.
 INDEX_LATER_RRSETS = 10_000
-
-State = dict[str, Any]
-
-#: Which file a database is, whatever it is called: device and inode.
-Identity = tuple[int, int]
 
 
 def identity_of(path: Path) -> Identity | None:
@@ -160,13 +155,17 @@ class WriteTransaction(SqliteView):
         self, connection: sqlite3.Connection, origin: bytes, old: Snapshot, journal: JournalWriter | None
     ) -> None:
         super().__init__(connection, origin)
-        self.old = old
+        self.old: OldVersion = old
         self.generation = 0
         self.records_delta = 0
         self._content_written = False
         self._index_later = False
         self._journal = journal
         self.touched: set[tuple[bytes, int]] | None = set() if journal else None
+
+    def start_from(self, old: OldVersion) -> None:
+        """Take another signer's version, which was written here before, for the version to start from."""
+        self.old = old
 
     def _note(
         self, owner: bytes, rtype: int, old: RRset | Rrsigs | None, new: RRset | Rrsigs | None, wire_type: int

@@ -12,7 +12,7 @@ from typing import Any
 from dnssecd.core.keys.evidence import Confirmation, ParentSight, SecondarySight
 from dnssecd.publish.parent import DsRecord, ParentAnswer
 from dnssecd.publish.watch import Sighting
-from dnssecd.store.zonedb import ZoneDatabase
+from dnssecd.store.interface import ZoneStore
 
 REWRITE_S = 3600
 SERIAL_REWRITE_S = 30
@@ -100,7 +100,7 @@ def ds_rdata(ds: DsRecord) -> bytes:
     return ds.key_tag.to_bytes(2) + bytes((ds.algorithm, ds.digest_type)) + ds.digest
 
 
-def read_evidence(db: ZoneDatabase, now: float) -> ZoneEvidence:
+def read_evidence(db: ZoneStore, now: float) -> ZoneEvidence:
     """Return the evidence as stored, but for what is dated later than ``now``: a clock that was wrong wrote it."""
     rows = [row for row in db.evidence() if row[3] <= now]
     found = ZoneEvidence()
@@ -118,7 +118,7 @@ def read_evidence(db: ZoneDatabase, now: float) -> ZoneEvidence:
     return found
 
 
-def write_evidence(db: ZoneDatabase, rows: Iterable[Row]) -> None:
+def write_evidence(db: ZoneStore, rows: Iterable[Row]) -> None:
     """Store rows; nobody else may be writing to the zone."""
     for source, subject, value, at in rows:
         db.set_evidence(source, subject, value, at)

@@ -5,7 +5,8 @@ from collections import OrderedDict
 from functools import partial
 from pathlib import Path
 
-from dnssecd.store.zonedb import Identity, ZoneDatabase, identity_of
+from dnssecd.store.interface import Identity
+from dnssecd.store.zonedb import ZoneDatabase, identity_of
 
 OPEN_MAX = 256
 

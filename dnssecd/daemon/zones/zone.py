@@ -18,7 +18,7 @@ from dnssecd.store import filemark
 from dnssecd.store.catalogue import CatalogueEntry
 from dnssecd.store.errors import StoreError
 from dnssecd.store.filemark import FileMark
-from dnssecd.store.zonedb import Identity, Snapshot, ZoneDatabase
+from dnssecd.store.interface import Identity, ZoneSnapshot, ZoneStore
 
 _path = lru_cache(maxsize=16_384)(Path)
 
@@ -106,7 +106,7 @@ class FrontZone:
         return self.spec.origin
 
     @property
-    def database(self) -> ZoneDatabase:
+    def database(self) -> ZoneStore:
         """The zone's database; ZoneGone, StoreError or OSError when it cannot be opened."""
         self.check()
         return self.databases.get(_path(self.spec.database), self.spec.origin)
@@ -120,7 +120,7 @@ class FrontZone:
         if self.gone:
             raise ZoneGone(self.name)
 
-    def snapshot(self) -> AbstractContextManager[Snapshot] | None:
+    def snapshot(self) -> AbstractContextManager[ZoneSnapshot] | None:
         """Return the published version to serve, or None while there is none, or it has expired."""
         return None if self.serial is None or self.expired or self.gone else self.database.snapshot()
 

@@ -59,7 +59,7 @@ from dnssecd.pipeline.version.held_denial import denial_token
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.verification import DraftVerifier
 from dnssecd.publish.commit import commit
-from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
 _ALL_STEPS = frozenset({"zsk", "ksk", "algorithm"})
 
@@ -80,7 +80,7 @@ class _BadKept(Exception):
         self.places = {(v.owner, v.type) for v in violations}
 
 
-def adopt(db: ZoneDatabase, spec: ZoneSpec, job: AdoptionJob, tools: Tools) -> Outcome:
+def adopt(db: ZoneStore, spec: ZoneSpec, job: AdoptionJob, tools: Tools) -> Outcome:
     """Take the zone over, or rehearse it."""
     report, made = Report(), _Made()
 
@@ -125,7 +125,7 @@ class _Task:
     made: _Made
 
 
-def _compared(db: ZoneDatabase, served: ForeignZone, made: _Made) -> bool:
+def _compared(db: ZoneStore, served: ForeignZone, made: _Made) -> bool:
     """Compare with what is published, and tell whether anything is."""
     with db.snapshot() as snapshot:
         if snapshot.version is not None:
@@ -149,7 +149,7 @@ def _content(spec: ZoneSpec, job: AdoptionJob, served: ForeignZone, report: Repo
     return _Content(rrsets, served.serial)
 
 
-def _take_over(db: ZoneDatabase, task: _Task, bad: frozenset[tuple[bytes, int]] | None) -> Published:
+def _take_over(db: ZoneStore, task: _Task, bad: frozenset[tuple[bytes, int]] | None) -> Published:
     """Do it, keeping no RRSIGs at the places ``bad``; None: keep none at all."""
     spec, job, tools, served = task.spec, task.job, task.tools, task.served
     chain = chain_of(served, spec.name)
@@ -193,7 +193,7 @@ def _check_same(task: _Task, comparison: Comparison) -> None:
         )
 
 
-def _input(transaction: WriteTransaction, task: _Task) -> Input:
+def _input(transaction: ZoneTransaction, task: _Task) -> Input:
     spec, job, content = task.spec, task.job, task.content
     merged = (
         merged_with_updates(content.rrsets, transaction, spec, task.report) if job.content else content.rrsets

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TypeVar
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset, Rrsigs, pack, unpack
@@ -30,7 +30,7 @@ from dnssecd.pipeline.version.apex import soa_serial
 from dnssecd.pipeline.version.held_denial import denial_of
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.server.update_rdata import RdataReader
-from dnssecd.store.zonedb import Snapshot, State, WriteTransaction
+from dnssecd.store.interface import State, ZoneTransaction
 
 #: BIND keeps notes on its own signing at the apex (sig-signing-type); they mean nothing to others.
 BIND_NOTES = 65534
@@ -104,7 +104,7 @@ class ForeignVersion(ForeignZone):
         """Return what is to be made anew, all of it: RRSIGs that expire soon, and those that are no good."""
         return self.due
 
-    def put_under(self, transaction: WriteTransaction, now: int) -> None:
+    def put_under(self, transaction: ZoneTransaction, now: int) -> None:
         """Write this version into a database that has none, as the one that the next is made from; not committed."""
         for content in _chunks(self.scan()):
             transaction.apply_content(Change(r.owner, r.rtype, None, r) for r in content)
@@ -112,8 +112,7 @@ class ForeignVersion(ForeignZone):
             transaction.apply_denial(Change(r.owner, r.rtype, None, r) for r in chain)
         for sigs in _chunks(self.rrsig_scan()):
             transaction.put_rrsigs((None, s, _expiration(s, now)) for s in sigs)
-        # It offers what the pipeline asks of the old version; the store has none that it could be mistaken for.
-        transaction.old = cast(Snapshot, self)
+        transaction.start_from(self)
 
 
 @dataclass(frozen=True)

@@ -38,11 +38,10 @@ from dnssecd.pipeline.version.draft import Input, Published, make_version
 from dnssecd.pipeline.version.first_keys import check_available, first_keyset
 from dnssecd.pipeline.version.held_denial import in_force
 from dnssecd.pipeline.version.rejected import Rejected
-from dnssecd.pipeline.version.transaction import Transaction
 from dnssecd.pipeline.version.verification import DraftVerifier, published_expectation
 from dnssecd.pipeline.workers.checker_pool import CheckerDied
 from dnssecd.store.errors import DAMAGE, StoreError
-from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+from dnssecd.store.interface import Transaction, ZoneStore, ZoneTransaction
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Report:
 
 
 def load_file(
-    db: ZoneDatabase,
+    db: ZoneStore,
     spec: ZoneSpec,
     path: Path,
     tools: Tools,
@@ -113,7 +112,7 @@ def load_file(
     return run_job(db, spec, report, work, tools)
 
 
-def resign(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
+def resign(db: ZoneStore, spec: ZoneSpec, tools: Tools) -> Outcome:
     """Make anew the RRSIGs that come due, and whatever a changed policy asks for; content stays as it is."""
     report = Report()
 
@@ -132,7 +131,7 @@ def resign(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
     return run_job(db, spec, report, work, tools)
 
 
-def verify_published(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
+def verify_published(db: ZoneStore, spec: ZoneSpec, tools: Tools) -> Outcome:
     """Verify the whole zone as it is published: against what the disk, or a defect of ours, did to it."""
     report = Report()
 
@@ -155,7 +154,7 @@ def verify_published(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> Outcome:
     return run_job(db, spec, report, work, tools)
 
 
-def _published_faults(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> list[str] | None:
+def _published_faults(db: ZoneStore, spec: ZoneSpec, tools: Tools) -> list[str] | None:
     """Return what is wrong with the published version; None when there is none."""
     with db.snapshot() as snapshot:
         keyset = state.keyset_from(snapshot.state(state.KEYSET))
@@ -171,7 +170,7 @@ def _published_faults(db: ZoneDatabase, spec: ZoneSpec, tools: Tools) -> list[st
 
 
 def make(
-    transaction: WriteTransaction, spec: ZoneSpec, keyset: Keyset, given: Input, tools: Tools
+    transaction: ZoneTransaction, spec: ZoneSpec, keyset: Keyset, given: Input, tools: Tools
 ) -> Published:
     """Make, verify and commit the next version with a job's tools."""
     return make_version(
@@ -187,7 +186,7 @@ def make(
 
 
 def merged_with_updates(
-    rrsets: list[RRset], transaction: WriteTransaction, spec: ZoneSpec, report: Report
+    rrsets: list[RRset], transaction: ZoneTransaction, spec: ZoneSpec, report: Report
 ) -> list[RRset]:
     """Put what belongs to dynamic updates in place of what the file has there, and check the whole again."""
     merged, ignored = with_updates(rrsets, transaction.old, spec)
@@ -255,7 +254,7 @@ def adoption_awaited(zone: str) -> tuple[str, str]:
     )
 
 
-def zone_keyset(transaction: WriteTransaction, spec: ZoneSpec, tools: Tools) -> Keyset:
+def zone_keyset(transaction: ZoneTransaction, spec: ZoneSpec, tools: Tools) -> Keyset:
     keyset = state.keyset_from(transaction.state(state.KEYSET))
     if keyset is None:
         if state.foreign_keys(transaction.state(state.ADOPTION)):
@@ -346,7 +345,7 @@ def _largest(spec: ZoneSpec, given: Input) -> str:
     return ""
 
 
-def check_guard(transaction: WriteTransaction, spec: ZoneSpec, given: Input) -> None:
+def check_guard(transaction: ZoneTransaction, spec: ZoneSpec, given: Input) -> None:
     before = state.from_document(transaction.old.version, state.VersionState)
 
     def after() -> ZoneView:
@@ -365,7 +364,7 @@ def check_guard(transaction: WriteTransaction, spec: ZoneSpec, given: Input) -> 
 
 
 def run_job(
-    db: ZoneDatabase, spec: ZoneSpec, report: Report, work: Callable[[], Published], tools: Tools
+    db: ZoneStore, spec: ZoneSpec, report: Report, work: Callable[[], Published], tools: Tools
 ) -> Outcome:
     started = tools.monotonic()
     problem: Rejected | None = None
@@ -397,7 +396,7 @@ def run_job(
 
 
 def _finish(
-    db: ZoneDatabase,
+    db: ZoneStore,
     spec: ZoneSpec,
     report: Report,
     made: Published,

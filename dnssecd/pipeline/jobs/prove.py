@@ -25,10 +25,10 @@ from dnssecd.pipeline.version.held_denial import denial_of
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.verification import published_expectation
 from dnssecd.store.errors import DAMAGE
-from dnssecd.store.zonedb import Snapshot, ZoneDatabase
+from dnssecd.store.interface import ZoneSnapshot, ZoneStore
 
 
-def prove(db: ZoneDatabase, spec: ZoneSpec, tools: Tools, known_serial: int | None) -> Outcome:
+def prove(db: ZoneStore, spec: ZoneSpec, tools: Tools, known_serial: int | None) -> Outcome:
     """Verify what is stored, whole; nothing is changed where it fails.
 
     The journal goes, since nothing says whether it is as it was: secondaries transfer the zone whole once. A version
@@ -50,7 +50,7 @@ def prove(db: ZoneDatabase, spec: ZoneSpec, tools: Tools, known_serial: int | No
 
 
 def _judge(
-    snapshot: Snapshot, spec: ZoneSpec, tools: Tools, known_serial: int | None
+    snapshot: ZoneSnapshot, spec: ZoneSpec, tools: Tools, known_serial: int | None
 ) -> state.VersionState | None:
     verdict = snapshot.integrity()
     if verdict != "ok":
@@ -75,7 +75,7 @@ def _judge(
 
 
 def _faults(
-    snapshot: Snapshot, spec: ZoneSpec, keyset: Keyset, version: state.VersionState, tools: Tools
+    snapshot: ZoneSnapshot, spec: ZoneSpec, keyset: Keyset, version: state.VersionState, tools: Tools
 ) -> list[str]:
     found = denial_of(snapshot)
     as_stored = spec if found is None else structs.replace(spec, denial=found.kind, opt_out=found.opt_out)
@@ -86,7 +86,7 @@ def _faults(
     return [str(fault) for fault in faults]
 
 
-def _dates(snapshot: Snapshot, near: int) -> Iterator[str]:
+def _dates(snapshot: ZoneSnapshot, near: int) -> Iterator[str]:
     """Yield the RRsets whose signatures would not be renewed in time: the date beside them is not theirs."""
     for owner, covered, rdata, expiration in snapshot.rrsig_dates():
         ends = min(full_time(int.from_bytes(one[8:12]), near) for one in unpack(rdata))
@@ -96,7 +96,7 @@ def _dates(snapshot: Snapshot, near: int) -> Iterator[str]:
             return
 
 
-def _settle(db: ZoneDatabase, now: int, serial: int, known_serial: int | None) -> None:
+def _settle(db: ZoneStore, now: int, serial: int, known_serial: int | None) -> None:
     with db.write() as transaction:
         transaction.forget_journal()
         if goes_back(serial, known_serial):

@@ -17,10 +17,10 @@ from dnssecd.pipeline.version.first_keys import check_available
 from dnssecd.pipeline.version.keychange import REMOVALS, KeyChange
 from dnssecd.pipeline.version.verification import DraftVerifier
 from dnssecd.publish.commit import commit
-from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
 
-def rekey(db: ZoneDatabase, spec: ZoneSpec, change: KeyChange, tools: Tools) -> Outcome:
+def rekey(db: ZoneStore, spec: ZoneSpec, change: KeyChange, tools: Tools) -> Outcome:
     """Make, verify and commit the version that a planned key set asks for."""
 
     def work() -> Published:
@@ -38,7 +38,7 @@ def rekey(db: ZoneDatabase, spec: ZoneSpec, change: KeyChange, tools: Tools) -> 
 
 
 def _make(
-    transaction: WriteTransaction, spec: ZoneSpec, change: KeyChange, given: Input, serial: int, tools: Tools
+    transaction: ZoneTransaction, spec: ZoneSpec, change: KeyChange, given: Input, serial: int, tools: Tools
 ) -> Published:
     draft = draft_version(transaction, spec, change.after, given, tools.signer, tools.now, tools.date)
     if draft is None:
@@ -53,21 +53,22 @@ def _make(
     return Published(draft.serial, len(draft.changes), draft.chain_changes, draft.signatures)
 
 
-def store_keyset(db: ZoneDatabase, spec: ZoneSpec, change: KeyChange, now: int) -> bool:
+def store_keyset(db: ZoneStore, spec: ZoneSpec, change: KeyChange, now: int) -> bool:
     """Store a key set that publishes what the one before did; False when it is not the one planned with.
 
     ValueError when it would publish something else: that takes a verified version.
     """
     with db.write() as transaction:
-        if transaction.old.version is None or _stored(transaction) != change.before:
+        version = transaction.old.version
+        if version is None or _stored(transaction) != change.before:
             return False
         if _shown(change.before, spec) != _shown(change.after, spec):
             raise ValueError("this key set changes what is published; it takes a new version")
-        _store(transaction, change, change.after, transaction.old.serial, now)
+        _store(transaction, change, change.after, int(version["serial"]), now)
     return True
 
 
-def removed(db: ZoneDatabase, keys: frozenset[str]) -> None:
+def removed(db: ZoneStore, keys: frozenset[str]) -> None:
     """Note that private keys were destroyed."""
     with db.write() as transaction:
         left = [key for key in pending_removals(transaction.state(REMOVALS)) if key not in keys]
@@ -81,7 +82,7 @@ def pending_removals(document: dict[str, object] | None) -> list[str]:
     return [str(key) for key in keys] if isinstance(keys, list) else []
 
 
-def _stored(transaction: WriteTransaction) -> Keyset | None:
+def _stored(transaction: ZoneTransaction) -> Keyset | None:
     return state.keyset_from(transaction.state(state.KEYSET))
 
 
@@ -90,13 +91,13 @@ def _shown(keyset: Keyset, spec: ZoneSpec) -> tuple[object, ...]:
     return view.dnskey_rdatas, view.cds, view.cdnskey, view.dnskey_keys, view.cds_keys, view.zone_keys
 
 
-def _store(transaction: WriteTransaction, change: KeyChange, keyset: Keyset, serial: int, now: int) -> None:
+def _store(transaction: ZoneTransaction, change: KeyChange, keyset: Keyset, serial: int, now: int) -> None:
     transaction.set_state(state.KEYSET, state.to_document(keyset))
     _record(transaction, change, serial, now)
     transaction.commit_state()
 
 
-def _record(transaction: WriteTransaction, change: KeyChange, serial: int, now: int) -> None:
+def _record(transaction: ZoneTransaction, change: KeyChange, serial: int, now: int) -> None:
     for note in change.notes:
         transaction.add_history(now, note.who, note.what, serial, note.detail)
     if change.removals:

@@ -10,10 +10,10 @@ from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import Input, Published
 from dnssecd.pipeline.version.first_keys import check_available
-from dnssecd.store.zonedb import ZoneDatabase
+from dnssecd.store.interface import ZoneStore
 
 
-def bring_back(db: ZoneDatabase, spec: ZoneSpec, tools: Tools, floor: int | None) -> Outcome:
+def bring_back(db: ZoneStore, spec: ZoneSpec, tools: Tools, floor: int | None) -> Outcome:
     """Make a version of the content as restored with a serial after ``floor``; what has come due is signed anew.
 
     All of it is checked as a file is, and verified: what happened to the back-up meanwhile is not known, and an older

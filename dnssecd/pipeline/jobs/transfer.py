@@ -41,7 +41,7 @@ from dnssecd.pipeline.version.apex import soa_serial
 from dnssecd.pipeline.version.draft import Input, Published
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.server.update_rdata import RdataReader
-from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
 #: ``VersionState.digest`` of content that is exactly what the primaries have at ``input_serial``.
 TRANSFERRED = "transfer"
@@ -57,7 +57,7 @@ _BLOCK_OCTETS = 1 << 20
 
 
 def take_transfer(
-    db: ZoneDatabase,
+    db: ZoneStore,
     spec: ZoneSpec,
     job: TransferJob,
     tools: Tools,
@@ -135,7 +135,7 @@ def _overlooked(found: Overlooked, primary: str) -> Iterator[Problem]:
 
 
 def _take_whole(
-    db: ZoneDatabase, spec: ZoneSpec, job: TransferJob, rrsets: list[RRset], report: Report, tools: Tools
+    db: ZoneStore, spec: ZoneSpec, job: TransferJob, rrsets: list[RRset], report: Report, tools: Tools
 ) -> Published:
     report.warn(judge_content(rrsets, spec, *_blamed(job)))
     serial = soa_serial(soa_of(rrsets))
@@ -161,7 +161,7 @@ def _gathered(received: Whole, spec: ZoneSpec, report: Report) -> list[RRset]:
     return gathered.rrsets
 
 
-def _check_forward(transaction: WriteTransaction, job: TransferJob, serial: int) -> None:
+def _check_forward(transaction: ZoneTransaction, job: TransferJob, serial: int) -> None:
     before = state.from_document(transaction.old.version, state.VersionState)
     if before is None or job.replace or before.digest != TRANSFERRED:
         return
@@ -175,7 +175,7 @@ def _check_forward(transaction: WriteTransaction, job: TransferJob, serial: int)
 
 
 def _take_differences(
-    db: ZoneDatabase, spec: ZoneSpec, job: TransferJob, received: Differences, report: Report, tools: Tools
+    db: ZoneStore, spec: ZoneSpec, job: TransferJob, received: Differences, report: Report, tools: Tools
 ) -> Published:
     with db.write() as transaction:
         keyset = zone_keyset(transaction, spec, tools)
@@ -206,7 +206,7 @@ def _take_differences(
 
 
 def _check_touched(
-    transaction: WriteTransaction,
+    transaction: ZoneTransaction,
     spec: ZoneSpec,
     job: TransferJob,
     changes: list[Change],
@@ -218,7 +218,8 @@ def _check_touched(
     old = transaction.old
     overlay = Overlay(old)
     overlay.apply([*changes, Change(APEX, SOA, None, soa)])
-    name_servers = partial(old.of_type, NS) if records <= _SCANNED_RECORDS_MAX else None
+    # Nothing is written yet: the transaction still reads what the old version has.
+    name_servers = partial(transaction.of_type, NS) if records <= _SCANNED_RECORDS_MAX else None
     report.warn(judge_difference(overlay, changes, spec, *_blamed(job), name_servers))
     delta = 0
     for owner in {change.owner for change in changes} - {APEX}:

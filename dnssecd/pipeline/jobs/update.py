@@ -15,7 +15,7 @@ from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import Input, Published
 from dnssecd.pipeline.version.rejected import Rejected
-from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
 #: When the messages of a group change so many names of the denial chain, the rest waits for the next version.
 GROUP_NAMES_MAX = 1000
@@ -51,7 +51,7 @@ def untold(answers: list[Answer], serial: int, soa: RRset) -> None:
 
 
 def commit_updates(
-    db: ZoneDatabase,
+    db: ZoneStore,
     spec: ZoneSpec,
     updates: Sequence[Update],
     tools: Tools,
@@ -94,7 +94,7 @@ def commit_updates(
     return Committed([_answer(result, cause) for result in results], outcome)
 
 
-def _input(transaction: WriteTransaction, group: UpdateGroup, before: state.VersionState) -> Input | None:
+def _input(transaction: ZoneTransaction, group: UpdateGroup, before: state.VersionState) -> Input | None:
     """Return what the group changes, or None when that is nothing."""
     changes = group.changes()
     soa = transaction.rrset(APEX, SOA)

@@ -26,10 +26,10 @@ from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version.apex import with_serial
 from dnssecd.pipeline.version.draft import Input, Published
 from dnssecd.pipeline.version.rejected import Rejected
-from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
 
-def import_file(db: ZoneDatabase, spec: ZoneSpec, job: ImportJob, tools: Tools) -> Outcome:
+def import_file(db: ZoneStore, spec: ZoneSpec, job: ImportJob, tools: Tools) -> Outcome:
     """Take a file into the zone."""
     report = Report()
 
@@ -61,7 +61,7 @@ def import_file(db: ZoneDatabase, spec: ZoneSpec, job: ImportJob, tools: Tools) 
     return run_job(db, spec, report, work, tools)
 
 
-def _guard(transaction: WriteTransaction, spec: ZoneSpec, job: ImportJob, given: Input) -> None:
+def _guard(transaction: ZoneTransaction, spec: ZoneSpec, job: ImportJob, given: Input) -> None:
     try:
         check_guard(transaction, spec, given)
     except Rejected as held:
@@ -70,7 +70,7 @@ def _guard(transaction: WriteTransaction, spec: ZoneSpec, job: ImportJob, given:
         raise Rejected(held.event, held.cause, f"if this is meant: {command}") from None
 
 
-def _compared(rrsets: list[RRset], transaction: WriteTransaction) -> Published:
+def _compared(rrsets: list[RRset], transaction: ZoneTransaction) -> Published:
     given, held = whole_input(transaction, rrsets), transaction.old.rrset(APEX, SOA)
     if given.changes or held is None or with_serial(held, 0) != with_serial(given.soa, 0):
         raise Rejected("input-error", f"the file differs from the zone in {len(given.changes)} RRset(s)")
@@ -81,9 +81,7 @@ def _has_soa(rrsets: list[RRset]) -> bool:
     return any(rrset.rtype == SOA and not rrset.owner for rrset in rrsets)
 
 
-def _merged(
-    rrsets: list[RRset], transaction: WriteTransaction, spec: ZoneSpec, report: Report
-) -> list[RRset]:
+def _merged(rrsets: list[RRset], transaction: ZoneTransaction, spec: ZoneSpec, report: Report) -> list[RRset]:
     """Return the published content with the file's RRsets in place of those of the same name and type."""
     places = {rrset[:2] for rrset in rrsets}
     merged = rrsets + [

@@ -14,7 +14,7 @@ from dnssecd.pipeline.jobs.rekey import pending_removals
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.held_denial import denial_of
 from dnssecd.pipeline.version.keychange import REMOVALS
-from dnssecd.store.zonedb import Snapshot, ZoneDatabase
+from dnssecd.store.interface import ZoneSnapshot, ZoneStore
 
 _NOT_ZONE_DATA = (DNSKEY, CDS, CDNSKEY)
 
@@ -38,7 +38,7 @@ class Committed:
     removals: tuple[str, ...] = ()
 
 
-def read_committed(db: ZoneDatabase) -> Committed | None:
+def read_committed(db: ZoneStore) -> Committed | None:
     """Return what is published, or None while there is nothing."""
     with db.snapshot() as snapshot:
         version = state.from_document(snapshot.version, state.VersionState)
@@ -61,12 +61,12 @@ def read_committed(db: ZoneDatabase) -> Committed | None:
         )
 
 
-def _soa_signatures(snapshot: Snapshot) -> frozenset[bytes]:
+def _soa_signatures(snapshot: ZoneSnapshot) -> frozenset[bytes]:
     sigs = snapshot.rrsigs(APEX, SOA)
     return frozenset() if sigs is None else frozenset(unpack(sigs.rdata))
 
 
-def count_signatures(db: ZoneDatabase, keys: Iterable[Key]) -> tuple[int, tuple[SignatureCount, ...]]:
+def count_signatures(db: ZoneStore, keys: Iterable[Key]) -> tuple[int, tuple[SignatureCount, ...]]:
     """Count, for the keys that sign zone data, the RRsets each has signed; with the serial that was counted.
 
     One index walk a signature per RRset (two while algorithms change): for a thread, and not for every version.

@@ -37,9 +37,9 @@ from dnssecd.pipeline.version.first_version_view import planned_from
 from dnssecd.pipeline.version.held_denial import in_force
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.signatures import carry_out
-from dnssecd.pipeline.version.transaction import OldVersion, Transaction
 from dnssecd.pipeline.version.zonedigest import complete, drop, reserve, without_zonemd
 from dnssecd.publish.commit import commit
+from dnssecd.store.interface import OldVersion, Transaction
 
 #: At most this many RRSIGs that come due are made anew in one version, so that no version is unduly large; those
 #: that expire within the hour, or have expired in an outage, are all made, whatever their number.

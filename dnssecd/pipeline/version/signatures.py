@@ -14,7 +14,7 @@ from dnssecd.core.signing.rrsig import RrsigBuilder
 from dnssecd.core.signing.signplan import Drop, SignNeed, signed_as, signers
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.pipeline.jobs.progress import Progress, untold
-from dnssecd.pipeline.version.transaction import Transaction
+from dnssecd.store.interface import Transaction
 
 BATCH_RRSETS = 256
 #: Batches waiting for the key service: enough to keep it busy while a denial chain is made.

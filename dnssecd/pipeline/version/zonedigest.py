@@ -11,7 +11,7 @@ from dnssecd.core.dns.rrtypes import ZONEMD
 from dnssecd.core.signing.signplan import Drop, SignNeed
 from dnssecd.core.signing.zonemd import placeholder, zone_digest, zonemd_rdata
 from dnssecd.core.zone.changeset import Change
-from dnssecd.pipeline.version.transaction import Transaction
+from dnssecd.store.interface import Transaction
 
 
 def reserve(transaction: Transaction, serial: int, ttl: int) -> None:
