@@ -388,9 +388,7 @@ def run_job(
             "signing-failed", f"{error} (fault: {error.fault})", "the version before is served on"
         )
     except (StoreError, OSError) as error:
-        problem = Rejected(
-            "store-failed", f"{type(error).__name__}: {error}", "see disk space and permissions"
-        )
+        problem = Rejected("store-failed", str(error), "see disk space and permissions")
     report.seconds["all"] = tools.monotonic() - started
     return _finish(db, spec, report, made, result, problem)
 
