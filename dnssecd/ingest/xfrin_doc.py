@@ -36,7 +36,8 @@ at the version's *input serial*; the serial that is published is ours.
 * RRSIG, NSEC, NSEC3, and at the apex DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD and DS are left out, in IXFR, too. So
   differences that hold nothing else change nothing.
 * Refused: another class than IN, an SOA of another owner or in the middle, data after the end, a stream that is cut,
-  malformed RDATA, over 200 types at a name, an RRset whose signed form exceeds 65,535 octets.
+  malformed RDATA, over 200 types at a name, an RRset whose signed form exceeds 65,535 octets, a DS RRset at a name
+  that is not delegated (docs/decisions/0011-a-ds-without-delegation-is-refused.md).
 * Overlooked, with a warning, as BIND, Knot and NSD do: records outside the zone; a TTL with the top bit set is 0
   (RFC 2181 §8).
 * Bounds: 5 s to connect, 30 s for the next message, an hour in all, 2,000 octets a second on average once a transfer

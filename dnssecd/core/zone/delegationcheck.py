@@ -10,6 +10,7 @@ from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.zone.findings import Findings
 
 ADDRESSES = frozenset({t.A, t.AAAA})
+_LONE_DS = "a DS RRset at a name that is not delegated (RFC 4035 §2.4): BIND's resolvers answer SERVFAIL for names below it"
 
 
 def check_delegations(
@@ -46,7 +47,7 @@ class _Place:
     def check_lone_ds(self, owner: bytes) -> None:
         """Report a DS RRset without NS RRset: a warning where nothing is served."""
         tell = self._found.warning if self._is_hidden(owner) else self._found.error
-        tell("ds-without-ns", owner, t.DS, "a DS RRset at a name that is not delegated (RFC 4035 §2.4)")
+        tell("ds-without-ns", owner, t.DS, _LONE_DS)
 
     def check_targets(self, rrset: RRset) -> None:
         """Report the name servers of an NS RRset that lack their address in this zone."""
