@@ -203,8 +203,8 @@ _TABLE = (
     EventKind(
         "refresh-capped",
         "warning",
-        "signatures are renewed later than SOA expire + largest TTL before they expire",
-        "a secondary cut off from us may serve expired signatures before it gives the zone up",
+        "signatures are renewed less than a week before they expire, and SOA expire + largest TTL is longer",
+        "a secondary that gets no new version for that time can serve expired signatures",
         "lengthen signature_validity, or lower SOA expire",
     ),
     EventKind(

@@ -10,7 +10,7 @@ from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.zone.findings import Findings
 
 ADDRESSES = frozenset({t.A, t.AAAA})
-_LONE_DS = "a DS RRset at a name that is not delegated (RFC 4035 §2.4): BIND's resolvers answer SERVFAIL for names below it"
+_LONE_DS = "a DS RRset at a name that is not delegated (RFC 4035 §2.4): BIND resolvers answer SERVFAIL for names below"
 
 
 def check_delegations(

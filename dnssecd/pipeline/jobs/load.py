@@ -43,6 +43,10 @@ from dnssecd.pipeline.workers.checker_pool import CheckerDied
 from dnssecd.store.errors import DAMAGE, StoreError
 from dnssecd.store.interface import Transaction, ZoneStore, ZoneTransaction
 
+#: A refresh below this, and below SOA expire + largest TTL, is an alert: a secondary that is cut off before a long
+#: holiday serves expired RRSIGs when people are back.
+REFRESH_ALERT_S = 7 * DAY_S
+
 
 @dataclass(frozen=True)
 class Tools:
@@ -311,28 +315,30 @@ def check_timing(spec: ZoneSpec, given: Input, report: Report) -> None:
             "lower the TTL, or raise signature_validity or signature_refresh in the policy; what is published is "
             "served and refreshed on",
         )
-    needed = soa_expire(soa) + largest_ttl
+    _note_refresh(refresh, soa_expire(soa), largest_ttl, report, capped=capped)
+
+
+def _note_refresh(refresh: int, expire: int, largest_ttl: int, report: Report, *, capped: bool) -> None:
+    """Note a refresh that does not cover SOA expire + largest TTL: an alert where there is no time to act, too.
+
+    RIPE-203's expire of 1000 h exceeds half of the default validity: two weeks are left then to reach a secondary.
+    """
+    needed = expire + largest_ttl
+    times = f"SOA expire ({about(expire)}) plus the largest TTL ({about(largest_ttl)})"
     remedy = "lower the SOA's expire or raise signature_validity"
     if refresh < needed:
-        report.warnings.append(
-            Problem(
-                "refresh-capped",
-                f"signatures are renewed {about(refresh)} before they expire, which is shorter than SOA expire "
-                f"({about(soa_expire(soa))}) plus the largest TTL ({about(largest_ttl)}): a secondary that is cut off "
-                "would serve expired RRSIGs before it gives up",
-                remedy,
-            )
+        event = "refresh-capped" if refresh < REFRESH_ALERT_S else "refresh-short"
+        cause = (
+            f"signatures are renewed {about(refresh)} before they expire, which is shorter than {times}: a secondary "
+            f"that gets no new version for {about(refresh)} can serve expired RRSIGs"
         )
+        report.warnings.append(Problem(event, cause, remedy))
     elif capped:
-        report.warnings.append(
-            Problem(
-                "refresh-halved",
-                f"signatures are renewed {about(refresh)} before they expire, half of signature_validity: that is "
-                f"{about(needed + DAY_S - refresh)} short of SOA expire ({about(soa_expire(soa))}) plus the largest "
-                f"TTL ({about(largest_ttl)}) plus a day",
-                remedy,
-            )
+        cause = (
+            f"signatures are renewed {about(refresh)} before they expire, half of signature_validity: that is "
+            f"{about(needed + DAY_S - refresh)} short of {times} plus a day"
         )
+        report.warnings.append(Problem("refresh-halved", cause, remedy))
 
 
 def _largest(spec: ZoneSpec, given: Input) -> str:
