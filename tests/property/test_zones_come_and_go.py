@@ -24,9 +24,10 @@ from dnssecd.control.command import Refused
 from dnssecd.control.messages.zones import RestoreZone
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import SOA
-from dnssecd.daemon import run as daemon_module
+from dnssecd.daemon import wiring
 from dnssecd.daemon.run import Daemon
 from dnssecd.daemon.watchdog import WatchedPool
+from dnssecd.daemon.zones.machine import state_of
 from dnssecd.pipeline.workers import pool as pool_module
 from dnssecd.pipeline.workers.frames import Job
 from dnssecd.pipeline.workers.pool import NotWanted
@@ -231,6 +232,7 @@ class Rig:
             if zone is None:
                 assert not self.daemon.base.events.firing(one.name), self.daemon.base.events.firing(one.name)
             elif zone.serial is not None:
+                assert zone.state is state_of(zone)
                 assert zone.serial >= one.serial, f"{one} went back to serial {zone.serial}"
                 one.serial = zone.serial
 
@@ -297,7 +299,7 @@ def delayed(seed: int) -> type[WatchedPool]:
 
 async def come_and_go(home: Path, monkeypatch: pytest.MonkeyPatch, seed: int, zones: int, lives: int) -> None:
     monkeypatch.setattr(pool_module, "_Process", ThreadOfWork)
-    monkeypatch.setattr(daemon_module, "WatchedPool", delayed(seed))
+    monkeypatch.setattr(wiring, "WatchedPool", delayed(seed))
     rig = Rig(home, zones, seed)
     for _ in range(lives):
         async with rig.running():

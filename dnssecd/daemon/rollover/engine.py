@@ -39,6 +39,7 @@ from dnssecd.daemon.rollover.key_service import destroy_key, make_key, prove_key
 from dnssecd.daemon.rollover.policy import FOREVER, rollover_policy
 from dnssecd.daemon.rollover.zone_keys import ZoneKeys
 from dnssecd.daemon.zones.gates import Work, shut_for
+from dnssecd.daemon.zones.machine import possible
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_client.client import AsyncSignerClient
@@ -187,7 +188,7 @@ class Rollovers:
             await asked.gather()
             asked.again = False
             zone = self.engine.zones.get(name)
-            if zone is None or zone.serial is None or shut_for(zone, Work.PLAN) is not None:
+            if zone is None or not possible(zone.state, Work.PLAN) or shut_for(zone, Work.PLAN):
                 return
             async with self._free, self.of(name).turn:
                 await self._advance(zone, self.of(name))

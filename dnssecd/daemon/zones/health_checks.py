@@ -5,10 +5,15 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+import structlog
+
 from dnssecd.clock import Clock
+from dnssecd.daemon.zones.machine import state_of
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
+
+log = structlog.get_logger("dnssecd.zones")
 
 PERIOD_S = 60.0
 DISK_FREE_MIN_OCTETS = 256 << 20
@@ -45,6 +50,10 @@ class Guard:
         self._metrics.zone.zones.labels("waiting").set(len(self._zones) - served)
         for zone in self._zones.values():
             self._runway(zone)
+            if zone.state is not state_of(zone):
+                log.error(
+                    "zone state is wrong", zone=zone.name, state=zone.state.value, wanted=state_of(zone).value
+                )
         self._disk()
 
     def _runway(self, zone: FrontZone) -> None:

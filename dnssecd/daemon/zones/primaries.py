@@ -20,6 +20,7 @@ from dnssecd.core.dns.message import NOERROR, NOTAUTH
 from dnssecd.daemon.zones import specs
 from dnssecd.daemon.zones.first_publication import Permission
 from dnssecd.daemon.zones.gates import Gates, Work, shut_for
+from dnssecd.daemon.zones.machine import Event, happened
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.outcome_events import INPUT_EVENTS
 from dnssecd.daemon.zones.primary_state import (
@@ -227,7 +228,9 @@ class Primaries:
         """Know again what had expired in an earlier process: it is not served before a primary confirms it."""
         follows = zone.config.source == "primaries" and zone.config.soa_expire == "follow"
         zone.expired = follows and self._events.is_firing(EXPIRED, zone.name)
-        if not zone.expired:
+        if zone.expired:
+            happened(zone, Event.SILENT)
+        else:
             self._events.resolve(EXPIRED, zone.name)
 
     def _age(self, zone: FrontZone, up: Upstream, held: Held | None) -> None:
@@ -245,6 +248,7 @@ class Primaries:
                 f'({held.expire_s} s), and soa_expire is "follow"'
             )
             zone.expired = True
+            happened(zone, Event.SILENT)
             zone.problems = (*zone.problems, Problem(EXPIRED, cause, "make a primary answer"))
             self._events.raise_event(EXPIRED, zone.name, cause)
             self._mailbox.expiry_changed.send(zone)
@@ -252,6 +256,7 @@ class Primaries:
     def _serve_again(self, zone: FrontZone) -> None:
         if zone.expired:
             zone.expired = False
+            happened(zone, Event.CONFIRMED)
             zone.problems = tuple(problem for problem in zone.problems if problem.event != EXPIRED)
             self._events.resolve(EXPIRED, zone.name)
             self._mailbox.expiry_changed.send(zone)

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 
 from dnssecd.clock import Clock
+from dnssecd.daemon.zones.gates import Work
+from dnssecd.daemon.zones.machine import possible
 from dnssecd.daemon.zones.work import ZoneJobs
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
 
@@ -36,7 +38,7 @@ class Sweep:
         waiting = [
             (max(z.verified_at or 0.0, z.swept_at or 0.0), z.name)
             for z in self._zones.values()
-            if z.serial is not None
+            if possible(z.state, Work.VERIFY)
         ]
         if not waiting:
             return None

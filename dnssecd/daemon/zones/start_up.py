@@ -3,6 +3,7 @@
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.core.signing.lifetimes import refresh_s
+from dnssecd.daemon.zones.machine import Event, happened
 from dnssecd.daemon.zones.zone import Doubt, FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.pipeline.version import state
@@ -51,6 +52,7 @@ def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> boo
 
 def _doubt(zone: FrontZone, doubt: Doubt) -> None:
     zone.doubt = doubt
+    happened(zone, Event.CHANGED)
     zone.blockers = [f"all of what is stored is verified first: {doubt.cause}"]
 
 
@@ -80,6 +82,7 @@ def _from_catalogue(zone: FrontZone, entry: CatalogueEntry) -> None:
         entry.next_wake,
         entry.records,
     )
+    happened(zone, Event.RECALLED)
 
 
 def read(zone: FrontZone) -> None:
@@ -98,9 +101,11 @@ def _read(zone: FrontZone) -> None:
         version = state.from_document(snapshot.version, state.VersionState)
         soa = snapshot.rrset(APEX, SOA)
         if version is None or soa is None:
+            happened(zone, Event.EMPTY)
             return
         zone.held = state.restored_from(snapshot.state(state.RESTORED))
         if zone.held is not None:
+            happened(zone, Event.RESTORED)
             return
         zone.serial, zone.input_serial = version.serial, version.input_serial
         zone.published_at, zone.records = version.published_at, version.records
@@ -109,3 +114,4 @@ def _read(zone: FrontZone) -> None:
     zone.refresh_s, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), version.largest_ttl)
     if zone.earliest_expiration is not None:
         zone.next_due = zone.earliest_expiration - zone.refresh_s
+    happened(zone, Event.RECALLED)

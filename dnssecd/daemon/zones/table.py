@@ -9,6 +9,7 @@ from dnssecd.config.model import Config, Peer, ZoneConfig
 from dnssecd.daemon.zones import specs
 from dnssecd.daemon.zones import unconfigured as serving
 from dnssecd.daemon.zones.databases import Databases
+from dnssecd.daemon.zones.machine import Event, happened
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.publish import exchange
 
@@ -82,4 +83,5 @@ class ZoneTable:
         zone = self.by_name.pop(name)
         del self.by_origin[zone.origin]
         zone.gone = True
+        happened(zone, Event.REMOVED)
         return zone

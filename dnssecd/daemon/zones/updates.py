@@ -18,6 +18,7 @@ from dnssecd.core.update.types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, Updat
 from dnssecd.core.verify import ExecutorChecker, inline_checker
 from dnssecd.core.zone.grants import Grants, NameGrants
 from dnssecd.daemon.zones.gates import Gate, Gates, Work, shut_for
+from dnssecd.daemon.zones.machine import Event, happened, possible
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.update_queue import Waiting, ZoneQueue
@@ -137,7 +138,7 @@ class Updates:
         except FormError as error:
             return Answer(FORMERR, str(error))
         queue = self._queues.setdefault(zone.name, ZoneQueue())
-        if zone.serial is None or queue.full:
+        if zone.serial is None or not possible(zone.state, Work.UPDATE) or queue.full:
             why = "no version yet" if zone.serial is None else "too many updates are waiting"
             return Answer(SERVFAIL, why)
         answer = queue.put((message, _policy(zone, grants, queue.serial_max(zone.serial))))
@@ -267,8 +268,11 @@ class Updates:
             waiting.give(answer)
 
     def _publish(self, zone: FrontZone, serial: int, soa: RRset) -> None:
+        if not possible(zone.state, Work.UPDATE):  # found damaged meanwhile: nothing more of it is served
+            return
         self._mailbox.committed.send(zone, serial, soa)
         zone.serial = serial
+        happened(zone, Event.PUBLISHED)
 
     def _signer(self) -> SignerClient:
         """Return this thread's connection to the key service."""

@@ -18,6 +18,7 @@ from dnssecd.core.dns.serial import is_after
 from dnssecd.daemon.zones import outcome_events as job_events
 from dnssecd.daemon.zones.first_publication import CAME_BACK, Earlier, Permission, ask_permission
 from dnssecd.daemon.zones.gates import Gate, Work, shut_for
+from dnssecd.daemon.zones.machine import Event, happened, instead, possible
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.restored_zone import EVENT, may_return
 from dnssecd.daemon.zones.schedule import Schedule
@@ -101,14 +102,19 @@ class ZoneJobs:
         """The configuration in force."""
         return self._config()
 
+    @property
+    def busy(self) -> bool:
+        """Whether jobs are wanted that have not begun."""
+        return bool(self._waiting)
+
     def request(self, zone: FrontZone, kind: str) -> None:
         """Ask for a job, ``load`` or ``resign``, as soon as may be; asking twice before it begins is asking once."""
         if zone.gone:
             return
-        if zone.doubt is not None:
-            kind = "prove"
-        elif zone.held is not None:
-            kind = "return"
+        work = instead(zone.state, Work(kind))
+        if not possible(zone.state, work):
+            return
+        kind = work.value
         place = (zone.name, kind)
         if kind == "load":
             self._mailbox.load_requested.send(zone)
@@ -271,6 +277,8 @@ class ZoneJobs:
 
     def _brought_back(self, zone: FrontZone, outcome: Outcome) -> None:
         zone.held, zone.blockers, zone.problems = None, [], ()
+        if outcome.serial is None:
+            happened(zone, Event.EMPTY)
         for name in _PERMITS:
             self._parts.events.resolve(name, zone.name)
         self._finished(zone, outcome, "return")
@@ -364,6 +372,7 @@ class ZoneJobs:
         if damage and zone.serial is not None:
             zone.doubt = Doubt("a sweep found it damaged", zone.catalogue_entry(), damage[0], mark)
             zone.serial = None
+            happened(zone, Event.DAMAGED)
             self._mailbox.withheld.send(zone)
             self.request(zone, "load")
 
@@ -448,7 +457,7 @@ class ZoneJobs:
             zone.warnings = outcome.warnings
             zone.files = outcome.files or zone.files
             zone.stripped = outcome.stripped
-        if outcome.serial is not None:
+        if outcome.serial is not None and zone.doubt is None:  # else it was found damaged while the job ran
             self._served(zone, outcome)
             if kind == "update":
                 self._remember_soon(zone)
@@ -483,6 +492,7 @@ class ZoneJobs:
     def _served(self, zone: FrontZone, outcome: Outcome) -> None:
         """Take over what the zone's database now holds."""
         zone.serial = outcome.serial
+        happened(zone, Event.PUBLISHED)
         zone.earliest_expiration = outcome.earliest_expiration
         zone.next_due = outcome.next_due
         zone.refresh_s = outcome.refresh_s

@@ -8,6 +8,7 @@ from pathlib import Path
 from dnssecd.config.model import ZoneConfig
 from dnssecd.control.command import Refused
 from dnssecd.daemon.zones.databases import Databases
+from dnssecd.daemon.zones.machine import State
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.jobs.spec import ZoneSpec
@@ -45,7 +46,9 @@ class Doubt:
 
 @dataclass(eq=False)
 class FrontZone:
-    """One zone. ``serial`` None: nothing has been published yet. ``orphan``: stored, but not configured any more.
+    """One zone. ``state``: what is served of it, and why (``machine.py``); it moves when the fields below change.
+
+    ``serial`` None: nothing has been published yet. ``orphan``: stored, but not configured any more.
     ``held``: it came out of a back-up and is not served before a version above all that is public was made.
     ``doubt``: its database is not as it was left, and is not served before all of it was verified.
     ``verified_at``: when all of it was last verified; ``swept_at``: when that was last tried by this process.
@@ -65,6 +68,7 @@ class FrontZone:
     secondaries: list[exchange.Peer]
     watched: list[exchange.Peer]
     databases: Databases
+    state: State = State.WAITING
     serial: int | None = None
     input_serial: int | None = None
     published_at: float | None = None
@@ -122,7 +126,7 @@ class FrontZone:
 
     def snapshot(self) -> AbstractContextManager[ZoneSnapshot] | None:
         """Return the published version to serve, or None while there is none, or it has expired."""
-        return None if self.serial is None or self.expired or self.gone else self.database.snapshot()
+        return self.database.snapshot() if self.state is State.SERVED else None
 
     def catalogue_entry(self) -> CatalogueEntry:
         """Return what the catalogue keeps of it, with its database marked as it is now."""

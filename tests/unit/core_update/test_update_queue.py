@@ -16,6 +16,7 @@ from dnssecd.clock import SystemClock
 from dnssecd.core.update.types import NOERROR, SERVFAIL
 from dnssecd.core.zone.grants import EVERYTHING
 from dnssecd.daemon.zones.gates import Gates
+from dnssecd.daemon.zones.machine import State
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.update_queue import ZoneQueue
@@ -67,7 +68,7 @@ def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], No
     database = SimpleNamespace(untidy=False, checkpoint=lambda: None)
     parts = {"config": SimpleNamespace(source="dynamic"), "database": database}
     flags = {"frozen": False, "gone": False, "held": None, "doubt": None, "orphan": False}
-    return updates, SimpleNamespace(name="z.", serial=1, **flags, **parts)
+    return updates, SimpleNamespace(name="z.", serial=1, state=State.SERVED, expired=False, **flags, **parts)
 
 
 async def test_secondaries_and_client_are_told_before_the_books_are_kept(

@@ -20,6 +20,7 @@ from dnssecd.daemon.commands.rollover import RolloverCommands
 from dnssecd.daemon.rollover.engine import Engine, Rollovers
 from dnssecd.daemon.zones import specs
 from dnssecd.daemon.zones.databases import Databases
+from dnssecd.daemon.zones.machine import State
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_client.client import AsyncSignerClient, SignerClient
 from dnssecd.ops.events import EventCore
@@ -89,7 +90,7 @@ class Rig:
         (home / "zone").write_text(ZONE)
         done = load_file(self.zone.database, self.zone.spec, home / "zone", self.tools())
         assert done.result == "published", done.problems
-        self.zone.serial = done.serial
+        self.zone.serial, self.zone.state = done.serial, State.SERVED
         self.rollovers = self._rollovers()
 
     def _config(self) -> Any:

@@ -81,7 +81,9 @@ def start(pool: WatchedPool, job: str) -> asyncio.Task[Any]:
 
 async def test_fed_from_the_event_loop(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "40000")
-    task = asyncio.get_running_loop().create_task(Watchdog(WatchedPool(lambda zone, why: None)).run())
+    task = asyncio.get_running_loop().create_task(
+        Watchdog(WatchedPool(lambda zone, why: None, lambda kind: "")).run()
+    )
     assert [await manager.next() for _ in range(3)] == [b"WATCHDOG=1"] * 3
     task.cancel()
 
@@ -92,14 +94,14 @@ async def test_no_watchdog_no_feeding(
 ) -> None:
     monkeypatch.setenv("WATCHDOG_USEC", "40000")
     monkeypatch.setenv(name, value)
-    await asyncio.wait_for(Watchdog(WatchedPool(lambda zone, why: None)).run(), 5)
+    await asyncio.wait_for(Watchdog(WatchedPool(lambda zone, why: None, lambda kind: "")).run(), 5)
     assert manager.heard() == []
 
 
 async def test_starves_when_no_job_ends(
     manager: Manager, clock: dict[str, float], gates: dict[str, asyncio.Event]
 ) -> None:
-    pool = WatchedPool(lambda zone, why: None)
+    pool = WatchedPool(lambda zone, why: None, lambda kind: "")
     dog = Watchdog(pool)
     clock["s"] += 10 * watchdog.STUCK_S
     dog.look()
@@ -130,7 +132,7 @@ async def test_progress_is_counted_from_the_first_job(
     manager: Manager, clock: dict[str, float], gates: dict[str, asyncio.Event]
 ) -> None:
     """A queue that was empty for days does not count against the job that comes then."""
-    pool = WatchedPool(lambda zone, why: None)
+    pool = WatchedPool(lambda zone, why: None, lambda kind: "")
     clock["s"] += 1e6
     task = start(pool, "late")
     await asyncio.sleep(0)

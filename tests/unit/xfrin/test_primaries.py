@@ -11,6 +11,7 @@ import pytest
 
 from dnssecd.clock import FakeClock
 from dnssecd.daemon.zones.gates import Gates
+from dnssecd.daemon.zones.machine import State
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.primaries import GAP_S, Checked, Primaries, Wish
 from dnssecd.daemon.zones.primary_state import (
@@ -224,7 +225,16 @@ class Aging(Looking):
 def an_aging_zone(soa_expire: str = "follow") -> Any:
     config = SimpleNamespace(source="primaries", name="example.", soa_expire=soa_expire)
     return SimpleNamespace(
-        name="example.", config=config, expired=False, gone=False, problems=(), primaries=[]
+        name="example.",
+        config=config,
+        expired=False,
+        gone=False,
+        problems=(),
+        primaries=[],
+        state=State.SERVED,
+        serial=7,
+        doubt=None,
+        held=None,
     )
 
 
