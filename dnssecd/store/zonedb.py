@@ -330,6 +330,8 @@ class ZoneDatabase:
         )
         self._commits = 0
         self._held = 0
+        self._writing = 0
+        self._shut = False
         #: Called when the file or its log was written by this object.
         self.on_write: Callable[[], object] = _unheard
         try:
@@ -352,19 +354,50 @@ class ZoneDatabase:
         """How many snapshots are held, by readers and by who writes the next version."""
         return self._held
 
+    @property
+    def in_use(self) -> bool:
+        """Whether somebody reads or writes at this moment, in any thread."""
+        return self._held > 0 or self._writing > 0
+
     @translating
     def close(self) -> None:
-        """Close all idle connections; snapshots still held stay usable until they are released."""
+        """Let nobody begin to use it, and close it when the last who writes has ended.
+
+        Snapshots still held stay usable until they are released. SQLite crashes the process when a connection is
+        closed while another thread works with it.
+        """
         with self._lock:
             idle, self._idle = self._idle, []
             self._closed = True
         for connection in idle:
             connection.close()
+        self._close_writer()
+
+    def _close_writer(self) -> None:
+        """Close the connection that writes, once, unless somebody is writing: who writes last comes here again."""
+        with self._lock:
+            if self._writing or self._shut or not self._closed:
+                return
+            self._shut = True
         if self._commits:
-            with suppress(StoreError):
-                self.checkpoint()
+            with suppress(sqlite3.Error):
+                self._checkpoint()
         self._writer.close()
         self.on_write()
+
+    @contextmanager
+    def _writer_in_use(self) -> Iterator[sqlite3.Connection]:
+        """Keep the connection that writes open meanwhile; StoreError when the database is closed."""
+        with self._lock:
+            if self._closed:
+                raise StoreError(f"{self.path}: the database is closed")
+            self._writing += 1
+        try:
+            yield self._writer
+        finally:
+            with self._lock:
+                self._writing -= 1
+            self._close_writer()
 
     def _reader(self) -> sqlite3.Connection:
         with self._lock:
@@ -418,7 +451,11 @@ class ZoneDatabase:
     @contextmanager
     def write(self) -> Iterator[WriteTransaction]:
         """Begin the next version; whatever is not committed with ``commit_if`` is rolled back."""
-        connection = self._writer
+        with self._writer_in_use() as connection, self._transaction(connection) as transaction:
+            yield transaction
+
+    @contextmanager
+    def _transaction(self, connection: sqlite3.Connection) -> Iterator[WriteTransaction]:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
@@ -444,10 +481,10 @@ class ZoneDatabase:
         """Count a commit. That the log cannot be moved now is no harm: what was committed is in it."""
         self._commits += 1
         self.on_write()
-        with suppress(OSError, StoreError):
+        with suppress(OSError, sqlite3.Error):
             octets = os.stat(f"{self.path}-wal").st_size
             if octets > WAL_OCTETS_MAX or self._commits >= CHECKPOINT_COMMITS_MAX:
-                self.checkpoint()
+                self._checkpoint()
 
     @property
     def untidy(self) -> bool:
@@ -457,23 +494,29 @@ class ZoneDatabase:
     @translating
     def set_evidence(self, source: str, subject: str, value: State, at: int) -> None:
         """Record what was seen at a secondary or parent server."""
-        self._writer.execute(
-            "INSERT OR REPLACE INTO evidence (source, subject, value, at) VALUES (?, ?, ?, ?)",
-            (source, subject, json.dumps(value, sort_keys=True), at),
-        )
-        self._wrote()
+        with self._writer_in_use() as writer:
+            writer.execute(
+                "INSERT OR REPLACE INTO evidence (source, subject, value, at) VALUES (?, ?, ?, ?)",
+                (source, subject, json.dumps(value, sort_keys=True), at),
+            )
+            self._wrote()
 
     @translating
     def evidence(self) -> list[tuple[str, str, State, int]]:
         """Return all evidence as (source, subject, value, when)."""
-        rows = self._writer.execute(
-            "SELECT source, subject, value, at FROM evidence ORDER BY source, subject"
-        )
+        with self._writer_in_use() as writer:
+            rows = writer.execute(
+                "SELECT source, subject, value, at FROM evidence ORDER BY source, subject"
+            ).fetchall()
         return [(source, subject, json.loads(value), at) for source, subject, value, at in rows]
 
     @translating
     def checkpoint(self) -> None:
         """Move the write-ahead log into the database file, as far as no snapshot pins it; nobody may be writing."""
+        with self._writer_in_use():
+            self._checkpoint()
+
+    def _checkpoint(self) -> None:
         self._commits = 0
         self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
         self.on_write()

@@ -25,9 +25,16 @@ class Databases:
         with self._lock:
             found = self._open.pop(path, None) or self._opened(path, origin)
             self._open[path] = found
-            while len(self._open) > self._open_max:
-                self._open.popitem(last=False)[1].close()
+            self._close_idle(keep=path)
             return found
+
+    def _close_idle(self, keep: Path) -> None:
+        """Close those used longest ago. One that is read or written now stays open, also beyond the bound."""
+        over = len(self._open) - self._open_max
+        for place in list(self._open) if over > 0 else ():
+            if over > 0 and place != keep and not self._open[place].in_use:
+                self._open.pop(place).close()
+                over -= 1
 
     def _opened(self, path: Path, origin: bytes) -> ZoneDatabase:
         found = ZoneDatabase(path, origin)

@@ -1,0 +1,103 @@
+"""Databases are closed to make room, and when their zone goes: never under the hands of who reads or writes."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.daemon.zones.databases import Databases
+from dnssecd.store.errors import StoreError
+from dnssecd.store.zonedb import ZoneDatabase
+
+OPEN_MAX = 2
+
+
+def opened(databases: Databases, directory: Path, number: int) -> ZoneDatabase:
+    return databases.get(directory / f"{number}.sqlite", text_to_wire(f"{number}.example."))
+
+
+def fill(databases: Databases, directory: Path) -> None:
+    for number in range(100, 101 + OPEN_MAX):
+        opened(databases, directory, number)
+
+
+def test_a_version_is_committed_while_other_zones_are_asked_for(tmp_path: Path) -> None:
+    databases = Databases(OPEN_MAX)
+    busy = opened(databases, tmp_path, 0)
+    with busy.write() as transaction:
+        transaction.set_state("before", {})
+        fill(databases, tmp_path)
+        assert opened(databases, tmp_path, 0) is busy, "a second object for a file that is being written"
+        transaction.set_state("after", {})
+        transaction.commit_state()
+    with busy.snapshot() as snapshot:
+        assert snapshot.state("after") == {}
+
+
+def test_a_database_that_is_read_stays_open_and_goes_when_it_is_not(tmp_path: Path) -> None:
+    databases = Databases(OPEN_MAX)
+    with ExitStack() as held:
+        all_read = [opened(databases, tmp_path, number) for number in range(2)]
+        for database in all_read:
+            held.enter_context(database.snapshot())
+        for number in range(2, OPEN_MAX + 2):
+            all_read.append(opened(databases, tmp_path, number))
+            held.enter_context(all_read[-1].snapshot())
+        fill(databases, tmp_path)
+        for number, database in enumerate(all_read):
+            assert opened(databases, tmp_path, number) is database
+    fill(databases, tmp_path)
+    for number, database in enumerate(all_read):
+        assert opened(databases, tmp_path, number) is not database
+    databases.close()
+
+
+def test_closing_waits_for_who_writes(tmp_path: Path) -> None:
+    database = ZoneDatabase(tmp_path / "a.sqlite", text_to_wire("a.example."))
+    told: list[int] = []
+    database.on_write = lambda: told.append(1)
+    with database.write() as transaction:
+        transaction.set_state("before", {})
+        database.close()
+        with pytest.raises(StoreError, match="is closed"), database.write():
+            pass
+        transaction.set_state("after", {})
+        transaction.commit_state()
+    assert told
+    with pytest.raises(StoreError, match="is closed"):
+        database.set_evidence("secondary", "ns1", {}, 1)
+    again = ZoneDatabase(tmp_path / "a.sqlite", text_to_wire("a.example."))
+    with again.snapshot() as snapshot:
+        assert snapshot.state("after") == {}
+    again.close()
+    again.close()
+
+
+def test_a_thread_that_writes_outlives_the_closing(tmp_path: Path) -> None:
+    database = ZoneDatabase(tmp_path / "a.sqlite", text_to_wire("a.example."))
+    begun, closed, faults = threading.Event(), threading.Event(), list[BaseException]()
+
+    def write() -> None:
+        try:
+            with database.write() as transaction:
+                number = 0
+                while number < 2_000 or not closed.is_set():
+                    transaction.set_state(str(number), {"number": number})
+                    begun.set()
+                    number += 1
+                transaction.commit_state()
+        except BaseException as error:
+            faults.append(error)
+
+    thread = threading.Thread(target=write)
+    thread.start()
+    assert begun.wait(10)
+    database.retire()
+    database.close()
+    closed.set()
+    thread.join(20)
+    assert faults == []
