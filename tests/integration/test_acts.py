@@ -13,6 +13,7 @@ import pytest
 from dnssecd.clock import SystemClock
 from dnssecd.config import load
 from dnssecd.control.client import Failed, call
+from dnssecd.control.messages.catalogue import all_requests
 from dnssecd.daemon.run import Daemon
 from tests.integration.smallzone import ZONE, small_zone
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
@@ -97,7 +98,9 @@ def test_every_command_that_changes_something_is_recorded(
     config = daemon_config(peer_dir, DaemonPorts.free(), tsig_key, {ZONE: peer_dir / "input.zone"})
     daemon = servers.add(Dnssecd(peer_dir / "dnssecd", config, tsig_key))
     daemon.write_config()
-    assert known_commands(daemon.config_path) == {
+    known = known_commands(daemon.config_path)
+    assert set(known) == set(all_requests()), "docs/control-protocol.md has every command, and no other"
+    assert known == {
         **dict.fromkeys(READ_ONLY, False),
         **dict.fromkeys(ACTS, True),
     }, "a new command: put it into one of the lists above"
