@@ -13,7 +13,7 @@ from dnssecd.core.dns.rrset import RRset, Rrsigs, count
 from dnssecd.core.dns.rrtypes import RRSIG, SOA
 from dnssecd.core.zone.changeset import Change
 from dnssecd.core.zone.zoneview import JournalChunk, JournalStep
-from dnssecd.store import schema, sqlite
+from dnssecd.store import history, schema, sqlite
 from dnssecd.store.errors import JournalGap, StaleVersion, StoreError
 from dnssecd.store.identity import claim
 from dnssecd.store.interface import Identity, OldVersion, State
@@ -138,10 +138,7 @@ class Snapshot(SqliteView):
 
     def history(self, limit: int = 100) -> list[State]:
         """Return the newest entries of the zone's history, newest first."""
-        rows = self._connection.execute(
-            "SELECT at, who, what, serial, detail FROM history ORDER BY id DESC LIMIT ?", (limit,)
-        )
-        return [dict(zip(("at", "who", "what", "serial", "detail"), row, strict=True)) for row in rows]
+        return history.newest(self._connection, limit)
 
 
 class WriteTransaction(SqliteView):
@@ -261,10 +258,7 @@ class WriteTransaction(SqliteView):
 
     def add_history(self, at: int, who: str, what: str, serial: int | None, detail: str) -> None:
         """Append to the zone's history."""
-        self._connection.execute(
-            "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, ?, ?, ?)",
-            (at, who, what, serial, detail),
-        )
+        history.append(self._connection, at, who, what, serial, detail)
 
     def close_journal(
         self, at: int, old_soa: RRset | None, new_soa: RRset, serials: tuple[int, int] | None

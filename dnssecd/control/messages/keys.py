@@ -132,7 +132,7 @@ class CheckAudit(Request[Audit], frozen=True, kw_only=True):
 
     command: ClassVar[str] = "key.audit"
 
-    limit: Annotated[int, Meta(description="at most this many entries, and at most 1,000")] = 100
+    limit: Annotated[int, Meta(ge=1, description="at most this many entries, and at most 1,000")] = 100
 
 
 def describe_key(info: KeyInfo) -> StoredKey:

@@ -58,7 +58,10 @@ def describe(annotation: Any) -> str:
     """Return a type in words, such as ``text or null``."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return describe(arguments[0])
+        least = next(
+            (meta.ge for meta in arguments[1:] if isinstance(meta, Meta) and meta.ge is not None), None
+        )
+        return describe(arguments[0]) + ("" if least is None else f", at least {least}")
     if origin in (Union, types.UnionType):
         return _describe_choice(arguments)
     if origin is Literal:

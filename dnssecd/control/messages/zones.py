@@ -209,7 +209,7 @@ class ShowHistory(Request[History], frozen=True, kw_only=True):
     command: ClassVar[str] = "zone.history"
 
     zone: Zone | None = None
-    limit: Annotated[int, Meta(description="at most this many entries, and at most 1,000")] = 100
+    limit: Annotated[int, Meta(ge=1, description="at most this many entries, and at most 1,000")] = 100
 
 
 class SerialServed(Answer, frozen=True, kw_only=True):

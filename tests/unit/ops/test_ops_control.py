@@ -16,6 +16,9 @@ from dnssecd.control import peer as control_peer
 from dnssecd.control import server as control
 from dnssecd.control.client import Failed, Unreachable, call
 from dnssecd.control.command import Call, Command, CommandTable, Refused
+from dnssecd.control.messages.base import BadField, Request, read_request
+from dnssecd.control.messages.keys import CheckAudit
+from dnssecd.control.messages.zones import ShowHistory
 from dnssecd.control.server import ControlServer
 from tests.commands import Anything, request_named
 
@@ -333,3 +336,10 @@ async def test_a_stale_socket_is_replaced_but_a_live_one_is_not(path: Path) -> N
     with pytest.raises(FileExistsError, match="no socket"):
         await first.start()
     assert path.read_text() == "precious"
+
+
+@pytest.mark.parametrize("kind", [ShowHistory, CheckAudit])
+def test_a_limit_that_would_mean_everything_is_refused(kind: type[Request[Any]]) -> None:
+    for limit in (0, -1):
+        with pytest.raises(BadField, match=f"must be an integer, at least 1, not the number {limit}"):
+            read_request(kind, {"limit": limit})
