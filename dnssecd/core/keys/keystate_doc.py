@@ -10,8 +10,8 @@ HEAD = """# Key states
 fails when it is out of date and says how to make it anew. -->
 
 A key is up to four records. Each record is in one of four states, which say what validators may hold; a key has
-a goal besides: present, stand-by or absent. One planner (`dnssecd/core/keys/planner.py`) takes every step that a goal
-asks for and the rules below allow, again and again until nothing changes. There is no script per kind of roll-over.
+a goal besides: present, standby or absent. One planner (`dnssecd/core/keys/planner.py`) takes every step that a goal
+asks for and the rules below allow, again and again until nothing changes. There is no script per kind of rollover.
 """
 
 STATES = """## States of a record

@@ -463,7 +463,7 @@ def test_the_example_loads_with_everything_switched_on() -> None:
     assert config.zones["example.net."].parent.none
     assert config.alerts.mail is not None
     assert config.alerts.mail.heartbeat == "daily"
-    assert config.alerts.command == ("/usr/local/bin/page-somebody",)
+    assert config.alerts.command == ("/usr/local/bin/page-operator",)
 
 
 def test_ten_thousand_zones_load_quickly() -> None:
