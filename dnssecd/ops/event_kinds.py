@@ -132,7 +132,7 @@ _TABLE = (
         "restored-waiting",
         "error",
         "a zone that was restored from a backup may not be published yet",
-        "dnssecd does not serve the zone; secondaries serve their copy until SOA expire, or until its signatures expire",
+        "dnssecd does not serve the zone; secondaries serve their copy until SOA expire or until signatures expire",
         "the cause names the server or key that is missing: dnssecd explain ZONE",
     ),
     EventKind(
