@@ -1,5 +1,6 @@
 """The state directory is taken by one daemon at a time."""
 
+import errno
 from pathlib import Path
 
 from dnssecd.store.statedir import StateInUse, may_use, own
@@ -18,4 +19,7 @@ def own_state_dir(state_dir: Path) -> int:
     except StateInUse as error:
         raise CannotStart(f"{error}; one daemon to a state_dir") from error
     except OSError as error:
-        raise CannotStart(f"state_dir {state_dir} cannot be used: {error.strerror}") from error
+        why = f"state_dir {state_dir} cannot be used: {error.strerror}"
+        if error.errno == errno.EROFS:
+            why += "; dnssecd writes there while it serves: mount it for writing. Secondaries serve what they have"
+        raise CannotStart(why) from error

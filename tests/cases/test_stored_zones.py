@@ -101,6 +101,22 @@ def test_an_edited_database_is_held_until_the_right_one_is_back(daemon: Dnssecd,
     assert "verification-failed" not in firing(daemon, "a.test.")
 
 
+def test_a_database_put_there_while_the_daemon_runs_is_verified_first(daemon: Dnssecd) -> None:
+    daemon.stop()
+    path = database(daemon, "a.test.")
+    elsewhere = path.with_name("elsewhere")
+    path.rename(elsewhere)
+    forge(elsewhere)
+    entry = daemon.config["zone"].pop("a.test.")
+    daemon.start()
+    elsewhere.rename(path)
+    daemon.config["zone"]["a.test."] = entry
+    daemon.write_config()
+    assert daemon.cli("config", "reload").ok
+    wait_firing(daemon, "a.test.", "verification-failed")
+    assert daemon.serial("a.test.") is None
+
+
 def test_an_older_copy_comes_back_above_the_serial_that_was_published(
     daemon: Dnssecd, peer_dir: Path
 ) -> None:

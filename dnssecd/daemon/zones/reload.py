@@ -17,6 +17,7 @@ from dnssecd.daemon.zones.config_in_force import ConfigInForce
 from dnssecd.daemon.zones.departure import Departures
 from dnssecd.daemon.zones.removal_gate import check_ds_gone
 from dnssecd.daemon.zones.restore_removed import begins_anew
+from dnssecd.daemon.zones.start_up import recall
 from dnssecd.daemon.zones.table import ZoneTable
 from dnssecd.daemon.zones.work import ZoneJobs
 from dnssecd.ops.events import EventCore
@@ -161,6 +162,8 @@ class Reloader:
             zone = self._zones.put(config, config.zones[name])
             self._events.add_zone(name)
             self._events.resolve("zone-not-configured", name)
+            if zone.serial is None and zone.doubt is None and zone.held is None:
+                recall(zone, None, exact=True)  # a database that was put there by hand is verified first
             self._jobs.request(zone, "load")
         documents = {
             name: serving.remember(config, config.zones[name], self._zones.by_name[name].spec)
