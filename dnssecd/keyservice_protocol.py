@@ -13,7 +13,6 @@ This and `wire_settings` are all that the key service and the rest of the packag
 from __future__ import annotations
 
 import re
-import struct
 from collections.abc import Iterator
 from typing import Literal, get_args
 
@@ -23,6 +22,8 @@ from dnssecd.keyservice_settings import VALIDITY_S_MAX as VALIDITY_S_MAX
 from dnssecd.keyservice_settings import KeystoreSettings as KeystoreSettings
 from dnssecd.keyservice_settings import SignerSettings as SignerSettings
 from dnssecd.keyservice_settings import TokenSettings as TokenSettings
+from dnssecd.procs.frames import FrameBuffer, build_frame
+from dnssecd.procs.frames import FrameError as FrameError
 
 PROTOCOL_VERSION = 1
 FRAME_OCTETS_MAX = 4 * 1024 * 1024
@@ -30,7 +31,6 @@ BATCH_PREIMAGES_MAX = 512
 BATCH_OCTETS_TARGET = 1024 * 1024
 NONCE_OCTETS_MIN = 16
 NONCE_OCTETS_MAX = 64
-LENGTH = struct.Struct(">I")
 
 Role = Literal["ksk", "zsk", "csk"]
 Fault = Literal["caller", "keystore", "operator", "signer"]
@@ -51,8 +51,8 @@ ErrorCode = Literal[
 ]
 
 
-class ProtocolError(Exception):
-    """The peer sent octets that are not a frame of this protocol."""
+class ProtocolError(FrameError):
+    """The peer sent a frame that is not a message of this protocol."""
 
 
 class Message(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -448,14 +448,8 @@ _reply_decoder: msgspec.msgpack.Decoder[Reply] = msgspec.msgpack.Decoder(Reply)
 
 
 def encode_frame(message: Message) -> bytes:
-    """Encode `message` as one frame; ProtocolError when it is larger than FRAME_OCTETS_MAX."""
-    buffer = bytearray(LENGTH.size)
-    _encoder.encode_into(message, buffer, LENGTH.size)
-    octets = len(buffer) - LENGTH.size
-    if octets > FRAME_OCTETS_MAX:
-        raise ProtocolError(f"frame of {octets} octets is over the limit of {FRAME_OCTETS_MAX}")
-    LENGTH.pack_into(buffer, 0, octets)
-    return bytes(buffer)
+    """Encode `message` as one frame; FrameError when it is larger than FRAME_OCTETS_MAX."""
+    return build_frame(_encoder.encode(message), FRAME_OCTETS_MAX)
 
 
 def decode_request(body: bytes | bytearray | memoryview) -> Request:
@@ -488,31 +482,9 @@ def decode_reply(body: bytes | bytearray | memoryview) -> Reply:
         raise ProtocolError(f"not a reply of this protocol: {error}") from None
 
 
-class FrameBuffer:
-    """Cuts a stream of octets into frame bodies, whatever pieces they come in."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-
-    @property
-    def partial(self) -> bool:
-        """Whether a frame has begun that is not complete."""
-        return bool(self._data)
-
-    def feed(self, octets: bytes) -> Iterator[bytes]:
-        """Yield every frame body completed by `octets`; ProtocolError on a bad length."""
-        self._data += octets
-        start = 0
-        while len(self._data) - start >= LENGTH.size:
-            (length,) = LENGTH.unpack_from(self._data, start)
-            if not 0 < length <= FRAME_OCTETS_MAX:
-                raise ProtocolError(f"frame length {length} is not between 1 and {FRAME_OCTETS_MAX}")
-            end = start + LENGTH.size + length
-            if len(self._data) < end:
-                break
-            yield bytes(self._data[start + LENGTH.size : end])
-            start = end
-        del self._data[:start]
+def frame_buffer() -> FrameBuffer:
+    """Return a buffer that cuts a stream into frame bodies of this protocol."""
+    return FrameBuffer(FRAME_OCTETS_MAX)
 
 
 def split_batches(preimages: list[bytes]) -> Iterator[list[bytes]]:

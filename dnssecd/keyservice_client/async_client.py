@@ -213,7 +213,7 @@ class AsyncSignerClient:
     async def _exchange(self, request: wp.Request) -> wp.Reply:
         try:
             frame = wp.encode_frame(request)
-        except wp.ProtocolError as error:
+        except wp.FrameError as error:
             raise BadRequest(str(error)) from None
         if len(self._waiting) >= UNDER_WAY_MAX:
             raise SignerBusy(f"{UNDER_WAY_MAX} requests wait for the key service already", retry_in_s=1.0)
@@ -258,13 +258,13 @@ class AsyncSignerClient:
             return writer
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        frames = wp.FrameBuffer()
+        frames = wp.frame_buffer()
         why = "the key service closed the connection"
         try:
             while octets := await reader.read(256 * 1024):
                 for body in frames.feed(octets):
                     self._accept(wp.decode_reply(body))
-        except (OSError, wp.ProtocolError) as error:
+        except (OSError, wp.FrameError) as error:
             why = str(error)
             self._breaker.failed()
         if self._writer is writer:

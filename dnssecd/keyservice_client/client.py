@@ -91,7 +91,7 @@ class SignerClient:
         self._breaker = Breaker()
         self._socket: socket.socket | None = None
         self._poll = select.poll()
-        self._frames = wp.FrameBuffer()
+        self._frames = wp.frame_buffer()
         self._out = bytearray()
         self._next_id = 1
         self._under_way: dict[int, wp.Request] = {}
@@ -269,7 +269,7 @@ class SignerClient:
             self._socket.close()
         self._socket = None
         self._out.clear()
-        self._frames = wp.FrameBuffer()
+        self._frames = wp.frame_buffer()
 
     def __enter__(self) -> Self:
         return self
@@ -295,7 +295,7 @@ class SignerClient:
     def _send(self, request: wp.Request) -> None:
         try:
             frame = wp.encode_frame(request)
-        except wp.ProtocolError as error:
+        except wp.FrameError as error:
             raise BadRequest(str(error)) from None
         if not self._under_way:
             self._progress_at = time.monotonic()
@@ -359,7 +359,7 @@ class SignerClient:
             raise ConnectionResetError("the key service closed the connection")
         try:
             replies = [wp.decode_reply(body) for body in self._frames.feed(octets)]
-        except wp.ProtocolError as error:
+        except wp.FrameError as error:
             raise self._broken(str(error)) from None
         for reply in replies:
             self._accept(reply)

@@ -9,7 +9,7 @@ import signal
 import socket
 from collections.abc import Iterator
 
-from dnssecd.keyservice_protocol import FrameBuffer
+from dnssecd.keyservice_protocol import frame_buffer
 
 RECEIVE_OCTETS = 256 * 1024
 _PR_SET_PDEATHSIG = 1
@@ -31,6 +31,6 @@ def guard_child(parent: int) -> bool:
 
 def frame_bodies(connection: socket.socket) -> Iterator[bytes]:
     """Yield frame bodies until the other side closes."""
-    buffer = FrameBuffer()
+    buffer = frame_buffer()
     while octets := connection.recv(RECEIVE_OCTETS):
         yield from buffer.feed(octets)

@@ -222,7 +222,7 @@ class Connection:
         """Serve the client until it closes or misbehaves."""
         try:
             await self._read()
-        except wp.ProtocolError as error:
+        except wp.FrameError as error:
             log.warning("client does not speak the protocol", error=str(error))
             await self._reply(wp.ErrorReply(0, "caller", "bad_request", str(error)))
         except OSError as error:
@@ -236,7 +236,7 @@ class Connection:
             self._writer.close()
 
     async def _read(self) -> None:
-        frames = wp.FrameBuffer()
+        frames = wp.frame_buffer()
         rest_s = FRAME_DEADLINE_S
         while True:
             if frames.partial:
@@ -283,7 +283,7 @@ class Connection:
     async def _reply(self, reply: wp.Reply) -> None:
         try:
             frame = wp.encode_frame(reply)
-        except wp.ProtocolError as error:
+        except wp.FrameError as error:
             frame = wp.encode_frame(wp.ErrorReply(reply.id, "signer", "internal", str(error)))
         self._writer.write(frame)
         if not self._writer.transport.get_write_buffer_size():

@@ -15,7 +15,7 @@ from queue import Empty, SimpleQueue
 import msgspec
 import structlog
 
-from dnssecd.keyservice_protocol import FrameBuffer, ProtocolError
+from dnssecd.keyservice_protocol import FrameError, frame_buffer
 from dnssecd.procs import child
 from dnssecd.signer.child import RECEIVE_OCTETS
 from dnssecd.signer.software_worker import KeyCall, SignCall, frame
@@ -44,7 +44,7 @@ class _Worker:
             self._process = child.start(MODULE, (os.getpid(), descriptor), pass_fds=(descriptor,))
         ours.settimeout(ANSWER_DEADLINE_S)
         self._socket = ours
-        self._frames = FrameBuffer()
+        self._frames = frame_buffer()
         self._key_id = ""
 
     @property
@@ -60,7 +60,7 @@ class _Worker:
                 self._key_id = key_id
             self._socket.sendall(frame(SignCall(preimages)))
             signatures = msgspec.msgpack.decode(self._answer(), type=list[bytes])
-        except (OSError, ProtocolError, msgspec.DecodeError) as error:
+        except (OSError, FrameError, msgspec.DecodeError) as error:
             raise _Lost(str(error)) from None
         if len(signatures) != len(preimages):
             raise _Lost(f"{len(signatures)} signatures for {len(preimages)} preimages")

@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from dnssecd.keyservice_protocol import LENGTH
+from dnssecd.keyservice_protocol import FRAME_OCTETS_MAX
+from dnssecd.procs.frames import build_frame
 from dnssecd.signer import algorithms
 from dnssecd.signer.algorithms import PrivateKey, Sign
 from dnssecd.signer.child import frame_bodies, guard_child
@@ -49,7 +50,7 @@ def key_call(algorithm: int, deterministic: bool, private: PrivateKey) -> KeyCal
 def frame(message: object) -> bytes:
     """Return a message as it goes over the socket."""
     body = msgspec.msgpack.encode(message)
-    return LENGTH.pack(len(body)) + body
+    return build_frame(body, FRAME_OCTETS_MAX)
 
 
 def main() -> int:

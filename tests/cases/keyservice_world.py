@@ -118,7 +118,7 @@ def as_daemon(work: Callable[[], Any]) -> Any:
 def ask(path: Path, *requests: wp.Request) -> list[wp.Reply]:
     """Send requests on one connection, one after another; the replies until it closes."""
     replies: list[wp.Reply] = []
-    frames = wp.FrameBuffer()
+    frames = wp.frame_buffer()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.settimeout(60)
         connection.connect(str(path))

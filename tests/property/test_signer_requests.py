@@ -81,8 +81,8 @@ async def ask(path: str, *bodies: bytes) -> list[wp.Reply]:
     """Send frames with these bodies; return the replies until the service closes or is silent."""
     reader, writer = await asyncio.open_unix_connection(path)
     for body in bodies:
-        writer.write(wp.LENGTH.pack(len(body)) + body)
-    frames, replies = wp.FrameBuffer(), []
+        writer.write(len(body).to_bytes(4) + body)
+    frames, replies = wp.frame_buffer(), []
     try:
         async with asyncio.timeout(5):
             while len(replies) < len(bodies) and (octets := await reader.read(1 << 20)):
@@ -170,7 +170,7 @@ async def test_half_a_frame_has_a_deadline(world: World, monkeypatch: pytest.Mon
     reader, writer = await asyncio.open_unix_connection(world.path)
     writer.write(b"\0\0\1\0half")
     async with asyncio.timeout(10):
-        (body,) = wp.FrameBuffer().feed(await reader.read(4096))
+        (body,) = wp.frame_buffer().feed(await reader.read(4096))
         assert await reader.read(4096) == b""
     assert "not complete within" in str(wp.decode_reply(body))
     writer.close()
@@ -200,7 +200,7 @@ async def test_no_user_takes_all_places(world: World, monkeypatch: pytest.Monkey
         loop = asyncio.get_running_loop()
         await loop.sock_connect(connection, world.path)
         await loop.sock_sendall(connection, wp.encode_frame(wp.StatusRequest(2)))
-        (body,) = wp.FrameBuffer().feed(await loop.sock_recv(connection, 1 << 16))
+        (body,) = wp.frame_buffer().feed(await loop.sock_recv(connection, 1 << 16))
         reply = wp.decode_reply(body)
         answers.append(reply.code if isinstance(reply, wp.ErrorReply) else "served")
         taken.append(connection)

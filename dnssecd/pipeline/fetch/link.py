@@ -55,8 +55,7 @@ class FetchLink:
         assert process.stdout is not None
         try:
             while True:
-                head = await process.stdout.readexactly(frames.LENGTH_OCTETS)
-                body = await process.stdout.readexactly(frames.body_length(head))
+                body = await frames.receive_frame(process.stdout)
                 reply = frames.decode(body, FetchReply)
                 waiting = self._waiting.get(reply.number)
                 if waiting is not None and not waiting.done():

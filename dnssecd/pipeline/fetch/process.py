@@ -48,8 +48,7 @@ class Fetcher:
         """Serve until the input ends."""
         while True:
             try:
-                head = await requests.readexactly(frames.LENGTH_OCTETS)
-                body = await requests.readexactly(frames.body_length(head))
+                body = await frames.receive_frame(requests)
             except asyncio.IncompleteReadError:
                 return
             task = asyncio.create_task(self._one(frames.decode(body, FetchRequest)))

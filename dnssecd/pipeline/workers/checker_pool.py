@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from dnssecd.core.verify.checker import SignatureJob, run_batch
-from dnssecd.keyservice_protocol import FrameBuffer, ProtocolError
 from dnssecd.pipeline.jobs.progress import Progress, untold
 from dnssecd.pipeline.workers import frames
 from dnssecd.pipeline.workers.checker import Checks
 from dnssecd.procs import child
+from dnssecd.procs.frames import FrameBuffer, FrameError
 
 #: So many batches are checked right here before processes are worth their start.
 INLINE_BATCHES = 8
@@ -41,7 +41,7 @@ class _Process:
                 "dnssecd.pipeline.workers.checker", stdin=theirs.fileno(), stdout=theirs.fileno()
             )
         self._socket = ours
-        self._frames = FrameBuffer()
+        self._frames = FrameBuffer(frames.FRAME_OCTETS_MAX)
         self._owed: deque[list[list[int]]] = deque()
 
     @property
@@ -87,7 +87,7 @@ class _Process:
                 raise CheckerDied("a checking process ended before its answer")
             for body in self._frames.feed(octets):
                 self._owed.popleft().append(frames.decode(body, list[int]))
-        except (OSError, ProtocolError, frames.FrameError) as error:
+        except (OSError, FrameError) as error:
             raise CheckerDied(f"a checking process gave no answer: {error}") from error
 
     def close(self) -> None:

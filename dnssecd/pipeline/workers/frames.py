@@ -1,5 +1,6 @@
-"""Frames between the front and a zone worker: 4 octets of length, big-endian, then msgpack, over pipes."""
+"""Frames between the daemon and its workers: msgpack over pipes, in the frames of :mod:`dnssecd.procs.frames`."""
 
+import asyncio
 from typing import BinaryIO, TypeVar
 
 import msgspec
@@ -7,9 +8,11 @@ import msgspec
 from dnssecd.pipeline.jobs.input import AdoptionJob, ImportJob, TransferJob
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version.keychange import KeyChange
+from dnssecd.procs import frames
+from dnssecd.procs.frames import LENGTH_OCTETS as LENGTH_OCTETS
+from dnssecd.procs.frames import FrameError as FrameError
 
 FRAME_OCTETS_MAX = 8 * 1024 * 1024
-LENGTH_OCTETS = 4
 
 T = TypeVar("T")
 
@@ -38,16 +41,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     adoption: AdoptionJob | None = None
 
 
-class FrameError(Exception):
-    """The other side sent something that is no frame, or went away."""
-
-
 def encode(message: object) -> bytes:
     """Return a message as a frame; FrameError when it is too large."""
-    body = msgspec.msgpack.encode(message)
-    if len(body) > FRAME_OCTETS_MAX:
-        raise FrameError(f"a message of {len(body)} octets is over the limit of {FRAME_OCTETS_MAX}")
-    return len(body).to_bytes(LENGTH_OCTETS, "big") + body
+    return frames.build_frame(msgspec.msgpack.encode(message), FRAME_OCTETS_MAX)
 
 
 def decode(body: bytes, kind: type[T]) -> T:
@@ -58,23 +54,11 @@ def decode(body: bytes, kind: type[T]) -> T:
         raise FrameError(f"not a {kind.__name__}: {error}") from error
 
 
-def body_length(head: bytes) -> int:
-    """Return the length that the head of a frame announces; FrameError when it is out of bounds."""
-    length = int.from_bytes(head, "big")
-    if not 0 < length <= FRAME_OCTETS_MAX:
-        raise FrameError(f"a frame of {length} octets")
-    return length
-
-
 def read_frame(stream: BinaryIO) -> bytes | None:
     """Read one frame's body from a blocking stream; None at its end."""
-    head = stream.read(LENGTH_OCTETS)
-    if not head:
-        return None
-    if len(head) < LENGTH_OCTETS:
-        raise FrameError("the stream ended inside a frame")
-    length = body_length(head)
-    body = stream.read(length)
-    if len(body) < length:
-        raise FrameError("the stream ended inside a frame")
-    return body
+    return frames.read_frame(stream, FRAME_OCTETS_MAX)
+
+
+async def receive_frame(reader: asyncio.StreamReader) -> bytes:
+    """Receive one frame's body; asyncio.IncompleteReadError when the stream ends before it is whole."""
+    return await frames.receive_frame(reader, FRAME_OCTETS_MAX)

@@ -60,8 +60,7 @@ class _Process:
             async with asyncio.timeout(JOB_DEADLINE_S):
                 process.stdin.write(frames.encode(job))
                 await process.stdin.drain()
-                head = await process.stdout.readexactly(frames.LENGTH_OCTETS)
-                body = await process.stdout.readexactly(frames.body_length(head))
+                body = await frames.receive_frame(process.stdout)
             return frames.decode(body, Outcome)
         except TimeoutError as error:
             await self.stop()

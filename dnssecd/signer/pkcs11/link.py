@@ -11,8 +11,9 @@ import sys
 from collections.abc import Callable
 from typing import TypeVar
 
-from dnssecd.keyservice_protocol import FRAME_OCTETS_MAX, LENGTH, ProtocolError
+from dnssecd.keyservice_protocol import FRAME_OCTETS_MAX
 from dnssecd.procs import child
+from dnssecd.procs.frames import FrameError, receive_frame
 from dnssecd.signer.pkcs11 import messages as m
 
 A = TypeVar("A", bound=m.Answer)
@@ -85,13 +86,12 @@ class WorkerLink:
             async with asyncio.timeout(deadline_s):
                 self._writer.write(m.encode(call))
                 await self._writer.drain()
-                (length,) = LENGTH.unpack(await self._reader.readexactly(LENGTH.size))
-                answer = m.decode_answer(await self._reader.readexactly(min(length, FRAME_OCTETS_MAX)))
+                answer = m.decode_answer(await receive_frame(self._reader, FRAME_OCTETS_MAX))
         except TimeoutError:
             raise WorkerLost("timeout", f"no answer within {deadline_s:g} s") from None
         except (OSError, asyncio.IncompleteReadError):
             raise await self.death() from None
-        except ProtocolError as error:
+        except FrameError as error:
             raise WorkerLost("nonsense", str(error)) from None
         if isinstance(answer, m.Failed):
             raise (WorkerLost if answer.fatal else CallFailed)(answer.kind, answer.message)

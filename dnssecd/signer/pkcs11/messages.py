@@ -1,10 +1,11 @@
-"""What the key service and its HSM workers say to each other: the frames of `wire_protocol`, one call at a time."""
+"""What the key service and its HSM workers say to each other, one call at a time, in frames of `procs.frames`."""
 
 from __future__ import annotations
 
 import msgspec
 
-from dnssecd.keyservice_protocol import FRAME_OCTETS_MAX, LENGTH, ProtocolError
+from dnssecd.keyservice_protocol import FRAME_OCTETS_MAX, ProtocolError
+from dnssecd.procs.frames import build_frame
 
 
 class Call(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -131,9 +132,7 @@ _answer_decoder: msgspec.msgpack.Decoder[AnyAnswer] = msgspec.msgpack.Decoder(An
 def encode(message: Call | Answer) -> bytes:
     """Return `message` as a frame."""
     body = _encoder.encode(message)
-    if len(body) > FRAME_OCTETS_MAX:
-        raise ProtocolError(f"frame of {len(body)} octets is over the limit of {FRAME_OCTETS_MAX}")
-    return LENGTH.pack(len(body)) + body
+    return build_frame(body, FRAME_OCTETS_MAX)
 
 
 def decode_call(body: bytes) -> AnyCall:

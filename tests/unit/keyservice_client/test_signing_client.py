@@ -273,7 +273,7 @@ def ask_as_nobody(settings: SignerSettings, *requests: wp.Request) -> wp.Reply:
         timeout=20,
         check=True,
     )
-    *_, body = wp.FrameBuffer().feed(done.stdout)
+    *_, body = wp.frame_buffer().feed(done.stdout)
     return wp.decode_reply(body)
 
 
@@ -464,7 +464,7 @@ def garbage(connection: socket.socket) -> None:
 
 
 def one_signature_too_few(connection: socket.socket) -> None:
-    frames = wp.FrameBuffer()
+    frames = wp.frame_buffer()
     while octets := connection.recv(65536):
         for body in frames.feed(octets):
             request = wp.decode_request(body)
@@ -522,7 +522,7 @@ def test_a_broken_connection_is_made_again_once(fake: Callable[..., str]) -> Non
         if next(connections) == 0:
             connection.recv(10)
             return
-        frames = wp.FrameBuffer()
+        frames = wp.frame_buffer()
         while octets := connection.recv(65536):
             for body in frames.feed(octets):
                 request = wp.decode_request(body)
@@ -552,7 +552,7 @@ def test_the_service_drops_clients_that_speak_nonsense(settings: SignerSettings)
             connection.settimeout(5)
             connection.connect(settings.socket)
             connection.sendall(octets)
-            (body,) = wp.FrameBuffer().feed(connection.recv(65536))
+            (body,) = wp.frame_buffer().feed(connection.recv(65536))
             assert isinstance(wp.decode_reply(body), wp.ErrorReply)
             assert connection.recv(1) == b""
     with SignerClient(settings.socket) as client:

@@ -12,7 +12,7 @@ def test_any_cut_of_the_stream_gives_the_same_frames() -> None:
     requests = [wp.StatusRequest(1), wp.SignRequest(2, b"\x00", "k", [b"abc", b""], 5), wp.KeysRequest(3)]
     stream = b"".join(map(wp.encode_frame, requests))
     for size in range(1, len(stream) + 1):
-        frames = wp.FrameBuffer()
+        frames = wp.frame_buffer()
         got = [
             wp.decode_request(body)
             for start in range(0, len(stream), size)
@@ -23,12 +23,12 @@ def test_any_cut_of_the_stream_gives_the_same_frames() -> None:
 
 @pytest.mark.parametrize("length", [0, wp.FRAME_OCTETS_MAX + 1, 0xFFFFFFFF])
 def test_bad_lengths_are_refused_before_the_body_comes(length: int) -> None:
-    with pytest.raises(wp.ProtocolError):
-        list(wp.FrameBuffer().feed(length.to_bytes(4)))
+    with pytest.raises(wp.FrameError):
+        list(wp.frame_buffer().feed(length.to_bytes(4)))
 
 
 def test_frames_over_the_limit_are_not_made() -> None:
-    with pytest.raises(wp.ProtocolError):
+    with pytest.raises(wp.FrameError):
         wp.encode_frame(wp.SignRequest(1, b"\x00", "k", [bytes(wp.FRAME_OCTETS_MAX)]))
 
 
