@@ -37,6 +37,7 @@ from dnssecd.pipeline.adoption.served_zone import (
     read_zone_file,
 )
 from dnssecd.pipeline.jobs.content import judge_content
+from dnssecd.pipeline.jobs.grants import names_of_input
 from dnssecd.pipeline.jobs.input import AdoptionJob
 from dnssecd.pipeline.jobs.load import (
     Report,
@@ -207,7 +208,7 @@ def _input(transaction: ZoneTransaction, task: _Task) -> Input:
     )
     check_timing(spec, given, task.report)
     if not job.accept_change and not job.shadow:
-        check_guard(transaction, spec, given)
+        check_guard(transaction, spec, given, names_of_input(transaction.old, spec) if job.content else None)
     return replace(given, resign=True)
 
 

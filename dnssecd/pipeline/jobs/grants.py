@@ -36,6 +36,17 @@ def with_updates(rrsets: list[RRset], published: ZoneView, spec: ZoneSpec) -> tu
     return kept, _text(ignored, spec)
 
 
+def names_of_input(published: ZoneView, spec: ZoneSpec) -> int | None:
+    """Return how many owner names have data that is the file's, not the updates'; None: all of the zone's have.
+
+    The delta guard's share is one of these: clients would make it blind by names of their own.
+    """
+    if not spec.grants or spec.dynamic:
+        return None
+    grants = compiled(spec.grants, spec.origin)
+    return len({r.owner for r in published.scan() if not owned_by_updates(grants, r.owner, r.rtype)})
+
+
 def _derived(rrset: RRset) -> bool:
     return not rrset.owner and (rrset.rtype == SOA or rrset.rtype in APEX_DERIVED_TYPES)
 

@@ -27,7 +27,7 @@ from dnssecd.ingest.zonefile import ParsedZone, parse_zone_file
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.pipeline.jobs.content import PROBLEMS_MAX, judge_content
-from dnssecd.pipeline.jobs.grants import with_updates
+from dnssecd.pipeline.jobs.grants import names_of_input, with_updates
 from dnssecd.pipeline.jobs.memory import generated_octets_max
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.jobs.spec import ZoneSpec
@@ -110,7 +110,7 @@ def load_file(
             )
             check_timing(spec, given, report)
             if not accept_change:
-                check_guard(transaction, spec, given)
+                check_guard(transaction, spec, given, names_of_input(transaction.old, spec))
             return make(transaction, spec, keyset, given, tools)
 
     return run_job(db, spec, report, work, tools)
@@ -351,7 +351,10 @@ def _largest(spec: ZoneSpec, given: Input) -> str:
     return ""
 
 
-def check_guard(transaction: ZoneTransaction, spec: ZoneSpec, given: Input) -> None:
+def check_guard(
+    transaction: ZoneTransaction, spec: ZoneSpec, given: Input, input_names: int | None = None
+) -> None:
+    """Raise Rejected where the delta guard trips; ``input_names``: owner names of the input, None: all there are."""
     before = state.from_document(transaction.old.version, state.VersionState)
 
     def after() -> ZoneView:
@@ -359,7 +362,7 @@ def check_guard(transaction: ZoneTransaction, spec: ZoneSpec, given: Input) -> N
         overlay.apply(given.changes)
         return overlay
 
-    names = before.owners if before else 0
+    names = (before.owners if input_names is None else input_names) if before else 0
     verdict = deltaguard.judge(given.changes, names, spec.max_change, spec.origin, after)
     if verdict.tripped:
         raise Rejected(
