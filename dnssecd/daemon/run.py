@@ -95,7 +95,7 @@ class Daemon:
                 events.raise_event("store-failed", zone.name, str(error))
                 continue
             self.work.primaries.recall(zone)
-            self.work.jobs.measure(zone)
+            self.work.outcomes.measure(zone)
         report_changed(events, changed)
 
     def _adopt_orphans(self) -> None:

@@ -40,9 +40,12 @@ from dnssecd.daemon.zones.databases import Databases
 from dnssecd.daemon.zones.departure import Departures
 from dnssecd.daemon.zones.gates import Gates
 from dnssecd.daemon.zones.health_checks import Guard
+from dnssecd.daemon.zones.job_runner import JobRunner, today
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.marks import MarkKeeper
 from dnssecd.daemon.zones.new_config import NewConfig
+from dnssecd.daemon.zones.outcomes import Outcomes
+from dnssecd.daemon.zones.permits import Permits
 from dnssecd.daemon.zones.primaries import Primaries
 from dnssecd.daemon.zones.publisher import Publisher
 from dnssecd.daemon.zones.reload import Reloader
@@ -51,7 +54,7 @@ from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.table import ZoneTable
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.updates import Updates
-from dnssecd.daemon.zones.work import Parts, ZoneJobs, today
+from dnssecd.daemon.zones.work import ZoneJobs
 from dnssecd.ingest.watch import ZoneWatcher
 from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.ops.events import EventCore
@@ -123,20 +126,37 @@ class ZoneWork:
         self.hooks = EvidenceHooks(base.metrics, base.events, base.mailbox)
         self.notifier = Notifier(Ledger(self.hooks), base.clock.now, NotifySender(base.clock.now), self.hooks)
         self.publisher = Publisher(self.notifier, base.events, base.mailbox)
+        self.outcomes = Outcomes(
+            base.zones,
+            base.events,
+            base.metrics,
+            base.catalogue,
+            base.clock,
+            base.schedule,
+            base.mailbox,
+        )
+        runner = JobRunner(base.pool, base.clock)
+        permits = Permits(
+            base.config.get,
+            runner,
+            self.outcomes,
+            base.signer.client,
+            base.events,
+            base.metrics,
+            base.clock,
+            base.mailbox,
+        )
         self.jobs = ZoneJobs(
             base.config.get,
-            Parts(
-                base.zones,
-                base.pool,
-                base.signer.client,
-                base.events,
-                base.metrics,
-                base.catalogue,
-                base.clock,
-                base.schedule,
-                base.watcher,
-                base.mailbox,
-            ),
+            runner,
+            self.outcomes,
+            permits,
+            base.events,
+            base.metrics,
+            base.clock,
+            base.schedule,
+            base.watcher,
+            base.mailbox,
         )
         self.primaries = Primaries(
             self.jobs,

@@ -15,7 +15,7 @@ import pytest
 from dnssecd.clock import SystemClock
 from dnssecd.config import load
 from dnssecd.daemon.run import Daemon
-from dnssecd.daemon.zones import work
+from dnssecd.daemon.zones import permits
 from dnssecd.daemon.zones.first_publication import Permission
 from dnssecd.daemon.zones.gates import STOPPED_BY, Gate, Work
 from dnssecd.daemon.zones.machine import State, state_of
@@ -115,7 +115,7 @@ def shut(gate: Gate, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
         world.names = (OTHER,)
     else:
         monkeypatch.setattr("dnssecd.daemon.run.recall", recalled_with(gate))
-        monkeypatch.setattr(work, "may_return", not_yet)
+        monkeypatch.setattr(permits, "may_return", not_yet)
 
 
 async def not_yet(*args: object, **options: object) -> Permission:

@@ -50,6 +50,7 @@ class Departures:
         """
         zone = self._table.remove(name)
         self._mailbox.removed.send(zone)
+        zone.close()
         self._events.remove_zone(name)
         self._metrics.forget_zone(name)
         self._catalogue.remove(name)

@@ -38,12 +38,13 @@ class MarkKeeper:
     ) -> None:
         self._zones, self._by_origin = zones, by_origin
         self._databases, self._catalogue = databases, catalogue
-        self._moving: dict[str, int] = {}
+        #: Zones whose databases were written of late, and for how many rounds they have been the same.
+        self._moving: dict[FrontZone, int] = {}
         mailbox.remembered.subscribe(self.note)
 
     def note(self, zone: FrontZone) -> None:
         """Look after a zone whose database was written by a job, or may be."""
-        self._moving[zone.name] = 0
+        self._moving[zone] = 0
 
     async def run(self) -> None:
         """Take marks for ever."""
@@ -61,24 +62,23 @@ class MarkKeeper:
         """Take the marks of the zones that were written of late; return how many were new."""
         for origin in self._databases.written():
             if origin in self._by_origin:
-                self._moving[self._by_origin[origin].name] = 0
+                self._moving[self._by_origin[origin]] = 0
         taken = 0
-        for number, name in enumerate(list(self._moving), 1):
+        for number, zone in enumerate(list(self._moving), 1):
             if number % _AT_ONCE == 0:
                 await asyncio.sleep(0)
-            taken += self._take(name)
+            taken += self._take(zone)
         return taken
 
-    def _take(self, name: str) -> bool:
-        zone = self._zones.get(name)
-        if zone is not None and self._put(zone):
-            self._moving[name] = 0
+    def _take(self, zone: FrontZone) -> bool:
+        if not zone.gone and self._put(zone):
+            self._moving[zone] = 0
             return True
-        rounds = self._moving.get(name, 0) + 1
-        if zone is None or rounds >= RESTING_ROUNDS:
-            self._moving.pop(name, None)
+        rounds = self._moving.get(zone, 0) + 1
+        if zone.gone or rounds >= RESTING_ROUNDS:
+            self._moving.pop(zone, None)
         else:
-            self._moving[name] = rounds
+            self._moving[zone] = rounds
         return False
 
     def _put(self, zone: FrontZone) -> bool:

@@ -34,6 +34,7 @@ from dnssecd.daemon.zones.primary_state import (
     shown,
     to_fetch_from,
 )
+from dnssecd.daemon.zones.rooms import PrimariesRoom
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.transfer_round import TransferRound, as_event
 from dnssecd.daemon.zones.work import ZoneJobs
@@ -113,10 +114,7 @@ class Primaries:
         self._link = FetchLink()
         self._free = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._files = count()
-        self._upstreams: dict[str, Upstream] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
-        self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._again: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._directory.mkdir(mode=0o700, exist_ok=True)
         for left in self._directory.iterdir():
             left.unlink()
@@ -134,16 +132,17 @@ class Primaries:
             return
         if shut_for(zone, Work.LOOK) is not None:
             return  # a load is asked for when what is stored may be built on
-        if zone.name in self._tasks:
-            self._again.add(zone.name)
+        room = _room(zone)
+        if room.task is not None:
+            room.again = True
             return
-        task = asyncio.get_running_loop().create_task(self._look_on(zone))
-        self._tasks[zone.name] = task
-        task.add_done_callback(lambda done: self._ended(zone.name, done))
+        task = room.task = asyncio.get_running_loop().create_task(self._look_on(zone, room))
+        self._tasks.add(task)
+        task.add_done_callback(lambda done: self._ended(zone, room, done))
 
     def _reconsider(self, zone: FrontZone) -> None:
         """Look anew: the configuration may have changed, or what was in the way is gone."""
-        up = self._upstreams.get(zone.name)
+        up = None if zone.upstream is None else zone.upstream.upstream
         if up is not None:
             for primary in up.rejected:
                 self._sound(zone, primary)
@@ -157,12 +156,9 @@ class Primaries:
             self._events.resolve(EXPIRED, zone.name)
         self._schedule.forget(_wake(zone))
         self._schedule.forget(_expiry(zone))
-        task = self._tasks.pop(zone.name, None)
-        if task is not None:
-            task.cancel()
-        self._again.discard(zone.name)
-        self._upstreams.pop(zone.name, None)
-        self._locks.pop(zone.name, None)
+        if zone.upstream is not None:
+            zone.upstream.close()
+            zone.upstream = None
 
     async def on_notify(self, served: ServedZone, request: Request) -> int:
         """Handle a NOTIFY from a primary (server.interfaces.Handler); the answer does not wait for the look."""
@@ -179,35 +175,39 @@ class Primaries:
 
     async def close(self) -> None:
         """Stop everything."""
-        tasks = list(self._tasks.values())
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._link.close()
 
-    def _ended(self, name: str, task: asyncio.Task[None]) -> None:
-        if self._tasks.get(name) is task:
-            del self._tasks[name]
+    def _ended(self, zone: FrontZone, room: PrimariesRoom, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if room.task is task:
+            room.task = None
         if not task.cancelled() and not isinstance(task.exception(), ZoneGone | None):
-            log.error("looking at primaries failed", zone=name, exc_info=task.exception())
+            log.error("looking at primaries failed", zone=zone.name, exc_info=task.exception())
 
-    async def _look_on(self, zone: FrontZone) -> None:
+    async def _look_on(self, zone: FrontZone, room: PrimariesRoom) -> None:
         """Look, and look again for as long as somebody asked for it meanwhile."""
         while True:
-            self._again.discard(zone.name)
+            room.again = False
             started = self._clock.monotonic()
             await self._check(zone, Wish())
-            if zone.name not in self._again:
+            if not room.again:
                 # Here, not when the task is done: who asks from now on gets a task of their own.
-                if self._tasks.get(zone.name) is asyncio.current_task():
-                    del self._tasks[zone.name]
+                if room.task is asyncio.current_task():
+                    room.task = None
                 return
             await asyncio.sleep(max(0.0, started + GAP_S - self._clock.monotonic()))
 
     async def _check(self, zone: FrontZone, wish: Wish) -> Checked:
-        async with self._locks.setdefault(zone.name, asyncio.Lock()):
+        room = _room(zone)
+        async with room.lock:
             zone.check()
-            up = self._upstreams.setdefault(zone.name, Upstream(self._fresh_at(zone)))
+            if room.upstream is None:
+                room.upstream = Upstream(self._fresh_at(zone))
+            up = room.upstream
             held = None
             try:
                 # Opening a database may take its time, and at start thousands are opened.
@@ -498,6 +498,12 @@ class Primaries:
 
     def _wake_in(self, zone: FrontZone, seconds: float) -> None:
         self._schedule.wake(_wake(zone), self._clock.now() + seconds, lambda: self.refresh(zone))
+
+
+def _room(zone: FrontZone) -> PrimariesRoom:
+    if zone.upstream is None:
+        zone.upstream = PrimariesRoom()
+    return zone.upstream
 
 
 def _expiry(zone: FrontZone) -> str:

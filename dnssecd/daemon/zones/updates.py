@@ -20,6 +20,7 @@ from dnssecd.core.zone.grants import Grants, NameGrants
 from dnssecd.daemon.zones.gates import Gate, Gates, Work, shut_for
 from dnssecd.daemon.zones.machine import Event, happened, possible
 from dnssecd.daemon.zones.mailbox import Mailbox
+from dnssecd.daemon.zones.rooms import GONE
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.update_queue import Waiting, ZoneQueue
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
@@ -27,7 +28,7 @@ from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.pipeline.jobs.grants import compiled
 from dnssecd.pipeline.jobs.load import Tools
 from dnssecd.pipeline.jobs.outcome import Outcome
-from dnssecd.pipeline.jobs.spec import GrantSpec, ZoneSpec
+from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.jobs.update import Answer, Committed, Told, Update, commit_updates
 from dnssecd.repeats import Repeated, Repeats
 from dnssecd.server.acl import Address
@@ -44,8 +45,6 @@ SETTLING_S = 5.0
 CHECK_BATCH = 4
 #: A zone's database is tidied when no update has come for so long.
 QUIET_S = 0.25
-
-_GONE = Answer(SERVFAIL, "the zone was removed")
 
 log = structlog.get_logger("dnssecd.updates")
 
@@ -79,8 +78,8 @@ class Updates:
         self._mailbox = mailbox
         mailbox.removed.subscribe(self.forget)
         self._repeats = Repeats(_tell_again)
-        self._queues: dict[str, ZoneQueue] = {}
-        self._grants: dict[str, tuple[tuple[GrantSpec, ...], Grants]] = {}
+        #: Queues that a task works on, or will tidy up after.
+        self._active: set[ZoneQueue] = set()
         self._threads = ThreadPoolExecutor(THREADS, "updates")
         self._checks = ThreadPoolExecutor(1, "update-checks")
         self._checker = ExecutorChecker(self._checks, CHECK_DEADLINE_S, CHECK_BATCH)
@@ -137,7 +136,9 @@ class Updates:
             message = parse_update(request.wire)
         except FormError as error:
             return Answer(FORMERR, str(error))
-        queue = self._queues.setdefault(zone.name, ZoneQueue())
+        queue = zone.updates.queue
+        if queue is None:
+            queue = zone.updates.queue = ZoneQueue()
         if zone.serial is None or not possible(zone.state, Work.UPDATE) or queue.full:
             why = "no version yet" if zone.serial is None else "too many updates are waiting"
             return Answer(SERVFAIL, why)
@@ -147,30 +148,23 @@ class Updates:
         return await answer
 
     def _grants_of(self, zone: FrontZone) -> Grants:
-        held = self._grants.get(zone.name)
+        held = zone.updates.grants
         if held is None or held[0] is not zone.spec.grants:
             try:
                 made = compiled(zone.spec.grants, zone.origin)
             except (BadName, ValueError) as error:
                 log.error("grants cannot be used", zone=zone.name, cause=str(error))
                 made = compiled((), zone.origin)
-            held = self._grants[zone.name] = zone.spec.grants, made
+            held = zone.updates.grants = zone.spec.grants, made
         return held[1]
 
     def forget(self, zone: FrontZone) -> None:
-        """Answer what waits for a zone that was removed; what is being committed is answered when that ends."""
-        self._grants.pop(zone.name, None)
+        """Report nothing more of a zone that was removed."""
         self._notes.forget(zone.name)
-        queue = self._queues.pop(zone.name, None)
-        if queue is None:
-            return
-        if queue.tidy is not None:
-            queue.tidy.cancel()
-        while queue.waiting:
-            queue.waiting.popleft().give(_GONE)
 
     async def _drain(self, zone: FrontZone, queue: ZoneQueue, *, tidy: bool = False) -> None:
         """Commit group after group until nothing waits."""
+        self._active.add(queue)
         try:
             if tidy:
                 await self._tidy(zone)
@@ -179,7 +173,7 @@ class Updates:
                 await queue.gather()
                 async with self._lock(zone.name):
                     group = queue.take()
-                    held = _GONE.reason if zone.gone else self._gates.why_stopped(Work.UPDATE)
+                    held = GONE.reason if zone.gone else self._gates.why_stopped(Work.UPDATE)
                     if group and not held:
                         queue.put_back(await self._commit(zone, group))
                     for waiting in group if held else ():
@@ -191,6 +185,7 @@ class Updates:
 
     def _tidy_soon(self, zone: FrontZone, queue: ZoneQueue) -> None:
         """Have the zone's database looked after when no update has come for a moment: that keeps the disk busy."""
+        self._active.discard(queue)
         if zone.gone:
             return
         if queue.tidy is not None:
@@ -199,6 +194,7 @@ class Updates:
         with suppress(StoreError, OSError):
             if zone.database.untidy:
                 queue.tidy = asyncio.get_running_loop().call_later(QUIET_S, self._tidy_now, zone, queue)
+                self._active.add(queue)
 
     def _tidy_now(self, zone: FrontZone, queue: ZoneQueue) -> None:
         queue.tidy = None
@@ -229,7 +225,7 @@ class Updates:
                 self._committed(zone, done.outcome)
         except ZoneGone:
             for waiting in group:
-                waiting.give(_GONE)
+                waiting.give(GONE)
             return []
         except BaseException as error:
             # A defect of ours: the listener logs it and answers SERVFAIL to each of them. The queue goes on.
@@ -259,7 +255,7 @@ class Updates:
     ) -> None:
         """A version is committed: NOTIFY first, then the answers; all else can wait."""
         if zone.gone:
-            answers = [_GONE] * len(answers)
+            answers = [GONE] * len(answers)
         else:
             self._publish(zone, serial, soa)
         for waiting, answer in zip(
@@ -283,7 +279,7 @@ class Updates:
 
     async def close(self) -> None:
         """Let what is being committed end; answer nothing more."""
-        for queue in self._queues.values():
+        for queue in list(self._active):
             if queue.tidy is not None:
                 queue.tidy.cancel()
             if queue.task is not None:

@@ -9,6 +9,7 @@ from dnssecd.config.model import ZoneConfig
 from dnssecd.control.command import Refused
 from dnssecd.daemon.zones.databases import Databases
 from dnssecd.daemon.zones.machine import State
+from dnssecd.daemon.zones.rooms import JobsRoom, PrimariesRoom, UpdatesRoom
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.jobs.spec import ZoneSpec
@@ -44,7 +45,7 @@ class Doubt:
     mark: FileMark | None = None
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class FrontZone:
     """One zone. ``state``: what is served of it, and why (``machine.py``); it moves when the fields below change.
 
@@ -58,6 +59,8 @@ class FrontZone:
     ``stepped``: the clock did, and the zone's key set does not have that yet.
     ``gone``: it was removed. The object is the identity of the zone: one that comes back under the same name is another
     object. What was asked for on behalf of this one looks at ``gone`` before its result is used.
+
+    ``jobs``, ``updates``, ``upstream``: the rooms of the parts that work on it; no other part looks into them.
 
     Times in epoch seconds. ``primaries``: what each was last seen to serve, as ``status`` shows it.
     """
@@ -93,6 +96,9 @@ class FrontZone:
     files: tuple[FileIdentity, ...] = ()
     primaries: list[dict[str, object]] = field(default_factory=list)
     last: Outcome | None = None
+    jobs: JobsRoom = field(default_factory=JobsRoom)
+    updates: UpdatesRoom = field(default_factory=UpdatesRoom)
+    upstream: PrimariesRoom | None = None
 
     @property
     def asked_servers(self) -> tuple[exchange.Peer, ...]:
@@ -118,6 +124,13 @@ class FrontZone:
     def database_identity(self) -> Identity | None:
         """Which file its database is (device, inode), None while there is none; OSError."""
         return self.databases.identity(_path(self.spec.database))
+
+    def close(self) -> None:
+        """Forget all that the parts of the daemon keep of it; it is gone."""
+        self.jobs.close()
+        self.updates.close()
+        if self.upstream is not None:
+            self.upstream.close()
 
     def check(self) -> None:
         """ZoneGone if the zone was removed."""

@@ -18,6 +18,7 @@ from dnssecd.core.zone.grants import EVERYTHING
 from dnssecd.daemon.zones.gates import Gates
 from dnssecd.daemon.zones.machine import State
 from dnssecd.daemon.zones.mailbox import Mailbox
+from dnssecd.daemon.zones.rooms import UpdatesRoom
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.update_queue import ZoneQueue
 from dnssecd.daemon.zones.updates import Updates, _ttl_max
@@ -68,7 +69,9 @@ def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], No
     database = SimpleNamespace(untidy=False, checkpoint=lambda: None)
     parts = {"config": SimpleNamespace(source="dynamic"), "database": database}
     flags = {"frozen": False, "gone": False, "held": None, "doubt": None, "orphan": False}
-    return updates, SimpleNamespace(name="z.", serial=1, state=State.SERVED, expired=False, **flags, **parts)
+    return updates, SimpleNamespace(
+        name="z.", serial=1, updates=UpdatesRoom(), state=State.SERVED, expired=False, **flags, **parts
+    )
 
 
 async def test_secondaries_and_client_are_told_before_the_books_are_kept(
@@ -93,7 +96,7 @@ async def test_secondaries_and_client_are_told_before_the_books_are_kept(
     order.append("answer")
     assert zone.serial == 2
     told.set()
-    await asyncio.gather(*(queue.task for queue in updates._queues.values() if queue.task))
+    await asyncio.gather(*(queue.task for queue in updates._active if queue.task))
     assert order == [(2, "soa", 1), "answer", "books"]
     await updates.close()
 

@@ -70,6 +70,7 @@ def a_zone(name: str = "example.", source: str = "primaries") -> FrontZone:
             orphan=False,
             gone=False,
             frozen=False,
+            upstream=None,
             primaries=[],
             expired=False,
             doubt=None,
@@ -235,6 +236,7 @@ def an_aging_zone(soa_expire: str = "follow") -> Any:
         serial=7,
         doubt=None,
         held=None,
+        upstream=None,
     )
 
 

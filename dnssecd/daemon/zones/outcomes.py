@@ -1,0 +1,220 @@
+"""Taking over what came of jobs: serial and times, events, metrics, the catalogue, and when there is more to do."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from dnssecd.clock import Clock
+from dnssecd.core.dns.serial import is_after
+from dnssecd.daemon.zones import outcome_events as job_events
+from dnssecd.daemon.zones.machine import Event, happened
+from dnssecd.daemon.zones.mailbox import Mailbox
+from dnssecd.daemon.zones.schedule import Schedule
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.ops.events import EventCore
+from dnssecd.ops.metrics import Metrics
+from dnssecd.pipeline.jobs.outcome import Outcome, Problem
+from dnssecd.store.catalogue import Catalogue
+from dnssecd.store.errors import StoreError
+
+RETRY_FIRST_S = 5.0
+RETRY_LAST_S = 300.0
+DUE_MARGIN_S = 1
+#: RRSIGs that come due are renewed together, in strides of this long or a tenth of the refresh, so that a level stream
+#: of them makes few versions.
+RESIGN_STRIDE_S = 3600.0
+#: The catalogue may lag behind a zone's updates by this much: what is served comes from the zone's own database.
+REMEMBER_S = 1.0
+
+#: Jobs that bring content, whole or in part.
+INPUT_KINDS = frozenset({"load", "transfer", "import", "adopt"})
+#: Jobs that are tried again after a failure by the part that asked for them.
+_NOT_RETRIED = frozenset({"update", "rekey", "transfer", "import", "adopt"})
+
+log = structlog.get_logger("dnssecd.zones")
+
+
+class Outcomes:
+    """Takes outcomes over into the zone, and asks for the next job (``mailbox.wanted``). Belongs to the event loop."""
+
+    def __init__(
+        self,
+        zones: Mapping[str, FrontZone],
+        events: EventCore,
+        metrics: Metrics,
+        catalogue: Catalogue,
+        clock: Clock,
+        schedule: Schedule,
+        mailbox: Mailbox,
+    ) -> None:
+        self._zones, self._events, self._metrics, self._catalogue = zones, events, metrics, catalogue
+        self._clock, self._schedule, self._mailbox = clock, schedule, mailbox
+        self._unremembered: set[FrontZone] = set()
+        mailbox.key_service_recovered.subscribe(self.retry_failed)
+        mailbox.removed.subscribe(self.forget)
+
+    def forget(self, zone: FrontZone) -> None:
+        """Write nothing more of a zone that was removed."""
+        self._learnt(zone)
+
+    def close(self) -> None:
+        """Write what the catalogue is still to learn."""
+        for zone in list(self._unremembered):
+            self.remember(zone)
+
+    def take_over(self, zone: FrontZone, outcome: Outcome, kind: str) -> None:
+        if zone.gone:
+            return
+        before = zone.serial
+        if kind != "update":
+            outcome = self._believed(zone, outcome)
+        zone.last = outcome
+        self._count(outcome, kind)
+        _log(outcome, kind)
+        job_events.report(self._events, outcome, load=kind in INPUT_KINDS)
+        if kind in INPUT_KINDS or (outcome.result == "failed" and kind != "rekey"):
+            zone.problems = outcome.problems
+        if kind in INPUT_KINDS:
+            zone.warnings = outcome.warnings
+            zone.files = outcome.files or zone.files
+            zone.stripped = outcome.stripped
+        if outcome.serial is not None and zone.doubt is None:  # else it was found damaged while the job ran
+            self._served(zone, outcome)
+            if kind == "update":
+                self._remember_soon(zone)
+            else:
+                self.remember(zone)
+        if outcome.result in ("failed", "retry") and kind not in _NOT_RETRIED:
+            self.retry(zone, kind)
+        else:
+            zone.jobs.failures.pop(kind, None)
+            self.wake_when_due(zone)
+        if zone.serial is not None and zone.serial != before:
+            self._mailbox.published.send(zone)
+        self._mailbox.finished.send(zone)
+
+    def _believed(self, zone: FrontZone, outcome: Outcome) -> Outcome:
+        """Return an outcome as it is, or as a failure when what it tells of is not in the database served from."""
+        if outcome.serial is None or outcome.serial == zone.serial:
+            return outcome
+        try:
+            with zone.database.snapshot() as snapshot:
+                held = snapshot.serial
+        except (StoreError, OSError) as error:
+            held, why = None, str(error)
+        else:
+            why = f"it has serial {held}"
+        if held is not None and not is_after(outcome.serial, held):
+            return outcome
+        cause = f"a worker made serial {outcome.serial}, which is not in {zone.spec.database}: {why}"
+        remedy = "it is tried again; look whether something else moves or replaces files in state_dir"
+        return Outcome(zone=zone.name, result="failed", problems=(Problem("store-failed", cause, remedy),))
+
+    def _served(self, zone: FrontZone, outcome: Outcome) -> None:
+        """Take over what the zone's database now holds."""
+        zone.serial = outcome.serial
+        happened(zone, Event.PUBLISHED)
+        zone.earliest_expiration = outcome.earliest_expiration
+        zone.next_due = outcome.next_due
+        zone.refresh_s = outcome.refresh_s
+        zone.records = outcome.records
+        if outcome.whole:
+            zone.verified_at = self._clock.now()
+        if outcome.input_serial is not None and outcome.result != "rejected":
+            zone.input_serial = outcome.input_serial
+        if outcome.result == "published":
+            zone.published_at = self._clock.now()
+        self.measure(zone)
+
+    def measure(self, zone: FrontZone) -> None:
+        """Bring the zone's gauges up to date."""
+        metrics = self._metrics.zone
+        for gauge, value in (
+            (metrics.serial, zone.serial),
+            (metrics.input_serial, zone.input_serial),
+            (metrics.earliest_expiration, zone.earliest_expiration),
+            (metrics.refresh, zone.refresh_s if zone.earliest_expiration is not None else None),
+            (metrics.last_published, zone.published_at),
+            (metrics.records, zone.records),
+        ):
+            if value is not None:
+                gauge.labels(zone.name).set(value)
+
+    def _count(self, outcome: Outcome, kind: str) -> None:
+        metrics = self._metrics.zone
+        metrics.signatures.inc(outcome.signatures)
+        if kind in INPUT_KINDS:
+            result = {"published": "changed", "unchanged": "unchanged"}.get(outcome.result, "rejected")
+            metrics.loads.labels(result).inc()
+            metrics.load_seconds.observe(outcome.seconds.get("all", 0.0))
+            metrics.stripped.inc(outcome.stripped)
+        if outcome.result == "published":
+            metrics.versions.inc()
+            metrics.verifications.labels("ok").inc()
+        if any(problem.event == "verification-failed" for problem in outcome.problems):
+            metrics.verifications.labels("failed").inc()
+        if any(problem.event == "store-failed" for problem in outcome.problems):
+            metrics.store_errors.inc()
+
+    def wake_when_due(self, zone: FrontZone) -> None:
+        if zone.next_due is None:
+            return
+        stride = min(RESIGN_STRIDE_S, zone.refresh_s / 10)
+        when = zone.next_due + max(stride, DUE_MARGIN_S)
+        self._schedule.wake(f"resign {zone.name}", when, lambda: self._mailbox.wanted.send(zone, "resign"))
+
+    def retry(self, zone: FrontZone, kind: str) -> None:
+        if zone.gone:
+            return
+        failures = zone.jobs.failures[kind] = zone.jobs.failures.get(kind, 0) + 1
+        delay = min(RETRY_FIRST_S * 2 ** (failures - 1), RETRY_LAST_S)
+        self._schedule.wake(
+            f"{kind} {zone.name}", self._clock.now() + delay, lambda: self._mailbox.wanted.send(zone, kind)
+        )
+
+    def remember(self, zone: FrontZone) -> None:
+        """Write what the catalogue keeps of a zone."""
+        if zone.gone:
+            return
+        self._learnt(zone)
+        self._catalogue.put(zone.catalogue_entry())
+        self._mailbox.remembered.send(zone)
+
+    def _remember_soon(self, zone: FrontZone) -> None:
+        if zone.jobs.remember is None:
+            handle = asyncio.get_running_loop().call_later(REMEMBER_S, self.remember, zone)
+            zone.jobs.remember = handle
+            self._unremembered.add(zone)
+
+    def _learnt(self, zone: FrontZone) -> None:
+        self._unremembered.discard(zone)
+        if zone.jobs.remember is not None:
+            zone.jobs.remember.cancel()
+            zone.jobs.remember = None
+
+    def retry_failed(self) -> None:
+        """Try now what could not be signed: the key service, or a token of it, is there again."""
+        for zone in self._zones.values():
+            if any(problem.event == "signing-failed" for problem in zone.problems):
+                for kind in list(zone.jobs.failures):
+                    zone.jobs.failures[kind] = 0
+                    self._mailbox.wanted.send(zone, kind)
+
+
+def _log(outcome: Outcome, kind: str) -> None:
+    fields: dict[str, Any] = {"zone": outcome.zone, "serial": outcome.serial}
+    if outcome.result == "published":
+        log.info(
+            "zone published",
+            **fields,
+            changed=outcome.changed_rrsets,
+            chain=outcome.chain_changes,
+            signatures=outcome.signatures,
+            seconds=round(outcome.seconds.get("all", 0.0), 3),
+        )
+    elif outcome.result == "unchanged":
+        log.info("zone unchanged", **fields, job=kind)
+    for warning in outcome.warnings:
+        log.warning("zone warning", zone=outcome.zone, cause=warning.cause)

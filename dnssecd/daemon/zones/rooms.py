@@ -1,0 +1,72 @@
+"""What each part of the daemon keeps of one zone. The zone holds all of it, and closes all of it in one act.
+
+Parts keep nothing by a zone's name: a zone that comes back under the same name is another object with empty rooms.
+"""
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from dnssecd.core.update.types import SERVFAIL
+from dnssecd.core.zone.grants import Grants
+from dnssecd.daemon.zones.update_queue import ZoneQueue
+from dnssecd.pipeline.jobs.spec import GrantSpec
+from dnssecd.pipeline.jobs.update import Answer
+
+if TYPE_CHECKING:
+    from dnssecd.daemon.zones.primary_state import Upstream
+
+GONE = Answer(SERVFAIL, "the zone was removed")
+
+
+@dataclass(slots=True, eq=False)
+class JobsRoom:
+    """``requested``: jobs not begun; ``failures``: in a row; both by kind. ``remember``: a write that is due."""
+
+    requested: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)
+    remember: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Begin nothing more."""
+        for task in self.requested.values():
+            task.cancel()
+        self.requested.clear()
+        self.failures.clear()
+        if self.remember is not None:
+            self.remember.cancel()
+            self.remember = None
+
+
+@dataclass(slots=True, eq=False)
+class UpdatesRoom:
+    """``queue``: made with the first update. ``grants``: those configured, and what they compile to."""
+
+    queue: ZoneQueue | None = None
+    grants: tuple[tuple[GrantSpec, ...], Grants] | None = None
+
+    def close(self) -> None:
+        """Answer what waits; what is being committed is answered when that ends."""
+        queue, self.queue, self.grants = self.queue, None, None
+        if queue is None:
+            return
+        if queue.tidy is not None:
+            queue.tidy.cancel()
+        while queue.waiting:
+            queue.waiting.popleft().give(GONE)
+
+
+@dataclass(slots=True, eq=False)
+class PrimariesRoom:
+    """Of a zone with primaries. ``task`` looks at them, and looks ``again`` after that where that was asked for."""
+
+    upstream: "Upstream | None" = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    task: asyncio.Task[None] | None = None
+    again: bool = False
+
+    def close(self) -> None:
+        """Look no more."""
+        if self.task is not None:
+            self.task.cancel()
+        self.task, self.again, self.upstream = None, False, None
