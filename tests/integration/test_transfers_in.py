@@ -290,13 +290,13 @@ def our_key(key: TsigKey) -> OurKey:
     return OurKey.make(key.name, key.algorithm, base64.b64decode(key.secret))
 
 
-def notify(port: int, key: TsigKey | None, zone: str = ZONE) -> str:
-    """Send a NOTIFY; the RCODE of the answer."""
+def notify(port: int, key: TsigKey | None, zone: str = ZONE, source: str = LOOPBACK) -> str:
+    """Send a NOTIFY from ``source``; the RCODE of the answer."""
     message = dns.message.make_query(zone, "SOA")
     message.set_opcode(dns.opcode.NOTIFY)
     if key is not None:
         message.use_tsig({key.dnspython().name: key.dnspython()})  # type: ignore[arg-type]
-    return dns.rcode.to_text(dns.query.udp(message, LOOPBACK, timeout=5, port=port).rcode())
+    return dns.rcode.to_text(dns.query.udp(message, LOOPBACK, timeout=5, port=port, source=source).rcode())
 
 
 class Lies:
@@ -443,7 +443,8 @@ def test_notify(lies: Lies) -> None:
     """Unknown zones and senders are turned away; a flood makes few questions."""
     port, key = lies.daemon.port, lies.daemon.key
     assert notify(port, key, "unknown.test.") == "NOTAUTH"
-    assert notify(port, None, s.ZONE) == "REFUSED"
+    for zone in (s.ZONE, "unknown.test."):
+        assert notify(port, None, zone, "127.0.0.9") == "REFUSED"
     before = lies.upstream.transfers()["up-to-date"]
     started = time.monotonic()
     while time.monotonic() < started + 2:
