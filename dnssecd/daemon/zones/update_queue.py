@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from dnssecd.core.dns.serial import MODULUS
 from dnssecd.core.update.types import SERIAL_STEP_MAX, SERVFAIL
+from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.jobs.update import Answer, Update
 
 GROUP_MAX = 64
@@ -25,10 +26,12 @@ SERIAL_WINDOW_S = 3600.0
 
 @dataclass(eq=False)
 class Waiting:
-    """A message and the answer that its client waits for."""
+    """A message and the answer that its client waits for; the key that signed it, and ``spec`` it was judged by."""
 
     update: Update
     answer: "asyncio.Future[Answer]"
+    key: bytes | None
+    spec: ZoneSpec
     expiry: asyncio.TimerHandle | None = None
 
     def give(self, answer: Answer) -> None:
@@ -69,10 +72,10 @@ class ZoneQueue:
             self.waiting = deque(waiting for waiting in self.waiting if not waiting.answer.done())
         return len(self.waiting) >= WAITING_MAX
 
-    def put(self, update: Update) -> "asyncio.Future[Answer]":
+    def put(self, update: Update, key: bytes | None, spec: ZoneSpec) -> "asyncio.Future[Answer]":
         """Add a message; return its answer to be."""
         loop = asyncio.get_running_loop()
-        waiting = Waiting(update, loop.create_future())
+        waiting = Waiting(update, loop.create_future(), key, spec)
         waiting.expiry = loop.call_later(WAITING_S, waiting.expire)
         self.waiting.append(waiting)
         if self.wanted and len(self.waiting) >= self.wanted:

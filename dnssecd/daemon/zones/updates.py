@@ -14,7 +14,7 @@ from dnssecd.core.dns.message import FORMERR, FormError
 from dnssecd.core.dns.names import BadName, wire_to_text
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.signing.lifetimes import refresh_s
-from dnssecd.core.update.types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, UpdatePolicy
+from dnssecd.core.update.types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, UpdateMessage, UpdatePolicy
 from dnssecd.core.verify import ExecutorChecker, inline_checker
 from dnssecd.core.zone.grants import Grants, NameGrants
 from dnssecd.daemon.zones.gates import Gate, Gates, Work, shut_for
@@ -123,14 +123,9 @@ class Updates:
             window.add({"reason": reason})
 
     async def _handle(self, zone: FrontZone, request: Request) -> Answer:
-        if zone.config.source == "primaries":
-            return Answer(NOTAUTH, "the zone comes from its primaries; update it there")
-        grants = self._grants_of(zone).of(request.key)
-        if not grants:
-            return Answer(REFUSED, "no grant")
-        gate = shut_for(zone, Work.UPDATE)
-        if gate is not None:
-            return Answer(REFUSED if gate is Gate.FROZEN else SERVFAIL, gate.value)
+        refusal = self._refusal(zone, request.key)
+        if refusal is not None:
+            return refusal
         # Its records take long to read: a key that may not update this zone has none of them read.
         try:
             message = parse_update(request.wire)
@@ -142,10 +137,44 @@ class Updates:
         if zone.serial is None or not possible(zone.state, Work.UPDATE) or queue.full:
             why = "no version yet" if zone.serial is None else "too many updates are waiting"
             return Answer(SERVFAIL, why)
-        answer = queue.put((message, _policy(zone, grants, queue.serial_max(zone.serial))))
+        update = self._update(zone, request.key, message, queue.serial_max(zone.serial))
+        answer = queue.put(update, request.key, zone.spec)
         if queue.task is None:
             queue.task = asyncio.get_running_loop().create_task(self._drain(zone, queue))
         return await answer
+
+    def _refusal(self, zone: FrontZone, key: bytes | None) -> Answer | None:
+        """Return the answer to any update that a key may not make of the zone now; None where it may."""
+        if zone.config.source == "primaries":
+            return Answer(NOTAUTH, "the zone comes from its primaries; update it there")
+        if not self._grants_of(zone).of(key):
+            return Answer(REFUSED, "no grant")
+        gate = shut_for(zone, Work.UPDATE)
+        if gate is not None:
+            return Answer(REFUSED if gate is Gate.FROZEN else SERVFAIL, gate.value)
+        return None
+
+    def _update(self, zone: FrontZone, key: bytes | None, message: UpdateMessage, serial_max: int) -> Update:
+        """Return a message with what it must keep to, by the configuration in force."""
+        return message, _policy(zone, self._grants_of(zone).of(key), serial_max)
+
+    def _still_allowed(self, zone: FrontZone, queue: ZoneQueue, group: list[Waiting]) -> list[Waiting]:
+        """Answer those whose key may no longer update the zone; return the others.
+
+        Configuration and freezes may have changed while they waited. Who revokes a grant must not find it used later.
+        """
+        allowed = []
+        for waiting in group:
+            refusal = self._refusal(zone, waiting.key)
+            if refusal is not None:
+                waiting.give(refusal)
+                continue
+            if waiting.spec is not zone.spec and zone.serial is not None:
+                serial_max = queue.serial_max(zone.serial)
+                waiting.update = self._update(zone, waiting.key, waiting.update[0], serial_max)
+                waiting.spec = zone.spec
+            allowed.append(waiting)
+        return allowed
 
     def _grants_of(self, zone: FrontZone) -> Grants:
         held = zone.updates.grants
@@ -174,6 +203,8 @@ class Updates:
                 async with self._lock(zone.name):
                     group = queue.take()
                     held = GONE.reason if zone.gone else self._gates.why_stopped(Work.UPDATE)
+                    if not held:
+                        group = self._still_allowed(zone, queue, group)
                     if group and not held:
                         queue.put_back(await self._commit(zone, group))
                     for waiting in group if held else ():

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from dnssecd.clock import SystemClock
-from dnssecd.core.update.types import NOERROR, SERVFAIL
-from dnssecd.core.zone.grants import EVERYTHING
+from dnssecd.core.update.types import NOERROR, NOTAUTH, REFUSED, SERVFAIL
+from dnssecd.core.zone.grants import EVERYTHING, NOTHING
 from dnssecd.daemon.zones.gates import Gates
 from dnssecd.daemon.zones.machine import State
 from dnssecd.daemon.zones.mailbox import Mailbox
@@ -67,7 +67,7 @@ def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], No
     monkeypatch.setattr("dnssecd.daemon.zones.updates.parse_update", lambda wire: wire)
     monkeypatch.setattr("dnssecd.daemon.zones.updates._policy", lambda zone, grants, serial_max: grants)
     database = SimpleNamespace(untidy=False, checkpoint=lambda: None)
-    parts = {"config": SimpleNamespace(source="dynamic"), "database": database}
+    parts = {"config": SimpleNamespace(source="dynamic"), "database": database, "spec": object()}
     flags = {"frozen": False, "gone": False, "held": None, "doubt": None, "orphan": False}
     return updates, SimpleNamespace(
         name="z.", serial=1, updates=UpdatesRoom(), state=State.SERVED, expired=False, **flags, **parts
@@ -260,6 +260,39 @@ async def test_a_message_that_waits_too_long_is_answered_and_never_carried_out(
     assert "longer" in answer.reason
     assert await asyncio.wait_for(updates._handle(zone, SimpleNamespace(wire=b"next", key=None)), 5) == DONE  # type: ignore[arg-type]
     assert carried == [b"next"]
+    await updates.close()
+
+
+@pytest.mark.parametrize("change", ["frozen", "revoked", "primaries", "narrowed"])
+async def test_what_waits_is_judged_by_what_holds_when_it_is_carried_out(
+    monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    carried: list[Any] = []
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        carried.extend(updates)
+        return Committed([DONE] * len(updates), OUTCOME)
+
+    monkeypatch.setattr(Updates, "_work", work)
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    grants: Any = SimpleNamespace(of=lambda key: NOTHING if change == "revoked" else "fewer names")
+    async with updates._lock("z."):
+        waiting = [asyncio.ensure_future(updates._handle(zone, REQUEST)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+        if change == "frozen":
+            zone.frozen = True
+        elif change == "primaries":
+            zone.config = SimpleNamespace(source="primaries")
+        else:
+            zone.spec = object()
+            monkeypatch.setattr(updates, "_grants_of", lambda zone: grants)
+    answers = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    if change == "narrowed":
+        assert answers == [DONE] * 3
+        assert carried == [(b"", "fewer names")] * 3
+    else:
+        assert {answer.rcode for answer in answers} == {NOTAUTH if change == "primaries" else REFUSED}
+        assert carried == []
     await updates.close()
 
 
