@@ -310,9 +310,14 @@ class ZoneDatabase:
         path: Path,
         origin: bytes,
         factory: type[sqlite3.Connection] | None = None,
+        on_write: Callable[[], object] = _unheard,
     ) -> None:
-        """Open or create; StoreError (WrongZone when it is another zone's), OSError."""
+        """Open or create; StoreError (WrongZone when it is another zone's), OSError.
+
+        on_write: called when the file or its log was written by this object.
+        """
         self.path = path
+        self._on_write = on_write
         self.origin = origin
         self._factory = factory
         self._idle: list[sqlite3.Connection] = []
@@ -326,8 +331,6 @@ class ZoneDatabase:
         self._held = 0
         self._writing = 0
         self._shut = False
-        #: Called when the file or its log was written by this object.
-        self.on_write: Callable[[], object] = _unheard
         try:
             self.identity = identity_of(path)
             self._writer.execute("PRAGMA wal_autocheckpoint = 0")
@@ -377,7 +380,7 @@ class ZoneDatabase:
             with suppress(sqlite3.Error):
                 self._checkpoint()
         self._writer.close()
-        self.on_write()
+        self._on_write()
 
     @contextmanager
     def _writer_in_use(self) -> Iterator[sqlite3.Connection]:
@@ -474,7 +477,7 @@ class ZoneDatabase:
     def _wrote(self) -> None:
         """Count a commit. That the log cannot be moved now is no harm: what was committed is in it."""
         self._commits += 1
-        self.on_write()
+        self._on_write()
         with suppress(OSError, sqlite3.Error):
             octets = os.stat(f"{self.path}-wal").st_size
             if octets > WAL_OCTETS_MAX or self._commits >= CHECKPOINT_COMMITS_MAX:
@@ -513,4 +516,4 @@ class ZoneDatabase:
     def _checkpoint(self) -> None:
         self._commits = 0
         self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
-        self.on_write()
+        self._on_write()

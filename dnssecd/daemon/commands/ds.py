@@ -37,7 +37,7 @@ class DsCommands:
             raise Refused(
                 str(error), f'name the servers: zone."{zone.name}".parent = {{ servers = ["…"] }}'
             ) from None
-        evidence = self._rollovers.of(zone.name).evidence
+        evidence = self._rollovers.of(zone).evidence
         assert evidence is not None
         wanted = [key for key in keyset.keys if key.ds.visible]
         names = self._parents.servers(zone) or ()
@@ -64,7 +64,7 @@ class DsCommands:
         what = f"confirmed: the parent {said} the DS of key {tag}"
         await self._believe(zone, key, present, call.caller.user, what)
         await self._commands.planned(zone)
-        plan = self._rollovers.of(zone.name).plan
+        plan = self._rollovers.of(zone).plan
         after = plan.keyset.find(key.ref) if plan is not None else None
         waits = (
             after is not None
@@ -75,7 +75,7 @@ class DsCommands:
         return DsConfirmed(zone=zone.name, key_tag=tag, present=present, message=f"{zone.name}: {what}{more}")
 
     async def _believe(self, zone: FrontZone, key: Key, present: bool, who: str, what: str) -> None:
-        keys = self._rollovers.of(zone.name)
+        keys = self._rollovers.of(zone)
         async with keys.turn:
             try:
                 known = await keys.known(zone, self._rollovers.engine.clock.now())

@@ -200,8 +200,8 @@ class ForecastCommands:
 
     async def _known(self, zone: FrontZone) -> tuple[Keyset, Evidence]:
         known = await self._commands.known(zone)
-        keys = self._rollovers.of(zone.name)
-        evidence = keys.gathered(zone, self._rollovers.parents(zone.name), clock_sure=True)
+        keys = self._rollovers.of(zone)
+        evidence = keys.gathered(zone, self._rollovers.parents(zone), clock_sure=True)
         return known.keyset, evidence
 
 

@@ -54,7 +54,7 @@ class RolloverCommands:
         """Answer ``explain``: the state of every key, what is awaited from whom, the answer seen, the next look."""
         zone = self.zone(call.request.zone)
         now = self._rollovers.engine.clock.now()
-        keys = self._rollovers.of(zone.name)
+        keys = self._rollovers.of(zone)
         lines = [_headline(zone)]
         lines += [f"waits: {blocker}" for blocker in zone.blockers if zone.serial is None]
         lines += [f"waits: {problem.cause}\n  remedy: {problem.remedy}" for problem in zone.problems]
@@ -111,7 +111,7 @@ class RolloverCommands:
     async def approve(self, call: Call[ApproveStep]) -> KeysChanged:
         """Answer ``key.approve``: let a step happen that waits for a person."""
         zone = self.zone(call.request.zone)
-        plan = self._rollovers.of(zone.name).plan
+        plan = self._rollovers.of(zone).plan
         open_steps = [b for b in plan.blockers if b.gate is Gate.APPROVAL and b.token] if plan else []
         wanted = call.request.step
         chosen = [b for b in open_steps if wanted in (None, b.token)]
@@ -135,7 +135,7 @@ class RolloverCommands:
     async def _change(self, call: Call[Any], change: Callable[[Keyset], Keyset], what: str) -> KeysChanged:
         zone = self.zone(call.request.zone)
         await self.change(zone, change, what, call.caller.user)
-        keys = self._rollovers.of(zone.name)
+        keys = self._rollovers.of(zone)
         blockers = keys.plan.blockers if keys.plan is not None else ()
         keyset = keys.plan.keyset if keys.plan is not None else None
         waiting = [text.waiting(each, keyset) for each in text.in_order(blockers)] if keyset else []
@@ -156,11 +156,11 @@ class RolloverCommands:
     async def _known(self, zone: FrontZone) -> Committed | None:
         if zone.serial is None:
             return None
-        return await self._rollovers.of(zone.name).known(zone, self._rollovers.engine.clock.now())
+        return await self._rollovers.of(zone).known(zone, self._rollovers.engine.clock.now())
 
     async def change(self, zone: FrontZone, change: Callable[[Keyset], Keyset], what: str, who: str) -> None:
         """Apply what a person asked for to the stored key set, and have the planner asked; Refused."""
-        keys = self._rollovers.of(zone.name)
+        keys = self._rollovers.of(zone)
         async with keys.turn:
             known = await self.known(zone)
             try:
@@ -179,7 +179,7 @@ class RolloverCommands:
 
     async def planned(self, zone: FrontZone) -> None:
         """Have the planner asked, and wait for its answer, but not for ever."""
-        task = self._rollovers.ask(zone.name, urgent=True)
+        task = self._rollovers.ask(zone, urgent=True)
         await asyncio.wait([task], timeout=PLAN_WAIT_S)
 
 

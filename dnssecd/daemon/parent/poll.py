@@ -5,14 +5,14 @@ awaited (or awaited to go) looks are short after one another, else rare. All loo
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from zlib import crc32
 
 import structlog
 
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
+from dnssecd.daemon.zones.rooms import ParentRoom
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
 from dnssecd.publish.exchange import Peer
@@ -33,32 +33,18 @@ log = structlog.get_logger("dnssecd.parents")
 OnAnswers = Callable[[FrontZone, list[ParentAnswer], int], None]
 
 
-@dataclass(eq=False)
-class _Parent:
-    """servers: None until they were found; found_at: monotonic."""
-
-    servers: list[Peer] | None = None
-    found_at: float = 0.0
-    trouble: str = ""
-    waiting: bool = False
-    next_look: float | None = None
-    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
 class ParentWatch:
     """Watches the parents of all zones that have one. Methods belong to the event loop."""
 
     def __init__(
         self,
-        zones: Mapping[str, FrontZone],
         config: Callable[[], Config],
         clock: Clock,
         schedule: Schedule,
         on_answers: OnAnswers,
     ) -> None:
-        self._zones, self._config, self._clock, self._schedule = zones, config, clock, schedule
+        self._config, self._clock, self._schedule = config, clock, schedule
         self._on_answers = on_answers
-        self._parents: dict[str, _Parent] = {}
         self._waits = 0
         self._free = asyncio.Semaphore(ZONES_AT_ONCE)
         self._tasks: set[asyncio.Task[object]] = set()
@@ -67,21 +53,21 @@ class ParentWatch:
         """Return the names of the addresses that are asked; None while they are not known."""
         if zone.config.parent.servers:
             return tuple(str(address) for address in zone.config.parent.servers)
-        servers = self._parents.get(zone.name, _Parent()).servers
+        servers = None if zone.parent is None else zone.parent.servers
         return None if servers is None else tuple(server.name for server in servers)
 
     def trouble(self, zone: FrontZone) -> str:
         """Return why the parent's servers are not known ("" if they are)."""
-        return self._parents.get(zone.name, _Parent()).trouble
+        return "" if zone.parent is None else zone.parent.trouble
 
     def watch(self, zone: FrontZone, *, waiting: bool) -> None:
         """Keep looking at a zone's parent; ``waiting``: something is awaited there."""
         if zone.gone:
             return
         if zone.config.parent.none or zone.name == ".":
-            self.forget(zone.name)
+            self.forget(zone)
             return
-        parent = self._parents.setdefault(zone.name, _Parent())
+        parent = _room(zone)
         changed, parent.waiting = parent.waiting is not waiting, waiting
         if changed:
             self._waits += 1 if waiting else -1
@@ -91,17 +77,17 @@ class ParentWatch:
         elif changed and waiting:
             self._plan(zone, parent, 0.0)
 
-    def forget(self, name: str) -> None:
+    def forget(self, zone: FrontZone) -> None:
         """Look no more."""
-        parent = self._parents.pop(name, None)
+        parent, zone.parent = zone.parent, None
         if parent is not None and parent.waiting:
             self._waits -= 1
-        self._schedule.forget(f"parent {name}")
+        self._schedule.forget(f"parent {zone.name}")
 
     async def look(self, zone: FrontZone) -> list[ParentAnswer]:
         """Ask all servers now; ParentUnknown when they cannot be found, ZoneGone."""
         zone.check()
-        parent = self._parents.setdefault(zone.name, _Parent())
+        parent = _room(zone)
         async with parent.looking, self._free:
             servers = await self._servers(zone, parent)
             answers = await asyncio.gather(
@@ -118,18 +104,18 @@ class ParentWatch:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _plan(self, zone: FrontZone, parent: _Parent, delay: float) -> None:
+    def _plan(self, zone: FrontZone, parent: ParentRoom, delay: float) -> None:
         parent.next_look = self._clock.now() + delay
-        self._schedule.wake(f"parent {zone.name}", parent.next_look, lambda: self._due(zone.name))
+        self._schedule.wake(f"parent {zone.name}", parent.next_look, lambda: self._due(zone))
 
-    def _due(self, name: str) -> None:
-        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._look_again(name))
+    def _due(self, zone: FrontZone) -> None:
+        task: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._look_again(zone))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _look_again(self, name: str) -> None:
-        zone, parent = self._zones.get(name), self._parents.get(name)
-        if zone is None or parent is None:
+    async def _look_again(self, zone: FrontZone) -> None:
+        parent = zone.parent
+        if parent is None:
             return
         try:
             await self.look(zone)
@@ -139,14 +125,14 @@ class ParentWatch:
             if zone.gone:
                 return
             if str(error) != parent.trouble:
-                log.warning("parent not found", zone=name, cause=str(error))
+                log.warning("parent not found", zone=zone.name, cause=str(error))
             parent.trouble = str(error)
             self._on_answers(zone, [], int(self._clock.now() + self._interval(zone, parent)))
         finally:
-            if self._parents.get(name) is parent:
+            if zone.parent is parent:
                 self._plan(zone, parent, self._interval(zone, parent))
 
-    async def _servers(self, zone: FrontZone, parent: _Parent) -> list[Peer]:
+    async def _servers(self, zone: FrontZone, parent: ParentRoom) -> list[Peer]:
         configured = zone.config.parent.servers
         if configured:
             parent.trouble = ""
@@ -163,7 +149,7 @@ class ParentWatch:
                 parent.trouble = str(error)
         return parent.servers or []
 
-    def _interval(self, zone: FrontZone, parent: _Parent) -> float:
+    def _interval(self, zone: FrontZone, parent: ParentRoom) -> float:
         policy = self._config().policies[zone.config.policy]
         shortest, longest = LOOK_WAITING_S if parent.waiting else LOOK_IDLE_S
         wanted = policy.parent_ds_ttl / 4
@@ -174,3 +160,9 @@ class ParentWatch:
                 max(longest, self._waits / LOOKS_PER_S),
             )
         return min(max(wanted, shortest), longest)
+
+
+def _room(zone: FrontZone) -> ParentRoom:
+    if zone.parent is None:
+        zone.parent = ParentRoom()
+    return zone.parent

@@ -76,9 +76,7 @@ class Emergency(RolloverListener):
             key = key_of(known.keyset, tag)
         except KeysetError as error:
             raise Refused(str(error), f"dnssecd key list {zone.name}") from None
-        evidence = self._rollovers.of(zone.name).gathered(
-            zone, self._rollovers.parents(zone.name), clock_sure=True
-        )
+        evidence = self._rollovers.of(zone).gathered(zone, self._rollovers.parents(zone), clock_sure=True)
         policy = self._rollovers.policy(zone)
         assume = forecast.assumptions(zone, evidence, policy, DS_DELAY_S)
         now = int(self._rollovers.engine.clock.now())

@@ -7,7 +7,7 @@ plan starts from what is stored. Nothing here starts a wait: only evidence does,
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -71,7 +71,6 @@ class Engine:
     ``rekey`` makes a version with a key set, ``resign`` asks for one that is as the policy now wants it.
     """
 
-    zones: Mapping[str, FrontZone]
     config: Callable[[], Config]
     signer: AsyncSignerClient
     events: EventCore
@@ -96,8 +95,10 @@ class RolloverListener:
         return None
 
 
-@dataclass(eq=False)
-class _Asked:
+@dataclass(eq=False, slots=True)
+class Planning:
+    """When a zone's next plan is made. ``task`` makes plans while they are asked for (``again``)."""
+
     task: "asyncio.Task[None] | None" = None
     again: bool = False
     urgent: asyncio.Event = field(default_factory=asyncio.Event)
@@ -122,44 +123,44 @@ class Rollovers:
     """All zones' roll-overs. Methods belong to the event loop."""
 
     engine: Engine
-    parents: Callable[[str], tuple[str, ...]]
+    parents: Callable[[FrontZone], tuple[str, ...]]
     listeners: list[RolloverListener] = field(default_factory=list)
-    _zones: dict[str, ZoneKeys] = field(default_factory=dict)
-    _asked: dict[str, _Asked] = field(default_factory=dict)
+    _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
     _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ZONES_AT_ONCE))
 
-    def of(self, name: str) -> ZoneKeys:
+    def of(self, zone: FrontZone) -> ZoneKeys:
         """Return what is remembered of a zone's keys."""
-        return self._zones.setdefault(name, ZoneKeys())
-
-    @property
-    def names(self) -> frozenset[str]:
-        """The zones that something is remembered of."""
-        return frozenset(self._zones)
+        if zone.keys is None:
+            zone.keys = ZoneKeys()
+        return zone.keys
 
     def committed(self, zone: FrontZone) -> None:
         """A version was committed, or a job ended: look at the zone again."""
         if zone.gone:
             return
-        self.of(zone.name).stale = True
-        self.ask(zone.name)
+        self.of(zone).stale = True
+        self.ask(zone)
 
-    def ask(self, name: str, *, urgent: bool = False) -> "asyncio.Task[None]":
+    def ask(self, zone: FrontZone, *, urgent: bool = False) -> "asyncio.Task[None]":
         """Have the planner asked about a zone soon; asking twice before that is asking once.
 
         urgent: somebody waits for it.
         """
-        asked = self._asked.setdefault(name, _Asked())
+        if zone.planning is None:
+            zone.planning = Planning()
+        asked = zone.planning
         asked.again = True
         if urgent:
             asked.urgent.set()
         if asked.task is None or asked.task.done():
-            asked.task = asyncio.get_running_loop().create_task(self._answer(name, asked))
+            asked.task = asyncio.get_running_loop().create_task(self._answer(zone, asked))
+            self._tasks.add(asked.task)
             asked.task.add_done_callback(self._ended)
         return asked.task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         """A defect of ours in one zone's plan is told, and stays that zone's."""
+        self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("planning failed", exc_info=task.exception())
 
@@ -168,30 +169,29 @@ class Rollovers:
         zone.stepped = zone.serial is not None and not zone.orphan
         self.committed(zone)
 
-    def forget(self, name: str) -> None:
-        """Drop a zone that was removed."""
-        asked = self._asked.pop(name, None)
-        if asked is not None and asked.task is not None:
-            asked.task.cancel()
-        self._zones.pop(name, None)
-        self.engine.schedule.forget(f"rollover {name}")
+    def forget(self, zone: FrontZone) -> None:
+        """Plan nothing more for a zone that was removed."""
+        if zone.planning is not None and zone.planning.task is not None:
+            zone.planning.task.cancel()
+        zone.planning = zone.keys = None
+        self.engine.schedule.forget(f"rollover {zone.name}")
 
     async def close(self) -> None:
         """Plan nothing more."""
-        tasks = [asked.task for asked in self._asked.values() if asked.task is not None]
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _answer(self, name: str, asked: _Asked) -> None:
+    async def _answer(self, zone: FrontZone, asked: Planning) -> None:
         while asked.again:
             await asked.gather()
             asked.again = False
-            zone = self.engine.zones.get(name)
-            if zone is None or not possible(zone.state, Work.PLAN) or shut_for(zone, Work.PLAN):
+            if not possible(zone.state, Work.PLAN) or shut_for(zone, Work.PLAN):
                 return
-            async with self._free, self.of(name).turn:
-                await self._advance(zone, self.of(name))
+            keys = self.of(zone)
+            async with self._free, keys.turn:
+                await self._advance(zone, keys)
 
     async def _advance(self, zone: FrontZone, keys: ZoneKeys) -> None:
         """Plan and act until a plan asks for nothing more; put off what fails, and leave it at that for a while."""
@@ -199,7 +199,7 @@ class Rollovers:
             return
         early = keys.not_before - self.engine.clock.monotonic()
         if early > 0:
-            self._wake(zone.name, self.engine.clock.now() + early)
+            self._wake(zone, self.engine.clock.now() + early)
             return
         try:
             await self._rounds(zone, keys)
@@ -222,7 +222,7 @@ class Rollovers:
         keys.failures += 1
         keys.not_before = self.engine.clock.monotonic() + delay
         log.warning("roll-over step put off", zone=zone.name, cause=why, retry_in_s=delay)
-        self._wake(zone.name, self.engine.clock.now() + delay)
+        self._wake(zone, self.engine.clock.now() + delay)
 
     async def _step_clock(self, zone: FrontZone, keys: ZoneKeys, known: Committed) -> None:
         assert keys.evidence is not None
@@ -244,7 +244,7 @@ class Rollovers:
             recount = await keys.count(zone, self.engine.clock)
             now = self.engine.clock.now()
             keys.policy = self.policy(zone)
-            evidence = keys.gathered(zone, self.parents(zone.name), clock_sure=self.engine.clock_sure())
+            evidence = keys.gathered(zone, self.parents(zone), clock_sure=self.engine.clock_sure())
             keys.plan = plan_rollover(known.keyset, keys.policy, evidence, int(now))
             if await self._perform(zone, keys, known, keys.plan):
                 continue
@@ -383,17 +383,18 @@ class Rollovers:
         ]
         if recount is not None:
             wakes.append(now + max(0.0, recount - self.engine.clock.monotonic()))
-        self._wake(zone.name, min((wake for wake in wakes if wake is not None), default=None))
+        self._wake(zone, min((wake for wake in wakes if wake is not None), default=None))
 
-    def _wake(self, name: str, when: float | None) -> None:
-        place = f"rollover {name}"
+    def _wake(self, zone: FrontZone, when: float | None) -> None:
+        place = f"rollover {zone.name}"
         if when is None or when >= FOREVER:
             self.engine.schedule.forget(place)
         else:
-            self.engine.schedule.wake(place, when, partial(self._woken, name))
+            self.engine.schedule.wake(place, when, partial(self._woken, zone))
 
-    def _woken(self, name: str) -> None:
-        self.ask(name)
+    def _woken(self, zone: FrontZone) -> None:
+        if not zone.gone:
+            self.ask(zone)
 
 
 class _PutOff(Exception):

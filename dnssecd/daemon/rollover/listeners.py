@@ -75,7 +75,6 @@ class RolloverOffice:
         self._zones, self._jobs = zones, jobs
         self.clock, self._sweep_s = clock_watch, sweep_s
         engine = Engine(
-            zones,
             config,
             signer,
             events,
@@ -88,7 +87,7 @@ class RolloverOffice:
             lambda: self.clock.hidden_step_s,
         )
         self.rollovers = Rollovers(engine, self._parent_names)
-        self.parents = ParentWatch(zones, config, clock, schedule, self._answered)
+        self.parents = ParentWatch(config, clock, schedule, self._answered)
         self.overdue = Overdue(events, clock, self.rollovers.policy, mailbox.ds_overdue.send)
         self.emergency = Emergency(self.rollovers, events)
         self._commands = RolloverCommands(zones, self.rollovers)
@@ -135,8 +134,8 @@ class RolloverOffice:
 
     def forget(self, zone: FrontZone) -> None:
         """Drop a zone that was removed."""
-        self.rollovers.forget(zone.name)
-        self.parents.forget(zone.name)
+        self.rollovers.forget(zone)
+        self.parents.forget(zone)
         self.emergency.forget(zone.name)
 
     async def close(self) -> None:
@@ -174,25 +173,25 @@ class RolloverOffice:
     def _seen(self, judgement: Judgement) -> None:
         sighting = judgement.sighting
         self.clock.seen(sighting)
-        if sighting.zone not in self._zones:
+        zone = self._zones.get(sighting.zone)
+        if zone is None:
             return
-        keys = self.rollovers.of(sighting.zone)
+        keys = self.rollovers.of(zone)
         pause = self._sweep_s() if judgement.state == "current" else Pace().look_last_s
         seen = judged(sighting, keys.committed)
         if keys.take(lambda evidence: evidence.sighted(seen, int(sighting.at + pause))):
-            self.rollovers.ask(sighting.zone)
+            self.rollovers.ask(zone)
 
     def _answered(self, zone: FrontZone, answers: list[ParentAnswer], next_look: int) -> None:
         if zone.gone:
             return
-        keys = self.rollovers.of(zone.name)
+        keys = self.rollovers.of(zone)
         keys.take(lambda evidence: [evidence.answered(answer, next_look) for answer in answers])
-        self.rollovers.ask(zone.name)
+        self.rollovers.ask(zone)
 
-    def _parent_names(self, name: str) -> tuple[str, ...]:
+    def _parent_names(self, zone: FrontZone) -> tuple[str, ...]:
         """The parent's servers; those known from before a restart while they cannot be found."""
-        zone = self._zones[name]
-        evidence = self.rollovers.of(name).evidence
+        evidence = self.rollovers.of(zone).evidence
         if zone.config.parent.none or zone.name == ".":
             return ()
         names = self.parents.servers(zone)

@@ -37,9 +37,7 @@ class Databases:
                 over -= 1
 
     def _opened(self, path: Path, origin: bytes) -> ZoneDatabase:
-        found = ZoneDatabase(path, origin)
-        found.on_write = partial(self._written.add, origin)
-        return found
+        return ZoneDatabase(path, origin, on_write=partial(self._written.add, origin))
 
     def written(self) -> set[bytes]:
         """Return the zones (origins) whose files were written here since this was last asked."""

@@ -12,6 +12,7 @@ from dnssecd.core.zone.grants import Grants
 from dnssecd.daemon.zones.update_queue import ZoneQueue
 from dnssecd.pipeline.jobs.spec import GrantSpec
 from dnssecd.pipeline.jobs.update import Answer
+from dnssecd.publish.exchange import Peer
 
 if TYPE_CHECKING:
     from dnssecd.daemon.zones.primary_state import Upstream
@@ -70,3 +71,15 @@ class PrimariesRoom:
         if self.task is not None:
             self.task.cancel()
         self.task, self.again, self.upstream = None, False, None
+
+
+@dataclass(slots=True, eq=False)
+class ParentRoom:
+    """The zone's parent. ``servers``: None until they were found; ``found_at``: monotonic. ``waiting``: for a DS."""
+
+    servers: list[Peer] | None = None
+    found_at: float = 0.0
+    trouble: str = ""
+    waiting: bool = False
+    next_look: float | None = None
+    looking: asyncio.Lock = field(default_factory=asyncio.Lock)

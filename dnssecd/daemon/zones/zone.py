@@ -4,12 +4,13 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dnssecd.config.model import ZoneConfig
 from dnssecd.control.command import Refused
 from dnssecd.daemon.zones.databases import Databases
 from dnssecd.daemon.zones.machine import State
-from dnssecd.daemon.zones.rooms import JobsRoom, PrimariesRoom, UpdatesRoom
+from dnssecd.daemon.zones.rooms import JobsRoom, ParentRoom, PrimariesRoom, UpdatesRoom
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.jobs.spec import ZoneSpec
@@ -21,6 +22,10 @@ from dnssecd.store.catalogue import CatalogueEntry
 from dnssecd.store.errors import StoreError
 from dnssecd.store.filemark import FileMark
 from dnssecd.store.interface import Identity, ZoneSnapshot, ZoneStore
+
+if TYPE_CHECKING:
+    from dnssecd.daemon.rollover.engine import Planning
+    from dnssecd.daemon.rollover.zone_keys import ZoneKeys
 
 _path = lru_cache(maxsize=16_384)(Path)
 
@@ -60,7 +65,7 @@ class FrontZone:
     ``gone``: it was removed. The object is the identity of the zone: one that comes back under the same name is another
     object. What was asked for on behalf of this one looks at ``gone`` before its result is used.
 
-    ``jobs``, ``updates``, ``upstream``: the rooms of the parts that work on it; no other part looks into them.
+    ``jobs``, ``updates``, ``upstream``, ``keys``, ``planning``, ``parent``: the rooms of the parts that work on it.
 
     Times in epoch seconds. ``primaries``: what each was last seen to serve, as ``status`` shows it.
     """
@@ -99,6 +104,9 @@ class FrontZone:
     jobs: JobsRoom = field(default_factory=JobsRoom)
     updates: UpdatesRoom = field(default_factory=UpdatesRoom)
     upstream: PrimariesRoom | None = None
+    keys: "ZoneKeys | None" = None
+    planning: "Planning | None" = None
+    parent: ParentRoom | None = None
 
     @property
     def asked_servers(self) -> tuple[exchange.Peer, ...]:

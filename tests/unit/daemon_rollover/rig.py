@@ -109,7 +109,6 @@ class Rig:
     def _rollovers(self) -> Rollovers:
         return Rollovers(
             Engine(
-                {self.name: self.zone},
                 lambda: self.config,
                 self.signer,
                 self.events,
@@ -144,7 +143,7 @@ class Rig:
         done = resign(self.zone.database, self.zone.spec, self.tools())
         assert done.result in ("published", "unchanged"), done.problems
         self.zone.serial = done.serial
-        self.rollovers.of(self.name).stale = True
+        self.rollovers.of(self.zone).stale = True
 
     def configure(self, policy: str) -> None:
         """Another policy, as after a reload."""
@@ -159,11 +158,11 @@ class Rig:
         self.clock.advance(seconds)
         if seconds >= RESIGN_S:
             self._renew()
-        evidence = self.rollovers.of(self.name).evidence
+        evidence = self.rollovers.of(self.zone).evidence
         if followed and evidence is not None:
             sighting = Sighting(self.name, "ns1", self.zone.serial, self.clock.now(), True)
             evidence.sighted(sighting, int(self.clock.now()) + 60)
-        await self.rollovers.ask(self.name, urgent=True)
+        await self.rollovers.ask(self.zone, urgent=True)
 
     async def settle(self, days: int = 1) -> None:
         """Time passes until the first keys have settled."""
@@ -171,12 +170,13 @@ class Rig:
             await self.plan(21_600)
 
     def keyset(self) -> Keyset:
-        committed = self.rollovers.of(self.name).committed
+        committed = self.rollovers.of(self.zone).committed
         assert committed is not None
         return committed.keyset
 
     def restart(self) -> None:
         """A new process: all that was in memory is gone."""
+        self.zone.keys = self.zone.planning = None
         self.rollovers = self._rollovers()
 
     def firing(self) -> set[str]:

@@ -192,10 +192,10 @@ async def test_while_the_clock_is_in_doubt_nothing_moves(rig: Rig) -> None:
 
 
 async def test_evidence_outlives_a_restart(rig: Rig) -> None:
-    before = rig.rollovers.of(rig.name).evidence
+    before = rig.rollovers.of(rig.zone).evidence
     rig.restart()
     await rig.plan(followed=False)
-    after = rig.rollovers.of(rig.name).evidence
+    after = rig.rollovers.of(rig.zone).evidence
     assert before is not None
     assert after is not None
     assert after.secondaries["ns1"].serial == before.secondaries["ns1"].serial
@@ -204,7 +204,7 @@ async def test_evidence_outlives_a_restart(rig: Rig) -> None:
 async def test_what_is_seen_before_the_evidence_was_read_is_not_lost(rig: Rig) -> None:
     """At a start secondaries are looked at before the zones' databases have been opened."""
     rig.restart()
-    keys = rig.rollovers.of(rig.name)
+    keys = rig.rollovers.of(rig.zone)
     now = rig.clock.now()
     sighting = Sighting(rig.name, "ns1", 4711, now, True)
     assert keys.take(lambda evidence: evidence.sighted(sighting, int(now) + 60))
@@ -290,20 +290,20 @@ async def test_a_stream_of_news_makes_few_plans(rig: Rig, monkeypatch: pytest.Mo
         plans.append(zone)
 
     monkeypatch.setattr(rig.rollovers, "_advance", advance)
-    rig.rollovers._asked.clear()
+    rig.zone.planning = None
     monkeypatch.setattr(rollover, "COALESCE_S", 0.0)
     monkeypatch.setattr(rollover, "PLANS_S", 3600.0)
     for _ in range(200):
-        task = rig.rollovers.ask(rig.name)
+        task = rig.rollovers.ask(rig.zone)
         await asyncio.sleep(0)
     assert len(plans) <= rollover.PLANS_MAX
     for _ in range(50):
-        rig.rollovers.ask(rig.name)
+        rig.rollovers.ask(rig.zone)
         await asyncio.sleep(0)
     assert len(plans) == rollover.PLANS_MAX
     assert not task.done()
     async with asyncio.timeout(10):
-        await rig.rollovers.ask(rig.name, urgent=True)
+        await rig.rollovers.ask(rig.zone, urgent=True)
     assert len(plans) == rollover.PLANS_MAX + 1
 
 
@@ -321,7 +321,7 @@ async def test_a_defect_in_one_zone_s_plan_is_told_and_does_not_end_the_engine(
     with monkeypatch.context() as patch:
         patch.setattr(rollover, "plan_rollover", broken)
         with pytest.raises(AssertionError):
-            await rig.rollovers.ask(rig.name)
+            await rig.rollovers.ask(rig.zone)
     await rig.command("key.rollover", role="zsk")
     assert zsks(rig) == [State.OMNIPRESENT, State.RUMOURED]
 

@@ -124,7 +124,7 @@ def test_an_outage_is_read() -> None:
 
 async def test_events_that_happen_anyway_are_no_part_of_a_plan(rig: Rig) -> None:
     policy = rig.rollovers.policy(rig.zone)
-    evidence = rig.rollovers.of(rig.name).gathered(rig.zone, (), clock_sure=True)
+    evidence = rig.rollovers.of(rig.zone).gathered(rig.zone, (), clock_sure=True)
     assume = forecast.assumptions(rig.zone, evidence, policy, DAY)
     now = int(rig.clock.now())
     assert forecast.compare(rig.keyset(), policy, policy, assume, now, now + 400 * DAY) == []

@@ -54,11 +54,12 @@ class Rig:
         self.schedule = FakeSchedule()
         self.heard: list[tuple[list[ParentAnswer], int]] = []
         config: Any = SimpleNamespace(name="z.", policy="p", parent=parent)
-        self.zone: Any = SimpleNamespace(name="z.", config=config, gone=False, check=lambda: None)
+        self.zone: Any = SimpleNamespace(
+            name="z.", config=config, gone=False, check=lambda: None, parent=None
+        )
         policy = SimpleNamespace(parent_ds_ttl=ds_ttl, parent_propagation_delay=delay)
         whole: Any = SimpleNamespace(policies={"p": policy}, server=SimpleNamespace(resolver=()))
         self.watch = ParentWatch(
-            {"z.": self.zone},
             lambda: whole,
             self.clock,
             self.schedule,  # type: ignore[arg-type]
@@ -85,7 +86,7 @@ async def test_silence_is_told_and_the_next_look_planned() -> None:
         pass
     rig = Rig(ParentConfig(servers=(gone,)))
     rig.watch.watch(rig.zone, waiting=True)
-    await rig.watch._look_again("z.")
+    await rig.watch._look_again(rig.zone)
     ((answer,), next_look) = rig.heard[0]
     assert answer.ds is None
     assert answer.failure
@@ -99,7 +100,7 @@ def test_looks_are_frequent_only_while_something_is_awaited() -> None:
     assert rig.next_s <= parents.SPREAD_S
     rig.watch.watch(rig.zone, waiting=True)
     assert rig.next_s == 0, "at once"
-    parent = rig.watch._parents["z."]
+    parent = rig.zone.parent
     assert rig.watch._interval(rig.zone, parent) == 300
     parent.waiting = False
     assert rig.watch._interval(rig.zone, parent) == 6 * 3600
@@ -108,7 +109,7 @@ def test_looks_are_frequent_only_while_something_is_awaited() -> None:
 def test_short_times_of_a_policy_make_short_looks() -> None:
     rig = Rig(ParentConfig(servers=(Address("127.0.0.1", 1),)), ds_ttl=2, delay=1)
     rig.watch.watch(rig.zone, waiting=True)
-    assert rig.watch._interval(rig.zone, rig.watch._parents["z."]) == 1
+    assert rig.watch._interval(rig.zone, rig.zone.parent) == 1
 
 
 def test_an_island_of_trust_is_not_looked_at() -> None:
@@ -152,7 +153,7 @@ async def test_a_parent_that_cannot_be_found_is_looked_for_again(monkeypatch: py
     monkeypatch.setattr(parents, "find_parent_servers", find)
     rig = Rig(ParentConfig())
     rig.watch.watch(rig.zone, waiting=True)
-    await rig.watch._look_again("z.")
+    await rig.watch._look_again(rig.zone)
     assert rig.heard == [([], int(rig.clock.now() + 300))]
     assert rig.next_s == 300
 
@@ -163,21 +164,22 @@ async def test_thousands_of_zones_that_wait_are_looked_at_so_many_a_second() -> 
         SimpleNamespace(
             name=f"z{n}.",
             gone=False,
+            parent=None,
             config=SimpleNamespace(name=f"z{n}.", policy="p", parent=rig.zone.config.parent),
         )
         for n in range(5_000)
     ]
     rig.watch.watch(rig.zone, waiting=True)
-    alone = rig.watch._interval(rig.zone, rig.watch._parents["z."])
+    alone = rig.watch._interval(rig.zone, rig.zone.parent)
     for other in others:
         rig.watch.watch(other, waiting=True)
         rig.watch.watch(other, waiting=True)
-    among_many = rig.watch._interval(rig.zone, rig.watch._parents["z."])
+    among_many = rig.watch._interval(rig.zone, rig.zone.parent)
     for other in others[:2_500]:
         rig.watch.watch(other, waiting=False)
     for other in others:
-        rig.watch.forget(other.name)
+        rig.watch.forget(other)
     assert alone == 300
     assert among_many == pytest.approx(5_001 / parents.LOOKS_PER_S)
-    assert rig.watch._interval(rig.zone, rig.watch._parents["z."]) == alone
+    assert rig.watch._interval(rig.zone, rig.zone.parent) == alone
     await rig.watch.close()

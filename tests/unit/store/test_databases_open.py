@@ -57,9 +57,9 @@ def test_a_database_that_is_read_stays_open_and_goes_when_it_is_not(tmp_path: Pa
 
 
 def test_closing_waits_for_who_writes(tmp_path: Path) -> None:
-    database = ZoneDatabase(tmp_path / "a.sqlite", text_to_wire("a.example."))
     told: list[int] = []
-    database.on_write = lambda: told.append(1)
+    origin = text_to_wire("a.example.")
+    database = ZoneDatabase(tmp_path / "a.sqlite", origin, on_write=lambda: told.append(1))
     with database.write() as transaction:
         transaction.set_state("before", {})
         database.close()
