@@ -142,6 +142,10 @@ class ZoneTransaction(Transaction, Protocol):
         """Yield the content RRsets of a type, by owner; a walk over all content."""
         ...
 
+    def earliest_expiration(self) -> int | None:
+        """Return the earliest expiration of any RRSIG in the zone, epoch seconds; None without RRSIGs."""
+        ...
+
     def start_from(self, old: OldVersion) -> None:
         """Take another signer's version, which was written here before, for the version to start from."""
         ...

@@ -5,9 +5,10 @@ import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
 
 from dnssecd.core.dns.rrset import RRset, Rrsigs, count
 from dnssecd.core.dns.rrtypes import RRSIG, SOA
@@ -18,6 +19,7 @@ from dnssecd.store.errors import JournalGap, StaleVersion, StoreError
 from dnssecd.store.identity import claim
 from dnssecd.store.interface import Identity, OldVersion, State
 from dnssecd.store.journal import PRUNE_EVERY, JournalWriter, prune
+from dnssecd.store.remembered import RememberedView
 from dnssecd.store.sqlite import failure, translating
 from dnssecd.store.view import SqliteView
 
@@ -49,8 +51,13 @@ def identity_of(path: Path) -> Identity | None:
 
 def read_state(connection: sqlite3.Connection, name: str) -> State | None:
     """Return one named document of the zone's state."""
+    text = _state_text(connection, name)
+    return None if text is None else json.loads(text)
+
+
+def _state_text(connection: sqlite3.Connection, name: str) -> str | None:
     row = connection.execute("SELECT value FROM state WHERE name = ?", (name,)).fetchone()
-    return None if row is None else json.loads(row[0])
+    return None if row is None else row[0]
 
 
 def _records(rrset: RRset | Rrsigs | None) -> int:
@@ -141,7 +148,18 @@ class Snapshot(SqliteView):
         return history.newest(self._connection, limit)
 
 
-class WriteTransaction(SqliteView):
+class OldSnapshot(RememberedView, Snapshot):
+    """The version a transaction starts from."""
+
+    def __init__(self, connection: sqlite3.Connection, origin: bytes) -> None:
+        super().__init__(connection, origin)
+        self._forget_all()
+
+
+S = TypeVar("S", bound=Snapshot)
+
+
+class WriteTransaction(RememberedView):
     """The next version in the making: reads see what was written. Nothing is visible to others before commit.
 
     ``old`` is the version it starts from. ``generation`` rises with every write, so that a verification can be
@@ -152,6 +170,8 @@ class WriteTransaction(SqliteView):
         self, connection: sqlite3.Connection, origin: bytes, old: Snapshot, journal: JournalWriter | None
     ) -> None:
         super().__init__(connection, origin)
+        self._forget_all()
+        self._documents: dict[str, str | None] = {}
         self.old: OldVersion = old
         self.generation = 0
         self.records_delta = 0
@@ -192,6 +212,7 @@ class WriteTransaction(SqliteView):
         if len(put) > INDEX_LATER_RRSETS and self.old.version is None and not self._index_later:
             self._index_later = True
             self._connection.execute(schema.DROP_EXPIRATION)
+        self._content.clear()  # only now: what yields the changes may read what is to be replaced
         self._connection.executemany("DELETE FROM rrset WHERE owner = ? AND rtype = ?", removed)
         self._connection.executemany(
             "INSERT OR REPLACE INTO rrset (owner, rtype, ttl, rdata) VALUES (?, ?, ?, ?)", put
@@ -214,6 +235,7 @@ class WriteTransaction(SqliteView):
                 self._note(change.owner, change.new.rtype, None, change.new, change.new.rtype)
             else:
                 self._note(change.owner, change.rtype, change.old, change.new, change.rtype)
+        self._links.clear()
         self._connection.executemany("DELETE FROM denial WHERE owner = ?", removed)
         self._connection.executemany(
             "INSERT OR REPLACE INTO denial (owner, rtype, ttl, rdata) VALUES (?, ?, ?, ?)", put
@@ -228,6 +250,7 @@ class WriteTransaction(SqliteView):
             put.append((*new, expiration))
             self.records_delta += _records(new) - _records(old)
             self._note(new.owner, new.covered, old, new, RRSIG)
+        self._signatures.clear()
         self._connection.executemany(
             "INSERT OR REPLACE INTO rrsig (owner, covered, ttl, rdata, expiration) VALUES (?, ?, ?, ?, ?)",
             put,
@@ -242,19 +265,24 @@ class WriteTransaction(SqliteView):
             gone.append((old.owner, old.covered))
             self.records_delta -= _records(old)
             self._note(old.owner, old.covered, old, None, RRSIG)
+        self._signatures.clear()
         self._connection.executemany("DELETE FROM rrsig WHERE owner = ? AND covered = ?", gone)
 
     def set_state(self, name: str, value: State) -> None:
-        """Write a named state document, in the same transaction as the version."""
+        """Write a named state document, in the same transaction as the version; one that stands so is left."""
         self.generation += 1
-        self._connection.execute(
-            "INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)",
-            (name, json.dumps(value, sort_keys=True)),
-        )
+        text = json.dumps(value, sort_keys=True)
+        if self._documents.get(name) == text:
+            return
+        self._documents[name] = text
+        self._connection.execute("INSERT OR REPLACE INTO state (name, value) VALUES (?, ?)", (name, text))
 
     def state(self, name: str) -> State | None:
         """Return a named state document as this transaction sees it."""
-        return read_state(self._connection, name)
+        if name not in self._documents:
+            self._documents[name] = _state_text(self._connection, name)
+        text = self._documents[name]
+        return None if text is None else json.loads(text)
 
     def add_history(self, at: int, who: str, what: str, serial: int | None, detail: str) -> None:
         """Append to the zone's history."""
@@ -426,17 +454,19 @@ class ZoneDatabase:
         with self._lock:
             self._held -= 1
 
-    @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> AbstractContextManager[Snapshot]:
         """Hold one published version for reading; StoreError when too many are held already, or when SQLite fails."""
+        return self._hold(Snapshot)
+
+    @contextmanager
+    def _hold(self, kind: type[S]) -> Iterator[S]:
         if not self._slots.acquire(blocking=False):
             raise StoreError(f"{self.path}: {READERS_MAX} snapshots are held already")
         try:
             connection = self._reader()
             try:
                 connection.execute("BEGIN")
-                connection.execute("SELECT count(*) FROM state").fetchone()
-                yield Snapshot(connection, self.origin)
+                yield kind(connection, self.origin)  # its first read is what holds the version
             finally:
                 with suppress(sqlite3.ProgrammingError):
                     self._release(connection)
@@ -459,7 +489,7 @@ class ZoneDatabase:
             raise StoreError(f"{self.path}: another process is writing this zone: {error}") from error
         try:
             try:
-                with self.snapshot() as old:
+                with self._hold(OldSnapshot) as old:
                     yield WriteTransaction(connection, self.origin, old, self._journal(old))
             finally:
                 if connection.in_transaction:

@@ -34,7 +34,7 @@ from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.apex import soa_expire
 from dnssecd.pipeline.version.bad_signatures import with_another_token
-from dnssecd.pipeline.version.draft import Input, Published, make_version
+from dnssecd.pipeline.version.draft import Input, Published, StoredVersion, make_version
 from dnssecd.pipeline.version.first_keys import check_available, first_keyset
 from dnssecd.pipeline.version.held_denial import in_force
 from dnssecd.pipeline.version.rejected import Rejected
@@ -402,6 +402,16 @@ def run_job(
     return _finish(db, spec, report, made, result, problem)
 
 
+def _stored(db: ZoneStore) -> StoredVersion | None:
+    """Return what is stored of the published version, None before the first."""
+    with db.snapshot() as snapshot:
+        version = state.from_document(snapshot.version, state.VersionState)
+        soa = snapshot.rrset(APEX, SOA)
+        if version is None or soa is None:
+            return None
+        return StoredVersion(version, soa, snapshot.earliest_expiration())
+
+
 def _finish(
     db: ZoneStore,
     spec: ZoneSpec,
@@ -414,13 +424,12 @@ def _finish(
     refresh = 0
     records = None
     try:
-        with db.snapshot() as snapshot:
-            earliest = snapshot.earliest_expiration()
-            version = state.from_document(snapshot.version, state.VersionState)
-            soa = snapshot.rrset(APEX, SOA)
-        if version is not None and soa is not None:
+        stored = made.stored or _stored(db)
+        if stored is not None:
+            version, earliest = stored.version, stored.earliest
             serial, records = version.serial, version.records
-            refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(soa), version.largest_ttl)
+            expire = soa_expire(stored.soa)
+            refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, expire, version.largest_ttl)
             due = None if earliest is None else earliest - refresh
     except (StoreError, *DAMAGE) as error:
         problem = problem or Rejected("store-failed", f"{type(error).__name__}: {error}")

@@ -1,7 +1,7 @@
 """Dynamic updates (RFC 2136) carried out: a group of messages becomes one version, or none of it happens."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from dnssecd.core.dns.names import APEX
@@ -13,7 +13,7 @@ from dnssecd.pipeline.jobs.load import Report, Tools, make, run_job
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
-from dnssecd.pipeline.version.draft import Input, Published
+from dnssecd.pipeline.version.draft import Input, Published, StoredVersion
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
@@ -84,6 +84,7 @@ def commit_updates(
             made = make(transaction, spec, keyset, given, tools)
             if made.serial is not None and made.soa is not None:
                 told([_answer(result) for result in results], made.serial, made.soa)
+                return replace(made, stored=_stored(transaction, made.soa))
             return made
 
     outcome = run_job(db, spec, report, work, tools)
@@ -92,6 +93,12 @@ def commit_updates(
         return Committed([Answer(SERVFAIL, outcome.problems[0].cause)] * len(updates), outcome)
     cause = outcome.problems[0].cause if failed else ""
     return Committed([_answer(result, cause) for result in results], outcome)
+
+
+def _stored(transaction: ZoneTransaction, soa: RRset) -> StoredVersion | None:
+    """Return what is stored of the version just committed: the transaction knows most of it already."""
+    version = state.from_document(transaction.state(state.VERSION), state.VersionState)
+    return None if version is None else StoredVersion(version, soa, transaction.earliest_expiration())
 
 
 def _input(transaction: ZoneTransaction, group: UpdateGroup, before: state.VersionState) -> Input | None:

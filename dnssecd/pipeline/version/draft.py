@@ -97,10 +97,20 @@ class Draft:
 
 
 @dataclass(frozen=True)
+class StoredVersion:
+    """What the store has of the published version; ``earliest``: when its first RRSIG expires (epoch s)."""
+
+    version: state.VersionState
+    soa: RRset
+    earliest: int | None
+
+
+@dataclass(frozen=True)
 class Published:
     """What was made; None for ``serial`` when nothing had to be, else ``soa`` is the version's SOA RRset.
 
-    ``whole``: all of the zone was verified, not only what changed.
+    ``whole``: all of the zone was verified, not only what changed. ``stored``: where it was read in the transaction
+    that made it; the outcome takes no snapshot then.
     """
 
     serial: int | None
@@ -109,6 +119,7 @@ class Published:
     signatures: int = 0
     soa: RRset | None = None
     whole: bool = False
+    stored: StoredVersion | None = None
 
 
 def policy_mark(spec: ZoneSpec, view: SigningView) -> str:
