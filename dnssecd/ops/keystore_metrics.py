@@ -1,7 +1,7 @@
-"""Key stores and tokens as metrics, from what the key service last said of itself.
+"""Key stores and tokens as metrics, from the key service's last status.
 
-The counters are the key service's own: they begin at zero when it is started. While it cannot be asked, only
-`dnssecd_signer_up` 0 is exported: what a token was like before says nothing about now.
+The counters are the key service's own: they start at zero when it starts. While it does not answer, only
+`dnssecd_signer_up` 0 is exported: a token's earlier state says nothing about its present one.
 """
 
 from __future__ import annotations
@@ -55,13 +55,15 @@ class KeystoreCollector(Collector):
 
 def _service(status: StatusReply | None) -> Iterator[Metric]:
     requests = CounterMetricFamily(
-        "dnssecd_signer_requests", "Requests the key service has got, by kind", labels=("request",)
+        "dnssecd_signer_requests", "Requests that the key service received, by kind", labels=("request",)
     )
     errors = CounterMetricFamily(
-        "dnssecd_signer_request_errors", "Requests it answered with an error, by code", labels=("code",)
+        "dnssecd_signer_request_errors",
+        "Requests that the key service answered with an error, by code",
+        labels=("code",),
     )
     refusals = CounterMetricFamily(
-        "dnssecd_signer_refusals", "Signatures refused because the key is not for what was to be signed"
+        "dnssecd_signer_refusals", "Signatures refused because the key may not sign that data"
     )
     for name, count in status.counters.items() if status else ():
         group, _, label = name.partition(".")
@@ -80,7 +82,7 @@ def _stores(status: StatusReply | None) -> Iterator[Metric]:
     )
     keys = GaugeMetricFamily("dnssecd_keystore_keys", "Keys known to be in the store", labels=_STORE)
     queue = GaugeMetricFamily(
-        "dnssecd_keystore_queue_signatures", "Signatures that wait for the store", labels=_STORE
+        "dnssecd_keystore_queue_signatures", "Signatures queued for the store", labels=_STORE
     )
     made = CounterMetricFamily("dnssecd_keystore_signatures", "Signatures made by the store", labels=_STORE)
     for store in status.stores if status else ():
@@ -109,7 +111,7 @@ def _tokens(status: StatusReply | None) -> Iterator[Metric]:
     )
     queue = GaugeMetricFamily(
         "dnssecd_token_queue_commands",
-        "Commands (key look-ups, proofs, new keys) that wait for a session",
+        "Commands (key look-ups, proofs, new keys) queued for a session",
         labels=_TOKEN,
     )
     breaker = GaugeMetricFamily(

@@ -29,7 +29,7 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all sam
 _FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _SLOW = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
-#: At most so many `dnssecd_event_firing` samples; what is beyond is counted in `dnssecd_events_firing` only.
+#: Most `dnssecd_event_firing` samples; further ones are counted in `dnssecd_events_firing` only.
 EVENT_SAMPLES_MAX = 1_000
 
 
@@ -52,7 +52,7 @@ class ZoneMetrics:
         )
         self.refresh = gauge(
             "zone_refresh_seconds",
-            "Signatures are renewed this long before they expire: a healthy zone's runway is never much less",
+            "Signatures are renewed this long before they expire: the runway of a healthy zone is hardly shorter",
         )
         self.last_published = gauge(
             "zone_last_published_timestamp_seconds", "When the version being served was published"
@@ -129,7 +129,7 @@ class ServerMetrics:
         self.transfers = counter(
             "transfers_total", "Transfers out by kind: axfr, ixfr, ixfr-as-axfr, up-to-date", ("kind",)
         )
-        self.transfers_failed = counter("transfers_failed_total", "Transfers out that were broken off")
+        self.transfers_failed = counter("transfers_failed_total", "Transfers out that were aborted")
         self.transfer_bytes = counter("transfer_bytes_total", "Octets of transfers out")
         self.transfers_in = counter(
             "transfers_in_total",
@@ -139,8 +139,8 @@ class ServerMetrics:
         self.updates = counter("updates_total", "DNS UPDATE messages by rcode", ("rcode",))
         self.updates_noted = counter(
             "updates_noted_total",
-            "DNS UPDATE messages operators should know of, by event: update-refused (for what they would do to the "
-            "zone), update-ignored (NOERROR, but not all of it has an effect)",
+            "DNS UPDATE messages reported to operators, by event: update-refused (the zone would be refused or too "
+            "costly), update-ignored (NOERROR, but a part has no effect)",
             ("event",),
         )
         self.tcp_connections = Gauge("dnssecd_tcp_connections", "TCP connections open now", registry=registry)
@@ -172,7 +172,7 @@ class PeerMetrics:
         )
         self.ds_ways = counter(
             "parent_ds_ways_total",
-            "Ways by which DS are brought to parents (push, hook, notify) by result: done, failed",
+            "DS changes sent to parents by channel (push, hook, notify) and result: done, failed",
             ("way", "result"),
         )
 
@@ -183,7 +183,7 @@ class PeerMetrics:
 
 
 class SignerMetrics:
-    """The client side of the key service; what it says of itself: `KeystoreCollector`."""
+    """The client side of the key service; its own counters: `KeystoreCollector`."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.breaker = Gauge(

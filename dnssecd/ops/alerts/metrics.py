@@ -1,4 +1,4 @@
-"""Metrics of the alerts' delivery, so that monitoring notices when people are not told."""
+"""Metrics of the alerts' delivery, so that monitoring notices when alerts do not reach operators."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ class AlertMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.deliveries = Counter(
             "dnssecd_alert_deliveries_total",
-            "Messages about alerts by way and result: delivered, deferred (tried again), rejected, dropped",
+            "Messages about alerts by channel and result: delivered, deferred (tried again), rejected, dropped",
             ("way", "result"),
             registry=registry,
         )
@@ -23,19 +23,19 @@ class AlertMetrics:
         )
         self.oldest = Gauge(
             "dnssecd_alert_queue_oldest_timestamp_seconds",
-            "When the oldest message not yet delivered was made; 0: none waits",
+            "When the oldest message not yet delivered was made; 0: none is queued",
             ("way",),
             registry=registry,
         )
         self.last_delivered = Gauge(
             "dnssecd_alert_last_delivered_timestamp_seconds",
-            "When a message was last delivered; 0: not since there is a record",
+            "When a message was last delivered; 0: never, as far as recorded",
             ("way",),
             registry=registry,
         )
         self.working = Gauge(
             "dnssecd_alert_way_working",
-            "1: the last attempt by this way succeeded, 0: it failed",
+            "1: the last attempt by this channel succeeded, 0: it failed",
             ("way",),
             registry=registry,
         )
