@@ -6,32 +6,32 @@ from dnssecd.core.keys.steps import TABLES
 
 HEAD = """# Key states
 
-<!-- Made from the tables in dnssecd/core (keystate, rollover_rules, rollover_facts, rollover_steps, keylabel). A test
-fails when it is out of date and says how to make it anew. -->
+<!-- Made by dnssecd/core/keys/keystate_doc.py from the tables in dnssecd/core/keys. A test fails when it is out of date and
+says how to write it again. -->
 
-A key is up to four records. Each record is in one of four states, which say what validators may hold; a key has
-a goal besides: present, standby or absent. One planner (`dnssecd/core/keys/planner.py`) takes every step that a goal
-asks for and the rules below allow, again and again until nothing changes. There is no script per kind of rollover.
+A key has up to four records. Each record is in one of four states, which describe what validators may hold. Each key
+also has a goal: present, standby or absent. One planner (`dnssecd/core/keys/planner.py`) takes every step that a goal
+requires and the rules below allow, and repeats until nothing changes. There is no script per kind of rollover.
 """
 
 STATES = """## States of a record
 
-* hidden: no validator holds it and none can fetch it;
-* rumoured: it is published; some hold it, others still hold sets from before;
-* omnipresent: every set that can be held has it;
-* unretentive: it is withdrawn; some may hold it still.
+* hidden: no validator holds it, and none can fetch it;
+* rumoured: it is published; some validators hold it, others still hold older sets;
+* omnipresent: every set that validators can hold has it;
+* unretentive: it is withdrawn; some validators may still hold it.
 """
 
 
 def render() -> str:
-    """The whole document.  Pure."""
+    """Return the whole document."""
     parts = [HEAD, _records(), STATES, _diagram(), _rules(), _waits(), _holds(), _labels()]
     return "\n".join(parts)
 
 
 def _records() -> str:
     rows = [f"| {role.value} | {', '.join(rec.value for rec in recs)} |" for role, recs in RECORDS.items()]
-    note = "A revoked key (RFC 5011) is an entry of its own, with dnskey and krrsig only."
+    note = "A revoked key (RFC 5011) is a separate entry, with dnskey and krrsig only."
     return "\n".join(["## Records of a key", "", "| role | records |", "|---|---|", *rows, "", note, ""])
 
 
@@ -41,7 +41,12 @@ def _diagram() -> str:
         for event, after in moves.items():
             kind = "step" if event in STEPS else "fact"
             lines.append(f"    {state.value} --> {after.value}: {event.value} ({kind})")
-    lines += ["```", "", "Steps are decided and must keep the rules; facts come from evidence and time.", ""]
+    lines += [
+        "```",
+        "",
+        "The planner decides steps, and they must keep the rules; facts come from evidence and time.",
+        "",
+    ]
     return "\n".join(lines)
 
 
@@ -49,9 +54,9 @@ def _rules() -> str:
     lines = [
         "## Rules",
         "",
-        "After every step each rule holds, in one of its ways. The second and third bind once a DS may be held.",
+        "After every step each rule holds, in one of its forms. The second and third apply once validators may hold a DS.",
         "",
-        "| rule | way | what it says |",
+        "| rule | form | meaning |",
         "|---|---|---|",
     ]
     for rule in TABLES.rules:
@@ -65,8 +70,8 @@ def _waits() -> str:
     lines = [
         "## Waits",
         "",
-        "A wait begins with evidence, never with having sent something, and lasts for the largest TTL observed (the",
-        "policy's values are floors) plus a margin for clock steps that go undetected.",
+        "A wait starts with evidence, never with a message that was sent. It lasts for the largest TTL observed (the",
+        "policy's values are minimums) plus a margin for undetected clock steps.",
         "",
         "| record | in state | leaves it when |",
         "|---|---|---|",
@@ -78,10 +83,15 @@ def _waits() -> str:
 
 def _holds() -> str:
     rows = [f"| {hold.name} | {hold.text} |" for hold in TABLES.holds]
-    return "\n".join(["## Steps put off", "", "| name | what it says |", "|---|---|", *rows, ""])
+    return "\n".join(["## Postponed steps", "", "| name | meaning |", "|---|---|", *rows, ""])
 
 
 def _labels() -> str:
-    head = ["## Names for people (RFC 7583 section 3.1)", "", "The first row that fits names the key.", ""]
+    head = [
+        "## Names in commands (RFC 7583 section 3.1)",
+        "",
+        "The first row that matches names the key.",
+        "",
+    ]
     rows = [f"| {row.name} | {row.text} |" for row in LABELS]
     return "\n".join([*head, "| name | the key |", "|---|---|", *rows, ""])
