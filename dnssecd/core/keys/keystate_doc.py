@@ -6,8 +6,8 @@ from dnssecd.core.keys.steps import TABLES
 
 HEAD = """# Key states
 
-<!-- Made by dnssecd/core/keys/keystate_doc.py from the tables in dnssecd/core/keys. A test fails when it is out of date and
-says how to write it again. -->
+<!-- Made by dnssecd/core/keys/keystate_doc.py from the tables in dnssecd/core/keys. A test fails when it is out of
+date and says how to write it again. -->
 
 A key has up to four records. Each record is in one of four states, which describe what validators may hold. Each key
 also has a goal: present, standby or absent. One planner (`dnssecd/core/keys/planner.py`) takes every step that a goal
@@ -54,7 +54,7 @@ def _rules() -> str:
     lines = [
         "## Rules",
         "",
-        "After every step each rule holds, in one of its forms. The second and third apply once validators may hold a DS.",
+        "After every step each rule holds, in one of its forms. The second and third apply once a DS may be held.",
         "",
         "| rule | form | meaning |",
         "|---|---|---|",
