@@ -191,6 +191,8 @@ def edited(rng: random.Random, step: int) -> list[str]:
     """The content less some names, with others above and below what is there."""
     apex = [line for line in CONTENT if line.startswith(("$", "@", "ns1", "mail"))]
     gone = {owner for owner in sorted({line.split()[0] for line in CONTENT}) if rng.random() < 0.2}
+    # A delegation whose name server has lost its address would be refused.
+    gone |= {owner.removeprefix("ns.") for owner in gone}
     rest = [line for line in CONTENT if line not in apex and line.split()[0] not in gone]
     more = [
         f"cut.deep{step % 3}.wild NS ns.other.test.",
