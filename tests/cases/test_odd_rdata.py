@@ -17,7 +17,8 @@ import pytest
 from dnssecd.core.dns.message import FormError
 from dnssecd.core.dns.message_names import NameTable
 from dnssecd.core.dns.names import owner_key, text_to_wire
-from dnssecd.core.dns.rrset import pack
+from dnssecd.core.dns.rrset import RRset, pack
+from dnssecd.core.zone.zonecheck import check
 from dnssecd.ingest.errors import ZoneFileErrors
 from dnssecd.ingest.export import owner_text, rrset_lines
 from dnssecd.ingest.zonefile import parse_zone_file
@@ -32,7 +33,7 @@ from tests.peers.updates import dynamic_world
 pytestmark = pytest.mark.integration
 
 ZONE = "odd.test."
-NULL, APL, HHIT, BRID = 10, 42, 67, 68
+NULL, APL, HHIT, BRID, RESINFO = 10, 42, 67, 68, 261
 #: NS, SOA, CNAME, DNAME, DS and what is derived mean something to a checker beyond their form; MD and MF are obsolete.
 NOT_BY_THEMSELVES = {2, 3, 4, 5, 6, 39, 43, 46, 47, 50, 51}
 
@@ -57,6 +58,40 @@ def test_no_empty_record_ends_a_transfer(servers: Servers, peer_dir: Path, tsig_
     assert serial is not None
     for secondary in world.secondaries.values():
         secondary.wait_serial(ZONE, serial, 20)
+
+
+def test_no_second_record_of_a_single_one_ends_a_transfer(
+    servers: Servers, peer_dir: Path, tsig_key: TsigKey
+) -> None:
+    """Two records of each type at a name: all secondaries follow, or the update changed nothing."""
+    world = dynamic_world(servers, peer_dir, tsig_key, ZONE)
+    port = world.daemon.port
+    types = sorted({rtype for rtype, _ in odd_rdata(1)} | {RESINFO})
+    for rtype in types:
+        for rdata in [rdata for each, rdata in odd_rdata(1) if each == rtype][:2]:
+            assert added(port, tsig_key, rtype, rdata) in ("NOERROR", "REFUSED"), (rtype, rdata.hex())
+    for text in (b"\x01a", b"\x01b"):
+        assert added(port, tsig_key, RESINFO, text) == "NOERROR"
+    serial = world.daemon.serial(ZONE)
+    assert serial is not None
+    for secondary in world.secondaries.values():
+        secondary.wait_serial(ZONE, serial, 20)
+    content = world.daemon.zone_content(ZONE)
+    assert (
+        sum(line.startswith("t261.") and "RRSIG" not in line and "NSEC" not in line for line in content) == 1
+    )
+
+
+def test_a_second_resinfo_in_a_zone_file_is_an_error() -> None:
+    origin = text_to_wire(ZONE)
+    owner = owner_key(b"\x01r" + origin, origin)
+    soa = RRset(b"", 6, 60, pack([b"\0\0" + bytes(20)]))
+    twice = [
+        soa,
+        RRset(b"", 2, 60, pack([b"\x01a\0"])),
+        RRset(owner, RESINFO, 60, pack([b"\x01a", b"\x01b"])),
+    ]
+    assert "more than one RESINFO record" in str(check(twice, origin).errors)
 
 
 @pytest.mark.parametrize("rtype", [NULL, HHIT, BRID])

@@ -19,6 +19,7 @@ NSEC3PARAM = 51
 CDS = 59
 CDNSKEY = 60
 ZONEMD = 63
+RESINFO = 261
 
 #: Derived by the signer, never taken from unsigned input; found anywhere in the zone.
 SIGNATURE_TYPES = frozenset({RRSIG, NSEC, NSEC3})
@@ -29,6 +30,10 @@ APEX_DERIVED_TYPES = frozenset({DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD})
 #: RRsets that a KSK signs (RFC 6781 §3.1, RFC 7344 §4.1); everything else is the ZSK's.
 KSK_SIGNED_TYPES = frozenset({DNSKEY, CDS, CDNSKEY})
 
+#: An RRset of these is one RR; with a second one BIND as a secondary ends every transfer of the zone (RFC 2181 §10.1,
+#: RFC 6672 §2.4, RFC 9606).
+SINGLETON_TYPES = frozenset({SOA, CNAME, DNAME, RESINFO})
+
 CLASS_IN = 1
 
 _MNEMONICS = {
@@ -37,7 +42,7 @@ _MNEMONICS = {
     37: "CERT", 39: "DNAME", 42: "APL", 43: "DS", 44: "SSHFP", 45: "IPSECKEY", 46: "RRSIG", 47: "NSEC",
     48: "DNSKEY", 50: "NSEC3", 51: "NSEC3PARAM", 52: "TLSA", 53: "SMIMEA", 55: "HIP", 59: "CDS",
     60: "CDNSKEY", 61: "OPENPGPKEY", 62: "CSYNC", 63: "ZONEMD", 64: "SVCB", 65: "HTTPS", 99: "SPF",
-    108: "EUI48", 109: "EUI64", 256: "URI", 257: "CAA",
+    108: "EUI48", 109: "EUI64", 256: "URI", 257: "CAA", 261: "RESINFO",
 }  # fmt: skip
 
 

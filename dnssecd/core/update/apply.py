@@ -5,7 +5,7 @@ What RFC 2136 leaves open is decided as BIND does, so that clients meet nothing 
 * the signer's own RRsets at the apex (DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD) survive "delete all RRsets from a
   name", are seen by prerequisites, and are REFUSED as a target; NSEC, NSEC3 and RRSIG are REFUSED anywhere;
 * these types are not added below the apex either, but for CDS and CDNSKEY at the signalling names of RFC 9615;
-* DNAME is replaced like CNAME; NS and DNAME at a wildcard, DS at the apex, MD and MF are ignored;
+* DNAME and RESINFO are replaced like CNAME; NS and DNAME at a wildcard, DS at the apex, MD and MF are ignored;
 * a DS RRset that is added where no delegation is, or whose delegation goes, is removed (RFC 3658 §2.2);
 * "delete all RRsets from a name" needs a grant for the name and for every type it would delete.
 

@@ -2,25 +2,35 @@
 
 from dnssecd.core.dns.names import key_to_text, key_to_wire
 from dnssecd.core.dns.rrset import SIGNED_OCTETS_MAX, RRset, pack, signed_octets, unpack
-from dnssecd.core.dns.rrtypes import CNAME, DNAME, SOA, type_text
+from dnssecd.core.dns.rrtypes import SINGLETON_TYPES, type_text
 from dnssecd.core.update.types import REFUSED, UpdateFailed, UpdatePolicy, rrset_octets
 from dnssecd.core.zone.changeset import Change
 from dnssecd.core.zone.zoneview import ZoneView
 
 WKS = 11
 
-#: A new RR of these types takes the place of the one that is there (RFC 2136 §3.4.2.2; RFC 6672 §2.4).
-_SINGLETONS = frozenset({CNAME, DNAME, SOA})
+#: Address and protocol, the first octets, are the key of a WKS RR (RFC 2136 §3.4.2.2).
+_WKS_KEY = slice(5)
 
 
 class DraftSet:
     """An RRset being changed."""
 
-    __slots__ = ("rdatas", "ttl")
+    __slots__ = ("_services", "rdatas", "ttl")
 
     def __init__(self, ttl: int, packed: bytes) -> None:
         self.ttl = ttl
         self.rdatas = set(unpack(packed))
+        self._services: dict[bytes, set[bytes]] | None = None
+
+    def replace_service(self, rdata: bytes) -> None:
+        """Take out the WKS RRs of the same key, before ``rdata`` is added; a message may hold thousands."""
+        if self._services is None:
+            self._services = {}
+            for held in self.rdatas:
+                self._services.setdefault(held[_WKS_KEY], set()).add(held)
+        self.rdatas -= self._services.get(rdata[_WKS_KEY], set())
+        self._services[rdata[_WKS_KEY]] = {rdata}
 
 
 NameDraft = dict[int, RRset | DraftSet]
@@ -57,11 +67,10 @@ class Draft:
         drafted = self._drafted(owner, rtype)
         if drafted is None:
             drafted = self._now[owner][rtype] = DraftSet(ttl, b"")
-        if rtype in _SINGLETONS:
+        if rtype in SINGLETON_TYPES:
             drafted.rdatas.clear()
         elif rtype == WKS:
-            # Address and protocol, the first five octets, are the key of a WKS RR.
-            drafted.rdatas = {other for other in drafted.rdatas if other[:5] != rdata[:5]}
+            drafted.replace_service(rdata)
         drafted.rdatas.add(rdata)
         drafted.ttl = ttl
 

@@ -42,7 +42,6 @@ _NS_BESIDE_DNAME = (
     f"a DNAME beside a delegation belongs at the child's apex (RFC 6672 §2.3); not served{_KNOT_REFUSES}"
 )
 _NAMED_TYPES_MAX = 5
-_SINGLETONS = frozenset({t.SOA, t.CNAME, t.DNAME})
 
 
 def check(
@@ -101,7 +100,7 @@ def _check_sets(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None
             _check_size(owner, rtype, rdata, origin, found)
         if rtype in ODD_TYPES and (owner or rtype != t.DS) and (odd := oddity(rtype, rdata)):
             found.warning("odd-rdata", owner, rtype, odd)
-        if rtype not in _SINGLETONS:
+        if rtype not in t.SINGLETON_TYPES:
             continue
         if rtype == t.SOA:
             if owner:
@@ -109,7 +108,7 @@ def _check_sets(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None
             else:
                 _check_soa(rrsets[index], found)
         elif packed.count(rdata) > 1:
-            found.error("singleton", owner, rtype, "more than one CNAME or DNAME record at a name")
+            found.error("singleton", owner, rtype, f"more than one {t.type_text(rtype)} record at a name")
         if rtype == t.CNAME:
             _check_cname(rrsets, index, found)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from dnssecd.core.dns.names import key_to_text
 from dnssecd.core.dns.rrset import RRset, pack
 from dnssecd.core.dns.rrtypes import SOA
+from dnssecd.core.update.draft import WKS, Draft
 from dnssecd.core.update.types import NOERROR, NOTZONE, REFUSED, soa_serial
 from dnssecd.core.verify.memoryview import MemoryZoneView
 from tests.unit.core_update.build import (
@@ -19,6 +22,7 @@ from tests.unit.core_update.build import (
     exists,
     rdata_of,
     rtype_of,
+    wire_name,
     zone_view,
 )
 from tests.unit.core_update.carry import BASE, Carried, update
@@ -366,6 +370,28 @@ def test_wks_is_replaced_by_address_and_protocol() -> None:
     )
     done = update(add("w", "WKS", "192.0.2.1 6 80", ttl=60), zone=zone)
     assert done.removed == {"w.example. 60 WKS 192.0.2.1 6 25"}
+    ports = [add("w", "WKS", f"192.0.2.1 6 {port}", ttl=60) for port in (80, 81, 25, 82)]
+    done = update(*ports, add("w", "WKS", "192.0.2.2 6 25", ttl=60), zone=zone)
+    assert done.removed == {"w.example. 60 WKS 192.0.2.1 6 25"}
+    assert done.added == {"w.example. 60 WKS 192.0.2.1 6 82", "w.example. 60 WKS 192.0.2.2 6 25"}
+
+
+def test_thousands_of_wks_records_cost_no_more_than_others() -> None:
+    draft = Draft(zone_view(f"@ 60 SOA {SOA_TEXT.format(1)}\n@ 60 NS a.\n"))
+    started = time.process_time()
+    for number in range(20_000):
+        draft.add(b"w\x00", WKS, 60, number.to_bytes(4, "big") + b"\x06\x00")
+    assert time.process_time() - started < 3, "the cost grows with the square"
+    assert len(draft.rdatas(b"w\x00", WKS)) == 20_000
+
+
+def test_a_second_resinfo_takes_the_place_of_the_first() -> None:
+    """named as a secondary ends a transfer that holds two."""
+    zone = zone_view(f"@ 60 SOA {SOA_TEXT.format(1)}\n@ 60 NS a.\n")
+    one, other = (RR(wire_name("r"), 261, 1, 60, b"\x03" + text) for text in (b"a=1", b"b=2"))
+    (change,) = update(one, other, zone=zone).result.changes
+    assert change.new is not None
+    assert change.new.rdata == pack([b"\x03b=2"])
 
 
 @pytest.mark.parametrize("mnemonic", ["NS", "DNAME"])
