@@ -8,6 +8,7 @@ import typer
 
 from dnssecd.cli.common import BAD, Bad, Cli, OptionalZone, command, optional_zone
 from dnssecd.cli.output import print_alerts, progress, say, table
+from dnssecd.control import messages
 
 
 def register(app: typer.Typer) -> None:
@@ -20,11 +21,11 @@ def register(app: typer.Typer) -> None:
 
 def _list(cli: Cli, zone: OptionalZone = None) -> None:
     """What fires now, worst first."""
-    result = cli.call("alerts.list", {"zone": optional_zone(zone)})
-    cli.show(result, lambda: _render(result["alerts"]))
+    result = cli.ask(messages.alerts.ListAlerts(zone=optional_zone(zone)))
+    cli.show(result, lambda: _render(result.alerts))
 
 
-def _render(alerts: list[dict[str, Any]]) -> None:
+def _render(alerts: list[messages.alerts.Alert]) -> None:
     if not alerts:
         say("nothing is wrong")
     print_alerts(alerts)
@@ -33,19 +34,19 @@ def _render(alerts: list[dict[str, Any]]) -> None:
 def _test(cli: Cli) -> None:
     """Send a test message by every configured way, and say of each whether it was taken."""
     with progress("sending") as advance:
-        result = cli.call("alerts.test", on_progress=advance)
-    results = result["results"]
+        result = cli.ask(messages.alerts.TestAlerts(), on_progress=advance)
+    results = result.results
     cli.show(result, lambda: table(("way", "to", "result", "detail"), [_test_row(one) for one in results]))
-    if not all(one["ok"] for one in results):
+    if not all(one.ok for one in results):
         raise typer.Exit(BAD)
 
 
-def _test_row(result: dict[str, Any]) -> tuple[Any, ...]:
-    to = ", ".join(result["to"])
-    to = f"{to} by {result['target']}" if to else result["target"]
-    if result["ok"]:
-        return result["way"], to, "delivered", f"in {result['seconds']:.1f} s"
-    return result["way"], to, "FAILED", result["detail"]
+def _test_row(result: messages.alerts.TrialResult) -> tuple[Any, ...]:
+    to = ", ".join(result.to)
+    to = f"{to} by {result.target}" if to else result.target
+    if result.ok:
+        return result.way, to, "delivered", f"in {result.seconds:.1f} s"
+    return result.way, to, "FAILED", result.detail
 
 
 def _ack(
@@ -54,8 +55,8 @@ def _ack(
     zone: OptionalZone = None,
 ) -> None:
     """Acknowledge an alert, in one zone or everywhere: it is not escalated."""
-    result = cli.call("alerts.ack", {"name": name, "zone": optional_zone(zone)})
-    if not result["acknowledged"]:
+    result = cli.ask(messages.alerts.AcknowledgeAlert(name=name, zone=optional_zone(zone)))
+    if not result.acknowledged:
         raise Bad(f"no alert {name} fires" + (f" for {zone}" if zone else ""), "see dnssecd alerts list", BAD)
-    number = result["acknowledged"]
+    number = result.acknowledged
     cli.show(result, lambda: say(f"{name} is acknowledged" + (f" ({number} alerts)" if number > 1 else "")))

@@ -9,12 +9,18 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 
 from dnssecd.cli.output import print_json, say, say_lines
 from dnssecd.control import client
+
+if TYPE_CHECKING:
+    from dnssecd.control.messages.base import Answer, Request
+    from dnssecd.control.messages.keys import Role
+
+A = TypeVar("A", bound="Answer")
 
 DONE, BAD, USAGE, UNREACHABLE = 0, 1, 2, 3
 
@@ -79,14 +85,14 @@ class Cli:
             return str(DEFAULT_CONTROL_SOCKET)
         return str(control_socket_of(self.config_path))
 
-    def call(self, command: str, args: dict[str, Any] | None = None, **more: Any) -> Any:
-        """The daemon's answer (see dnssecd/control/server.py). more: as of client.call."""
-        return client.call(self.socket, command, args, **more)
+    def ask(self, request: Request[A], **more: Any) -> A:
+        """Return the daemon's answer to a request. more: as of client.ask."""
+        return client.ask(self.socket, request, **more)
 
-    def show(self, result: Any, render: Callable[[], None]) -> None:
+    def show(self, result: Answer | dict[str, Any], render: Callable[[], None]) -> None:
         """Print *result* as JSON if that was asked for, else *render* it."""
         if self.json:
-            print_json(result)
+            print_json(to_json(result))
         else:
             render()
 
@@ -183,6 +189,26 @@ def _fail_config(cli: Cli, error: Any) -> NoReturn:
 def error_dict(error: Any) -> dict[str, Any]:
     """A ConfigError for JSON."""
     return {name: getattr(error, name) for name in ("file", "line", "where", "what", "remedy")}
+
+
+def to_json(result: Answer | dict[str, Any]) -> dict[str, Any]:
+    """Return an answer, or a result made of answers, as JSON has it."""
+    import msgspec
+
+    found: dict[str, Any] = msgspec.to_builtins(result)
+    return found
+
+
+def check_role(text: str) -> Role:
+    """Return the role of a key that an option names; Bad otherwise."""
+    match text.lower():
+        case "ksk":
+            return "ksk"
+        case "zsk":
+            return "zsk"
+        case "csk":
+            return "csk"
+    raise Bad(f'"{text}" is no role of a key', "give ksk, zsk or csk", USAGE)
 
 
 def zone_name(text: str) -> str:

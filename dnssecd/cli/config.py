@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dnssecd.cli.common import Cli, command, zone_name
 from dnssecd.cli.output import printable, say, say_lines
+from dnssecd.control import messages
 
 
 def register(app: typer.Typer) -> None:
@@ -19,8 +20,8 @@ def register(app: typer.Typer) -> None:
 
 def _diff(cli: Cli) -> None:
     """What the configuration file has that the running daemon does not, and the other way round."""
-    result = cli.call("config.diff")
-    cli.show(result, lambda: say_lines("\n".join(map(printable, result["changes"])) or "nothing differs"))
+    result = cli.ask(messages.config.DiffConfig())
+    cli.show(result, lambda: say_lines("\n".join(map(printable, result.changes)) or "nothing differs"))
 
 
 def _reload(
@@ -38,13 +39,13 @@ def _reload(
 ) -> None:
     """Apply the configuration file as a whole, or not at all."""
     zones = [zone_name(zone) for zone in remove or []]
-    result = cli.call("config.reload", {"remove": zones, "ds_is_gone": ds_is_gone})
+    result = cli.ask(messages.config.ReloadConfig(remove=zones, ds_is_gone=ds_is_gone))
     cli.show(result, lambda: _render(result))
 
 
-def _render(result: dict[str, Any]) -> None:
-    for warning in result.get("warnings", []):
+def _render(result: messages.config.ConfigReloaded) -> None:
+    for warning in result.warnings:
         say(f"warning: {warning}")
-    for change in result.get("changes", []):
+    for change in result.changes:
         say(f"  {change}")
-    say("the configuration is applied" if result["changed"] else "the configuration has not changed")
+    say("the configuration is applied" if result.changed else "the configuration has not changed")

@@ -6,16 +6,16 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from dnssecd.cli.common import Bad, Cli
 from dnssecd.cli.keyservice import key_service, read
 from dnssecd.clock import SystemClock
+from dnssecd.control.messages.keys import KeysAdded, describe_key
+from dnssecd.control.messages.migration import NoteKeys
 from dnssecd.core.dns.names import text_to_wire, wire_to_text
 from dnssecd.keyservice_client.client import SignerClient
-from dnssecd.keyservice_client.describe import key_dict
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.keyservice_protocol import KeyInfo, Role
 from dnssecd.migration import bind
@@ -40,7 +40,7 @@ def have_states(files: Sequence[Path]) -> bool:
     return len(files) > 1 or any(_beside(file, ".state").exists() for file in files)
 
 
-def take_in_bind(cli: Cli, zone: str, files: Sequence[Path], keystore: str | None) -> dict[str, Any]:
+def take_in_bind(cli: Cli, zone: str, files: Sequence[Path], keystore: str | None) -> KeysAdded:
     """Take in BIND's keys of a zone: what is known of them goes to the daemon, then their private keys.
 
     Keys that BIND has done with are left out, and revoked ones: while such a one is served the zone does not move.
@@ -52,17 +52,17 @@ def take_in_bind(cli: Cli, zone: str, files: Sequence[Path], keystore: str | Non
     return take_in_foreign(cli, zone, found, keystore)
 
 
-def take_in_foreign(cli: Cli, zone: str, found: Sequence[Found], keystore: str | None) -> dict[str, Any]:
+def take_in_foreign(cli: Cli, zone: str, found: Sequence[Found], keystore: str | None) -> KeysAdded:
     """Tell the daemon of the keys first, so that nothing is published with them meanwhile; then bring them in."""
     with key_service(cli) as (config, client):
         if zone not in config.zones:
             raise Bad(f"the configuration has no zone {zone}", "dnssecd zone list shows those it has")
         store = keystore or config.policy_of(zone).keystore
         keys = [msgspec.json.encode(one.key).decode() for one in found]
-        noted = cli.call("migrate.keys", {"zone": zone, "keys": keys})
+        noted = cli.ask(NoteKeys(zone=zone, keys=keys))
         share = config.policy_of(zone).share_keys
         infos = [_brought_in(client, one, store, share=share) for one in found]
-    return {"zone": zone, "keys": [key_dict(info) for info in infos], "message": noted["message"]}
+    return KeysAdded(zone=zone, keys=[describe_key(info) for info in infos], message=noted.message)
 
 
 def _read_all(zone: str, bases: list[Path]) -> list[Found]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from dnssecd.cli.common import USAGE, Bad, Cli
 from dnssecd.cli.foreignkeys import Found, take_in_foreign
 from dnssecd.cli.keyservice import read
 from dnssecd.clock import SystemClock
+from dnssecd.control.messages.keys import KeysAdded
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.migration import listed
 from dnssecd.migration.foreign import ForeignError
@@ -22,7 +22,7 @@ LISTING_OCTETS_MAX = 16 * 1024 * 1024
 
 def take_in_listed(
     cli: Cli, zone: str, system: str, files: list[Path], keys: Path | None, keystore: str | None
-) -> dict[str, Any]:
+) -> KeysAdded:
     """Take in the keys of a zone that `system` lists in a file; `keys`: the directory with the private ones."""
     if system not in listed.SYSTEMS:
         known = ", ".join(sorted(("bind", *listed.SYSTEMS)))

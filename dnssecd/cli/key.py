@@ -14,6 +14,7 @@ from dnssecd.cli.common import (
     Cli,
     OptionalZone,
     ZoneArgument,
+    check_role,
     command,
     optional_zone,
     zone_name,
@@ -22,6 +23,7 @@ from dnssecd.cli.keystore import AlgorithmOption, algorithm_option
 from dnssecd.cli.output import progress, say, table, when
 from dnssecd.cli.rollover import add_to_key
 from dnssecd.cli.zone import key_table
+from dnssecd.control import messages
 
 RoleOption = Annotated[str | None, typer.Option("--role", metavar="ROLE", help="ksk, zsk or csk.")]
 StoreOption = Annotated[
@@ -52,23 +54,28 @@ def _list(
     ] = False,
 ) -> None:
     """All keys, or those of a zone, with the states of their records."""
-    result = cli.call("key.stored" if stored else "key.list", {"zone": optional_zone(zone)})
-    cli.show(result, lambda: _stored_table(result["keys"]) if stored else key_table(result["keys"]))
+    name = optional_zone(zone)
+    if stored:
+        held = cli.ask(messages.keys.ListStoredKeys(zone=name))
+        cli.show(held, lambda: _stored_table(held.keys))
+    else:
+        used = cli.ask(messages.keys.ListKeys(zone=name))
+        cli.show(used, lambda: key_table(used.keys))
 
 
-def _stored_table(keys: list[dict[str, Any]]) -> None:
+def _stored_table(keys: list[messages.keys.StoredKey]) -> None:
     table(
         ("zone", "role", "tag", "algorithm", "key store", "state", "created", "id"),
         [
             (
-                ", ".join(key["zones"]),
-                key["role"],
-                key["tag"],
-                key["algorithm"],
-                key["keystore"],
-                key["state"],
-                when(key["created"]),
-                key["id"],
+                ", ".join(key.zones),
+                key.role,
+                key.tag,
+                key.algorithm,
+                key.keystore,
+                key.state,
+                when(key.created),
+                key.id,
             )
             for key in keys
         ],
@@ -76,10 +83,10 @@ def _stored_table(keys: list[dict[str, Any]]) -> None:
     )
 
 
-def _show_made(result: dict[str, Any]) -> None:
-    _stored_table(result["keys"])
+def _show_made(result: messages.keys.KeysAdded) -> None:
+    _stored_table(result.keys)
     say()
-    say(result["message"])
+    say(result.message)
 
 
 def _generate(
@@ -94,15 +101,15 @@ def _generate(
 
     So keys can be cloned into other tokens, and their DS be handed over, before anything is signed.
     """
-    args = {
-        "zone": zone_name(zone),
-        "role": role,
-        "algorithm": algorithm_option(algorithm),
-        "bits": bits,
-        "keystore": keystore,
-    }
+    request = messages.keys.GenerateKeys(
+        zone=zone_name(zone),
+        role=None if role is None else check_role(role),
+        algorithm=algorithm_option(algorithm),
+        bits=bits,
+        keystore=keystore,
+    )
     with progress("making keys") as advance:
-        result = cli.call("key.generate", args, on_progress=advance)
+        result = cli.ask(request, on_progress=advance)
     cli.show(result, lambda: _show_made(result))
 
 
@@ -144,29 +151,28 @@ def _import(
     BIND's keys with .state files beside them, or several, and keys --from other signers are taken with all that is
     known of them: the zone then waits to come over as it is signed (dnssecd migrate; docs/migration.md).
     """
-    wanted = {
-        "zone": zone_name(zone),
-        "role": role,
-        "algorithm": algorithm_option(algorithm),
-        "keystore": keystore,
-    }
+    request = messages.keys.AdoptKey(
+        zone=zone_name(zone),
+        role=None if role is None else check_role(role),
+        algorithm=algorithm_option(algorithm),
+        keystore=keystore,
+        cka_id=cka_id,
+        label=label,
+    )
     if sum(bool(given) for given in (files, cka_id, label)) != 1:
         raise Bad("what to import is not clear", "give one of FILE, --cka-id, --label", USAGE)
-    if not files:
-        result = cli.call("key.adopt", {**wanted, "cka_id": cka_id, "label": label})
-    else:
-        result = _taken_in(cli, files, wanted, passphrase_file, system, keys)
+    result = _taken_in(cli, files, request, passphrase_file, system, keys) if files else cli.ask(request)
     cli.show(result, lambda: _show_made(result))
 
 
 def _taken_in(
     cli: Cli,
     files: list[Path],
-    wanted: dict[str, Any],
+    wanted: messages.keys.AdoptKey,
     passphrase_file: Path | None,
     system: str | None,
     keys: Path | None,
-) -> dict[str, Any]:
+) -> messages.keys.KeysAdded:
     from dnssecd.cli.foreignkeys import have_states, take_in_bind
     from dnssecd.cli.foreignlists import take_in_listed
     from dnssecd.cli.keyservice import take_in
@@ -175,11 +181,11 @@ def _taken_in(
         raise Bad("--keys goes with --from knot or powerdns", "leave it out, or name the signer", USAGE)
     if system is None and not have_states(files):
         return take_in(cli, files[0], wanted, passphrase_file)
-    if wanted["role"] or wanted["algorithm"]:
+    if wanted.role or wanted.algorithm:
         raise Bad("role and algorithm are those in the files", "leave out --role and --algorithm", USAGE)
     if system not in (None, "bind"):
-        return take_in_listed(cli, wanted["zone"], system, files, keys, wanted["keystore"])
-    return take_in_bind(cli, wanted["zone"], files, wanted["keystore"])
+        return take_in_listed(cli, wanted.zone, system, files, keys, wanted.keystore)
+    return take_in_bind(cli, wanted.zone, files, wanted.keystore)
 
 
 def _backup(
@@ -221,33 +227,33 @@ def _audit(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many entries, the latest.")] = 50,
 ) -> None:
     """Check the audit log of all uses of keys, and show its last entries."""
-    result = cli.call("key.audit", {"limit": limit})
+    result = cli.ask(messages.keys.CheckAudit(limit=limit))
     cli.show(result, lambda: _render_audit(result))
-    if not result["ok"]:
+    if not result.ok:
         raise typer.Exit(BAD)
 
 
-def _render_audit(result: dict[str, Any]) -> None:
+def _render_audit(result: messages.keys.Audit) -> None:
     table(
         ("number", "at", "event", "what"),
         [
             (
-                entry["number"],
-                when(entry["at"]),
-                entry["event"],
-                " ".join(f"{name}={value}" for name, value in entry["fields"].items()),
+                entry.number,
+                when(entry.at),
+                entry.event,
+                " ".join(f"{name}={value}" for name, value in entry.fields.items()),
             )
-            for entry in result["entries"]
+            for entry in result.entries
         ],
         empty="nothing yet",
     )
-    if result["ok"]:
+    if result.ok:
         say()
-        say(f"the chain of {result['count']} entries holds; its head is {result['head']}")
-        if result["detail"]:
-            say(result["detail"])
+        say(f"the chain of {result.count} entries holds; its head is {result.head}")
+        if result.detail:
+            say(result.detail)
         say("note the head elsewhere: a log whose end was cut off shows against it only")
     else:
         say()
-        say(f"THE CHAIN IS BROKEN: {result['detail']}")
-        say(f"the {result['count']} entries before hold; keep the file, and see docs/operations.md")
+        say(f"THE CHAIN IS BROKEN: {result.detail}")
+        say(f"the {result.count} entries before hold; keep the file, and see docs/operations.md")

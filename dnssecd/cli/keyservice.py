@@ -11,16 +11,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from getpass import getpass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from dnssecd.cli.common import USAGE, Bad, Cli, moment
+from dnssecd.cli.common import USAGE, Bad, Cli, moment, to_json
 from dnssecd.cli.output import progress
 from dnssecd.cli.private_file import PrivateFile
 from dnssecd.config import Config, load
 from dnssecd.config.signer_owner import signer_owners
+from dnssecd.control.messages.keys import AdoptKey, KeysAdded, describe_key
 from dnssecd.core.dns.names import text_to_wire, wire_to_text
 from dnssecd.keyservice_client.client import SignerClient
-from dnssecd.keyservice_client.describe import key_dict, remedy_for
+from dnssecd.keyservice_client.describe import remedy_for
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.keyservice_protocol import KeyInfo, Role
 from dnssecd.pipeline.oneshot.bind_keys import FILE_OCTETS_MAX, BadKeyFile, read_key_file
@@ -76,14 +77,14 @@ def _owners(config: Config) -> frozenset[int]:
 # Import
 
 
-def take_in(cli: Cli, file: Path, wanted: dict[str, Any], passphrase_file: Path | None) -> dict[str, Any]:
+def take_in(cli: Cli, file: Path, wanted: AdoptKey, passphrase_file: Path | None) -> KeysAdded:
     """Import the key in `file` as `wanted` (zone, role, algorithm, keystore; None: as file and policy say)."""
     with key_service(cli) as (config, client):
-        zone = wanted["zone"]
+        zone = wanted.zone
         if zone not in config.zones:
             raise Bad(f"the configuration has no zone {zone}", "dnssecd zone list shows those it has")
         policy = config.policy_of(zone)
-        store = wanted["keystore"] or policy.keystore
+        store = wanted.keystore or policy.keystore
         content = read(file)
         if _BACKUP_MARK in content.replace(b" ", b""):
             info = client.restore_key(content, passphrase(passphrase_file, confirm=False), store)
@@ -98,7 +99,7 @@ def take_in(cli: Cli, file: Path, wanted: dict[str, Any], passphrase_file: Path 
                 created=private.created,
             )
     message = f"dnssecd zone reload {zone} signs with it, if the zone was not published yet"
-    return {"zone": zone, "keys": [key_dict(info)], "message": message}
+    return KeysAdded(zone=zone, keys=[describe_key(info)], message=message)
 
 
 def read(path: Path) -> bytes:
@@ -115,11 +116,11 @@ def read(path: Path) -> bytes:
     return content
 
 
-def _private(file: Path, content: bytes, wanted: dict[str, Any], policy: Any) -> Private:
-    role, algorithm = wanted["role"], wanted["algorithm"]
+def _private(file: Path, content: bytes, wanted: AdoptKey, policy: Any) -> Private:
+    role, algorithm = wanted.role, wanted.algorithm
     if content.lstrip().startswith(b";") or b"Private-key-format:" in content or b"DNSKEY" in content:
         return _bind(file, wanted, policy)
-    if role not in get_args(Role):
+    if role is None:
         raise Bad(f"{file} does not say what the key is for", "give --role ksk, zsk or csk", USAGE)
     template = getattr(policy, role)
     if algorithm is None and template is None:
@@ -127,18 +128,18 @@ def _private(file: Path, content: bytes, wanted: dict[str, Any], policy: Any) ->
     return Private(content, role, algorithm or template.algorithm)
 
 
-def _bind(file: Path, wanted: dict[str, Any], policy: Any) -> Private:
+def _bind(file: Path, wanted: AdoptKey, policy: Any) -> Private:
     """A pair of BIND key files; the flags say the role, but a CSK is told from a KSK by the policy."""
     try:
-        pair = read_key_file(file, text_to_wire(wanted["zone"]))
+        pair = read_key_file(file, text_to_wire(wanted.zone))
     except BadKeyFile as error:
         raise Bad(str(error), "name the pair of files that dnssec-keygen made for the zone") from None
     sep: Role = "csk" if policy.csk is not None else "ksk"
     by_flags: Role = sep if pair.flags & 1 else "zsk"
     return Private(
         pair.private,
-        wanted["role"] or by_flags,
-        wanted["algorithm"] or pair.algorithm,
+        wanted.role or by_flags,
+        wanted.algorithm or pair.algorithm,
         _created(pair.private),
     )
 
@@ -165,7 +166,7 @@ def backup(cli: Cli, zone: str | None, directory: Path, passphrase_file: Path | 
         opened = Opened(secret)
         for number, info in enumerate(found):
             advance(number, len(found), f"{info.role} {info.tag}")
-            keys.append(key_dict(info) | _export(client, info, secret, directory, opened))
+            keys.append(to_json(describe_key(info)) | _export(client, info, secret, directory, opened))
     wanted = [key for key in keys if not key["in_token"]]
     return {"keys": keys, "ok": all(key["file"] for key in wanted)}
 

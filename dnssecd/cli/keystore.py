@@ -8,6 +8,7 @@ import typer
 
 from dnssecd.cli.common import BAD, USAGE, Bad, Cli, command
 from dnssecd.cli.output import pairs, progress, say, span, table
+from dnssecd.control import messages
 
 StoreArgument = Annotated[
     str | None, typer.Argument(metavar="[KEYSTORE]", help="Name of the key store; default: all.")
@@ -42,67 +43,67 @@ def algorithm_option(text: str | None) -> int | None:
 
 def _list(cli: Cli) -> None:
     """All key stores, their tokens, and how they fare."""
-    result = cli.call("keystore.list")
+    result = cli.ask(messages.keystores.ListKeyStores())
     cli.show(result, lambda: _render_list(result))
 
 
-def _render_list(result: dict[str, Any]) -> None:
+def _render_list(result: messages.keystores.KeyStores) -> None:
     table(
         ("key store", "type", "token", "state", "sessions", "keys", "signatures", "latency", "failures"),
-        [row for store in result["stores"] for row in _rows(store)],
+        [row for store in result.stores for row in _rows(store)],
         empty="no key stores",
     )
     details = [
-        (f"{store['name']} {token.get('name', '')}".strip(), token["detail"])
-        for store in result["stores"]
-        for token in store["tokens"] or [store]
-        if token["detail"]
+        (f"{store.name} {token.name}".strip(), token.detail)
+        for store in result.stores
+        for token in store.tokens or [store]
+        if token.detail
     ]
     if details:
         say()
         pairs(details)
-    for warning in result["warnings"]:
+    for warning in result.warnings:
         say()
-        say(f"{warning['code']} ({warning['subject']}): {warning['detail']}")
+        say(f"{warning.code} ({warning.subject}): {warning.detail}")
 
 
-def _rows(store: dict[str, Any]) -> list[tuple[Any, ...]]:
-    if not store["tokens"]:
-        cells = (store["name"], store["type"], None, store["state"], None, store["keys"], store["signatures"])
+def _rows(store: messages.keystores.StoreStatus) -> list[tuple[Any, ...]]:
+    if not store.tokens:
+        cells = (store.name, store.type, None, store.state, None, store.keys, store.signatures)
         return [(*cells, None, None)]
     return [
         (
-            store["name"],
-            store["type"],
-            token["name"],
-            token["state"],
-            f"{token['sessions_open']} open, {token['sessions_busy']} busy",
-            store["keys"],
-            token["signatures"],
-            f"{1000 * token['latency_sum_s'] / token['calls']:.1f} ms a call" if token["calls"] else None,
-            ", ".join(f"{count} {kind}" for kind, count in token["errors"].items()) or None,
+            store.name,
+            store.type,
+            token.name,
+            token.state,
+            f"{token.sessions_open} open, {token.sessions_busy} busy",
+            store.keys,
+            token.signatures,
+            f"{1000 * token.latency_sum_s / token.calls:.1f} ms a call" if token.calls else None,
+            ", ".join(f"{count} {kind}" for kind, count in token.errors.items()) or None,
         )
-        for token in store["tokens"]
+        for token in store.tokens
     ]
 
 
 def _test(cli: Cli, keystore: StoreArgument = None, algorithm: AlgorithmOption = None) -> None:
     """Make a key, sign, verify and destroy it, in each token; evicted tokens that pass are used again."""
-    args = {"keystore": keystore, "algorithm": algorithm_option(algorithm)}
+    request = messages.keystores.TestKeyStore(keystore=keystore, algorithm=algorithm_option(algorithm))
     with progress("testing") as advance:
-        result = cli.call("keystore.test", args, on_progress=advance)
+        result = cli.ask(request, on_progress=advance)
     cli.show(
         result,
         lambda: table(
             ("key store", "algorithm", "result", "detail"),
             [
-                (one["keystore"], one["algorithm"], "ok" if one["ok"] else "FAILED", one["detail"])
-                for one in result["results"]
+                (one.keystore, one.algorithm, "ok" if one.ok else "FAILED", one.detail)
+                for one in result.results
             ],
             empty="no key stores",
         ),
     )
-    if not result["ok"]:
+    if not result.ok:
         raise typer.Exit(BAD)
 
 
@@ -115,25 +116,27 @@ def _bench(
     ] = 1.0,
 ) -> None:
     """Signatures a second by sessions and batch size, with throw-away keys, and what zones that sustains."""
-    args = {"keystore": keystore, "algorithm": algorithm_option(algorithm), "seconds": seconds}
+    request = messages.keystores.BenchKeyStore(
+        keystore=keystore, algorithm=algorithm_option(algorithm), seconds=seconds
+    )
     with progress("measuring") as advance:
-        result = cli.call("keystore.bench", args, on_progress=advance)
+        result = cli.ask(request, on_progress=advance)
     cli.show(result, lambda: _render_bench(result))
 
 
-def _render_bench(result: dict[str, Any]) -> None:
+def _render_bench(result: messages.keystores.BenchResults) -> None:
     table(
         ("key store", "token", "algorithm", "sessions", "batch", "signatures/s"),
         [
             (
-                line["keystore"],
-                line["token"],
-                line["algorithm"],
-                line["sessions"],
-                line["batch"],
-                f"{line['per_second']:,.0f}",
+                line.keystore,
+                line.token,
+                line.algorithm,
+                line.sessions,
+                line.batch,
+                f"{line.per_second:,.0f}",
             )
-            for line in result["lines"]
+            for line in result.lines
         ],
         empty="no key store works",
     )
@@ -143,12 +146,12 @@ def _render_bench(result: dict[str, Any]) -> None:
         ("zone of", "signatures a name", "a million names take", "names in an hour", "names kept fresh"),
         [
             (
-                one["zone"],
-                one["signatures_per_name"],
-                None if one["million_names_s"] is None else span(one["million_names_s"]),
-                f"{one['names_in_an_hour']:,}",
-                f"{one['names_fresh']:,}",
+                one.zone,
+                one.signatures_per_name,
+                None if one.million_names_s is None else span(one.million_names_s),
+                f"{one.names_in_an_hour:,}",
+                f"{one.names_fresh:,}",
             )
-            for one in result["sustains"]
+            for one in result.sustains
         ],
     )

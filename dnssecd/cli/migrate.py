@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dnssecd.cli.common import BAD, Cli, ZoneArgument, command, zone_name
 from dnssecd.cli.output import pairs, progress, say
+from dnssecd.control import messages
 
 LONG_S = 3700.0
 
@@ -36,9 +37,11 @@ def register(app: typer.Typer) -> None:
 
 def _check(cli: Cli, zone: ZoneArgument, against: Against, tsig: Tsig = None) -> None:
     """Sign in shadow and compare with what is served today: nothing but signatures may differ. Publishes nothing."""
-    result = _carry_out(cli, "migrate.check", zone, against, tsig)
+    file, server = _locate(against)
+    request = messages.migration.CheckMigration(zone=zone_name(zone), file=file, server=server, tsig=tsig)
+    result = _carry_out(cli, request)
     cli.show(result, lambda: _render(result))
-    if not result["ok"]:
+    if not result.ok:
         raise typer.Exit(BAD)
 
 
@@ -56,54 +59,58 @@ def _adopt(
     ] = False,
 ) -> None:
     """Take a zone over as it is served today: its keys go on, good signatures stay, the serial goes above."""
-    more = {"accept_change": accept_change, "first_publication": first_publication}
-    result = _carry_out(cli, "migrate.adopt", zone, against, tsig, more)
+    file, server = _locate(against)
+    request = messages.migration.AdoptZone(
+        zone=zone_name(zone),
+        file=file,
+        server=server,
+        tsig=tsig,
+        accept_change=accept_change,
+        first_publication=first_publication,
+    )
+    result = _carry_out(cli, request)
     cli.show(result, lambda: _render(result))
 
 
 def _forget(cli: Cli, zone: ZoneArgument) -> None:
     """Give up bringing a zone over; imported private keys stay in their key stores."""
-    result = cli.call("migrate.forget", {"zone": zone_name(zone)})
-    cli.show(result, lambda: say(result["message"]))
+    result = cli.ask(messages.migration.ForgetMigration(zone=zone_name(zone)))
+    cli.show(result, lambda: say(result.message))
+
+
+def _locate(against: str) -> tuple[str | None, str | None]:
+    """Return the path of a file, or the server, that has the signed zone; the other is None."""
+    return (os.path.abspath(against), None) if os.path.exists(against) else (None, against)
 
 
 def _carry_out(
-    cli: Cli, name: str, zone: str, against: str, tsig: str | None, more: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    is_file = os.path.exists(against)
-    args = {
-        "zone": zone_name(zone),
-        "file": os.path.abspath(against) if is_file else None,
-        "server": None if is_file else against,
-        "tsig": tsig,
-        **(more or {}),
-    }
-    with progress(f"signing {args['zone']}") as advance:
-        result: dict[str, Any] = cli.call(name, args, on_progress=advance, silence_s=LONG_S)
-    return result
+    cli: Cli, request: messages.migration.CheckMigration | messages.migration.AdoptZone
+) -> messages.migration.MigrationReport:
+    with progress(f"signing {request.zone}") as advance:
+        return cli.ask(request, on_progress=advance, silence_s=LONG_S)
 
 
-def _render(result: dict[str, Any]) -> None:
-    serial = result["serial"]
-    head = "taken over and served from here" if result["published"] else "compared, nothing was published"
-    say(f"{result['zone']} {head}")
+def _render(result: messages.migration.MigrationReport) -> None:
+    serial = result.serial
+    head = "taken over and served from here" if result.published else "compared, nothing was published"
+    say(f"{result.zone} {head}")
     pairs(
         [
-            ("serial", f"{serial['served']} as served, {serial['ours']} here"),
-            ("signatures", f"{result['kept']} RRsets keep theirs, {result['fresh']} have fresh ones"),
-            ("as expected", result["remarks"]),
-            ("held", result["held"]),
-            ("warnings", result["warnings"]),
+            ("serial", f"{serial.served} as served, {serial.ours} here"),
+            ("signatures", f"{result.kept} RRsets keep theirs, {result.fresh} have fresh ones"),
+            ("as expected", result.remarks),
+            ("held", result.held),
+            ("warnings", result.warnings),
         ]
     )
-    if result["held"]:
-        say(f"what is held begins when you say so: dnssecd key approve {result['zone']} --step STEP")
-    for difference in result["differences"]:
-        say(f"{difference['owner']} {difference['type']}: {difference['detail']}")
+    if result.held:
+        say(f"what is held begins when you say so: dnssecd key approve {result.zone} --step STEP")
+    for difference in result.differences:
+        say(f"{difference.owner} {difference.type}: {difference.detail}")
         for word in ("served", "ours"):
-            for line in difference[word]:
+            for line in getattr(difference, word):
                 say(f"  {'-' if word == 'served' else '+'} {line.replace(chr(9), ' ')}")
-    if result["differing"]:
-        say(f"{result['differing']} RRset(s) differ in more than signatures")
+    if result.differing:
+        say(f"{result.differing} RRset(s) differ in more than signatures")
     else:
         say("nothing differs but signatures")

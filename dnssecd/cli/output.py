@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from dnssecd.control import messages
 from dnssecd.durations import about
 
 _STYLES = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "blue"}
@@ -107,19 +108,19 @@ def span(seconds: float | None) -> str | None:
     return about(seconds) if seconds >= 0 else f"expired {about(-seconds)} ago"
 
 
-def print_alerts(alerts: list[dict[str, Any]]) -> None:
+def print_alerts(alerts: list[messages.alerts.Alert]) -> None:
     """Each alert with cause, effect and remedy."""
     for alert in alerts:
-        subject = f" {alert['subject']}" if alert.get("subject") else ""
+        subject = f" {alert.subject}" if alert.subject else ""
         say()
-        say(f"{alert['severity'].upper()} {alert['name']} {alert.get('zone') or 'daemon'}{subject}")
-        acked = f"; acknowledged by {alert['acked_by']}" if alert.get("acked_by") else ""
+        say(f"{alert.severity.upper()} {alert.name} {alert.zone or 'daemon'}{subject}")
+        acked = f"; acknowledged by {alert.acked_by}" if alert.acked_by else ""
         pairs(
             [
-                ("  cause", alert["cause"]),
-                ("  effect", alert.get("effect")),
-                ("  to do", alert.get("remedy")),
-                ("  since", f"{when(alert['first_seen'])}, {_times(alert['count'])}{acked}"),
+                ("  cause", alert.cause),
+                ("  effect", alert.effect),
+                ("  to do", alert.remedy),
+                ("  since", f"{when(alert.first_seen)}, {_times(alert.count)}{acked}"),
             ]
         )
 

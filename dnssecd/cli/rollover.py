@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dnssecd.cli.common import Bad, Cli, ZoneArgument, command, duration, zone_name
+from dnssecd.cli.common import (
+    Bad,
+    Cli,
+    ZoneArgument,
+    check_role,
+    command,
+    duration,
+    to_json,
+    zone_name,
+)
 from dnssecd.cli.output import say, say_lines, span, table, when
+from dnssecd.control import messages
+
+if TYPE_CHECKING:
+    from dnssecd.control.messages.base import Request
 
 LONG_S = 660.0
 WAKES = {
@@ -36,46 +49,44 @@ def _schedule(
     ] = False,
 ) -> None:
     """What the daemon will do next, of itself."""
-    result = cli.call("schedule", {"load": load}, silence_s=LONG_S)
-    cli.show(result, lambda: _render_load(result["load"]) if load else _render_wakes(result["wakes"]))
+    result = cli.ask(messages.forecasts.ShowSchedule(load=load), silence_s=LONG_S)
+    cli.show(result, lambda: _render_load(result.load or []) if load else _render_wakes(result.wakes))
 
 
-def _render_wakes(wakes: list[dict[str, Any]]) -> None:
+def _render_wakes(wakes: list[messages.forecasts.Wake]) -> None:
     table(
         ("at", "what", "of"),
-        [(when(wake["at"]), WAKES.get(wake["what"], wake["what"]), wake["subject"]) for wake in wakes],
+        [(when(wake.at), WAKES.get(wake.what, wake.what), wake.subject) for wake in wakes],
         empty="nothing is planned",
     )
 
 
-def _render_load(loads: list[dict[str, Any]]) -> None:
+def _render_load(loads: list[messages.forecasts.StoreLoad]) -> None:
     for store in loads:
-        say(
-            f"key store {store['keystore']}: first expiration in {span(store['runway_seconds']) or 'no zone'}"
-        )
+        say(f"key store {store.keystore}: first expiration in {span(store.runway_seconds) or 'no zone'}")
         table(
             ("day", "signatures"),
-            [((when(day["day"]) or "")[:10], day["signatures"]) for day in store["days"]],
+            [((when(day.day) or "")[:10], day.signatures) for day in store.days],
         )
 
 
 def _plan(cli: Cli) -> None:
     """What the configuration file, as it is now, would do to keys and signatures: before `config reload`."""
-    result = cli.call("plan", silence_s=LONG_S)
+    result = cli.ask(messages.forecasts.ShowPlan(), silence_s=LONG_S)
     cli.show(result, lambda: _render_plan(result))
 
 
-def _render_plan(result: dict[str, Any]) -> None:
-    for zone in result["zones"]:
-        say(zone["zone"])
-        for note in zone["notes"]:
+def _render_plan(result: messages.forecasts.Plan) -> None:
+    for zone in result.zones:
+        say(zone.zone)
+        for note in zone.notes:
             say(f"  {note}")
-        if zone["events"]:
-            _render_events(zone["events"])
-    for word in ("added", "removed"):
-        for name in result[word]:
+        if zone.events:
+            _render_events(zone.events)
+    for word, names in (("added", result.added), ("removed", result.removed)):
+        for name in names:
             say(f"{name} {word}")
-    if not any(result.values()):
+    if not (result.zones or result.added or result.removed):
         say("nothing changes for keys and signatures")
 
 
@@ -96,24 +107,25 @@ def _simulate(
 ) -> None:
     """The calendar of every step ahead, from the zone, its policy and its TTLs as they are."""
     never = ds_delay == "never"
-    args = {
-        "zone": zone_name(zone),
-        "days": days,
-        "ds_delay": None if never else duration(ds_delay),
-        "ds_never": never,
-        "outages": outage or [],
-        "svg": svg is not None,
-    }
-    result = cli.call("simulate", args, silence_s=LONG_S)
+    request = messages.forecasts.Simulate(
+        zone=zone_name(zone),
+        days=days,
+        ds_delay=None if never else duration(ds_delay),
+        ds_never=never,
+        outages=outage or [],
+        svg=svg is not None,
+    )
+    result = cli.ask(request, silence_s=LONG_S)
     if svg is not None:
-        _write_picture(svg, result.pop("svg"))
-    cli.show(result, lambda: _render_calendar(result))
+        _write_picture(svg, result.svg or "")
+    calendar = {name: value for name, value in to_json(result).items() if name != "svg"}
+    cli.show(calendar, lambda: _render_calendar(result))
 
 
-def _render_calendar(result: dict[str, Any]) -> None:
-    for note in result.get("notes", []):
+def _render_calendar(result: messages.forecasts.Calendar) -> None:
+    for note in result.notes:
         say(f"note: {note}")
-    _render_events(result["events"])
+    _render_events(result.events)
 
 
 def _write_picture(path: str, picture: str) -> None:
@@ -126,27 +138,24 @@ def _write_picture(path: str, picture: str) -> None:
         ) from None
 
 
-def _render_events(events: list[dict[str, Any]]) -> None:
+def _render_events(events: list[messages.forecasts.ComingEvent]) -> None:
     table(
         ("at", "key", "event", "detail"),
-        [
-            (when(event["at"]), f"{event['role']} {_key(event)}", event["event"], event["detail"])
-            for event in events
-        ],
+        [(when(event.at), f"{event.role} {_key(event)}", event.event, event.detail) for event in events],
         empty="nothing happens",
     )
-    if any(event.get("stand_in") for event in events):
+    if any(event.stand_in for event in events):
         say("new-1, new-2, …: keys still to be made; their tags are not known yet")
 
 
-def _key(event: dict[str, Any]) -> str:
-    return f"new-{event['stand_in']}" if event.get("stand_in") else str(event["key_tag"])
+def _key(event: messages.forecasts.ComingEvent) -> str:
+    return f"new-{event.stand_in}" if event.stand_in else str(event.key_tag)
 
 
 def _confirm_clock(cli: Cli) -> None:
     """Say that the time is right, after it was in doubt: signing goes on."""
-    result = cli.call("clock.confirm")
-    cli.show(result, lambda: say(result["message"]))
+    result = cli.ask(messages.status.ConfirmClock())
+    cli.show(result, lambda: say(result.message))
 
 
 def add_to_key(key: typer.Typer) -> None:
@@ -164,23 +173,24 @@ def _rollover(
     role: Annotated[str, typer.Option("--role", metavar="ROLE", help="ksk, zsk or csk.")],
 ) -> None:
     """Give the key in use in a role a successor; every step waits until it is safe."""
-    _ask(cli, "key.rollover", {"zone": zone_name(zone), "role": role})
+
+    _ask(cli, messages.rollovers.RollOver(zone=zone_name(zone), role=check_role(role)))
 
 
 def _retire(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
     """Have a key leave as soon as it safely can; one in use gets a successor first."""
-    _ask(cli, "key.retire", {"zone": zone_name(zone), "key_tag": key_tag})
+    _ask(cli, messages.rollovers.RetireKey(zone=zone_name(zone), key_tag=key_tag))
 
 
 def _revoke(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
     """Have a KSK leave, revoked (RFC 5011), so that validators that trust it take it out."""
-    _ask(cli, "key.revoke", {"zone": zone_name(zone), "key_tag": key_tag})
+    _ask(cli, messages.rollovers.RevokeKey(zone=zone_name(zone), key_tag=key_tag))
 
 
 def _compromised(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
     """Replace a key by the fastest safe way, now; prints what it costs and what people have to do."""
-    result = cli.call("key.compromised", {"zone": zone_name(zone), "key_tag": key_tag})
-    cli.show(result, lambda: say_lines(result["text"]))
+    result = cli.ask(messages.rollovers.ReportCompromise(zone=zone_name(zone), key_tag=key_tag))
+    cli.show(result, lambda: say_lines(result.text))
 
 
 def _approve(
@@ -194,18 +204,18 @@ def _approve(
     ] = None,
 ) -> None:
     """Let a step happen that waits for approval (policy: manual)."""
-    _ask(cli, "key.approve", {"zone": zone_name(zone), "step": step})
+    _ask(cli, messages.rollovers.ApproveStep(zone=zone_name(zone), step=step))
 
 
-def _ask(cli: Cli, name: str, args: dict[str, Any]) -> None:
-    result = cli.call(name, args)
+def _ask(cli: Cli, request: Request[messages.rollovers.KeysChanged]) -> None:
+    result = cli.ask(request)
     cli.show(result, lambda: _render(result))
 
 
-def _render(result: dict[str, Any]) -> None:
-    say(result["message"])
-    for wait in result.get("waiting", []):
-        until = f", until {when(wait['until'])}" if wait.get("until") else ""
-        say(f"  {wait['step']}: held by {wait['gate']} ({wait['rule']}){until}")
-    if result.get("waiting"):
-        say(f"dnssecd explain {result['zone']} tells what is awaited from whom")
+def _render(result: messages.rollovers.KeysChanged) -> None:
+    say(result.message)
+    for wait in result.waiting:
+        until = f", until {when(wait.until)}" if wait.until else ""
+        say(f"  {wait.step}: held by {wait.gate} ({wait.rule}){until}")
+    if result.waiting:
+        say(f"dnssecd explain {result.zone} tells what is awaited from whom")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -16,11 +16,13 @@ from dnssecd.cli.common import (
     command,
     duration,
     optional_zone,
+    to_json,
     zone_name,
 )
 from dnssecd.cli.output import copy_text, pairs, print_alerts, print_json, progress, say, span, table, when
 from dnssecd.cli.private_file import PrivateFile
 from dnssecd.cli.status import zone_pairs
+from dnssecd.control import messages
 
 _WAIT_S = 300
 _GRACE_S = 30
@@ -43,23 +45,23 @@ def register(app: typer.Typer) -> None:
 
 def _list(cli: Cli) -> None:
     """All zones, one a line."""
-    result = cli.call("zone.list")
+    result = cli.ask(messages.zones.ListZones())
     cli.show(
         result,
         lambda: table(
             ("zone", "state", "serial", "input", "runway", "policy", "source", "records"),
             [
                 (
-                    zone["zone"],
-                    zone["state"],
-                    zone["serial"],
-                    zone["input_serial"],
-                    span(zone["runway_seconds"]),
-                    zone["policy"],
-                    zone["source"],
-                    zone.get("records"),
+                    zone.zone,
+                    zone.state,
+                    zone.serial,
+                    zone.input_serial,
+                    span(zone.runway_seconds),
+                    zone.policy,
+                    zone.source,
+                    zone.records,
                 )
-                for zone in result["zones"]
+                for zone in result.zones
             ],
             empty="no zones",
         ),
@@ -68,23 +70,23 @@ def _list(cli: Cli) -> None:
 
 def _show(cli: Cli, zone: ZoneArgument) -> None:
     """All about one zone."""
-    result = cli.call("zone.show", {"zone": zone_name(zone)})
+    result = cli.ask(messages.zones.ShowZone(zone=zone_name(zone)))
 
     def render() -> None:
         pairs(zone_pairs(result))
-        keys = result.get("keys", [])
+        keys = result.keys
         if keys:
             say()
             key_table(keys)
-        print_alerts(result["alerts"])
+        print_alerts(result.alerts)
 
     cli.show(result, render)
 
 
-def key_table(keys: list[dict[str, Any]]) -> None:
+def key_table(keys: list[messages.keys.KeyRow]) -> None:
     """Keys and the states of their records."""
     columns = ("zone", "role", "tag", "algorithm", "goal", "dnskey", "zrrsig", "krrsig", "ds")
-    table(columns, [[key[column] for column in columns] for key in keys], empty="no keys")
+    table(columns, [[getattr(key, column) for column in columns] for key in keys], empty="no keys")
 
 
 def _reload(
@@ -101,10 +103,12 @@ def _reload(
     ] = False,
 ) -> None:
     """Read the zone's input again."""
-    args = {"zone": zone_name(zone), "accept_change": accept_change, "first_publication": first_publication}
-    with progress(f"reloading {args['zone']}") as advance:
-        result = cli.call("zone.reload", args, on_progress=advance)
-    cli.show(result, lambda: say(result["message"]))
+    request = messages.zones.ReloadZone(
+        zone=zone_name(zone), accept_change=accept_change, first_publication=first_publication
+    )
+    with progress(f"reloading {request.zone}") as advance:
+        result = cli.ask(request, on_progress=advance)
+    cli.show(result, lambda: say(result.message))
 
 
 def _restore(
@@ -119,10 +123,10 @@ def _restore(
 
     The configuration has to have the zone again. What is served of it now is set aside as if it were removed.
     """
-    args = {"zone": zone_name(zone), "first_publication": first_publication}
-    with progress(f"restoring {args['zone']}") as advance:
-        result = cli.call("zone.restore", args, on_progress=advance)
-    cli.show(result, lambda: say(result["message"]))
+    request = messages.zones.RestoreZone(zone=zone_name(zone), first_publication=first_publication)
+    with progress(f"restoring {request.zone}") as advance:
+        result = cli.ask(request, on_progress=advance)
+    cli.show(result, lambda: say(result.message))
 
 
 def _export(
@@ -135,17 +139,17 @@ def _export(
     ] = None,
 ) -> None:
     """The zone as served, as a zone file."""
-    args = {"zone": zone_name(zone), "unsigned": unsigned}
+    request = messages.zones.ExportZone(zone=zone_name(zone), unsigned=unsigned)
     if output is None:
         chunks: list[str] = []
-        result = cli.call("zone.export", args, on_chunk=chunks.append if cli.json else copy_text)
+        result = cli.ask(request, on_chunk=chunks.append if cli.json else copy_text)
         if cli.json:
-            print_json({**result, "text": "".join(chunks)})
+            print_json({**to_json(result), "text": "".join(chunks)})
         return
-    with PrivateFile(output) as file, progress(f"exporting {args['zone']}") as advance:
-        result = cli.call("zone.export", args, on_chunk=file.write, on_progress=advance)
-    message = f"{result['zone']} serial {result['serial']}: {result['records']} records written to {output}"
-    cli.show({**result, "file": output}, lambda: say(message))
+    with PrivateFile(output) as file, progress(f"exporting {request.zone}") as advance:
+        result = cli.ask(request, on_chunk=file.write, on_progress=advance)
+    message = f"{result.zone} serial {result.serial}: {result.records} records written to {output}"
+    cli.show({**to_json(result), "file": output}, lambda: say(message))
 
 
 def _import(
@@ -170,19 +174,19 @@ def _import(
     """Bring a zone file into a dynamic zone."""
     if replace == merge:
         raise Bad("it is not clear how to import", "give either --replace or --merge", USAGE)
-    args = {
-        "zone": zone_name(zone),
-        "path": os.path.abspath(file),
-        "how": "merge" if merge else "replace",
-        "accept_change": accept_change,
-        "first_publication": first_publication,
-    }
-    with progress(f"importing into {args['zone']}") as advance:
-        result = cli.call("zone.import", args, on_progress=advance)
+    request = messages.zones.ImportZone(
+        zone=zone_name(zone),
+        path=os.path.abspath(file),
+        how="merge" if merge else "replace",
+        accept_change=accept_change,
+        first_publication=first_publication,
+    )
+    with progress(f"importing into {request.zone}") as advance:
+        result = cli.ask(request, on_progress=advance)
 
     def render() -> None:
-        say(result["message"])
-        for warning in result.get("warnings", []):
+        say(result.message)
+        for warning in result.warnings:
             say(f"  warning: {warning}")
 
     cli.show(result, render)
@@ -194,15 +198,12 @@ def _history(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="At most so many, the latest.")] = 50,
 ) -> None:
     """What happened to a zone: who, when, what, which serial; without one, what was done to the daemon as a whole."""
-    result = cli.call("zone.history", {"zone": optional_zone(zone), "limit": limit})
+    result = cli.ask(messages.zones.ShowHistory(zone=optional_zone(zone), limit=limit))
     cli.show(
         result,
         lambda: table(
             ("at", "who", "what", "serial", "detail"),
-            [
-                (when(entry["at"]), entry["who"], entry["what"], entry["serial"], entry.get("detail"))
-                for entry in result["entries"]
-            ],
+            [(when(entry.at), entry.who, entry.what, entry.serial, entry.detail) for entry in result.entries],
             empty="nothing yet",
         ),
     )
@@ -224,25 +225,25 @@ def _wait(
     if (serial is None) == (not current):
         raise Bad("what to wait for is not clear", "give either --serial N or --current", USAGE)
     seconds = duration(timeout)
-    args = {
-        "zone": zone_name(zone),
-        "serial": serial,
-        "current": current,
-        "all_secondaries": all_secondaries,
-        "timeout": float(seconds),
-    }
-    with progress(f"waiting for {args['zone']}") as advance:
-        result = cli.call("zone.wait", args, on_progress=advance, silence_s=seconds + _GRACE_S)
-    cli.show(result, lambda: say(f"{result['zone']} serial {result['serial']} is served"))
+    request = messages.zones.WaitForSerial(
+        zone=zone_name(zone),
+        serial=serial,
+        current=current,
+        all_secondaries=all_secondaries,
+        timeout=float(seconds),
+    )
+    with progress(f"waiting for {request.zone}") as advance:
+        result = cli.ask(request, on_progress=advance, silence_s=seconds + _GRACE_S)
+    cli.show(result, lambda: say(f"{result.zone} serial {result.serial} is served"))
 
 
 def _freeze(cli: Cli, zone: ZoneArgument) -> None:
     """Begin no roll-over steps and take no input, until thawed."""
-    result = cli.call("zone.freeze", {"zone": zone_name(zone)})
-    cli.show(result, lambda: say(result["message"]))
+    result = cli.ask(messages.zones.FreezeZone(zone=zone_name(zone)))
+    cli.show(result, lambda: say(result.message))
 
 
 def _thaw(cli: Cli, zone: ZoneArgument) -> None:
     """End a freeze."""
-    result = cli.call("zone.thaw", {"zone": zone_name(zone)})
-    cli.show(result, lambda: say(result["message"]))
+    result = cli.ask(messages.zones.ThawZone(zone=zone_name(zone)))
+    cli.show(result, lambda: say(result.message))

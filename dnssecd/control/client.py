@@ -1,6 +1,6 @@
 """The commands' side of the control socket: blocking, small, quick to import.
 
-The frames are described in `dnssecd/control/server.py`, which this side must not import.
+docs/control-protocol.md describes frames and messages. This side must not import `dnssecd/control/server.py`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,12 @@ import os
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from dnssecd.control.messages.base import Answer, Request
+
+A = TypeVar("A", bound="Answer")
 
 CONNECT_S = 5.0
 #: Longest silence of the daemon; longer work sends progress.
@@ -39,6 +44,37 @@ class Failed(Exception):
         self.remedy = remedy
         self.exit = exit
         self.detail = detail
+
+
+def ask(
+    path: str,
+    request: Request[A],
+    *,
+    on_progress: OnProgress | None = None,
+    on_chunk: OnChunk | None = None,
+    silence_s: float = ANSWER_S,
+) -> A:
+    """Return the daemon's answer to a request. Arguments and errors as of call."""
+    import msgspec
+
+    from dnssecd.control.messages.base import answer_type
+
+    result = call(
+        path,
+        request.command,
+        msgspec.to_builtins(request),
+        on_progress=on_progress,
+        on_chunk=on_chunk,
+        silence_s=silence_s,
+    )
+    try:
+        answer: A = msgspec.convert(result, answer_type(type(request)))
+    except msgspec.ValidationError as error:
+        raise Failed(
+            f"the daemon's answer to {request.command} cannot be read: {error}",
+            "the daemon is of another version than this command: restart the daemon",
+        ) from None
+    return answer
 
 
 def call(

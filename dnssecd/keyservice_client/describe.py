@@ -1,12 +1,6 @@
-"""Keys and errors of the key service in the words of the commands."""
+"""Errors of the key service in the words of the commands."""
 
 from __future__ import annotations
-
-from base64 import b64encode
-from typing import Any
-
-from dnssecd.core.dns.names import wire_to_text
-from dnssecd.keyservice_protocol import KeyInfo
 
 _REMEDIES = {
     "unreachable": "start dnssecd-signer.service, or look why it does not answer",
@@ -24,20 +18,3 @@ _REMEDIES = {
 def remedy_for(code: str) -> str:
     """What a person can do about an error of the key service."""
     return _REMEDIES.get(code, "correct the command; the key service's log has more")
-
-
-def key_dict(info: KeyInfo) -> dict[str, Any]:
-    """A key of a key store as commands get it."""
-    return {
-        "id": info.id,
-        "keystore": info.store,
-        "zones": [wire_to_text(zone) for zone in info.zones],
-        "role": info.role,
-        "algorithm": info.algorithm,
-        "bits": info.bits,
-        "tag": info.tag,
-        "public_key": f"{info.flags} 3 {info.algorithm} {b64encode(info.public_key).decode()}",
-        "created": info.created,
-        "state": info.state,
-        "detail": info.detail,
-    }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, cast, get_args
 
 import msgspec
 from msgspec import Meta
@@ -55,12 +55,12 @@ class BadField(Exception):
         self.field = field
 
 
-def answer_type(request: type[Request[Any]]) -> type[Answer]:
+def answer_type(request: type[Request[A]]) -> type[A]:
     """Return the type of a request's answer."""
     for base in getattr(request, "__orig_bases__", ()):
         for argument in get_args(base):
             if isinstance(argument, type) and issubclass(argument, Answer):
-                return argument
+                return cast("type[A]", argument)
     raise TypeError(f"{request.__name__} does not name the type of its answer: write Request[ITS_ANSWER]")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from msgspec import Meta
+from msgspec import Meta, field
 
 from dnssecd.control.messages.base import Answer, Request, Zone
 
@@ -38,5 +38,5 @@ class ReloadConfig(Request[ConfigReloaded], frozen=True, kw_only=True):
     command: ClassVar[str] = "config.reload"
     changes: ClassVar[bool] = True
 
-    remove: Annotated[tuple[Zone, ...], Meta(description="zones that may be removed")] = ()
+    remove: Annotated[list[Zone], Meta(description="zones that may be removed")] = field(default_factory=list)
     ds_is_gone: Annotated[bool, Meta(description="do not look for their DS at the parent")] = False

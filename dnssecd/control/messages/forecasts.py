@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
 from dnssecd.control.messages.base import Answer, KeyTag, Request, Seconds, Time, Zone
 
@@ -19,11 +19,11 @@ class ComingEvent(Answer, frozen=True, kw_only=True):
     event: str
     detail: str
     stand_in: Annotated[
-        int,
+        int | UnsetType,
         Meta(
             description="0 for a key that exists; n for the n-th future key of its role: its tag is invented"
         ),
-    ]
+    ] = UNSET
 
 
 class Calendar(Answer, frozen=True, kw_only=True):
@@ -49,8 +49,8 @@ class Simulate(Request[Calendar], frozen=True, kw_only=True):
     ] = None
     ds_never: Annotated[bool, Meta(description="the parent never changes the DS")] = False
     outages: Annotated[
-        tuple[str, ...], Meta(description="WHAT:FROM:FOR, WHAT is secondaries, parent or signer")
-    ] = ()
+        list[str], Meta(description="WHAT:FROM:FOR, WHAT is secondaries, parent or signer")
+    ] = field(default_factory=list)
     svg: Annotated[bool, Meta(description="draw a picture, too")] = False
 
 

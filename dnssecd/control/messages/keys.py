@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from msgspec import Meta
 
 from dnssecd.control.messages.base import Answer, KeyTag, Message, Request, Time, Zone
 from dnssecd.core.dns.names import wire_to_text
-from dnssecd.keyservice_protocol import AuditEntry, KeyInfo
+
+if TYPE_CHECKING:
+    from dnssecd.keyservice_protocol import KeyInfo
 
 Role = Literal["ksk", "zsk", "csk"]
 RecordState = Annotated[
@@ -117,6 +119,16 @@ class AdoptKey(Request[KeysAdded], frozen=True, kw_only=True):
     label: Annotated[str | None, Meta(description="its CKA_LABEL")] = None
 
 
+class AuditLine(Answer, frozen=True, kw_only=True):
+    """An entry of the audit log."""
+
+    number: int
+    at: Time
+    event: str
+    fields: dict[str, str | int]
+    hash: Annotated[str, Meta(description="of this entry and the hash before it")]
+
+
 class Audit(Answer, frozen=True, kw_only=True):
     """Whether the chain of the audit log holds, and its last entries."""
 
@@ -124,7 +136,7 @@ class Audit(Answer, frozen=True, kw_only=True):
     detail: str
     count: int
     head: Annotated[str, Meta(description="hash of the last entry")]
-    entries: list[AuditEntry]
+    entries: list[AuditLine]
 
 
 class CheckAudit(Request[Audit], frozen=True, kw_only=True):

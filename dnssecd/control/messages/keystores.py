@@ -8,7 +8,8 @@ from msgspec import Meta
 
 from dnssecd.control.messages.base import Answer, Request, Seconds
 from dnssecd.control.messages.keys import AlgorithmNumber
-from dnssecd.keyservice_protocol import StoreStatus, Warning
+from dnssecd.keyservice_protocol import StoreStatus as StoreStatus
+from dnssecd.keyservice_protocol import Warning
 
 StoreName = Annotated[str | None, Meta(description="name of a key store; null: all")]
 

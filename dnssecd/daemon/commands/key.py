@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
+import msgspec
+
 from dnssecd.config.algorithms import ALGORITHMS
 from dnssecd.control.command import Call, Command, Refused
 from dnssecd.control.messages.keys import (
     AdoptKey,
     Audit,
+    AuditLine,
     CheckAudit,
     GenerateKeys,
     KeysAdded,
@@ -108,7 +111,7 @@ class KeyCommands:
             detail=reply.detail,
             count=reply.count,
             head=status.audit_head,
-            entries=list(reply.entries),
+            entries=msgspec.convert(reply.entries, list[AuditLine], from_attributes=True),
         )
 
 

@@ -8,12 +8,14 @@ import json
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer
 
 import dnssecd.cli
 from dnssecd.cli import common, output
 from dnssecd.control import client
+from dnssecd.control.messages.alerts import Alert
 
 HOSTILE = "\x1b]0;owned\x07 \x9b31m \r\n[critical] forged \u202e\u2028 \x7f \x08"
 COMMANDS = Path(dnssecd.cli.__file__).parent
@@ -112,5 +114,12 @@ def test_tables_pairs_and_alerts_are_escaped(capsys: pytest.CaptureFixture[str])
     output.table(("a", "b"), [], empty=HOSTILE)
     output.pairs([("cause", HOSTILE), ("lines", [HOSTILE])])
     alert = dict.fromkeys(("name", "zone", "subject", "cause", "effect", "remedy", "acked_by"), HOSTILE)
-    output.print_alerts([{**alert, "severity": "error", "first_seen": 0.0, "count": 1}])
+    rest: dict[str, object] = {
+        "severity": "error",
+        "first_seen": 0.0,
+        "last_seen": 0.0,
+        "count": 1,
+        "firing": True,
+    }
+    output.print_alerts([msgspec.convert(alert | rest, Alert)])
     assert harmless(capsys.readouterr().out)

@@ -13,13 +13,21 @@ from dnssecd.cli.app import build
 from dnssecd.control import client
 
 Z = "example.com."
-EVENT = {"at": 0, "zone": Z, "role": "zsk", "key_tag": 7, "event": "generate", "detail": "its lifetime ends"}
+EVENT = {
+    "at": 0,
+    "zone": Z,
+    "role": "zsk",
+    "key_tag": 7,
+    "event": "generate",
+    "detail": "its lifetime ends",
+}
 WAIT = {
     "step": "zsk 7 DNSKEY settle",
     "gate": "time",
     "rule": "dnskey-settles",
     "until": 86_400,
     "missing": [],
+    "next_look": None,
 }
 ANSWERS: dict[str, Any] = {
     "key.rollover": {"zone": Z, "message": f"{Z}: asked for", "waiting": [WAIT]},
