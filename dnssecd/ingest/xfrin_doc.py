@@ -21,7 +21,7 @@ content at the version's *input serial*; dnssecd chooses the serial that is publ
    refused, cut or not understood, AXFR follows; if a primary fails, the next one follows. The same holds for content:
    if differences do not lead to a good zone, the whole zone is fetched; if that is not good either, the next primary
    is asked. One round asks a primary at most once for IXFR and once for AXFR. If the zone of another primary is
-   taken, an event names the primary that was skipped. Transfers are sent from the address that dnssecd listens on, or
+   taken, an event names the primary that was skipped. dnssecd transfers from the address that it listens on, or
    from the primary's `source`.
 3. A zone worker decodes the messages (the table below), checks the zone as it checks a file, computes the difference
    to the published version, signs, verifies, and commits. Differences are applied strictly: if one deletes records

@@ -65,7 +65,7 @@ class KeysChanged(Answer, frozen=True, kw_only=True):
 
 
 class RollOver(Request[KeysChanged], frozen=True, kw_only=True):
-    """Give the key in use in a role a successor. Refused while a roll-over of that role is under way."""
+    """Give the key in use in a role a successor. Refused while a rollover of that role is running."""
 
     command: ClassVar[str] = "key.rollover"
     changes: ClassVar[bool] = True

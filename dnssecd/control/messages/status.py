@@ -61,7 +61,7 @@ class ClockConfirmed(Answer, frozen=True, kw_only=True):
 
 
 class ConfirmClock(Request[ClockConfirmed], frozen=True, kw_only=True):
-    """State that the time is right after it was in doubt: signing goes on."""
+    """Confirm that the time is right after it was in doubt: signing continues."""
 
     command: ClassVar[str] = "clock.confirm"
     changes: ClassVar[bool] = True

@@ -242,7 +242,7 @@ class ZoneFrozen(Answer, frozen=True, kw_only=True):
 
 
 class FreezeZone(Request[ZoneFrozen], frozen=True, kw_only=True):
-    """Take no input and begin no roll-over step until the zone is thawed."""
+    """Read no input and start no rollover step until the zone is thawed."""
 
     command: ClassVar[str] = "zone.freeze"
     changes: ClassVar[bool] = True

@@ -43,11 +43,11 @@ LABELS: tuple[Label, ...] = (
     Label("revoked", "has the REVOKE bit, is held down (RFC 5011)", lambda key: key.revoked),
     Label(
         "removed",
-        "was used; nobody can hold any of its records",
+        "was used; no validator can hold any of its records",
         lambda key: _all_hidden(key) and not _never_used(key),
     ),
     Label("generated", "exists; nothing of it is published", _all_hidden),
-    Label("stand-by", "the parent has its DS, for an emergency", lambda key: key.goal is Goal.STANDBY),
+    Label("standby", "the parent has its DS, for an emergency", lambda key: key.goal is Goal.STANDBY),
     Label("active", "signs the zone (ZSK, CSK), or the parent is to have its DS (KSK, CSK)", _works),
     Label("retired", "works no longer; caches may still need it", _worked),
     Label("dead", "leaves, or can leave, the DNSKEY set", lambda key: key.goal is Goal.ABSENT),

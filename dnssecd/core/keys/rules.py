@@ -180,7 +180,7 @@ RULES: tuple[Rule, ...] = (
             Way(
                 "one-ds-anchors",
                 "some key of the algorithm has ds, dnskey and krrsig omnipresent (so others may have a DS "
-                "before their DNSKEY: stand-by)",
+                "before their DNSKEY: standby)",
                 _one_ds_anchors,
             ),
         ),
@@ -199,7 +199,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         "zone-data-signed",
-        "whatever DNSKEY set and whatever RRset are held: in each algorithm of the first, a key in it made a "
+        "for any DNSKEY set and any RRset that may be held: in each algorithm of the first, a key in it made a "
         "signature over the second",
         _dnskey_algorithms,
         (

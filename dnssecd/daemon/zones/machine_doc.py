@@ -65,9 +65,7 @@ def _work() -> str:
     for work in Work:
         lines.append(_row(WORDS[work], *(_mark(work in POSSIBLE[state]) for state in State)))
     first = "; ".join(f"{state.value}: {WORDS[work]}" for state, work in FIRST.items())
-    return "\n".join(
-        [*lines, "", f"In these states other work comes first, whatever is asked for: {first}.", ""]
-    )
+    return "\n".join([*lines, "", f"In these states other work comes before any request: {first}.", ""])
 
 
 def _gates() -> str:

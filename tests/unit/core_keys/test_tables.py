@@ -166,7 +166,7 @@ LABELS = [
     (key("k", Role.KSK, dnskey=S, krrsig=S), "ready"),
     (key("k", Role.KSK, dnskey=S, krrsig=S, ds=R), "active"),
     (replace(key("k", Role.KSK, dnskey=S, krrsig=S, ds=U), goal=Goal.ABSENT), "retired"),
-    (replace(key("k", Role.KSK, ds=S), goal=Goal.STANDBY), "stand-by"),
+    (replace(key("k", Role.KSK, ds=S), goal=Goal.STANDBY), "standby"),
     (replace(key("k", Role.KSK, dnskey=R, krrsig=R), flags=0x181), "revoked"),
 ]
 
