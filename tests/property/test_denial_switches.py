@@ -56,7 +56,7 @@ class Zone(PipelineZone):
     """A zone whose policy changes; at the present time, since dnssec-verify knows no other."""
 
     def __init__(self, home: Path, socket: str, kind: str, **more: object) -> None:
-        super().__init__(home, socket, **policy(kind), **more)
+        super().__init__(home, socket, **policy(kind), allow_missing_glue=True, **more)
         self.now = int(time.time())
 
     def switch(self, kind: str) -> None:
