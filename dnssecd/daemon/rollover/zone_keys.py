@@ -19,7 +19,7 @@ EARLY_MAX = 256
 WAITING = (State.RUMOURED, State.UNRETENTIVE)
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class ZoneKeys:
     """One zone. ``turn`` keeps plans and commands apart; ``stale``: another version may be stored than we know of."""
 

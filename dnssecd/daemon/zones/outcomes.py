@@ -89,7 +89,7 @@ class Outcomes:
         if outcome.result in ("failed", "retry") and kind not in _NOT_RETRIED:
             self.retry(zone, kind)
         else:
-            zone.jobs.failures.pop(kind, None)
+            zone.jobs.succeed(kind)
             self.wake_when_due(zone)
         if zone.serial is not None and zone.serial != before:
             self._mailbox.published.send(zone)
@@ -168,7 +168,7 @@ class Outcomes:
     def retry(self, zone: FrontZone, kind: str) -> None:
         if zone.gone:
             return
-        failures = zone.jobs.failures[kind] = zone.jobs.failures.get(kind, 0) + 1
+        failures = zone.jobs.fail(kind)
         delay = min(RETRY_FIRST_S * 2 ** (failures - 1), RETRY_LAST_S)
         self._schedule.wake(
             f"{kind} {zone.name}", self._clock.now() + delay, lambda: self._mailbox.wanted.send(zone, kind)
@@ -198,8 +198,7 @@ class Outcomes:
         """Try now what could not be signed: the key service, or a token of it, is there again."""
         for zone in self._zones.values():
             if any(problem.event == "signing-failed" for problem in zone.problems):
-                for kind in list(zone.jobs.failures):
-                    zone.jobs.failures[kind] = 0
+                for kind in zone.jobs.retry():
                     self._mailbox.wanted.send(zone, kind)
 
 

@@ -126,7 +126,7 @@ class Permits:
         zone.blockers, zone.problems = [], ()
         for name in (*_PERMITS, *PROOF_EVENTS):
             self._events.resolve(name, zone.name)
-        zone.jobs.failures.pop("load", None)
+        zone.jobs.succeed("load")
         if zone.serial is not None:
             zone.verified_at = self._clock.now()
             log.info("stored zone verified whole; it is served", zone=zone.name, serial=zone.serial)
@@ -173,7 +173,7 @@ class Permits:
         for name in _PERMITS:
             self._events.resolve(name, zone.name)
         self._outcomes.take_over(zone, outcome, "return")
-        zone.jobs.failures.pop("load", None)
+        zone.jobs.succeed("load")
         self._mailbox.wanted.send(zone, "load")
 
     async def _permission(self, zone: FrontZone) -> Permission:

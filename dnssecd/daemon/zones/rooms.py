@@ -22,18 +22,50 @@ GONE = Answer(SERVFAIL, "the zone was removed")
 
 @dataclass(slots=True, eq=False)
 class JobsRoom:
-    """``requested``: jobs not begun; ``failures``: in a row; both by kind. ``remember``: a write that is due."""
+    """The jobs of a zone by kind: those not begun, and failures in a row. ``remember``: a write that is due.
 
-    requested: dict[str, asyncio.Task[Any]] = field(default_factory=dict)
-    failures: dict[str, int] = field(default_factory=dict)
+    Most zones have neither, so that there is a dictionary only where there is something to keep.
+    """
+
+    _requested: dict[str, asyncio.Task[Any]] | None = None
+    _failures: dict[str, int] | None = None
     remember: asyncio.TimerHandle | None = None
+
+    def is_requested(self, kind: str) -> bool:
+        """Tell whether a job of a kind waits to begin."""
+        return self._requested is not None and kind in self._requested
+
+    def request(self, kind: str, task: asyncio.Task[Any]) -> None:
+        """Keep the task of a job until it begins."""
+        self._requested = {**(self._requested or {}), kind: task}
+
+    def begin(self, kind: str) -> None:
+        """A job begins: another of its kind may be requested."""
+        left = {other: task for other, task in (self._requested or {}).items() if other != kind}
+        self._requested = left or None
+
+    def fail(self, kind: str) -> int:
+        """Count a failure; return how many there were in a row."""
+        self._failures = self._failures or {}
+        self._failures[kind] = self._failures.get(kind, 0) + 1
+        return self._failures[kind]
+
+    def succeed(self, kind: str) -> None:
+        """Forget the failures of a kind."""
+        if self._failures is not None:
+            self._failures.pop(kind, None)
+            self._failures = self._failures or None
+
+    def retry(self) -> tuple[str, ...]:
+        """Return the kinds that failed last, and count their failures from 0 again."""
+        self._failures = dict.fromkeys(self._failures, 0) if self._failures else None
+        return tuple(self._failures or ())
 
     def close(self) -> None:
         """Begin nothing more."""
-        for task in self.requested.values():
+        for task in (self._requested or {}).values():
             task.cancel()
-        self.requested.clear()
-        self.failures.clear()
+        self._requested = self._failures = None
         if self.remember is not None:
             self.remember.cancel()
             self.remember = None

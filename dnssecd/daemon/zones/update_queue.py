@@ -24,7 +24,7 @@ GATHER_S = 0.001
 SERIAL_WINDOW_S = 3600.0
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Waiting:
     """A message and the answer that its client waits for; the key that signed it, and ``spec`` it was judged by."""
 
@@ -51,7 +51,7 @@ class Waiting:
         self.give(Answer(SERVFAIL, f"other work on the zone took longer than {WAITING_S:.0f} s"))
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class ZoneQueue:
     """What waits for one zone; ``task`` works on it, ``tidy`` waits for a quiet moment."""
 

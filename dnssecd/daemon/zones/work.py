@@ -85,15 +85,15 @@ class ZoneJobs:
             self._mailbox.load_requested.send(zone)
             if not _loads(zone):
                 return
-        if kind not in zone.jobs.requested:
+        if not zone.jobs.is_requested(kind):
             task = asyncio.get_running_loop().create_task(self._requested(zone, kind))
-            zone.jobs.requested[kind] = task
+            zone.jobs.request(kind, task)
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _requested(self, zone: FrontZone, kind: str) -> None:
         await asyncio.sleep(0)
-        zone.jobs.requested.pop(kind, None)
+        zone.jobs.begin(kind)
         with suppress(ZoneGone):
             if kind == "prove":
                 await self._permits.prove(zone)

@@ -139,6 +139,9 @@ class FrontZone:
         self.updates.close()
         if self.upstream is not None:
             self.upstream.close()
+        if self.planning is not None and self.planning.task is not None:
+            self.planning.task.cancel()
+        self.upstream = self.keys = self.planning = self.parent = None
 
     def check(self) -> None:
         """ZoneGone if the zone was removed."""
