@@ -1,7 +1,7 @@
 """A key is compromised: the fastest safe way out, what it costs, and what people have to do meanwhile."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from dnssecd.control.command import Call, Command, Refused
 from dnssecd.control.messages.rollovers import Recovery, RecoveryStep, ReportCompromise
@@ -26,10 +26,8 @@ DS_DELAY_S = 86_400
 class Emergency(RolloverListener):
     """Takes the report of a compromised key, and keeps the alert until nobody can trust the key any more."""
 
-    def __init__(self, rollovers: Rollovers, events: EventCore) -> None:
-        self._rollovers, self._events = rollovers, events
-        #: Zone and subject of the alert -> the plan as text, or what makes it: none is kept over a restart.
-        self._plans: dict[tuple[str, str], str | Callable[[], str]] = {}
+    def __init__(self, rollovers: Rollovers, events: EventCore, zones: Mapping[str, FrontZone]) -> None:
+        self._rollovers, self._events, self._zones = rollovers, events, zones
 
     def command(self, zones: RolloverCommands) -> Command[ReportCompromise]:
         """Return the command ``key.compromised``."""
@@ -41,16 +39,14 @@ class Emergency(RolloverListener):
 
     def details(self, event: Event) -> str:
         """Return the recovery plan that goes with an alert ("" for other events). For a thread."""
-        place = event.zone, event.subject
-        found = self._plans.get(place, "") if event.name == EVENT else ""
+        zone = self._zones.get(event.zone) if event.name == EVENT else None
+        plans = None if zone is None else zone.recovery
+        if plans is None:
+            return ""
+        found = plans.get(event.subject, "")
         if not isinstance(found, str):
-            found = self._plans[place] = found()
+            found = plans[event.subject] = found()
         return found
-
-    def forget(self, zone: str) -> None:
-        """Drop the plans of a zone that was removed."""
-        for place in [place for place in self._plans if place[0] == zone]:
-            del self._plans[place]
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
         """Resolve the alert of every key that nobody can trust any more; have a plan ready for the others."""
@@ -58,10 +54,10 @@ class Emergency(RolloverListener):
         for event in self._events.firing(zone.name):
             if event.name == EVENT and event.subject not in trusted:
                 self._events.resolve(EVENT, zone.name, event.subject)
-                self._plans.pop((zone.name, event.subject), None)
+                _plans(zone).pop(event.subject, None)
         for subject, key in trusted.items():
-            if (zone.name, subject) not in self._plans:
-                self._plans[zone.name, subject] = self._later(zone, key, keyset, evidence)
+            if subject not in _plans(zone):
+                _plans(zone)[subject] = self._later(zone, key, keyset, evidence)
         return None
 
     def _later(self, zone: FrontZone, key: Key, keyset: Keyset, evidence: Evidence) -> Callable[[], str]:
@@ -84,7 +80,7 @@ class Emergency(RolloverListener):
         text = plan_text(zone.name, key, way_out)
         who = call.caller.user
         if is_trusted(key):
-            self._plans[zone.name, _subject(key)] = text
+            _plans(zone)[_subject(key)] = text
             cause = f"{key.role.value} {tag} was reported compromised by {who}; {_safe(way_out)}"
             self._events.raise_event(EVENT, zone.name, cause, subject=_subject(key))
         what = f"key {tag} ({key.role.value}) reported compromised"
@@ -139,3 +135,10 @@ def _when(at: int | None) -> str:
 
 def _subject(key: Key) -> str:
     return f"key {key.tag}"
+
+
+def _plans(zone: FrontZone) -> dict[str, str | Callable[[], str]]:
+    """Return the recovery plans of a zone, by the alert's subject."""
+    if zone.recovery is None:
+        zone.recovery = {}
+    return zone.recovery

@@ -89,7 +89,7 @@ class RolloverOffice:
         self.rollovers = Rollovers(engine, self._parent_names)
         self.parents = ParentWatch(config, clock, schedule, self._answered)
         self.overdue = Overdue(events, clock, self.rollovers.policy, mailbox.ds_overdue.send)
-        self.emergency = Emergency(self.rollovers, events)
+        self.emergency = Emergency(self.rollovers, events, zones)
         self._commands = RolloverCommands(zones, self.rollovers)
         self.ahead = ForecastCommands(zones, self.rollovers, self._commands, self.rollovers.engine.config)
         self.rollovers.listeners += [_Shown(self.parents), self.overdue, self.emergency]
@@ -136,7 +136,6 @@ class RolloverOffice:
         """Drop a zone that was removed."""
         self.rollovers.forget(zone)
         self.parents.forget(zone)
-        self.emergency.forget(zone.name)
 
     async def close(self) -> None:
         """Stop everything."""

@@ -1,5 +1,6 @@
 """A configured zone in the front: what is served of it and how it fares."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -107,6 +108,8 @@ class FrontZone:
     keys: "ZoneKeys | None" = None
     planning: "Planning | None" = None
     parent: ParentRoom | None = None
+    #: Recovery plans of compromised keys by the alert's subject, as text or what makes it; none outlives a restart.
+    recovery: dict[str, str | Callable[[], str]] | None = None
 
     @property
     def asked_servers(self) -> tuple[exchange.Peer, ...]:
@@ -141,7 +144,7 @@ class FrontZone:
             self.upstream.close()
         if self.planning is not None and self.planning.task is not None:
             self.planning.task.cancel()
-        self.upstream = self.keys = self.planning = self.parent = None
+        self.upstream = self.keys = self.planning = self.parent = self.recovery = None
 
     def check(self) -> None:
         """ZoneGone if the zone was removed."""

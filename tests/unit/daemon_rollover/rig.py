@@ -176,7 +176,7 @@ class Rig:
 
     def restart(self) -> None:
         """A new process: all that was in memory is gone."""
-        self.zone.keys = self.zone.planning = None
+        self.zone.keys = self.zone.planning = self.zone.recovery = None
         self.rollovers = self._rollovers()
 
     def firing(self) -> set[str]:

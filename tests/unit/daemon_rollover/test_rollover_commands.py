@@ -128,7 +128,7 @@ async def test_a_forecast_looks_past_approvals_and_says_so(rig: Rig) -> None:
 
 
 async def test_a_compromised_key_has_a_plan_and_the_alert_has_it_too(rig: Rig) -> None:
-    emergency = Emergency(rig.rollovers, rig.events)
+    emergency = Emergency(rig.rollovers, rig.events, {rig.name: rig.zone})
     rig.rollovers.listeners.append(emergency)
     command = emergency.command(RolloverCommands({rig.name: rig.zone}, rig.rollovers))
     (tag,) = tags(rig)
@@ -149,12 +149,12 @@ async def test_a_compromised_key_has_a_plan_and_the_alert_has_it_too(rig: Rig) -
 
 async def test_the_plan_outlives_a_restart(rig: Rig) -> None:
     """Mails that remind and escalate have it, too."""
-    emergency = Emergency(rig.rollovers, rig.events)
+    emergency = Emergency(rig.rollovers, rig.events, {rig.name: rig.zone})
     (tag,) = tags(rig)
     command = emergency.command(RolloverCommands({rig.name: rig.zone}, rig.rollovers))
     await give(command, zone=rig.name, key_tag=tag)
     rig.restart()
-    emergency = Emergency(rig.rollovers, rig.events)
+    emergency = Emergency(rig.rollovers, rig.events, {rig.name: rig.zone})
     rig.rollovers.listeners.append(emergency)
     await rig.plan()
     (event,) = [event for event in rig.events.firing(rig.name) if event.name == "key-compromised"]
@@ -164,7 +164,7 @@ async def test_the_plan_outlives_a_restart(rig: Rig) -> None:
 
 
 async def test_who_asks_for_what_is_not_there_is_told_what_is(rig: Rig) -> None:
-    emergency = Emergency(rig.rollovers, rig.events)
+    emergency = Emergency(rig.rollovers, rig.events, {rig.name: rig.zone})
     commands = RolloverCommands({rig.name: rig.zone}, rig.rollovers)
     (tag,) = tags(rig)
     for command in (

@@ -15,7 +15,6 @@ DAEMON = sorted((ROOT / "daemon").rglob("*.py"))
 #: Dictionaries by zone name or origin that are still kept outside the zone table; to become rooms of the zone.
 BY_ZONE_NAME = {
     "daemon/parent/automation.py": {"_zones"},
-    "daemon/rollover/compromise.py": {"_plans"},
     "daemon/zones/update_notes.py": {"_windows", "_timers"},
     "daemon/refusals.py": {"_raised"},
 }
