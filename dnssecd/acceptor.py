@@ -47,7 +47,7 @@ def log_exhausted(listener: str) -> Callable[[OSError], None]:
             "connections cannot be accepted",
             listener=listener,
             cause=str(error),
-            remedy="raise LimitNOFILE of the unit, or find out what holds so many files open",
+            remedy="raise LimitNOFILE of the unit, or find out what holds these files open",
         )
 
     return report
@@ -82,7 +82,7 @@ class Acceptor:
         return self._socket.getsockname()
 
     def close(self) -> None:
-        """Stop accepting and close the socket; accepted connections go on."""
+        """Stop accepting and close the socket; accepted connections continue."""
         if self._resting is not None:
             self._resting.cancel()
             self._resting = None
@@ -145,7 +145,7 @@ class StreamServer:
         self._acceptor = Acceptor(sock, backlog, self._accepted, exhausted)
 
     def close(self) -> None:
-        """Stop accepting; connections go on."""
+        """Stop accepting; connections continue."""
         self._acceptor.close()
 
     def _accepted(self, connection: socket.socket, peer: Any) -> None:

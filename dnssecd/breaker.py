@@ -1,4 +1,4 @@
-"""A circuit breaker: after repeated failures callers are told at once, without waiting for a deadline."""
+"""A circuit breaker: after repeated failures calls fail at once, without waiting for a deadline."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the key service is told when it starts: made from the configuration, or read from standard input."""
+"""The settings that the key service gets when it starts: made from the configuration, or read from standard input."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ VALIDITY_S_MAX = 10 * 366 * 86_400
 
 @dataclass(frozen=True, kw_only=True)
 class SignerSettings:
-    """Everything the key service is told; paths are absolute.
+    """All settings of the key service; paths are absolute.
 
     `state_dir` holds the audit log and what is known of keys without their store (no secrets), 0700. The
     service's own user may always connect, others when in `allowed_uids`. `socket_mode` is 0600 or 0660. Signatures that

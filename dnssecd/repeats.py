@@ -67,5 +67,5 @@ class Repeats:
                 if window.count:
                     self._report(window)
                 if window.count and not all_windows:
-                    # It goes on: its next line is a count as well.
+                    # It continues: its next line is a count as well.
                     self._windows[kind] = Repeated(kind, now + WINDOW_S)

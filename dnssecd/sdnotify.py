@@ -20,12 +20,12 @@ def notify(*assignments: str) -> bool:
     except BlockingIOError:
         return False
     except OSError:
-        return True  # there is nobody: the next word will not be heard either
+        return True  # no service manager listens: later messages would fail as well
     return True
 
 
 def watchdog_s() -> float:
-    """Return how long (s) the service manager waits for a sign of life from this process; 0: for ever."""
+    """Return how long (s) the service manager waits for a sign of life from this process; 0: without limit."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     try:

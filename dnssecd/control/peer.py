@@ -37,7 +37,7 @@ class Caller:
 def identify(connection: socket.socket) -> Caller | None:
     """The client of *connection*: root and our own user are operators, members of our group may look.
 
-    None: nobody we know. OSError when the kernel does not say.
+    None: an unknown user. OSError when the kernel does not say.
     """
     credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     pid, uid, gid = _CREDENTIALS.unpack(credentials)

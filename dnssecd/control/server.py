@@ -285,7 +285,7 @@ def _bind(path: Path) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the socket a killed daemon left. FileExistsError when something else, or somebody, is there."""
+    """Remove the socket a killed daemon left. FileExistsError when another file, or a listening process, is there."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
@@ -300,5 +300,5 @@ def _remove_stale(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
         except (BlockingIOError, TimeoutError):
-            pass  # somebody is there, if busy
+            pass  # a busy process listens there
     raise FileExistsError(f"another daemon answers at {path}: stop it first")

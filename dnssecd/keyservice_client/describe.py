@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 _REMEDIES = {
-    "unreachable": "start dnssecd-signer.service, or look why it does not answer",
+    "unreachable": "start dnssecd-signer.service, or find out why it does not answer",
     "deadline": "look at the key service's log and at the HSM; dnssecd keystore list",
     "busy": "try again when less is being signed",
     "unavailable": "dnssecd keystore list shows the state of each token",
     "operator": "do what the message says; the key service notices by itself",
-    "missing_key": "restore the key from the back-up; no other is made in its place",
+    "missing_key": "restore the key from a backup; no other is made in its place",
     "unsupported": "choose another key store or another algorithm",
     "exists": "dnssecd key list --stored shows it",
     "collision": "remove keys that have been retired, or use another key",

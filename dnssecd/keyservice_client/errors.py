@@ -24,12 +24,12 @@ class SignerError(Exception):
 
     @property
     def temporary(self) -> bool:
-        """Whether the same request may succeed later with nobody acting on it."""
+        """Whether the same request may succeed later without an operator's action."""
         return self.code in TEMPORARY
 
 
 class SignerUnreachable(SignerError):
-    """Nobody answers at the socket, or the connection broke."""
+    """No process answers at the socket, or the connection broke."""
 
     code = "unreachable"
 
@@ -143,5 +143,5 @@ def error_from_reply(reply: ErrorReply) -> SignerError:
 
 
 def nobody_there(error: OSError) -> bool:
-    """Whether a connect failed at once since nobody listens: that costs nothing and needs no breaker."""
+    """Whether a connect failed at once since no process listens: that costs nothing and needs no breaker."""
     return isinstance(error, FileNotFoundError | ConnectionRefusedError)

@@ -40,7 +40,7 @@ class ForeignKey:
     `zone`: the zone's name in lower-case wire form; `public_key`: the public key field of the DNSKEY RDATA.
     Times are epoch seconds, None where not known: `created`; `publish` (DNSKEY published), `active` (first signed),
     `inactive` (stopped signing, or is to), `delete` (DNSKEY withdrawn, or is to be), `revoke`, `ds_publish` and
-    `ds_delete` (the parent had the DS, no longer had it).  `states` holds what is said of records, and only that.
+    `ds_delete` (the parent had the DS, no longer had it).  `states` holds only the states that are listed.
     `source` names signer and file or listing, for messages.
     """
 
@@ -86,7 +86,7 @@ class Held:
 def stated_by_times(key: ForeignKey, now: int) -> Mapping[Rec, Stated]:
     """What times alone tell, for signers that keep no states: published and withdrawn records, and since when.
 
-    Nothing is told to be omnipresent or hidden after use: that takes TTLs and evidence.  Of the DS nothing is told
+    No record is stated to be omnipresent, or hidden after use: that takes TTLs and evidence.  The DS has no state
     unless its own times are known.
     """
     spans = {
@@ -106,7 +106,7 @@ def stated_by_times(key: ForeignKey, now: int) -> Mapping[Rec, Stated]:
 
 
 def is_gone(key: ForeignKey, now: int) -> bool:
-    """Whether the other signer has done with a key: on its way out, and nobody holds anything of it."""
+    """Return whether the other signer has finished with a key: it is removed, and no validator holds its records."""
     states = {**stated_by_times(key, now), **key.states}
     leaving = key.goal is Goal.ABSENT if key.goal is not None else _leaving(key, now)
     return leaving and bool(key.states) and all(stated.state is State.HIDDEN for stated in states.values())

@@ -3,7 +3,7 @@
 Knot keeps no states, only when each step was taken.  What it does at each is in its documentation and code: a KSK
 signs the DNSKEY RRset for as long as it is published; it is `ready` when its DS may be asked for and `active` once
 the DS was seen; the old one is `retire-active` meanwhile and leaves the DNSKEY RRset at `retire`.  A ZSK signs
-from `active` to `retire` and stays published until `remove`.  In an algorithm roll-over keys sign from `pre-active`,
+from `active` to `retire` and stays published until `remove`.  In an algorithm rollover keys sign from `pre-active`,
 before they are published, and after `post-active`, when they no longer are.
 """
 

@@ -1,7 +1,7 @@
 """One listing of another signer's keys, whichever signer it is of, as keys that can be brought in.
 
 A listing need not have the public keys: DNSKEY records may stand among its lines (from dig, the signed zone, `keymgr
-ZONE dnskey`, `ods-enforcer key export`), else whoever brings a private key in says what its public key is.
+ZONE dnskey`, `ods-enforcer key export`), else the user who imports a private key names its public key.
 """
 
 import base64

@@ -2,7 +2,7 @@
 
 PowerDNS keeps no times and no states: a key is active or not, published or not.  KSKs sign the DNSKEY RRset, ZSKs the
 rest; where an algorithm has keys of one kind only they do both and are called CSK.  Of a key that is published and
-not active nobody knows whether it comes or goes: it is treated as leaving, which is safe either way.
+not active may be new or old, which is unknown: it is treated as leaving, which is safe either way.
 """
 
 import base64
@@ -70,7 +70,7 @@ def read_list(text: str, source: str, zone: bytes) -> list[PdnsKey]:
 
 
 def in_use(keys: Iterable[PdnsKey]) -> list[PdnsKey]:
-    """Those that are published or sign; others nobody can know of."""
+    """Return the keys that are published or sign; no server shows the others."""
     return [key for key in keys if key.active or key.published]
 
 

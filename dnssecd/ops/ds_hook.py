@@ -105,7 +105,7 @@ async def _feed(process: asyncio.subprocess.Process, body: bytes) -> None:
 
 
 async def _kill(process: asyncio.subprocess.Process) -> None:
-    """End the program and what it started; while any of them lives the group's number is not used anew."""
+    """End the program and what it started; while any of them lives the group's number is not used again."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     await process.wait()

@@ -1,7 +1,7 @@
 """The event core: conditions that fire and resolve, each under a stable name, kept over restarts.
 
 Raising an event that already fires only counts it. State lives in memory and is written behind by a thread, so
-that nobody who raises an event waits for the disk; what is waiting to be written is bounded by the number of
+that no caller that raises an event waits for the disk; what is waiting to be written is bounded by the number of
 different events, and a failed write is tried again.
 """
 
@@ -65,8 +65,8 @@ class EventCore:
                 None,
                 f"{path} was damaged and has been set aside as {self._store.set_aside}",
                 subject="events",
-                effect="the history of events begins anew",
-                remedy="look at the file system's health",
+                effect="a new history of events is started",
+                remedy="check the health of the file system",
             )
 
     def raise_event(
@@ -243,7 +243,7 @@ class EventCore:
                 log.exception("an event listener failed", name=event.name)
 
     def _tell(self, event: Event, what: str) -> None:
-        """Into the log. A cause that keeps changing is told once a minute."""
+        """Log an event. A cause that keeps changing is logged once a minute."""
         now = self._clock.monotonic()
         if what == "changed" and now - self._logged.get(event.key, -_RELOG_S) < _RELOG_S:
             return

@@ -1,6 +1,6 @@
 """Logs: structlog to standard error, as JSON or for people; the standard library's loggers are led there, too.
 
-The guard is the last step before rendering: whatever a caller passes, secrets do not reach the log.
+The guard is the last step before rendering: secrets do not reach the log, with any arguments of a caller.
 """
 
 from __future__ import annotations
@@ -154,7 +154,7 @@ class _ToStructlog(logging.Handler):
             self.handleError(record)
 
     def _is_one_too_many(self, record: logging.LogRecord) -> bool:
-        """Count a record; tell whether so many of its kind were logged within the minute that it is not."""
+        """Count a record; return whether the limit of its kind for this minute is reached, so that it is not logged."""
         now = time.monotonic()
         self._repeats.flush(now)
         # asyncio's messages have what happened in the first line, and objects' addresses in the others.

@@ -2,7 +2,7 @@
 
 A slow or hostile client costs a thread for at most some seconds, and at most :data:`CLIENTS_MAX` of them: the event
 loop never waits for one. A client that has not sent its request gives its place to the next one, and a scrape that is
-read slowly to the next scrape: `/healthz` is answered whatever others do.
+read slowly to the next scrape: `/healthz` is answered independently of other clients.
 """
 
 from __future__ import annotations

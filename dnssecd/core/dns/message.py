@@ -80,7 +80,7 @@ class Message:
 
     ``question`` is the question section in wire form, fit to be echoed; it is empty when QDCOUNT is 0.
     ``authority`` is the record of that section where a QUERY has exactly one. ``tsig`` is the TSIG record if there
-    is one, checked for place, class and TTL only. ``signed0`` tells of a SIG(0) record.
+    is one, checked for place, class and TTL only. ``signed0``: there is a SIG(0) record.
     """
 
     header: Header

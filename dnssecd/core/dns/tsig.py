@@ -3,7 +3,7 @@
 Order of checks (RFC 8945 §5.2): form, key and algorithm (BADKEY), MAC (BADSIG), time (BADTIME), truncation
 (BADTRUNC). The time is not looked at before the MAC is proven, and no length is believed before it is compared with
 what is there. Local policy (RFC 8945 §5.2.2.1, §10): no MAC may be truncated, and no fudge exceeds 300 seconds,
-whatever the sender wrote.
+independent of the sender's.
 """
 
 from __future__ import annotations

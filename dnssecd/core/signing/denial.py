@@ -51,7 +51,7 @@ class DenialParameters:
         return self.kind == "nsec3"
 
     def nsec3param_rdata(self) -> bytes:
-        """Return the NSEC3PARAM RDATA; its flags are zero whatever the chain's (RFC 5155 §4.1.2)."""
+        """Return the NSEC3PARAM RDATA; its flags are zero with any flags of the chain (RFC 5155 §4.1.2)."""
         return (
             bytes((NSEC3_SHA1, 0)) + self.iterations.to_bytes(2, "big") + bytes((len(self.salt),)) + self.salt
         )
@@ -79,7 +79,7 @@ def type_bitmap(types: tuple[int, ...]) -> bytes:
 
 
 class _NameBitmaps:
-    """The bitmaps of names by the types that stand there: few in a zone, whatever its size."""
+    """The bitmaps of names by their types: few in a zone of any size."""
 
     def __init__(self, parameters: DenialParameters) -> None:
         self._parameters = parameters
@@ -250,7 +250,7 @@ def denial_changes(
     """Yield the changes of the denial chain that the content of ``new`` needs.
 
     ``new`` has the new content (with the apex RRsets that the signer adds) but still the chain of ``old``, or none.
-    The chain is made anew where its kind, parameters or TTL differ from what stands in ``old``.
+    The chain is rebuilt if its kind, parameters or TTL differ from those in ``old``.
     """
     soa = new.rrset(APEX, SOA)
     assert soa is not None, "content without an SOA RRset never gets this far"

@@ -1,4 +1,4 @@
-"""When signatures begin and end, and when they are made anew: inception, validity, refresh, jitter."""
+"""When signatures begin and end, and when they are renewed: inception, validity, refresh, jitter."""
 
 from dataclasses import dataclass
 from zlib import crc32
@@ -11,7 +11,7 @@ SPREAD_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Lifetimes:
-    """All in seconds: how long an RRSIG is good, how far back it begins, how early it is made anew."""
+    """All in seconds: validity of an RRSIG, its inception before signing, renewal before expiration."""
 
     validity_s: int
     inception_offset_s: int
@@ -50,7 +50,7 @@ def signing_window(lifetimes: Lifetimes, now: int, *, spread: bool) -> Window:
 
 
 def refresh_s(configured: int | None, validity_s: int, soa_expire: int, largest_ttl: int) -> tuple[int, bool]:
-    """Return how long before expiration RRSIGs are made anew, and whether the automatic value was capped.
+    """Return how long before expiration RRSIGs are renewed, and whether the automatic value was capped.
 
     Automatic (None): min(SOA expire + largest TTL + 1 day, validity / 2). A secondary that was cut off serves a
     copy until SOA expire, and caches keep what it answered for a TTL more: all that time RRSIGs must be good.

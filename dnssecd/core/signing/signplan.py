@@ -51,7 +51,7 @@ def signers(view: SigningView, rtype: int) -> tuple[SigningKey, ...]:
 
 
 def _marks(keys: Iterable[SigningKey]) -> frozenset[tuple[int, int]]:
-    """Return what an RRSIG tells of its key; tags are unique among a zone's keys."""
+    """Return what an RRSIG states about its key; tags are unique among a zone's keys."""
     return frozenset((key.algorithm, key.tag) for key in keys)
 
 

@@ -55,7 +55,7 @@ _BOOTSTRAP = frozenset({t.CDS, t.CDNSKEY})
 #: Survive "delete all RRsets from a name" at the apex; of these only NS RRs can be deleted at all, but for the last.
 _APEX_KEPT = frozenset({t.SOA, t.NS, *t.APEX_DERIVED_TYPES})
 
-#: Types that are not always added, whatever else is at the name.
+#: Types whose addition depends on the other types at the name.
 _PARTICULAR = frozenset({t.SOA, t.DS, t.NS, t.DNAME, _MD, _MF})
 
 
@@ -131,7 +131,7 @@ def _check_permissions(draft: Draft, message: UpdateMessage, policy: UpdatePolic
 
 
 def _is_signers_own(owner: bytes, rtype: int, rclass: int, policy: UpdatePolicy) -> bool:
-    """Tell whether nobody may update these: made by the signer, or of no use, and refused by others, below the apex."""
+    """Return whether no client may update these: made by the signer, or useless below the apex and refused."""
     if rtype in t.SIGNATURE_TYPES:
         return True
     if not owner:

@@ -1,4 +1,4 @@
-"""The names an update touches, in the making: read from the zone once each, changed in place, compared at the end."""
+"""The names that an update changes: each read from the zone once, changed in place, and compared at the end."""
 
 from dnssecd.core.dns.names import key_to_text, key_to_wire
 from dnssecd.core.dns.rrset import SIGNED_OCTETS_MAX, RRset, pack, signed_octets, unpack
@@ -149,7 +149,7 @@ class Draft:
         if rrset_octets(rrset, rrs) > policy.rrset_octets_max:
             raise self._too_large(owner, f"{what} records that fit in no message")
         if len(rrset.rdata) + rrs * 263 < SIGNED_OCTETS_MAX - 273:
-            return  # whatever the names
+            return  # independent of the names
         origin = self._view.origin
         octets = signed_octets(rrset.rdata, rrs, len(key_to_wire(owner, origin)), len(origin))
         if octets > SIGNED_OCTETS_MAX:

@@ -58,7 +58,7 @@ class UpdateMessage(NamedTuple):
 class UpdatePolicy:
     """What an update must keep to; what does not is REFUSED as a whole.
 
-    ``grants`` are those of the request's key. ``apex_refused`` are types nobody updates at the apex. TTLs in seconds:
+    ``grants`` are those of the request's key. ``apex_refused``: types refused at the apex. TTLs in seconds:
     ``ttl_max`` is what the signature refresh allows. ``names_changed_max`` bounds how many names of the denial chain,
     empty non-terminals included, a message may add, remove, hide or uncover. ``rrs_per_rrset_max`` and
     ``types_per_name_max`` hold for each RRset or name that a message makes larger: beyond them a BIND secondary

@@ -41,7 +41,7 @@ def chains_of(report: Report, view: ZoneView, expected: DenialExpectation | None
 
 
 def declared(view: ZoneView) -> DenialExpectation | None:
-    """Return the one chain that an own version says it has; None when that cannot be told."""
+    """Return the one chain that an own version says it has; None when that is not clear."""
     published = _nsec3params(Report(view.origin, 1 << 30), view)
     first = view.denial_from(b"")
     if first is None or first.rtype == rrtypes.NSEC:

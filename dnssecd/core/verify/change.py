@@ -1,4 +1,4 @@
-"""Judging a change: what the unsigned difference affects, and whatever derived RRs were touched.
+"""Judging a change: what the unsigned difference affects, and all changed derived RRs.
 
 That the rest of the zone is right follows by induction: it was verified before and did not change. The region never
 comes from the plan of the signing side, else a repair it forgot would be overlooked here too. Cost grows with the
@@ -81,7 +81,7 @@ def _known(old: ZoneView, new: ZoneView) -> Known:
 
 
 def _denial_ttl(view: ZoneView) -> int | None:
-    """Return the TTL that denial RRs have, whatever is wrong with the SOA."""
+    """Return the TTL that denial RRs have, even if the SOA has faults."""
     return judge_soa(Report(view.origin, 1 << 30), view, Expectation(view.origin, 0))[0]
 
 

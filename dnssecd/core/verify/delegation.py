@@ -35,7 +35,7 @@ def judge_delegation(
 
 
 def _signing(view: ZoneView, ring: KeyRing) -> list[ZoneKey]:
-    """Return the published, unrevoked zone keys with an RRSIG over the DNSKEY RRset, whatever is wrong with that RRSIG.
+    """Return the published, unrevoked zone keys with an RRSIG over the DNSKEY RRset, even if that RRSIG has faults.
 
     What is wrong with it is reported where the RRSIG is judged, and not a second time here.
     """

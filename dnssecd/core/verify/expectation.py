@@ -20,11 +20,11 @@ class DenialExpectation:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a version is judged by; the defaults judge a foreign zone by what it says of itself.
+    """What a version is judged by; the defaults judge a foreign zone by its own records.
 
     origin: zone name, wire form, lower-cased. now: epoch seconds. dnskeys: packed RDATA of the DNSKEY RRset as
     planned; None takes the zone's own; b"" means the zone is to be unsigned altogether. unpublished_keys: DNSKEY
-    RDATAs outside the DNSKEY RRset whose RRSIGs may stand in the zone (algorithm roll-over, RFC 6781 §4.1.4).
+    RDATAs outside the DNSKEY RRset whose RRSIGs may stand in the zone (algorithm rollover, RFC 6781 §4.1.4).
     standby_keys: DNSKEY RDATAs outside the DNSKEY RRset of which CDS and CDNSKEY may be all the same (RFC 7344 §4).
     algorithms: those every RRset must be signed with besides the ones of the DNSKEY RRset, which itself needs only
     the latter (a new algorithm signs all data before its DNSKEY comes). denial: None takes it from the zone.

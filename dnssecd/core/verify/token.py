@@ -6,7 +6,7 @@ published, and nothing twice.
 
 
 class TokenMisuse(Exception):
-    """A VerifiedVersion was forged, redeemed twice, or redeemed for another transaction: a bug of ours."""
+    """A VerifiedVersion was forged, redeemed twice, or redeemed for another transaction: a bug in dnssecd."""
 
 
 _SEAL = object()

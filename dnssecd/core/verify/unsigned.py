@@ -25,7 +25,7 @@ def verify_unsigned_equal(
 
 
 class Comparison:
-    """Compares the input, ordered by (owner, type), with a version's content while somebody walks over that.
+    """Compares the input, ordered by (owner, type), with a version's content while another caller walks over that.
 
     ``done``: all of both was compared.
     """

@@ -1,4 +1,4 @@
-"""The entry of the pipeline: verify a version before it is committed, and get the token that commits it."""
+"""The pipeline's entry: verify a new version ahead of its commit, and get the token for the commit."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -44,7 +44,7 @@ def groups(
 ) -> Iterator[NameGroup]:
     """Merge content, denial and signatures of start <= owner < stop by owner, in canonical order.
 
-    contents: the content of that span, if somebody else looks at it too on its way.
+    contents: the content of that span, if another check reads it in the same pass.
     """
     contents = view.scan(start, stop) if contents is None else contents
     denials, signatures = view.denial_scan(start, stop), view.rrsig_scan(start, stop)

@@ -20,7 +20,7 @@ from dnssecd.core.zone.zoneview import ZoneView
 #: No bound on findings before those at names merely looked at are left out.
 _ALL = 1 << 30
 
-#: Gives the NS RRsets of the version before, in any order: who else names a server whose address goes.
+#: Gives the NS RRsets of the previous version, in any order: others may name a server whose address is removed.
 NameServers = Callable[[], Iterable[RRset]]
 
 

@@ -11,7 +11,7 @@ from dnssecd.core.zone.delegationcheck import ADDRESSES, key_inside
 from dnssecd.core.zone.zonecheck import doubled_suffix
 from dnssecd.core.zone.zoneview import ZoneView
 
-#: So many names removed or changed trip the guard when they are too large a share of the zone; fewer do so only where
+#: This many removed or changed names trip the guard if they are too large a share of the zone; fewer do so only where
 #: something goes that the whole zone depends on.
 NAMES_MIN = 5
 
@@ -51,7 +51,7 @@ def judge(
 ) -> Verdict:
     """Judge the changes of the unsigned content.
 
-    names: owner names of the version before; max_change: the largest share of them that may be removed or changed,
+    names: owner names of the previous version; max_change: the largest share of them that may be removed or changed,
     0 to 1; origin: lower-cased wire name; after: gives the content with the changes, to find name servers that lose
     their address (None: not looked for). A first load (names = 0) never trips.
     """

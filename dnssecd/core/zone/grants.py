@@ -64,7 +64,7 @@ EVERYTHING = NameGrants({APEX: frozenset({ANY_TYPE})}, {APEX: frozenset({ANY_TYP
 
 @dataclass(frozen=True, slots=True)
 class Grants:
-    """All grants of a zone: by key (lower-cased wire name), and together, whoever holds them."""
+    """All grants of a zone: by key (lower-cased wire name), and of all keys together."""
 
     by_key: Mapping[bytes, NameGrants]
     together: NameGrants

@@ -22,7 +22,7 @@ _TYPES = 2**16
 #: Octets an RRset may take in a message of 65,535, leaving 500 for header, question, OPT, a signature and TSIG.
 _MESSAGE_ROOM = 65535 - 500
 
-#: What BIND has taken from a primary since its answer to CVE-2024-1737, unless it is told otherwise: RRs of a set, and
+#: What BIND has taken from a primary since its answer to CVE-2024-1737, unless configured otherwise: RRs of a set, and
 #: types at a name, where each type's RRSIGs count as one more and so do the NSEC and its RRSIG.
 _BIND_RECORDS_MAX, _BIND_TYPES_MAX = 100, 49
 
@@ -92,7 +92,7 @@ def _leading(rrsets: Sequence[RRset]) -> Iterator[RRset]:
 
 
 def _check_sets(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None:
-    """What can be told from one RRset, and from those beside it."""
+    """The findings in one RRset, and in those beside it."""
     for index, (owner, rtype, ttl, rdata) in enumerate(rrsets):
         if ttl > TTL_MAX:
             found.error("ttl", owner, rtype, f"TTL {ttl} exceeds {TTL_MAX} (RFC 2181 §8)")
@@ -133,7 +133,7 @@ def _check_size(owner: bytes, rtype: int, rdata: bytes, origin: bytes, found: Fi
         )
         found.error("too-large", owner, rtype, text)
     elif records > _BIND_RECORDS_MAX:
-        text = f"{records} records; BIND refuses the zone unless its max-records-per-type allows so many"
+        text = f"{records} records; BIND refuses the zone unless its max-records-per-type is raised"
         found.warning("many-records", owner, rtype, text)
 
 

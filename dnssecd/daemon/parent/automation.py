@@ -274,7 +274,7 @@ class DsAutomation:
             handover_text.cause(handover) + (": overdue" if late else ""),
             "error" if late or handover.urgent else "warning",
             effect=effect,
-            remedy="hand over what is listed, if the parent does not take it by itself: "
+            remedy="hand over what is listed, unless the parent takes it automatically: "
             f"dnssecd ds show {handover.zone}",
         )
 
@@ -311,8 +311,8 @@ class DsAutomation:
             handover.zone,
             f"{handover_text.cause(handover)}; {words[way.name]} failed {way.failures} times: {way.detail}",
             subject=way.name,
-            effect="the parent does not learn of the change this way; the roll-over waits",
-            remedy=f"remove the cause (it is tried again), or hand the DS over yourself: "
+            effect="the parent does not get the change by this channel; the rollover waits",
+            remedy=f"remove the cause (the change is tried again), or hand the DS over yourself: "
             f"dnssecd ds show {handover.zone}",
         )
 

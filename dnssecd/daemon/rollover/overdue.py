@@ -37,7 +37,7 @@ class Overdue(RolloverListener):
         if late:
             more = f" (and {len(late) - TOLD_MAX} more)" if len(late) > TOLD_MAX else ""
             cause = "; ".join(line(blocker, keyset, looks=False) for blocker in late[:TOLD_MAX]) + more
-            remedy = f"see what is awaited from whom: dnssecd explain {zone.name}"
+            remedy = f"see what the step waits for: dnssecd explain {zone.name}"
             self._events.raise_event(EVENT, zone.name, cause, remedy=remedy)
             if any(blocker.rec is Rec.DS for blocker in late):
                 self._on_ds(zone)

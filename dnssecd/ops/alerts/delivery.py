@@ -171,7 +171,11 @@ class Courier:
         """Raise the event: for the way as a whole, or for one *recipient*."""
         subject = f"{self.name} to {recipient}" if recipient else self.name
         cause = f"alerts cannot be delivered to {recipient}: {why}" if recipient else why
-        effect = "nobody is told of other events" if not recipient else "this recipient is not told of events"
+        effect = (
+            "operators do not receive alerts about other events"
+            if not recipient
+            else "this recipient receives no alerts"
+        )
         self._events.raise_event(_EVENT, None, cause, subject=subject, effect=effect)
 
     async def _again(

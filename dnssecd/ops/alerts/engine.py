@@ -342,7 +342,7 @@ def _tell_store(events: EventCore, cause: str) -> None:
         cause,
         subject="alerts",
         effect="alerts go out, but after a restart some may come twice",
-        remedy="look at disk space and the file system's health",
+        remedy="check disk space and the health of the file system",
     )
 
 

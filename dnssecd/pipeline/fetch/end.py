@@ -60,7 +60,7 @@ class EndFinder:
     def finish(self) -> None:
         """Raise NotATransfer where one newer SOA is all that came."""
         if self.may_be_all and is_after(self._serial, self._base or 0):
-            raise NotATransfer("only one SOA, which is newer: there are no differences to be had")
+            raise NotATransfer("only one SOA, which is newer: the primary offers no IXFR differences")
 
     def _take(self, rtype: int, rdata: bytes) -> None:
         is_end = rtype == SOA and rdata[-_TAIL_OCTETS:] == self._tail

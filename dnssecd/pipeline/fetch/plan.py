@@ -40,7 +40,7 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
 class FetchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """A zone wanted from the first primary that gives it. ``base``: the serial held, for IXFR; None: AXFR.
 
-    ``path``: where the messages go, a file that is made anew with mode 0600. AXFR follows where IXFR fails.
+    ``path``: where the messages go, a file that is created again with mode 0600. AXFR follows where IXFR fails.
     """
 
     origin: bytes

@@ -58,7 +58,7 @@ class Fetcher:
     async def _one(self, request: FetchRequest) -> None:
         try:
             fetched = await fetch(request.plan, self._clock.now, self._places.take)
-        except Exception as error:  # a defect of ours fails this transfer, not the others
+        except Exception as error:  # our own defect fails this transfer, not the others
             reason = f"our fault: {type(error).__name__}: {error}"
             fetched = Fetched(result="failed", attempts=(Attempt("", "", reason),))
         frame = frames.encode(FetchReply(request.number, fetched))

@@ -39,7 +39,7 @@ class FetchFailed(Exception):
 
 
 class Places:
-    """Places for transfers that run at the same time: so many in all, and so many from one address."""
+    """Places for transfers that run at the same time: a limit in total, and a limit for each address."""
 
     def __init__(self, in_all: int, for_host: int) -> None:
         self._free = asyncio.Semaphore(in_all)

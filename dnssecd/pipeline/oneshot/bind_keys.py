@@ -69,7 +69,7 @@ def _check_fields(path: Path, flags: int, protocol: int) -> None:
     if not flags & ZONE:
         raise BadKeyFile(f"{path}: flags {flags}: not a zone key (RFC 4034 §2.1.1)")
     if flags & REVOKE:
-        raise BadKeyFile(f"{path}: the key is revoked (RFC 5011): nobody trusts what it signs")
+        raise BadKeyFile(f"{path}: the key is revoked (RFC 5011): no validator trusts its signatures")
     if protocol != PROTOCOL:
         raise BadKeyFile(f"{path}: protocol {protocol} instead of {PROTOCOL} (RFC 4034 §2.1.2)")
 

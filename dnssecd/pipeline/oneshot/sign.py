@@ -104,7 +104,7 @@ def _verify(draft: Draft, checker: SignatureChecker) -> None:
 
 @contextmanager
 def _remedy(text: str) -> Iterator[None]:
-    """Say what to do where there is no daemon, which would go on serving what it has."""
+    """Return the remedy for a run without a daemon, which would still serve its last version."""
     try:
         yield
     except Rejected as error:

@@ -14,9 +14,9 @@ from dnssecd.pipeline.workers.checker import Checks
 from dnssecd.procs import child
 from dnssecd.procs.frames import FrameBuffer, FrameError
 
-#: So many batches are checked right here before processes are worth their start.
+#: Number of batches checked in this process before further processes are worth their start.
 INLINE_BATCHES = 8
-#: Batches that a process may have waiting; they fit its socket's buffer, so nobody waits to write.
+#: Batches that a process may have waiting; they fit its socket's buffer, so no writer waits.
 OUTSTANDING_MAX = 4
 BATCH_DEADLINE_S = 300.0
 STOP_DEADLINE_S = 5.0

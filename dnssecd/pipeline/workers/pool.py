@@ -29,7 +29,7 @@ class _WorkerLeft(WorkerDied):
 
 
 class NotWanted(Exception):
-    """Nobody wants what would come of the job any more: its zone was removed."""
+    """The result of the job is no longer needed: its zone was removed."""
 
 
 class _Process:
@@ -154,7 +154,7 @@ class WorkerPool:
     ) -> Outcome:
         """Do a job when its zone and a worker are free; ``octets`` is the size of what it reads.
 
-        NotWanted once ``wanted`` says so: the job is not begun, or what came of it is nobody's.
+        NotWanted once ``wanted`` says so: the job is not started, or its result is dropped.
         """
         async with self._zones[job.spec.name], self._bulk_slot(octets):
             why = self._why_stopped(job.kind)
@@ -181,6 +181,6 @@ class WorkerPool:
             yield
 
     async def close(self) -> None:
-        """End all workers; their jobs end with NotWanted, which is nobody's failure."""
+        """End all workers; their jobs end with NotWanted, which is not a failure."""
         self._closing = True
         await asyncio.gather(*(process.stop() for process in self._processes))
