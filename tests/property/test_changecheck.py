@@ -74,3 +74,14 @@ def test_a_difference_is_judged_as_the_whole_is(
     assert _all(found) <= _all(whole)
     assert _all(whole) - _all(before) <= _all(found)
     assert set(found.errors) <= set(whole.errors)
+
+
+def test_a_name_that_hides_a_wildcard_by_a_difference() -> None:
+    soa = RRset(b"", t.SOA, 300, pack([text_to_wire("a.example.") + text_to_wire("b.example.") + bytes(20)]))
+    fixed = [soa, RRset(b"", t.NS, 300, pack([text_to_wire("other.")]))]
+    wild, named = RRset(b"*\x00", t.A, 300, _ADDRESS), RRset(b"b\x00", t.A, 300, _ADDRESS)
+    below = RRset(b"b\x00_t\x00", t.TXT, 300, _TEXT)
+    hiding = sorted([*fixed, wild, below])
+    for old in ([*fixed, wild], [*fixed, wild, named, below], [*fixed, below]):
+        found = check_changes(MemoryZoneView(ORIGIN, hiding, (), ()), list(diff(sorted(old), hiding)))
+        assert [f[:2] for f in found.warnings if f.code != "soa-timers"] == [("wildcard-hidden", b"b\x00")]

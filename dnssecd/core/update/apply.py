@@ -20,6 +20,7 @@ from dnssecd.core.dns.names import APEX, is_wildcard, key_labels, key_to_text
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.dns.serial import is_after
 from dnssecd.core.update.draft import Draft
+from dnssecd.core.update.names import note_names
 from dnssecd.core.update.prerequisites import check_prerequisites
 from dnssecd.core.update.servers import SERVER_TYPES, judge_servers
 from dnssecd.core.update.soa import client_soa, judge_soa, soa_rdata_serial
@@ -91,6 +92,7 @@ def _carry_out(view: ZoneView, message: UpdateMessage, policy: UpdatePolicy, cut
             _judge_cname(draft, changes, policy, view.origin)
         notes, names = judge_structure(view, draft, changes, policy, cuts)
         update.note(notes)
+        update.note(note_names(view, draft, changes, cuts))
         if not SERVER_TYPES.isdisjoint(rtypes):
             judge_servers(view, changes, policy)
     content, soa = _without_soa(changes)

@@ -3,7 +3,7 @@
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.dns.serial import MODULUS, increment, is_after
 from dnssecd.core.update.types import REFUSED, SERIAL_STEP_MAX, UpdateFailed, UpdatePolicy
-from dnssecd.core.zone.soacheck import soa_dangers, soa_oddities
+from dnssecd.core.zone.soacheck import soa_contact, soa_dangers, soa_oddities
 
 
 def client_soa(rdata: bytes, held: bytes, policy: UpdatePolicy) -> tuple[bytes, str]:
@@ -26,14 +26,19 @@ def client_soa(rdata: bytes, held: bytes, policy: UpdatePolicy) -> tuple[bytes, 
 def judge_soa(new: RRset, old: RRset | None) -> list[str]:
     """Return notes on a new SOA RRset; raises UpdateFailed where its timers are worse than wrong.
 
-    Timers that stay as they were are not judged.
+    What stays as it was is not judged.
     """
-    if old is not None and old.rdata[-16:] == new.rdata[-16:] and old.ttl == new.ttl:
+    if old is not None and old.ttl == new.ttl and _without_serial(old.rdata) == _without_serial(new.rdata):
         return []
     dangers = soa_dangers(new)
     if dangers and (old is None or dangers != soa_dangers(old)):
         raise UpdateFailed(REFUSED, f"the SOA record: {dangers[0]}", notable=True)
-    return [f"the SOA record: {oddity}" for oddity in soa_oddities(new)]
+    contact = soa_contact(new)
+    return [f"the SOA record: {oddity}" for oddity in (*soa_oddities(new), contact) if oddity]
+
+
+def _without_serial(rdata: bytes) -> bytes:
+    return rdata[:-20] + rdata[-16:]
 
 
 def soa_rdata_serial(rdata: bytes) -> int:

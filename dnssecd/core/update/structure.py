@@ -8,12 +8,22 @@ resolver will see, because a delegation or DNAME above hides it (RFC 2136 §7.18
 from collections.abc import Iterable, Sequence
 
 from dnssecd.core.dns import rrtypes as t
-from dnssecd.core.dns.names import APEX, ancestors, key_to_text, label_count, subtree_end
+from dnssecd.core.dns.names import (
+    APEX,
+    ancestors,
+    is_wildcard,
+    key_to_text,
+    label_count,
+    parent_key,
+    subtree_end,
+    wildcard_key,
+)
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.update.draft import Draft
 from dnssecd.core.update.types import REFUSED, UpdateFailed, UpdatePolicy
 from dnssecd.core.zone.changeset import Change
 from dnssecd.core.zone.overlay import Overlay
+from dnssecd.core.zone.wildcardcheck import LEADING
 from dnssecd.core.zone.zoneview import ZoneView
 
 _CUTTING = frozenset({t.NS, t.DNAME})
@@ -29,6 +39,7 @@ class Cuts:
     def __init__(self, view: ZoneView) -> None:
         self._view = view
         self._known: dict[bytes, frozenset[int]] = {}
+        self._leads: dict[bytes, bool] = {}
 
     def at(self, owner: bytes) -> frozenset[int]:
         """Return those of NS and DNAME that are at a name."""
@@ -38,11 +49,21 @@ class Cuts:
             self._known[owner] = found
         return found
 
+    def wildcard_leads(self, above: bytes) -> bool:
+        """Tell whether the wildcard directly below a name leads to an address."""
+        found = self._leads.get(above)
+        if found is None:
+            types = [rrset.rtype for rrset in self._view.rrsets_at(wildcard_key(above))]
+            found = self._leads[above] = not LEADING.isdisjoint(types)
+        return found
+
     def forget(self, changes: Iterable[Change]) -> None:
-        """Look again at the names whose cuts these changes moved."""
+        """Look again at the names whose cuts or wildcards these changes moved."""
         for change in changes:
             if change.rtype in _CUTTING:
                 self._known.pop(change.owner, None)
+            elif change.rtype in LEADING and is_wildcard(change.owner):
+                self._leads.pop(parent_key(change.owner), None)
 
 
 def judge_structure(

@@ -6,19 +6,32 @@ grows with the difference, and with what it covers or uncovers.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 
 from dnssecd.core.dns import rrset as packed
 from dnssecd.core.dns import rrtypes as t
-from dnssecd.core.dns.names import APEX, ancestors, key_to_wire, subtree_end, wildcard_key
+from dnssecd.core.dns.names import (
+    APEX,
+    ancestors,
+    is_wildcard,
+    key_to_wire,
+    parent_key,
+    subtree_end,
+    wildcard_key,
+)
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.zone.changeset import Change
 from dnssecd.core.zone.delegationcheck import ADDRESSES, key_inside
 from dnssecd.core.zone.findings import Finding, Findings
+from dnssecd.core.zone.wildcardcheck import LEADING
 from dnssecd.core.zone.zonecheck import check
 from dnssecd.core.zone.zoneview import ZoneView
 
 #: No bound on findings before those at names merely looked at are left out.
 _ALL = 1 << 30
+
+#: RRsets beside a wildcard that comes or goes which are looked at: what it no longer answers is a warning only.
+_BESIDE_WILDCARD_MAX = 1000
 
 #: Gives the NS RRsets of the previous version, in any order: others may name a server whose address is removed.
 NameServers = Callable[[], Iterable[RRset]]
@@ -44,6 +57,10 @@ def check_changes(
         surroundings.look_above(change.owner)
         if _moves_a_cut(change):
             surroundings.judge_below(change.owner)
+        if is_wildcard(change.owner) and change.rtype in LEADING and change.old is None:
+            surroundings.judge_below(parent_key(change.owner), _BESIDE_WILDCARD_MAX)
+        if change.new is None:
+            surroundings.look_below(change.owner)
     surroundings.judge_clients(_servers_lost(view, changes), name_servers)
     surroundings.look_at_targets()
     everything = check(surroundings.content(), view.origin, _ALL, allow_missing_glue=allow_missing_glue)
@@ -95,18 +112,28 @@ class _Surroundings:
             self._look(owner)
 
     def look_above(self, owner: bytes) -> None:
-        """Look at the names above one: zone cuts, DNAMEs, wildcards beside the way down."""
-        below = owner
-        for above in ancestors(owner):
-            if below not in self._held or not self._held[below]:
-                self._look(wildcard_key(above))
-            self._look(above)
-            below = above
+        """Look at the names above one: zone cuts, DNAMEs, wildcards beside the way down.
 
-    def judge_below(self, top: bytes) -> None:
-        """Have all names below one judged."""
-        for rrset in self._view.scan(top, subtree_end(top)):
-            self.judge(rrset.owner)
+        A name above that exists only because of those below can hide a wildcard, so it is judged.
+        """
+        for above in ancestors(owner):
+            self._look(wildcard_key(above))
+            self._look(above)
+            if not self._held[above]:
+                self.judged.add(above)
+
+    def judge_below(self, top: bytes, most: int | None = None) -> None:
+        """Have all names below one judged, or those of the first ``most`` RRsets."""
+        for rrset in islice(self._view.scan(top, subtree_end(top)), most):
+            if rrset.owner not in self.judged:
+                self.judge(rrset.owner)
+                self.look_above(rrset.owner)
+
+    def look_below(self, owner: bytes) -> None:
+        """Look at the first name at or below one: enough for it to exist."""
+        first = self._view.first_owner(owner, subtree_end(owner))
+        if first is not None:
+            self._look(first)
 
     def judge_clients(self, lost: list[bytes], name_servers: NameServers | None) -> None:
         """Have the delegations judged that name a server which has no address any more."""

@@ -16,7 +16,7 @@ class Finding(NamedTuple):
 
 @dataclass
 class Findings:
-    """What was found: the first ``limit`` errors and warnings, and how many of each code there were."""
+    """What was found: the first ``limit`` errors, that many warnings of each code, and the number of each code."""
 
     limit: int = 100
     errors: list[Finding] = field(default_factory=list)
@@ -25,13 +25,12 @@ class Findings:
 
     def error(self, code: str, owner: bytes, rtype: int, detail: str) -> None:
         """Add an error."""
-        self._add(self.errors, Finding(code, owner, rtype, detail))
+        self.counts[code] += 1
+        if len(self.errors) < self.limit:
+            self.errors.append(Finding(code, owner, rtype, detail))
 
     def warning(self, code: str, owner: bytes, rtype: int, detail: str) -> None:
-        """Add a warning."""
-        self._add(self.warnings, Finding(code, owner, rtype, detail))
-
-    def _add(self, kept: list[Finding], finding: Finding) -> None:
-        self.counts[finding.code] += 1
-        if len(kept) < self.limit:
-            kept.append(finding)
+        """Add a warning; many of one kind do not keep others out."""
+        self.counts[code] += 1
+        if self.counts[code] <= self.limit:
+            self.warnings.append(Finding(code, owner, rtype, detail))

@@ -1,6 +1,8 @@
 """What in an SOA record harms the zone at its secondaries and resolvers: timers that defeat their purpose."""
 
-from dnssecd.core.dns.rrset import RRset
+from dnssecd.core.dns.names import wire_to_text
+from dnssecd.core.dns.rdata import name_end
+from dnssecd.core.dns.rrset import RRset, unpack
 
 _DAY_S = 86_400
 
@@ -17,6 +19,15 @@ def soa_dangers(soa: RRset) -> list[str]:
             "before it has asked twice"
         )
     return found
+
+
+def soa_contact(soa: RRset) -> str:
+    """Return what is odd about the mailbox of an SOA RRset (RNAME), in words; empty for nothing."""
+    rname = unpack(soa.rdata)[0][:-20]
+    rname = rname[name_end(rname, 0) :]
+    if b"@" not in rname:
+        return ""
+    return f"the mailbox {wire_to_text(rname)} has an @; write a dot for it, and \\. for a dot before it (RFC 1035 §8)"
 
 
 def soa_oddities(soa: RRset) -> list[str]:

@@ -14,7 +14,9 @@ from dnssecd.core.dns.rdata_oddities import ODD_TYPES, oddity
 from dnssecd.core.dns.rrset import SIGNED_OCTETS_MAX, RRset, signed_octets
 from dnssecd.core.zone.delegationcheck import ADDRESSES, check_delegations
 from dnssecd.core.zone.findings import Findings
-from dnssecd.core.zone.soacheck import soa_dangers, soa_oddities
+from dnssecd.core.zone.namecheck import EIGHT_BIT, TARGET_AT, target_oddity
+from dnssecd.core.zone.soacheck import soa_contact, soa_dangers, soa_oddities
+from dnssecd.core.zone.wildcardcheck import check_wildcards
 
 TTL_MAX = 2**31 - 1
 _TYPES = 2**16
@@ -57,6 +59,7 @@ def check(
     _check_type_numbers(rrsets, found)
     _check_names(rrsets, origin, found)
     check_delegations(rrsets, origin, found, allow_missing_glue=allow_missing_glue)
+    check_wildcards(rrsets, origin, found)
     return found
 
 
@@ -100,6 +103,8 @@ def _check_sets(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None
             _check_size(owner, rtype, rdata, origin, found)
         if rtype in ODD_TYPES and (owner or rtype != t.DS) and (odd := oddity(rtype, rdata)):
             found.warning("odd-rdata", owner, rtype, odd)
+        if rtype in TARGET_AT and (odd := target_oddity(rtype, rdata, origin)):
+            found.warning("odd-target", owner, rtype, odd)
         if rtype not in t.SINGLETON_TYPES:
             continue
         if rtype == t.SOA:
@@ -117,6 +122,8 @@ def _check_soa(soa: RRset, found: Findings) -> None:
     """Warn of timers that harm the zone; an update that brings them is refused or noted (core.update.soa)."""
     for text in (*soa_dangers(soa), *soa_oddities(soa)):
         found.warning("soa-timers", soa.owner, t.SOA, text)
+    if contact := soa_contact(soa):
+        found.warning("soa-contact", soa.owner, t.SOA, contact)
 
 
 def _check_size(owner: bytes, rtype: int, rdata: bytes, origin: bytes, found: Findings) -> None:
@@ -181,6 +188,8 @@ def _check_names(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> Non
             last = owner
             if owner.startswith(doubled):
                 found.warning("doubled-suffix", owner, rtype, _doubled_text(owner, origin))
+            if not owner.isascii():
+                found.warning("eight-bit-owner", owner, rtype, EIGHT_BIT)
         if owner.startswith(occluder.owner):
             if rtype == t.DNAME and owner == occluder.owner and occluder.rtype == t.NS:
                 found.warning("ns-beside-dname", owner, rtype, _NS_BESIDE_DNAME)

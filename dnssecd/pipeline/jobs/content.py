@@ -1,6 +1,6 @@
 """The one judge of zone content, for each way in: file, AXFR, IXFR, import, restore, another signer's zone."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from dnssecd.core.dns.names import key_to_text
 from dnssecd.core.dns.rrset import RRset
@@ -16,6 +16,9 @@ from dnssecd.pipeline.version.rejected import Rejected
 
 #: What one version may warn of.
 PROBLEMS_MAX = 20
+
+#: What it may warn of that is of one kind.
+KIND_MAX = 5
 
 #: Gives "FILE:LINE" of records by owner key and type, as far as that is known.
 Locate = Callable[[Collection[tuple[bytes, int]]], Mapping[tuple[bytes, int], str]]
@@ -76,12 +79,20 @@ def _judged(
         if findings.errors[0].code == "missing-glue":
             remedy = f"{remedy}: {_GLUE}"
         raise Rejected("input-error", f"{lines[0]}{more}", remedy, lines)
-    return warnings_of(findings.warnings, spec.origin)
+    return warnings_of(findings, spec.origin)
 
 
-def warnings_of(findings: Iterable[Finding], origin: bytes) -> list[Problem]:
-    """Return findings as warnings of a job."""
-    return [Problem("input-warning", finding_text(finding, origin)) for finding in findings]
+def warnings_of(findings: Findings, origin: bytes) -> list[Problem]:
+    """Return the warnings of a job: a few of each kind, the last of them with the number of those left out."""
+    kinds: dict[str, list[str]] = {}
+    for finding in findings.warnings:
+        kinds.setdefault(finding.code, []).append(finding_text(finding, origin))
+    problems = []
+    for code, texts in kinds.items():
+        if (more := findings.counts[code] - KIND_MAX) > 0:
+            texts[KIND_MAX - 1] += f" (and {more} more like it)"
+        problems += [Problem("input-warning", text) for text in texts[:KIND_MAX]]
+    return problems
 
 
 def finding_text(finding: Finding, origin: bytes) -> str:

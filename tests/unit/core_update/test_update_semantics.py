@@ -623,6 +623,42 @@ def test_what_a_delegation_hides_is_noted() -> None:
     assert noted(add("www", "DS", DS)) == ["www.example. DS not added: no delegation is at the name"]
 
 
+def test_a_name_that_takes_a_wildcards_address_away_is_noted() -> None:
+    wild = [
+        RRset(key, rtype_of("A"), 300, pack([bytes(4)])) for key in (b"*\x00", b"shop\x00", b"sub\x00*\x00")
+    ]
+    below = RRset(b"shop\x00_tcp\x00_443\x00", rtype_of("TXT"), 300, pack([b"\x01x"]))
+    zone = MemoryZoneView(ORIGIN, sorted([*BASE.scan(), *wild, below]), (), ())
+
+    def noted(*updates: RR) -> list[str]:
+        return list(update(*updates, zone=zone).result.ignored)
+
+    text = "{}.example.: it exists without an address, so *.example. gives none to it and to names below it"
+    assert noted(add("_443._tcp.new", "TXT", '"x"')) == [text.format("new")]
+    assert noted(add("_acme-challenge.new", "TXT", '"x"'), add("new", "A", "192.0.2.9")) == []
+    assert noted(add("new", "TXT", '"x"')) == [text.format("new")]
+    assert noted(add("_acme-challenge.www", "TXT", '"x"')) == [], "www has an address"
+    assert noted(add("_dmarc", "TXT", '"x"')) == []
+    assert noted(delete("shop", "A")) == [text.format("shop")]
+    assert noted(delete("shop", "A"), delete("_443._tcp.shop")) == [], "it is gone"
+    assert list(update(add("_443._tcp.new", "TXT", '"x"')).result.ignored) == []
+
+
+def test_names_that_are_hardly_meant_are_noted() -> None:
+    def noted(*updates: RR) -> list[str]:
+        return list(update(*updates).result.ignored)
+
+    (note,) = noted(add("mail", "MX", "10 192.0.2.1.example."))
+    assert note.startswith("mail.example. MX: the target 192.0.2.1.example. is an address")
+    (note,) = noted(add("", "MX", "10 mail.example.example."))
+    assert note.startswith("example. MX: the target mail.example.example. repeats the zone's name")
+    (note,) = noted(add("m\\195\\188ller", "A", "192.0.2.1"))
+    assert "octets over 127" in note
+    (note,) = noted(add("", "SOA", "ns1.other. me@host.other. 11 3600 600 86400 300"))
+    assert "the mailbox me\\@host.other. has an @" in note
+    assert noted(add("mail", "MX", "10 mail.example."), add("x", "SRV", "0 0 1 www.example.")) == []
+
+
 def test_a_name_server_of_the_zone_keeps_an_address() -> None:
     text = f"@ 60 SOA {SOA_TEXT.format(1)}\n@ 60 NS ns.example.\nns 60 A 192.0.2.1\nns 60 AAAA 2001:db8::1"
     zone = zone_view(text)

@@ -79,6 +79,24 @@ WARNINGS = {
     "50 types at a name among others": (
         "".join(f"a{n:02d} TXT x\n" for n in range(17))
         + "".join(f"x TYPE{65300 + n} \\# 1 00\n" for n in range(50)) + "y TXT x\n", [("many-types", b"x\x00")]),
+    "TLSA that hides a wildcard": (
+        "* A 192.0.2.2\n_443._tcp.www TLSA 3 1 1 " + "00" * 32 + "\n", [("wildcard-hidden", b"www\x00")]),
+    "TXT that hides a wildcard's alias": ("*.s CNAME ns\nx.s TXT x\n", [("wildcard-hidden", b"s\x00x\x00")]),
+    "names of services hide nothing": ("* A 192.0.2.2\n_dmarc TXT x\n_25._tcp TLSA 3 1 1 " + "00" * 32 + "\n", []),
+    "a name with address beside a wildcard": (
+        "* A 192.0.2.2\nwww AAAA 2001:db8::1\n_443._tcp.www TLSA 3 1 1 " + "00" * 32 + "\n", []),
+    "a delegation beside a wildcard": ("* A 192.0.2.2\ns NS ns.s\nns.s A 192.0.2.2\n", []),
+    "a wildcard without address hides nothing": ("* TXT x\n_443._tcp.www TXT x\n", []),
+    "no wildcard from above a name": ("* A 192.0.2.2\ns A 192.0.2.2\nx.s TXT x\n", []),
+    "MX to an address": ("@ MX 10 192.0.2.1\n", [("odd-target", b"")]),
+    "MX to an address with a dot": ("x MX 10 192.0.2.1.\n", [("odd-target", b"x\x00")]),
+    "MX to an IPv6 address": ("x MX 10 2001:db8::1\n", [("odd-target", b"x\x00")]),
+    "SRV to an address": ("_a._tcp SRV 0 0 1 192.0.2.1\n", [("odd-target", b"_tcp\x00_a\x00")]),
+    "MX to names with digits": ("x MX 10 192-0-2-1.example.net.\nx MX 10 1.2.3.example.net.\n", []),
+    "MX without final dot": ("@ MX 10 mail.example.com\n", [("odd-target", b"")]),
+    "alias without final dot": ("x CNAME www.example.com\n", [("odd-target", b"x\x00")]),
+    "HTTPS without final dot": ("x HTTPS 1 www.example.com\n", [("odd-target", b"x\x00")]),
+    "owner in UTF-8": ("m\\195\\188ller A 192.0.2.2\n", [("eight-bit-owner", b"m\xc3\xbcller\x00")]),
     "much alike but not doubled": ("example A 192.0.2.2\nwww.example.net A 192.0.2.2\n", []),
 }  # fmt: skip
 
@@ -126,6 +144,13 @@ def test_apex() -> None:
     assert [e.code for e in check([ns, RRset(b"", 6, 5, pack([soa(1)])), below], ORIGIN).errors] == [
         "soa-below-apex"
     ]
+
+
+def test_an_at_sign_in_the_mailbox_of_the_soa() -> None:
+    for mailbox, odd in ((b"\x0ahost@there\x00", True), (b"\x04host\x05there\x00", False)):
+        rdata = b"\x03n@s\x00" + mailbox + b"".join(n.to_bytes(4, "big") for n in (1, 3600, 600, 86400, 300))
+        result = check([RRset(b"", 2, 5, pack([b"\x00"])), RRset(b"", 6, 300, pack([rdata]))], ORIGIN)
+        assert [w.code for w in result.warnings] == ["soa-contact"] * odd
 
 
 def test_ds_at_the_apex_is_ignored_with_a_warning() -> None:

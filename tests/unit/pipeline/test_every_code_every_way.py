@@ -254,3 +254,45 @@ def test_so_is_that_of_a_back_up(signer: str, tmp_path: Path, case: Case) -> Non
         assert "the restored zone is not good" in outcome.problems[0].cause
     finally:
         zone.close()
+
+
+SERVICE = RR(name("_443._tcp.www"), TXT, b"\x01x")
+WILDCARD = a("*", 1)
+UNLIKELY = [
+    (Case("hidden", (WILDCARD,), (), (SERVICE,)), "www.example. A: it exists without an address"),
+    (Case("hidden", (WWW, SERVICE, WILDCARD), (WWW,), ()), "www.example. A: it exists without an address"),
+    (Case("address", (), (), (RR(name("m"), 15, b"\x00\x0a" + name("192.0.2.1")),)), "is an address"),
+    (Case("dot", (), (), (RR(name("m"), CNAME, name("www.example")),)), "repeats the zone's name"),
+    (Case("octets", (), (), (a("m\\195\\188ller", 1),)), "octets over 127"),
+]
+
+
+@pytest.mark.parametrize("way", ["file", "import", "axfr", "ixfr", "update"])
+@pytest.mark.parametrize(("case", "says"), UNLIKELY, ids=lambda value: getattr(value, "code", ""))
+def test_what_is_hardly_meant_is_warned_of(
+    signer: str, tmp_path: Path, case: Case, says: str, way: str
+) -> None:
+    zone = Way(tmp_path, signer)
+    try:
+        assert zone.by_axfr(7, zone.base(case)).result == "published"
+        if way == "update":
+            rcode, outcome = zone.by_update(case)
+            assert rcode == NOERROR
+            return
+        outcome = zone.by_ixfr(case) if way == "ixfr" else getattr(zone, f"by_{way}")(8, zone.bad(case))
+        assert outcome.result == "published"
+        assert any(says in warning.cause for warning in outcome.warnings), outcome.warnings
+    finally:
+        zone.close()
+
+
+def test_many_of_a_kind_are_few_warnings(signer: str, tmp_path: Path) -> None:
+    zone = Way(tmp_path, signer)
+    hidden = [RR(name(f"_t.w{number}"), TXT, b"\x01x") for number in range(300)]
+    try:
+        outcome = zone.by_axfr(7, [NS_RR, WILDCARD, *hidden])
+        causes = [warning.cause for warning in outcome.warnings if "gives none to it" in warning.cause]
+        assert len(causes) == 5
+        assert causes[-1].endswith("(and 295 more like it)")
+    finally:
+        zone.close()
