@@ -14,6 +14,8 @@ TARGET_AT = {t.CNAME: 0, t.DNAME: 0, t.MX: 2, t.SRV: 6, _SVCB: 2, _HTTPS: 2}
 _MAIL_AND_SERVICES = frozenset({t.MX, t.SRV})
 #: Four labels of digits at the beginning of a name, or a first label with a colon.
 _ADDRESS = re.compile(rb"(?:[\x01-\x03][0-9]{1,3}){4}[^0-9]|[\x02-\x27][0-9a-f:]{0,38}:")
+#: What all of them have, found sooner.
+_PERHAPS_ADDRESS = re.compile(rb"[0-9][\x01-\x03][0-9]|:")
 
 EIGHT_BIT = "the name has octets over 127; write an internationalized name in its ASCII form (xn--…)"
 
@@ -21,7 +23,7 @@ EIGHT_BIT = "the name has octets over 127; write an internationalized name in it
 def target_oddity(rtype: int, packed: bytes, origin: bytes) -> str:
     """Return what is odd about the target of a packed RRset whose type is in TARGET_AT; empty for nothing."""
     doubled = origin[:-1] + origin
-    if rtype not in _MAIL_AND_SERVICES and (doubled not in packed or origin == ROOT_WIRE):
+    if doubled not in packed and not (rtype in _MAIL_AND_SERVICES and _PERHAPS_ADDRESS.search(packed)):
         return ""
     start = TARGET_AT[rtype]
     for rdata in unpack(packed):

@@ -3,12 +3,10 @@
 A TLSA record at ``_443._tcp.www`` makes ``www`` exist, so ``*`` no longer answers for it.
 """
 
-from collections.abc import Sequence
-from itertools import groupby
-from operator import itemgetter
+from collections.abc import Iterator, Sequence
 
 from dnssecd.core.dns import rrtypes as t
-from dnssecd.core.dns.names import AFTER_ALL, APEX, ancestors, is_wildcard, key_to_text, parent_key
+from dnssecd.core.dns.names import AFTER_ALL, APEX, is_wildcard, key_to_text, parent_key
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.zone.findings import Findings
 
@@ -22,20 +20,37 @@ def check_wildcards(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> 
     wild = {owner[:-2] for owner, rtype, _, _ in rrsets if owner[-2:] == _WILDCARD and rtype in LEADING}
     if not wild:
         return
-    occluder, last = AFTER_ALL, APEX
-    for owner, group in groupby(rrsets, itemgetter(0)):
-        types = {rrset[1] for rrset in group}
-        if not owner.startswith(occluder):
-            if (t.NS in types and owner) or t.DNAME in types:
+    names = [name for name in _without_address(rrsets) if can_hide(name) and parent_key(name) in wild]
+    for name in names:
+        found.warning("wildcard-hidden", name, t.A, hidden_text(name, origin))
+
+
+def _without_address(rrsets: Sequence[RRset]) -> Iterator[bytes]:
+    """Yield the names, empty non-terminals included, that lead to no address and are not at or below a cut or DNAME."""
+    occluder, last, answers = AFTER_ALL, APEX, True
+    for owner, rtype, _, _ in rrsets:
+        if owner != last:
+            if not answers:
+                yield last
+            answers = owner.startswith(occluder)
+            if not answers and not last.startswith(above := parent_key(owner)):
+                yield from _new_names(above, last)
+            last = owner
+        if rtype in LEADING:
+            answers = True
+        elif rtype == t.DNAME or (rtype == t.NS and owner):
+            answers = True
+            if not owner.startswith(occluder):
                 occluder = owner
-            elif types.isdisjoint(LEADING) and can_hide(owner) and parent_key(owner) in wild:
-                found.warning("wildcard-hidden", owner, t.A, hidden_text(owner, origin))
-            for above in ancestors(owner):
-                if last.startswith(above):
-                    break
-                if can_hide(above) and parent_key(above) in wild:
-                    found.warning("wildcard-hidden", above, t.A, hidden_text(above, origin))
-        last = owner
+    if not answers:
+        yield last
+
+
+def _new_names(key: bytes, last: bytes) -> Iterator[bytes]:
+    """Yield a name and those above it that do not exist by ``last``, the owner before."""
+    while not last.startswith(key):
+        yield key
+        key = parent_key(key)
 
 
 def can_hide(owner: bytes) -> bool:
