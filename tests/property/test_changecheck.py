@@ -85,3 +85,16 @@ def test_a_name_that_hides_a_wildcard_by_a_difference() -> None:
     for old in ([*fixed, wild], [*fixed, wild, named, below], [*fixed, below]):
         found = check_changes(MemoryZoneView(ORIGIN, hiding, (), ()), list(diff(sorted(old), hiding)))
         assert [f[:2] for f in found.warnings if f.code != "soa-timers"] == [("wildcard-hidden", b"b\x00")]
+
+
+def test_a_name_server_whose_address_a_wildcard_gave() -> None:
+    soa = RRset(b"", t.SOA, 300, pack([text_to_wire("a.example.") + text_to_wire("b.example.") + bytes(20)]))
+    fixed = [soa, RRset(b"", t.NS, 300, pack([text_to_wire("other.")]))]
+    wild, cut = (
+        RRset(b"*\x00", t.A, 300, _ADDRESS),
+        RRset(b"s\x00", t.NS, 300, pack([text_to_wire("a.b.example.")])),
+    )
+    old, new = sorted([*fixed, wild, cut]), sorted([*fixed, cut])
+    view = MemoryZoneView(ORIGIN, new, (), ())
+    found = check_changes(view, list(diff(old, new)), name_servers=lambda: [cut])
+    assert [error[:2] for error in found.errors] == [("missing-glue", b"s\x00")]

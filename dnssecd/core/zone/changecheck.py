@@ -142,9 +142,10 @@ class _Surroundings:
         origin = self._view.origin
         near = [rrset for owner in lost for rrset in self._held_ns(ancestors(owner))]
         names = {key_to_wire(owner, origin) for owner in lost}
+        by_wildcard = tuple(key_to_wire(parent_key(owner), origin) for owner in lost if is_wildcard(owner))
         far = [owner for owner in lost if not any(self._held_ns(a for a in ancestors(owner) if a))]
         for rrset in (*near, *(name_servers() if name_servers is not None and far else ())):
-            if any(target in names for target in packed.unpack(rrset.rdata)):
+            if any(target in names or target.endswith(by_wildcard) for target in packed.unpack(rrset.rdata)):
                 self.judge(rrset.owner)
                 self.look_above(rrset.owner)
 
