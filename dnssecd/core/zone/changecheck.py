@@ -62,6 +62,7 @@ def check_changes(
         if change.new is None:
             surroundings.look_below(change.owner)
     surroundings.judge_clients(_servers_lost(view, changes), name_servers)
+    surroundings.judge_clients_below(_tops_changed(view, changes), name_servers)
     surroundings.look_at_targets()
     everything = check(surroundings.content(), view.origin, _ALL, allow_missing_glue=allow_missing_glue)
     return _narrowed(everything, surroundings.judged, limit)
@@ -77,6 +78,25 @@ def _servers_lost(view: ZoneView, changes: Iterable[Change]) -> list[bytes]:
     """Return the names that had an address and have none now."""
     lost = {c.owner for c in changes if c.rtype in ADDRESSES and c.old is not None and c.new is None}
     return [owner for owner in sorted(lost) if not _has_address(view, owner)]
+
+
+def _tops_changed(view: ZoneView, changes: Iterable[Change]) -> set[bytes]:
+    """Return names such that a name server at or below one may have lost its address without a change of its own.
+
+    A zone cut or DNAME that goes makes what is below it the zone's own. A new name keeps a wildcard from standing in
+    for names below it.
+    """
+    tops: set[bytes] = set()
+    for change in changes:
+        if _moves_a_cut(change) and change.new is None:
+            tops.add(change.owner)
+        elif change.old is None:
+            below = change.owner
+            for above in ancestors(change.owner):
+                if _has_address(view, wildcard_key(above)):
+                    tops.add(below)
+                below = above
+    return tops
 
 
 def _has_address(view: ZoneView, owner: bytes) -> bool:
@@ -146,6 +166,18 @@ class _Surroundings:
         far = [owner for owner in lost if not any(self._held_ns(a for a in ancestors(owner) if a))]
         for rrset in (*near, *(name_servers() if name_servers is not None and far else ())):
             if any(target in names or target.endswith(by_wildcard) for target in packed.unpack(rrset.rdata)):
+                self.judge(rrset.owner)
+                self.look_above(rrset.owner)
+
+    def judge_clients_below(self, tops: set[bytes], name_servers: NameServers | None) -> None:
+        """Have the delegations judged that name a server at or below one of these names."""
+        if not tops:
+            return
+        origin = self._view.origin
+        ends = tuple(key_to_wire(top, origin) for top in tops)
+        near = self._held_ns({above for top in tops for above in ancestors(top)})
+        for rrset in (*near, *(name_servers() if name_servers is not None else ())):
+            if any(target.endswith(ends) for target in packed.unpack(rrset.rdata)):
                 self.judge(rrset.owner)
                 self.look_above(rrset.owner)
 
