@@ -220,12 +220,15 @@ def test_rrsets_that_fit_in_no_message(case: str, daemon_zone: PipelineZone, tmp
 
 
 def test_the_largest_rrset_at_the_longest_name(tmp_path: Path) -> None:
-    """What is signed repeats the owner name with every record: 1.1 MB here, in one preimage."""
+    """What is signed repeats the owner name with every record, and validators build it in 64 KiB (RFC 4034 §3.1.8.1)."""
     longest = ".".join(["m" * 63] * 3 + ["n" * 53])
-    text = HEAD + "".join(f"{longest} A 10.0.{at >> 8}.{at & 255}\n" for at in range(4064))
-    ended, signed = sign(text, "example.", tmp_path)
+    records = [f"{longest} A 10.0.{at >> 8}.{at & 255}\n" for at in range(244)]
+    ended, signed = sign(HEAD + "".join(records[:243]), "example.", tmp_path)
     assert ended.status == 0, ended.err
     assert violations(signed, "example.") == []
+    ended, _ = sign(HEAD + "".join(records), "example.", tmp_path)
+    assert ended.status == 1
+    assert "65535" in ended.err.replace(",", "")
 
 
 # Files: what is wrong is told with file and line, and what was published before stays
@@ -243,7 +246,7 @@ FAULTS: dict[str, tuple[str | bytes, str]] = {
     "no SOA": ("$TTL 300\n@ NS ns1\nns1 A 192.0.2.1\n", "zone: no SOA record at the apex"),
     "no NS": ("$TTL 300\n@ SOA ns1 host 1 3600 600 86400 300\n", "example. NS: the apex has no NS RRset"),
     "an empty file": ("", "zone: no SOA record at the apex"),
-    "records without TTL before the SOA": ("a A 192.0.2.2\n" + HEAD, "zone:1: the record has no TTL and none is set"),
+    "records without TTL before the SOA": ("a A 192.0.2.2\n" + HEAD, "zone:1: the record has no TTL, and neither"),
     "a byte order mark": (b"\xef\xbb\xbf" + HEAD.encode(), "zone:1: the file begins with a byte order mark"),
     "NUL": (HEAD.encode() + b"a\x00 A 192.0.2.2\n", "zone:5: "),
     "a line of 1 MB": (HEAD + "a TXT " + "x" * 2**20 + "\n", "zone:5: line 5 is longer than"),

@@ -417,12 +417,16 @@ def test_deferred_answer_is_signed() -> None:
     wire = bytearray(QUERY)
     wire[2] = 0x28  # UPDATE
     wire = bytes(wire)
-    zone = FakeZone(FakeVersion(small_zone(5)), ZoneAccess.make())
+    zone = FakeZone(FakeVersion(small_zone(5)), ZoneAccess.make(update_keys=["transfer."]))
     made = Dispatcher(
         {zone.origin: zone}.get, lambda: {KEY.name: KEY}, xfrout, lambda: NOW, Hooks(), None, handler
     )
     signed, mac = tsig.sign_request(wire, KEY, NOW)
-    answer = asyncio.run(made.handle(signed, CLIENT, "udp"))
+
+    async def answered() -> bytes:
+        return await made.handle(signed, CLIENT, "udp")
+
+    answer = asyncio.run(answered())
     verifier = tsig.AnswerVerifier(KEY, mac)
     verifier.accept(answer, NOW)
     verifier.finish()
