@@ -220,7 +220,7 @@ def test_rrsets_that_fit_in_no_message(case: str, daemon_zone: PipelineZone, tmp
 
 
 def test_the_largest_rrset_at_the_longest_name(tmp_path: Path) -> None:
-    """What is signed repeats the owner name with every record, and validators build it in 64 KiB (RFC 4034 §3.1.8.1)."""
+    """What is signed repeats the owner name with every record; validators build it in 64 KiB (RFC 4034 §3.1.8.1)."""
     longest = ".".join(["m" * 63] * 3 + ["n" * 53])
     records = [f"{longest} A 10.0.{at >> 8}.{at & 255}\n" for at in range(244)]
     ended, signed = sign(HEAD + "".join(records[:243]), "example.", tmp_path)
