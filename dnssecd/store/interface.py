@@ -89,6 +89,10 @@ class Transaction(ZoneView, Protocol):
         """The version it starts from."""
         ...
 
+    def forget_reads(self) -> None:
+        """Read every place from the database again: what planning read is no evidence of what was written."""
+        ...
+
     def apply_content(self, changes: Iterable[Change], *, journalled: bool = True) -> None:
         """Write content RRsets; the SOA is left to :meth:`close_journal`, all else is journalled.
 

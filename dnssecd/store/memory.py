@@ -39,6 +39,9 @@ class MemoryTransaction(MemoryZoneView):
         self._rrsigs_sorted = True
         self.arrivals: list[Rrsigs] = []
 
+    def forget_reads(self) -> None:
+        """Nothing to forget: each read is of what is held."""
+
     def apply_content(self, changes: Iterable[Change], *, journalled: bool = True) -> None:
         """Write content RRsets, ordered by (owner, type)."""
         self.generation += 1

@@ -1,7 +1,7 @@
-"""A view that reads each place from the database once: planning and verifying a change look at the same few names.
+"""A view that reads each place from the database once: planning a change looks at the same few names again and again.
 
-What is remembered was read from the database through this view, never taken from what is written: the planner and the
-verifier share the reads, not one another's results. A write drops what it makes stale.
+What is remembered was read from the database through this view, never taken from what is written. A write drops what it
+makes stale. Verification begins with nothing remembered: it judges what the database holds, whatever planning saw.
 """
 
 from typing import TypeVar
@@ -27,8 +27,8 @@ def _put(known: dict[K, V], place: K, value: V) -> V:
 class RememberedView(SqliteView):
     """Reads a version that changes through this object only."""
 
-    def _forget_all(self) -> None:
-        """Remember nothing; to be called before the first read."""
+    def forget_reads(self) -> None:
+        """Remember nothing; to be called before the first read, and before what was written is verified."""
         self._content: dict[bytes, list[RRset]] = {}
         self._links: dict[tuple[str, bytes], RRset | None] = {}
         self._signatures: dict[bytes, list[Rrsigs]] = {}

@@ -153,7 +153,7 @@ class OldSnapshot(RememberedView, Snapshot):
 
     def __init__(self, connection: sqlite3.Connection, origin: bytes) -> None:
         super().__init__(connection, origin)
-        self._forget_all()
+        self.forget_reads()
 
 
 S = TypeVar("S", bound=Snapshot)
@@ -170,7 +170,7 @@ class WriteTransaction(RememberedView):
         self, connection: sqlite3.Connection, origin: bytes, old: Snapshot, journal: JournalWriter | None
     ) -> None:
         super().__init__(connection, origin)
-        self._forget_all()
+        self.forget_reads()
         self._documents: dict[str, str | None] = {}
         self.old: OldVersion = old
         self.generation = 0

@@ -41,6 +41,7 @@ class DraftVerifier:
 
     def _verdict(self, draft: Draft, checker: SignatureChecker) -> VerifiedVersion | VerificationFailed:
         transaction = draft.transaction
+        transaction.forget_reads()
         first = draft.previous_serial is None
         return verify_version(
             None if first else transaction.old,
