@@ -63,6 +63,8 @@ def test_kills_during_edits(
         time.sleep(moment)
         kill(daemon, chance)
         daemon.start()
+        # What was committed without a note of how the file was left is verified before it is served.
+        daemon.wait_serial_other_than(zone, None)
         found = daemon.zone_content(zone)
         label = f"round {round_} (seed {SEED}, {edit.what}, killed after {moment:.3f} s)"
         if soa_serial(found) == published:
