@@ -37,7 +37,7 @@ class Standing(enum.Enum):
     """How a database compares with its mark.
 
     SAME: nothing was written. UNMARKED: there is no mark (it is from an older dnssecd). GROWN: only the log was
-    written. MOVED: only its owner, mode, links or device have changed. MERGED: the file was written and its log was
+    written, or both were and the log is there. MOVED: only its owner, mode, links or device have changed. MERGED: the file was written and its log was
     not, as when the log is moved into it. CHANGED: the file was written otherwise, or replaced.
     """
 
@@ -92,8 +92,14 @@ def compare(known: FileMark | None, found: FileMark) -> tuple[Standing, str]:
     if found.inode != known.inode:
         return Standing.CHANGED, f"another file is in its place (inode {found.inode}, not {known.inode})"
     same_log = (found.salts, found.log_modified_ns) == (known.salts, known.log_modified_ns)
-    if found.modified_ns != known.modified_ns and found.salts and same_log:
-        return Standing.MERGED, "its write-ahead log was moved into it"
+    if found.modified_ns != known.modified_ns and found.salts:
+        # A program that opens and closes the database removes the log: one that is there was left by a killed dnssecd.
+        if same_log:
+            return Standing.MERGED, "its write-ahead log was moved into it"
+        return (
+            Standing.GROWN,
+            "it was written, and its log is there, as when dnssecd is killed while it writes",
+        )
     if found.size != known.size:
         return Standing.CHANGED, f"it has {found.size} octets, not {known.size}; {_written(found)}"
     if found.modified_ns != known.modified_ns:

@@ -167,7 +167,9 @@ def test_one_zone_s_full_store_is_that_zone_s(
     shutil.move(store, small_disk / "store")
     store.symlink_to(small_disk / "store")
     daemon.start()
-    daemon.wait_serial_other_than(ZONE, None)  # another file is in its place: it is verified before it is served
+    daemon.wait_serial_other_than(
+        ZONE, None
+    )  # another file is in its place: it is verified before it is served
     world = World(ZONE, peer_dir, tsig_key, files[ZONE], daemon, secondaries)
     maker, other, ballast = UpdateMaker(ZONE, tsig_key), UpdateMaker(well, tsig_key), Ballast(small_disk)
     with UpdateConnection(daemon.port) as connection:

@@ -23,8 +23,8 @@ def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> boo
     """Set what is served of a zone: from its database if ``exact`` or changed, else from the catalogue.
 
     A zone is in ``doubt``, and not served yet, when its database is not as it was left, or was put there by a
-    restore. Return whether its database was changed while dnssecd was not running; what a killed process can have
-    done itself is not told. One whose log alone has grown is served, and the first that the sweep verifies.
+    restore. Return whether its database was changed while dnssecd was not running. What a killed dnssecd can have
+    written itself, with the log still there, is served at once, and is the first that the sweep verifies.
 
     StoreError or OSError when the database is there and cannot be read.
     """
@@ -38,12 +38,12 @@ def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> boo
         return False
     zone.mark = filemark.decode(entry.mark)
     standing, how = filemark.compare(zone.mark, found)
-    if standing in (Standing.CHANGED, Standing.MERGED):
+    if standing is Standing.CHANGED:
         _doubt(zone, Doubt(how, entry))
-        return standing is Standing.CHANGED
+        return True
     if standing is not Standing.SAME:
         zone.verified_at = None
-    if exact or standing is Standing.GROWN:
+    if exact or standing in (Standing.GROWN, Standing.MERGED):
         read(zone)
     else:
         _from_catalogue(zone, entry)
