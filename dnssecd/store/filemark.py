@@ -37,8 +37,9 @@ class Standing(enum.Enum):
     """How a database compares with its mark.
 
     SAME: nothing was written. UNMARKED: there is no mark (it is from an older dnssecd). GROWN: only the log was
-    written, or both were and the log is there. MOVED: only its owner, mode, links or device have changed. MERGED: the file was written and its log was
-    not, as when the log is moved into it. CHANGED: the file was written otherwise, or replaced.
+    written, or both were and the log is there. MOVED: only its owner, mode, links or device have changed. MERGED: the
+    file was written and its log was not, as when the log is moved into it. CHANGED: the file was written otherwise,
+    or replaced.
     """
 
     SAME = "same"
