@@ -4,6 +4,9 @@ PYTHON ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 PY := .venv/bin/python
+# Compiled modules are kept, also where the environment asks Python not to: two test workers and every daemon, worker and
+# command that the tests start would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := $(PY) -m pytest -q
 # Two workers: servers of different tests share the machine, not their ports or directories.
 PARALLEL := -n 2 --dist worksteal
@@ -44,11 +47,12 @@ lint: venv
 	.venv/bin/lint-imports
 
 quick: venv
-	$(call pytest,tests/unit tests/vectors,$(PARALLEL))
+	$(call pytest,tests/unit tests/vectors,$(PARALLEL) -m 'not slow and not soak and not bench')
 
 test: venv peers check slow
 
 slow: venv peers
+	$(call pytest,tests/unit tests/vectors,$(PARALLEL) -m 'slow and not soak and not bench')
 	$(call pytest,tests/property tests/simulation tests/lessons,$(PARALLEL))
 	$(call pytest,tests/integration tests/faults tests/cases,$(PARALLEL) --durations=15)
 

@@ -18,6 +18,7 @@ from tests.peers.paths import shared_dir
 
 __all__ = ["peer_dir", "servers", "shared", "tsig_key"]
 
+SLOW = Path(__file__).with_name("slow.txt")
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 
@@ -26,6 +27,20 @@ def _forbid_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
         reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
         report.outcome = "failed"
         report.longrepr = f"skips are not allowed when CI is set: {reason}"
+
+
+def read_slow() -> set[str]:
+    """The tests that `make check` leaves to `make test`: modules, and single tests as ``module::test``."""
+    return set(SLOW.read_text().split())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what slow.txt names as slow. It runs in `make test` and in CI."""
+    slow = read_slow()
+    for item in items:
+        place, _, rest = item.nodeid.removeprefix("tests/").partition("::")
+        if place in slow or f"{place}::{rest.partition('[')[0]}" in slow:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.hookimpl(wrapper=True)
