@@ -1,1 +1,1 @@
-"""`make demo`: dnssecd on loopback with an example zone or one's own, and something to try."""
+"""`make demo`: dnssecd on loopback with an example zone or your own zone, and commands to try."""

@@ -1,7 +1,7 @@
-"""The demo: daemon in the foreground, a secondary beside it, and lines to try.
+"""The demo: the daemon in the foreground, a local secondary, and commands to try.
 
-State stays in ``demo-state/<zone>``: the second start serves at once what the first one signed. Ctrl-C (or
-SIGTERM) stops both. Everything listens on loopback, on high ports.
+The state is kept in ``demo-state/<zone>``: the second start immediately serves the zone that the first one signed.
+Ctrl-C (or SIGTERM) stops both. All servers listen on loopback, on high ports.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ DNS_PORT, SECONDARY_PORT, METRICS_PORT = 5300, 5301, 9533
 SECONDARY_KINDS: tuple[type[Nameserver], ...] = (Nsd, Knotd, Named)
 FIRST_ANSWER_SECONDS = 600.0
 STOP_SECONDS = 20.0
-LONGEST_SOCKET_DIRECTORY = 90  # sun_path holds 108 octets
+LONGEST_SOCKET_DIRECTORY = 90  # sun_path has 108 octets
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """What another form of the demo does to the configuration; it returns more lines to try."""
+    """The changes to the configuration in another form of the demo; it returns more commands to try."""
 
     name: str = ""
     prepare: Callable[[Path, Config], list[str]] = lambda home, config: []
@@ -53,14 +53,14 @@ PLAIN = Preparation()
 
 def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--zone", type=Path, help="a zone file of yours (make demo ZONE=…)")
-    parser.add_argument("--origin", help="the name of its zone (make demo … ORIGIN=…)")
+    parser.add_argument("--zone", type=Path, help="your own zone file (make demo ZONE=…)")
+    parser.add_argument("--origin", help="the name of the zone (make demo … ORIGIN=…)")
     parser.add_argument("--state", type=Path, default=REPOSITORY / "demo-state")
     given = parser.parse_args(words)
     if (given.zone is None) != (given.origin is None):
-        parser.error("a zone of your own needs both: make demo ZONE=file ORIGIN=example.com.")
+        parser.error("your own zone needs both: make demo ZONE=file ORIGIN=example.com.")
     if given.zone is not None and not given.zone.is_file():
-        parser.error(f"no such zone file: {given.zone}")
+        parser.error(f"the zone file does not exist: {given.zone}")
     try:
         given.origin = dns.name.from_text(given.origin or EXAMPLE_ORIGIN).to_text()
     except dns.exception.DNSException as error:
@@ -69,7 +69,7 @@ def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def port(preferred: int) -> int:
-    """``preferred`` where it is free, else any other."""
+    """Return ``preferred`` if it is free, else another free port."""
     try:
         for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
             with socket.socket(socket.AF_INET, kind) as sock:
@@ -81,7 +81,7 @@ def port(preferred: int) -> int:
 
 
 def transfer_key(home: Path) -> TsigKey:
-    """The TSIG key of this demo, made at its first start; only its owner may read it."""
+    """Return the TSIG key of this demo, generated at the first start; only its owner can read the file."""
     path = home / "transfer.secret"
     if not path.exists():
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -91,7 +91,7 @@ def transfer_key(home: Path) -> TsigKey:
 
 
 def socket_directory(home: Path) -> Path:
-    """Where the control socket goes: ``home``, or a short path of our own where ``home`` is too long for one."""
+    """Return the directory of the control socket: ``home``, or a short path if ``home`` is too long for a socket."""
     if len(str(home)) < LONGEST_SOCKET_DIRECTORY:
         return home
     digest = hashlib.sha256(str(home).encode()).hexdigest()[:12]
@@ -101,7 +101,7 @@ def socket_directory(home: Path) -> Path:
 
 
 def zone_file(home: Path, given: Path | None) -> Path:
-    """The file the daemon watches: the user's own where it is, or a copy of the example to play with."""
+    """Return the zone file that the daemon watches: the user's file, or a copy of the example."""
     if given is not None:
         return given.resolve()
     copy = home / "zone"
@@ -122,7 +122,7 @@ def configuration(
 
 
 def local_secondary(home: Path, origin: str, key: TsigKey, primary: int) -> Nameserver | None:
-    """The first of NSD, Knot and BIND that is installed, not yet started."""
+    """Return the first of NSD, Knot and BIND that is installed, not yet started."""
     for kind in SECONDARY_KINDS:
         if find_program(kind.name):
             second = secondaries_of(home, [origin], primary, key, [kind])[kind.name]
@@ -132,7 +132,7 @@ def local_secondary(home: Path, origin: str, key: TsigKey, primary: int) -> Name
 
 
 def question(name: str, rrtype: str, at: int, options: str = "") -> str:
-    """A command line that asks the server at port ``at``, with what is installed here."""
+    """Return a command line that queries the server at port ``at``, with an installed tool."""
     if find_program("dig"):
         return f"dig @{LOOPBACK} -p {at} {name} {rrtype} +dnssec {options}".rstrip()
     if find_program("kdig"):
@@ -145,7 +145,7 @@ def relative(path: Path) -> str:
 
 
 def suggestions(daemon: Dnssecd, origin: str, file: Path, second: Nameserver | None) -> list[str]:
-    """Command lines that work while the demo runs."""
+    """Return command lines that work while the demo runs."""
     public = second.port if second else daemon.port
     config = relative(daemon.config_path)
     dnssecd = f"{relative(Path(sys.executable).with_name('dnssecd'))}"
@@ -179,15 +179,15 @@ def announce(
     if second is not None:
         lines.append(f"  {second.name + ' (secondary)':<24}  {LOOPBACK} port {second.port}")
     else:
-        lines.append("  no secondary: none of nsd, knotd, named is installed")
+        lines.append("  no secondary: nsd, knotd and named are not installed")
     lines += ["", "try this in another terminal:"]
     lines += [f"  {line}" for line in (*suggestions(daemon, origin, file, second), *more)]
-    lines += ["", "Ctrl-C stops; the next start serves at once what is signed now", ""]
+    lines += ["", "Ctrl-C stops the demo; the next start serves the signed zone immediately", ""]
     print("\n".join(lines), flush=True)
 
 
 def wait_for_secondary(second: Nameserver | None, origin: str, serial: int | None) -> None:
-    """Give the secondary its time; one that stays behind is said to be so, and the demo goes on."""
+    """Wait for the secondary; report one that does not follow, and continue."""
     if second is None or serial is None:
         return
     try:
@@ -199,7 +199,7 @@ def wait_for_secondary(second: Nameserver | None, origin: str, serial: int | Non
 def serve(
     daemon: Dnssecd, origin: str, file: Path, second: Nameserver | None, more: Sequence[str] = ()
 ) -> int:
-    """Run until interrupted or the daemon ends; the exit status."""
+    """Run until interrupted or the daemon ends; return the exit status."""
     started = time.monotonic()
     if second is not None:
         second.start()
@@ -229,11 +229,11 @@ def main(words: Sequence[str] | None = None, prepare: Preparation = PLAIN) -> in
         return 1
     daemon = Dnssecd(home, config, key)
     daemon.on_terminal = True
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may start us with SIGINT ignored
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell may start this process with SIGINT ignored
         signal.signal(number, signal.default_int_handler)
     try:
         status = serve(daemon, given.origin, file, second, more)
-        print(f"dnssecd ended with status {status}; its last words are above", file=sys.stderr)
+        print(f"dnssecd ended with status {status}; see its last messages above", file=sys.stderr)
         return status or 1
     except KeyboardInterrupt:
         print("\nstopping", flush=True)

@@ -1,4 +1,4 @@
-"""A question to a DNS server, for machines with neither dig nor kdig: ask.py ADDRESS PORT NAME TYPE."""
+"""Send a query to a DNS server, for machines without dig and kdig: ask.py ADDRESS PORT NAME TYPE."""
 
 from __future__ import annotations
 

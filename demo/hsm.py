@@ -1,7 +1,7 @@
-"""`make demo-hsm`: as `make demo`, with the keys in SoftHSM, so that what is said of HSMs can be tried without one.
+"""`make demo-hsm`: as `make demo`, with the keys in SoftHSM, to try HSM features without a device.
 
-The token lies in the demo's own directory. Its PIN is made here and typed into softhsm2-util through a terminal of
-its own, as a person would: PINs do not belong on command lines, where everybody sees them.
+The token is in the directory of the demo. Its PIN is generated and typed into softhsm2-util through a pseudo-terminal:
+all users of the machine could see a PIN on a command line.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ TYPING_SECONDS = 20.0
 
 
 def module() -> Path:
-    """SoftHSM's PKCS#11 library."""
+    """Return the path of SoftHSM's PKCS#11 library."""
     for path in MODULES:
         if path.exists():
             return path
     raise PeerError(
-        f"SoftHSM is in none of {', '.join(map(str, MODULES))}; on Debian 12: apt install softhsm2"
+        f"SoftHSM was not found ({', '.join(map(str, MODULES))}); on Debian 12: apt install softhsm2"
     )
 
 
 def prepare(home: Path, config: Config) -> list[str]:
-    """Put the keys into a token in ``home``; returns more to try."""
+    """Put the keys into a token in ``home``; return more commands to try."""
     library = module()
     token_home = home / "softhsm"
     pin_file = token_home / "pin"
@@ -68,7 +68,7 @@ def prepare(home: Path, config: Config) -> list[str]:
 
 
 def make_token(token_home: Path, settings: Path, pin_file: Path) -> None:
-    """Initialize a token with PINs that nobody knows; the user PIN goes to its file last, when all is done."""
+    """Initialize a token with random PINs; the user PIN is written to its file last, when all is done."""
     tokens = token_home / "tokens"
     tokens.mkdir(mode=0o700, parents=True, exist_ok=True)
     settings.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
@@ -80,7 +80,7 @@ def make_token(token_home: Path, settings: Path, pin_file: Path) -> None:
 
 
 def type_into(command: list[str], answers: list[str]) -> None:
-    """Run a command on a terminal of its own and answer its questions; PeerError when it does not end well."""
+    """Run a command on a pseudo-terminal and answer its questions. Raise PeerError when it fails."""
     ours, theirs = pty.openpty()
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
     deadline = time.monotonic() + TYPING_SECONDS
@@ -94,7 +94,7 @@ def type_into(command: list[str], answers: list[str]) -> None:
     os.close(ours)
     if process.wait() != 0:
         raise PeerError(
-            f"{command[0]} ended with status {process.returncode}; remove demo-state and try again"
+            f"{command[0]} failed with status {process.returncode}; remove demo-state and try again"
         )
 
 

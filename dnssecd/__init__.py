@@ -1,3 +1,3 @@
 """dnssecd: a hidden-primary DNSSEC signing daemon."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -1,4 +1,4 @@
-"""`python -m dnssecd`: the same as the command `dnssecd`."""
+"""``python -m dnssecd``: the same as the command ``dnssecd``."""
 
 from dnssecd.cli import main
 

@@ -1,7 +1,7 @@
-"""A listening socket that accepts in small batches, and rests when the process is out of descriptors.
+"""A listening socket that accepts in small batches, and pauses when the process has no free file descriptor.
 
-asyncio's own accept loop does neither: when descriptors run out it reports each of its tries, thousands a second, and
-keeps the event loop busy until some are free.
+The accept loop of asyncio does neither: without free descriptors it logs each attempt, thousands per second, and keeps
+the event loop busy until some are free.
 """
 
 from __future__ import annotations
@@ -9,27 +9,31 @@ from __future__ import annotations
 import asyncio
 import errno
 import socket
+import ssl
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
 from dnssecd.repeats import Repeated, Repeats
 
-#: Connections accepted before the event loop gets its turn.
+#: Connections accepted before control returns to the event loop.
 BATCH = 32
-#: How long to rest when accept finds no descriptor or memory.
+#: What may be unsent on a TLS connection before writing waits; asyncio's default for TCP.
+WRITE_OCTETS = 64 * 1024
+#: Pause after accept() found no descriptor or memory.
 REST_S = 1.0
 
-#: Errors of accept() that stay until descriptors or memory are free.
+#: Errors of accept() that last until descriptors or memory are free.
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 log = structlog.get_logger("dnssecd.acceptor")
 
 
 def log_exhausted(listener: str) -> Callable[[OSError], None]:
-    """Return what logs that a listener is out of descriptors: at once, then once a minute with a count."""
+    """Return a function that logs that a listener has no descriptors: immediately, then once a minute with a count."""
 
     def again(window: Repeated) -> None:
         log.error("connections could not be accepted", listener=listener, count=window.count)
@@ -47,17 +51,17 @@ def log_exhausted(listener: str) -> Callable[[OSError], None]:
             "connections cannot be accepted",
             listener=listener,
             cause=str(error),
-            remedy="raise LimitNOFILE of the unit, or find out what holds these files open",
+            remedy="raise LimitNOFILE of the unit, or find out which files the process keeps open",
         )
 
     return report
 
 
 class Acceptor:
-    """Accepts from one bound stream socket, which it owns, until :meth:`close`. Belongs to the event loop's thread.
+    """Accepts connections on one bound stream socket, which it owns, until :meth:`close`. Not thread-safe.
 
-    accepted: is given each connection (non-blocking) and its peer's address; it owns the connection.
-    exhausted: is called at each rest, with the error; what it closes is free for the next try.
+    accepted: called with each connection (non-blocking) and the peer's address; it owns the connection.
+    exhausted: called with the error at each pause; descriptors that it closes are free for the next attempt.
     """
 
     def __init__(
@@ -97,7 +101,7 @@ class Acceptor:
             except OSError as error:
                 if error.errno in EXHAUSTED:
                     self._rest(error)
-                # Anything else is the end of that one connection, or no more are waiting (accept(2)).
+                # Other errors concern only that connection, or the queue is empty (accept(2)).
                 return
             connection.setblocking(False)
             self._accepted(connection, peer)
@@ -112,16 +116,39 @@ class Acceptor:
         self._loop.add_reader(self._socket, self._readable)
 
 
-async def streams(connection: socket.socket, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    """Return reader and writer of an accepted connection; OSError when it is gone already.
+@dataclass(frozen=True, slots=True)
+class TlsServerSide:
+    """TLS on an accepted connection: the context, and the most seconds for its handshake and its end."""
 
-    limit: reading rests while twice this many octets wait to be consumed.
+    context: ssl.SSLContext
+    handshake_s: float
+    shutdown_s: float
+
+
+async def streams(
+    connection: socket.socket, limit: int, tls: TlsServerSide | None = None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Return reader and writer of an accepted connection. Raise OSError when it is already closed.
+
+    limit: reading pauses while twice this many octets wait to be consumed. tls: the handshake is done first; its
+    failure is an OSError too (ssl.SSLError, ConnectionError).
     """
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader(limit, loop)
     protocol = asyncio.StreamReaderProtocol(reader, loop=loop)
     try:
-        transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection)
+        if tls is None:
+            transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection)
+        else:
+            transport, _ = await loop.connect_accepted_socket(
+                lambda: protocol,
+                connection,
+                ssl=tls.context,
+                ssl_handshake_timeout=tls.handshake_s,
+                ssl_shutdown_timeout=tls.shutdown_s,
+            )
+            # The default for TLS is eight times that for TCP: much memory for peers that do not read.
+            transport.set_write_buffer_limits(high=WRITE_OCTETS)
     except BaseException:
         connection.close()
         raise
@@ -129,7 +156,7 @@ async def streams(connection: socket.socket, limit: int) -> tuple[asyncio.Stream
 
 
 class StreamServer:
-    """Hands the streams of each connection of a bound socket, which it owns, to ``serve``; waits for it in a task."""
+    """Calls ``serve`` with the streams of each connection of a bound socket, which it owns; awaits it in a task."""
 
     def __init__(
         self,
@@ -139,7 +166,7 @@ class StreamServer:
         serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None],
         exhausted: Callable[[OSError], None],
     ) -> None:
-        """limit: as of :func:`streams`; exhausted: as of Acceptor."""
+        """limit: as in :func:`streams`; exhausted: as in Acceptor."""
         self._limit, self._serve = limit, serve
         self._tasks: set[asyncio.Task[None]] = set()
         self._acceptor = Acceptor(sock, backlog, self._accepted, exhausted)

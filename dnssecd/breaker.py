@@ -6,13 +6,15 @@ import random
 import time
 from collections.abc import Callable
 
+from dnssecd.backoff import Backoff
+
 
 class Breaker:
-    """Counts consecutive failures; `wait_s()` above 0 means: do not try yet.
+    """Counts consecutive failures; ``wait_s()`` above 0 means: do not try yet.
 
-    After `threshold` failures it opens for `first_s`, doubled at each further failure up to `longest_s`,
-    with a quarter of jitter so that many clients do not come back together. Once that time is over one try
-    is let through; its outcome closes or re-opens the breaker.
+    After ``threshold`` failures it opens for ``first_s``, doubled at each further failure up to ``longest_s``,
+    with a quarter of jitter so that many clients do not return at the same time. After that time one try
+    is allowed; its outcome closes or re-opens the breaker.
     """
 
     def __init__(
@@ -25,8 +27,7 @@ class Breaker:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._threshold = threshold
-        self._first_s = first_s
-        self._longest_s = longest_s
+        self._backoff = Backoff(first_s, longest_s)
         self._monotonic = monotonic
         self._jitter = jitter
         self._failures = 0
@@ -34,13 +35,13 @@ class Breaker:
 
     @property
     def state(self) -> str:
-        """ "closed", "open" or "half-open"."""
+        """``closed``, ``open`` or ``half-open``."""
         if self._failures < self._threshold:
             return "closed"
         return "open" if self.wait_s() > 0 else "half-open"
 
     def wait_s(self) -> float:
-        """Seconds until the next try is sensible; 0 when now."""
+        """Return the seconds to wait before the next try; 0: try now."""
         if self._failures < self._threshold:
             return 0.0
         return max(0.0, self._open_until - self._monotonic())
@@ -52,7 +53,7 @@ class Breaker:
     def failed(self) -> None:
         """Count a failure, opening the breaker from the threshold on."""
         self._failures += 1
-        excess = min(self._failures - self._threshold, 16)
+        excess = self._failures - self._threshold
         if excess >= 0:
-            delay_s = min(self._longest_s, self._first_s * 2.0**excess)
+            delay_s = self._backoff.delay_s(excess + 1)
             self._open_until = self._monotonic() + delay_s * (0.75 + 0.5 * self._jitter())

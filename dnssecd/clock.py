@@ -11,17 +11,17 @@ from typing import Protocol
 
 
 class Clock(Protocol):
-    """What code that needs the time is given."""
+    """The two clocks; code that needs the time gets an object of this type."""
 
     def now(self) -> float:
-        """Wall-clock time, seconds since the epoch (UTC). May jump when an operator or NTP sets the clock."""
+        """Return the wall-clock time in seconds since the epoch. It jumps when an operator or NTP sets the clock."""
 
     def monotonic(self) -> float:
-        """Seconds since some fixed moment; never goes back. For deadlines, and to notice jumps of now()."""
+        """Return the seconds since a fixed moment; never decreases. For deadlines, and to detect jumps of now()."""
 
 
 def boot_id() -> str:
-    """What tells one boot of this machine from another ("": unknown); the monotonic clock counts within one."""
+    """Return the identity of this boot of the machine, "" if unknown. Monotonic times compare within one boot only."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
@@ -32,23 +32,27 @@ class SystemClock:
     """The machine's clock."""
 
     def now(self) -> float:
+        """Return the system's wall-clock time in seconds since the epoch."""
         return time.time()
 
     def monotonic(self) -> float:
+        """Return the system's monotonic time in seconds."""
         return time.monotonic()
 
 
 class FakeClock:
-    """A clock that moves only when told."""
+    """A clock that moves only by ``advance`` and ``step``."""
 
     def __init__(self, now: float = 1_700_000_000.0) -> None:
         self._now = float(now)
         self._monotonic = 0.0
 
     def now(self) -> float:
+        """Return the virtual wall-clock time in seconds since the epoch."""
         return self._now
 
     def monotonic(self) -> float:
+        """Return the virtual monotonic time in seconds."""
         return self._monotonic
 
     def advance(self, seconds: float) -> None:

@@ -1,7 +1,7 @@
-"""Durations as people write them: ``"90d"``, ``"1h"``, ``"-1h"``, ``"1d12h"``.
+"""Durations in configuration files and options: ``"90d"``, ``"1h"``, ``"-1h"``, ``"1d12h"``.
 
-Units: s, m (minutes), h, d, w (7 days), y (365 days). A bare number has no unit and is refused: ``30`` may
-mean seconds or days, and the difference is an outage.
+Units: s, m (minutes), h, d, w (7 days), y (365 days). A number without a unit is refused: ``30`` could
+mean seconds or days, and the wrong one causes an outage.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ _PART = re.compile(r"(\d+)([smhdwy])")
 
 
 def parse_duration(text: str) -> int:
-    """Seconds of *text*; ValueError says what is wrong with it."""
+    """Return the seconds of *text*. Raise ValueError with the reason."""
     match = _WHOLE.fullmatch(text.strip())
     if match is None:
         raise ValueError(
-            f'"{text}" is no duration: write a number and a unit (s, m, h, d, w, y), as in "90d"'
+            f'"{text}" is not a duration: write a number and a unit (s, m, h, d, w, y), as in "90d"'
         )
     total = sum(int(number) * SECONDS[unit] for number, unit in _PART.findall(match[2]))
     return -total if match[1] == "-" else total
 
 
 def format_duration(seconds: float) -> str:
-    """Text of *seconds* that :func:`parse_duration` reads back exactly: ``5400`` → ``"1h30m"``.
+    """Return *seconds* as text that :func:`parse_duration` reads back exactly: ``5400`` → ``"1h30m"``.
 
-    Weeks are written as days, years only when whole: ``"90d"`` and ``"1y"`` are what people write.
+    The largest unit is the day, or the year for whole years: ``"90d"``, ``"1y"``.
     """
     rest = int(abs(seconds))
     if rest == 0:
@@ -42,15 +42,3 @@ def format_duration(seconds: float) -> str:
         if number:
             parts.append(f"{number}{unit}")
     return sign + "".join(parts)
-
-
-def about(seconds: float) -> str:
-    """Text of *seconds* for people, two units at most: ``"29d 11h"``, ``"5m"``, ``"-3h"``."""
-    rest = int(abs(seconds))
-    sign = "-" if seconds < 0 else ""
-    for first, second in ("dh", "hm", "ms"):
-        number, below = divmod(rest, SECONDS[first])
-        if number:
-            more = below // SECONDS[second]
-            return f"{sign}{number}{first}" + (f" {more}{second}" if more else "")
-    return f"{sign}{rest}s"

@@ -1,18 +1,33 @@
-"""The settings that the key service gets when it starts: made from the configuration, or read from standard input."""
+"""The settings of the key service: made from the configuration, or read from standard input at its start."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+Login = Literal["pin", "protected", "none"]
+
+#: How a PKCS#11 module may differ from the rest.
+QUIRKS = {
+    "text-ids": "give new keys a CKA_ID of 32 hexadecimal digits as text instead of 16 octets",
+    "plain-template": "send no usage flags that are false when a key is made",
+    "makes-no-keys": "do not try to make keys: bind those that the vendor's tool made",
+    "search-by-id": "look keys up by CKA_ID and label only, never by their public key",
+    "retry-login": "try C_Login again after errors that may also mean an outage",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TokenSettings:
-    """One PKCS#11 token, found by `label`, `serial` or `slot` (exactly one); the PIN is in `pin_file`."""
+    """One PKCS#11 token, found by ``label``, ``serial`` and ``slot``, as far as given; the PIN is in ``pin_file``.
+
+    `login`: "pin"; "protected" (the token has a PIN pad of its own) or "none", then without PIN file. `quirks`: names
+    of QUIRKS.
+    """
 
     name: str
     module: str
-    pin_file: str
+    pin_file: str = ""
     label: str = ""
     serial: str = ""
     slot: int = -1
@@ -20,16 +35,18 @@ class TokenSettings:
     call_deadline_s: float = 5.0
     idle_canary_s: float = 30.0
     retry_longest_s: float = 15.0
+    login: Login = "pin"
+    quirks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class KeystoreSettings:
     """One key store.
 
-    software: `directory`, `passphrase_file` (empty: made beside the keys, 0600); `removable` when the
-    directory is on a medium that is absent between uses; `deterministic_ecdsa` as in RFC 6979. pkcs11:
-    `tokens`, the first being where keys are made; `standby` means the others are used only when those before
-    them fail, otherwise all share the work.
+    software: ``directory``, ``passphrase_file`` (empty: generated next to the keys, 0600); ``removable`` if the
+    directory is on a medium that is absent between uses; ``deterministic_ecdsa`` as in RFC 6979. pkcs11:
+    ``tokens``: keys are generated in the first; ``standby``: a token is used only while all tokens before it fail,
+    otherwise all tokens share the work.
     """
 
     name: str
@@ -42,17 +59,45 @@ class KeystoreSettings:
     standby: bool = False
 
 
-#: From inception to expiration of a signature, unless the settings say otherwise: ten years.
-VALIDITY_S_MAX = 10 * 366 * 86_400
+DAY_S = 86_400
+#: The ceiling for signatures where no policy sets one: ten years.
+VALIDITY_S_MAX = 10 * 366 * DAY_S
+DESTROY_AFTER_S = 30 * DAY_S
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeyLimits:
+    """What a policy permits with the keys of its zones.
+
+    ``validity_s_max``: the ceiling, in seconds: how far an RRSIG's expiration may lie from the key service's clock, and
+    from its inception. ``destroy_after_s``: how long a removed key stays in the trash; 0: it is destroyed at once.
+    ``two_person``: destroying, exporting, restoring and binding keys wait for the consent of a second person.
+    """
+
+    validity_s_max: int = VALIDITY_S_MAX
+    destroy_after_s: int = DESTROY_AFTER_S
+    two_person: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitSettings:
+    """The limits of all zones: ``zones`` has the number in ``kinds`` for each zone (wire name in hex).
+
+    ``default`` is for all other zones, also those that the configuration does not have.
+    """
+
+    default: KeyLimits = KeyLimits()
+    kinds: tuple[KeyLimits, ...] = ()
+    zones: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
 class SignerSettings:
     """All settings of the key service; paths are absolute.
 
-    `state_dir` holds the audit log and what is known of keys without their store (no secrets), 0700. The
-    service's own user may always connect, others when in `allowed_uids`. `socket_mode` is 0600 or 0660. Signatures that
-    would be valid for longer than `validity_s_max` are refused.
+    ``state_dir`` (0700) has the audit log and the public data of keys, without secrets. The service's own user may
+    always connect, other users if they are in ``allowed_uids`` (the user of the daemon) or in the group ``officer_gid``
+    (key officers; -1: none). ``socket_mode`` is 0600 or 0660.
     """
 
     socket: str
@@ -62,4 +107,5 @@ class SignerSettings:
     socket_mode: int = 0o600
     deterministic_ecdsa: bool = False
     threads: int = 0
-    validity_s_max: int = VALIDITY_S_MAX
+    limits: LimitSettings = field(default_factory=LimitSettings)
+    officer_gid: int = -1

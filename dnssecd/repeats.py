@@ -1,6 +1,6 @@
-"""Log lines that others can cause: the first of a kind at once, then one a minute with a count.
+"""Log lines that remote hosts can cause: the first of a kind immediately, then one a minute with a count.
 
-A sender of packets may choose how often something happens, but not how much is logged.
+A sender of packets chooses how often something happens, but not how much is logged.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 WINDOW_S = 60.0
-#: Kinds counted apart in a window; what comes beyond is counted together.
+#: Kinds counted separately in a window; all further kinds are counted together.
 KINDS_MAX = 256
-#: Different values of a field that a line names.
+#: Different values of a field in one line.
 EXAMPLES_MAX = 5
 
 
 @dataclass(slots=True)
 class Repeated:
-    """What repeated within one window. ``examples``: the first different values of each field."""
+    """A kind that repeated within one window. ``examples``: the first different values of each field."""
 
     kind: Hashable
     ends_at: float
@@ -40,10 +40,10 @@ OTHERS = ("other kinds",)
 
 
 class Repeats:
-    """Decides what is logged. Not thread-safe; time is the caller's (monotonic, seconds)."""
+    """Limits what is logged. Not thread-safe; the caller passes the time (monotonic, seconds)."""
 
     def __init__(self, report: Callable[[Repeated], None]) -> None:
-        """report: logs a line for a window in which something repeated."""
+        """report: logs one line for a window with repetitions."""
         self._report = report
         self._windows: dict[Hashable, Repeated] = {}
 
@@ -51,7 +51,7 @@ class Repeats:
         return bool(self._windows)
 
     def first(self, kind: Hashable, now: float) -> Repeated | None:
-        """Return None when this is the first of its kind in a window: log it. Else the window: add to it."""
+        """Return None for the first of its kind in a window: log it. Otherwise return the window to add to."""
         window = self._windows.get(kind)
         if window is None and len(self._windows) >= KINDS_MAX:
             window = self._windows.setdefault(OTHERS, Repeated(OTHERS, now + WINDOW_S))
@@ -67,5 +67,5 @@ class Repeats:
                 if window.count:
                     self._report(window)
                 if window.count and not all_windows:
-                    # It continues: its next line is a count as well.
+                    # It may continue: its next line is also a count.
                     self._windows[kind] = Repeated(kind, now + WINDOW_S)

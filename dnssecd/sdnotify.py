@@ -1,13 +1,13 @@
-"""Telling the service manager how we fare (sd_notify(3)), without a library."""
+"""Report the daemon's state to the service manager (sd_notify(3)), without a library."""
 
 import os
 import socket
 
 
 def notify(*assignments: str) -> bool:
-    """Send assignments such as ``READY=1``; tell whether they are on their way. Never waits.
+    """Send assignments such as ``READY=1``; return False if the socket is full. Never waits.
 
-    Where no service manager listens nothing happens, and that is as good as sent.
+    Without a service manager nothing is sent, and True is returned.
     """
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
@@ -25,7 +25,7 @@ def notify(*assignments: str) -> bool:
 
 
 def watchdog_s() -> float:
-    """Return how long (s) the service manager waits for a sign of life from this process; 0: without limit."""
+    """Return after how many seconds without a message the service manager stops this process; 0: never."""
     if os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
         return 0.0
     try:

@@ -45,12 +45,14 @@ none is renamed or removed.
 
 ## Who may, and bounds
 
-Root and the daemon's own user may give every command; members of the daemon's group those that change nothing. The
-commands that change something are marked **changes**, and every one of them is recorded (`dnssecd zone history`).
+Root and the daemon's own user may give every command, others those of their role: the Unix groups in `[roles]`
+(docs/security.md). Viewers may give the commands that change nothing. Those that change something are marked
+**changes** and need an operator, or, where marked **key officer**, a key officer. Every one of them is recorded
+(`dnssecd zone history`).
 
 A request has at most {REQUEST_MAX} octets, and its arguments are scalars and lists of scalars. At most {CLIENTS_MAX}
-clients are served at once; {OPERATORS_ONLY} of these places are for operators only. A client that sends nothing for
-{IDLE_S:.0f} s is disconnected. A chunk has at most {CHUNK_MAX} characters.
+clients are served at once; {OPERATORS_ONLY} of these places are for operators and key officers only. A client that
+sends nothing for {IDLE_S:.0f} s is disconnected. A chunk has at most {CHUNK_MAX} characters.
 
 ## Types
 
@@ -82,6 +84,7 @@ def _title(docstring: str) -> str:
 def _describe_request(request: type[Request[Any]]) -> str:
     marks = [
         "**changes**" if request.changes else "",
+        "**key officer**" if request.for_officers else "",
         f"sends {request.chunks} as chunks" if request.chunks else "",
         "reports progress" if request.progress else "",
     ]

@@ -10,9 +10,9 @@ from msgspec import UNSET
 
 from dnssecd.control.command import Call, Command
 from dnssecd.control.messages.base import Answer, Request
-from dnssecd.control.peer import Caller
+from dnssecd.control.peer import ALL_ROLES, Caller
 
-OPERATOR = Caller(0, 0, 0, "operator")
+OPERATOR = Caller(0, 0, 0, ALL_ROLES)
 
 
 def make_call(name: str, args: dict[str, Any], sent: list[Any] | None = None) -> Call[Any]:

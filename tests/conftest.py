@@ -7,7 +7,7 @@ would notice that nothing was judged. Expected failures (xfail) stay what they a
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ from tests.peers.paths import shared_dir
 __all__ = ["peer_dir", "servers", "shared", "tsig_key"]
 
 SLOW = Path(__file__).with_name("slow.txt")
+# Commands that tests start wrap their tables at this width, where it is set: pytest's workers set it.
+os.environ.pop("COLUMNS", None)
+
 IN_CI = os.environ.get("CI", "").lower() in {"1", "true", "yes"}
 
 
@@ -67,3 +70,12 @@ def shared() -> Path:
     if path is None:
         pytest.skip("no shared test data: set DNSSECD_SHARED to the directory that holds zones/ and vectors/")
     return path
+
+
+@pytest.fixture(scope="module")
+def signer() -> Iterator[str]:
+    """The socket of a key service for the tests of a module."""
+    from tests.pipeline_zone import running_signer
+
+    with running_signer() as socket:
+        yield socket

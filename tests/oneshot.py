@@ -63,7 +63,7 @@ class _HeldService:
     """Stands in for command.KeyService: a key service that is up already."""
 
     def __init__(self, socket: str) -> None:
-        self.signer = SignerClient(socket)
+        self.signer = SignerClient(socket, owners=None)
 
     def client(self) -> SignerClient:
         return self.signer

@@ -11,9 +11,11 @@ from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.verify import inline_checker
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_client.launch import launched_signer
-from dnssecd.keyservice_protocol import KeystoreSettings, SignerSettings
-from dnssecd.pipeline.jobs.load import Tools, load_file, resign
+from dnssecd.keyservice_settings import KeystoreSettings, SignerSettings
+from dnssecd.pipeline.jobs.job import Tools
+from dnssecd.pipeline.jobs.load import load_file
 from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.jobs.resign import resign
 from dnssecd.pipeline.jobs.spec import KeyWish, ZoneSpec
 from dnssecd.store.zonedb import ZoneDatabase
 
@@ -57,11 +59,11 @@ class PipelineZone:
             database=str(home / "zone.sqlite"),
             signer_socket=socket,
             keystore="local",
-            keys=(KeyWish("ksk", 13), KeyWish("zsk", 13)),
+            keys=(KeyWish("ksk", 13, "local"), KeyWish("zsk", 13, "local")),
             **spec,
         )
         self.db = ZoneDatabase(Path(self.spec.database), self.spec.origin)
-        self.signer = SignerClient(socket)
+        self.signer = SignerClient(socket, owners=None)
         self.now = NOW
 
     def tools(self) -> Tools:

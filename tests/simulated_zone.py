@@ -121,7 +121,7 @@ class SimulatedZone:
             if keyset == known.keyset:
                 return
             self._commit(known, plan, keyset)
-        raise AssertionError("twelve plans in a row each asked for more")
+        raise AssertionError("twelve plans in a row each requested another")
 
     def run(self, seconds: int, until: Any = None) -> bool:
         """Let time pass from one thing that happens to the next; True when `until()` came true before the end."""
@@ -194,14 +194,14 @@ def simulated_zone(
 ) -> SimulatedZone:
     """Return a zone that was just loaded for the first time."""
     zone = PipelineZone(home, socket)
-    wishes = tuple((key.role.value, key.algorithm, key.bits) for key in policy.specs)
+    wishes = tuple((key.role.value, key.algorithm, key.keystore, key.bits) for key in policy.specs)
     zone.spec = _with(zone.spec, wishes, dnskey_ttl=policy.dnskey_ttl, cds=policy.parent, **spec)
     made = SimulatedZone(zone, policy, text=text)
     made.load()
     return made
 
 
-def _with(spec: Any, wishes: Sequence[tuple[str, int, int]], **changes: Any) -> Any:
+def _with(spec: Any, wishes: Sequence[tuple[str, int, str, int]], **changes: Any) -> Any:
     import msgspec
 
     from dnssecd.pipeline.jobs.spec import KeyWish

@@ -1,8 +1,8 @@
-"""Manual pages from the tree of commands: dnssecd(8), and one page for each command below it.
+"""Manual pages from the tree of commands: dnssecd(8), one page for each command below it, and dnssecd.toml(5).
 
-    python deploy/packaging/manpages.py DIRECTORY
+    python deploy/packaging/manpages.py DIRECTORY     (writes into DIRECTORY/man8 and DIRECTORY/man5)
 
-What no command can say of itself (files, signals, the environment) is in docs/man/dnssecd.8.in.
+Parts that do not belong to one command (files, signals, the environment) are in docs/man/dnssecd.8.in.
 """
 
 from __future__ import annotations
@@ -18,14 +18,17 @@ import typer
 
 from dnssecd.cli.app import build
 
+sys.path.insert(0, str(Path(__file__).parent))
+import configpage
+
 SECTION = "8"
 FIXED_PARTS = Path(__file__).parents[2] / "docs/man/dnssecd.8.in"
-#: Options of every command, told once, in dnssecd(8).
+#: Options of every command, described once, in dnssecd(8).
 COMMON = frozenset({"config", "socket", "json", "help", "install_completion", "show_completion"})
 
 
 def pages() -> dict[str, str]:
-    """File name → roff text, of all pages."""
+    """Return file name → roff text of all pages."""
     root = typer.main.get_command(build())
     context = root.context_class(root, info_name="dnssecd")
     found = {f"dnssecd.{SECTION}": "\n".join(_main_page(root, context)) + "\n"}
@@ -40,8 +43,9 @@ def _below(command: Any, name: str, parent: Any) -> Any:
 
 
 def escape(text: str) -> str:
-    """Text as roff shows it: no request, no escape, hyphens that can be copied."""
+    """Return text for roff: no requests, no escapes, hyphens that can be copied."""
     plain = " ".join(text.split()).replace("\\", "\\e").replace("-", "\\-")
+    plain = "".join(char if char.isascii() else f"\\[u{ord(char):04X}]" for char in plain)
     return f"\\&{plain}" if plain[:1] in {".", "'"} else plain
 
 
@@ -52,7 +56,7 @@ def _header(name: str, summary: str) -> Iterator[str]:
 
 
 def summary_of(command: Any) -> str:
-    """What a command does, in a line without a full stop."""
+    """Return the summary of a command: one line without a full stop."""
     first = str(command.help or "").strip().partition("\n\n")[0]
     first = re.split(r"(?<=[a-z)])[.:;] ", " ".join(first.split()), maxsplit=1)[0]
     return first.rstrip(".")
@@ -76,23 +80,33 @@ def _main_page(root: Any, context: Any) -> Iterator[str]:
 def _page(command: Any, context: Any) -> Iterator[str]:
     name = f"dnssecd-{context.info_name}"
     yield from _header(name, summary_of(command))
-    below = getattr(command, "commands", {})
-    contexts = [_below(one, word, context) for word, one in below.items()] or [context]
+    below = list(_leaves(command, context))
+    contexts = [one for _, one in below] or [context]
     yield ".SH SYNOPSIS"
     for index, one in enumerate(contexts):
         yield from [".br"] if index else []
         yield _synopsis(one)
     yield ".SH DESCRIPTION"
     yield escape(str(command.help or ""))
-    for word, one in below.items():
-        yield f'.SH "{escape(f"dnssecd {context.info_name} {word}")}"'
+    for one, its_context in below:
+        yield f'.SH "{escape(its_context.command_path)}"'
         yield from _paragraphs(str(one.help or ""))
-        yield from _options(one, _below(one, word, context), ".PP")
+        yield from _options(one, its_context, ".PP")
     if not below:
         yield from _options(command, context, ".SH OPTIONS")
     yield ".SH SEE ALSO"
     yield f".BR dnssecd ({SECTION})"
-    yield "for the options that every command takes, exit status and files."
+    yield "for the common options, exit status and files."
+
+
+def _leaves(command: Any, context: Any) -> Iterator[tuple[Any, Any]]:
+    """All commands below one, with their contexts, at any depth."""
+    for word, one in getattr(command, "commands", {}).items():
+        its_context = _below(one, word, context)
+        if hasattr(one, "commands"):
+            yield from _leaves(one, its_context)
+        else:
+            yield one, its_context
 
 
 def _paragraphs(text: str) -> Iterator[str]:
@@ -136,11 +150,11 @@ def _options(command: Any, context: Any, heading: str) -> Iterator[str]:
 
 
 def write(directory: Path) -> list[Path]:
-    """Write all pages; return their paths."""
-    directory.mkdir(parents=True, exist_ok=True)
+    """Write all pages, each into the folder of its section; return their paths."""
     found = []
-    for name, text in pages().items():
-        path = directory / name
+    for name, text in {**pages(), "dnssecd.toml.5": configpage.page()}.items():
+        path = directory / f"man{name[-1]}" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         found.append(path)
     return found

@@ -1,10 +1,10 @@
-"""Lays out an installation of dnssecd: a Python environment of its own, units, manual, completions, examples.
+"""Prepare the file tree of an installation: a private Python environment, units, manual, completions, examples.
 
-    python deploy/packaging/stage.py [--destdir DIR] [--prefix /usr/local] [--python /usr/bin/python3.11]
+    python deploy/packaging/stage.py [--destdir DIR] [--prefix /usr/local] [--python /usr/bin/python3.11] [--remove]
 
-The environment holds this program and the packages it needs in the very versions it was tested with: they are copied
-from the environment this script runs in, with byte code that needs no writing later (the services may write nowhere
-near it). Files of the operator in /etc/dnssecd are made where they are missing and never changed.
+The environment contains dnssecd and its packages in the tested versions: they are copied from the environment of this
+script, with compiled byte code (the services have no write access to it). `dnssecd init` writes the configuration.
+--remove deletes what an earlier run put there, and nothing else: configuration, zones, keys and users stay.
 """
 
 from __future__ import annotations
@@ -28,9 +28,10 @@ from packaging.requirements import Requirement
 SOURCE = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(SOURCE / "deploy/packaging"))
 import manpages  # noqa: E402
+import sbom  # noqa: E402
 
 VERSION_DIR = f"python{sys.version_info.major}.{sys.version_info.minor}"
-DOCUMENTS = ("README.md", "CHANGELOG.md", "config.example.toml", "docs/*.md")
+DOCUMENTS = ("README.md", "CHANGELOG.md", "SECURITY.md", "NOTICE", "config.example.toml", "docs/*.md")
 EXAMPLES = ("secondaries", "prometheus", "grafana", "container", "systemd")
 COMPLETIONS = {
     "bash": "share/bash-completion/completions/dnssecd",
@@ -41,14 +42,14 @@ COMPLETIONS = {
 
 @dataclass(frozen=True)
 class Layout:
-    """Where things go: below `destdir` now, and where they will be found later."""
+    """The paths: below `destdir` now, and their final place."""
 
     destdir: Path
     prefix: str
     python: Path
 
     def at(self, path: str) -> Path:
-        """The place of a path below the prefix, its directory made."""
+        """Return the place of a path below the prefix; create its directory."""
         return self.absolute(f"{self.prefix}/{path}")
 
     def absolute(self, path: str) -> Path:
@@ -77,15 +78,16 @@ def stage(layout: Layout) -> None:
     units(layout)
     documents(layout)
     completions(layout)
-    configuration(layout)
+    secrets(layout)
 
 
 def build_wheel(directory: Path) -> Path:
-    """Build our wheel from a copy of the sources, so that nothing is left in them; return its path."""
+    """Build the wheel from a copy of the sources, so that these stay unchanged; return its path."""
     copy = directory / "source"
     copy.mkdir()
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "README.md", "LICENSE", "NOTICE"):
         shutil.copy(SOURCE / name, copy)
+    shutil.copytree(SOURCE / "systemd", copy / "systemd")
     shutil.copytree(SOURCE / "dnssecd", copy / "dnssecd", ignore=shutil.ignore_patterns("__pycache__"))
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "-q", "--no-deps"]
     subprocess.run([*pip, "--no-build-isolation", "-w", str(directory), str(copy)], check=True, timeout=300)
@@ -94,13 +96,13 @@ def build_wheel(directory: Path) -> Path:
 
 
 def unpack(wheel: Path, site: Path) -> None:
-    """Unpack a wheel that is pure Python, without its scripts."""
+    """Unpack a wheel that is pure Python, without its scripts and data (the units are put elsewhere)."""
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(site)
+        archive.extractall(site, [name for name in archive.namelist() if ".data/" not in name])
 
 
 def needed() -> list[Distribution]:
-    """The packages that `dnssecd` needs, and those that they need, without extras, by name."""
+    """Return the packages that `dnssecd` requires, and their requirements, without extras, by name."""
     found: dict[str, Distribution] = {}
     waiting = list(_requirements(distribution("dnssecd")))
     while waiting:
@@ -119,7 +121,7 @@ def _requirements(package: Distribution) -> Iterator[str]:
 
 
 def copy_package(package: Distribution, site: Path) -> None:
-    """Copy an installed package's files, but for its scripts and byte code."""
+    """Copy an installed package's files, except its scripts and byte code."""
     for file in package.files or ():
         if file.parts[0] in ("..", "/") or "__pycache__" in file.parts:
             continue
@@ -129,7 +131,7 @@ def copy_package(package: Distribution, site: Path) -> None:
 
 
 def environment(layout: Layout) -> None:
-    """What makes a directory of packages a Python environment, and the command in it."""
+    """Write the files that make a directory of packages a Python environment, and the command in it."""
     home = layout.absolute(layout.home)
     (home / "bin").mkdir(exist_ok=True)
     (home / "bin/python").symlink_to(layout.python)
@@ -149,7 +151,7 @@ def environment(layout: Layout) -> None:
 
 
 def compile_all(layout: Layout) -> None:
-    """Byte code that is never compared with its source: the same bytes at each build, and valid for ever."""
+    """Compile to byte code that Python never compares with the source: the same bytes at each build."""
     good = compileall.compile_dir(
         layout.site,
         quiet=2,
@@ -163,7 +165,7 @@ def compile_all(layout: Layout) -> None:
 
 
 def units(layout: Layout) -> None:
-    """systemd's files, with the command where it is."""
+    """Copy systemd's files, with the path of the command."""
     for path in sorted((SOURCE / "systemd").glob("*.service")):
         text = path.read_text().replace("/usr/bin/dnssecd", f"{layout.prefix}/bin/dnssecd")
         layout.at(f"lib/systemd/system/{path.name}").write_text(text)
@@ -172,11 +174,14 @@ def units(layout: Layout) -> None:
 
 
 def documents(layout: Layout) -> None:
-    """Manual pages, documents, examples."""
-    manpages.write(layout.at("share/man/man8/x").parent)
+    """Write manual pages, documents and examples."""
+    manpages.write(layout.at("share/man/x").parent)
+    sbom.write(layout.at("share/doc/dnssecd/sbom.cdx.json"))
     for pattern in DOCUMENTS:
         for path in SOURCE.glob(pattern):
             shutil.copyfile(path, layout.at(f"share/doc/dnssecd/{path.name}"))
+    for name in ("howto", "img"):
+        shutil.copytree(SOURCE / "docs" / name, layout.at(f"share/doc/dnssecd/{name}"), dirs_exist_ok=True)
     for name in EXAMPLES:
         if (SOURCE / "deploy" / name).is_dir():
             target = layout.at(f"share/doc/dnssecd/examples/{name}")
@@ -184,7 +189,7 @@ def documents(layout: Layout) -> None:
 
 
 def completions(layout: Layout) -> None:
-    """What the shells are told, by the program itself."""
+    """Write the shell completions, which the program itself generates."""
     for shell, path in COMPLETIONS.items():
         asked = {**os.environ, "_DNSSECD_COMPLETE": f"source_{shell}"}
         command = [
@@ -198,19 +203,33 @@ def completions(layout: Layout) -> None:
         layout.at(path).write_text(text.lstrip("\n"))
 
 
-def configuration(layout: Layout) -> None:
-    """A configuration that works at once, on loopback, where there is none yet."""
-    for name in ("config.toml", "zones/zone.example.zone"):
-        target = layout.absolute(f"/etc/dnssecd/{name}")
-        if not target.exists():
-            shutil.copyfile(SOURCE / "deploy/packaging/etc" / name, target)
-    secrets = layout.absolute("/etc/dnssecd/secrets")
-    if not secrets.exists():
-        secrets.mkdir(mode=0o700)
+def secrets(layout: Layout) -> None:
+    """Make the directory of the secrets that systemd passes to the daemon."""
+    directory = layout.absolute("/etc/dnssecd/secrets")
+    if not directory.exists():
+        directory.mkdir(mode=0o700)
+
+
+def remove(layout: Layout) -> None:
+    """Delete what :func:`stage` made below the prefix."""
+    prefix = layout.destdir / layout.prefix.lstrip("/")
+    patterns = (
+        "bin/dnssecd",
+        "lib/systemd/system/dnssecd*.service",
+        "lib/sysusers.d/dnssecd.conf",
+        "lib/tmpfiles.d/dnssecd.conf",
+        "share/man/man[58]/dnssecd*",
+        *COMPLETIONS.values(),
+    )
+    for pattern in patterns:
+        for path in prefix.glob(pattern):
+            path.unlink()
+    for directory in (layout.home, f"{layout.prefix}/share/doc/dnssecd"):
+        shutil.rmtree(layout.destdir / directory.lstrip("/"), ignore_errors=True)
 
 
 def interpreter() -> Path:
-    """Debian's own Python where it is of our version: one below /home or /root is out of the services' reach."""
+    """Return Debian's Python if it has the same version: the services cannot access one below /home or /root."""
     system = Path("/usr/bin") / VERSION_DIR
     return system if system.exists() else Path(sys.executable).resolve()
 
@@ -220,8 +239,13 @@ def main() -> None:
     options.add_argument("--destdir", type=Path, default=Path("/"))
     options.add_argument("--prefix", default="/usr/local")
     options.add_argument("--python", type=Path, default=interpreter())
+    options.add_argument("--remove", action="store_true")
     given = options.parse_args()
-    stage(Layout(given.destdir.absolute(), given.prefix.rstrip("/"), given.python))
+    layout = Layout(given.destdir.absolute(), given.prefix.rstrip("/"), given.python)
+    if given.remove:
+        remove(layout)
+    else:
+        stage(layout)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Back-up and restore: the state of all zones in one file, and what may come of it."""
+"""Backup and restore: the state of all zones in one file, and the checks before it is used again."""

@@ -1,4 +1,4 @@
-"""What a zone's database says of itself; whatever is wrong with it is one error."""
+"""Read schema, version and key set of a zone's database; every fault is one type of error."""
 
 from pathlib import Path
 
@@ -11,16 +11,16 @@ from dnssecd.store.errors import StoreError
 
 
 class Unreadable(Exception):
-    """The database is none of a zone, or what is in it cannot be understood; the message says why."""
+    """The file is not a zone database, or its content cannot be decoded; the message has the reason."""
 
 
 def read_copy(path: Path) -> tuple[int, state.VersionState | None, Keyset | None]:
-    """Return schema, version and key set of a copy that nobody else uses; None: there is none. Unreadable."""
+    """Return schema, version and key set of a copy that no other process uses; None: absent. Raise Unreadable."""
     return _read(path, private=True)
 
 
 def stored(path: Path) -> tuple[int | None, Keyset | None]:
-    """Return serial and key set of a zone's database. Unreadable."""
+    """Return serial and key set of a zone's database. Raise Unreadable."""
     _, version, keyset = _read(path, private=False)
     return (None if version is None else version.serial), keyset
 

@@ -1,4 +1,4 @@
-"""May a zone go back to what a back-up has of it? Every refusal says what would break, and what would let it happen."""
+"""Decide whether a zone may be restored from a backup. Every refusal has the damage it prevents and a remedy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from dnssecd.core.keys.restore_limits import LiveServer, goes_back, highest, key
 
 @dataclass(frozen=True)
 class Options:
-    """What a person has declared.
+    """The declarations of the operator.
 
-    ``raise_serial``: publish the older content above every serial that was seen; ``older_keys``: key states may go
-    back; ``other_keys``: validators may have other keys cached; ``standby``: this host takes over from a primary.
+    ``raise_serial``: publish the older content with a serial above every serial seen; ``older_keys``: accept older key
+    states; ``other_keys``: accept that validators have other keys cached; ``standby``: take over from a primary.
     """
 
     raise_serial: bool = False
@@ -21,7 +21,7 @@ class Options:
     standby: bool = False
 
     def text(self) -> str:
-        """Return them as they are given on the command line, for the history."""
+        """Return the options as on the command line, for the history."""
         given = (
             ("--raise-serial", self.raise_serial),
             ("--accept-older-keys", self.older_keys),
@@ -33,7 +33,7 @@ class Options:
 
 @dataclass(frozen=True)
 class Stored:
-    """What is stored of a zone; serial None: nothing is known to have been published; keyset None: none is known."""
+    """The stored state of a zone; serial None: no published version is known; keyset None: no key set is known."""
 
     serial: int | None = None
     keyset: Keyset | None = None
@@ -41,7 +41,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Refusal:
-    """One reason why a zone is not restored. ``code`` is stable."""
+    """One reason why a zone is not restored. ``code`` does not change between versions."""
 
     zone: str
     code: str
@@ -51,7 +51,7 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Decision:
-    """What becomes of a zone. ``held``: it is published first with a serial above ``floor``, by the daemon."""
+    """The decision on a zone. ``held``: the daemon first publishes it with a serial above ``floor``."""
 
     zone: str
     serial: int | None
@@ -66,21 +66,26 @@ class Decision:
 def decide(
     zone: str, restored: Stored, present: Stored, live: Sequence[LiveServer], options: Options
 ) -> Decision:
-    """Judge one zone: by what is stored here now and by what its public servers serve."""
+    """Judge one zone by its state on this host and by what its public servers serve."""
     public = highest(live)
     floor = highest(live, present.serial)
     silent = [f"{server.name} ({server.failure})" for server in live if server.silent]
     if restored.serial is None:
         return Decision(zone, None, present.serial, public, False, None, _never(zone, present, floor))
+    # If no server answers, the state on this host is the only evidence: without it the backup may be older than the
+    # public zone.
+    same = {server.serial for server in live or (present,)} == {restored.serial}
+    held = options.standby or options.other_keys or not same or floor not in (None, restored.serial)
     refusals = [
         *_serial(zone, restored.serial, present, live, options),
         *_states(zone, restored, present, options),
-        *_live_keys(zone, restored, live, options),
+        *_live_keys(zone, restored, live, options, new_version=held),
     ]
-    # Where nobody can be asked the state here has to vouch for it: without any it may be older than what is public.
-    same = {server.serial for server in live or (present,)} == {restored.serial}
-    held = options.standby or options.other_keys or not same or floor not in (None, restored.serial)
-    notes = [f"not asked: {', '.join(silent)}; asked again before it is published"] if silent else []
+    notes = (
+        [f"no answer from: {', '.join(silent)}; the daemon asks again before it publishes the zone"]
+        if silent
+        else []
+    )
     return Decision(
         zone,
         restored.serial,
@@ -94,17 +99,17 @@ def decide(
 
 
 def _never(zone: str, present: Stored, floor: int | None) -> tuple[Refusal, ...]:
-    """A zone that had not been published yet when the back-up was made must not displace one that is."""
+    """Refuse to replace a published zone by one that was unpublished at the time of the backup."""
     if floor is None:
         return ()
-    what = f"{zone} is published at serial {floor}; the back-up is from before its first publication"
-    return (Refusal(zone, "serial-backwards", what, "leave it out: name the others with --zone"),)
+    what = f"{zone} is published with serial {floor}; the backup was made before its first publication"
+    return (Refusal(zone, "serial-backwards", what, "omit this zone: name the others with --zone"),)
 
 
 def _serial(
     zone: str, serial: int, present: Stored, live: Sequence[LiveServer], options: Options
 ) -> list[Refusal]:
-    seen = [("the state here", present.serial), *((server.name, server.serial) for server in live)]
+    seen = [("the state on this host", present.serial), *((server.name, server.serial) for server in live)]
     ahead = [f"{name} has {other}" for name, other in seen if other is not None and goes_back(serial, other)]
     if not ahead or options.raise_serial or options.standby:
         return []
@@ -112,9 +117,9 @@ def _serial(
         Refusal(
             zone,
             "serial-backwards",
-            f"{zone} would go back to serial {serial}: {some(ahead)}; secondaries would stop transferring",
-            "restore a newer back-up; or publish this content with a serial above all of these: --raise-serial "
-            "(what changed since is lost unless it is in the input)",
+            f"the serial of {zone} would decrease to {serial}: {some(ahead)}; secondaries would stop transferring",
+            "restore a newer backup; or publish this content with a serial above all of these: --raise-serial "
+            "(later changes are lost unless they are in the input)",
         )
     ]
 
@@ -129,34 +134,54 @@ def _states(zone: str, restored: Stored, present: Stored, options: Options) -> l
         Refusal(
             zone,
             "keys-backwards",
-            f"key states of {zone} would go back: {some(back)}",
-            "restore a newer back-up; if the state here is the wrong one: --accept-older-keys (what validators have "
-            "is looked at all the same)",
+            f"the backup has older key states of {zone}: {some(back)}",
+            "restore a newer backup; if the state on this host is wrong: --accept-older-keys (the keys of validators "
+            "are checked in any case)",
         )
     ]
 
 
-def _live_keys(zone: str, restored: Stored, live: Sequence[LiveServer], options: Options) -> list[Refusal]:
-    against = live_keys(restored.keyset, live, standby=options.standby, other_keys=options.other_keys)
+def _live_keys(
+    zone: str, restored: Stored, live: Sequence[LiveServer], options: Options, *, new_version: bool
+) -> list[Refusal]:
+    against = live_keys(
+        restored.keyset,
+        live,
+        standby=options.standby,
+        other_keys=options.other_keys,
+        new_version=new_version,
+    )
     found = []
     if against.unseen:
         asked = (
-            ", ".join(f"{s.name}: {s.failure or 'does not serve it'}" for s in live) or "none is configured"
+            ", ".join(f"{s.name}: {s.failure or 'does not serve it'}" for s in live)
+            or "no server is configured"
         )
-        what = f"no server shows a DNSKEY RRset of {zone} to compare the keys with ({asked})"
-        remedy = "name the public servers in this host's configuration (secondaries, check_servers), make one reachable"
+        what = f"the keys cannot be checked: no server returns a DNSKEY RRset of {zone} ({asked})"
+        remedy = "add the public servers to this host's configuration (secondaries, check_servers); make one reachable"
         found.append(Refusal(zone, "nobody-live", what, remedy))
     if against.apart:
         what = f"{zone} would be signed with keys that validators do not have: {some(against.apart)}"
-        found.append(Refusal(zone, "keys-not-live", what, "restore a newer back-up. " + _other_keys(options)))
+        found.append(Refusal(zone, "keys-not-live", what, "restore a newer backup. " + _other_keys(options)))
+    if against.ahead:
+        what = (
+            f"{zone} would be published without keys whose signatures validators have: {some(against.ahead)}"
+        )
+        found.append(Refusal(zone, "keys-ahead", what, "restore a newer backup. " + _other_keys(options)))
+    if against.lost:
+        what = f"no key that validators have can sign a new version of {zone}: {some(against.lost)}"
+        remedy = "restore a backup of the version that is served, or from before the loss. " + _other_keys(
+            options
+        )
+        found.append(Refusal(zone, "keys-lost", what, remedy))
     if against.unknown:
-        what = f"{zone} is signed with keys that the back-up does not know: {some(against.unknown)}"
-        remedy = "restore a newer back-up, or one that has them. " + _other_keys(options)
+        what = f"{zone} is signed with keys that are not in the backup: {some(against.unknown)}"
+        remedy = "restore a newer backup, or one that has these keys. " + _other_keys(options)
         found.append(Refusal(zone, "foreign-dnskey", what, remedy))
     return found
 
 
 def _other_keys(options: Options) -> str:
     if options.standby:
-        return "A stand-by never publishes with other keys; publish nothing and repair the primary"
-    return "If those are lost: --accept-other-keys (bogus where they are cached, until the DNSKEY TTL has passed)"
+        return "A standby must not publish with other keys: repair the primary instead"
+    return "If these keys are lost: --accept-other-keys (the zone is bogus where they are cached, for the DNSKEY TTL)"

@@ -1,4 +1,4 @@
-"""The keys of restored zones: found in the key stores of this host by their public keys, or taken from the back-up."""
+"""The keys of restored zones: found in this host's key stores by their public keys, or imported from the backup."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 from dnssecd.backup.manifest import StoredKey
 from dnssecd.backup.read import Archive, BadArchive
-from dnssecd.config.model import Config, SoftwareKeystore
+from dnssecd.config.model import Config, OfflineKeystore, SoftwareKeystore
 from dnssecd.config.signer_owner import signer_owners
 from dnssecd.config.signer_settings import signer_settings
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_client.errors import OperatorNeeded, SignerError
-from dnssecd.keyservice_client.launch import launched_signer
+from dnssecd.keyservice_client.launch import OWN_CHILD, launched_signer
 from dnssecd.keyservice_protocol import KeyInfo
 
 DEADLINE_S = 60.0
@@ -21,50 +21,74 @@ KEY_OCTETS_MAX = 1 << 16
 
 
 @contextmanager
-def key_service(config: Config) -> Iterator[SignerClient]:
-    """A client of the key service: the one that runs by itself, or a child for the length of the block. SignerError."""
-    if config.signer.socket is not None:
-        with SignerClient(str(config.signer.socket), DEADLINE_S, owners=_owners(config)) as client:
+def key_service(config: Config, *, beside_daemon: bool = False) -> Iterator[SignerClient]:
+    """Provide a client of the key service: of the running service, or of a child for the block. Raise SignerError.
+
+    beside_daemon: the daemon is running, and so is its child.
+    """
+    home = config.server.state_dir / "signer"
+    running = config.signer.socket or (home / "signer.sock" if beside_daemon else None)
+    if running is not None:
+        with SignerClient(str(running), DEADLINE_S, owners=_owners(config)) as client:
             yield client
         return
-    home = config.server.state_dir / "signer"
     settings = signer_settings(config, socket=home / "signer.sock", state_dir=home)
-    with launched_signer(settings, quiet=True), SignerClient(settings.socket, DEADLINE_S) as client:
+    with (
+        launched_signer(settings, quiet=True),
+        SignerClient(settings.socket, DEADLINE_S, owners=OWN_CHILD) as client,
+    ):
         yield client
 
 
 def _owners(config: Config) -> frozenset[int]:
-    """Who the key service is; OperatorNeeded when that cannot be told."""
+    """Return the users that may be the key service. Raise OperatorNeeded if unknown."""
     try:
         owners = signer_owners(config)
     except KeyError:
         raise OperatorNeeded(f"[signer] user: this host has no user {config.signer.user}") from None
     if owners is None:
-        raise OperatorNeeded('it cannot be told which user the key service is: write [signer] user = "…"')
+        raise OperatorNeeded('the user of the key service is unknown: write [signer] user = "…"')
     return owners
 
 
 @dataclass(frozen=True)
 class Found:
-    """A zone's key set with the handles that its keys have here, and the keys that are not here, with the reason."""
+    """A zone's key set with the handles of its keys on this host, and the missing keys with the reason."""
 
     keyset: Keyset
     missing: tuple[str, ...] = ()
 
 
 class KeyFinder:
-    """Finds keys, or brings them in. secret: the passphrase of the back-up's keys, None: nothing is brought in."""
+    """Finds or imports keys. secret: the passphrase of the keys in the backup, None: import nothing.
 
-    def __init__(self, client: SignerClient, archive: Archive, config: Config, secret: bytes | None) -> None:
+    after_loss: find keys as after the loss of this host, which a key in the backup survives.
+    ``not_included``: keys of software key stores that only this host has.
+    """
+
+    def __init__(
+        self,
+        client: SignerClient,
+        archive: Archive,
+        config: Config,
+        secret: bytes | None,
+        *,
+        after_loss: bool = False,
+    ) -> None:
         self._client, self._archive, self._config, self._secret = client, archive, config, secret
+        self._after_loss = after_loss
+        self.not_included: set[str] = set()
         self._held = {_identity(info): info for info in client.keys(b"")}
         self._stored = {key.id: key for key in archive.manifest.keys}
         self.brought = 0
 
     def find(self, zone: str, keyset: Keyset, *, bring: bool) -> Found:
-        """Look for all of a zone's keys. bring: take those that are not here from the back-up or a token."""
+        """Find all keys of a zone. bring: import missing keys from the backup or a token."""
         keys, missing = [], []
         for key in keyset.keys:
+            if key.foreign:
+                keys.append(key)  # another signer has its private key
+                continue
             try:
                 info = self._one(zone, key, bring=bring)
             except (SignerError, BadArchive) as error:
@@ -74,7 +98,11 @@ class KeyFinder:
         return Found(replace(keyset, keys=tuple(keys)), tuple(missing))
 
     def _one(self, zone: str, key: Key, *, bring: bool) -> KeyInfo | None:
+        if isinstance(self._config.keystores.get(key.keystore), OfflineKeystore):
+            return None  # it signs at ceremonies only
         info = self._held.get((key.algorithm, key.public_key))
+        if self._after_loss and self._survives(key, info):
+            return info
         if info is None:
             stored = self._stored.get(key.key_id)
             self._may_have(key, stored)
@@ -84,24 +112,34 @@ class KeyFinder:
             self._held[_identity(info)] = info
             self.brought += 1
             if _identity(info) != (key.algorithm, key.public_key):
-                raise BadArchive(
-                    f"what was brought in for it is another key: {info.tag}, {info.id} in {info.store}"
-                )
+                raise BadArchive(f"another key was imported for it: {info.tag}, {info.id} in {info.store}")
         origin = text_to_wire(zone)
         if origin not in info.zones and bring:
             info = self._held[_identity(info)] = self._client.bind(origin, info.id)
         return info
 
+    def _survives(self, key: Key, info: KeyInfo | None) -> bool:
+        """Return whether the backup has the private key; note a key that only a directory of this host has."""
+        stored = self._stored.get(key.key_id)
+        if stored is not None and stored.member is not None:
+            self._archive.check(stored.member)
+            return True
+        if info is not None and isinstance(self._config.keystores.get(info.store), SoftwareKeystore):
+            self.not_included.add(key.key_id)
+        return False
+
     def _may_have(self, key: Key, stored: StoredKey | None) -> None:
-        """BadArchive where it is known beforehand that the key cannot be brought in."""
+        """Raise BadArchive if the key cannot be imported."""
         if key.keystore not in self._config.keystores:
             raise BadArchive(f"this host has no key store {key.keystore!r}")
         if not isinstance(self._config.keystores[key.keystore], SoftwareKeystore):
-            return  # its token is asked for it
+            return  # the token is asked for the key
         if stored is None or stored.member is None:
-            raise BadArchive("it is neither in a key store here nor in the back-up")
+            raise BadArchive("it is neither in a key store of this host nor in the backup")
         if self._secret is None:
-            raise BadArchive("it is not in a key store here; the back-up has it: --keys --passphrase-file F")
+            raise BadArchive(
+                "it is not in a key store of this host; to import it from the backup: --keys --passphrase-file F"
+            )
 
     def _take(self, zone: str, key: Key, stored: StoredKey | None) -> KeyInfo:
         if stored is None or stored.member is None:
@@ -110,7 +148,7 @@ class KeyFinder:
                 key.role.value,
                 key.algorithm,
                 store=key.keystore,
-                cka_id=key.key_id,  # of keys that were made for dnssecd; of adopted ones the token's is another
+                cka_id=key.key_id,  # true for keys that dnssecd generated; adopted keys have another id in the token
                 public_key=key.public_key,
             )
         content = self._archive.octets(stored.member, KEY_OCTETS_MAX)

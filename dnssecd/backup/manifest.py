@@ -1,14 +1,14 @@
-"""What a back-up says of itself.
+"""The manifest and the format of a backup.
 
-A back-up is an uncompressed tar archive, so that one damaged octet costs one member:
+A backup is an uncompressed tar archive, so that a damaged octet affects only one member:
 
     zones/NAME.sqlite.gz     a zone's database: versions, signatures, journal, key states, evidence, history
     catalogue.sqlite.gz, events.sqlite.gz, acts.sqlite.gz
-    keys/NAME.key            private keys of software key stores, sealed under the back-up's passphrase (only if asked)
-    manifest.json            a `Manifest`; the last but one member
+    keys/NAME.key            private keys of software key stores, encrypted with the passphrase of the backup (option)
+    manifest.json            a ``Manifest``; the second last member
     manifest.sha256          its SHA-256 in hex; the last member
 
-Keys of tokens are listed, but never leave their tokens. The configuration is not in it but for its digest.
+Keys in tokens are listed, but cannot be exported. The configuration is not included, only its digest.
 """
 
 import msgspec
@@ -16,12 +16,12 @@ import msgspec
 FORMAT = "dnssecd-backup-1"
 MANIFEST, DIGEST = "manifest.json", "manifest.sha256"
 MANIFEST_OCTETS_MAX = 256 << 20
-#: Databases of the daemon as a whole, by their names in the state directory.
+#: Databases of the daemon, by their names in the state directory.
 COMMON = ("catalogue.sqlite", "events.sqlite", "acts.sqlite")
 
 
 class Member(msgspec.Struct, frozen=True):
-    """A member: SHA-256 of what is in the archive, its size, and the size of what it is unpacked to."""
+    """A member: SHA-256 and size in the archive, and the unpacked size."""
 
     sha256: str
     octets: int
@@ -53,7 +53,7 @@ class ZoneEntry(msgspec.Struct, frozen=True):
 
 
 class StoredKey(msgspec.Struct, frozen=True):
-    """A private key: its member, or the reason why it is not in the archive."""
+    """A private key: its member, or the reason why it is missing."""
 
     id: str
     zones: tuple[str, ...]
@@ -67,7 +67,7 @@ class StoredKey(msgspec.Struct, frozen=True):
 
 
 class Manifest(msgspec.Struct, frozen=True):
-    """All of a back-up. ``damaged``: zones whose database could not be copied whole, and why."""
+    """The manifest of a backup. ``damaged``: zones whose database could not be copied, with the reason."""
 
     format: str
     version: str
@@ -83,10 +83,10 @@ class Manifest(msgspec.Struct, frozen=True):
 
     @property
     def lost_keys(self) -> list[StoredKey]:
-        """Keys that should be in it and are not; those of tokens never are."""
+        """Return the keys that should be included and are missing; keys in tokens are never included."""
         return [key for key in self.keys if key.member is None and not key.in_token]
 
     @property
     def whole(self) -> bool:
-        """Whether everything is in it that was asked for."""
+        """Whether nothing that was requested is missing."""
         return not self.damaged and not self.lost_keys

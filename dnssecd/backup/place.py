@@ -1,8 +1,8 @@
-"""Putting restored databases where the daemon looks for them.
+"""Put restored databases into the state directory.
 
-Crash rule: a zone's database is the old one, whole, or the restored one, whole. The catalogue has forgotten all of the
-zones, on the disk, before the first database is replaced, so that a start in between reads the databases. What was
-there is kept in ``zones/removed``.
+Crash rule: after a crash a zone has either the complete old or the complete restored database. The zones are removed
+from the catalogue, on disk, before the first database is replaced, so that a start in between reads the databases. The
+replaced databases are kept in ``zones/removed``.
 """
 
 import os
@@ -30,7 +30,7 @@ SYNCED_APART_MAX = 50
 
 @dataclass(frozen=True)
 class Note:
-    """What goes into a restored zone's history."""
+    """The entry for the history of a restored zone."""
 
     at: int
     who: str
@@ -38,9 +38,9 @@ class Note:
 
 
 def prepare(path: Path, keyset: Keyset | None, restored: state.Restored | None, note: Note) -> None:
-    """Make an unpacked database fit to go on from: evidence forgotten, waits begun anew, held if it is to be.
+    """Prepare an unpacked database for use: drop evidence, restart waits, hold the zone if needed.
 
-    It is not on the disk before :meth:`Placer.put`.
+    The changes are on disk only after :meth:`Placer.put`.
     """
     found = read_documents(path, (state.VERSION,), private=True).documents[state.VERSION]
     version = state.from_document(found, state.VersionState)
@@ -52,7 +52,7 @@ def prepare(path: Path, keyset: Keyset | None, restored: state.Restored | None, 
 
 
 class Placer:
-    """Puts zones in place, one after another. ``state_dir`` is owned; files go to the user it belongs to."""
+    """Puts zones in place, one by one. The caller holds ``state_dir``; files get the owner of that directory."""
 
     def __init__(self, config: Config, catalogue: Catalogue, now: int) -> None:
         self._config, self._catalogue, self._now = config, catalogue, now
@@ -62,10 +62,10 @@ class Placer:
         self._owner = (status.st_uid, status.st_gid)
 
     def forget(self, zones: Mapping[str, tuple[bool, str | None]]) -> None:
-        """Have the catalogue forget zones before the first is :meth:`put`; StoreError, with nothing changed.
+        """Remove zones from the catalogue before the first :meth:`put`. Raise StoreError; nothing is changed then.
 
-        The values: whether the zone was frozen when it was backed up, and how it was served then; what is known here
-        of either goes before.
+        The values: whether the zone was frozen at the time of the backup, and how it was served. Values that are known
+        on this host take precedence.
         """
         self._catalogue.put_serving(
             {
@@ -82,7 +82,7 @@ class Placer:
         )
 
     def put(self, zone: str, path: Path) -> None:
-        """Replace a zone's database by the file at ``path``, on the same file system and :func:`settled <settle>`."""
+        """Replace a zone's database by the file at ``path``, on the same file system and synced (:func:`settle`)."""
         self._give(path)
         target = database_path(self._config, zone)
         if target.exists():
@@ -90,13 +90,13 @@ class Placer:
         os.replace(path, target)
 
     def put_common(self, name: str, path: Path) -> None:
-        """Put a database of the daemon as a whole in place where there is none."""
+        """Put a database of the daemon in place if it does not exist."""
         self._give(path)
         settle([path])
         os.replace(path, self._config.server.state_dir / name)
 
     def finish(self) -> None:
-        """Have all of it on the disk, and what was made on the way belong to the state directory's user."""
+        """Sync everything to disk, and give new files to the state directory's owner."""
         state_dir = self._config.server.state_dir
         made = [path for name in COMMON for path in state_dir.glob(f"{name}*")]
         removed = state_dir / "zones" / "removed"
@@ -106,7 +106,7 @@ class Placer:
             self._give(path)
 
     def _here(self, zone: str, document: str) -> str:
-        """How the zone was served, with its database where it is on this host."""
+        """Return the document of how the zone was served, with this host's path of its database."""
         found = serving.read(document)
         spec = msgspec.structs.replace(found.spec, database=str(database_path(self._config, zone)))
         return msgspec.json.encode(msgspec.structs.replace(found, spec=spec)).decode()
@@ -117,11 +117,11 @@ class Placer:
 
 
 def _keep(database: Path, now: int) -> None:
-    """Keep what a restore replaces, with its write-ahead log moved into it: that of one must not meet the other."""
+    """Keep the replaced database. Its write-ahead log is merged first: it must not be applied to the new file."""
     if Path(f"{database}-wal").exists():
         merge_log(database)
     if any(Path(f"{database}{suffix}").exists() for suffix in SIDE_FILES):
-        set_aside(database, now)  # damaged: there is nothing whole to go back to
+        set_aside(database, now)  # damaged: there is nothing complete to keep
         return
     removed = database.parent / "removed"
     removed.mkdir(mode=0o700, exist_ok=True)
@@ -131,7 +131,7 @@ def _keep(database: Path, now: int) -> None:
 
 
 def settle(paths: list[Path]) -> None:
-    """Have files on the disk before they take the place of others; thousands of them in one go."""
+    """Sync files to disk before they replace others; thousands of files at once."""
     if len(paths) > SYNCED_APART_MAX:
         os.sync()
         return

@@ -1,4 +1,4 @@
-"""What is here of zones before a restore: their databases, and what the catalogue knows. Nothing is changed."""
+"""Read the state of zones on this host before a restore: databases and catalogue. Changes nothing."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from dnssecd.store.catalogue import read_catalogue
 
 @dataclass(frozen=True)
 class Here:
-    """``serials``: last known; ``documents``: how zones were served (`front.serving`)."""
+    """The state on this host. ``serials``: last known serials; ``documents``: how zones were served."""
 
     serials: dict[str, int] = field(default_factory=dict)
     documents: dict[str, str] = field(default_factory=dict)
 
     def stored(self, config: Config, zones: Iterable[str]) -> tuple[dict[str, Stored], list[str]]:
-        """What is here of each zone, and what is to be said of it.
+        """Return the state of each zone on this host, and notes.
 
-        Of a database that is gone or cannot be read the catalogue still knows the serial.
+        If a database is missing or unreadable, the serial comes from the catalogue.
         """
         found, notes = {}, []
         for zone in zones:
@@ -36,13 +36,15 @@ class Here:
                 try:
                     serial, keyset = stored(path)
                 except Unreadable as error:
-                    notes.append(f"{zone}: what is here cannot be read ({error}) and is set aside")
+                    notes.append(
+                        f"{zone}: the database on this host cannot be read ({error}) and is kept in zones/removed"
+                    )
             found[zone] = Stored(self.serials.get(zone) if serial is None else serial, keyset)
         return found, notes
 
 
 def look(config: Config) -> Here:
-    """Read the catalogue, where there is one. StoreError when it is damaged: what it knows cannot be passed over."""
+    """Read the catalogue if it exists. Raise StoreError when it is damaged: its data must not be ignored."""
     path = config.server.state_dir / COMMON[0]
     if not path.exists() or not path.stat().st_size:
         return Here()
@@ -51,7 +53,7 @@ def look(config: Config) -> Here:
 
 
 def servers(config: Config, zone: str, document: str | None) -> list[Peer]:
-    """The public servers of a zone: as configured, else as in the document that says how it was served."""
+    """Return the public servers of a zone: from the configuration, else from the document of how it was served."""
     configured = config.zones.get(zone)
     if configured is not None:
         return [*(peer for peer in config.secondaries_of(zone) if peer.query), *configured.check_servers]
@@ -63,7 +65,7 @@ def servers(config: Config, zone: str, document: str | None) -> list[Peer]:
 
 
 def readable(document: str) -> bool:
-    """Tell whether a document says how a zone was served."""
+    """Return whether a document can be decoded."""
     try:
         serving.read(document)
     except msgspec.DecodeError:

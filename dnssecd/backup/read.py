@@ -1,4 +1,4 @@
-"""Reading a back-up: nothing of it is believed before its SHA-256 is checked, and nothing else is unpacked."""
+"""Read a backup: members are used only after their SHA-256 is checked; other members are not unpacked."""
 
 import gzip
 import shutil
@@ -18,18 +18,18 @@ from dnssecd.store.errors import StoreError
 from dnssecd.store.sqlite import create_file
 
 _PIECE = 1 << 20
-#: Deflate makes at most so many octets of one (zlib's technical notes).
+#: Deflate expands one octet to at most this number of octets (zlib's technical notes).
 DEFLATE_RATIO_MAX = 1032
-#: What tarfile raises for an archive that is none, or was made to confuse it.
+#: Exceptions of tarfile for files that are not archives, or were built to confuse it.
 _BAD_TAR = (tarfile.TarError, ValueError, OverflowError, LookupError, EOFError)
 
 
 class BadArchive(Exception):
-    """The file is no back-up, or a part of it is not what it was; the message says which."""
+    """The file is not a backup, or a part of it was changed; the message has the reason."""
 
 
 class Archive:
-    """A back-up opened for reading."""
+    """A backup that is open for reading."""
 
     def __init__(self, tar: tarfile.TarFile, path: Path) -> None:
         self._tar, self._path = tar, path
@@ -65,14 +65,14 @@ class Archive:
     def unpack(self, name: str, target: Path) -> None:
         """Check a compressed member and unpack it to a new file, mode 0600.
 
-        What the manifest says of its size is bounded by what the member can hold and by what is free on the disk.
+        The size in the manifest is checked against the compressed size and the free disk space.
         """
         known = self._known(name)
         octets_max = min(known.content_octets, self._entries[name].size * DEFLATE_RATIO_MAX)
         free = shutil.disk_usage(target.parent).free
         if octets_max > free:
             raise BadArchive(
-                f"{self._path}: {name} unpacks to {octets_max:,} octets, but {free:,} are free in {target.parent}"
+                f"{self._path}: {name} needs {octets_max:,} bytes, but only {free:,} are free in {target.parent}"
             )
         self.check(name)
         stream = self._tar.extractfile(self._entries[name])
@@ -84,7 +84,9 @@ class Archive:
                 while piece := source.read(_PIECE):
                     written += len(piece)
                     if written > octets_max:
-                        raise BadArchive(f"{self._path}: {name} unpacks to more than it should")
+                        raise BadArchive(
+                            f"{self._path}: {name} unpacks to more than its size in the manifest"
+                        )
                     out.write(piece)
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise BadArchive(f"{self._path}: {name} cannot be unpacked: {error}") from None
@@ -92,14 +94,14 @@ class Archive:
     def _known(self, name: str) -> Member:
         known = self.manifest.members.get(name)
         if known is None or name not in self._entries:
-            raise BadArchive(f"{self._path}: {name} is not in it")
+            raise BadArchive(f"{self._path}: {name} is missing")
         if known.octets != self._entries[name].size:
-            raise BadArchive(f"{self._path}: {name} has another size than the manifest says")
+            raise BadArchive(f"{self._path}: {name} does not have the size in the manifest")
         return known
 
     def _small(self, name: str, octets_max: int) -> bytes:
         if name not in self._entries:
-            raise BadArchive(f"{self._path} is no whole back-up: {name} is not in it")
+            raise BadArchive(f"{self._path} is not a complete backup: {name} is missing")
         if self._entries[name].size > octets_max:
             raise BadArchive(f"{self._path}: {name} is too large")
         return b"".join(self._pieces(name))
@@ -112,17 +114,17 @@ class Archive:
                 while piece := stream.read(_PIECE):
                     yield piece
         except tarfile.TarError as error:
-            raise BadArchive(f"{self._path} is cut or damaged: {error}") from None
+            raise BadArchive(f"{self._path} is truncated or damaged: {error}") from None
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Archive]:
-    """Open a back-up and check its manifest; BadArchive, OSError."""
+    """Open a backup and check its manifest. Raise BadArchive, OSError."""
     with path.open("rb") as file:
         try:
             tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115 (closed below)
         except _BAD_TAR as error:
-            raise BadArchive(f"{path} is no back-up: {error}") from None
+            raise BadArchive(f"{path} is not a backup: {error}") from None
         with tar:
             yield Archive(tar, path)
 
@@ -132,15 +134,15 @@ def _entries(tar: tarfile.TarFile, path: Path) -> dict[str, tarfile.TarInfo]:
     try:
         for entry in tar:
             if not entry.isreg() or entry.name in found:
-                raise BadArchive(f"{path}: {entry.name!r} is not what dnssecd puts into a back-up")
+                raise BadArchive(f"{path}: {entry.name!r} is not a member that dnssecd writes")
             found[entry.name] = entry
     except _BAD_TAR as error:
-        raise BadArchive(f"{path} is cut or damaged: {error}") from None
+        raise BadArchive(f"{path} is truncated or damaged: {error}") from None
     return found
 
 
 def _check_names(path: Path, zones: list[str]) -> None:
-    """Check that zones are called as dnssecd calls them: each once, by names there can be; BadArchive."""
+    """Check that each zone is listed once, in dnssecd's form of names. Raise BadArchive."""
     seen: set[bytes] = set()
     for zone in zones:
         try:
@@ -149,23 +151,23 @@ def _check_names(path: Path, zones: list[str]) -> None:
             wire = b""
         if not wire or wire in seen or zone != zone.lower() or not zone.endswith("."):
             raise BadArchive(
-                f"{path}: the manifest names the zone {zone[:300]!r}, which dnssecd does not write"
+                f"{path}: the manifest has the zone {zone[:300]!r}, a form that dnssecd does not write"
             )
         seen.add(wire)
 
 
 def check_origin(path: Path, zone: str) -> None:
-    """Check that a zone's database is that zone's own; BadArchive."""
+    """Check that a database belongs to the zone. Raise BadArchive."""
     try:
         origin = read_origin(path)
     except StoreError as error:
-        raise BadArchive(f"{zone} in the back-up is damaged: {error}") from None
+        raise BadArchive(f"{zone} in the backup is damaged: {error}") from None
     if origin not in (None, text_to_wire(zone)):
-        raise BadArchive(f"what the back-up has as {zone} is the database of another zone")
+        raise BadArchive(f"the database of {zone} in the backup belongs to another zone")
 
 
 def check_database(path: Path, migrations: tuple[str, ...], application_id: int, what: str) -> None:
-    """Check that an unpacked file is a database of ours, whole, with our tables and nothing else; BadArchive."""
+    """Check that an unpacked file is a complete dnssecd database with only its tables. Raise BadArchive."""
     try:
         check_unpacked(path, migrations, application_id, what)
     except StoreError as error:

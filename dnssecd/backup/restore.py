@@ -1,16 +1,13 @@
-"""Restoring: everything is checked and judged first; then all of it happens, zone by zone, or nothing.
+"""Restore a backup: check and judge all zones first; then restore all, zone by zone, or none.
 
-With ``keep_going`` the zones that are not refused are restored all the same.
+With ``keep_going`` the zones that are not refused are restored.
 
-lock → manifest → unpack and check → what is here, what is public, which keys → decisions → keys in → databases in
+lock → manifest → unpack and check → state here, public state, keys → decisions → import keys → replace databases
 """
 
 import asyncio
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,9 +18,10 @@ from dnssecd.backup.manifest import COMMON, ZoneEntry
 from dnssecd.backup.place import Note, Placer, prepare, settle
 from dnssecd.backup.present_zones import look, readable, servers
 from dnssecd.backup.read import Archive, BadArchive, check_database, check_origin, opened
+from dnssecd.backup.workplace import place_for
 from dnssecd.backup.write import config_digest
 from dnssecd.config.model import Config, Peer
-from dnssecd.core.keys.restore_limits import LiveServer, goes_back
+from dnssecd.core.keys.restore_limits import LiveServer, goes_back, some
 from dnssecd.daemon.zones.specs import peer
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.pipeline.version.state import Restored
@@ -33,22 +31,21 @@ from dnssecd.store import operator_log as acts
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import DAMAGE, StoreError
 from dnssecd.store.operator_log import Act, ActLog
-from dnssecd.store.statedir import own
 
 Told = Callable[[int, int, str], None]
 Serving = dict[str, tuple[bool, str | None]]  # zone → frozen, how it was served
 
 
 NO_OPTIONS = Options()
-_SCRATCH = ".restore-"
 _UNKNOWN: tuple[bool, str | None] = (False, None)
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked for. ``zones`` empty: all; ``secret``: passphrase of the keys; ``check``: only judge.
+    """The request. ``zones`` empty: all; ``secret``: passphrase of the keys; ``check``: change nothing.
 
-    ``keep_going``: restore the zones that are not refused though others are.
+    ``keep_going``: restore the other zones if some are refused. Only with ``check``: ``beside_daemon``: the daemon is
+    running; ``after_loss``: judge as if this host had lost its state, so that only what is public counts.
     """
 
     file: Path
@@ -57,17 +54,23 @@ class Wish:
     options: Options = NO_OPTIONS
     check: bool = False
     keep_going: bool = False
+    beside_daemon: bool = False
+    after_loss: bool = False
 
 
 @dataclass(frozen=True)
 class Done:
-    """What came of it: what was decided of each zone, what was refused, and which zones were restored."""
+    """The result: the decision on each zone, the refusals, and the restored zones.
+
+    ``absent``: zones of this host that are published and not in the backup.
+    """
 
     decisions: tuple[Decision, ...]
     refusals: tuple[Refusal, ...]
     restored: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     keys_brought: int = 0
+    absent: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -77,32 +80,17 @@ class _Unpacked:
     state: Stored
 
 
-@contextmanager
-def owned(config: Config) -> Iterator[None]:
-    """Hold the state directory for the length of the block; StateInUse, OSError."""
-    lock = own(config.server.state_dir)
-    try:
-        yield
-    finally:
-        os.close(lock)
-
-
-@contextmanager
-def _scratch(zones: Path) -> Iterator[Path]:
-    """A private directory on the file system of the databases; what a killed restore left of its own is removed."""
-    for left in zones.glob(f"{_SCRATCH}*"):
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=zones) as name:
-        yield Path(name)
-
-
 def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: Told) -> Done:
-    """Restore, or say why not. The state directory is owned. BadArchive, OSError, StoreError."""
+    """Restore, or return the refusals. Raise BadArchive, OSError, StoreError.
+
+    The caller holds the state directory (``workplace.owned``); a check needs only ``workplace.checking``.
+    """
+    assert wish.check or not (wish.beside_daemon or wish.after_loss), "only a check can be made so"
     with ExitStack() as stack:
         archive = stack.enter_context(opened(wish.file))
-        scratch = stack.enter_context(_scratch(config.server.state_dir / "zones"))
+        scratch = stack.enter_context(place_for(config, check=wish.check))
         entries, refusals = _chosen(archive, wish)
-        unpacked = _unpack(archive, entries, scratch, told, refusals)
+        unpacked = _unpack(archive, entries, scratch, told, refusals, keep=not wish.check)
         zones = [one.entry.zone for one in unpacked]
         known_here, earlier = look(config), _earlier(archive, scratch)
         peers = {
@@ -110,27 +98,36 @@ def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: 
             for zone in zones
         }
         live = asyncio.run(_look(config, peers, now, told))
-        present, notes = known_here.stored(config, zones)
+        present, notes = (
+            ({zone: Stored() for zone in zones}, []) if wish.after_loss else known_here.stored(config, zones)
+        )
         decisions = [
             decide(one.entry.zone, one.state, present[one.entry.zone], live[one.entry.zone], wish.options)
             for one in unpacked
         ]
         refusals += [refusal for decision in decisions for refusal in decision.refusals]
         finder, trouble = _finder(stack, config, archive, wish)
-        known, lacking = _keys(finder, trouble, unpacked, decisions, bring=False)
+        known, lacking = _keys(finder, trouble, unpacked, decisions, bring=False, needed=wish.after_loss)
         refusals += lacking
         documents = {
             zone for zone, (_, text) in earlier.items() if text is not None
         } | known_here.documents.keys()
         notes += [*_notes(config, archive, zones, documents), *_lost_updates(config, decisions)]
+        absent = () if wish.zones else _absent(config, archive, known_here.serials)
+        if absent:
+            notes.append(f"published here, but not in the backup: {some(absent)}")
         chosen = [] if wish.check else _accepted(wish, unpacked, decisions, refusals)
+        if wish.after_loss and finder is not None and finder.not_included:
+            notes.append(
+                f"private keys that are not in the backup, and must be kept elsewhere: {len(finder.not_included)}"
+            )
         if chosen:
             brought_in, lacking = _keys(finder, trouble, *_apart(chosen), bring=True)
             known |= brought_in
             refusals += lacking
             chosen = _accepted(wish, *_apart(chosen), refusals)
         notes += [
-            f"{zone} lacks keys here: {'; '.join(found.missing)}; it is served, but cannot be signed without them"
+            f"keys of {zone} are missing: {'; '.join(found.missing)}; the zone is served, but cannot be signed"
             for zone, found in known.items()
             if found.missing
         ]
@@ -138,13 +135,13 @@ def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: 
             notes += _apply(config, archive, wish, who, now, told, *_apart(chosen), known, earlier, scratch)
         restored = tuple(one.entry.zone for one, _ in chosen)
         brought = finder.brought if finder else 0
-        return Done(tuple(decisions), tuple(refusals), restored, tuple(notes), brought)
+        return Done(tuple(decisions), tuple(refusals), restored, tuple(notes), brought, absent)
 
 
 def _accepted(
     wish: Wish, unpacked: list[_Unpacked], decisions: list[Decision], refusals: list[Refusal]
 ) -> list[tuple[_Unpacked, Decision]]:
-    """Return what is to be restored: all or nothing, or all that is not refused."""
+    """Return what to restore: all or nothing, or with ``keep_going`` all that is not refused."""
     if refusals and not wish.keep_going:
         return []
     refused = {refusal.zone for refusal in refusals}
@@ -160,12 +157,12 @@ def _chosen(archive: Archive, wish: Wish) -> tuple[list[ZoneEntry], list[Refusal
     known = {entry.zone: entry for entry in archive.manifest.zones}
     if not wish.zones:
         return list(known.values()), []
-    remedy = "dnssecd restore FILE --check lists what is in it"
+    remedy = "list the zones in the backup: dnssecd restore FILE --check"
     lost = archive.manifest.damaged
     absent = [
-        _damaged(zone, f"{zone} was damaged when the back-up was made, and left out: {lost[zone]}")
+        _damaged(zone, f"{zone} is not in the backup, because its database was damaged: {lost[zone]}")
         if zone in lost
-        else Refusal(zone, "not-in-it", f"the back-up has no {zone}", remedy)
+        else Refusal(zone, "not-in-it", f"{zone} is not in the backup", remedy)
         for zone in wish.zones
         if zone not in known
     ]
@@ -173,33 +170,42 @@ def _chosen(archive: Archive, wish: Wish) -> tuple[list[ZoneEntry], list[Refusal
 
 
 def _unpack(
-    archive: Archive, entries: list[ZoneEntry], scratch: Path, told: Told, refusals: list[Refusal]
+    archive: Archive,
+    entries: list[ZoneEntry],
+    scratch: Path,
+    told: Told,
+    refusals: list[Refusal],
+    *,
+    keep: bool,
 ) -> list[_Unpacked]:
+    """Unpack and check all databases. keep: they are needed afterwards; else one at a time is on the disk."""
     found = []
     for number, entry in enumerate(entries):
         told(number, len(entries), f"checking {entry.zone}")
         path = scratch / f"{number}.sqlite"
         try:
             archive.unpack(entry.member, path)
-            check_database(path, schema.MIGRATIONS, schema.APPLICATION_ID, f"{entry.zone} in the back-up")
+            check_database(path, schema.MIGRATIONS, schema.APPLICATION_ID, f"{entry.zone} in the backup")
             check_origin(path, entry.zone)
             found.append(_Unpacked(entry, path, Stored(*stored(path))))
         except BadArchive as error:
             refusals.append(_damaged(entry.zone, str(error)))
         except Unreadable as error:
-            refusals.append(_damaged(entry.zone, f"{entry.zone} in the back-up cannot be read: {error}"))
+            refusals.append(_damaged(entry.zone, f"{entry.zone} in the backup cannot be read: {error}"))
+        if not keep:
+            path.unlink(missing_ok=True)
     return found
 
 
 def _damaged(zone: str, why: str) -> Refusal:
-    remedy = "restore this zone from another back-up, and the others with --zone"
+    remedy = "restore this zone from another backup, and the others with --zone"
     return Refusal(zone, "damaged", why, remedy)
 
 
 async def _look(
     config: Config, servers_of: dict[str, list[Peer]], now: float, told: Told
 ) -> dict[str, list[LiveServer]]:
-    """Ask the servers of all zones what they serve."""
+    """Ask the public servers of all zones what they serve."""
     looks = LiveLook(lambda: now)
     done = 0
 
@@ -207,17 +213,17 @@ async def _look(
         nonlocal done
         found = await looks.ask(zone, [peer(config, server) for server in servers_of[zone]])
         done += 1
-        told(done, len(servers_of), f"what is public of {zone}")
+        told(done, len(servers_of), f"checking the public servers of {zone}")
         return zone, found
 
     return dict(await asyncio.gather(*map(one, servers_of)))
 
 
 def _finder(stack: ExitStack, config: Config, archive: Archive, wish: Wish) -> tuple[KeyFinder | None, str]:
-    """Reach the key service; None, and why, where that cannot be."""
+    """Connect to the key service; return None and the reason if that fails."""
     try:
-        client = stack.enter_context(key_service(config))
-        return KeyFinder(client, archive, config, wish.secret), ""
+        client = stack.enter_context(key_service(config, beside_daemon=wish.beside_daemon))
+        return KeyFinder(client, archive, config, wish.secret, after_loss=wish.after_loss), ""
     except SignerError as error:
         return None, str(error)
 
@@ -229,20 +235,24 @@ def _keys(
     decisions: list[Decision],
     *,
     bring: bool,
+    needed: bool = False,
 ) -> tuple[dict[str, Found], list[Refusal]]:
-    """Find the keys of all zones, or bring them in; refuse zones that have to be published anew without theirs."""
+    """Find or import the keys of all zones; refuse zones that need a new version and lack keys.
+
+    needed: refuse every zone that lacks keys.
+    """
     known, refusals = {}, []
     for one, decision in zip(unpacked, decisions, strict=True):
         zone, keyset = one.entry.zone, one.state.keyset
         if keyset is None:
             continue
         if finder is None:
-            found = Found(keyset, (f"the key service cannot be asked: {trouble}",))
+            found = Found(keyset, (f"no connection to the key service: {trouble}",))
         else:
             found = finder.find(zone, keyset, bring=bring)
-        if found.missing and decision.held:
-            what = f"{zone} lacks keys here: {'; '.join(found.missing[:6])}"
-            remedy = "bring them in first (dnssecd key import), or restore with --keys --passphrase-file F"
+        if found.missing and (needed or decision.held):
+            what = f"keys of {zone} are missing: {'; '.join(found.missing[:6])}"
+            remedy = "import them first (dnssecd key import), or restore with --keys --passphrase-file F"
             refusals.append(Refusal(zone, "keys-missing", what, remedy))
         else:
             known[zone] = found
@@ -250,31 +260,35 @@ def _keys(
 
 
 def _notes(config: Config, archive: Archive, zones: list[str], documents: set[str]) -> list[str]:
-    """documents: zones of which it is known how they were served."""
+    """Return notes on the configuration. documents: zones of which it is known how they were served."""
     notes = []
     if archive.manifest.config_sha256 != config_digest(config):
-        notes.append(
-            f"the configuration differs from the one in use when the back-up was made ({config.path})"
-        )
+        notes.append(f"the configuration differs from the one at the time of the backup ({config.path})")
     notes += [
-        f"not in the back-up, since it was damaged when that was made: {what} ({why})"
+        f"not in the backup, because it was damaged: {what} ({why})"
         for what, why in archive.manifest.damaged.items()
     ]
     lost = [zone for zone in zones if zone not in config.zones]
     for what, names in (
-        ("and so served on as they were", [zone for zone in lost if zone in documents]),
-        ("and not served before it names them", [zone for zone in lost if zone not in documents]),
+        ("so still served as before", [zone for zone in lost if zone in documents]),
+        ("so not served until they are added to it", [zone for zone in lost if zone not in documents]),
     ):
         if names:
-            notes.append(f"not in the configuration here, {what}: {', '.join(names[:6])}")
+            notes.append(f"not in this host's configuration, {what}: {', '.join(names[:6])}")
     return notes
 
 
+def _absent(config: Config, archive: Archive, serials: Mapping[str, int]) -> tuple[str, ...]:
+    """Return the configured zones that were published here and are not in the backup, damaged ones apart."""
+    known = {entry.zone for entry in archive.manifest.zones} | archive.manifest.damaged.keys()
+    return tuple(zone for zone in config.zones if zone in serials and zone not in known)
+
+
 def _lost_updates(config: Config, decisions: list[Decision]) -> list[str]:
-    """What dynamic zones got since the back-up is not in any file."""
+    """Return notes on dynamic zones: updates since the backup are in no file."""
     return [
-        f"{each.zone} is dynamic: what it got since serial {each.serial} is at its secondaries only; fetch it there "
-        f"(dig AXFR) and bring it in: dnssecd zone import {each.zone} FILE --replace"
+        f"{each.zone} is dynamic: updates after serial {each.serial} are only on its secondaries; transfer them "
+        f"(dig AXFR) and import them: dnssecd zone import {each.zone} FILE --replace"
         for each in decisions
         if each.zone in config.zones
         and config.zones[each.zone].source == "dynamic"
@@ -296,7 +310,7 @@ def _apply(
     earlier: Serving,
     scratch: Path,
 ) -> list[str]:
-    """Carry out what was decided; return what is to be said of it."""
+    """Carry out the decisions; return notes."""
     notes: list[str] = []
     at = int(now)
     source = f"{wish.file.name} of {archive.manifest.host}, made at {archive.manifest.made_at}"
@@ -329,14 +343,14 @@ def _apply(
 
 
 def _earlier(archive: Archive, scratch: Path) -> Serving:
-    """How zones were served when the back-up was made; nothing of it is needed."""
+    """Return how zones were served at the time of the backup; none of it is required."""
     name = f"{COMMON[0]}.gz"
     if name not in archive.manifest.members:
         return {}
     path = scratch / COMMON[0]
     try:
         archive.unpack(name, path)
-        check_database(path, catalogue.MIGRATIONS, catalogue.APPLICATION_ID, "the catalogue in the back-up")
+        check_database(path, catalogue.MIGRATIONS, catalogue.APPLICATION_ID, "the catalogue in the backup")
     except BadArchive:
         return {}
     try:
@@ -354,9 +368,9 @@ def _served_then(path: Path) -> Serving:
 
 
 def _common(config: Config, archive: Archive, placer: Placer, scratch: Path) -> list[str]:
-    """Bring back the histories of events and acts where there are none: what is here is never replaced.
+    """Restore the histories of events and operator actions if this host has none; never replace them.
 
-    Return which are damaged in the back-up: zones are worth more, and in place already.
+    Return those that are damaged in the backup. This does not fail the restore: the zones are in place already.
     """
     notes = []
     for name in COMMON[1:]:
@@ -367,16 +381,16 @@ def _common(config: Config, archive: Archive, placer: Placer, scratch: Path) -> 
         try:
             archive.unpack(member, path)
             if name == COMMON[2]:
-                check_database(path, acts.MIGRATIONS, acts.APPLICATION_ID, "the acts in the back-up")
+                check_database(path, acts.MIGRATIONS, acts.APPLICATION_ID, "the operator log in the backup")
         except BadArchive as error:
-            notes.append(f"{name} was not brought back: {error}")
+            notes.append(f"{name} was not restored: {error}")
             continue
         placer.put_common(name, path)
     return notes
 
 
 def _record(config: Config, who: tuple[str, int], at: int, note: Note, decisions: Iterable[Decision]) -> None:
-    """Put the restore into the history of acts."""
+    """Record the restore in the operator log."""
     with closing(ActLog(config.server.state_dir / COMMON[2])) as log:
         zones = [(decision.zone, decision.serial) for decision in decisions]
         log.record(Act(at, who[0], who[1], "restore", note.detail), zones)

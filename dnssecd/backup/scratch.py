@@ -1,7 +1,7 @@
-"""A private directory beside a back-up being made; what a killed back-up left of its own is removed.
+"""A private directory next to a backup that is being made; those of killed backups are removed.
 
-Whether one is still in work is told by a lock on the file in it, which ends with its process however that ends: two
-back-ups into one directory, of two daemons perhaps, leave each other alone.
+A lock on the file in the directory shows that its backup is still running; the lock ends with the process. So two
+backups into one directory, for example of two daemons, do not disturb each other.
 """
 
 import fcntl
@@ -13,14 +13,14 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 PREFIX = ".dnssecd-backup-"
-#: The file that becomes the back-up.
+#: The file that becomes the backup.
 IN_WORK = "archive"
 _TRIES = 5
 
 
 @contextmanager
 def scratch_directory(beside: Path) -> Iterator[tuple[Path, int]]:
-    """Make the directory with `IN_WORK` in it, mode 0600, opened to write; removed at the end. OSError."""
+    """Provide the directory with ``IN_WORK``, mode 0600, open for writing; remove it at the end. Raise OSError."""
     for left in beside.glob(f"{PREFIX}*"):
         _sweep(left)
     scratch, descriptor = _made(beside)
@@ -39,12 +39,12 @@ def _made(beside: Path) -> tuple[Path, int]:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return scratch, descriptor
-        os.close(descriptor)  # another back-up took it for a killed one's before it was locked
-    raise OSError(f"{beside}: what is made there is removed by others at once")
+        os.close(descriptor)  # another backup removed it before it was locked, as that of a killed backup
+    raise OSError(f"{beside}: another process removes new files immediately")
 
 
 def _sweep(left: Path) -> None:
-    """Remove a directory unless its back-up is in work or another user's."""
+    """Remove a directory unless its backup is running or belongs to another user."""
     with suppress(OSError):
         descriptor = os.open(left / IN_WORK, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:

@@ -1,7 +1,7 @@
-"""Making a back-up while the daemon runs: every database as it is committed, one after another, into one file.
+"""Make a backup while the daemon runs: copy the committed state of every database into one file.
 
-Each database is copied in one read transaction, so a zone's version, journal and key states belong together; the
-daemon goes on writing meanwhile. The file appears under its name when all of it is on the disk.
+Each database is copied in one read transaction, so a zone's version, journal and key states are consistent; the daemon
+continues to write meanwhile. The file appears under its name when all of it is on disk.
 """
 
 import gzip
@@ -40,35 +40,41 @@ from dnssecd.store.catalogue import read_catalogue
 from dnssecd.store.errors import StoreError
 
 COMPRESSION = 1
-#: At the end of the name of a back-up in which something is lacking.
+#: Suffix of an incomplete backup.
 INCOMPLETE = ".incomplete"
 _PIECE = 1 << 20
 
-#: Told (done, total, what): work in zones, then keys.
+#: Called with (done, total, what): first zones, then keys.
 Told = Callable[[int, int, str], None]
 
 
 class Damaged(Exception):
-    """A database cannot be backed up as it is; the message says why."""
+    """A database cannot be backed up; the message has the reason."""
 
 
 class Writer:
-    """Puts members into an archive being made; ``scratch`` is a private directory.
+    """Writes members into a new archive; ``scratch`` is a private directory.
 
-    ``target``: the archive's name in the end. What is not whole gets another: it must not replace a good back-up.
+    ``target``: the final name of the archive, ``descriptor``: its file. An incomplete archive gets another name, so as
+    not to replace a good one.
     """
 
-    def __init__(self, tar: tarfile.TarFile, scratch: Path, now: int, target: Path) -> None:
-        self.target = target
+    def __init__(self, tar: tarfile.TarFile, scratch: Path, now: int, target: Path, descriptor: int) -> None:
+        self.target, self.descriptor = target, descriptor
         self._tar, self._scratch, self._now = tar, scratch, now
         self.members: dict[str, Member] = {}
 
+    def share(self, group: int) -> None:
+        """Let a group read the archive: that of the daemon, which checks backups. Only root can give it away."""
+        os.fchown(self.descriptor, -1, group)
+        os.fchmod(self.descriptor, 0o640)
+
     def incomplete(self) -> None:
-        """Say that something is lacking."""
+        """Mark the archive as incomplete."""
         self.target = self.target.with_name(f"{self.target.name}{INCOMPLETE}")
 
     def copy(self, path: Path) -> Path:
-        """Copy a database and check the copy, which is there until the next call. Damaged."""
+        """Copy a database and check the copy, which exists until the next call. Raise Damaged."""
         copy = self._scratch / "database"
         copy.unlink(missing_ok=True)
         try:
@@ -78,7 +84,7 @@ class Writer:
         return copy
 
     def pack(self, copy: Path, member: str) -> None:
-        """Put in a copy, compressed."""
+        """Add a copy, compressed."""
         packed = self._scratch / "packed"
         with (
             copy.open("rb") as source,
@@ -90,7 +96,7 @@ class Writer:
             self._put(member, stream, packed.stat().st_size, copy.stat().st_size)
 
     def octets(self, member: str, content: bytes) -> None:
-        """Put in what is at hand."""
+        """Add a member with this content."""
         self._put(member, io.BytesIO(content), len(content), len(content))
 
     def _put(self, member: str, stream: BinaryIO, octets: int, content_octets: int) -> None:
@@ -102,7 +108,7 @@ class Writer:
 
 
 class _Hashing:
-    """A stream that knows the SHA-256 of what was read from it."""
+    """A stream that computes the SHA-256 of the data read from it."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
@@ -116,15 +122,15 @@ class _Hashing:
 
 @contextmanager
 def archive_file(target: Path, now: int) -> Iterator[Writer]:
-    """Make an archive, mode 0600; it takes its place when the block has ended well, or never. OSError.
+    """Provide a new archive, mode 0600; it gets its name only if the block succeeds. Raise OSError.
 
-    Its place is ``target``, or where something is lacking ``target`` with `INCOMPLETE` at its end.
+    The name is ``target``, for an incomplete archive with the suffix ``INCOMPLETE``.
     """
     directory = target.absolute().parent
     with scratch_directory(directory) as (scratch, descriptor):
         with os.fdopen(descriptor, "wb", closefd=False) as out:
             with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                writer = Writer(tar, scratch, now, target)
+                writer = Writer(tar, scratch, now, target, descriptor)
                 yield writer
             out.flush()
             os.fsync(descriptor)
@@ -133,7 +139,7 @@ def archive_file(target: Path, now: int) -> Iterator[Writer]:
 
 
 def sync_directory(path: Path) -> None:
-    """Have a directory's entries on the disk."""
+    """Sync the entries of a directory to disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
@@ -142,7 +148,7 @@ def sync_directory(path: Path) -> None:
 
 
 def write_zones(writer: Writer, config: Config, told: Told) -> tuple[list[ZoneEntry], dict[str, str]]:
-    """Put in every zone there is a database of; return them, and those that are damaged with the reason."""
+    """Add every zone that has a database; return them, and the damaged ones with the reason."""
     paths = {name: database_path(config, name) for name in sorted({*config.zones, *catalogued(config)})}
     there = {name: path for name, path in paths.items() if path.exists()}
     entries, damaged = [], {}
@@ -164,7 +170,7 @@ def write_zones(writer: Writer, config: Config, told: Told) -> tuple[list[ZoneEn
 
 
 def write_common(writer: Writer, state_dir: Path) -> dict[str, str]:
-    """Put in the databases of the daemon as a whole; return those that are damaged with the reason."""
+    """Add the databases of the daemon; return those that are damaged with the reason."""
     damaged = {}
     for name in COMMON:
         if (state_dir / name).exists():
@@ -184,7 +190,7 @@ def finish(
     damaged: dict[str, str],
     keys: list[StoredKey] | None,
 ) -> Manifest:
-    """Put in the manifest. keys: None where they were not asked for."""
+    """Add the manifest. keys: None if they were not requested."""
     manifest = Manifest(
         format=FORMAT,
         version=__version__,
@@ -207,7 +213,7 @@ def finish(
 
 
 def config_digest(config: Config) -> str:
-    """Return the SHA-256 of the configuration file, "" where it cannot be read."""
+    """Return the SHA-256 of the configuration file, "" if it cannot be read."""
     try:
         return sha256(config.path.read_bytes()).hexdigest()
     except OSError:
@@ -215,7 +221,7 @@ def config_digest(config: Config) -> str:
 
 
 def catalogued(config: Config) -> set[str]:
-    """Return the zones that the catalogue knows, whether they are configured or not."""
+    """Return the zones in the catalogue, configured or not."""
     path = config.server.state_dir / COMMON[0]
     if not path.exists():
         return set()

@@ -1,10 +1,10 @@
-"""The `dnssecd` command: one module per noun. Everything heavy is imported by the command that needs it."""
+"""The `dnssecd` command: one module per noun. A command imports heavy modules only when it runs."""
 
 from __future__ import annotations
 
 
 def main() -> None:
-    """Entry point. Exit codes: 0 done, 1 the thing asked about is bad, 2 usage, 3 daemon not reachable."""
+    """Run the command line. Exit codes: 0 success, 1 problem found, 2 usage error, 3 daemon not reachable."""
     from dnssecd.cli.app import build
 
     build()()

@@ -12,7 +12,8 @@ from dnssecd.control import messages
 
 
 def register(app: typer.Typer) -> None:
-    alerts = typer.Typer(help="What is wrong, and what to do about it.", no_args_is_help=True)
+    """Add the commands of this module to *app*."""
+    alerts = typer.Typer(help="Problems, and what to do about them.", no_args_is_help=True)
     app.add_typer(alerts, name="alerts")
     command(alerts, "list")(_list)
     command(alerts, "test")(_test)
@@ -20,19 +21,19 @@ def register(app: typer.Typer) -> None:
 
 
 def _list(cli: Cli, zone: OptionalZone = None) -> None:
-    """What fires now, worst first."""
+    """List the alerts that fire, worst first."""
     result = cli.ask(messages.alerts.ListAlerts(zone=optional_zone(zone)))
     cli.show(result, lambda: _render(result.alerts))
 
 
 def _render(alerts: list[messages.alerts.Alert]) -> None:
     if not alerts:
-        say("nothing is wrong")
+        say("no alert fires")
     print_alerts(alerts)
 
 
 def _test(cli: Cli) -> None:
-    """Send a test message by every configured way, and say of each whether it was taken."""
+    """Send a test message on every configured channel, and report whether each accepted it."""
     with progress("sending") as advance:
         result = cli.ask(messages.alerts.TestAlerts(), on_progress=advance)
     results = result.results
@@ -54,7 +55,7 @@ def _ack(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the alert, as in `alerts list`.")],
     zone: OptionalZone = None,
 ) -> None:
-    """Acknowledge an alert, in one zone or everywhere: it is not escalated."""
+    """Acknowledge an alert in one zone or in all: it is not escalated."""
     result = cli.ask(messages.alerts.AcknowledgeAlert(name=name, zone=optional_zone(zone)))
     if not result.acknowledged:
         raise Bad(f"no alert {name} fires" + (f" for {zone}" if zone else ""), "see dnssecd alerts list", BAD)

@@ -1,4 +1,4 @@
-"""The tree of commands."""
+"""All commands as one typer application."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import typer
 from dnssecd.cli.common import Defaults
 from dnssecd.cli.output import say
 
-#: Modules with a `register(app)`; each adds its commands. Their order is that of the help.
+#: Modules with a `register(app)`, which adds their commands; in the order of the help.
 _MODULES = (
+    "init",
     "run",
     "signer",
     "check_config",
@@ -24,7 +25,11 @@ _MODULES = (
     "keystore",
     "migrate",
     "ds",
+    "anchors",
+    "ceremony",
+    "audit",
     "alerts",
+    "cluster",
     "config",
     "backup",
     "restore",
@@ -32,7 +37,7 @@ _MODULES = (
 
 
 def build() -> typer.Typer:
-    """The application with all commands."""
+    """Return the application with all commands."""
     app = typer.Typer(
         name="dnssecd",
         help="Hidden-primary DNSSEC signing daemon.",

@@ -1,4 +1,4 @@
-"""`dnssecd backup`: the state of all zones in one file, while the daemon runs or while it does not."""
+"""`dnssecd backup`: the state of all zones in one file. The daemon may be running or stopped."""
 
 from __future__ import annotations
 
@@ -15,11 +15,14 @@ from dnssecd.cli.output import progress, say
 
 PassphraseOption = Annotated[
     Path | None,
-    typer.Option("--passphrase-file", metavar="F", help="Passphrase of the keys; default: asked for."),
+    typer.Option(
+        "--passphrase-file", metavar="F", help="File with the passphrase of the keys; default: ask for it."
+    ),
 ]
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module to *app*."""
     command(app, "backup")(_backup)
 
 
@@ -31,22 +34,23 @@ def _backup(
             "-o",
             "--output",
             metavar="FILE",
-            help="Where to (mode 0600); default: dnssecd-backup-TIME.tar here. What is not whole gets .incomplete at "
-            "its end.",
+            help="File to write (mode 0600); default: dnssecd-backup-TIME.tar in [backup] directory, or in the current "
+            "directory. An incomplete backup gets the suffix .incomplete.",
         ),
     ] = None,
     keys: Annotated[
-        bool, typer.Option("--keys", help="Also the private keys of software key stores, encrypted.")
+        bool, typer.Option("--keys", help="Include the private keys of software key stores, encrypted.")
     ] = False,
     passphrase_file: PassphraseOption = None,
 ) -> None:
-    """Write the state of all zones to one file: versions, journals, key states, history. The daemon may run.
+    """Back up all zones to one file: versions, journals, key states, history. The daemon may be running.
 
-    Private keys are in it only with --keys: from the key service directly, for root and its own user, each encrypted
-    under the passphrase. Keys of tokens never leave them. The configuration is not in it: keep a copy of yours.
+    Private keys are included only with --keys, each encrypted under the passphrase. The command gets them from the key
+    service; only root and the user of the key service may do so. Keys in tokens cannot be exported. The configuration
+    is not included: keep a copy.
     """
     if passphrase_file is not None and not keys:
-        raise Bad("a passphrase was given, but no keys asked for", "add --keys", USAGE)
+        raise Bad("--passphrase-file is given without --keys", "add --keys", USAGE)
     with progress("backing up") as advance:
         result = make_backup(cli, output, keys=keys, passphrase_file=passphrase_file, advance=advance)
     cli.show(result, lambda: _render(result))
@@ -62,7 +66,7 @@ def make_backup(
     passphrase_file: Path | None,
     advance: Callable[[float, float | None, str], None],
 ) -> dict[str, Any]:
-    """Make the file and say what is in it; Bad when that cannot be done."""
+    """Write the file and return what is in it. Raise Bad when that fails."""
     from dnssecd.backup import write
     from dnssecd.cli.keyservice import passphrase
     from dnssecd.clock import SystemClock
@@ -71,31 +75,44 @@ def make_backup(
     config = load(cli.config_path, read_secrets=False)
     now = int(SystemClock().now())
     moment = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%SZ")
-    target = output or Path(f"dnssecd-backup-{moment}.tar")
+    target = output or (config.backup.directory or Path()) / f"dnssecd-backup-{moment}.tar"
     secret = passphrase(passphrase_file, confirm=True) if keys else None
     if not (config.server.state_dir / "zones").is_dir():
         raise Bad(
-            f"there is no state in {config.server.state_dir}", "is this the configuration of the daemon?"
+            f"there is no daemon state in {config.server.state_dir}",
+            "is this the configuration of the daemon?",
         )
+    group = _group_of_daemon(config, target)
     try:
         with write.archive_file(target, now) as writer:
             zones, damaged = write.write_zones(writer, config, advance)
             damaged |= write.write_common(writer, config.server.state_dir)
             stored = None if secret is None else _with_keys(cli, writer, secret, advance)
+            if group is not None and secret is None:
+                writer.share(group)
             manifest = write.finish(writer, config, os.uname().nodename, now, zones, damaged, stored)
     except OSError as error:
         raise Bad(
             f"{error.filename or target}: {error.strerror or error}",
-            "become root or the daemon's user; choose a place with room with -o",
+            "run this as root or the daemon's user; if the disk is full, choose another file with -o",
         ) from None
     _note(config.server.state_dir, now, f"{writer.target.absolute()}{' keys=yes' if keys else ''}")
     return _result(writer.target, manifest)
 
 
+def _group_of_daemon(config: Any, target: Path) -> int | None:
+    """Return the group that may read the backup: that of the daemon, where root writes into [backup] directory."""
+    watched = config.backup.directory
+    if os.geteuid() or watched is None or not watched.is_dir():
+        return None
+    same = target.absolute().parent.resolve() == watched.resolve()
+    return int(config.server.state_dir.stat().st_gid) if same else None
+
+
 def _with_keys(
     cli: Cli, writer: Any, secret: bytes, advance: Callable[[float, float | None, str], None]
 ) -> list[Any]:
-    """Put every private key that can be had into the archive, sealed."""
+    """Add to the archive, encrypted, every private key that the key service exports."""
     from dnssecd.backup.manifest import StoredKey
     from dnssecd.cli.keyservice import file_name, key_service
     from dnssecd.core.dns.names import wire_to_text
@@ -115,7 +132,7 @@ def _with_keys(
                 opened.check(content, info)
                 writer.octets(member, content)
             except CannotOpen as error:
-                member, reason = "", f"what the key service gave does not open: {error}"
+                member, reason = "", f"the exported key cannot be decrypted: {error}"
             except SignerError as error:
                 if error.code == "refused":
                     raise
@@ -137,7 +154,7 @@ def _with_keys(
 
 
 def _note(state_dir: Path, now: int, detail: str) -> None:
-    """Put the act into the daemon's history; a back-up is good without that."""
+    """Record the backup in the daemon's history. A backup is complete without this record."""
     import getpass
 
     from dnssecd.store.errors import StoreError
@@ -176,12 +193,12 @@ def _render(result: dict[str, Any]) -> None:
     kept = f" and {result['keys']} private keys, encrypted" if result["with_keys"] else ", no private keys"
     say(f"{result['file']}: {result['zones']} zones{kept}; {result['octets']:,} octets")
     if result["keys_in_tokens"]:
-        say(f"{result['keys_in_tokens']} keys are in tokens: back these up by their vendor's means")
+        say(f"{result['keys_in_tokens']} keys are in tokens: back these up with the vendor's tools")
     for what, why in result["damaged"].items():
-        say(f"  NOT IN IT: {what} ({why})")
+        say(f"  NOT INCLUDED: {what} ({why})")
     for key in result["keys_missing"]:
-        say(f"  NOT IN IT: key {key['tag']} of {', '.join(key['zones'])} ({key['reason']})")
+        say(f"  NOT INCLUDED: key {key['tag']} of {', '.join(key['zones'])} ({key['reason']})")
     if not result["ok"]:
-        say("something is lacking, hence the name: a whole back-up that was there before stays as it was")
+        say("the backup is incomplete, hence the suffix; the previous complete backup is unchanged")
     if result["with_keys"]:
-        say("keep the passphrase elsewhere")
+        say("keep the passphrase in another place")

@@ -1,4 +1,4 @@
-"""What all commands share: their options, how they end, how they speak."""
+"""What all commands share: options, exit codes, output."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hi
 
 import typer
 
+from dnssecd.cli.completion import complete_zone
 from dnssecd.cli.output import print_json, say, say_lines
 from dnssecd.control import client
+from dnssecd.control_place import DEFAULT_CONTROL_SOCKET, DEFAULT_PATH, quick_control_socket
+from dnssecd.core.dns.names import full_name
 
 if TYPE_CHECKING:
     from dnssecd.control.messages.base import Answer, Request
@@ -37,8 +40,20 @@ SocketOption = Annotated[
     typer.Option(metavar="PATH", help="Control socket (default: as configured).", show_default=False),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-ZoneArgument = Annotated[str, typer.Argument(metavar="ZONE", help="Name of the zone.")]
-OptionalZone = Annotated[str | None, typer.Argument(metavar="[ZONE]", help="Name of the zone; default: all.")]
+ZoneArgument = Annotated[
+    str, typer.Argument(metavar="ZONE", help="Name of the zone.", autocompletion=complete_zone)
+]
+FirstPublication = Annotated[
+    bool,
+    typer.Option(
+        "--first-publication",
+        help="Publish although dnssecd cannot find out whether another server signs the zone.",
+    ),
+]
+OptionalZone = Annotated[
+    str | None,
+    typer.Argument(metavar="[ZONE]", help="Name of the zone; default: all.", autocompletion=complete_zone),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +66,7 @@ class Defaults:
 
 
 class Bad(Exception):
-    """A command's own failure: what happened to what, and what to do."""
+    """A failure of the command itself: what failed, and what to do."""
 
     def __init__(self, what: str, remedy: str, exit: int = BAD) -> None:
         super().__init__(what)
@@ -61,7 +76,7 @@ class Bad(Exception):
 
 
 class Cli:
-    """What a command is given: where the daemon is, and how to print."""
+    """The argument of every command: where the daemon is, and how to print."""
 
     def __init__(self, config: str | None, socket: str | None, as_json: bool) -> None:
         self._config = config or os.environ.get("DNSSECD_CONFIG")
@@ -70,19 +85,20 @@ class Cli:
 
     @property
     def config_path(self) -> Path:
-        from dnssecd.config.load import DEFAULT_PATH
-
+        """Return the path of the configuration file: option, environment or default."""
         return Path(self._config) if self._config else DEFAULT_PATH
 
     @property
     def socket(self) -> str:
-        """The daemon's control socket. A missing configuration at the default place is no error."""
+        """Return the daemon's control socket. A missing configuration at the default path is not an error."""
         if self._socket:
             return self._socket
-        from dnssecd.config.load import DEFAULT_CONTROL_SOCKET, control_socket_of
-
         if self._config is None and not self.config_path.exists():
             return str(DEFAULT_CONTROL_SOCKET)
+        if (quick := quick_control_socket(self.config_path)) is not None:
+            return str(quick)
+        from dnssecd.config.load import control_socket_of
+
         return str(control_socket_of(self.config_path))
 
     def ask(self, request: Request[A], **more: Any) -> A:
@@ -90,7 +106,7 @@ class Cli:
         return client.ask(self.socket, request, **more)
 
     def show(self, result: Answer | dict[str, Any], render: Callable[[], None]) -> None:
-        """Print *result* as JSON if that was asked for, else *render* it."""
+        """Print *result* as JSON with --json, otherwise by *render*."""
         if self.json:
             print_json(to_json(result))
         else:
@@ -142,7 +158,7 @@ def _common() -> list[inspect.Parameter]:
 
 
 def _guarded(cli: Cli, work: Callable[[], None]) -> None:
-    """Run *work*; turn what it raises into a message and an exit code."""
+    """Run *work*; turn its exceptions into a message and an exit code."""
     try:
         work()
         sys.stdout.flush()
@@ -158,9 +174,14 @@ def _guarded(cli: Cli, work: Callable[[], None]) -> None:
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
     except Exception as error:
-        if type(error).__name__ != "ConfigErrors":  # its module is heavy: it is not imported for this
+        if not is_config_errors(error):
             raise
         _fail_config(cli, error)
+
+
+def is_config_errors(error: Exception) -> bool:
+    """Tell whether a configuration cannot be used; compared by name, because the module is heavy to import."""
+    return type(error).__name__ == "ConfigErrors"
 
 
 def _fail(cli: Cli, what: str, remedy: str, exit: int, detail: object = None) -> NoReturn:
@@ -187,7 +208,7 @@ def _fail_config(cli: Cli, error: Any) -> NoReturn:
 
 
 def error_dict(error: Any) -> dict[str, Any]:
-    """A ConfigError for JSON."""
+    """Return a ConfigError for JSON."""
     return {name: getattr(error, name) for name in ("file", "line", "where", "what", "remedy")}
 
 
@@ -208,20 +229,16 @@ def check_role(text: str) -> Role:
             return "zsk"
         case "csk":
             return "csk"
-    raise Bad(f'"{text}" is no role of a key', "give ksk, zsk or csk", USAGE)
-
-
-def zone_name(text: str) -> str:
-    """*text* as the daemon writes zone names: lower case, with the final dot."""
-    return text.lower() if text.endswith(".") else text.lower() + "."
+    raise Bad(f'"{text}" is not a key role', "give ksk, zsk or csk", USAGE)
 
 
 def optional_zone(text: str | None) -> str | None:
-    return None if text is None else zone_name(text)
+    """Return a zone name as :func:`full_name` does, None for None."""
+    return None if text is None else full_name(text)
 
 
 def duration(text: str) -> int:
-    """Seconds of an option such as "30s" or "5m"; a usage error otherwise. A bare number is seconds."""
+    """Return the seconds of an option such as "30s" or "5m"; a bare number is seconds. Raise typer.BadParameter."""
     from dnssecd.durations import parse_duration
 
     try:
@@ -234,7 +251,7 @@ def duration(text: str) -> int:
 
 
 def moment(text: str) -> int:
-    """Epoch seconds of an option given as epoch seconds or YYYYMMDDHHMMSS (UTC); a usage error otherwise."""
+    """Return epoch seconds of an option (epoch seconds or YYYYMMDDHHMMSS, UTC). Raise typer.BadParameter."""
     from datetime import UTC, datetime
 
     if text.isascii() and text.isdigit():

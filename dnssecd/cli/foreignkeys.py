@@ -1,4 +1,7 @@
-"""Keys of another signer, with their states: the public part to the daemon, private keys to the key service alone."""
+"""Import keys of another signer with their states.
+
+The public part goes to the daemon; private keys go to the key service only.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ _IN_TOKEN = re.compile(rb"^Label: *(?:pkcs11:(?:[^;\n]*;)*?object=)?([^;?\n]+)",
 
 @dataclass(frozen=True)
 class Found:
-    """A key, and its private key as a file has it; None: it is in the token under `label` or `cka_id` (hex)."""
+    """A key, and its private key as in its file; None: it is in the token under `label` or `cka_id` (hex)."""
 
     key: ForeignKey
     private: bytes | None
@@ -36,32 +39,38 @@ class Found:
 
 
 def have_states(files: Sequence[Path]) -> bool:
-    """Whether files are those of a signer that keeps states: then they are taken in with them."""
+    """Return whether the files belong to a signer that keeps key states: then the states are imported too."""
     return len(files) > 1 or any(_beside(file, ".state").exists() for file in files)
 
 
 def take_in_bind(cli: Cli, zone: str, files: Sequence[Path], keystore: str | None) -> KeysAdded:
-    """Take in BIND's keys of a zone: what is known of them goes to the daemon, then their private keys.
+    """Import BIND's keys of a zone: first the key states into the daemon, then the private keys.
 
-    Keys that BIND has done with are left out, and revoked ones: while such a one is served the zone does not move.
+    Skip revoked keys and keys that BIND no longer uses: a zone that still serves such a key cannot migrate.
     """
     bases = dict.fromkeys(_beside(file, "") for file in files)
     found = _read_all(zone, list(bases))
     if not found:
-        raise Bad(f"none of these keys of {zone} is in use or to come", "name the key files of today")
+        raise Bad(
+            f"none of these keys of {zone} is in use or scheduled for use", "name the current key files"
+        )
     return take_in_foreign(cli, zone, found, keystore)
 
 
 def take_in_foreign(cli: Cli, zone: str, found: Sequence[Found], keystore: str | None) -> KeysAdded:
-    """Tell the daemon of the keys first, so that nothing is published with them meanwhile; then bring them in."""
+    """Note the keys in the daemon, then import them. In this order nothing is published with them in between."""
     with key_service(cli) as (config, client):
         if zone not in config.zones:
-            raise Bad(f"the configuration has no zone {zone}", "dnssecd zone list shows those it has")
-        store = keystore or config.policy_of(zone).keystore
+            raise Bad(f"the configuration has no zone {zone}", "list the configured zones: dnssecd zone list")
         keys = [msgspec.json.encode(one.key).decode() for one in found]
         noted = cli.ask(NoteKeys(zone=zone, keys=keys))
-        share = config.policy_of(zone).share_keys
-        infos = [_brought_in(client, one, store, share=share) for one in found]
+        policy = config.policy_of(zone)
+        infos = [
+            _brought_in(
+                client, one, keystore or policy.keystore_of(one.key.role.value), share=policy.share_keys
+            )
+            for one in found
+        ]
     return KeysAdded(zone=zone, keys=[describe_key(info) for info in infos], message=noted.message)
 
 
@@ -75,7 +84,7 @@ def _read_all(zone: str, bases: list[Path]) -> list[Found]:
         except bind.RevokedKey:
             continue
         except ForeignError as error:
-            raise Bad(str(error), "name the key files of this zone, as BIND has them") from None
+            raise Bad(str(error), "name the files of this zone's keys in BIND's key directory") from None
     found = zip(read_ones, bind.with_roles(list(read_ones.values())), strict=True)
     return [_with_private(key, base) for base, key in found if not is_gone(key, now)]
 
@@ -93,7 +102,8 @@ def _with_private(key: ForeignKey, base: Path) -> Found:
         label = _IN_TOKEN.search(content)
         if label is None:
             raise Bad(
-                f"{base}.private has neither a private key nor the label of one in a token", "name another"
+                f"{base}.private has neither a private key nor the label of one in a token",
+                "name the files of another key",
             )
         return Found(key, None, label[1].decode("utf-8", "replace").strip())
     return Found(key, content)
@@ -123,28 +133,31 @@ def _brought_in(client: SignerClient, found: Found, store: str, *, share: bool) 
         info = _shared(client, key, share=share)
     if info.dnskey != key.rdata:
         raise Bad(
-            f"{key.source}: the private key is not that of the DNSKEY beside it",
-            "bring the right pair; the key just imported is not used for signing",
+            f"{key.source}: the private key does not belong to the DNSKEY in the .key file",
+            "import the matching pair; the key just imported is not used for signing",
         )
     return info
 
 
 def _shared(client: SignerClient, key: ForeignKey, *, share: bool) -> KeyInfo:
-    """Bind a key that another zone brought in already, as zones of one signer may share them."""
+    """Bind a key that was imported for another zone: zones of one signer may share keys."""
     same = [info for info in client.keys(b"") if info.dnskey == key.rdata]
     where = f"{key.source}: key {key.tag}"
     if not same or same[0].role != key.role.value:
-        raise Bad(f"{where} is here already, in another role or algorithm", "see dnssecd key list --stored")
+        raise Bad(
+            f"{where} is already in a key store, with another role or algorithm",
+            "compare with: dnssecd key list --stored",
+        )
     if not share:
         others = ", ".join(wire_to_text(zone) for zone in same[0].zones[:3])
         raise Bad(
-            f"{where} is the key of {others} too",
-            "put share_keys = true into the policy of these zones, or give each its own key before they move",
+            f"{where} is also a key of {others}",
+            "set share_keys = true in the policy of these zones, or give each zone its own key before it migrates",
         )
     return client.bind(key.zone, same[0].id)
 
 
 def _beside(path: Path, suffix: str) -> Path:
-    """The file of the same key with another suffix ("": none)."""
+    """Return the file of the same key with another suffix ("": none)."""
     base = path.with_suffix("") if path.suffix in _SUFFIXES else path
     return base.with_name(base.name + suffix)

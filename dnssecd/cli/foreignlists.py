@@ -1,9 +1,10 @@
-"""Keys as Knot, OpenDNSSEC or PowerDNS list them; private keys are in a directory, a token or the listing."""
+"""Import keys that Knot, OpenDNSSEC or PowerDNS list. Private keys are in a directory, a token or the list."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from dnssecd.bounded_file import TooLarge, read_at_most
 from dnssecd.cli.common import USAGE, Bad, Cli
 from dnssecd.cli.foreignkeys import Found, take_in_foreign
 from dnssecd.cli.keyservice import read
@@ -23,12 +24,12 @@ LISTING_OCTETS_MAX = 16 * 1024 * 1024
 def take_in_listed(
     cli: Cli, zone: str, system: str, files: list[Path], keys: Path | None, keystore: str | None
 ) -> KeysAdded:
-    """Take in the keys of a zone that `system` lists in a file; `keys`: the directory with the private ones."""
+    """Import the keys of a zone that `system` lists in a file; `keys`: the directory with the private keys."""
     if system not in listed.SYSTEMS:
         known = ", ".join(sorted(("bind", *listed.SYSTEMS)))
-        raise Bad(f"keys of {system} are not known here", f"choose of {known}", USAGE)
+        raise Bad(f"{system} is not a supported signer", f"choose one of {known}", USAGE)
     if len(files) != 1:
-        raise Bad("one file with the list of keys is wanted", "docs/migration.md says how to make it", USAGE)
+        raise Bad("give exactly one file, the list of keys", "to create it, see docs/migration.md", USAGE)
     try:
         found = listed.read(
             system,
@@ -46,25 +47,23 @@ def take_in_listed(
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            content = file.read(LISTING_OCTETS_MAX + 1)
+        return read_at_most(path, LISTING_OCTETS_MAX).decode("utf-8", "replace")
     except OSError as error:
         raise Bad(f"{path}: {error.strerror}", "name a file that you may read") from None
-    if len(content) > LISTING_OCTETS_MAX:
-        raise Bad(f"{path} is larger than 16 MiB", "list the keys of this zone only")
-    return content.decode("utf-8", "replace")
+    except TooLarge:
+        raise Bad(f"{path} is larger than 16 MiB", "include the keys of this zone only") from None
 
 
 def _found(one: listed.Listed) -> Found:
-    """The key with its public and its private part; the former is derived where the listing does not have it."""
+    """Return the key with its public and private part; derive the public part if the list does not have it."""
     key, where = one.key, one.key.private
-    assert where is not None, "the readers say where private keys are"
+    assert where is not None, "every reader sets where the private key is"
     content = one.private or (read(Path(where.path)) if where.path else b"")
     label = label_in_token(content)
     if not content or label:
         if not key.public_key:
             raise ForeignError(
-                f"{key.source}: the key is in a token, and its public key is not in the listing; "
+                f"{key.source}: the key is in a token, and the list has no public key for it; "
                 "add the zone's DNSKEY records to it"
             )
         return Found(key, None, label, where.cka_id)

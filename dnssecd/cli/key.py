@@ -17,25 +17,32 @@ from dnssecd.cli.common import (
     check_role,
     command,
     optional_zone,
-    zone_name,
 )
+from dnssecd.cli.key_custody import add_trash_and_consent
+from dnssecd.cli.key_export import add_export
 from dnssecd.cli.keystore import AlgorithmOption, algorithm_option
+from dnssecd.cli.other_signers import add_foreign_to_key, import_public
 from dnssecd.cli.output import progress, say, table, when
 from dnssecd.cli.rollover import add_to_key
 from dnssecd.cli.zone import key_table
 from dnssecd.control import messages
+from dnssecd.core.dns.names import full_name
 
 RoleOption = Annotated[str | None, typer.Option("--role", metavar="ROLE", help="ksk, zsk or csk.")]
 StoreOption = Annotated[
-    str | None, typer.Option("--keystore", metavar="NAME", help="Key store; default: that of the policy.")
+    str | None,
+    typer.Option("--keystore", metavar="NAME", help="Key store; default: that of the role in the policy."),
 ]
 PassphraseOption = Annotated[
     Path | None,
-    typer.Option("--passphrase-file", metavar="F", help="Passphrase of the back-up; default: asked for."),
+    typer.Option(
+        "--passphrase-file", metavar="F", help="File with the passphrase of the backup; default: ask for it."
+    ),
 ]
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module to *app*."""
     key = typer.Typer(help="Keys and their states.", no_args_is_help=True)
     app.add_typer(key, name="key")
     command(key, "list")(_list)
@@ -43,24 +50,30 @@ def register(app: typer.Typer) -> None:
     command(key, "import")(_import)
     command(key, "backup")(_backup)
     command(key, "audit")(_audit)
+    add_export(key)
+    add_trash_and_consent(key)
     add_to_key(key)
+    add_foreign_to_key(key)
 
 
 def _list(
     cli: Cli,
     zone: OptionalZone = None,
     stored: Annotated[
-        bool, typer.Option("--stored", help="What the key stores hold, also keys that are not in use.")
+        bool, typer.Option("--stored", help="List the content of the key stores, including keys not in use.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Also show the states of records (docs/key-states.md).")
     ] = False,
 ) -> None:
-    """All keys, or those of a zone, with the states of their records."""
+    """List the keys of one zone or of all."""
     name = optional_zone(zone)
     if stored:
         held = cli.ask(messages.keys.ListStoredKeys(zone=name))
         cli.show(held, lambda: _stored_table(held.keys))
     else:
         used = cli.ask(messages.keys.ListKeys(zone=name))
-        cli.show(used, lambda: key_table(used.keys))
+        cli.show(used, lambda: key_table(used.keys, verbose=verbose))
 
 
 def _stored_table(keys: list[messages.keys.StoredKey]) -> None:
@@ -97,12 +110,12 @@ def _generate(
     bits: Annotated[int | None, typer.Option(help="Size of an RSA key.", min=2048, max=4096)] = None,
     keystore: StoreOption = None,
 ) -> None:
-    """Make the keys a zone's policy asks for, before its first publication; or one that is described.
+    """Generate the keys that a zone's policy needs, before its first publication; or one key with these options.
 
-    So keys can be cloned into other tokens, and their DS be handed over, before anything is signed.
+    You can then clone keys into other tokens, and hand over their DS, before the zone is signed.
     """
     request = messages.keys.GenerateKeys(
-        zone=zone_name(zone),
+        zone=full_name(zone),
         role=None if role is None else check_role(role),
         algorithm=algorithm_option(algorithm),
         bits=bits,
@@ -120,39 +133,56 @@ def _import(
         list[Path] | None,
         typer.Argument(
             metavar="[FILE]...",
-            help="BIND key file, PEM or PKCS#8, or a back-up of ours; or all key files of a zone that BIND signs; "
-            "or, with --from, what another signer lists.",
+            help="BIND key file, PEM or PKCS#8, or a file of dnssecd key backup; or all BIND key files of a zone; "
+            "or, with --from, the key list of another signer.",
         ),
     ] = None,
     system: Annotated[
         str | None,
         typer.Option(
-            "--from", metavar="SIGNER", help="knot, opendnssec, powerdns or bind: take keys and states."
+            "--from", metavar="SIGNER", help="knot, opendnssec, powerdns or bind: import keys and states."
         ),
     ] = None,
     keys: Annotated[
         Path | None,
-        typer.Option("--keys", metavar="DIR", help="Private keys of Knot or PowerDNS, with --from."),
+        typer.Option(
+            "--keys", metavar="DIR", help="Directory of Knot's or PowerDNS's private keys, with --from."
+        ),
     ] = None,
     role: RoleOption = None,
     algorithm: AlgorithmOption = None,
     keystore: StoreOption = None,
     cka_id: Annotated[
-        str | None, typer.Option("--cka-id", metavar="HEX", help="A key already in the token, by its CKA_ID.")
+        str | None,
+        typer.Option("--cka-id", metavar="HEX", help="CKA_ID of a key that is already in the token."),
     ] = None,
     label: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="A key already in the token, by its label.")
+        str | None, typer.Option(metavar="TEXT", help="Label of a key that is already in the token.")
     ] = None,
     passphrase_file: PassphraseOption = None,
+    public_only: Annotated[
+        bool,
+        typer.Option(
+            "--public-only",
+            help="FILE has DNSKEY records of another signer of the zone (or is such a record, quoted): publish them.",
+        ),
+    ] = False,
+    signer: Annotated[
+        str | None, typer.Option("--signer", metavar="NAME", help="That signer's name, with --public-only.")
+    ] = None,
 ) -> None:
-    """Take a zone's key from a file into a software key store, or bind one that is in a token already.
+    """Import a zone's key from a file into a software key store, or use a key that is already in a token.
 
-    A private key goes to the key service directly, not through the daemon: root, or the user of either, may.
-    BIND's keys with .state files beside them, or several, and keys --from other signers are taken with all that is
-    known of them: the zone then waits to come over as it is signed (dnssecd migrate; docs/migration.md).
+    A private key goes directly to the key service, not through the daemon. Root, the user of the key service and key
+    officers may do this. Several BIND keys, BIND keys with .state files, and keys --from other signers are imported
+    with their states: the zone then waits for its migration (dnssecd migrate; docs/migration.md). With --public-only
+    the DNSKEY of another signer of the zone (RFC 8901) is published beside the zone's own.
     """
+    if public_only:
+        import_public(cli, full_name(zone), [str(file) for file in files or ()], signer)
+        return
     request = messages.keys.AdoptKey(
-        zone=zone_name(zone),
+        zone=full_name(zone),
         role=None if role is None else check_role(role),
         algorithm=algorithm_option(algorithm),
         keystore=keystore,
@@ -160,7 +190,7 @@ def _import(
         label=label,
     )
     if sum(bool(given) for given in (files, cka_id, label)) != 1:
-        raise Bad("what to import is not clear", "give one of FILE, --cka-id, --label", USAGE)
+        raise Bad("give exactly one source of the key", "give one of FILE, --cka-id, --label", USAGE)
     result = _taken_in(cli, files, request, passphrase_file, system, keys) if files else cli.ask(request)
     cli.show(result, lambda: _show_made(result))
 
@@ -178,11 +208,11 @@ def _taken_in(
     from dnssecd.cli.keyservice import take_in
 
     if keys is not None and system in (None, "bind"):
-        raise Bad("--keys goes with --from knot or powerdns", "leave it out, or name the signer", USAGE)
+        raise Bad("--keys goes with --from knot or powerdns", "omit it, or name the signer", USAGE)
     if system is None and not have_states(files):
         return take_in(cli, files[0], wanted, passphrase_file)
     if wanted.role or wanted.algorithm:
-        raise Bad("role and algorithm are those in the files", "leave out --role and --algorithm", USAGE)
+        raise Bad("the files state role and algorithm", "omit --role and --algorithm", USAGE)
     if system not in (None, "bind"):
         return take_in_listed(cli, wanted.zone, system, files, keys, wanted.keystore)
     return take_in_bind(cli, wanted.zone, files, wanted.keystore)
@@ -190,22 +220,76 @@ def _taken_in(
 
 def _backup(
     cli: Cli,
-    directory: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Where the files go (made with mode 0700).")
-    ],
     zone: OptionalZone = None,
+    directory: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="DIR", help="Directory for the files (created with mode 0700)."
+        ),
+    ] = None,
     passphrase_file: PassphraseOption = None,
+    confirm: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--confirm",
+            metavar="FILE",
+            help="Open a backup (of this command, or of `dnssecd backup --keys`), and record which keys it contains.",
+        ),
+    ] = None,
+    key_tag: Annotated[
+        int | None, typer.Option("--key-tag", metavar="N", help="A key in a token, with --word.")
+    ] = None,
+    word: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="Where the vendor's backup of a key in a token is: your word counts."
+        ),
+    ] = None,
 ) -> None:
-    """Write the keys of software key stores to files, encrypted under a passphrase; `key import` takes them back.
+    """Back up the keys of software key stores to files, encrypted under a passphrase; `key import` restores them.
 
-    They come from the key service directly, for root and its own user only. Keys of tokens never leave them.
+    The command gets the keys directly from the key service, for root, its own user and key officers. Keys in tokens
+    cannot be exported. Where the policy has require_backup, --confirm makes a backup count.
     """
+    name = optional_zone(zone)
+    if sum(bool(given) for given in (directory, confirm, word)) != 1 or (word is None) != (key_tag is None):
+        raise Bad(
+            "it is not clear what to do", "give one of -o DIR, --confirm FILE, --key-tag with --word", USAGE
+        )
+    if directory is None:
+        _confirm(cli, name, confirm or [], passphrase_file, key_tag, word or "")
+        return
     from dnssecd.cli.keyservice import backup
 
-    result = backup(cli, optional_zone(zone), directory, passphrase_file)
-    cli.show(result, lambda: _render_backup(result, directory))
-    if not result["ok"]:
+    written = backup(cli, name, directory, passphrase_file)
+    cli.show(written, lambda: _render_backup(written, directory))
+    if not written["ok"]:
         raise typer.Exit(BAD)
+
+
+def _confirm(
+    cli: Cli,
+    zone: str | None,
+    files: list[Path],
+    passphrase_file: Path | None,
+    key_tag: int | None,
+    word: str,
+) -> None:
+    from dnssecd.cli.keyservice import confirm_backups
+
+    if files:
+        result = confirm_backups(cli, files, passphrase_file)
+    elif zone is None:
+        raise Bad("--key-tag is given without a zone", "name the zone", USAGE)
+    else:
+        result = cli.ask(messages.keys.ConfirmBackup(zone=zone, key_tag=key_tag, detail=word))
+    cli.show(result, lambda: _show_confirmed(result))
+
+
+def _show_confirmed(result: messages.keys.BackupsConfirmed) -> None:
+    _stored_table(result.keys)
+    say()
+    say(result.message)
 
 
 def _render_backup(result: dict[str, Any], directory: Path) -> None:
@@ -219,14 +303,18 @@ def _render_backup(result: dict[str, Any], directory: Path) -> None:
     )
     written = sum(key["file"] is not None for key in result["keys"])
     say()
-    say(f"{written} of {len(result['keys'])} keys written to {directory}; keep the passphrase elsewhere")
+    say(
+        f"{written} of {len(result['keys'])} keys written to {directory}; keep the passphrase in another place"
+    )
 
 
 def _audit(
     cli: Cli,
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many entries, the latest.")] = 50,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1000, help="Maximum number of entries; the latest are shown.")
+    ] = 50,
 ) -> None:
-    """Check the audit log of all uses of keys, and show its last entries."""
+    """Check the audit log of key use, and show its last entries."""
     result = cli.ask(messages.keys.CheckAudit(limit=limit))
     cli.show(result, lambda: _render_audit(result))
     if not result.ok:
@@ -245,15 +333,15 @@ def _render_audit(result: messages.keys.Audit) -> None:
             )
             for entry in result.entries
         ],
-        empty="nothing yet",
+        empty="no entries",
     )
     if result.ok:
         say()
         say(f"the chain of {result.count} entries holds; its head is {result.head}")
         if result.detail:
             say(result.detail)
-        say("note the head elsewhere: a log whose end was cut off shows against it only")
+        say("keep a copy of the head on another host: only it reveals that entries at the end were removed")
     else:
         say()
         say(f"THE CHAIN IS BROKEN: {result.detail}")
-        say(f"the {result.count} entries before hold; keep the file, and see docs/operations.md")
+        say(f"the {result.count} entries before it are intact; keep the file, and see docs/operations.md")

@@ -15,12 +15,15 @@ StoreArgument = Annotated[
 ]
 AlgorithmOption = Annotated[
     str | None,
-    typer.Option("--algorithm", metavar="A", help="Mnemonic or number; default: what the zones use."),
+    typer.Option(
+        "--algorithm", metavar="A", help="Mnemonic or number; default: the algorithms that the zones use."
+    ),
 ]
 
 
 def register(app: typer.Typer) -> None:
-    keystore = typer.Typer(help="Key stores and tokens: look, test, measure.", no_args_is_help=True)
+    """Add the commands of this module to *app*."""
+    keystore = typer.Typer(help="Key stores and tokens: state, test, speed.", no_args_is_help=True)
     app.add_typer(keystore, name="keystore")
     command(keystore, "list")(_list)
     command(keystore, "test")(_test)
@@ -28,21 +31,21 @@ def register(app: typer.Typer) -> None:
 
 
 def algorithm_option(text: str | None) -> int | None:
-    """The number of an algorithm option; a usage error when it is unknown or refused."""
-    from dnssecd.config.algorithms import ALGORITHMS, algorithm_number
+    """Return the number of an algorithm option. Raise typer.BadParameter when it is unknown or refused."""
+    from dnssecd.config.algorithms import ALGORITHMS, EXPERIMENTAL, algorithm_number
 
     if text is None:
         return None
     try:
-        return algorithm_number(text)
+        return algorithm_number(text, EXPERIMENTAL)
     except KeyError:
-        raise Bad(f'"{text}" is no algorithm', f"choose of {', '.join(ALGORITHMS)}", USAGE) from None
+        raise Bad(f'"{text}" is not an algorithm', f"choose one of {', '.join(ALGORITHMS)}", USAGE) from None
     except ValueError as error:
-        raise Bad(f"{text}: {error}", f"choose of {', '.join(ALGORITHMS)}", USAGE) from None
+        raise Bad(f"{text}: {error}", f"choose one of {', '.join(ALGORITHMS)}", USAGE) from None
 
 
 def _list(cli: Cli) -> None:
-    """All key stores, their tokens, and how they fare."""
+    """List all key stores and their tokens with their state."""
     result = cli.ask(messages.keystores.ListKeyStores())
     cli.show(result, lambda: _render_list(result))
 
@@ -88,7 +91,7 @@ def _rows(store: messages.keystores.StoreStatus) -> list[tuple[Any, ...]]:
 
 
 def _test(cli: Cli, keystore: StoreArgument = None, algorithm: AlgorithmOption = None) -> None:
-    """Make a key, sign, verify and destroy it, in each token; evicted tokens that pass are used again."""
+    """Generate a key in each token, sign, verify and destroy the key. Evicted tokens that pass are used again."""
     request = messages.keystores.TestKeyStore(keystore=keystore, algorithm=algorithm_option(algorithm))
     with progress("testing") as advance:
         result = cli.ask(request, on_progress=advance)
@@ -112,16 +115,18 @@ def _bench(
     keystore: StoreArgument = None,
     algorithm: AlgorithmOption = None,
     seconds: Annotated[
-        float, typer.Option(min=0.1, max=60.0, help="How long each measurement lasts.", metavar="S")
+        float, typer.Option(min=0.1, max=60.0, help="Length of each measurement.", metavar="S")
     ] = 1.0,
 ) -> None:
-    """Signatures a second by sessions and batch size, with throw-away keys, and what zones that sustains."""
+    """Measure signatures per second by sessions and batch size, with temporary keys; show what zones that sustains."""
     request = messages.keystores.BenchKeyStore(
         keystore=keystore, algorithm=algorithm_option(algorithm), seconds=seconds
     )
     with progress("measuring") as advance:
         result = cli.ask(request, on_progress=advance)
     cli.show(result, lambda: _render_bench(result))
+    if not result.lines:
+        raise typer.Exit(BAD)
 
 
 def _render_bench(result: messages.keystores.BenchResults) -> None:
@@ -140,10 +145,18 @@ def _render_bench(result: messages.keystores.BenchResults) -> None:
         ],
         empty="no key store works",
     )
+    if not result.lines:
+        return
     say()
-    say("The best of these sustains, where nothing else is signed with the same token:")
+    say("The best rate sustains, if the token signs nothing else:")
     table(
-        ("zone of", "signatures a name", "a million names take", "names in an hour", "names kept fresh"),
+        (
+            "kind of zone",
+            "signatures per name",
+            "time for a million names",
+            "names per hour",
+            "names renewed in time",
+        ),
         [
             (
                 one.zone,

@@ -1,15 +1,18 @@
-"""`dnssecd migrate …`: coming over from another signer."""
+"""`dnssecd migrate …`: migration from another signer."""
 
 from __future__ import annotations
 
-import os
 from typing import Annotated
 
 import typer
 
-from dnssecd.cli.common import BAD, Cli, ZoneArgument, command, zone_name
+from dnssecd.cli.common import BAD, USAGE, Bad, Cli, ZoneArgument, command
+from dnssecd.cli.completion import complete_zone
+from dnssecd.cli.migrate_all import AT_ONCE, AT_ONCE_MAX, carry_out, locate
+from dnssecd.cli.migrate_config import migrate_config
 from dnssecd.cli.output import pairs, progress, say
 from dnssecd.control import messages
+from dnssecd.core.dns.names import full_name
 
 LONG_S = 3700.0
 
@@ -18,8 +21,8 @@ Against = Annotated[
     typer.Option(
         "--against",
         metavar="SERVER|FILE",
-        help="The zone as it is served today: a server of the configuration or an address (AXFR), or a signed "
-        "zone file that the daemon may read.",
+        help="Source of the served zone: a server of the configuration or an address (AXFR), or a signed "
+        "zone file that the daemon can read.",
     ),
 ]
 Tsig = Annotated[
@@ -28,18 +31,44 @@ Tsig = Annotated[
 
 
 def register(app: typer.Typer) -> None:
-    migrate = typer.Typer(help="Coming over from another signer.", no_args_is_help=True)
+    """Add the commands of this module to *app*."""
+    migrate = typer.Typer(help="Migration from another signer.", no_args_is_help=True)
     app.add_typer(migrate, name="migrate")
+    command(migrate, "config")(migrate_config)
     command(migrate, "check")(_check)
     command(migrate, "adopt")(_adopt)
     command(migrate, "forget")(_forget)
 
 
-def _check(cli: Cli, zone: ZoneArgument, against: Against, tsig: Tsig = None) -> None:
-    """Sign in shadow and compare with what is served today: nothing but signatures may differ. Publishes nothing."""
-    file, server = _locate(against)
-    request = messages.migration.CheckMigration(zone=zone_name(zone), file=file, server=server, tsig=tsig)
-    result = _carry_out(cli, request)
+OptionalZone = Annotated[
+    str | None, typer.Argument(metavar="[ZONE]", help="Name of the zone.", autocompletion=complete_zone)
+]
+All = Annotated[
+    bool, typer.Option("--all", help="All zones that are not published yet; {zone} in --against is its name.")
+]
+AtOnce = Annotated[
+    int, typer.Option("--at-once", min=1, max=AT_ONCE_MAX, metavar="N", help="With --all: zones at a time.")
+]
+
+
+def _check(
+    cli: Cli,
+    against: Against,
+    zone: OptionalZone = None,
+    tsig: Tsig = None,
+    every: All = False,
+    at_once: AtOnce = AT_ONCE,
+) -> None:
+    """Sign without publishing, and compare with the served zone: only signatures may differ."""
+
+    def request(name: str) -> messages.migration.CheckMigration:
+        file, server = locate(against, name)
+        return messages.migration.CheckMigration(zone=name, file=file, server=server, tsig=tsig)
+
+    if _is_for_all(zone, every):
+        carry_out(cli, lambda name: cli.ask(request(name), silence_s=LONG_S), at_once, adopt=False)
+        return
+    result = _carry_out(cli, request(full_name(str(zone))))
     cli.show(result, lambda: _render(result))
     if not result.ok:
         raise typer.Exit(BAD)
@@ -47,64 +76,73 @@ def _check(cli: Cli, zone: ZoneArgument, against: Against, tsig: Tsig = None) ->
 
 def _adopt(
     cli: Cli,
-    zone: ZoneArgument,
     against: Against,
+    zone: OptionalZone = None,
     tsig: Tsig = None,
     accept_change: Annotated[
-        bool, typer.Option("--accept-change", help="Take a zone file that differs much from what is served.")
+        bool,
+        typer.Option("--accept-change", help="Accept a zone file that differs much from the served zone."),
     ] = False,
     first_publication: Annotated[
         bool,
-        typer.Option("--first-publication", help="Go on although the parent's servers cannot be asked."),
+        typer.Option("--first-publication", help="Continue although the parent's servers cannot be queried."),
     ] = False,
+    every: All = False,
+    at_once: AtOnce = AT_ONCE,
 ) -> None:
-    """Take a zone over as it is served today: its keys go on, good signatures stay, the serial goes above."""
-    file, server = _locate(against)
-    request = messages.migration.AdoptZone(
-        zone=zone_name(zone),
-        file=file,
-        server=server,
-        tsig=tsig,
-        accept_change=accept_change,
-        first_publication=first_publication,
-    )
-    result = _carry_out(cli, request)
+    """Take over a zone as it is served: keep its keys and valid signatures, and publish a higher serial."""
+
+    def request(name: str) -> messages.migration.AdoptZone:
+        file, server = locate(against, name)
+        return messages.migration.AdoptZone(
+            zone=name,
+            file=file,
+            server=server,
+            tsig=tsig,
+            accept_change=accept_change,
+            first_publication=first_publication,
+        )
+
+    if _is_for_all(zone, every):
+        carry_out(cli, lambda name: cli.ask(request(name), silence_s=LONG_S), at_once, adopt=True)
+        return
+    result = _carry_out(cli, request(full_name(str(zone))))
     cli.show(result, lambda: _render(result))
 
 
+def _is_for_all(zone: str | None, every: bool) -> bool:
+    """Return whether the command is for all zones. Raise Bad where it is not clear."""
+    if every == (zone is not None):
+        raise Bad("it is not clear for which zone this is", "name a zone, or give --all", USAGE)
+    return every
+
+
 def _forget(cli: Cli, zone: ZoneArgument) -> None:
-    """Give up bringing a zone over; imported private keys stay in their key stores."""
-    result = cli.ask(messages.migration.ForgetMigration(zone=zone_name(zone)))
+    """Cancel the migration of a zone. Imported private keys stay in their key stores."""
+    result = cli.ask(messages.migration.ForgetMigration(zone=full_name(zone)))
     cli.show(result, lambda: say(result.message))
 
 
-def _locate(against: str) -> tuple[str | None, str | None]:
-    """Return the path of a file, or the server, that has the signed zone; the other is None."""
-    return (os.path.abspath(against), None) if os.path.exists(against) else (None, against)
-
-
-def _carry_out(
-    cli: Cli, request: messages.migration.CheckMigration | messages.migration.AdoptZone
-) -> messages.migration.MigrationReport:
+def _carry_out(cli: Cli, request: messages.migration.Migration) -> messages.migration.MigrationReport:
     with progress(f"signing {request.zone}") as advance:
         return cli.ask(request, on_progress=advance, silence_s=LONG_S)
 
 
 def _render(result: messages.migration.MigrationReport) -> None:
     serial = result.serial
-    head = "taken over and served from here" if result.published else "compared, nothing was published"
+    head = "taken over; dnssecd serves the zone" if result.published else "compared; nothing was published"
     say(f"{result.zone} {head}")
     pairs(
         [
-            ("serial", f"{serial.served} as served, {serial.ours} here"),
-            ("signatures", f"{result.kept} RRsets keep theirs, {result.fresh} have fresh ones"),
+            ("serial", f"served {serial.served}, dnssecd {serial.ours}"),
+            ("signatures", f"{result.kept} RRsets keep their signatures, {result.fresh} have new ones"),
             ("as expected", result.remarks),
             ("held", result.held),
             ("warnings", result.warnings),
         ]
     )
     if result.held:
-        say(f"what is held begins when you say so: dnssecd key approve {result.zone} --step STEP")
+        say(f"to start a held step: dnssecd key approve {result.zone} --step STEP")
     for difference in result.differences:
         say(f"{difference.owner} {difference.type}: {difference.detail}")
         for word in ("served", "ours"):
@@ -113,4 +151,4 @@ def _render(result: messages.migration.MigrationReport) -> None:
     if result.differing:
         say(f"{result.differing} RRset(s) differ in more than signatures")
     else:
-        say("nothing differs but signatures")
+        say("only signatures differ")

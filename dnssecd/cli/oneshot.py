@@ -1,4 +1,4 @@
-"""Commands that work on files and need no daemon; what they do is imported when they are run."""
+"""Commands on files that need no daemon. Each imports its work when it runs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dnssecd.cli.output import say
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module to *app*."""
     command(app, "sign")(_sign)
     command(app, "verify")(_verify)
 
@@ -34,7 +35,7 @@ def _sign(
         typer.Option(help="Algorithm of new keys (repeatable: every RRset is signed by each).", metavar="A"),
     ] = None,
     csk: Annotated[
-        bool, typer.Option("--csk", help="One key that signs everything, instead of KSK and ZSK.")
+        bool, typer.Option("--csk", help="Use one key for everything, instead of KSK and ZSK.")
     ] = False,
     key: Annotated[
         list[Path] | None,
@@ -42,22 +43,22 @@ def _sign(
     ] = None,
     keystore: Annotated[
         Path | None,
-        typer.Option(help="Key store to find keys in, or make them (default: OUT.keys).", metavar="DIR"),
+        typer.Option(help="Key store with the keys; created if missing (default: OUT.keys).", metavar="DIR"),
     ] = None,
     passphrase_file: Annotated[
-        Path | None, typer.Option(help="Passphrase of the key store.", metavar="F")
+        Path | None, typer.Option(help="File with the passphrase of the key store.", metavar="F")
     ] = None,
     inception: Annotated[
         str | None, typer.Option(help="Epoch seconds or YYYYMMDDHHMMSS (default: an hour ago).", metavar="T")
     ] = None,
     expiration: Annotated[
         str | None,
-        typer.Option(help="Likewise, for all RRSIGs (default: in 30 days, less up to 12 h).", metavar="T"),
+        typer.Option(help="Same form, for all RRSIGs (default: in 30 days, less up to 12 h).", metavar="T"),
     ] = None,
     zonemd: Annotated[bool, typer.Option("--zonemd", help="Add a ZONEMD record (RFC 8976).")] = False,
     deterministic: Annotated[
         bool,
-        typer.Option("--deterministic", help="ECDSA without random numbers (RFC 6979): the same every time."),
+        typer.Option("--deterministic", help="Deterministic ECDSA signatures (RFC 6979)."),
     ] = False,
     no_verify: Annotated[bool, typer.Option("--no-verify", help="Do not verify the signed zone.")] = False,
 ) -> None:
@@ -113,13 +114,13 @@ def _verify(
     file: Annotated[Path, typer.Argument(help="Signed zone file.", metavar="FILE", exists=True)],
     origin: Annotated[str, typer.Option(help="Name of the zone.", metavar="NAME")],
     time: Annotated[
-        str | None, typer.Option(help="Judge as of this time: epoch seconds or YYYYMMDDHHMMSS.", metavar="T")
+        str | None, typer.Option(help="Check for this time: epoch seconds or YYYYMMDDHHMMSS.", metavar="T")
     ] = None,
-    zonemd: Annotated[bool, typer.Option("--zonemd", help="Demand a ZONEMD record that verifies.")] = False,
+    zonemd: Annotated[bool, typer.Option("--zonemd", help="Require a ZONEMD record that verifies.")] = False,
     ds: Annotated[
         list[str] | None,
         typer.Option(
-            "--ds", help="DS at the parent; for each of their algorithms one must match.", metavar="DS"
+            "--ds", help="DS at the parent (repeatable); one must match for each algorithm.", metavar="DS"
         ),
     ] = None,
 ) -> None:

@@ -3,83 +3,102 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
+from dnssecd.cli import tables
 from dnssecd.control import messages
-from dnssecd.durations import about
+from dnssecd.core.utc import about, moment
 
-_STYLES = {"critical": "bold red", "error": "red", "warning": "yellow", "info": "blue"}
+_BOLD, _RED, _GREEN, _YELLOW, _BLUE = "1", "31", "32", "33", "34"
+_STYLES = {
+    "critical": "1;31",
+    "error": _RED,
+    "warning": _YELLOW,
+    "info": _BLUE,
+    "bogus": "1;31",
+    "secure": _GREEN,
+    "rolling": _BLUE,
+    "insecure": _YELLOW,
+}
+WIDTH_MIN = 40
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], empty: str = "") -> None:
-    """Print *rows* under *columns*; *empty* when there are none."""
-    cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+def line_width() -> int | None:
+    """Return the columns of the terminal, or $COLUMNS; None for a pipe or file: lines are then not wrapped."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
+        return max(WIDTH_MIN, shutil.get_terminal_size().columns)
+    return None
+
+
+def table(
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    empty: str = "",
+    *,
+    optional: Sequence[str] = (),
+) -> None:
+    """Print *rows* under *columns*, or the text *empty* when there are no rows.
+
+    optional: columns that are left out, the last one first, where the table is too wide otherwise.
+    """
+    cells = [["" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     if not cells and empty:
         say(empty)
-    elif sys.stdout.isatty():
-        _rich_table(columns, cells)
-    else:
-        _plain_table(columns, cells)
+        return
+    for line in tables.lay_out(columns, cells, line_width(), optional, _style if _is_coloured() else str):
+        sys.stdout.write(line + "\n")
 
 
-def _rich_table(columns: Sequence[str], cells: list[list[str]]) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    grid = Table(box=SIMPLE_HEAD, pad_edge=False, header_style="bold")
-    for column in columns:
-        grid.add_column(column.upper(), overflow="fold")
-    for row in cells:
-        grid.add_row(*(Text(printable(cell), style=_STYLES.get(cell, "")) for cell in row))
-    Console().print(grid)
+def _is_coloured() -> bool:
+    return sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
 
 
-def _plain_table(columns: Sequence[str], cells: list[list[str]]) -> None:
-    lines = [[column.upper() for column in columns], *([printable(cell) for cell in row] for row in cells)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for line in lines:
-        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+def _style(text: str) -> str:
+    """Return a cell with its colour; headings are in upper case."""
+    code = _STYLES.get(text.strip()) or (_BOLD if text.strip().isupper() and text.strip().isalpha() else "")
+    return f"\x1b[{code}m{text}\x1b[0m" if code else text
 
 
 def pairs(items: Iterable[tuple[str, Any]]) -> None:
-    """Print ``label: value`` lines, values aligned; a list takes a line each; None is left out."""
-    shown = [(label, value) for label, value in items if value is not None and value != []]
-    width = max((len(label) for label, _ in shown), default=0) + 2
-    for label, value in shown:
-        lines = value if isinstance(value, list) else str(value).splitlines() or [""]
-        for number, line in enumerate(lines):
-            say(f"{label + ':' if number == 0 else '':{width}}{line}")
+    """Print ``label: value`` lines, values aligned. A list prints one line for each item; None is omitted."""
+    for line in tables.pair_lines(items, line_width()):
+        say(line)
+
+
+def say_wrapped(text: str) -> None:
+    """Print one paragraph, wrapped at words on a terminal; continued lines are indented."""
+    for line in tables.wrap(text, line_width(), "  "):
+        say(line)
 
 
 def say(line: object = "", *, err: bool = False) -> None:
     """Print one line, on standard error if ``err``. Control characters, line ends included, are escaped.
 
-    All that commands print goes through here, :func:`say_lines`, :func:`copy_text` or :func:`print_json`.
+    Commands print only through this function, :func:`say_lines`, :func:`copy_text` and :func:`print_json`.
     """
     print(printable(str(line)), file=sys.stderr if err else sys.stdout, flush=err)
 
 
 def say_lines(text: str, *, err: bool = False) -> None:
-    """Print a text of several lines, each as by :func:`say`."""
+    """Print each line of a text as :func:`say` does."""
     for line in text.rstrip("\n").split("\n"):
         say(line, err=err)
 
 
 def copy_text(text: str) -> None:
-    """Print master file text: escaped for a terminal, as it is into a file or pipe, where it is data."""
+    """Print master file text: escaped on a terminal, unchanged into a file or pipe."""
     if sys.stdout.isatty():
         text = "".join(char if char in "\n\t" else printable(char) for char in text)
     sys.stdout.write(text)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document on standard output; what does not print is escaped as JSON has it."""
+    """Print one JSON document on standard output; characters that cannot be printed get JSON escapes."""
     text = json.dumps(value, ensure_ascii=False)
     if not text.isprintable():
         text = "".join(char if char.isprintable() else _json_escape(char) for char in text)
@@ -87,33 +106,38 @@ def print_json(value: Any) -> None:
 
 
 def _json_escape(char: str) -> str:
-    """Return the escape of a character that stands in a string: all others of a document are printable."""
+    """Return the JSON escape of a character. It is inside a string: all others of a document are printable."""
     return "\\u007f" if char == "\x7f" else json.dumps(char)[1:-1]
 
 
 def printable(text: str) -> str:
-    """*text* without control characters: what comes from zones and peers must not drive the terminal."""
+    """Return *text* without control characters: data from zones and peers must not control the terminal."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
+def clear() -> None:
+    """Clear the terminal; in a pipe or file, print an empty line."""
+    sys.stdout.write("\x1b[H\x1b[2J" if sys.stdout.isatty() else "\n")
+
+
 def when(epoch: float | None) -> str | None:
-    """``2026-11-24 03:30:00Z``."""
-    return None if epoch is None else datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    """Return a time as in ``2026-11-24 03:30:00Z``, None for None."""
+    return None if epoch is None else moment(epoch)
 
 
 def span(seconds: float | None) -> str | None:
-    """``29d 11h``; ``expired 2h ago`` for what is past."""
+    """Return a span as in ``29d 11h``, or ``expired 2h ago`` if it is negative; None for None."""
     if seconds is None:
         return None
     return about(seconds) if seconds >= 0 else f"expired {about(-seconds)} ago"
 
 
 def print_alerts(alerts: list[messages.alerts.Alert]) -> None:
-    """Each alert with cause, effect and remedy."""
+    """Print each alert with cause, effect and remedy."""
     for alert in alerts:
         subject = f" {alert.subject}" if alert.subject else ""
         say()
-        say(f"{alert.severity.upper()} {alert.name} {alert.zone or 'daemon'}{subject}")
+        say_wrapped(f"{alert.severity.upper()} {alert.name} {alert.zone or 'daemon'}{subject}")
         acked = f"; acknowledged by {alert.acked_by}" if alert.acked_by else ""
         pairs(
             [
@@ -134,7 +158,7 @@ Advance = Callable[[float, float | None, str], None]
 
 @contextmanager
 def progress(label: str) -> Iterator[Advance]:
-    """A bar on a terminal, nothing otherwise; gives a function to be told (done, total, text)."""
+    """Show a bar on a terminal, otherwise nothing. Provides the function to call with (done, total, text)."""
     if not sys.stderr.isatty():
         yield lambda done, total, text: None
         return

@@ -1,4 +1,4 @@
-"""Where a command's output goes: a file that appears when all went well, or a stream that is written to only then."""
+"""The output of a command: a file or a stream. It is written only when the command succeeded."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _COPIED = 65_536
 
 @contextmanager
 def output_place(path: str, scratch: Path, stopping: Stopping) -> Iterator[Callable[[str], object]]:
-    """Provide the way to write to ``path``, a file's or ``-``; nothing comes of it if the block raises.
+    """Provide the stream that becomes the content of ``path`` (``-``: standard output), unless the block raises.
 
-    What is no regular file (a pipe, a device) is written to, never replaced; for a stream the output waits in
-    ``scratch``, a private directory, and what pours it out may be broken off, as the reader may be stuck. Raises Bad
-    when it cannot be written.
+    A path that is not a regular file (a pipe, a device) is written to, never replaced. Output to a stream is first kept
+    in ``scratch``, a private directory; copying it out can be interrupted, because the reader may be stuck. Raises Bad
+    when the output cannot be written.
     """
     if path != STANDARD_OUTPUT and (Path(path).is_file() or not Path(path).exists()):
         with PrivateFile(path) as out:
@@ -50,4 +50,4 @@ def _pour(finished: TextIO, path: str) -> None:
         raise
     except OSError as error:
         name = "standard output" if path == STANDARD_OUTPUT else path
-        raise Bad(f"{name} cannot be written ({error.strerror})", "choose another place with -o") from None
+        raise Bad(f"{name} cannot be written ({error.strerror})", "choose another file with -o") from None

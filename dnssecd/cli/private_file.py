@@ -1,4 +1,4 @@
-"""Files that hold zone content: mode 0600 from the first octet, whole or not there at all."""
+"""Files with zone content: mode 0600 from the start, and either complete or absent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dnssecd.cli.common import Bad
 
 
 class PrivateFile:
-    """Writes beside *path*, and takes its place when all went well. Bad when it cannot."""
+    """A new file next to *path* that replaces it on success. Raises Bad when it cannot be written."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -24,6 +24,7 @@ class PrivateFile:
         return self
 
     def write(self, text: str) -> None:
+        """Append *text*. Raise Bad when it cannot be written."""
         try:
             self._file.write(text)
         except OSError as error:
@@ -46,4 +47,4 @@ class PrivateFile:
         os.unlink(self._temporary)
 
     def _bad(self, error: OSError) -> Bad:
-        return Bad(f"{self._path} cannot be written ({error.strerror})", "choose another place with -o")
+        return Bad(f"{self._path} cannot be written ({error.strerror})", "choose another file with -o")

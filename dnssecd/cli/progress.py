@@ -1,4 +1,4 @@
-"""Progress of one-shot work on standard error: a bar on a terminal, a line now and then otherwise."""
+"""Progress of one-shot work on standard error: a bar on a terminal, otherwise lines."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from contextlib import contextmanager
 
 from dnssecd.cli.output import say
 
-#: What one-shot work calls (pipeline.progress): stage, done so far, total or None.
+#: One-shot work calls it (pipeline.progress) with the stage, the amount done, and the total or None.
 Progress = Callable[[str, int, int | None], None]
 
-#: Nothing is shown of work that is over before this; without a terminal, a line at most this often. Seconds.
+#: Work that takes less shows no progress; without a terminal lines are at least this far apart. Seconds.
 SHOWN_AFTER_S = 2.0
 LINE_EVERY_S = 10.0
 
@@ -22,7 +22,7 @@ _UNITS = {"read": "records", "sign": "signatures", "verify": "signatures", "writ
 
 @contextmanager
 def shown(quiet: bool) -> Iterator[Progress]:
-    """Provide a way to tell progress; ``quiet`` shows none (output for programs)."""
+    """Provide the function that reports progress; with ``quiet`` it shows nothing (output for programs)."""
     if quiet:
         yield lambda stage, done, total: None
     elif sys.stderr.isatty():

@@ -1,143 +1,187 @@
-"""`dnssecd restore`: back to what a back-up has, on the host it was made on or on a stand-by."""
+"""`dnssecd restore`: restore zones from a backup, on the same host or on a standby."""
 
 from __future__ import annotations
 
 import getpass
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from dnssecd.cli.common import BAD, USAGE, Bad, Cli, command, zone_name
+from dnssecd.cli.common import BAD, USAGE, Bad, Cli, command
 from dnssecd.cli.output import progress, say, table
+from dnssecd.core.dns.names import full_name
 
 _FENCED = (
-    "a stand-by publishes in the primary's place: two at once make every zone bogus",
-    "make sure that the primary cannot publish any more (powered off, its network taken away, its TSIG keys taken out "
-    "at the secondaries), then say so: --standby --primary-fenced",
+    "a standby publishes in place of the primary: two publishers at the same time make every zone bogus",
+    "make sure that the primary can no longer publish (power off, network disconnected, or its TSIG keys removed "
+    "from the secondaries), then confirm it: --standby --primary-fenced",
 )
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module to *app*."""
     command(app, "restore")(_restore)
 
 
 def _restore(
     cli: Cli,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A back-up made by `dnssecd backup`.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A file made by `dnssecd backup`.")],
     zone: Annotated[
-        list[str] | None, typer.Option("--zone", metavar="ZONE", help="Only this zone; may be given again.")
+        list[str] | None, typer.Option("--zone", metavar="ZONE", help="Restore only this zone (repeatable).")
     ] = None,
     keys: Annotated[
-        bool, typer.Option("--keys", help="Bring in keys from the back-up that are not in a key store here.")
+        bool,
+        typer.Option(
+            "--keys", help="Import keys from the backup that are missing in the key stores of this host."
+        ),
     ] = False,
     passphrase_file: Annotated[
         Path | None,
-        typer.Option("--passphrase-file", metavar="F", help="Passphrase of the keys; default: asked for."),
+        typer.Option(
+            "--passphrase-file",
+            metavar="F",
+            help="File with the passphrase of the keys; default: ask for it.",
+        ),
     ] = None,
     raise_serial: Annotated[
         bool,
         typer.Option(
-            "--raise-serial", help="Publish content older than what is public, with a serial above all."
+            "--raise-serial", help="Publish content that is older than the public zone, with a higher serial."
         ),
     ] = False,
     accept_older_keys: Annotated[
-        bool, typer.Option("--accept-older-keys", help="Let key states go back behind those here.")
+        bool,
+        typer.Option(
+            "--accept-older-keys", help="Restore key states that are older than those on this host."
+        ),
     ] = False,
     accept_other_keys: Annotated[
         bool,
         typer.Option(
             "--accept-other-keys",
-            help="Publish though validators have other keys: bogus while these are cached.",
+            help="Publish although validators have other keys: the zone is bogus while these are cached.",
         ),
     ] = False,
     standby: Annotated[
-        bool, typer.Option("--standby", help="This host takes over from a primary that is gone.")
+        bool, typer.Option("--standby", help="This host takes over from a failed primary.")
     ] = False,
     primary_fenced: Annotated[
         bool,
-        typer.Option("--primary-fenced", help="You declare that the primary cannot publish any more."),
+        typer.Option("--primary-fenced", help="You confirm that the primary can no longer publish."),
     ] = False,
-    check: Annotated[bool, typer.Option("--check", help="Only say what would happen.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Show what would happen; change nothing. The daemon may be running."),
+    ] = False,
+    after_loss: Annotated[
+        bool,
+        typer.Option(
+            "--after-loss", help="With --check: judge as if this host had lost its state and its key files."
+        ),
+    ] = False,
     keep_going: Annotated[
-        bool, typer.Option("--keep-going", help="Restore the zones that are not refused, though others are.")
+        bool, typer.Option("--keep-going", help="Restore the other zones if some are refused.")
     ] = False,
 ) -> None:
-    """Restore zones from a back-up while the daemon is stopped; what would go backwards is refused.
+    """Restore zones from a backup while the daemon is stopped. Refuses to move serials or key states backwards.
 
-    Compared are serials and key states here, and what the public servers serve now. All zones are restored or none,
-    unless --keep-going is given; what would become of each is shown either way. Exit status 1 if any was refused.
+    With --check nothing is changed, and the daemon may be running. The backup is compared with the serials and key
+    states of this host and with the public servers. All zones are restored or none, unless --keep-going is given; the
+    result for each zone is shown in any case. Exit status 1 if any zone was refused.
     """
     from dnssecd.backup.judge import Options
+    from dnssecd.backup.restore import Wish
+    from dnssecd.cli.keyservice import passphrase
 
     if standby != primary_fenced:
         raise Bad(*_FENCED, USAGE)
     if standby and accept_other_keys:
         raise Bad(
-            "a stand-by publishes with no other keys than those that are live",
-            "leave --accept-other-keys out",
+            "a standby must publish with the keys that are live",
+            "omit --accept-other-keys",
             USAGE,
         )
     if passphrase_file is not None and not keys:
-        raise Bad("a passphrase was given, but no keys asked for", "add --keys", USAGE)
-    options = Options(raise_serial, accept_older_keys, accept_other_keys, standby)
-    zones = tuple(dict.fromkeys(map(zone_name, zone or ())))
-    result = _result(_carry_out(cli, file, zones, keys, passphrase_file, options, check, keep_going), check)
+        raise Bad("--passphrase-file is given without --keys", "add --keys", USAGE)
+    if after_loss and not check:
+        raise Bad("--after-loss is only for a check", "add --check", USAGE)
+    options = Options(raise_serial or after_loss, accept_older_keys, accept_other_keys, standby)
+    zones = tuple(dict.fromkeys(map(full_name, zone or ())))
+    config = _load(cli)
+    secret = passphrase(passphrase_file, confirm=False) if keys else None
+    wish = Wish(file, zones, secret, options, check, keep_going, after_loss=after_loss)
+    result = _result(_carry_out(config, wish), check)
     cli.show(result, lambda: _render(result))
     if not result["ok"]:
         raise typer.Exit(BAD)
 
 
-def _carry_out(
-    cli: Cli,
-    file: Path,
-    zones: tuple[str, ...],
-    keys: bool,
-    passphrase_file: Path | None,
-    options: Any,
-    check: bool,
-    keep_going: bool,
-) -> Any:
-
-    from dnssecd.backup.read import BadArchive
-    from dnssecd.backup.restore import Wish, owned, restore
-    from dnssecd.cli.keyservice import passphrase
-    from dnssecd.clock import SystemClock
+def _load(cli: Cli) -> Any:
     from dnssecd.config import load
+
+    return load(cli.config_path)
+
+
+def _carry_out(config: Any, wish: Any) -> Any:
+    from dnssecd.backup.read import BadArchive
     from dnssecd.store.errors import StoreError
     from dnssecd.store.statedir import StateInUse
 
-    config = load(cli.config_path)
-    _check_user(config)
-    secret = passphrase(passphrase_file, confirm=False) if keys else None
-    wish = Wish(file, zones, secret, options, check, keep_going)
     try:
-        with owned(config), progress("restoring") as advance:
-            return restore(config, wish, (getpass.getuser(), os.getuid()), SystemClock().now(), advance)
+        return _check(config, wish) if wish.check else _restore_now(config, wish)
     except StateInUse as error:
         raise Bad(
-            f"{error}: nothing is restored under a running daemon", "stop it first: systemctl stop dnssecd"
+            f"{error}: restore works only while the daemon is stopped",
+            "stop the daemon first: systemctl stop dnssecd; or only look, with --check",
         ) from None
     except BadArchive as error:
-        raise Bad(f"{error}; nothing was changed", "take another back-up") from None
+        raise Bad(f"{error}; nothing was changed", "use another backup") from None
     except (OSError, StoreError) as error:
+        if wish.check:
+            raise Bad(
+                f"the check was interrupted: {error}", "check disk space and permissions; nothing was changed"
+            ) from None
         raise Bad(
-            f"it broke off: {error}",
-            "see disk space and permissions; zones are as they were or restored: do it again",
+            f"the restore was interrupted: {error}",
+            "check disk space and permissions, then run it again: each zone is either restored or unchanged",
         ) from None
+
+
+def _restore_now(config: Any, wish: Any) -> Any:
+    from dnssecd.backup.restore import restore
+    from dnssecd.backup.workplace import owned
+    from dnssecd.clock import SystemClock
+
+    _check_user(config)
+    with owned(config), progress("restoring") as advance:
+        return restore(config, wish, (getpass.getuser(), os.getuid()), SystemClock().now(), advance)
+
+
+def _check(config: Any, wish: Any) -> Any:
+    from dnssecd.backup.restore import restore
+    from dnssecd.backup.workplace import checking
+    from dnssecd.clock import SystemClock
+
+    with checking(config) as beside_daemon, progress("checking") as advance:
+        if not beside_daemon:
+            _check_user(config)
+        wish = replace(wish, beside_daemon=beside_daemon)
+        return restore(config, wish, (getpass.getuser(), os.getuid()), SystemClock().now(), advance)
 
 
 def _check_user(config: Any) -> None:
-    """A key service that is the daemon's child makes its files as whoever starts it."""
+    """Refuse to run as the wrong user: a key service that is a child process creates its files as that user."""
     state_dir = config.server.state_dir
     if os.geteuid() or config.signer.socket is not None or not state_dir.exists():
         return
     owner = state_dir.stat().st_uid
     if owner:
         raise Bad(
-            f"{state_dir} belongs to user {owner}, and so will its keys",
-            f"run this as that user (sudo -u '#{owner}')",
+            f"{state_dir} belongs to user {owner}, and the keys must belong to the same user",
+            f"run this command as that user (sudo -u '#{owner}')",
         )
 
 
@@ -171,7 +215,7 @@ def _result(done: Any, check: bool) -> dict[str, Any]:
 def _render(result: dict[str, Any]) -> None:
     refused = {refusal["zone"]: refusal["code"] for refusal in reversed(result["refusals"])}
     table(
-        ("zone", "back-up", "here", "public", "then"),
+        ("zone", "backup", "this host", "public", "result"),
         [
             (zone["zone"], zone["serial"], zone["present"], zone["public"], _then(zone, refused))
             for zone in result["zones"]
@@ -193,16 +237,16 @@ def _render(result: dict[str, Any]) -> None:
     elif result["restored"]:
         say("restored; start the daemon: systemctl start dnssecd")
     else:
-        say("nothing is in the way; nothing was changed, since only a check was asked for")
+        say("the restore would succeed; nothing was changed (--check)")
 
 
 def _came_of(result: dict[str, Any], refused: dict[str, str]) -> str:
     restored = result["zones_restored"]
     if restored:
-        return f"{_zones(len(restored))} restored; {_zones(len(refused))} refused and left as it was"
+        return f"{_zones(len(restored))} restored; {_zones(len(refused))} refused and unchanged"
     well = [zone["zone"] for zone in result["zones"] if zone["zone"] not in refused]
     text = _unchanged(result["keys_brought"])
-    which = "the 1 zone that is" if len(well) == 1 else f"the {len(well)} zones that are"
+    which = "the 1 zone that was" if len(well) == 1 else f"the {len(well)} zones that were"
     return f"{text}; --keep-going restores {which} not refused" if well else text
 
 
@@ -211,17 +255,17 @@ def _zones(number: int) -> str:
 
 
 def _unchanged(keys: int) -> str:
-    """What came of a restore that was refused: keys are brought in first, and some may have failed."""
+    """Return the result of a refused restore. Keys are imported first, so some may be in the key stores."""
     if not keys:
         return "nothing was changed"
-    brought = "1 key was brought in and stays" if keys == 1 else f"{keys} keys were brought in and stay"
-    return f"no zone was restored; {brought} in the key stores: a later restore finds them there"
+    brought = "1 key was imported and stays" if keys == 1 else f"{keys} keys were imported and stay"
+    return f"no zone was restored; {brought} in the key stores for a later restore"
 
 
 def _then(zone: dict[str, Any], refused: dict[str, str]) -> str:
     if zone["zone"] in refused:
         return f"REFUSED ({refused[zone['zone']]})"
     if not zone["held"]:
-        return "served as it is"
+        return "served unchanged"
     above = zone["serial"] if zone["above"] is None else zone["above"]
-    return f"published above {above} when the daemon has looked at what is public"
+    return f"published above {above} after the daemon has checked the public servers"

@@ -1,4 +1,4 @@
-"""`dnssecd key rollover …` and what else is about keys over time."""
+"""`dnssecd key rollover …` and other commands about keys over time."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dnssecd.cli.common import (
+    USAGE,
     Bad,
     Cli,
     ZoneArgument,
@@ -14,27 +15,40 @@ from dnssecd.cli.common import (
     command,
     duration,
     to_json,
-    zone_name,
 )
-from dnssecd.cli.output import say, say_lines, span, table, when
+from dnssecd.cli.completion import complete_key_tag
+from dnssecd.cli.output import say, say_lines, say_wrapped, span, table, when
+from dnssecd.cli.sizes import show_sizes
 from dnssecd.control import messages
+from dnssecd.core.dns.names import full_name
 
 if TYPE_CHECKING:
     from dnssecd.control.messages.base import Request
 
 LONG_S = 660.0
 WAKES = {
-    "resign": "signatures come due",
-    "load": "read the input again",
-    "parent": "look at the parent",
-    "rollover": "look at the keys",
+    "resign": "renew signatures",
+    "load": "read the input",
+    "parent": "check the parent",
+    "rollover": "check the keys",
 }
 
-KeyTag = Annotated[int, typer.Option("--key-tag", metavar="N", min=0, max=65_535, help="Tag of the key.")]
+KeyTag = Annotated[
+    int,
+    typer.Option(
+        "--key-tag",
+        metavar="N",
+        min=0,
+        max=65_535,
+        help="Tag of the key.",
+        autocompletion=complete_key_tag,
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
-    clock = typer.Typer(help="This machine's time.", no_args_is_help=True)
+    """Add the commands of this module to *app*."""
+    clock = typer.Typer(help="The clock of this machine.", no_args_is_help=True)
     app.add_typer(clock, name="clock")
     command(clock, "confirm")(_confirm_clock)
     command(app, "schedule")(_schedule)
@@ -45,10 +59,10 @@ def register(app: typer.Typer) -> None:
 def _schedule(
     cli: Cli,
     load: Annotated[
-        bool, typer.Option("--load", help="What the key stores will have to sign, by day.")
+        bool, typer.Option("--load", help="Show the signatures that each key store has to make, by day.")
     ] = False,
 ) -> None:
-    """What the daemon will do next, of itself."""
+    """Show what the daemon will do next."""
     result = cli.ask(messages.forecasts.ShowSchedule(load=load), silence_s=LONG_S)
     cli.show(result, lambda: _render_load(result.load or []) if load else _render_wakes(result.wakes))
 
@@ -57,7 +71,7 @@ def _render_wakes(wakes: list[messages.forecasts.Wake]) -> None:
     table(
         ("at", "what", "of"),
         [(when(wake.at), WAKES.get(wake.what, wake.what), wake.subject) for wake in wakes],
-        empty="nothing is planned",
+        empty="nothing is scheduled",
     )
 
 
@@ -71,7 +85,7 @@ def _render_load(loads: list[messages.forecasts.StoreLoad]) -> None:
 
 
 def _plan(cli: Cli) -> None:
-    """What the configuration file, as it is now, would do to keys and signatures: before `config reload`."""
+    """Show the effect of the changed configuration file on keys and signatures, before `config reload`."""
     result = cli.ask(messages.forecasts.ShowPlan(), silence_s=LONG_S)
     cli.show(result, lambda: _render_plan(result))
 
@@ -83,32 +97,52 @@ def _render_plan(result: messages.forecasts.Plan) -> None:
             say(f"  {note}")
         if zone.events:
             _render_events(zone.events)
+        if zone.summary:
+            say_wrapped(f"{zone.zone} {zone.summary[0].lower()}{zone.summary[1:]}")
     for word, names in (("added", result.added), ("removed", result.removed)):
         for name in names:
             say(f"{name} {word}")
     if not (result.zones or result.added or result.removed):
-        say("nothing changes for keys and signatures")
+        say("keys and signatures do not change")
 
 
 def _simulate(
     cli: Cli,
     zone: ZoneArgument,
-    days: Annotated[int, typer.Option("--days", min=1, max=3650, help="How far to look ahead.")],
+    days: Annotated[
+        int | None, typer.Option("--days", min=1, max=3650, help="How far to look ahead; needed for steps.")
+    ] = None,
     ds_delay: Annotated[
-        str, typer.Option(metavar="DURATION", help='How long the parent takes to change DS; "never".')
+        str, typer.Option(metavar="DURATION", help='How long the parent takes to change the DS; or "never".')
     ] = "1d",
     outage: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="WHAT:FROM:FOR", help="secondaries, parent or signer do nothing: parent:10d:2d."
+            metavar="WHAT:FROM:FOR",
+            help="Simulate an outage of secondaries, parent or signer, as in parent:10d:2d (start, duration).",
         ),
     ] = None,
-    svg: Annotated[str | None, typer.Option(metavar="FILE", help="Draw the keys' states over time.")] = None,
+    svg: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="Write a picture of the key states over time to this file."),
+    ] = None,
+    algorithm: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ALGORITHM",
+            help="Instead of steps, show what this algorithm does to the size of answers, transfers and store.",
+        ),
+    ] = None,
 ) -> None:
-    """The calendar of every step ahead, from the zone, its policy and its TTLs as they are."""
+    """Show the calendar of all coming steps, computed from the zone, its policy and its TTLs."""
+    if algorithm is not None:
+        show_sizes(cli, full_name(zone), algorithm)
+        return
+    if days is None:
+        raise Bad("it is not known how far to look ahead", "give --days NUMBER", USAGE)
     never = ds_delay == "never"
     request = messages.forecasts.Simulate(
-        zone=zone_name(zone),
+        zone=full_name(zone),
         days=days,
         ds_delay=None if never else duration(ds_delay),
         ds_never=never,
@@ -126,6 +160,8 @@ def _render_calendar(result: messages.forecasts.Calendar) -> None:
     for note in result.notes:
         say(f"note: {note}")
     _render_events(result.events)
+    if result.summary:
+        say_wrapped(result.summary)
 
 
 def _write_picture(path: str, picture: str) -> None:
@@ -134,7 +170,7 @@ def _write_picture(path: str, picture: str) -> None:
             out.write(picture)
     except OSError as error:
         raise Bad(
-            f"{path} cannot be written: {error.strerror}", "name a file in a directory of yours"
+            f"{path} cannot be written: {error.strerror}", "name a file in a directory that you can write to"
         ) from None
 
 
@@ -142,10 +178,10 @@ def _render_events(events: list[messages.forecasts.ComingEvent]) -> None:
     table(
         ("at", "key", "event", "detail"),
         [(when(event.at), f"{event.role} {_key(event)}", event.event, event.detail) for event in events],
-        empty="nothing happens",
+        empty="no steps",
     )
     if any(event.stand_in for event in events):
-        say("new-1, new-2, …: keys still to be made; their tags are not known yet")
+        say("new-1, new-2, …: future keys; their tags are not known yet")
 
 
 def _key(event: messages.forecasts.ComingEvent) -> str:
@@ -153,7 +189,7 @@ def _key(event: messages.forecasts.ComingEvent) -> str:
 
 
 def _confirm_clock(cli: Cli) -> None:
-    """Say that the time is right, after it was in doubt: signing goes on."""
+    """Confirm that the time is correct after it was in doubt: signing continues."""
     result = cli.ask(messages.status.ConfirmClock())
     cli.show(result, lambda: say(result.message))
 
@@ -164,6 +200,7 @@ def add_to_key(key: typer.Typer) -> None:
     command(key, "retire")(_retire)
     command(key, "revoke")(_revoke)
     command(key, "compromised")(_compromised)
+    command(key, "lost")(_lost)
     command(key, "approve")(_approve)
 
 
@@ -172,24 +209,49 @@ def _rollover(
     zone: ZoneArgument,
     role: Annotated[str, typer.Option("--role", metavar="ROLE", help="ksk, zsk or csk.")],
 ) -> None:
-    """Give the key in use in a role a successor; every step waits until it is safe."""
-
-    _ask(cli, messages.rollovers.RollOver(zone=zone_name(zone), role=check_role(role)))
+    """Replace the active key of a role. Every step waits until it is safe."""
+    show_changed(cli, messages.rollovers.RollOver(zone=full_name(zone), role=check_role(role)))
 
 
 def _retire(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
-    """Have a key leave as soon as it safely can; one in use gets a successor first."""
-    _ask(cli, messages.rollovers.RetireKey(zone=zone_name(zone), key_tag=key_tag))
+    """Retire a key as soon as it is safe; replaces it first if it is in use."""
+    show_changed(cli, messages.rollovers.RetireKey(zone=full_name(zone), key_tag=key_tag))
 
 
 def _revoke(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
-    """Have a KSK leave, revoked (RFC 5011), so that validators that trust it take it out."""
-    _ask(cli, messages.rollovers.RevokeKey(zone=zone_name(zone), key_tag=key_tag))
+    """Retire a KSK with the REVOKE bit (RFC 5011): validators remove it from their trust anchors."""
+    show_changed(cli, messages.rollovers.RevokeKey(zone=full_name(zone), key_tag=key_tag))
 
 
 def _compromised(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
-    """Replace a key by the fastest safe way, now; prints what it costs and what people have to do."""
-    result = cli.ask(messages.rollovers.ReportCompromise(zone=zone_name(zone), key_tag=key_tag))
+    """Replace a compromised key now, by the fastest safe steps. Shows the consequences and the operator's tasks."""
+    result = cli.ask(messages.rollovers.ReportCompromise(zone=full_name(zone), key_tag=key_tag))
+    cli.show(result, lambda: say_lines(result.text))
+
+
+def _lost(
+    cli: Cli,
+    zone: ZoneArgument,
+    key_tag: Annotated[
+        int,
+        typer.Argument(
+            metavar="TAG", help="Tag of the key, as in `key list`.", autocompletion=complete_key_tag
+        ),
+    ],
+    do: Annotated[
+        bool, typer.Option("--do", help="Carry the plan out. Without it, the plan is only shown.")
+    ] = False,
+    found: Annotated[
+        bool, typer.Option("--found", help="The private key is back: end the recovery.")
+    ] = False,
+) -> None:
+    """Replace a key whose private key is lost, by the fastest safe steps. Shows the plan and what it costs."""
+    if do and found:
+        raise Bad("--do and --found exclude each other", "give one of them", USAGE)
+    if found:
+        show_changed(cli, messages.rollovers.ReportFound(zone=full_name(zone), key_tag=key_tag))
+        return
+    result = cli.ask(messages.rollovers.ReportLoss(zone=full_name(zone), key_tag=key_tag, begin=do))
     cli.show(result, lambda: say_lines(result.text))
 
 
@@ -199,23 +261,27 @@ def _approve(
     step: Annotated[
         str | None,
         typer.Option(
-            "--step", metavar="STEP", help="The step, as `explain` names it; default: the only one."
+            "--step", metavar="STEP", help="Name of the step, as in `explain`; default: the only one."
         ),
     ] = None,
 ) -> None:
-    """Let a step happen that waits for approval (policy: manual)."""
-    _ask(cli, messages.rollovers.ApproveStep(zone=zone_name(zone), step=step))
+    """Approve a step that waits for approval (policy: manual)."""
+    show_changed(cli, messages.rollovers.ApproveStep(zone=full_name(zone), step=step))
 
 
-def _ask(cli: Cli, request: Request[messages.rollovers.KeysChanged]) -> None:
+def show_changed(cli: Cli, request: Request[messages.rollovers.KeysChanged]) -> None:
+    """Send a request that changes keys, and show what waits then."""
     result = cli.ask(request)
     cli.show(result, lambda: _render(result))
 
 
 def _render(result: messages.rollovers.KeysChanged) -> None:
     say(result.message)
+    if result.summary:
+        say_wrapped(f"{result.summary} All else is automatic: dnssecd explain {result.zone}")
+        return
     for wait in result.waiting:
         until = f", until {when(wait.until)}" if wait.until else ""
-        say(f"  {wait.step}: held by {wait.gate} ({wait.rule}){until}")
+        say_wrapped(f"  {wait.step}: held by {wait.gate} ({wait.rule}){until}")
     if result.waiting:
-        say(f"dnssecd explain {result.zone} tells what is awaited from whom")
+        say(f"for the reasons and the servers concerned: dnssecd explain {result.zone} --rules")

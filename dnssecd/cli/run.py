@@ -8,6 +8,8 @@ from dnssecd.cli.common import Cli, command
 
 
 def register(app: typer.Typer) -> None:
+    """Add the commands of this module to *app*."""
+
     @command(app, "run")
     def run(cli: Cli) -> None:
         """Run the daemon in the foreground."""

@@ -1,4 +1,4 @@
-"""``dnssecd sign``: one zone file signed without a daemon, by the daemon's own code."""
+"""``dnssecd sign``: sign one zone file without a daemon, with the daemon's code."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from dnssecd.core.signing.lifetimes import Window
 from dnssecd.ingest.errors import ZoneFileErrors
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_client.errors import SignerError
-from dnssecd.keyservice_client.launch import launched_signer
-from dnssecd.keyservice_protocol import KeyInfo, KeystoreSettings, SignerSettings
+from dnssecd.keyservice_client.launch import OWN_CHILD, launched_signer
+from dnssecd.keyservice_protocol import KeyInfo
+from dnssecd.keyservice_settings import KeyLimits, KeystoreSettings, LimitSettings, SignerSettings
 from dnssecd.pipeline.jobs.outcome import Problem
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.oneshot.bind_keys import BadKeyFile, KeyFile, read_key_file, roles
@@ -38,17 +39,17 @@ INCEPTION_OFFSET_S = -3600
 JITTER_S = 12 * 3600
 SIGNER_DEADLINE_S = 60.0
 NSEC3_NAME_MAX = 222
-#: RRSIG times are 32-bit serial numbers: inception and expiration must be less than half the circle apart.
+#: RRSIG times are 32-bit serial numbers: inception and expiration must be less than 2^31 s apart (RFC 1982).
 SPAN_S_MAX = (1 << 31) - 1
 USAGE = 2
 VIOLATIONS_SHOWN_MAX = 100
-#: What is left of the 107 octets of a Unix socket's path for the directory of temporary files.
+#: Maximum path length of the directory of temporary files: a Unix socket's path has at most 107 octets.
 SCRATCH_PARENT_OCTETS_MAX = 70
 
 
 @dataclass(frozen=True)
 class Options:
-    """The options as given; times in epoch seconds, None where not given; ``quiet``: the result is told as JSON."""
+    """The options as given; times in epoch seconds, None if absent; ``quiet``: the result is printed as JSON."""
 
     file: Path
     origin: str
@@ -69,25 +70,27 @@ class Options:
 
 
 def run(options: Options) -> Signed:
-    """Sign; Bad with the reason when it cannot be done, and then nothing was written."""
+    """Sign the zone file. Raise Bad with the reason on failure; nothing was written then."""
     try:
         with Stopping() as stopping:
             return _run(options, stopping)
     except BadName as error:
-        raise Bad(str(error), "write the zone's name like example.com.", USAGE) from None
+        raise Bad(str(error), "write the name of the zone as in example.com.", USAGE) from None
     except BadKeyFile as error:
         raise Bad(str(error), "give another key with --key; nothing was written") from None
     except Rejected as error:
         more = "".join(f"\n  {line}" for line in _others(error)[:VIOLATIONS_SHOWN_MAX])
         raise Bad(error.cause + more, error.remedy or "correct the input") from None
     except ZoneFileErrors as error:
-        raise Bad(str(error), "correct the file, or sign it again when nobody is writing it") from None
+        raise Bad(
+            str(error), "correct the file; if another program is writing it, sign it again later"
+        ) from None
     except SignerError as error:
-        raise Bad(str(error), "mend the key store, or give another; nothing was written") from None
+        raise Bad(str(error), "repair the key store, or give another; nothing was written") from None
 
 
 def _others(error: Rejected) -> list[str]:
-    """Return the violations that the cause does not state: it begins with the first, or lists all, one a line."""
+    """Return the violations that the cause does not contain: it starts with the first, or lists all, one per line."""
     stated = set(error.cause.splitlines())
     return [
         line
@@ -99,15 +102,15 @@ def _others(error: Rejected) -> list[str]:
 def _is_same(file: Path, output: str) -> bool:
     try:
         return output != STANDARD_OUTPUT and file.samefile(output)
-    except OSError:  # one of them is not there: who needs it says so
+    except OSError:  # one of them does not exist: the code that opens it reports that
         return False
 
 
 def _run(options: Options, stopping: Stopping) -> Signed:
     if options.quiet and options.output == STANDARD_OUTPUT:
-        raise Bad("standard output cannot hold both the zone and JSON", "give -o FILE", USAGE)
+        raise Bad("the zone and JSON cannot both go to standard output", "give -o FILE", USAGE)
     if _is_same(options.file, options.output):
-        what = f"-o {options.output} is the zone file itself: its comments and $INCLUDE lines would be lost"
+        what = f"-o {options.output} is the input file: its comments and $INCLUDE lines would be lost"
         raise Bad(what, "give another file", USAGE)
     now = int(SystemClock().now())
     spec = _spec(options)
@@ -139,12 +142,14 @@ def _run(options: Options, stopping: Stopping) -> Signed:
 
 
 def _key_files(options: Options, spec: ZoneSpec) -> list[KeyFile]:
-    """Read the key files; Bad where other options ask for keys to be made, BadKeyFile."""
+    """Read the key files. Raise Bad when other options ask for new keys; BadKeyFile."""
     if not options.keys:
         return []
     if options.algorithms:
         raise Bad(
-            "--algorithm is for new keys; key files have an algorithm of their own", "leave it out", USAGE
+            "--algorithm applies to new keys only; each key file states its algorithm",
+            "omit --algorithm",
+            USAGE,
         )
     files = [read_key_file(path, spec.origin) for path in options.keys]
     roles(files, csk=options.csk)
@@ -163,11 +168,11 @@ def _spec(options: Options) -> ZoneSpec:
     origin = text_to_wire(options.origin)
     if options.denial == "nsec3" and len(origin) > NSEC3_NAME_MAX:
         raise Bad(
-            f"{options.origin} is {len(origin)} octets long on the wire: no hashed owner name fits before it",
+            f"{options.origin} has {len(origin)} bytes in wire format: NSEC3 owner names do not fit",
             "use --denial nsec",
         )
     if options.opt_out and options.denial != "nsec3":
-        raise Bad("--opt-out goes with --denial nsec3 only", "leave one of them out", USAGE)
+        raise Bad("--opt-out requires --denial nsec3", "omit --opt-out, or give --denial nsec3", USAGE)
     return ZoneSpec(
         name=wire_to_text(origin),
         origin=origin,
@@ -192,7 +197,7 @@ def _window(options: Options, now: int) -> Window:
         raise Bad("the expiration is not after the inception", "give a later --expiration", USAGE)
     if options.expiration - inception > SPAN_S_MAX:
         raise Bad(
-            "inception and expiration are more than 68 years apart: no RRSIG can say so (RFC 4034 §3.1.5)",
+            "inception and expiration are more than 68 years apart: an RRSIG cannot express this (RFC 4034 §3.1.5)",
             "give an earlier --expiration, or a later --inception",
             USAGE,
         )
@@ -200,7 +205,7 @@ def _window(options: Options, now: int) -> Window:
 
 
 def _settings(options: Options, directory: Path, scratch: Path) -> SignerSettings:
-    """Return what our own key service is told: keys given by file live in a store that goes with ``scratch``."""
+    """Return the settings of the private key service; keys given as files are in a store below ``scratch``."""
     store = KeystoreSettings(
         name=STORE,
         type="software",
@@ -212,22 +217,22 @@ def _settings(options: Options, directory: Path, scratch: Path) -> SignerSetting
         state_dir=str(scratch / "signer" if options.keys else directory / "state"),
         keystores=(store,),
         deterministic_ecdsa=options.deterministic,
-        validity_s_max=SPAN_S_MAX,
+        limits=LimitSettings(default=KeyLimits(validity_s_max=SPAN_S_MAX)),
     )
 
 
 class KeyService:
-    """Our own key service, coming up while the zone file is read."""
+    """The key service of this command; it starts while the zone file is read."""
 
     def __init__(self, settings: SignerSettings) -> None:
-        self.signer = SignerClient(settings.socket, SIGNER_DEADLINE_S)
+        self.signer = SignerClient(settings.socket, SIGNER_DEADLINE_S, owners=OWN_CHILD)
         self._stack = ExitStack()
         self._starter = ThreadPoolExecutor(1)
         launched = launched_signer(settings, quiet=True)
         self._started = self._starter.submit(self._stack.enter_context, launched)
 
     def client(self) -> SignerClient:
-        """Return the client when the service answers; OperatorNeeded when it cannot start."""
+        """Return the client as soon as the service answers. Raise OperatorNeeded when it cannot start."""
         self._started.result()
         return self.signer
 
@@ -242,18 +247,22 @@ def _directory(options: Options) -> Path:
     if options.keystore is not None:
         directory = options.keystore.absolute()
         if directory.exists() and not directory.is_dir():
-            raise Bad(f"the key store {directory} is no directory", "give a directory with --keystore", USAGE)
+            raise Bad(
+                f"the key store {directory} is not a directory", "give a directory with --keystore", USAGE
+            )
         return directory
     if options.output == STANDARD_OUTPUT:
         raise Bad(
-            "without -o FILE there is no place for new keys", "give --keystore DIR or --key FILE", USAGE
+            "new keys need a directory: the default is derived from -o FILE",
+            "give --keystore DIR or --key FILE",
+            USAGE,
         )
     return Path(f"{options.output}.keys").absolute()
 
 
 @contextmanager
 def _undone(directory: Path) -> Iterator[None]:
-    """Remove a key store that was made for nothing: the zone that its keys signed was not written."""
+    """Remove a key store that this command created, if the signed zone is not written."""
     existed = directory.exists()
     try:
         yield
@@ -272,7 +281,7 @@ def _keys(options: Options, spec: ZoneSpec, files: Sequence[KeyFile], signer: Si
 def _numbers(names: Sequence[str]) -> list[int]:
     if not names:
         return []
-    # The package checks configuration files; whoever names no algorithm need not wait for all of it.
+    # Importing the configuration package takes time: only --algorithm needs it.
     from dnssecd.config.algorithms import algorithm_number
 
     numbers = []
@@ -281,7 +290,9 @@ def _numbers(names: Sequence[str]) -> list[int]:
             numbers.append(algorithm_number(name))
         except KeyError:
             raise Bad(
-                f"{name} is no DNSSEC algorithm", "use a mnemonic or number of RFC 8624", USAGE
+                f"{name} is not a DNSSEC algorithm",
+                "use a mnemonic or number of the IANA registry (RFC 9904)",
+                USAGE,
             ) from None
         except ValueError as reason:
             raise Bad(

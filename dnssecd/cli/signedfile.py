@@ -1,7 +1,7 @@
-"""Signed zone files, read with their DNSSEC records, for the verifier: what merging would hide is kept as findings.
+"""Read signed zone files for the verifier; faults that merging would hide become findings.
 
-A zone file may repeat a record or give the records of a set different TTLs. The zone in memory has each record once
-and one TTL per set (the lowest, RFC 2181 §5.2); both faults, and records outside the zone, are listed.
+A zone file may repeat a record, or give the records of an RRset different TTLs. The zone in memory has each record
+once and one TTL for each RRset (the lowest, RFC 2181 §5.2). Both faults, and records outside the zone, are listed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PLACE = itemgetter(0, 1)
 
 @dataclass(frozen=True, slots=True)
 class SignedFile:
-    """A signed zone in memory, with what the file says beyond it."""
+    """A signed zone in memory, and findings about its file."""
 
     view: MemoryZoneView
     findings: list[Violation]
@@ -35,21 +35,21 @@ class SignedFile:
 
 
 def read_signed_file(path: Path, origin: bytes) -> SignedFile:
-    """Read the signed zone file of ``origin`` (lower-cased wire name); raises ZoneFileErrors."""
+    """Read the signed zone file of ``origin`` (lower-case wire name). Raise ZoneFileErrors."""
     reader = Reader(origin, _LIMITS, strip=False)
     reader.read(path)
     gathered = _Gathered(origin)
     for warning in reader.warnings:
-        if warning.text.endswith("is outside the zone: ignored"):
-            owner, detail = warning.text.split(" ", 1)
-            gathered.findings.append(violation("out-of-zone", owner, "-", f"{path}:{warning.line}: {detail}"))
+        if warning.outside:
+            detail = f"{path}:{warning.line}: is outside the zone: ignored"
+            gathered.findings.append(violation("out-of-zone", warning.outside, "-", detail))
     gathered.add(reader.rows)
     view = MemoryZoneView(origin, gathered.content, gathered.denial, gathered.rrsigs)
     return SignedFile(view, gathered.findings, tuple(gathered.mixed_ttls))
 
 
 class _Gathered:
-    """Rows put together into sets."""
+    """Rows grouped into RRsets."""
 
     def __init__(self, origin: bytes) -> None:
         self.origin = origin
@@ -60,7 +60,7 @@ class _Gathered:
         self.mixed_ttls: list[MixedTtl] = []
 
     def add(self, rows: list[Row]) -> None:
-        """Sort rows by (owner, type, RDATA), RRSIGs by type covered too, and make sets of them."""
+        """Sort rows by (owner, type, RDATA), RRSIGs also by type covered, and group them into RRsets."""
         rows.sort(key=_PLACE)
         start, end = 0, len(rows)
         while start < end:
@@ -92,14 +92,14 @@ class _Gathered:
             self.rrsigs.append(Rrsigs(owner, covered, ttl, packed))
 
     def _merge(self, rows: list[Row], shown: int) -> Row:
-        """Return the rows of one set as one; ``shown`` is the type named in findings."""
+        """Return the rows of one RRset as one; ``shown`` is the type named in findings."""
         owner, rtype, ttl, packed = rows[0]
         if len(rows) == 1:
             return rows[0]
         rdatas = {row[3][2:] for row in rows}
-        # A transfer saved to a file ends with the SOA it began with.
+        # A zone transfer saved to a file ends with the same SOA as it begins with.
         if len(rdatas) < len(rows) and rtype != SOA:
-            self._find("duplicate-rr", owner, shown, f"{len(rows) - len(rdatas)} RR(s) given again")
+            self._find("duplicate-rr", owner, shown, f"{len(rows) - len(rdatas)} RR(s) repeated")
         ttls = {row[2] for row in rows}
         if len(ttls) > 1:
             ttl = min(ttls)

@@ -1,76 +1,102 @@
-"""`dnssecd status`."""
+"""`dnssecd status` and `dnssecd check`."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-from dnssecd.cli.common import Cli, OptionalZone, command, optional_zone
-from dnssecd.cli.output import pairs, print_alerts, say, span, table, when
-from dnssecd.control import messages
+from dnssecd.cli.common import UNREACHABLE, Cli, OptionalZone, command, is_config_errors, optional_zone
+from dnssecd.cli.output import clear, line_width, print_alerts, say, span, when
+from dnssecd.control import client, messages
+
+#: Exit status by level of the verdict, as Nagios has it; for `check`, 3 is "unknown".
+LEVELS = {"ok": 0, "warning": 1, "critical": 2}
+WATCH_S = 5.0
+#: `check` waits for this long for the daemon: less than the 60 s after which Nagios ends a check.
+CHECK_S = 50.0
 
 
 def register(app: typer.Typer) -> None:
-    @command(app, "status")
-    def status(cli: Cli, zone: OptionalZone = None) -> None:
-        """What is served, by whom, and what is wrong."""
-        result = cli.ask(messages.status.ShowStatus(zone=optional_zone(zone)))
-        cli.show(result, lambda: _render(result))
+    """Add the commands of this module to *app*."""
+    command(app, "status")(_status)
+    command(app, "check")(_check)
 
 
-def _render(result: messages.status.Status) -> None:
-    table(
-        ("zone", "state", "serial", "input", "runway", "secondaries", "alerts"),
-        [_row(zone) for zone in result.zones],
-        empty="no zones",
-    )
-    for zone in result.zones:
-        notes = [*zone.blockers, *zone.warnings]
-        if notes:
-            say()
-            say(f"{zone.zone}")
-            pairs([("  note", notes)])
-    say()
-    say(f"key service: {result.signer.state} ({_signer_mode(result.signer.mode)})")
-    if result.clock_suspect:
-        say()
-        say(f"clock not confirmed: {result.clock}; if the time is right: dnssecd clock confirm")
-    alerts = [*result.alerts, *(alert for zone in result.zones for alert in zone.alerts)]
-    unique = {(alert.name, alert.zone, alert.subject): alert for alert in alerts}
-    print_alerts(list(unique.values()))
+def _status(
+    cli: Cli,
+    zone: OptionalZone = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it again every 5 seconds.")] = False,
+) -> None:
+    """Show whether all is well: the verdict, what is wrong, what waits for you. Exit status 0, 1 or 2.
+
+    0: all is well. 1: something needs attention. 2: critical. The reasons are listed, the worst first.
+    """
+    request = messages.status.ShowStatus(zone=optional_zone(zone))
+    result = cli.ask(request)
+    cli.show(result, partial(_render, result, one=zone is not None))
+    while watch:
+        _sleep(WATCH_S)
+        clear()
+        try:
+            result = cli.ask(request)
+        except client.Unreachable as error:
+            say(f"dnssecd: {error.what}")
+        else:
+            cli.show(result, partial(_render, result, one=zone is not None))
+    if status := LEVELS[result.verdict.level]:
+        raise typer.Exit(status)
 
 
-def _signer_mode(mode: str) -> str:
-    return "child of the daemon: for demos" if mode == "child" else mode
+def _sleep(seconds: float) -> None:
+    from threading import Event
+
+    Event().wait(seconds)
 
 
-def _row(zone: messages.zones.ZoneStatus) -> tuple[Any, ...]:
-    secondaries = zone.secondaries
-    published = zone.serial
-    current = sum(1 for one in secondaries if published is not None and one.serial == published)
-    return (
-        zone.zone,
-        zone.state,
-        zone.serial,
-        zone.input_serial,
-        span(zone.runway_seconds),
-        _secondaries(current, len(secondaries), waiting=published is None),
-        ", ".join(sorted({alert.name for alert in zone.alerts})) or "-",
-    )
+def _render(result: messages.status.Status, *, one: bool) -> None:
+    from dnssecd.cli import status_text
+
+    lay_out = status_text.zone_screen if one else status_text.screen
+    for line in lay_out(result, line_width()):
+        say(line)
+    if one:
+        zone = result.zones[0]
+        unique = {(alert.name, alert.zone, alert.subject): alert for alert in (*result.alerts, *zone.alerts)}
+        print_alerts(list(unique.values()))
 
 
-def _secondaries(current: int, number: int, *, waiting: bool) -> str | None:
-    if not number:
-        return "none"
-    return None if waiting else f"{current}/{number} current"
+def _check(cli: Cli, zone: OptionalZone = None) -> None:
+    """Print one line for Nagios and its relatives. Exit status 0 (OK), 1 (WARNING), 2 (CRITICAL), 3 (UNKNOWN)."""
+    from dnssecd.cli import status_text
+
+    try:
+        result = cli.ask(messages.status.ShowStatus(zone=optional_zone(zone)), silence_s=CHECK_S)
+    except (client.Unreachable, client.Failed) as error:
+        _unknown(cli, error.what, error.remedy)
+    except Exception as error:
+        if not is_config_errors(error):
+            raise
+        _unknown(cli, str(error), "give the socket with --socket, or a configuration that this user can read")
+    cli.show(result.verdict, lambda: say(status_text.check_line(result)))
+    if status := LEVELS[result.verdict.level]:
+        raise typer.Exit(status)
+
+
+def _unknown(cli: Cli, what: str, remedy: str) -> NoReturn:
+    """Report in the form of Nagios that there is no verdict."""
+    line = " ".join(f"DNSSECD UNKNOWN - {what}".replace("|", "/").split())
+    cli.show({"error": {"what": what, "remedy": remedy}}, lambda: say(line))
+    raise typer.Exit(UNREACHABLE)
 
 
 def zone_pairs(zone: messages.zones.ZoneDetails) -> list[tuple[str, Any]]:
-    """The lines of one zone in full."""
+    """Return the lines that describe one zone in full."""
     return [
         ("zone", zone.zone),
         ("state", zone.state),
+        ("security", f"{zone.security}: {zone.security_detail}" if zone.security_detail else zone.security),
         ("serial", zone.serial),
         ("input serial", zone.input_serial),
         ("source", zone.source),
@@ -78,21 +104,24 @@ def zone_pairs(zone: messages.zones.ZoneDetails) -> list[tuple[str, Any]]:
         ("policy", zone.policy),
         ("denial", zone.denial),
         ("records", zone.records),
-        ("signatures made for the last version", zone.signatures or None),
+        ("signatures made for this version", zone.signatures or None),
         ("published", when(zone.last_published)),
         ("first expiration", when(zone.earliest_expiration)),
         ("runway", span(zone.runway_seconds)),
-        ("next wake", when(zone.next_wake)),
+        ("signed ahead until", when(zone.signed_ahead_until)),
+        ("next check", when(zone.next_wake)),
         ("primaries", _servers(zone.primaries)),
         ("secondaries", _servers(zone.secondaries)),
-        ("waits for", zone.blockers),
+        ("answers validated", when(zone.validated_at)),
+        ("next step", zone.next_step or None),
+        ("waits for", zone.blockers if zone.serial is None or not zone.next_step else None),
         ("warnings", zone.warnings),
     ]
 
 
 def _servers(servers: list[messages.zones.ServerSeen]) -> list[str]:
     return [
-        f"{one.name} has {_serial(one.serial)}"
+        f"{one.name}{f' ({one.protection})' if one.protection else ''} has {_serial(one.serial)}"
         + (f", seen {when(one.seen_at)}" if one.seen_at else "")
         + (f": {one.detail}" if one.detail else "")
         for one in servers

@@ -1,4 +1,4 @@
-"""Being told to stop in the middle of work that has to clear up after itself."""
+"""Signals that stop a command which has to clean up."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Stopping:
     """A context manager: in it SIGINT, SIGTERM and SIGHUP raise SystemExit, but only in blocks that allow it.
 
-    Elsewhere, where something is being made or removed, they wait for the next such block; so nothing that was made
-    is forgotten because the exception came before anybody knew of it. Outside the main thread it does nothing.
+    Elsewhere, where files are being created or removed, a signal waits for the next such block: so the exception never
+    comes between creating a file and recording it for removal. Outside the main thread it does nothing.
     """
 
     def __init__(self) -> None:
@@ -34,7 +34,7 @@ class Stopping:
 
     @contextmanager
     def allowed(self) -> Iterator[None]:
-        """Let the block be broken off; at once if a signal came before."""
+        """Allow signals to interrupt the block; a signal that waits interrupts it immediately."""
         self._allowed = True
         try:
             self._stop_if_asked()
@@ -49,5 +49,5 @@ class Stopping:
 
     def _stop_if_asked(self) -> None:
         if self._asked is not None:
-            self._allowed = False  # once is enough: what follows is clearing up
+            self._allowed = False  # raise once only: the cleanup that follows must not be interrupted
             raise SystemExit(128 + self._asked)

@@ -1,28 +1,25 @@
-"""``dnssecd verify``: an independent check of any signed zone file, every finding listed with its rank."""
+"""``dnssecd verify``: check any signed zone file independently, and list every finding with its rank."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
-
-import typer
 
 from dnssecd.cli.output import printable, say
 from dnssecd.cli.progress import shown
 from dnssecd.cli.signedfile import SignedFile, read_signed_file
 from dnssecd.clock import SystemClock
+from dnssecd.core.dns.key_records import BadRecord, ds_of
 from dnssecd.core.dns.names import BadName, text_to_wire
 from dnssecd.core.verify import Expectation, Rank, Violation, verify_zone, violation
 from dnssecd.ingest.errors import ZoneFileErrors
+from dnssecd.ingest.gc_pause import collection_paused
 from dnssecd.pipeline.workers.checker_pool import spread_checker
-from dnssecd.pipeline.workers.gc_pause import collection_paused
 
-#: A zone with more violations than this is told to be hopeless rather than listed in full.
+#: Maximum number of violations listed: after that the check stops.
 VIOLATIONS_MAX = 1_000_000
 
 #: Exit code by the worst rank found.
@@ -40,7 +37,7 @@ class UsageError(Exception):
 
 
 def parse_time(text: str) -> int:
-    """Return epoch seconds of epoch seconds or YYYYMMDDHHMMSS (UTC); UsageError."""
+    """Return the epoch seconds of a time written as epoch seconds or YYYYMMDDHHMMSS (UTC). Raise UsageError."""
     if not (text.isascii() and text.isdigit() and len(text) <= 14):
         raise UsageError(f"--time {text}: write epoch seconds or YYYYMMDDHHMMSS")
     if len(text) == 8 and text[:2] in ("19", "20", "21"):
@@ -55,20 +52,12 @@ def parse_time(text: str) -> int:
 
 
 def parse_ds(text: str) -> bytes:
-    """Return DS RDATA of its presentation form, with or without owner, TTL, class and type; UsageError."""
-    fields = text.replace("(", " ").replace(")", " ").split()
-    upper = [field.upper() for field in fields]
-    if "DS" in upper:
-        fields = fields[upper.index("DS") + 1 :]
+    """Return DS RDATA from presentation form, with or without owner, TTL, class and type. Raise UsageError."""
     try:
-        tag, algorithm, digest_type = (int(field) for field in fields[:3])
-        digest = bytes.fromhex("".join(fields[3:]))
-        rdata = tag.to_bytes(2, "big") + bytes((algorithm, digest_type)) + digest
-    except (ValueError, OverflowError):
-        digest = b""
-    if not digest:
-        raise UsageError(f'--ds "{text}": write "TAG ALGORITHM DIGEST-TYPE DIGEST", as in a DS record')
-    return rdata
+        return ds_of(text)
+    except BadRecord:
+        wanted = 'write "TAG ALGORITHM DIGEST-TYPE DIGEST", as in a DS record'
+        raise UsageError(f'--ds "{text}": {wanted}') from None
 
 
 def judge(signed: SignedFile, expectation: Expectation, quiet: bool) -> list[Violation]:
@@ -85,7 +74,11 @@ def _violations(
         signed = read_signed_file(file, origin)
     except ZoneFileErrors as failed:
         faults = [violation("zone-file", ".", "-", str(error)) for error in failed.errors]
-        return [*faults, violation("zone-file", ".", "-", "reading stopped here")] if failed.more else faults
+        return (
+            [*faults, violation("zone-file", ".", "-", "reading stopped here: the file may have more faults")]
+            if failed.more
+            else faults
+        )
     expectation = Expectation(
         origin, now, ds=tuple(ds), zonemd=True if zonemd else None, mixed_ttls=signed.mixed_ttls
     )
@@ -101,7 +94,7 @@ def run(
     as_json: bool,
     write: Callable[[str], None],
 ) -> int:
-    """Verify and write the result; returns the exit code.
+    """Verify and write the result. Return the exit code.
 
     0: verified, perhaps with advice; 1: bogus to some validator; 2: wrong arguments; 4: violations of RFCs only.
     """
@@ -129,33 +122,3 @@ def _summary(file: Path, origin: str, counts: Counter[Rank]) -> str:
     if counts[Rank.BOGUS] or counts[Rank.VIOLATION]:
         return f"{file}: zone {origin} has {', '.join(parts)}"
     return f"{file}: zone {origin} verified" + (f", with {parts[0]}" if parts else "")
-
-
-def verify_command(
-    file: Annotated[Path, typer.Argument(help="Signed zone file.", metavar="FILE", exists=True)],
-    origin: Annotated[str, typer.Option(help="Name of the zone.", metavar="NAME")],
-    time: Annotated[
-        str | None, typer.Option(help="Judge as of this time: epoch seconds or YYYYMMDDHHMMSS.", metavar="T")
-    ] = None,
-    zonemd: Annotated[bool, typer.Option("--zonemd", help="Demand a ZONEMD record that verifies.")] = False,
-    ds: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--ds", help="DS at the parent; for each of their algorithms one must match.", metavar="DS"
-        ),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the result as JSON.")] = False,
-) -> None:
-    """Check a signed zone file of any signer. Exit status: 0 good, 1 bogus, 4 RFC violations only."""
-    raise typer.Exit(run(file, origin, time, zonemd, ds or [], as_json, say))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """``python -m dnssecd.cli.verify``."""
-    app = typer.Typer(add_completion=False)
-    app.command()(verify_command)
-    app(args=list(sys.argv[1:] if arguments is None else arguments))
-
-
-if __name__ == "__main__":
-    main()

@@ -1,6 +1,6 @@
-"""Configuration: one TOML file, checked as a whole, as immutable data.
+"""Configuration: one TOML file, checked completely, as immutable data.
 
->>> config = load("/etc/dnssecd/config.toml")      # raises ConfigErrors with every fault at once
+>>> config = load("/etc/dnssecd/config.toml")      # raises ConfigErrors with all faults
 >>> config.policy_of("example.com.").denial
 'nsec3'
 """
@@ -8,11 +8,12 @@
 from dnssecd.config.algorithms import algorithm_name, algorithm_number
 from dnssecd.config.errors import ConfigError, ConfigErrors
 from dnssecd.config.freeze import FreezeWindow
-from dnssecd.config.load import DEFAULT_CONTROL_SOCKET, DEFAULT_PATH, control_socket_of, load, parse
+from dnssecd.config.load import control_socket_of, load, parse
 from dnssecd.config.model import (
     Acl,
     Address,
     AlertsConfig,
+    BackupConfig,
     Config,
     Grant,
     Keystore,
@@ -20,12 +21,12 @@ from dnssecd.config.model import (
     LogConfig,
     MailConfig,
     MetricsConfig,
+    OfflineKeystore,
     ParentConfig,
     Peer,
     Pkcs11Keystore,
     Pkcs11Token,
     Policy,
-    Refresh,
     Secret,
     ServerConfig,
     SignerConfig,
@@ -34,6 +35,7 @@ from dnssecd.config.model import (
     WebhookConfig,
     ZoneConfig,
 )
+from dnssecd.control_place import DEFAULT_CONTROL_SOCKET, DEFAULT_PATH
 
 __all__ = [
     "DEFAULT_CONTROL_SOCKET",
@@ -41,6 +43,7 @@ __all__ = [
     "Acl",
     "Address",
     "AlertsConfig",
+    "BackupConfig",
     "Config",
     "ConfigError",
     "ConfigErrors",
@@ -51,12 +54,12 @@ __all__ = [
     "LogConfig",
     "MailConfig",
     "MetricsConfig",
+    "OfflineKeystore",
     "ParentConfig",
     "Peer",
     "Pkcs11Keystore",
     "Pkcs11Token",
     "Policy",
-    "Refresh",
     "Secret",
     "ServerConfig",
     "SignerConfig",

@@ -1,22 +1,43 @@
-"""What differs between two configurations, for people and for the daemon that applies the new one."""
+"""Differences between two configurations, for operators and for the daemon that applies the new one."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
+from dnssecd.config.algorithms import ALGORITHMS
 from dnssecd.config.errors import where_text
 from dnssecd.config.model import Config, Secret
 from dnssecd.config.positions import KeyPath
+from dnssecd.config.templates import Template
+from dnssecd.durations import format_duration
 
-#: Settings that take effect only when the daemon is started again.
+#: Settings that take effect only after a restart of the daemon.
 NEEDS_RESTART = (
     ("server", "listen"),
+    ("server", "tls"),
     ("server", "state_dir"),
     ("server", "control_socket"),
     ("metrics", "listen"),
+    ("status_page", "listen"),
+    ("status_page", "certificate"),
+    ("status_page", "key"),
     ("signer", "socket"),
+    ("cluster", "node"),
+    ("cluster", "database"),
+    ("cluster", "password_file"),
+    ("cluster", "sslmode"),
+    ("cluster", "sslrootcert"),
+    ("cluster", "require_synchronous"),
+    ("cluster", "take_over_after"),
+    ("roles", "viewer"),
+    ("roles", "operator"),
+    ("roles", "key_officer"),
 )
 
 _TABLES = {
@@ -25,12 +46,17 @@ _TABLES = {
     "primaries": "primary",
     "policies": "policy",
     "zones": "zone",
+    "templates": "zone-template",
+    "catalogs": "catalog",
 }
+
+#: In the pattern of the schema for durations.
+_UNITS = "[smhdwy]"
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One difference. path: as in the file. old, new: as text, None where there is none; secrets never."""
+    """One difference. path: as in the file. old, new: as text, None if absent; secrets are not shown."""
 
     path: KeyPath
     old: str | None
@@ -38,6 +64,7 @@ class Change:
 
     @property
     def needs_restart(self) -> bool:
+        """Whether the change takes effect only after a restart of the daemon."""
         return self.path[:2] in NEEDS_RESTART
 
     def __str__(self) -> str:
@@ -51,7 +78,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class ConfigDiff:
-    """added, removed: zones. changed: zones that differ themselves, or in their policy or peers."""
+    """All differences. added, removed: zones. changed: zones that differ, or whose policy or peers differ."""
 
     changes: tuple[Change, ...]
     added: tuple[str, ...]
@@ -60,7 +87,7 @@ class ConfigDiff:
 
 
 def diff(old: Config, new: Config) -> ConfigDiff:
-    """All differences between *old* and *new*, in the order of the file's tables."""
+    """Return all differences between *old* and *new*, in the order of the file's tables."""
     both = [name for name in new.zones if name in old.zones]
     return ConfigDiff(
         changes=tuple(_changes(old, new)),
@@ -71,11 +98,12 @@ def diff(old: Config, new: Config) -> ConfigDiff:
 
 
 def _means(config: Config, name: str) -> tuple[object, ...]:
-    """All that the configuration says about a zone, references followed."""
+    """Return all settings of a zone, including the tables that it refers to."""
     zone = config.zones[name]
     policy = config.policies[zone.policy]
     peers = (config.secondaries_of(name), tuple(config.primaries[peer] for peer in zone.primaries))
-    return zone, policy, config.keystores[policy.keystore], peers, config.tsig
+    stores = tuple(config.keystores[name] for name in policy.keystores)
+    return zone, policy, stores, peers, config.tsig, config.server.tls_files
 
 
 def _changes(old: Config, new: Config) -> Iterator[Change]:
@@ -97,20 +125,46 @@ def _compare(path: KeyPath, old: object, new: object) -> Iterator[Change]:
             else:
                 yield from _compare((*path, key), old[key], new[key])
     elif is_dataclass(old) and type(old) is type(new) and not _is_leaf(old):
-        for field in fields(old):
-            yield from _compare((*path, field.name), getattr(old, field.name), getattr(new, field.name))
+        for field in (field for field in fields(old) if field.compare):
+            below = path if isinstance(old, Template) else (*path, field.name)
+            yield from _compare(below, getattr(old, field.name), getattr(new, field.name))
     else:
-        yield Change(path, _shown(old), _shown(new))
+        yield Change(path, _as_written(path[-1], old), _as_written(path[-1], new))
 
 
 def _is_leaf(value: object) -> bool:
     return type(value).__str__ is not object.__str__ or isinstance(value, Secret)
 
 
+def _as_written(key: str | int, value: object) -> str:
+    """Return a setting as it is written in the file."""
+    if type(value) is int and key == "algorithm":
+        return next((name for name, number in ALGORITHMS.items() if number == value), str(value))
+    if type(value) is int and key in _durations():
+        return format_duration(value)
+    return _shown(value)
+
+
+@cache
+def _durations() -> frozenset[str]:
+    """Return the keys that are durations, by the schema of the configuration."""
+    return frozenset(_duration_keys(json.loads(files("dnssecd.config").joinpath("schema.json").read_text())))
+
+
+def _duration_keys(schema: Any) -> Iterator[str]:
+    if isinstance(schema, dict):
+        properties = schema.get("properties")
+        for key, rule in properties.items() if isinstance(properties, dict) else ():
+            if any(_UNITS in one.get("pattern", "") for one in (rule, *rule.get("anyOf", ()))):
+                yield key
+    for below in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
+        yield from _duration_keys(below)
+
+
 def _shown(value: object) -> str:
     if isinstance(value, str | Path | int | float) or value is None:
         return str(value)
-    if isinstance(value, tuple | frozenset):
+    if isinstance(value, tuple | frozenset | list):
         items = [_shown(item) for item in value]
         return "[" + ", ".join(sorted(items) if isinstance(value, frozenset) else items) + "]"
     if is_dataclass(value) and not _is_leaf(value):

@@ -1,7 +1,7 @@
-"""Freeze windows: spans of time in which no roll-over step is begun.
+"""Freeze windows: spans of time in which no rollover step starts.
 
-Written ``"2026-12-20/2027-01-05"`` (once) or ``"12-20/01-05"`` (every year). Both days belong to the window;
-days begin and end at midnight UTC. ``"2026-12-20T18:00/2026-12-21T06:00"`` names minutes.
+Written ``"2026-12-20/2027-01-05"`` (once) or ``"12-20/01-05"`` (every year). Both days are part of the
+window; days start and end at midnight UTC. ``"2026-12-20T18:00/2026-12-21T06:00"`` is exact to the minute.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LEAP_YEAR = 2024
 
 @dataclass(frozen=True, slots=True)
 class FreezeWindow:
-    """text: as written. first, last: ISO dates, minutes, or month-day when *yearly*."""
+    """A freeze window. text: as written. first, last: ISO dates, minutes, or month-day when *yearly*."""
 
     text: str
     first: str
@@ -26,7 +26,7 @@ class FreezeWindow:
     yearly: bool
 
     def covers(self, now: float) -> float | None:
-        """The end of the window (epoch seconds) when *now* (epoch seconds) lies in it, else None."""
+        """Return the end of the window (epoch seconds) if *now* (epoch seconds) is in it, else None."""
         year = datetime.fromtimestamp(now, UTC).year
         for start, end in self.spans(range(year - 1, year + 1)):
             if start <= now < end:
@@ -34,7 +34,7 @@ class FreezeWindow:
         return None
 
     def spans(self, years: Iterable[int]) -> list[tuple[int, int]]:
-        """The windows (from, until; epoch seconds) that begin in *years*; the one there is if not yearly."""
+        """Return the windows (from, until; epoch seconds) that start in *years*; one that is not yearly: always."""
         if not self.yearly:
             return [(int(_moment(self.first).timestamp()), int(_end(self.last).timestamp()))]
         found = []
@@ -46,20 +46,20 @@ class FreezeWindow:
 
 
 def parse_freeze(text: str) -> FreezeWindow:
-    """The window written as *text*; ValueError says what is wrong with it."""
+    """Return the window written as *text*. Raise ValueError with the reason."""
     yearly = _YEARLY.fullmatch(text)
     match = yearly or _ONCE.fullmatch(text)
     if match is None:
-        raise ValueError(f'"{text}" is no span of days')
+        raise ValueError(f'"{text}" is not a span of days')
     year = f"{_LEAP_YEAR}-" if yearly else ""
     try:
         first, last = _moment(year + match[1]), _end(year + match[2])
     except ValueError:
-        raise ValueError(f'"{text}" names no day of the calendar') from None
+        raise ValueError(f'"{text}" has a date that does not exist') from None
     if yearly:
         return FreezeWindow(text, match[1], match[2], yearly=True)
     if last <= first:
-        raise ValueError(f'"{text}" ends before it begins')
+        raise ValueError(f'"{text}" ends before it starts')
     return FreezeWindow(text, match[1], match[2], yearly=False)
 
 
@@ -68,7 +68,7 @@ def _moment(text: str) -> datetime:
 
 
 def _end(text: str) -> datetime:
-    """A day ends when the next begins; a minute is meant exactly."""
+    """Return the end: a day ends when the next one starts; a minute is exact."""
     return _moment(text) + (timedelta() if "T" in text else timedelta(days=1))
 
 

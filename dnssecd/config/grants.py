@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import dns.exception
 import dns.rdatatype
 
@@ -10,14 +12,14 @@ from dnssecd.config.peers import tsig_reference
 from dnssecd.config.reader import Section
 from dnssecd.config.values import Bad, is_below, parse_name
 
-#: Made by the signer, or no data at all: nobody may be granted them.
+#: Types that the signer makes, or that are not data: no grant may have them.
 _NEVER_GRANTED = frozenset(
     {"RRSIG", "NSEC", "NSEC3", "NSEC3PARAM", "TSIG", "OPT", "AXFR", "IXFR", "NONE", "TKEY"}
 )
 
 
 def update_limits(section: Section) -> UpdateLimits:
-    """Return what a dynamic update may do to the zone."""
+    """Return the limits of dynamic updates of the zone."""
     usual = UpdateLimits()
     return UpdateLimits(
         records=section.integer("update_records_max", usual.records, 1, 10_000),
@@ -27,11 +29,13 @@ def update_limits(section: Section) -> UpdateLimits:
     )
 
 
-def grants(section: Section, zone: str, source: str, keys: dict[str, TsigKey]) -> tuple[Grant, ...]:
+def grants(section: Section, zone: str, source: str, keys: Mapping[str, TsigKey]) -> tuple[Grant, ...]:
     """Return the grants of a zone; ``source`` is the zone's, ``keys`` are those of the configuration."""
     if source == "primaries" and section.has("allow_update"):
         section.error(
-            "allow_update", "updates of this zone belong to its primaries", "remove it, and update there"
+            "allow_update",
+            "a zone from primaries cannot be updated here",
+            "remove it, and update the zone at its primary",
         )
     found = []
     for table in section.tables("allow_update"):
@@ -48,8 +52,8 @@ def grants(section: Section, zone: str, source: str, keys: dict[str, TsigKey]) -
 
 
 _WHOLE_ZONE_REMEDY = (
-    'grant names and types one by one, or write source = "dynamic": what is granted belongs to the updates, '
-    "and a file zone would own nothing"
+    'grant single names and types, or write source = "dynamic": granted names and types come from updates only, '
+    "so nothing would come from the file"
 )
 
 
@@ -80,17 +84,17 @@ def _grant_names(table: Section, zone: str, source: str) -> tuple[str, ...]:
 
 
 def _check_form(text: str, rest: str, name: str, zone: str) -> None:
-    """Refuse patterns and relative names. rest: without a ``*.`` in front; name: that, parsed. Raises Bad."""
+    """Refuse patterns and relative names. rest: *text* without a leading ``*.``; name: *rest*, parsed. Raise Bad."""
     if "*" in rest.replace("\\*", ""):
         tail = name.rpartition("*.")[2]
         below = f"*.{tail}" if tail and is_below(tail, zone) else f"*.{zone}"
         raise Bad(
-            f'"{text}" has a * that is not its first label; names are not patterns',
-            f'write "{below}", which grants every name below, with few types, as in types = ["TXT"]; or list the names',
+            f'"{text}" has a * that is not the first label; names are not patterns',
+            f'write "{below}", which grants all names below it, with few types (types = ["TXT"]); or list the names',
         )
     if name.startswith("*."):
         raise Bad(
-            f'"{text}" is a wildcard alone, which no grant can be',
+            f'"{text}" means a wildcard only, which cannot be granted alone',
             f'write "{name}", which grants the wildcard and every other name below',
         )
     if not rest.endswith("."):
@@ -98,7 +102,7 @@ def _check_form(text: str, rest: str, name: str, zone: str) -> None:
         whole = name if is_below(name, zone) else name + zone
         raise Bad(
             f'"{text}" has no final dot',
-            f'write "{prefix}{whole}": the zone\'s name is not added to names',
+            f'write "{prefix}{whole}": dnssecd does not append the zone name',
         )
 
 
@@ -111,14 +115,14 @@ def _grant_types(table: Section, source: str) -> tuple[str, ...]:
             dns.rdatatype.from_text(mnemonic)
         except (dns.exception.DNSException, ValueError):
             table.problems.error(
-                place, f'"{text}" is no RR type', "write a mnemonic, as in TXT, or TYPE65280"
+                place, f'"{text}" is not an RR type', "write a mnemonic, as in TXT, or TYPE65280"
             )
             continue
         if mnemonic in _NEVER_GRANTED:
-            table.problems.error(place, f"{mnemonic} is made by the signer", "remove it")
+            table.problems.error(place, f"the signer makes {mnemonic} records", "remove it")
         if mnemonic == "ANY" and source == "file":
             table.problems.error(place, "a grant on every type of a file zone", _WHOLE_ZONE_REMEDY)
         found.append(mnemonic)
     if "ANY" in found and len(found) > 1:
-        table.error("types", "ANY stands for all types", 'write types = ["ANY"] alone')
+        table.error("types", "ANY means all types", 'write types = ["ANY"] alone')
     return tuple(found)

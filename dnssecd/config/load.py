@@ -1,45 +1,55 @@
-"""From a TOML file to a :class:`Config`, or to every error in it."""
+"""Read a TOML file into a :class:`Config`, or report every error in it."""
 
 from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from dnssecd.bounded_file import TooLarge, read_at_most
 from dnssecd.config.alerts import alerts
+from dnssecd.config.anchors import check_anchors, read_anchors
+from dnssecd.config.backup import read_backup
+from dnssecd.config.catalogs import read_catalogs
+from dnssecd.config.cluster import read_cluster
 from dnssecd.config.errors import ConfigError, ConfigErrors, Problems
+from dnssecd.config.host_names import host_names
+from dnssecd.config.include import Root
+from dnssecd.config.key_limits import check_two_person, read_roles
 from dnssecd.config.keystores import keystores
-from dnssecd.config.model import Config, LogConfig, MetricsConfig, ServerConfig, SignerConfig
+from dnssecd.config.model import Config, LogConfig, MetricsConfig, ServerConfig, SignerConfig, ZoneConfig
 from dnssecd.config.peers import address_at, addresses, peers, tsig_keys
 from dnssecd.config.policies import policies
 from dnssecd.config.reader import Section
-from dnssecd.config.zones import Known, zones
+from dnssecd.config.status_page import status_page
+from dnssecd.config.tls import check_listeners, check_tls, tls_files, warn_unusable_files
+from dnssecd.config.zones import Known, read_templates, zones
+from dnssecd.control_place import DEFAULT_CONTROL_SOCKET, server_table, socket_in
 
-DEFAULT_PATH = Path("/etc/dnssecd/config.toml")
 DEFAULT_STATE_DIR = Path("/var/lib/dnssecd")
-DEFAULT_CONTROL_SOCKET = Path("/run/dnssecd/control.sock")
 _DEFAULT_LISTEN = ("127.0.0.1:5300", "[::1]:5300")
 _DEFAULT_METRICS = "127.0.0.1:9533"
 _CLOCK_TOLERANCE = 300
 _SOCKET_PATH_MAX = 107  # octets in sockaddr_un (unix(7))
 _SIZE_MAX = 64 * 2**20
 _TOML_LINE = re.compile(r"\(at line (\d+), column \d+\)")
-_SERVER_HEAD = re.compile(r"^[ \t]*\[[ \t]*server[ \t]*\]", re.MULTILINE)
-_ANY_HEAD = re.compile(r"^[ \t]*\[", re.MULTILINE)
 _NEEDED = {
-    "server": "add [server]; the defaults of its keys will do",
+    "server": "add [server]; all its keys have defaults",
     "keystore": 'add [keystore.local] with type = "software"',
     "policy": 'add [policy.default] with keystore = "local"',
     "zone": 'add [zone."example.com."] with file = "…"',
 }
+#: With one of these a file needs no zone: zones come while the daemon runs.
+_ZONES_COME = ("include", "zone-template", "catalog")
 
 
 def load(path: Path | str, *, read_secrets: bool = True) -> Config:
-    """The configuration at *path*.
+    """Return the configuration at *path*.
 
-    Raises ConfigErrors with every fault found. read_secrets: False for processes that must do without TSIG
-    secrets and mail passwords (the signer, the commands); they are then empty and their files untouched.
+    Raise ConfigErrors with every fault found. read_secrets: False for processes that must not have TSIG secrets and
+    mail passwords (the key service, the commands): these are then empty, and their files are not opened.
     """
     file = Path(path)
     text = _read(file)
@@ -47,52 +57,44 @@ def load(path: Path | str, *, read_secrets: bool = True) -> Config:
 
 
 def parse(text: str, file: Path, *, read_secrets: bool = True) -> Config:
-    """As :func:`load`, from *text*; *file* gives messages a name and relative paths their base."""
+    """Return the configuration as :func:`load` does, from *text*. Messages name *file*; relative paths start there."""
     table = _toml(text, file)
     problems = Problems(file, text)
-    config = _config(Section(table, (), problems, file.absolute().parent), file, read_secrets)
+    root = Root(table, problems, file.absolute().parent)
+    root.read_included(read_table)
+    config = _config(root, file, read_secrets)
     if problems.errors:
         raise ConfigErrors(problems.errors)
     return config
 
 
-def control_socket_of(path: Path | str) -> Path:
-    """The control socket named in the file at *path*, however wrong the rest of it is.
+def read_table(path: Path) -> tuple[str, dict[str, Any]]:
+    """Return the text at *path* and the table in it. Raise ConfigErrors when it cannot be read or is not TOML."""
+    text = _read(path)
+    return text, _toml(text, path)
 
-    For commands, which may not be able to read all that the file refers to. Raises ConfigErrors when the file
-    cannot be read at all.
+
+def control_socket_of(path: Path | str) -> Path:
+    """Return the control socket in the file at *path*, even if the rest of the file has errors.
+
+    For commands: their user may not have access to all files that the configuration names. Raise ConfigErrors when the
+    configuration file cannot be read.
     """
     file = Path(path)
     text = _read(file)
-    value = _toml(_server_part(text) or text, file).get("server", {})
-    socket = value.get("control_socket") if isinstance(value, dict) else None
-    return file.absolute().parent / socket if isinstance(socket, str) else DEFAULT_CONTROL_SOCKET
-
-
-def _server_part(text: str) -> str:
-    """The table [server] alone, which is read at once however many zones follow; "" where it cannot be told apart."""
-    heads = list(_SERVER_HEAD.finditer(text))
-    if len(heads) != 1 or '"""' in text or "'''" in text:
-        return ""
-    end = _ANY_HEAD.search(text, heads[0].end())
-    part = text[heads[0].start() : end.start() if end else len(text)]
-    try:
-        tomllib.loads(part)
-    except (tomllib.TOMLDecodeError, RecursionError):
-        return ""
-    return part
+    table = server_table(text)
+    return socket_in(_toml(text, file).get("server") if table is None else table, file)
 
 
 def _read(file: Path) -> str:
     try:
-        with file.open("rb") as stream:
-            content = stream.read(_SIZE_MAX + 1)
+        content = read_at_most(file, _SIZE_MAX)
     except OSError as error:
         raise _whole_file(
-            file, f"cannot be read ({error.strerror})", "name it with --config or $DNSSECD_CONFIG"
+            file, f"cannot be read ({error.strerror})", "give its path with --config or $DNSSECD_CONFIG"
         ) from None
-    if len(content) > _SIZE_MAX:
-        raise _whole_file(file, "is larger than 64 MiB", "is this the right file?")
+    except TooLarge:
+        raise _whole_file(file, "is larger than 64 MiB", "is this the right file?") from None
     try:
         return content.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
@@ -119,8 +121,10 @@ def _whole_file(file: Path, what: str, remedy: str) -> ConfigErrors:
     return ConfigErrors([ConfigError(str(file), 0, "", what, remedy)])
 
 
-def _config(root: Section, file: Path, read_secrets: bool) -> Config:
+def _config(root: Root, file: Path, read_secrets: bool) -> Config:
     for key, remedy in _NEEDED.items():
+        if key == "zone" and any(map(root.has, _ZONES_COME)):
+            continue
         if not root.has(key) or (key != "server" and root.raw(key) == {}):
             root.error(key, "is missing", remedy)
     server = _server(root.table_or_empty("server"))
@@ -131,37 +135,78 @@ def _config(root: Section, file: Path, read_secrets: bool) -> Config:
         tsig=keys,
         secondaries=peers(root, "secondary", keys),
         primaries=peers(root, "primary", keys),
+        templates=read_templates(root),
     )
+    signer = _signer(root.table_or_empty("signer"))
+    roles = read_roles(root.table_or_empty("roles"))
+    check_two_person(root, known.policies.values(), signer, roles)
+    cluster = read_cluster(root)
+    configured = zones(root, known)
+    check_tls(root, server, known.secondaries, configured)
+    if read_secrets:
+        primaries = (("primary", peer) for peer in known.primaries.values())
+        secondaries = (("secondary", peer) for peer in known.secondaries.values())
+        warn_unusable_files(root, server, (*secondaries, *primaries))
+    if cluster is not None:
+        _check_signing(root, configured)
+    catalogs = read_catalogs(root, known, configured)
+    anchors = read_anchors(root.table_or_empty("anchors"), read_files=read_secrets)
+    check_anchors(root, anchors, configured)
     config = Config(
         path=file,
         server=server,
         metrics=_metrics(root.table_or_empty("metrics")),
+        status_page=status_page(root, read_secrets=read_secrets),
         log=_log(root.table_or_empty("log")),
-        signer=_signer(root.table_or_empty("signer")),
+        signer=signer,
         keystores=stores,
         tsig=keys,
         secondaries=known.secondaries,
         primaries=known.primaries,
         policies=known.policies,
-        zones=zones(root, known),
+        zones=configured,
         alerts=alerts(root, read_secrets=read_secrets),
+        roles=roles,
+        cluster=cluster,
+        templates=known.templates,
+        catalogs=catalogs,
+        backup=read_backup(root.table_or_empty("backup")),
+        anchors=anchors,
         warnings=tuple(root.problems.warnings),
     )
     root.finish()
     return config
 
 
+def _check_signing(root: Section, configured: Mapping[str, ZoneConfig]) -> None:
+    """Record an error for zones that several nodes cannot share: their followers verify what this daemon signs."""
+    for zone in configured.values():
+        if zone.signing == "verify-only":
+            root.problems.error(
+                ("zone", zone.name, "signing"),
+                "verify-only is not possible with [cluster]",
+                "serve the zone from a host that is in no cluster",
+            )
+
+
 def _server(section: Section) -> ServerConfig:
     listen = addresses(section, "listen", _DEFAULT_LISTEN, lowest=0)
     if not listen and section.raw("listen") == []:
-        section.error("listen", "the daemon would serve nobody", 'write listen = ["127.0.0.1:5300"]')
+        section.error(
+            "listen",
+            "the list is empty: the daemon would answer no queries",
+            'write listen = ["127.0.0.1:5300"]',
+        )
     server = ServerConfig(
         listen=listen,
         resolver=addresses(section, "resolver"),
         state_dir=section.path_of("state_dir", DEFAULT_STATE_DIR),
         control_socket=_socket_path(section, "control_socket") or DEFAULT_CONTROL_SOCKET,
         clock_tolerance=section.duration("clock_tolerance", _CLOCK_TOLERANCE, low=1, high=3_600),
+        tls=addresses(section, "tls", lowest=0, default_port=853),
+        tls_files=tls_files(section),
     )
+    check_listeners(section, server.listen, server.tls)
     section.finish()
     return server
 
@@ -172,7 +217,7 @@ def _socket_path(section: Section, key: str) -> Path | None:
         section.error(
             key,
             f"{path} is too long for a Unix socket",
-            f"choose a path of at most {_SOCKET_PATH_MAX} octets",
+            f"choose a path of at most {_SOCKET_PATH_MAX} bytes",
         )
     return path
 
@@ -180,13 +225,14 @@ def _socket_path(section: Section, key: str) -> Path | None:
 def _metrics(section: Section) -> MetricsConfig:
     text = section.text("listen", _DEFAULT_METRICS)
     listen = address_at(section, "listen", text, default_port=9533, lowest_port=0) if text else None
+    names = host_names(section, "names")
     section.finish()
-    return MetricsConfig(listen)
+    return MetricsConfig(listen, names)
 
 
 def _log(section: Section) -> LogConfig:
     log = LogConfig(
-        format=section.choice("format", ("json", "console"), "json"),
+        format=section.choice("format", ("auto", "json", "console"), "auto"),
         level=section.choice("level", ("debug", "info", "warning", "error"), "info"),
     )
     section.finish()

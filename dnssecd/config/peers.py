@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from ipaddress import ip_address
 from pathlib import Path
 
 from dnssecd.config.errors import did_you_mean
 from dnssecd.config.model import Address, Peer, Secret, TsigKey
 from dnssecd.config.reader import Section
+from dnssecd.config.tls import peer_tls
 from dnssecd.config.tsigforms import written_key
 from dnssecd.config.values import Bad, decode_secret, exposed, parse_address, parse_name, read_secret_file
 
 TSIG_ALGORITHMS = ("hmac-sha1", "hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512")
+#: Keys of one peer at a time: the new one, the one that it replaces, and one more for a secondary of several hosts.
+TSIG_KEYS_MAX = 3
 _SHORTEST_SECRET = 16
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 def check_label(name: str, section: Section) -> None:
-    """Names of our own (policies, peers, key stores) appear in logs and metrics: keep them plain."""
+    """Check a name of a policy, peer or key store: it appears in logs and metrics, so it must be simple."""
     if not _LABEL.fullmatch(name):
-        section.error("", "the name has other characters than letters, digits, . _ -", "choose a plain name")
+        section.error(
+            "",
+            "the name has characters other than letters, digits, . _ -",
+            "choose a name with only these characters",
+        )
 
 
 def address_at(
     section: Section, key: str, text: str, default_port: int = 53, lowest_port: int = 1
 ) -> Address:
-    """The address *text*, a fault noted at *key*."""
+    """Return the address *text*; a fault is recorded at *key*."""
     try:
         return parse_address(text, default_port, lowest_port)
     except Bad as bad:
@@ -35,20 +43,21 @@ def address_at(
 
 
 def addresses(
-    section: Section, key: str, default: tuple[str, ...] = (), lowest: int = 1
+    section: Section, key: str, default: tuple[str, ...] = (), lowest: int = 1, default_port: int = 53
 ) -> tuple[Address, ...]:
-    """A list of addresses; two forms of the same address are an error."""
+    """Return a list of addresses; two forms of the same address are an error."""
     found: list[Address] = []
     for text in section.texts(key, default):
-        address = address_at(section, key, text, lowest_port=lowest)
+        address = address_at(section, key, text, default_port, lowest)
         if address in found and address.port:
-            section.error(key, f"{address} is there twice", "remove one of the two")
+            section.error(key, f"{address} is given twice", "remove one of the two")
         else:
             found.append(address)
     return tuple(found)
 
 
 def tsig_keys(root: Section, *, read_secrets: bool) -> dict[str, TsigKey]:
+    """Return the TSIG keys by name. read_secrets: read the files with secrets; else secrets are empty."""
     found: dict[str, TsigKey] = {}
     for written, section in root.children("tsig"):
         algorithm = _tsig_algorithm(section)
@@ -72,7 +81,7 @@ def _tsig_algorithm(section: Section) -> str:
     if text.startswith("hmac-md5"):
         section.error("algorithm", "hmac-md5 is refused: MD5 is broken (RFC 8945 §6)", 'use "hmac-sha256"')
     else:
-        section.error("algorithm", f'"{text}" is no TSIG algorithm', did_you_mean(text, TSIG_ALGORITHMS))
+        section.error("algorithm", f'"{text}" is not a TSIG algorithm', did_you_mean(text, TSIG_ALGORITHMS))
     return "hmac-sha256"
 
 
@@ -80,7 +89,7 @@ def _tsig_secret(section: Section, name: str, algorithm: str, read_secrets: bool
     ways = [key for key in ("secret", "secret_file") if section.has(key)]
     inline, file = section.text("secret"), section.optional_path("secret_file")
     if len(ways) != 1:
-        what = "the secret is missing" if not ways else "secret and secret_file are both given"
+        what = "the secret is missing" if not ways else "both secret and secret_file are given"
         section.error(ways[-1] if ways else "", what, 'write secret_file = "…" or secret = "base64"')
         return b""
     key = ways[0]
@@ -93,18 +102,19 @@ def _tsig_secret(section: Section, name: str, algorithm: str, read_secrets: bool
         section.error(key, bad.what, bad.remedy)
         return b""
     if told := exposed(file or section.problems.file):
-        section.warn(key, told, f"chmod o-r {file or section.problems.file}, and make a new secret")
+        section.warn(key, told, f"chmod o-r {file or section.problems.file}, and generate a new secret")
     if len(secret) < _SHORTEST_SECRET:
-        section.warn(key, f"the secret has {len(secret)} octets", "use 32: openssl rand -base64 32")
+        section.warn(key, f"the secret has {len(secret)} bytes", "use 32: openssl rand -base64 32")
     return secret
 
 
 def _secret_of_file(file: Path, name: str, algorithm: str) -> str:
-    """The secret in base64; Bad where the file is of another key or for another algorithm."""
+    """Return the secret in base64. Raise Bad when the file has another key or another algorithm."""
     key = written_key(read_secret_file(file).decode("ascii", "replace"))
     if key.name not in ("", name.lower().rstrip(".")):
         raise Bad(
-            f"{file} has the key {key.name}, not {name}", f'write [tsig."{key.name}."], or name another file'
+            f"{file} contains the key {key.name}, not {name}",
+            f'write [tsig."{key.name}."], or give another file',
         )
     if key.algorithm not in ("", algorithm):
         raise Bad(
@@ -114,27 +124,46 @@ def _secret_of_file(file: Path, name: str, algorithm: str) -> str:
     return key.secret
 
 
-def peers(root: Section, kind: str, tsig: dict[str, TsigKey]) -> dict[str, Peer]:
-    """The ``[secondary.*]`` or ``[primary.*]`` tables."""
+def peers(root: Section, kind: str, tsig: Mapping[str, TsigKey]) -> dict[str, Peer]:
+    """Return the ``[secondary.*]`` or ``[primary.*]`` tables by name."""
     found: dict[str, Peer] = {}
     for name, section in root.children(kind):
         check_label(name, section)
         section.require("address", 'write address = "192.0.2.1:53"')
         address = address_at(section, "address", section.text("address", "127.0.0.1:53"))
+        keys = _tsig_list(section, tsig)
         found[name] = Peer(
             name,
             address,
-            tsig_reference(section, "tsig", tsig),
+            keys[0] if keys else None,
             source=_source(section, address),
             query=section.flag("query", default=True) if kind == "secondary" else True,
             notify_tsig=_notify_tsig(section, tsig),
+            tsig_others=keys[1:],
+            tls=peer_tls(section, kind),
         )
         section.finish()
     return found
 
 
+def _tsig_list(section: Section, tsig: Mapping[str, TsigKey]) -> tuple[str, ...]:
+    """Return the TSIG keys of a peer: one name, or a list while one key replaces another."""
+    if not isinstance(section.raw("tsig"), list):
+        one = tsig_reference(section, "tsig", tsig)
+        return () if one is None else (one,)
+    written = section.texts("tsig")
+    if len(written) > TSIG_KEYS_MAX:
+        section.error(
+            "tsig",
+            f"{len(written)} keys are listed",
+            f"list at most {TSIG_KEYS_MAX}: the new key, and the one that it replaces",
+        )
+    found = (known_tsig(section, "tsig", name, tsig) for name in written[:TSIG_KEYS_MAX])
+    return tuple(dict.fromkeys(name for name in found if name is not None))
+
+
 def _source(section: Section, peer: Address) -> str | None:
-    """The local address to send from, of the family of the peer's."""
+    """Return the local address to send from; it must be of the peer's address family."""
     text = section.text("source")
     if not text:
         return None
@@ -148,32 +177,35 @@ def _source(section: Section, peer: Address) -> str | None:
     if source.version != ip_address(peer.host).version:
         section.error(
             "source",
-            f"{source} and the address {peer.host} are not of the same family",
-            "name an address of this host that can reach the server",
+            f"{source} and the address {peer.host} are not of the same address family",
+            "give an address of this host that can reach the server",
         )
         return None
     return str(source)
 
 
-def _notify_tsig(section: Section, tsig: dict[str, TsigKey]) -> str | bool:
-    """The key of NOTIFY where it is another than ``tsig``; False: NOTIFY is not signed."""
+def _notify_tsig(section: Section, tsig: Mapping[str, TsigKey]) -> str | bool:
+    """Return the key of NOTIFY: a name, True: the same as ``tsig``, False: NOTIFY is not signed."""
     value = section.raw("notify_tsig")
     if value is True:
-        section.error("notify_tsig", "true names no key", "write the name of a TSIG key, or false")
+        section.error(
+            "notify_tsig", "true is not the name of a key", "write the name of a TSIG key, or false"
+        )
     if value is None or isinstance(value, bool):
         return value is not False
     return tsig_reference(section, "notify_tsig", tsig) or True
 
 
-def tsig_reference(section: Section, key: str, tsig: dict[str, TsigKey]) -> str | None:
-    """The TSIG key named at *key*, None when there is none; an unknown one is an error."""
+def tsig_reference(section: Section, key: str, tsig: Mapping[str, TsigKey]) -> str | None:
+    """Return the TSIG key named at *key*, None if absent; an unknown name is an error."""
     written = section.text(key)
     if not written:
         return None
     return known_tsig(section, key, written, tsig)
 
 
-def known_tsig(section: Section, key: str, written: str, tsig: dict[str, TsigKey]) -> str | None:
+def known_tsig(section: Section, key: str, written: str, tsig: Mapping[str, TsigKey]) -> str | None:
+    """Return the name of a configured TSIG key as *written* at *key*; None, with an error recorded, if unknown."""
     try:
         name = parse_name(written)
     except Bad as bad:

@@ -1,6 +1,6 @@
-"""Line numbers of TOML keys. tomllib reads the values but keeps no positions, so the text is scanned again.
+"""Line numbers of TOML keys. tomllib returns values without positions, so this module scans the text again.
 
-The text must have been accepted by tomllib: nothing is checked here, only found.
+tomllib must have accepted the text: the scanner does not check it.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _SCALAR = re.compile(r"[^,\]}\n#]*")
 
 
 def key_lines(text: str) -> dict[KeyPath, int]:
-    """Line (from 1) at which each key, table and array element of the valid TOML *text* stands.
+    """Return the line (from 1) of each key, table and array element of the correct TOML *text*.
 
-    Paths hold key names and, for elements of arrays (of tables, too), the index from 0.
+    Paths contain key names and, for elements of arrays (also arrays of tables), the index from 0.
     """
     scanner = _Scanner(text)
     scanner.document()
@@ -64,7 +64,7 @@ class _Scanner:
         return path
 
     def _resolve(self, key: KeyPath) -> KeyPath:
-        """A header's key as a path: through an array of tables it means the latest element."""
+        """Return the path of a table header: in an array of tables it refers to the latest element."""
         path: KeyPath = ()
         for part in key:
             path += (part,)
@@ -82,7 +82,7 @@ class _Scanner:
         self._value(table + key)
 
     def _key(self) -> KeyPath:
-        """A key with its surrounding space; dotted keys give several parts."""
+        """Read a key with its surrounding space; a dotted key has several parts."""
         parts: KeyPath = ()
         while True:
             self._skip(_SPACE)
@@ -107,7 +107,7 @@ class _Scanner:
             self._skip(_SCALAR)
 
     def _elements(self, path: KeyPath, closing: str) -> None:
-        """The inside of an array or an inline table."""
+        """Read the elements of an array or an inline table."""
         self._pos += 1
         index = 0
         self._blank()

@@ -1,10 +1,12 @@
-"""Typed access to one TOML table. A fault is noted and a stand-in returned, so that reading goes on to the
-next fault; the caller raises once, with all of them.
+"""Typed access to one TOML table.
+
+A fault is recorded and a default returned, so that reading continues to the next fault. The caller raises once,
+with all faults.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,35 +26,74 @@ _KINDS: dict[type, str] = {
 
 
 class Section:
-    """A table at *path*. Every key asked for is known; :meth:`finish` reports the others."""
+    """A table at *path*. Every key that is read is known; :meth:`finish` reports the others."""
 
     def __init__(self, table: dict[str, Any], path: KeyPath, problems: Problems, base: Path) -> None:
         self._table = table
         self._asked: set[str] = set()
+        self._origins: dict[str, Section] = {}
         self.path = path
         self.problems = problems
         self.base = base
 
+    def with_defaults(self, defaults: Mapping[str, Any]) -> Section:
+        """Return this table with *defaults* for keys that it lacks; also for keys of inline tables."""
+        table = {**defaults, **self._table}
+        for key, default in defaults.items():
+            own = self._table.get(key)
+            if isinstance(default, dict) and isinstance(own, dict):
+                table[key] = {**default, **own}
+        merged = Section(table, self.path, self.problems, self.base)
+        merged._asked = set(self._asked)
+        return merged
+
+    def with_template(self, template: Section) -> Section:
+        """Return this table with the keys of *template* that it lacks.
+
+        What is wrong with such a key is reported at the template, and its relative paths start at the template's file.
+        """
+        merged = Section({**template._table, **self._table}, self.path, self.problems, self.base)
+        merged._asked = set(self._asked)
+        merged._origins = dict.fromkeys(template._table.keys() - self._table.keys(), template)
+        return merged
+
+    def origin_of(self, key: str) -> Section:
+        """Return the table that *key* is written in: this one, or its template."""
+        return self._origins.get(key, self)
+
     def at(self, *keys: str | int) -> KeyPath:
-        return (*self.path, *keys)
+        """Return the path of a key below this table."""
+        origin = self._origins.get(str(keys[0])) if keys else None
+        return (*(self.path if origin is None else origin.path), *keys)
 
     def error(self, key: str, what: str, remedy: str) -> None:
-        self.problems.error(self.at(key) if key else self.path, what, remedy)
+        """Record an error at *key*."""
+        self.origin_of(key).problems.error(self.at(key) if key else self.path, what, remedy)
 
     def warn(self, key: str, what: str, remedy: str) -> None:
-        self.problems.warn(self.at(key) if key else self.path, what, remedy)
+        """Record a warning at *key*."""
+        self.origin_of(key).problems.warn(self.at(key) if key else self.path, what, remedy)
+
+    def names(self) -> tuple[str, ...]:
+        """Return all keys of the table, known or not."""
+        return tuple(self._table)
+
+    def as_mapping(self) -> Mapping[str, Any]:
+        """Return the table as it was read; it must not be changed."""
+        return self._table
 
     def has(self, key: str) -> bool:
+        """Return whether *key* is present."""
         self._asked.add(key)
         return key in self._table
 
     def raw(self, key: str) -> Any:
-        """The value as TOML has it, None when absent; the caller checks its type."""
+        """Return the TOML value, None if absent; the caller checks its type."""
         self._asked.add(key)
         return self._table.get(key)
 
     def require(self, key: str, remedy: str) -> bool:
-        """Whether *key* is there; its absence is an error."""
+        """Return whether *key* is present; record an error if not."""
         if self.has(key):
             return True
         self.error(key, "is missing", remedy)
@@ -68,14 +109,17 @@ class Section:
         return None
 
     def text(self, key: str, default: str = "") -> str:
+        """Return the text at *key*."""
         value = self._typed(key, str)
         return default if value is None else value
 
     def flag(self, key: str, default: bool = False) -> bool:
+        """Return the truth value at *key*."""
         value = self._typed(key, bool)
         return default if value is None else value
 
     def integer(self, key: str, default: int, low: int, high: int) -> int:
+        """Return the integer at *key*, from *low* to *high*."""
         value = self._typed(key, int)
         if value is None:
             return default
@@ -85,15 +129,16 @@ class Section:
         return int(value)
 
     def choice(self, key: str, options: Sequence[Choice], default: Choice) -> Choice:
+        """Return the text at *key*, which must be one of *options*."""
         value = self.text(key, default)
         for option in options:
             if value == option:
                 return option
-        self.error(key, f'"{value}" is not a choice', did_you_mean(value, options))
+        self.error(key, f'"{value}" is not allowed', did_you_mean(value, options))
         return default
 
     def duration(self, key: str, default: int, low: int = 0, high: int = 2**31 - 1) -> int:
-        """Seconds of a duration such as "90d", from *low* to *high*."""
+        """Return the seconds of a duration such as "90d", from *low* to *high*."""
         number = self.raw(key)
         if type(number) is int and number >= 0:
             written = format_duration(number)
@@ -115,65 +160,75 @@ class Section:
         return value
 
     def path_of(self, key: str, default: Path) -> Path:
-        """A file path; a relative one is relative to the configuration file."""
+        """Return a file path; a relative path starts at the directory of the configuration file."""
         text = self._typed(key, str)
         if text is None:
             return default
         if not text or "\0" in text:
-            self.error(key, "is an empty or impossible path", "name a file or directory")
+            self.error(key, "is empty or not a path", "write the path of a file or directory")
             return default
-        return Path(self.base, text)
+        return Path(self.origin_of(key).base, text)
 
     def optional_path(self, key: str) -> Path | None:
+        """Return the file path at *key* as :meth:`path_of` does, None if absent."""
         return self.path_of(key, self.base) if self.has(key) else None
 
     def texts(self, key: str, default: tuple[str, ...] = ()) -> tuple[str, ...]:
-        """A list of texts; elements that repeat are an error."""
+        """Return a list of texts; an element that is given twice is an error."""
         value = self._typed(key, list)
         if value is None:
             return default
         found: list[str] = []
         for index, item in enumerate(value):
             if not isinstance(item, str):
-                self.problems.error(
+                self.origin_of(key).problems.error(
                     self.at(key, index), f"must be {_KINDS[str]}, not {_shown(item)}", 'write it as "text"'
                 )
             elif item in found:
-                self.problems.error(self.at(key, index), f'"{item}" is there twice', "remove one of the two")
+                twice = f'"{item}" is given twice'
+                self.origin_of(key).problems.error(self.at(key, index), twice, "remove one of the two")
             else:
                 found.append(item)
         return tuple(found)
 
     def table(self, key: str) -> Section | None:
+        """Return the table at *key*, None if absent."""
         value = self._typed(key, dict)
-        return None if value is None else Section(value, self.at(key), self.problems, self.base)
+        origin = self.origin_of(key)
+        return None if value is None else Section(value, self.at(key), origin.problems, origin.base)
 
     def table_or_empty(self, key: str) -> Section:
+        """Return the table at *key*, an empty one if absent."""
         return self.table(key) or Section({}, self.at(key), self.problems, self.base)
 
     def children(self, key: str) -> Iterator[tuple[str, Section]]:
-        """The named tables below *key*, as in ``[secondary.ns1]``: pairs of name and table."""
+        """Yield the named tables below *key*, as in ``[secondary.ns1]``: pairs of name and table."""
         parent = self.table(key)
         if parent is not None:
-            for name in list(parent._table):
-                child = parent.table(name)
-                if child is not None:
-                    yield name, child
+            yield from parent.children_here()
+
+    def children_here(self) -> Iterator[tuple[str, Section]]:
+        """Yield the named tables of this one."""
+        for name in list(self._table):
+            child = self.table(name)
+            if child is not None:
+                yield name, child
 
     def tables(self, key: str) -> Iterator[Section]:
-        """The tables in the list at *key*."""
+        """Yield the tables in the list at *key*."""
+        origin = self.origin_of(key)
         for index, item in enumerate(self._typed(key, list) or []):
             if isinstance(item, dict):
-                yield Section(item, self.at(key, index), self.problems, self.base)
+                yield Section(item, self.at(key, index), origin.problems, origin.base)
             else:
-                self.problems.error(
+                origin.problems.error(
                     self.at(key, index),
                     f"must be {_KINDS[dict]}, not {_shown(item)}",
                     "write { key = value }",
                 )
 
     def finish(self) -> None:
-        """Report the keys nobody asked for."""
+        """Record an error for each key that was not read: it is unknown."""
         for key in self._table:
             if key not in self._asked:
                 self.error(key, "is not a known key", did_you_mean(key, self._asked))

@@ -1,4 +1,4 @@
-"""Which user the key service is, so that clients can tell it from another process in its place."""
+"""The user of the key service. Clients check it, so that another process cannot take its place."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from dnssecd.config.model import Config, SoftwareKeystore
 
 
 def signer_owners(config: Config) -> frozenset[int] | None:
-    """Return the user ids that the key service may have beside root's; None when that cannot be told.
+    """Return the user ids that the key service may have besides root; None if unknown.
 
-    `[signer] user` says it. Without it: the owners of the key directories, else of the socket's directory where no
-    other user may write. A service that the daemon starts has the user of the daemon's state directory.
-    KeyError for a user that this host does not have.
+    `[signer] user` sets it. Without it: the owners of the key directories, else the owner of the socket's directory if
+    no other user may write there. A service that the daemon starts has the user of the daemon's state directory.
+    Raise KeyError for a user that this host does not have.
     """
     if config.signer.user:
         return frozenset({_uid(config.signer.user)})
@@ -25,7 +25,7 @@ def signer_owners(config: Config) -> frozenset[int] | None:
     found = {_owner(store.directory) for store in stores} - {
         None,
         0,
-    }  # root owns what was not made by the service
+    }  # root owns files that the service did not create
     owners = frozenset(uid for uid in found if uid is not None)
     return owners or _owner_of_place(config.signer.socket.parent)
 
@@ -35,7 +35,7 @@ def _uid(user: str) -> int:
 
 
 def _owner(path: Path) -> int | None:
-    """The owner of a path, or of the nearest directory above it that may be looked at; None when it is not there."""
+    """Return the owner of a path, or of the closest parent directory that is accessible; None if the path is absent."""
     for place in (path, *path.parents):
         try:
             return place.stat().st_uid
@@ -47,7 +47,7 @@ def _owner(path: Path) -> int | None:
 
 
 def _owner_of_place(directory: Path) -> frozenset[int] | None:
-    """The owner of a directory that it alone may write to."""
+    """Return the owner of a directory if no other user may write to it."""
     try:
         info = directory.stat()
     except OSError:

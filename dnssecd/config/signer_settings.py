@@ -1,11 +1,27 @@
-"""What the key service is told, from the configuration."""
+"""The settings of the key service, from the configuration."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
-from dnssecd.config.model import Config, Keystore, Pkcs11Token, Policy, SoftwareKeystore
-from dnssecd.keyservice_protocol import VALIDITY_S_MAX, KeystoreSettings, SignerSettings, TokenSettings
+from dnssecd.config.model import (
+    Config,
+    Keystore,
+    OfflineKeystore,
+    Pkcs11Keystore,
+    Pkcs11Token,
+    Policy,
+    SoftwareKeystore,
+)
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.keyservice_settings import (
+    KeyLimits,
+    KeystoreSettings,
+    LimitSettings,
+    SignerSettings,
+    TokenSettings,
+)
 
 
 def signer_settings(
@@ -15,24 +31,56 @@ def signer_settings(
     state_dir: Path,
     allowed_uids: tuple[int, ...] = (),
     socket_mode: int = 0o600,
+    officer_gid: int = -1,
 ) -> SignerSettings:
-    """Settings for a key service at *socket*, its audit log in *state_dir*, with all key stores of *config*."""
+    """Return settings for a key service at *socket*, its audit log in *state_dir*, with all key stores of *config*."""
     return SignerSettings(
         socket=str(socket),
         state_dir=str(state_dir),
-        keystores=tuple(_keystore(store) for store in config.keystores.values()),
+        keystores=keystore_settings(config.keystores.values()),
         allowed_uids=allowed_uids,
         socket_mode=socket_mode,
-        validity_s_max=max(VALIDITY_S_MAX, *map(_validity_s, config.policies.values())),
+        limits=limit_settings(config),
+        officer_gid=officer_gid,
     )
 
 
-def _validity_s(policy: Policy) -> int:
-    """The longest time from inception to expiration that a policy's signatures can have."""
-    return policy.signature_validity + abs(policy.signature_inception) + policy.signature_jitter
+def limit_settings(config: Config) -> LimitSettings:
+    """Return what the policies of *config* permit with the keys of each zone.
+
+    A zone that the file does not have gets the largest ceiling and the longest time in the trash of all policies, and
+    the consent of a second person where any policy asks for it.
+    """
+    limits = {name: _limits(policy) for name, policy in config.policies.items()}
+    default = KeyLimits(
+        validity_s_max=max(one.validity_s_max for one in limits.values()),
+        destroy_after_s=max(one.destroy_after_s for one in limits.values()),
+        two_person=any(one.two_person for one in limits.values()),
+    )
+    kinds = tuple(dict.fromkeys(one for one in limits.values() if one != default))
+    numbers = {name: kinds.index(one) for name, one in limits.items() if one != default}
+    zones = {
+        text_to_wire(zone.name).hex(): numbers[zone.policy]
+        for zone in config.zones.values()
+        if zone.policy in numbers
+    }
+    return LimitSettings(default=default, kinds=kinds, zones=zones)
 
 
-def _keystore(store: Keystore) -> KeystoreSettings:
+def _limits(policy: Policy) -> KeyLimits:
+    return KeyLimits(
+        validity_s_max=policy.validity_max,
+        destroy_after_s=policy.destroy_after,
+        two_person=policy.two_person,
+    )
+
+
+def keystore_settings(stores: Iterable[Keystore]) -> tuple[KeystoreSettings, ...]:
+    """Return the settings of the key stores that a key service has: an off-line one is none of them."""
+    return tuple(_keystore(store) for store in stores if not isinstance(store, OfflineKeystore))
+
+
+def _keystore(store: SoftwareKeystore | Pkcs11Keystore) -> KeystoreSettings:
     if isinstance(store, SoftwareKeystore):
         return KeystoreSettings(
             name=store.name,
@@ -50,7 +98,7 @@ def _token(token: Pkcs11Token) -> TokenSettings:
     return TokenSettings(
         name=token.name,
         module=str(token.module),
-        pin_file=str(token.pin_file),
+        pin_file=str(token.pin_file or ""),
         label=token.token_label or "",
         serial=token.token_serial or "",
         slot=-1 if token.slot is None else token.slot,
@@ -58,4 +106,6 @@ def _token(token: Pkcs11Token) -> TokenSettings:
         call_deadline_s=token.call_deadline_s,
         idle_canary_s=token.idle_canary_s,
         retry_longest_s=token.retry_longest_s,
+        login=token.login,
+        quirks=token.quirks,
     )

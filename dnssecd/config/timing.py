@@ -1,6 +1,6 @@
-"""Signature and TTL times of a policy, and those checks that need no zone.
+"""Signature and TTL times of a policy, and the checks that need no zone.
 
-What depends on the zone (its largest TTL, its SOA expire) is checked at every load, not here.
+Checks that depend on the zone (its largest TTL, its SOA expire) are made at every load, not here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _VALIDITY_MAX = 2**31 - 1  # RRSIG times are serial numbers (RFC 4034 §3.1.5)
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """All in seconds. refresh: None for "auto"."""
+    """The times of a policy in seconds. refresh: None for "auto"."""
 
     dnskey_ttl: int
     validity: int
@@ -30,14 +30,9 @@ class Timing:
     parent_propagation_delay: int
     parent_ds_ttl: int
 
-    @property
-    def refresh_max(self) -> int:
-        """The longest the refresh can be: "auto" is capped at half of the validity."""
-        return self.validity // 2 if self.refresh is None else self.refresh
-
 
 def read_timing(section: Section) -> Timing:
-    """The times of a ``[policy.*]`` table; a default that would not fit is lowered, with a warning."""
+    """Return the times of a ``[policy.*]`` table; a default that does not fit is lowered, with a warning."""
     validity = section.duration("signature_validity", 30 * DAY, low=1, high=_VALIDITY_MAX)
     refresh = _refresh(section, validity)
     longest = validity // 2 if refresh is None else refresh
@@ -45,7 +40,7 @@ def read_timing(section: Section) -> Timing:
     if inception > 0:
         section.error(
             "signature_inception",
-            "signatures would begin in the future: no validator would accept them yet",
+            "the inception would be in the future: validators would not accept new signatures",
             'write a time in the past, as in "-1h"',
         )
     return Timing(
@@ -67,8 +62,8 @@ def _refresh(section: Section, validity: int) -> int | None:
     if refresh >= validity:
         section.error(
             "signature_refresh",
-            f"signatures would be renewed {format_duration(refresh)} before they expire, but they are made "
-            f"for {format_duration(validity)} only: each would be due at once",
+            f"signatures would be renewed {format_duration(refresh)} before they expire, but their validity is "
+            f"only {format_duration(validity)}: each would be due immediately",
             'make it shorter than signature_validity, or "auto"',
         )
         return validity // 2
@@ -76,14 +71,14 @@ def _refresh(section: Section, validity: int) -> int | None:
 
 
 def _dnskey_ttl(section: Section, refresh: int) -> int:
-    """Default 1h. It must be shorter than the refresh: else a cached RRset outlives its signature."""
+    """Return the DNSKEY TTL, default 1h. It must be shorter than the refresh: caches must not outlive a signature."""
     ttl = section.duration("dnskey_ttl", HOUR, high=_TTL_MAX)
     if ttl < refresh:
         return ttl
     if section.has("dnskey_ttl"):
         section.error(
             "dnskey_ttl",
-            f"a DNSKEY RRset cached for {format_duration(ttl)} can outlive its signature, renewed "
+            f"a DNSKEY RRset cached for {format_duration(ttl)} can outlive its signature, which is renewed "
             f"{format_duration(refresh)} before it expires",
             "make it shorter than the refresh, or signature_validity longer",
         )
@@ -98,14 +93,14 @@ def _dnskey_ttl(section: Section, refresh: int) -> int:
 
 
 def _jitter(section: Section, room: int) -> int:
-    """Default 12h. *room*: validity less refresh, the age a signature reaches before it is renewed."""
+    """Return the jitter, default 12h. *room*: validity less refresh, the age of a signature when it is renewed."""
     jitter = section.duration("signature_jitter", 12 * HOUR)
     if jitter < room:
         return jitter
     if section.has("signature_jitter"):
         section.error(
             "signature_jitter",
-            f"a jitter of {format_duration(jitter)} makes some signatures due for renewal the moment they "
+            f"with a jitter of {format_duration(jitter)} some signatures are due for renewal as soon as they "
             f"are made: validity less refresh is {format_duration(room)}",
             f'make it shorter, at most "{format_duration(max(room // 2, 0))}"',
         )
@@ -127,7 +122,7 @@ def check_lifetimes(
     zsk: KeyTemplate | None,
     csk: KeyTemplate | None,
 ) -> None:
-    """A key must live longer than it takes to bring in its successor."""
+    """Check that each key lives longer than the introduction of its successor takes."""
     # RFC 7583 §3.2.1: Ipub = Dprp + TTLkey; §3.3.1: the DS adds DprpP + TTLds.
     ipub = timing.propagation_delay + timing.dnskey_ttl
     with_ds = ipub + timing.parent_propagation_delay + timing.parent_ds_ttl
@@ -139,7 +134,7 @@ def check_lifetimes(
         if key is not None and key.lifetime is not None and key.lifetime <= needed:
             section.problems.error(
                 section.at(role, "lifetime"),
-                f"a key that lives {format_duration(key.lifetime)} is gone before its successor is usable, "
+                f"a key that lives {format_duration(key.lifetime)} is retired before its successor is usable, "
                 f"after {format_duration(needed)} ({parts})",
-                "make the lifetime longer (or those times shorter)",
+                "make the lifetime longer, or those times shorter",
             )

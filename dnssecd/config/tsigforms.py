@@ -1,4 +1,4 @@
-"""A TSIG secret in the forms that other tools write: tsig-keygen, rndc-confgen, keymgr, NSD's key clause, dig's -y."""
+"""TSIG secrets in the formats of other tools: tsig-keygen, rndc-confgen, keymgr, NSD's key clause, dig -y."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DIG = re.compile(r"(?:(hmac-[\w-]+):)?([^\s:]+):([A-Za-z0-9+/=]+)")
 
 
 class WrittenKey(NamedTuple):
-    """What a file says of a key; "" where it does not say it."""
+    """The fields of a key in a file; "" if absent."""
 
     name: str
     algorithm: str
@@ -24,7 +24,7 @@ class WrittenKey(NamedTuple):
 
 
 def written_key(text: str) -> WrittenKey:
-    """Return the key of a file: base64 alone, or one key in another tool's form. Raises Bad, which shows no secret."""
+    """Return the key of a file: base64 alone, or one key in another tool's format. Raise Bad, which shows no secret."""
     dig = _DIG.fullmatch(text.strip())
     if dig:
         return WrittenKey(_name(dig[2]), _name(dig[1] or ""), dig[3])
@@ -33,7 +33,7 @@ def written_key(text: str) -> WrittenKey:
     if not secrets:
         return WrittenKey("", "", text)
     if len(secrets) > 1:
-        raise Bad(f"the file has {len(secrets)} keys", "write each key to a file of its own")
+        raise Bad(f"the file has {len(secrets)} keys", "write each key to its own file")
     found = _CLAUSE.search(plain) or _LISTED_NAME.search(plain)
     algorithm = _ALGORITHM.search(plain)
     return WrittenKey(_name(found[1]) if found else "", _name(algorithm[1]) if algorithm else "", secrets[0])

@@ -1,4 +1,4 @@
-"""Values that several tables hold: addresses, DNS names, secrets. Faults are raised as :class:`Bad`."""
+"""Values in several tables: addresses, DNS names, secrets. Faults are raised as :class:`Bad`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,21 @@ from pathlib import Path
 import dns.exception
 import dns.name
 
+from dnssecd.bounded_file import TooLarge, read_at_most
 from dnssecd.config.model import Address
+from dnssecd.core.dns.key_records import BadRecord, ds_of
+from dnssecd.core.dns.names import full_name
 
 _BRACKETED = re.compile(r"\[([^\]]+)\](?::(\d+))?")
 _V4 = re.compile(r"([^:]+)(?::(\d+))?")
 _SECRET_FILE_LIMIT = 65_536
-#: Names as nearly all are; of 10,000 zones each is looked at several times.
+#: The form of almost all names: a quick check, because each of 10,000 names is parsed several times.
 _PLAIN_NAME = re.compile(r"(?:[a-z0-9_-]{1,63}\.)*[a-z0-9_-]{1,63}\.?", re.ASCII)
 _PLAIN_NAME_MAX = 253
 
 
 class Bad(Exception):
-    """A value that cannot be used: what is wrong, and what to do."""
+    """A value that cannot be used: the fault and the remedy."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(what)
@@ -31,7 +34,7 @@ class Bad(Exception):
 
 
 def parse_address(text: str, default_port: int = 53, lowest_port: int = 1) -> Address:
-    """``192.0.2.1:53``, ``[2001:db8::1]:53``, or either without port. Raises Bad."""
+    """Return the address of ``192.0.2.1:53``, ``[2001:db8::1]:53``, or either without port. Raise Bad."""
     remedy = 'write "192.0.2.1:53" or "[2001:db8::1]:53"'
     match = _BRACKETED.fullmatch(text) or _V4.fullmatch(text)
     host, port = (match[1], match[2]) if match else (text, None)
@@ -39,7 +42,7 @@ def parse_address(text: str, default_port: int = 53, lowest_port: int = 1) -> Ad
         address = ip_address(host)
     except ValueError:
         raise Bad(
-            f'"{text}" is no IP address with port', f"{remedy}; host names are not looked up here"
+            f'"{text}" is not an IP address with a port', f"{remedy}; host names are not allowed here"
         ) from None
     number = default_port if port is None else int(port)
     if not lowest_port <= number <= 65_535:
@@ -48,68 +51,77 @@ def parse_address(text: str, default_port: int = 53, lowest_port: int = 1) -> Ad
 
 
 def parse_name(text: str, *, absolute: bool = False) -> str:
-    """A DNS name as lower-case text with the final dot; *absolute*: the dot must be written. Raises Bad."""
+    """Return a DNS name as lower-case text with the final dot; *absolute*: the dot is required. Raise Bad."""
     if not text.isascii():
         raise Bad(f'"{text}" is not in ASCII form', _a_label_remedy(text))
     if absolute and not text.endswith("."):
-        raise Bad(f'"{text}" has no final dot', f'write the whole name: "{text}."')
+        raise Bad(f'"{text}" has no final dot', f'write the complete name: "{text}."')
     plain = text.lower()
     if len(plain) <= _PLAIN_NAME_MAX and _PLAIN_NAME.fullmatch(plain):
-        return plain if plain.endswith(".") else plain + "."
+        return full_name(plain)
     try:
         name = dns.name.from_text(text)
     except dns.exception.DNSException as error:
-        raise Bad(f'"{text}" is no DNS name ({error})', "check labels (63 octets) and length (255)") from None
+        raise Bad(
+            f'"{text}" is not a DNS name ({error})', "a label has at most 63 bytes, a name at most 255"
+        ) from None
     if not text:
         raise Bad("the name is empty", 'write a name; the root is "."')
     return name.canonicalize().to_text()
 
 
+def parse_ds(text: str) -> bytes:
+    """Return DS RDATA from presentation form, with or without owner, TTL, class and type. Raise Bad."""
+    try:
+        return ds_of(text)
+    except BadRecord:
+        raise Bad(f'"{text[:60]}" is not a DS record', 'write "TAG ALGORITHM DIGEST-TYPE DIGEST"') from None
+
+
 def wire_length(name: str) -> int:
-    """Octets of *name* (as :func:`parse_name` gives it) on the wire."""
+    """Return the number of octets of *name* (as from :func:`parse_name`) in wire format."""
     if _PLAIN_NAME.fullmatch(name):
         return len(name) + 1
     return len(dns.name.from_text(name).to_wire() or b"")
 
 
 def is_below(name: str, zone: str) -> bool:
-    """Whether *name* is *zone* or below it (both as :func:`parse_name` gives them)."""
+    """Return whether *name* is *zone* or below it (both as from :func:`parse_name`)."""
     return dns.name.from_text(name).is_subdomain(dns.name.from_text(zone))
 
 
 def decode_secret(text: str) -> bytes:
-    """Octets of a base64 TSIG secret; space and line ends are allowed. Raises Bad, which never shows it."""
+    """Return the octets of a base64 TSIG secret; spaces and line ends are allowed. Raise Bad, which shows no secret."""
     try:
         secret = base64.b64decode("".join(text.split()), validate=True)
     except (binascii.Error, ValueError):
-        remedy = "give base64 alone or what tsig-keygen or keymgr -t prints; new: openssl rand -base64 32"
+        remedy = "write base64 alone or the output of tsig-keygen or keymgr -t; new secret: openssl rand -base64 32"
         raise Bad("the secret is not base64", remedy) from None
     if not secret:
-        raise Bad("the secret is empty", "make one with: openssl rand -base64 32")
+        raise Bad("the secret is empty", "generate one with: openssl rand -base64 32")
     return secret
 
 
 def read_secret_file(path: Path) -> bytes:
-    """Content of *path*, at most 64 KiB. Raises Bad."""
+    """Return the content of *path*, at most 64 KiB. Raise Bad."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_SECRET_FILE_LIMIT + 1)
+        return read_at_most(path, _SECRET_FILE_LIMIT)
     except OSError as error:
         raise Bad(
-            f"{path} cannot be read ({error.strerror})", "make it a file that the daemon's user can read"
+            f"{path} cannot be read ({error.strerror})", "make the file readable for the daemon's user"
         ) from None
-    if len(content) > _SECRET_FILE_LIMIT:
-        raise Bad(f"{path} is larger than a secret can be", "name the file with the secret alone")
-    return content
+    except TooLarge:
+        remedy = "give a file that contains only the secret"
+        raise Bad(f"{path} is too large for a secret", remedy) from None
 
 
 def exposed(path: Path) -> str:
-    """Say that everybody on the machine may read *path*; "" when that is not so, or not known."""
+    """Return a message if all users of the machine may read *path*; "" if not, or if unknown."""
     try:
         mode = path.stat().st_mode & 0o777
     except OSError:
         return ""
-    return f"everybody on this machine may read {path} (mode {mode:04o})" if mode & 0o004 else ""
+    return f"all users of this machine can read {path} (mode {mode:04o})" if mode & 0o004 else ""
 
 
 def _a_label_remedy(text: str) -> str:

@@ -1,6 +1,6 @@
-"""The commands' side of the control socket: blocking, small, quick to import.
+"""The client of the control socket, for commands: blocking, small, quick to import.
 
-docs/control-protocol.md describes frames and messages. This side must not import `dnssecd/control/server.py`.
+docs/control-protocol.md describes frames and messages. The client must not import ``dnssecd/control/server.py``.
 """
 
 from __future__ import annotations
@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import os
 import socket
-import struct
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+
+from dnssecd.procs.frames import FrameError, build_frame, read_frame
 
 if TYPE_CHECKING:
     from dnssecd.control.messages.base import Answer, Request
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
 A = TypeVar("A", bound="Answer")
 
 CONNECT_S = 5.0
-#: Longest silence of the daemon; longer work sends progress.
+#: Longest time without data from the daemon; long work sends progress.
 ANSWER_S = 120.0
-_FRAME_MAX = 256 * 2**20
+ANSWER_MAX = 256 * 2**20
+REQUEST_MAX = 2**20
 
 OnProgress = Callable[[float, float | None, str], None]
 OnChunk = Callable[[str], None]
@@ -36,7 +38,7 @@ class Unreachable(Exception):
 
 
 class Failed(Exception):
-    """The daemon answered with an error. exit: the exit code it asks for. detail: more, or None."""
+    """The daemon answered with an error. exit: exit code of the command. detail: more data, or None."""
 
     def __init__(self, what: str, remedy: str, exit: int = 1, detail: object = None) -> None:
         super().__init__(what)
@@ -54,7 +56,7 @@ def ask(
     on_chunk: OnChunk | None = None,
     silence_s: float = ANSWER_S,
 ) -> A:
-    """Return the daemon's answer to a request. Arguments and errors as of call."""
+    """Return the daemon's answer to a request. Arguments and errors as in :func:`call`."""
     import msgspec
 
     from dnssecd.control.messages.base import answer_type
@@ -72,7 +74,7 @@ def ask(
     except msgspec.ValidationError as error:
         raise Failed(
             f"the daemon's answer to {request.command} cannot be read: {error}",
-            "the daemon is of another version than this command: restart the daemon",
+            "daemon and command have different versions: restart the daemon",
         ) from None
     return answer
 
@@ -86,17 +88,17 @@ def call(
     on_chunk: OnChunk | None = None,
     silence_s: float = ANSWER_S,
 ) -> Any:
-    """The result of *command* from the daemon at the socket *path*. Raises Unreachable or Failed.
+    """Return the result of *command* from the daemon at the socket *path*. Raise Unreachable or Failed.
 
-    silence_s: how long the daemon may say nothing.
+    silence_s: longest time (s) without data from the daemon.
     """
-    with _connect(path) as connection:
+    with _connect(path) as connection, connection.makefile("rb") as answers:
         connection.settimeout(silence_s)
         body = json.dumps({"command": command, "args": args or {}}).encode()
         try:
-            connection.sendall(struct.pack("!I", len(body)) + body)
+            connection.sendall(build_frame(body, REQUEST_MAX))
             while True:
-                message = _receive(connection)
+                message = _receive(answers)
                 if "progress" in message:
                     if on_progress:
                         progress = message["progress"]
@@ -108,12 +110,13 @@ def call(
                     return _result(message)
         except TimeoutError:
             raise Unreachable(
-                f"the daemon has said nothing for {silence_s:.0f} s",
-                "is it overloaded or stopped? see its log",
+                f"no data from the daemon for {silence_s:.0f} s",
+                "check the log of the daemon: it may be overloaded or stopped",
             ) from None
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, FrameError, ValueError) as error:
             raise Unreachable(
-                f"the daemon broke off the answer ({error})", "is it being restarted? see its log"
+                f"the daemon ended the connection before its answer was complete ({error})",
+                "check the log of the daemon: it may be restarting",
             ) from None
 
 
@@ -134,28 +137,20 @@ def _cause(error: OSError) -> str:
 
 def _remedy(error: OSError) -> str:
     if isinstance(error, PermissionError):
-        return "become root or the daemon's user, or a member of its group"
-    return "start it (dnssecd run), or name its socket with --socket or its configuration with --config"
+        return "run this as root, the daemon's user, or a member of its group"
+    return (
+        "start the daemon (dnssecd run), or give its socket with --socket or its configuration with --config"
+    )
 
 
-def _receive(connection: socket.socket) -> dict[str, Any]:
-    (length,) = struct.unpack("!I", _exactly(connection, 4))
-    if length > _FRAME_MAX:
-        raise ValueError(f"a frame of {length} octets")
-    message = json.loads(_exactly(connection, length))
+def _receive(answers: BinaryIO) -> dict[str, Any]:
+    body = read_frame(answers, ANSWER_MAX)
+    if body is None:
+        raise EOFError("end of file")
+    message = json.loads(body)
     if not isinstance(message, dict):
-        raise ValueError("no JSON object")
+        raise ValueError("not a JSON object")
     return message
-
-
-def _exactly(connection: socket.socket, length: int) -> bytes:
-    data = bytearray()
-    while len(data) < length:
-        piece = connection.recv(min(length - len(data), 2**20))
-        if not piece:
-            raise EOFError("end of file")
-        data += piece
-    return bytes(data)
 
 
 def _result(message: dict[str, Any]) -> Any:

@@ -1,25 +1,25 @@
-"""A command of the control socket as the daemon's modules see it: its call, its handler, the table of all."""
+"""A command of the control socket in the daemon: its call, its handler, and the table of all commands."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic
+from typing import Any, Generic, TypeVar
 
-from dnssecd.control.messages.base import BadField, Q, answer_type, read_request
-from dnssecd.control.peer import Caller
+from dnssecd.control.messages.base import BadField, Q, Request, answer_type, read_request
+from dnssecd.control.peer import Caller, Role
 
 HANDLER_S = 60.0
 CHUNK_MAX = 2**18
 
 Scalar = str | int | float | bool | None
-#: Arguments as they come in: at most lists of scalars.
+#: Arguments as received: scalars and lists of scalars.
 Args = dict[str, Scalar | list[Scalar]]
 Send = Callable[[object], Awaitable[None]]
 
 
 class Refused(Exception):
-    """A handler's answer: this cannot be done, why, and what to do. exit: status of the command (1 or 2)."""
+    """A handler's refusal: the reason and what to do. exit: exit status of the command (1 or 2)."""
 
     def __init__(self, what: str, remedy: str, *, exit: int = 1, detail: object = None) -> None:
         super().__init__(what)
@@ -30,11 +30,14 @@ class Refused(Exception):
 
 
 class ClientGone(Exception):
-    """The client went away, or stopped reading, before its answer was sent."""
+    """The client disconnected, or stopped reading, before its answer was sent."""
+
+
+R = TypeVar("R", bound=Request[Any])
 
 
 class Call(Generic[Q]):
-    """One request that is being answered. ``request`` is set before a handler sees it."""
+    """One request that is being answered. ``request`` is set before the handler runs."""
 
     request: Q
 
@@ -46,8 +49,14 @@ class Call(Generic[Q]):
         self._send = send
 
     def note(self, what: str, detail: str = "") -> None:
-        """Record what was done with the command, where its arguments do not show it."""
+        """Record what the command did, if its arguments do not show it."""
         self.notes.append((what, detail))
+
+    def with_request(self, request: R) -> Call[R]:
+        """Return the same call with the request of another command, which carries it out."""
+        other: Call[R] = Call(self.command, self.args, self.caller, self._send)
+        other.request, other.notes = request, self.notes
+        return other
 
     async def progress(self, done: float, total: float | None = None, text: str = "") -> None:
         """Report progress to the client."""
@@ -61,9 +70,9 @@ class Call(Generic[Q]):
 
 @dataclass(frozen=True, slots=True)
 class Command(Generic[Q]):
-    """A type of request and its handler. timeout: seconds that the handler may take, None: it ends by itself.
+    """A type of request and its handler. timeout: seconds that the handler may take, None: no limit.
 
-    The handler returns the answer that the type of the request names, or raises Refused.
+    The handler returns the answer type of the request, or raises Refused.
     """
 
     request: type[Q]
@@ -77,11 +86,18 @@ class Command(Generic[Q]):
 
     @property
     def changes(self) -> bool:
-        """Whether it changes something, and so is for operators only."""
+        """Whether the command changes something: it is recorded then."""
         return self.request.changes
 
+    @property
+    def needs(self) -> Role:
+        """The role that a caller needs."""
+        if self.request.for_officers:
+            return "key_officer"
+        return "operator" if self.request.changes else "viewer"
+
     async def answer(self, call: Call[Q]) -> object:
-        """Return the answer to a call. Raise Refused, also for a request that is not of the command's type."""
+        """Return the answer to a call. Raise Refused, also for a request of a wrong type."""
         try:
             call.request = read_request(self.request, call.args)
         except BadField as bad:
@@ -96,7 +112,7 @@ class Command(Generic[Q]):
 
 
 class CommandTable:
-    """The commands of a daemon. Each is registered once, by the module of its noun."""
+    """The commands of the daemon. The module of each noun registers its commands once."""
 
     def __init__(self, *groups: Iterable[Command[Any]]) -> None:
         self._commands: dict[str, Command[Any]] = {}
@@ -104,14 +120,14 @@ class CommandTable:
             self.register(group)
 
     def register(self, commands: Iterable[Command[Any]]) -> None:
-        """Add commands. Raise ValueError for one that is there already."""
+        """Add commands. Raise ValueError for a command that is already registered."""
         for command in commands:
             if command.name in self._commands:
                 raise ValueError(f"the command {command.name} is registered twice")
             self._commands[command.name] = command
 
     def find(self, name: str) -> Command[Any] | None:
-        """Return the command with a name, None where there is none."""
+        """Return the command with a name, None if unknown."""
         return self._commands.get(name)
 
     def __iter__(self) -> Iterator[Command[Any]]:

@@ -1,10 +1,10 @@
-"""The control socket: how commands reach the daemon. ``docs/control-protocol.md`` describes frames and messages.
+"""The control socket, on which the daemon receives commands. ``docs/control-protocol.md`` describes the protocol.
 
-Who may: root and the daemon's own user everything; members of its group what changes nothing (SO_PEERCRED).
-Bounds: length and nesting of requests, number of clients, idle and total time. A client that hangs delays no other
-client.
+Rights (SO_PEERCRED): root and the daemon's user may use all commands; others those of their role, by group (``peer``).
+Limits: length and nesting of requests, number of clients, idle and total time. A client that hangs does not delay
+others.
 
-The daemon passes a CommandTable. Every command that changes something is recorded before it is answered.
+The daemon passes a CommandTable. Every command that changes something is recorded before its answer.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import errno
 import os
 import socket
 import stat
-import struct
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,12 +23,14 @@ import msgspec
 import structlog
 
 from dnssecd.acceptor import StreamServer, log_exhausted
+from dnssecd.control.client import ANSWER_MAX
+from dnssecd.control.client import REQUEST_MAX as REQUEST_MAX
 from dnssecd.control.command import Args, Call, ClientGone, Command, CommandTable, Refused
-from dnssecd.control.peer import Caller, identify
+from dnssecd.control.peer import GROUPS_DEFAULT, Caller, Groups, Role, identify
+from dnssecd.procs.frames import LENGTH_OCTETS, FrameError, build_frame, receive_frame
 
-REQUEST_MAX = 2**20
 CLIENTS_MAX = 16
-OPERATORS_ONLY = 4  # of these: readers cannot lock operators out
+OPERATORS_ONLY = 4  # of CLIENTS_MAX: so read-only clients cannot block operators
 IDLE_S = 30.0
 WRITE_S = 30.0
 _GONE_CHECK_S = 0.5
@@ -39,16 +40,16 @@ log = structlog.get_logger("dnssecd.control")
 
 
 class Frame(msgspec.Struct, forbid_unknown_fields=True):
-    """A request as it comes in. Its type bounds the nesting."""
+    """A request as received. Its type limits the nesting."""
 
     command: str
     args: Args = {}
 
 
-#: Told of each request: command ("OTHER" when unknown) and result ("ok", "error", "denied").
+#: Called for each request with the command ("OTHER" if unknown) and the result ("ok", "error", "denied").
 Observer = Callable[[str, str], None]
 
-#: Told of every command that changes something when it has ended: "" well, or how else; and its result.
+#: Called after every command that changes something: "" for success or the failure; and its result.
 Recorder = Callable[[Call[Any], str, object], Awaitable[None]]
 
 
@@ -57,7 +58,7 @@ async def _unrecorded(call: Call[Any], ended: str, result: object) -> None:
 
 
 class ControlServer:
-    """Serves *commands* on a Unix socket at *path*, mode 0660."""
+    """The server of *commands* on a Unix socket at *path*, mode 0660."""
 
     def __init__(
         self,
@@ -65,32 +66,34 @@ class ControlServer:
         commands: CommandTable,
         observe: Observer = lambda command, result: None,
         record: Recorder = _unrecorded,
+        groups: Groups = GROUPS_DEFAULT,
     ) -> None:
         self._path = path
         self._commands = commands
         self._observe = observe
         self._record = record
+        self._groups = groups
         self._server: StreamServer | None = None
         self._clients: set[asyncio.Task[None]] = set()
         self._inode: tuple[int, int] | None = None
 
     async def start(self) -> None:
-        """Bind and serve. OSError when the path cannot be used; FileExistsError when another daemon has it."""
+        """Bind and serve. Raise OSError when the path cannot be used, FileExistsError when another daemon uses it."""
         if not self._path.parent.is_dir():
             raise FileNotFoundError(
                 errno.ENOENT,
-                f"the directory {self._path.parent} of the control socket does not exist. Create it, or name another "
-                "place in [server] control_socket. The packaged systemd units create it (make install, make deb)",
+                f"the directory {self._path.parent} of the control socket does not exist. Create it, or write another "
+                "path to [server] control_socket. The packaged systemd units create it (make install, make deb)",
             )
         listening = _bind(self._path)
         status = self._path.lstat()
         self._inode = (status.st_dev, status.st_ino)
         self._server = StreamServer(
-            listening, CLIENTS_MAX, REQUEST_MAX + 4, self._accept, log_exhausted("control socket")
+            listening, CLIENTS_MAX, REQUEST_MAX + LENGTH_OCTETS, self._accept, log_exhausted("control socket")
         )
 
     async def stop(self) -> None:
-        """Take no more clients, end those there are, remove the socket."""
+        """Accept no more clients, disconnect all, remove the socket."""
         if self._server is None:
             return
         self._server.close()
@@ -99,7 +102,10 @@ class ControlServer:
         await asyncio.gather(*self._clients, return_exceptions=True)
         with contextlib.suppress(OSError):
             status = self._path.lstat()
-            if (status.st_dev, status.st_ino) == self._inode:  # not one that a successor has bound
+            if (
+                status.st_dev,
+                status.st_ino,
+            ) == self._inode:  # not the socket of another daemon that was started meanwhile
                 self._path.unlink()
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -120,12 +126,16 @@ class ControlServer:
         async def send(message: object) -> None:
             await _send(writer, _frame(message))
 
-        caller = identify(writer.get_extra_info("socket"))
+        caller = identify(writer.get_extra_info("socket"), self._groups)
         if caller is None:
-            await send(_error("you may not use this socket", "ask to be put into the daemon's group"))
+            await send(
+                _error(
+                    "you may not use this socket", "ask the administrator to add you to the daemon's group"
+                )
+            )
             return await _linger(reader)
-        if len(self._clients) > CLIENTS_MAX - (0 if caller.role == "operator" else OPERATORS_ONLY):
-            await send(_error("too many commands run at once", "try again when some have ended"))
+        if len(self._clients) > CLIENTS_MAX - (0 if caller.may_change else OPERATORS_ONLY):
+            await send(_error("too many commands are running", "try again later"))
             return await _linger(reader)
         while True:
             async with asyncio.timeout(IDLE_S):
@@ -134,13 +144,13 @@ class ControlServer:
                 return
             if isinstance(frame, Refused):
                 await send(_error(frame.what, frame.remedy, frame.exit))
-                return await _linger(reader)  # where the next frame begins is not known
+                return await _linger(reader)  # the start of the next frame is unknown
             answer = asyncio.ensure_future(self._answer(frame, caller, send))
             await _unless_gone(answer, reader)
             await _send(writer, answer.result())
 
     async def _answer(self, frame: bytes, caller: Caller, send: Callable[[object], Awaitable[None]]) -> bytes:
-        """The last frame of the answer to the request in *frame*."""
+        """Return the last frame of the answer to the request in *frame*."""
         name, result = "OTHER", "error"
         try:
             request = _decode(frame)
@@ -148,14 +158,14 @@ class ControlServer:
             if command is None:
                 raise Refused(
                     f'this daemon has no command "{request.command[:64]}"',
-                    "is the command of a newer version than the daemon? restart the daemon",
+                    "the command may be newer than the daemon: restart the daemon",
                     exit=2,
                 )
             name = request.command
-            if command.changes and caller.role != "operator":
+            if command.needs not in caller.roles:
                 result = "denied"
-                log.warning("denied", user=caller.user, uid=caller.uid, command=name)
-                raise Refused(f"{caller.user} may look, but not {name}", "become the daemon's user, or root")
+                log.warning("denied", user=caller.user, uid=caller.uid, command=name, needs=command.needs)
+                raise _refuse_role(caller, name, command.needs)
             call: Call[Any] = Call(name, request.args, caller, send)
             answer = _frame({"result": await self._carry_out(command, call)})
             result = "ok"
@@ -165,15 +175,17 @@ class ControlServer:
             raise
         except Exception as error:
             log.exception("a control command failed", command=name)
-            answer = _frame(_error(f"{name} failed: {error}", "this is a fault of the daemon: see its log"))
+            answer = _frame(
+                _error(f"{name} failed: {error}", "this is a bug in dnssecd: see the log of the daemon")
+            )
         self._observe(name, result)
         return answer
 
     async def _carry_out(self, command: Command[Any], call: Call[Any]) -> object:
-        """Run a command; one that changes something is recorded before it is answered, however it ends."""
+        """Run a command. One that changes something is recorded before its answer, also if it fails."""
         if not command.changes:
             return await _run(command, call)
-        ended, result = "broken off: its client went away", None
+        ended, result = "cancelled: the client disconnected", None
         try:
             result = await _run(command, call)
             ended = ""
@@ -188,6 +200,14 @@ class ControlServer:
         return result
 
 
+def _refuse_role(caller: Caller, name: str, needs: Role) -> Refused:
+    may = "may look, not change" if caller.roles == {"viewer"} else f"does not have the role {needs}"
+    return Refused(
+        f"{caller.user} {may}; {name} is not permitted",
+        f"run this as root, the daemon's user, or a member of the group [roles] {needs}",
+    )
+
+
 async def _run(command: Command[Any], call: Call[Any]) -> object:
     try:
         async with asyncio.timeout(command.timeout) as deadline:
@@ -196,16 +216,16 @@ async def _run(command: Command[Any], call: Call[Any]) -> object:
         if not deadline.expired():
             raise
         raise Refused(
-            f"{call.command} did not end within {command.timeout or 0:.0f} s", "look at the daemon's log"
+            f"{call.command} did not finish within {command.timeout or 0:.0f} s", "see the log of the daemon"
         ) from None
 
 
 async def _unless_gone(answer: asyncio.Future[bytes], reader: asyncio.StreamReader) -> None:
-    """Wait for *answer*; give it up when the client goes away meanwhile (ClientGone) or we are cancelled."""
+    """Wait for *answer*; cancel it when the client disconnects (ClientGone) or this task is cancelled."""
     try:
         while not (await asyncio.wait([answer], timeout=_GONE_CHECK_S))[0]:
             if reader.at_eof():
-                raise ClientGone("it closed the connection")
+                raise ClientGone("the client closed the connection")
     finally:
         if not answer.done():
             answer.cancel()
@@ -213,20 +233,21 @@ async def _unless_gone(answer: asyncio.Future[bytes], reader: asyncio.StreamRead
 
 
 async def _receive(reader: asyncio.StreamReader) -> bytes | Refused | None:
-    """The next request's JSON; None at the end; Refused when it is too long."""
+    """Return the JSON of the next request; None at the end; Refused when it is too long."""
     try:
-        (length,) = struct.unpack("!I", await reader.readexactly(4))
+        return await receive_frame(reader, REQUEST_MAX)
     except asyncio.IncompleteReadError as error:
         if error.partial:
             raise
         return None
-    if length > REQUEST_MAX:
-        return Refused(f"a request of {length} octets is too long", f"at most {REQUEST_MAX} octets", exit=2)
-    return await reader.readexactly(length)
+    except FrameError as error:
+        return Refused(
+            f"the request is empty or too long ({error})", f"the maximum is {REQUEST_MAX} bytes", exit=2
+        )
 
 
 async def _linger(reader: asyncio.StreamReader) -> None:
-    """Take what the client has already sent: closing over unread data would lose it our answer."""
+    """Read what the client has already sent: closing with unread data would discard the answer."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LINGER_S):
             await reader.read(REQUEST_MAX)
@@ -237,27 +258,26 @@ def _decode(frame: bytes) -> Frame:
         return msgspec.json.decode(frame, type=Frame)
     except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise Refused(
-            f"the request cannot be read ({error})", "use the dnssecd command of the same version", exit=2
+            f"the request cannot be parsed ({error})", "use the dnssecd command of the same version", exit=2
         ) from None
 
 
 def _frame(message: object) -> bytes:
-    body = msgspec.json.encode(message)
-    return struct.pack("!I", len(body)) + body
+    return build_frame(msgspec.json.encode(message), ANSWER_MAX)
 
 
 async def _send(writer: asyncio.StreamWriter, frame: bytes) -> None:
-    """Write *frame* and wait until most of it is taken. ClientGone when it is not."""
+    """Write *frame* and wait until most of it is sent. Raise ClientGone when the client does not read."""
     writer.write(frame)
     try:
         async with asyncio.timeout(WRITE_S):
             await writer.drain()
     except (OSError, TimeoutError) as error:
-        raise ClientGone(str(error) or "it does not read") from None
+        raise ClientGone(str(error) or "the client does not read") from None
 
 
 def _close(writer: asyncio.StreamWriter) -> None:
-    """Let what is written go out, but do not wait for a client that does not read."""
+    """Close after pending data is sent, but do not wait for a client that does not read."""
     writer.close()
     if writer.transport.get_write_buffer_size():
         asyncio.get_running_loop().call_later(WRITE_S, writer.transport.abort)
@@ -271,12 +291,12 @@ def _error(what: str, remedy: str, exit: int = 1, detail: object = None) -> dict
 
 
 def _bind(path: Path) -> socket.socket:
-    """A listening socket at *path* with its final mode before anybody can connect."""
+    """Return a listening socket at *path*; it has its final mode before a client can connect."""
     _remove_stale(path)
     listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
     try:
         listening.bind(str(path))
-        os.chmod(path, 0o660)  # before listen(): until then every connect is refused
+        os.chmod(path, 0o660)  # before listen(): until then the kernel refuses connections
         listening.listen(CLIENTS_MAX)
     except BaseException:
         listening.close()
@@ -285,13 +305,13 @@ def _bind(path: Path) -> socket.socket:
 
 
 def _remove_stale(path: Path) -> None:
-    """Remove the socket a killed daemon left. FileExistsError when another file, or a listening process, is there."""
+    """Remove the socket of a killed daemon. Raise FileExistsError for another file or a socket in use."""
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
         return
     if not stat.S_ISSOCK(mode):
-        raise FileExistsError(f"{path} is there and no socket: remove it or change server.control_socket")
+        raise FileExistsError(f"{path} exists and is not a socket: remove it or change server.control_socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(1.0)
         try:
@@ -300,5 +320,5 @@ def _remove_stale(path: Path) -> None:
             path.unlink(missing_ok=True)
             return
         except (BlockingIOError, TimeoutError):
-            pass  # a busy process listens there
+            pass  # a busy process listens on it
     raise FileExistsError(f"another daemon answers at {path}: stop it first")

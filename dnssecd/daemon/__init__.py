@@ -1,1 +1,1 @@
-"""The front process: zones as they are served, their jobs, their secondaries, and the commands on them."""
+"""The daemon process: served zones, their jobs and secondaries, and the commands on them."""

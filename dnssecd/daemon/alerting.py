@@ -1,10 +1,11 @@
-"""The alert engine in the daemon: what it is told of the zones, and its commands."""
+"""The alert engine in the daemon: its knowledge of zones, and its commands."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -16,11 +17,12 @@ from dnssecd.control.command import Call, Command, Refused
 from dnssecd.control.messages.alerts import TestAlerts, TrialResult, TrialResults
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.ops.alerts.certificates import LOOK_S, look_at_certificates
 from dnssecd.ops.alerts.digest import Facts
 from dnssecd.ops.alerts.engine import Engine
 from dnssecd.ops.alerts.metrics import AlertMetrics
-from dnssecd.ops.alerts.outbox import open_office
-from dnssecd.ops.alerts.trial import Result, try_ways
+from dnssecd.ops.alerts.outbox import open_outbox
+from dnssecd.ops.alerts.trial import Result, try_channels
 from dnssecd.ops.events import EventCore
 from dnssecd.store.event_log import Event
 
@@ -29,11 +31,15 @@ COMING_MAX = 10
 
 Coming = tuple[float, str, str]  # when (epoch seconds), zone, what
 
-_WAKES = {"resign": "signatures are renewed", "load": "the input is read again"}
+_WAKES = {
+    "resign": "signatures are renewed",
+    "load": "the input is read again",
+    "backup-check": "the newest backup is checked",
+}
 
 
 class AlertEngine:
-    """Tells people. Made before anything can go wrong, so that nothing goes untold; run() once the loop runs."""
+    """Sends alerts. It is made first, so that every later failure is reported; call run() when the loop runs."""
 
     def __init__(
         self,
@@ -48,12 +54,14 @@ class AlertEngine:
         details: Callable[[Event], str] = lambda event: "",
         coming: Callable[[], Sequence[Coming]] | None = None,
     ) -> None:
-        """details: more text for an event's mail (what to hand to the parent); called from a thread.
+        """Take the interfaces.
 
-        coming: what the digest announces, soonest first (default: the schedule's next wake-ups).
+        details: more text for an event's mail (the DS to hand over); called from a thread. coming: future
+        steps for the digest, soonest first (default: the schedule's next wake-ups).
         """
         self._clock, self._zones, self._schedule = clock, zones, schedule
-        self._signer_state = signer_state
+        self._signer_state, self._events = signer_state, events
+        self._look_now = asyncio.Event()
         self._coming = coming if coming is not None else self._wakes
         self._since = clock.now()
         self._host = socket.gethostname()
@@ -62,19 +70,30 @@ class AlertEngine:
             events,
             clock,
             metrics,
-            open_office(config.alerts, self._host, __version__),
+            open_outbox(config.alerts, self._host, __version__),
             deadline=self._deadline,
             details=details,
+            valid_until=self._valid_until,
             facts=self._facts,
         )
 
     async def run(self) -> None:
-        """Work until cancelled: one of the daemon's background tasks."""
-        await self.engine.run()
+        """Run until cancelled, as one of the daemon's background tasks."""
+        await asyncio.gather(self.engine.run(), self._watch_certificates())
+
+    async def _watch_certificates(self) -> None:
+        while True:
+            self._look_now.clear()
+            mail = self.engine.outbox.config.mail
+            await asyncio.to_thread(look_at_certificates, mail, self._events, self._clock.now())
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_S):
+                    await self._look_now.wait()
 
     def configure(self, config: Config) -> None:
-        """Take over a reloaded configuration."""
-        self.engine.use(open_office(config.alerts, self._host, __version__))
+        """Apply a reloaded configuration."""
+        self.engine.use(open_outbox(config.alerts, self._host, __version__))
+        self._look_now.set()
 
     def close(self) -> None:
         """Close the database, after run() has ended and before the event core closes."""
@@ -85,16 +104,14 @@ class AlertEngine:
         return [Command(TestAlerts, self.test, timeout=TEST_TIMEOUT_S)]
 
     async def status(self) -> list[dict[str, Any]]:
-        """For ``status``: how each way of delivery fares."""
+        """Return the state of each channel, for ``status``."""
         return await asyncio.to_thread(self.engine.status)
 
     async def test(self, call: Call[TestAlerts]) -> TrialResults:
         """Answer ``alerts.test``."""
-        office = self.engine.office
-        if not office.ways:
-            raise Refused(
-                "nobody is told of alerts: no way is configured", "add [alerts.mail] to the configuration"
-            )
+        outbox = self.engine.outbox
+        if not outbox.channels:
+            raise Refused("no channel for alerts is configured", "add [alerts.mail] to the configuration")
         done: list[Result] = []
 
         async def told(result: Result) -> None:
@@ -102,16 +119,21 @@ class AlertEngine:
             text = f"{result.way} {'delivered' if result.ok else 'failed'}"
             await call.progress(len(done), None, text)
 
-        results = await try_ways(office, self._clock, call.caller.user, told)
+        results = await try_channels(outbox, self._clock, call.caller.user, told)
         for result in results:
             if result.ok:
                 self.engine.works(result.way)
         return TrialResults(results=msgspec.convert(results, list[TrialResult], from_attributes=True))
 
     def _deadline(self, event: Event) -> float | None:
-        """When the harm is done: the zone's first RRSIG expires."""
+        """Return when harm begins: the expiration of the zone's first RRSIG."""
         zone = self._zones.get(event.zone)
         return None if zone is None or event.name != "runway-low" else zone.earliest_expiration
+
+    def _valid_until(self, name: str) -> float | None:
+        """Return when the first RRSIG of a zone expires if nothing is done."""
+        zone = self._zones.get(name)
+        return None if zone is None or zone.serial is None else zone.earliest_expiration
 
     def _facts(self) -> Facts:
         zones = list(self._zones.values())
@@ -130,7 +152,6 @@ class AlertEngine:
 
     def _wakes(self) -> list[Coming]:
         found = []
-        for when, name in self._schedule.next_wakes()[:COMING_MAX]:
-            what, _, zone = name.partition(" ")
+        for when, what, zone in self._schedule.next_wakes()[:COMING_MAX]:
             found.append((when, zone, _WAKES.get(what, what)))
         return found

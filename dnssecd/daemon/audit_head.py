@@ -1,7 +1,7 @@
-"""The head of the key service's audit log as the daemon saw it last: a log never goes back.
+"""The head of the key service's audit log as the daemon last saw it: it detects a log that went back.
 
-It is kept in the daemon's state directory, out of the key service's reach. A log that was cut off, replaced or removed
-shows by a head with a lower number, or by another hash under the same number.
+It is stored in the daemon's state directory, which the key service cannot write. If the log was cut off,
+replaced or removed, its head has a lower number, or another hash under the same number.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 FILE = "audit-head"
-#: A head that goes back is an event for so long: what is in the log then is the new truth.
+#: The event for a head that went back lasts this long; then the present log is accepted.
 TOLD_FOR_S = 86_400
 WRITE_EVERY_S = 60
 
@@ -36,10 +36,10 @@ class AuditHead:
         self._written_at = 0.0
 
     def take(self, head: str, now: float) -> str:
-        """Note a head; return what is wrong with the log, or ""."""
+        """Note a head; return the fault of the log, or ""."""
         seen = self._seen
         if not head:
-            return ""  # a key service that reports none
+            return ""  # a key service without audit log
         if why := _gone_back(seen.head, head):
             seen.fault, seen.fault_at = why, int(now)
             self._written_at = 0.0
@@ -49,8 +49,13 @@ class AuditHead:
                 self._write(now)
         return seen.fault if abs(now - seen.fault_at) < TOLD_FOR_S else ""
 
+    @property
+    def last_fault(self) -> tuple[str, int]:
+        """The last fault of the log, and when it was seen; ("", 0) for none. It is kept when its event has ended."""
+        return self._seen.fault, self._seen.fault_at
+
     def close(self, now: float) -> None:
-        """Write what was seen last."""
+        """Write the last head seen."""
         if self._seen.head:
             self._write(now)
 
@@ -79,12 +84,12 @@ class AuditHead:
 
 
 def _gone_back(seen: str, head: str) -> str:
-    """Say how `head` shows that the log is not the one of the head seen before; "" when it may be."""
+    """Return how ``head`` shows that the log is not the one seen before; "" if it may be."""
     before, number = _number(seen), _number(head)
     if number < before:
         return f"the audit log went back from entry {before} to {number}: it was cut off, replaced or removed"
     if number == before and before and head != seen:
-        return f"entry {number} of the audit log is not the one that was there: it was replaced"
+        return f"entry {number} of the audit log differs from the earlier one: it was replaced"
     return ""
 
 

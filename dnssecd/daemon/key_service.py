@@ -1,9 +1,8 @@
-"""The key service as the front sees it: started as a child or found at its socket, watched, its warnings told."""
+"""The daemon's side of the key service: start it as a child or find its socket, watch it, report its warnings."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
@@ -12,10 +11,12 @@ from dnssecd.clock import Clock
 from dnssecd.config.model import Config
 from dnssecd.config.signer_owner import signer_owners
 from dnssecd.config.signer_settings import signer_settings
+from dnssecd.core.utc import minute
 from dnssecd.daemon.audit_head import AuditHead
 from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.keyservice_client.launch import SignerChild
+from dnssecd.keyservice_client.peer import KeyServicePlace
 from dnssecd.keyservice_protocol import StatusReply, StoreStatus
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
@@ -23,7 +24,7 @@ from dnssecd.ops.metrics import Metrics
 POLL_S = 2.0
 POLL_DEADLINE_S = 5.0
 
-#: So long before it is needed a medium that is away is asked for.
+#: An event requests an offline medium this long before it is needed.
 NEEDED_SOON_S = 3 * 86_400
 
 #: The service's warnings by code, as events.
@@ -41,15 +42,22 @@ WARNING_EVENTS = {
     "media present": "keystore-media-present",
     "token down": "token-down",
     "token needs operator": "token-needs-operator",
+    "PIN refusal not stored": "token-needs-operator",
     "token session limit": "token-session-limit",
+    "token unwell": "token-unwell",
+    "token memory low": "token-memory-low",
+    "key not destroyed": "key-not-destroyed",
+    "key extractable": "key-extractable",
     "token evicted": "token-evicted",
     "wrong signature": "signature-wrong",
     "audit log failing": "audit-log-failed",
     "audit log broken": "audit-log-failed",
+    "configuration not read": "config-rejected",
+    "consent needed": "consent-needed",
     "socket place taken": "key-misuse-refused",
 }
 
-#: What happened once (a mode corrected, a request refused) is told for a day.
+#: The event for a single occurrence (a mode corrected, a request refused) lasts a day.
 TOLD_FOR_S = 86_400
 
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
@@ -57,26 +65,26 @@ _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
 log = structlog.get_logger("dnssecd.signer")
 
 
-def _owners(config: Config) -> frozenset[int] | None:
-    """Who the key service is, as far as that can be told: the daemon sends no secret, and verifies what it gets."""
+def place_of(config: Config) -> KeyServicePlace:
+    """Return where the key service is, and whose process it must be.
+
+    A process of another user could answer with keys of its own. If the configured user does not exist, only root may.
+    """
     try:
-        return signer_owners(config)
+        owners = signer_owners(config)
     except KeyError:
         log.warning("[signer] user is not known on this host", user=config.signer.user)
-        return None
-
-
-def socket_of(config: Config) -> Path:
-    """Return the socket of the key service."""
-    return config.signer.socket or config.server.state_dir / "signer" / "signer.sock"
+        owners = frozenset()
+    path = config.signer.socket or config.server.state_dir / "signer" / "signer.sock"
+    return KeyServicePlace(str(path), owners)
 
 
 class SignerLink:
-    """Keeps the key service under watch.
+    """Watches the key service.
 
-    last: what it said last, None while it does not answer. recovered: called when it answers again, or a
-    key store of it can be used again, or sessions were opened anew: what failed meanwhile may be tried now.
-    needed_by: says when a key store is needed next, epoch seconds.
+    last: its last state, None while it does not answer. recovered: called when it answers again, when a key
+    store can be used again, or when sessions were reopened: failed work can be tried again. needed_by:
+    returns when a key store is needed next, epoch seconds.
     """
 
     def __init__(
@@ -89,20 +97,21 @@ class SignerLink:
         needed_by: Callable[[str], float | None],
     ) -> None:
         configured = config.signer.socket
-        self.socket = socket_of(config)
+        self.place = place_of(config)
+        self.socket = Path(self.place.path)
         self._events, self._metrics, self._clock = events, metrics, clock
         self._child: SignerChild | None = None
+        self._settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
         if configured is None:
-            settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
-            self._child = SignerChild(settings, self._changed, config.log.format)
-        owners = _owners(config)
-        self.client = AsyncSignerClient(str(self.socket), owners=owners)
-        self._polled = AsyncSignerClient(str(self.socket), POLL_DEADLINE_S, owners=owners)
+            self._child = SignerChild(self._settings, self._changed, config.log.format)
+        path, owners = self.place
+        self.client = AsyncSignerClient(path, owners=owners)
+        self._polled = AsyncSignerClient(path, POLL_DEADLINE_S, owners=owners)
         self._audit_head = AuditHead(config.server.state_dir)
         self.last: StatusReply | None = None
         self._recovered, self._needed_by = recovered, needed_by
-        self._state = "starting"
-        self._settled = asyncio.Event()  # it runs, or it is known why it does not
+        self._why_down: str | None = None  # None: it answers, or has not been asked yet
+        self._settled = asyncio.Event()  # it runs, or the reason why it does not is known
         self._unavailable: frozenset[str] = frozenset()
         self._replaced = 0
         self._told = {
@@ -112,13 +121,13 @@ class SignerLink:
         }
 
     async def start(self) -> None:
-        """Start the child, where there is to be one; OperatorNeeded when it cannot start."""
+        """Start the child, if one is configured; raise OperatorNeeded if it cannot start."""
         if self._child is not None:
             await self._child.start()
             self._settled.set()
 
     async def settled(self, seconds: float) -> None:
-        """Wait until the service has started, or failed to, but no longer than ``seconds``."""
+        """Wait until the service has started or failed to start, at most ``seconds``."""
         if not self._settled.is_set():
             with suppress(TimeoutError):
                 async with asyncio.timeout(seconds):
@@ -133,31 +142,43 @@ class SignerLink:
             await self._child.stop()
 
     async def reconfigure(self, config: Config) -> None:
-        """Give the child other key stores by starting it anew; a separate service reads the file by itself."""
+        """Restart the child with other key stores or limits. A separate service reads the limits itself."""
+        settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
+        before, self._settings = self._settings, settings
         if self._child is None:
-            log.warning("key stores changed: restart the key service to make it use them")
+            if settings.keystores != before.keystores:
+                log.warning("key stores changed: restart the key service to make it use them")
+            return
+        if settings == before:
             return
         self._settled.clear()
         try:
             await self._child.stop()
-            settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
             self._child = SignerChild(settings, self._changed, config.log.format)
             await self._child.start()
         finally:
             self._settled.set()
 
+    @property
+    def last_log_fault(self) -> tuple[str, int]:
+        """How the audit log went back, and when that was seen (epoch seconds); ("", 0) if it never did."""
+        return self._audit_head.last_fault
+
     def held(self) -> str:
-        """Return why nothing can be signed now, or "": dynamic input is refused then, not queued."""
-        if self._state.startswith("down: "):
-            return f"the key service does not answer: {self._state.removeprefix('down: ')}"
+        """Return why nothing can be signed now, or "": meanwhile dynamic updates are refused, not queued."""
+        if self._why_down is not None:
+            return f"the key service does not answer: {self._why_down}"
         return "" if self._settled.is_set() else "the key service is starting"
 
     def state(self) -> dict[str, str]:
-        """Return how the key service is run and fares, for ``status``."""
-        return {"mode": "service" if self._child is None else "child", "state": self._state}
+        """Return the mode and state of the key service, for ``status``."""
+        state = "starting" if self.last is None else "ok"
+        if self._why_down is not None:
+            state = f"down: {self._why_down}"
+        return {"mode": "service" if self._child is None else "child", "state": state}
 
     async def watch(self) -> None:
-        """Poll the service for ever."""
+        """Poll the service until cancelled."""
         while True:
             try:
                 self._take(await self._polled.status())
@@ -173,18 +194,18 @@ class SignerLink:
             self._down(detail)
 
     def _down(self, detail: str) -> None:
-        """The first reason is kept: that the breaker is open is no news."""
-        if not self._state.startswith("down: "):
-            self._state = f"down: {detail}"
+        """Note that the service is down; the first reason is kept, not that the circuit breaker is open."""
+        if self._why_down is None:
+            self._why_down = detail
         self._settled.set()
         self.last = None
         self._metrics.tokens.take(None)
-        self._events.raise_event("signer-unreachable", None, self._state.removeprefix("down: "))
+        self._events.raise_event("signer-unreachable", None, self._why_down)
 
     def _take(self, status: StatusReply) -> None:
         restarted = self.last is not None and self.last.pid != status.pid
-        was_down = restarted or self._state.startswith("down: ")
-        self.last, self._state = status, "ok"
+        was_down = restarted or self._why_down is not None
+        self.last, self._why_down = status, None
         self._settled.set()
         self._metrics.tokens.take(status)
         self._events.resolve("signer-unreachable")
@@ -196,12 +217,12 @@ class SignerLink:
         self._unavailable, self._replaced = unavailable, replaced
 
     def _tell(self, status: StatusReply) -> None:
-        """Raise the warnings that are new or have another cause; resolve those that are over."""
+        """Raise warnings that are new or have a new cause; resolve those that ended."""
         told: dict[tuple[str, str], str] = {}
         for warning in status.warnings:
             name = WARNING_EVENTS.get(warning.code)
             if name is None:
-                log.warning("a warning of the key service is not known here", code=warning.code)
+                log.warning("unknown warning of the key service", code=warning.code)
                 continue
             if warning.firing or (warning.once and warning.last_at > self._clock.now() - TOLD_FOR_S):
                 told[name, warning.subject] = warning.detail
@@ -218,11 +239,10 @@ class SignerLink:
         self._told = told
 
     def _needed_soon(self, store: StoreStatus) -> str:
-        """Say by when a medium that is away is needed, if that is soon."""
+        """Return by when an offline medium is needed, if that is soon."""
         if not store.removable or store.state == "available":
             return ""
         when = self._needed_by(store.name)
         if when is None or when > self._clock.now() + NEEDED_SOON_S:
             return ""
-        text = datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M UTC")
-        return f"needed by {text}, when signatures are to be made anew: {store.detail}"
+        return f"needed by {minute(when)}, when signatures must be renewed: {store.detail}"

@@ -1,4 +1,4 @@
-"""The configured peers by address: whose connections have places kept, and whose refused requests are an event."""
+"""The configured peers by address: they have reserved connections, and a refused request of theirs is an event."""
 
 from collections import defaultdict
 
@@ -7,14 +7,14 @@ from dnssecd.server.acl import Address, client_address
 
 
 class KnownPeers:
-    """Secondaries and primaries of the configuration in use, and single addresses that may transfer."""
+    """Secondaries and primaries in the present configuration, and single addresses that may transfer."""
 
     def __init__(self, config: Config) -> None:
         self._names: dict[Address, tuple[str, ...]] = {}
         self.configure(config)
 
     def configure(self, config: Config) -> None:
-        """Take up a configuration."""
+        """Apply a configuration."""
         names: defaultdict[Address, list[str]] = defaultdict(list)
         for peer in (*config.secondaries.values(), *config.primaries.values()):
             of_address = names[client_address(peer.address.host)]

@@ -1,4 +1,4 @@
-"""What the service manager shows of us (sd_notify(3), STATUS=): how many zones are served, and what is wrong."""
+"""The status line for the service manager (sd_notify(3), STATUS=): how many zones are served, and problems."""
 
 import asyncio
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.sdnotify import notify
 
 LOOK_S = 5.0
-#: A word that could not be sent (the manager's queue was full) is sent again after so long.
+#: A message that could not be sent (the manager's queue was full) is sent again after this time.
 AGAIN_S = 0.2
 CAUSE_MAX = 120
 
@@ -33,18 +33,18 @@ class ManagerStatus:
         return text
 
     def ready(self) -> None:
-        """Say that the stored zones are served; said again by :meth:`run` if it could not be heard."""
+        """Report that the stored zones are served; :meth:`run` repeats it if it could not be sent."""
         text = self.text()
         self._ready = notify("READY=1", f"STATUS={text}")
         self._told = text if self._ready else ""
 
     async def run(self) -> None:
-        """Keep the line up to date for ever."""
+        """Keep the line up to date until cancelled."""
         while True:
             await asyncio.sleep(LOOK_S if self.look() else AGAIN_S)
 
     def look(self) -> bool:
-        """Tell what has changed; return whether it is on its way."""
+        """Send a changed line; return whether it was sent."""
         if not self._ready:
             self.ready()
         text = self.text()

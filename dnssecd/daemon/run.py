@@ -1,4 +1,4 @@
-"""The daemon's process: starts the parts (``wiring.py`` makes them), runs until it is to stop, ends them."""
+"""The daemon's process: start the parts that ``wiring.py`` makes, run until stopped, end them."""
 
 import asyncio
 import gc
@@ -12,35 +12,53 @@ import structlog
 
 from dnssecd import __version__
 from dnssecd.clock import Clock, SystemClock
+from dnssecd.config.errors import ConfigErrors
+from dnssecd.config.groups import check_groups, group_id
 from dnssecd.config.model import Config
 from dnssecd.control.command import Refused
+from dnssecd.control.peer import Groups
 from dnssecd.control.server import ControlServer
 from dnssecd.daemon.commands.history import OURSELVES
 from dnssecd.daemon.state_dir import CannotStart
 from dnssecd.daemon.watchdog import Watchdog
 from dnssecd.daemon.wiring import Base, Control, Front, ZoneWork
 from dnssecd.daemon.zones.databases import OPEN_MAX
+from dnssecd.daemon.zones.reload import UNUSABLE
 from dnssecd.daemon.zones.start_up import recall, report_changed
 from dnssecd.daemon.zones.unconfigured import remember
 from dnssecd.ingest.watch import identity_now
 from dnssecd.keyservice_client.errors import SignerError
+from dnssecd.ops.http_server import HttpServer
 from dnssecd.ops.metrics_http import MetricsEndpoint
+from dnssecd.publish import tls_client
 from dnssecd.sdnotify import notify
 from dnssecd.store.errors import StoreError
 
-#: Beyond the first few, the secondaries of so many zones a second are asked what they serve after a start: 100.
+#: Seconds between queries to the secondaries of further zones after a start, beyond the first OPEN_MAX zones.
 FOLLOW_PAUSE_S = 0.01
 
-#: A thread that commits hands over to the event loop, and gets back from it, after at most this long.
+#: Python's switch interval, seconds: how long a committing thread and the event loop wait for each other at
+#: most.
 THREADS_SWITCH_S = 0.001
 
 log = structlog.get_logger("dnssecd")
 
 
+def _find_groups(config: Config) -> Groups:
+    """Return the groups of the roles; CannotStart for one that this host does not have."""
+    try:
+        check_groups(config)
+    except ConfigErrors as error:
+        raise CannotStart(str(error.errors[0])) from None
+    roles = config.roles
+    return Groups(group_id(roles.viewer), group_id(roles.operator), group_id(roles.key_officer))
+
+
 class Daemon:
-    """Everything that runs in the daemon's process. ``config`` was checked as a whole before. CannotStart."""
+    """All parts of the daemon's process. ``config`` must be checked already. May raise CannotStart."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
+        self._groups = _find_groups(config)
         self.base = Base(config, clock)
         self.work = ZoneWork(self.base)
         self.front = Front(self.base, self.work)
@@ -50,26 +68,35 @@ class Daemon:
         self.zones = self.base.zones
         self.ready = False
         self._tasks: list[asyncio.Task[None]] = []
+        self._page_tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Have :meth:`run` end."""
+        """End :meth:`run`."""
         self._stopping.set()
 
     async def run(self) -> None:
-        """Serve the stored zones, then take up work, until :meth:`stop` or a signal."""
+        """Serve the stored zones, then start work, until :meth:`stop` or a signal."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         loop.add_signal_handler(signal.SIGHUP, self._hangup)
+        self.base.metrics.daemon.build.labels(__version__).set(1)
+        self.base.metrics.daemon.config_loaded.set(self.base.clock.now())
         self.base.schedule.start()
+        if self.work.node is not None:
+            await self.work.node.start()
         self._recall()
         self.work.rollovers.begin()
         self.front.updates.start()
+        self.front.refusals.start()
+        self.front.tls.look()
         await self.front.server.start()
-        endpoint = self._metrics_endpoint()
+        endpoint, page = self._metrics_endpoint(), self._start_page()
         socket = self.base.config.get().server.control_socket
-        control = ControlServer(socket, self.control.commands, self._commanded, self.base.acts.record)
+        control = ControlServer(
+            socket, self.control.commands, self._commanded, self.base.acts.record, self._groups
+        )
         await control.start()
         self._ready()
         await self._take_up_work()
@@ -78,11 +105,11 @@ class Daemon:
         log.info("stopping")
         await control.stop()
         await self.control.keys.aclose()
-        if endpoint is not None:
-            await asyncio.to_thread(endpoint.stop)
+        for listener in filter(None, (endpoint, page)):
+            await asyncio.to_thread(listener.stop)
 
     def _recall(self) -> None:
-        """Know again what was published before, so that it is served at once."""
+        """Restore each zone's published state, so that it is served immediately."""
         self._adopt_orphans()
         events, entries = self.base.events, self.base.catalogue.entries()
         exact = len(self.zones) <= OPEN_MAX
@@ -94,12 +121,12 @@ class Daemon:
             except (StoreError, OSError) as error:
                 events.raise_event("store-failed", zone.name, str(error))
                 continue
-            self.work.primaries.recall(zone)
+            self.work.primaries.expiry.recall(zone)
             self.work.outcomes.measure(zone)
         report_changed(events, changed)
 
     def _adopt_orphans(self) -> None:
-        """Serve stored zones that the configuration has lost, too; note how the others are served."""
+        """Serve stored zones that are no longer configured, too; store how the others are served."""
         config, catalogue, events = self.base.config.get(), self.base.catalogue, self.base.events
         stored = catalogue.serving()
         for name, document in stored.items():
@@ -109,13 +136,16 @@ class Daemon:
                 events.raise_event("zone-not-configured", name, cause)
         for name in config.zones:
             events.resolve("zone-not-configured", name)
+        for one in self.base.unusable:
+            cause = f"{one.zone} was added while dnssecd ran, and cannot be configured now: {one.what}"
+            events.raise_event(UNUSABLE, None, cause, subject=one.zone, remedy=one.remedy)
         for name in events.zones() - self.zones.keys():
             events.remove_zone(name)
         now = {n: remember(config, z, self.zones[n].spec) for n, z in config.zones.items()}
         catalogue.put_serving({name: text for name, text in now.items() if stored.get(name) != text})
 
     def _hangup(self) -> None:
-        """SIGHUP: reload the configuration; what is wrong with it is reported by event and log."""
+        """Handle SIGHUP: reload the configuration; errors are reported by event and log."""
         notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
         task = asyncio.get_running_loop().create_task(self._reload())
         self._reloading = task
@@ -130,18 +160,37 @@ class Daemon:
         notify("READY=1")
 
     def _metrics_endpoint(self) -> MetricsEndpoint | None:
-        listen = self.base.config.get().metrics.listen
-        if listen is None:
+        config = self.base.config.get().metrics
+        if config.listen is None:
             return None
         endpoint = MetricsEndpoint(
-            listen,
+            config.listen,
             self.base.metrics.registry,
             self.front.monitor.health,
             lambda: (self.ready, "stored zones are served" if self.ready else "starting"),
             self.base.metrics.large(),
+            config.names,
         )
         endpoint.start()
         return endpoint
+
+    def _start_page(self) -> HttpServer | None:
+        """Start the status page, if there is to be one. Its work is not needed to serve zones: it may fail alone."""
+        config = self.base.config
+        if config.get().status_page.listen is None:
+            return None
+        # Loaded only where there is a page: templates cost memory.
+        from dnssecd.page.endpoint import StatusPage
+
+        data = self.control.page
+        page = StatusPage(
+            lambda: config.get().status_page, data.source, self.base.metrics.daemon.page_requests
+        )
+        page.start()
+        for work in (data.source.run(), data.coming.run()):
+            self._page_tasks.append(asyncio.get_running_loop().create_task(work))
+            self._page_tasks[-1].add_done_callback(_log_failure)
+        return page
 
     def _commanded(self, command: str, result: str) -> None:
         self.base.metrics.daemon.control.labels(command, result).inc()
@@ -154,6 +203,7 @@ class Daemon:
             "ready",
             version=__version__,
             listening=[f"{host} port {port}" for host, port in self.front.server.addresses],
+            listening_tls=[f"{host} port {port}" for host, port in self.front.server.tls_addresses],
             zones=len(self.zones),
             served=len(served),
         )
@@ -163,32 +213,44 @@ class Daemon:
             await self.base.signer.start()
         except SignerError as error:
             self.base.events.raise_event("signer-unreachable", None, str(error))
-        background = (
+        background = [
             self.front.monitor.run(),
             Watchdog(self.base.pool).run(),
             self.front.status.run(),
+            self.front.key_survey.run(),
             self.base.signer.watch(),
             self.front.guard.watch(),
+            self.front.transfer_limits.watch(),
+            self.front.tls.watch(),
+            self.base.backups.run(),
+            self.front.signalling.run(),
             self.work.sweep.run(),
+            self.work.served_check.run(),
+            self.work.anchors.run(),
             self.work.marks.run(),
+            self.work.catalogs.run(),
+            self.control.members.run(),
             self.front.alerts.run(),
             self.work.rollovers.run(),
             self._watch_files(),
             self._follow(),
-        )
-        # What is here now stays: it need not be looked through whenever garbage is collected.
+        ]
+        if self.work.node is not None:
+            background.append(self.work.node.run())
+        # Objects alive now are permanent: exclude them from garbage collection.
         gc.collect()
         gc.freeze()
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in background]
         for task in self._tasks:
             task.add_done_callback(self._ended)
         self.work.rollovers.begin()
-        # Zones that are not served yet go first.
+        self.work.catalogs.write_all()
+        # Zones that are not served yet come first.
         for zone in sorted(self.zones.values(), key=lambda zone: zone.doubt is None):
             self.work.jobs.request(zone, "resign" if zone.orphan else "load")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        """A background task never ends by itself; when one does, the daemon ends rather than limp on."""
+        """End the daemon when a background task fails: none of them may end before the daemon."""
         if not task.cancelled() and task.exception() is not None:
             log.error("a background task failed; stopping", exc_info=task.exception())
             self.stop()
@@ -197,14 +259,15 @@ class Daemon:
         watcher = self.base.watcher
         for zone in self.zones.values():
             if zone.config.file is not None:
-                watcher.watch(zone.name, [identity_now(zone.config.file)])
-        async for names in watcher.changes():
-            for name in names & self.zones.keys():
-                self.work.imports.edited(self.zones[name])
-                self.work.jobs.request(self.zones[name], "load")
+                watcher.watch(zone, [identity_now(zone.config.file)])
+        async for changed in watcher.changes():
+            for zone in changed:
+                if not zone.gone:
+                    self.work.imports.edited(zone)
+                    self.work.jobs.request(zone, "load")
 
     async def _follow(self) -> None:
-        """Look where the secondaries of the stored zones are; of many zones not all at once."""
+        """Query the secondaries of the stored zones, a limited number in a second."""
         publisher = self.work.publisher
         for number, zone in enumerate(list(self.zones.values())):
             if number >= OPEN_MAX:
@@ -213,30 +276,42 @@ class Daemon:
                 publisher.publish(zone, resume=True)
 
     async def close(self) -> None:
-        """End everything: each part before those that it needs."""
-        for task in self._tasks:
+        """Close all parts, in dependency order."""
+        tasks = [*self._tasks, *self._page_tasks]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         base, work, front = self.base, self.work, self.front
         base.schedule.close()
         await work.rollovers.close()
         await work.ds.close()
         await work.notifier.close()
         await front.server.close()
+        await tls_client.client().close()
         front.refusals.close()
         await front.updates.close()
         await work.primaries.close()
         await work.adoptions.close()
+        await work.follow_ups.close()
         await work.jobs.close()
         await base.pool.close()
         await base.signer.close()
+        if work.node is not None:
+            await work.node.close()
         base.databases.close()
+        if base.cluster is not None:
+            base.cluster.close()
         work.marks.finish()
         base.catalogue.close()
         base.act_log.close()
         front.alerts.close()
         base.events.close()
         os.close(base.lock)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        log.error("the status page shows old data: its work failed", exc_info=task.exception())
 
 
 async def run(config: Config, clock: Clock) -> int:

@@ -1,22 +1,29 @@
-"""What the server and the followers of secondaries report, as metrics, events and log lines."""
+"""Metrics, events and log lines for the reports of the server and of the followers of secondaries."""
+
+from collections.abc import Callable
 
 import dns.rcode
 import structlog
 
 from dnssecd.acceptor import log_exhausted
 from dnssecd.core.dns.names import wire_to_text
+from dnssecd.core.dns.serial import is_after
+from dnssecd.daemon.key_usage import KeyUsage
 from dnssecd.daemon.refusals import Refusals
+from dnssecd.daemon.tls_reports import TlsReports
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.publish.notify import NotifyHooks, NotifyOutcome, NotifyResult
-from dnssecd.publish.watch import Judgement, WatchHooks
+from dnssecd.publish.watch import Judgement, Sighting, WatchHooks
 from dnssecd.server.acl import Address
-from dnssecd.server.interfaces import Hooks
+from dnssecd.server.interfaces import EndedTransfer, Hooks
+from dnssecd.server.reasons import Drop, Refusal, TransferEnd
+from dnssecd.tls import TlsFailed
 
 #: A secondary that lags, or does not answer, for longer than this is an event.
 LAG_EVENT_S = 300.0
 UNREACHABLE_EVENT_S = 15.0
-#: So many NOTIFYs in a row that are not answered NOERROR are an event: one datagram may get lost.
+#: This many NOTIFYs in a row without NOERROR are an event: a single datagram may get lost.
 NOTIFY_FAILURES_EVENT = 3
 
 _TSIG_REMEDY = {
@@ -27,19 +34,33 @@ _TSIG_REMEDY = {
 
 _OPCODES = {"query": "QUERY", "axfr": "QUERY", "ixfr": "QUERY", "notify": "NOTIFY", "update": "UPDATE"}
 _KINDS = {"axfr": "axfr", "ixfr": "ixfr", "axfr-style": "ixfr-as-axfr", "current": "up-to-date"}
-#: Reasons for dropping a packet that are not a bound of ours.
-_DROPPED = {"runt": "malformed", "malformed": "malformed", "response": "response"}
+#: Reasons for dropping a packet that are not bounds of dnssecd.
+_DROPPED = {Drop.RUNT: "malformed", Drop.RESPONSE: "response"}
 _RCODES = frozenset(range(0, 11)) | {16}
 
 log = structlog.get_logger("dnssecd.server")
 
 
+class PeerReports:
+    """Notes what a look at a server shows of TLS and of TSIG keys."""
+
+    def __init__(self, tls: TlsReports, keys: KeyUsage) -> None:
+        self._tls, self._keys = tls, keys
+
+    def looked(self, sighting: Sighting) -> None:
+        """Note a look."""
+        self._keys.sent(sighting.server, sighting.key)
+        if sighting.over_tls and (sighting.reachable or sighting.tls_fault is not None):
+            self._tls.outgoing(sighting.server, sighting.tls_fault, sighting.detail)
+
+
 class ServerHooks(Hooks):
     """Counts what the server does."""
 
-    def __init__(self, metrics: Metrics, refusals: Refusals) -> None:
+    def __init__(self, metrics: Metrics, refusals: Refusals, tls: TlsReports, keys: KeyUsage) -> None:
         self._metrics = metrics.server
         self._refusals = refusals
+        self._tls, self._keys = tls, keys
         self._exhausted = log_exhausted("DNS over TCP")
 
     def answered(self, zone: bytes, kind: str, rcode: int, transport: str) -> None:
@@ -47,16 +68,26 @@ class ServerHooks(Hooks):
         name = dns.rcode.to_text(dns.rcode.Rcode(rcode)) if rcode in _RCODES else "OTHER"
         self._metrics.queries.labels(_OPCODES.get(kind, "OTHER"), name).inc()
 
-    def refused(self, zone: bytes, kind: str, address: Address, key: bytes, reason: str) -> None:
+    def refused(
+        self, zone: bytes, kind: str, address: Address, key: bytes, reason: Refusal, detail: str = ""
+    ) -> None:
         """Report a refusal."""
-        self._refusals.refused(zone, kind, address, key, reason)
+        self._refusals.refused(zone, kind, address, key, reason, detail)
 
     def accepted(self, zone: bytes, kind: str, address: Address, key: bytes) -> None:
-        """Resolve what was refused to this sender before."""
+        """Resolve earlier refusals of this sender."""
         self._refusals.accepted(zone, address, key)
 
+    def authenticated(self, key: bytes, address: Address) -> None:
+        """Note the use of a TSIG key."""
+        self._keys.received(key, address)
+
+    def handshake(self, address: Address, failure: TlsFailed | None) -> None:
+        """Report a TLS handshake."""
+        self._tls.incoming(address, failure)
+
     def truncated(self, address: Address) -> None:
-        """Count an answer that was cut short."""
+        """Count a truncated answer."""
         self._metrics.truncated.inc()
 
     def exhausted(self, error: OSError) -> None:
@@ -64,7 +95,7 @@ class ServerHooks(Hooks):
         self._metrics.accept_rests.inc()
         self._exhausted(error)
 
-    def dropped(self, reason: str) -> None:
+    def dropped(self, reason: Drop) -> None:
         """Count a packet that got no answer."""
         self._metrics.dropped.labels(_DROPPED.get(reason, "limit")).inc()
 
@@ -76,55 +107,50 @@ class ServerHooks(Hooks):
         """Count a transfer by its form."""
         self._metrics.transfers.labels(_KINDS.get(kind, kind)).inc()
 
-    def transfer_ended(
-        self,
-        zone: bytes,
-        kind: str,
-        address: Address,
-        serial: int,
-        messages: int,
-        octets: int,
-        seconds: float,
-        outcome: str,
-    ) -> None:
+    def transfer_ended(self, transfer: EndedTransfer) -> None:
         """Log a transfer's end."""
-        self._metrics.transfer_bytes.inc(octets)
-        if outcome != "done":
+        self._metrics.transfer_bytes.inc(transfer.octets)
+        if transfer.outcome is not TransferEnd.DONE:
             self._metrics.transfers_failed.inc()
-        # Secondaries ask for a zone before it has been signed for the first time: no news for a person.
-        tell = log.debug if outcome == "no version" else log.info
+        # Secondaries may ask for a zone before it is first signed: this needs no log line for operators.
+        tell = log.debug if transfer.outcome is TransferEnd.NO_VERSION else log.info
         tell(
             "transfer out",
-            zone=_text(zone),
-            kind=kind,
-            serial=serial,
-            address=str(address),
-            messages=messages,
-            octets=octets,
-            seconds=round(seconds, 3),
-            outcome=outcome,
+            zone=_text(transfer.zone),
+            kind=transfer.kind,
+            serial=transfer.serial,
+            address=str(transfer.address),
+            messages=transfer.messages,
+            octets=transfer.octets,
+            seconds=round(transfer.seconds, 3),
+            outcome=transfer.outcome.value,
         )
 
     def failed(self, zone: bytes, kind: str, error: BaseException) -> None:
-        """Log a fault of ours."""
+        """Log a bug in dnssecd."""
         log.error("answering failed", zone=_text(zone), kind=kind, cause=f"{type(error).__name__}: {error}")
 
 
 class SecondaryHooks(WatchHooks, NotifyHooks):
-    """What is seen of secondaries."""
+    """Reports on secondaries. stored: returns the serial in a zone's database, which is served; None if not known."""
 
-    def __init__(self, metrics: Metrics, events: EventCore) -> None:
+    def __init__(
+        self, metrics: Metrics, events: EventCore, peers: PeerReports, stored: Callable[[str], int | None]
+    ) -> None:
+        self._stored = stored
         self._metrics = metrics.peers
         self._events = events
+        self._peers = peers
 
     def seen(self, judgement: Judgement) -> None:
-        """Count a look, and raise or resolve what it says."""
+        """Count a look at a secondary, and raise or resolve its events."""
         sighting = judgement.sighting
         zone, server = sighting.zone, sighting.server
         result = judgement.state if judgement.state in ("current", "behind", "ahead") else "failed"
         self._metrics.secondary_polls.labels(result).inc()
         if sighting.serial is not None:
             self._metrics.secondary_serial.labels(zone, server).set(sighting.serial)
+        self._peers.looked(sighting)
         self._unreachable(judgement)
         if judgement.state == "current":
             for name in ("secondary-lagging", "serial-backwards"):
@@ -136,11 +162,16 @@ class SecondaryHooks(WatchHooks, NotifyHooks):
                 f"serial {sighting.serial}" if sighting.serial is not None else f"nothing ({sighting.detail})"
             )
             self._events.raise_event("secondary-lagging", zone, cause, subject=server)
-        if judgement.state == "ahead" or judgement.backwards:
-            how = "went back to" if judgement.backwards else "serves a later serial than we published:"
+        if judgement.backwards or (judgement.state == "ahead" and not self._is_stored(sighting)):
+            how = "went back to" if judgement.backwards else "serves a later serial than dnssecd published:"
             self._events.raise_event(
                 "serial-backwards", zone, f"{server} {how} {sighting.serial}", subject=server
             )
+
+    def _is_stored(self, sighting: Sighting) -> bool:
+        """Tell whether a worker has committed the version: a secondary may have it before the daemon notes it."""
+        stored = self._stored(sighting.zone)
+        return stored is not None and sighting.serial is not None and not is_after(sighting.serial, stored)
 
     def _unreachable(self, judgement: Judgement) -> None:
         sighting = judgement.sighting
@@ -156,7 +187,7 @@ class SecondaryHooks(WatchHooks, NotifyHooks):
             self._events.resolve("secondary-rejects-tsig", sighting.zone, sighting.server)
         if sighting.reachable:
             self._events.resolve("secondary-unreachable", sighting.zone, sighting.server)
-        elif judgement.lag_s > UNREACHABLE_EVENT_S:
+        elif sighting.tls_fault is None and judgement.lag_s > UNREACHABLE_EVENT_S:
             self._events.raise_event(
                 "secondary-unreachable",
                 sighting.zone,
@@ -174,7 +205,7 @@ class SecondaryHooks(WatchHooks, NotifyHooks):
             self._events.raise_event("notify-unanswered", zone, cause, subject=secondary)
 
     def caught_up(self, zone: str, secondary: str, serial: int, seconds: float) -> None:
-        """Log that a secondary serves what was published."""
+        """Log that a secondary serves the published version."""
         log.info(
             "secondary serves the version",
             zone=zone,

@@ -1,17 +1,19 @@
-"""The state directory is taken by one daemon at a time."""
+"""The lock on the state directory: one daemon uses it at a time, and no other user may."""
 
 import errno
 from pathlib import Path
 
-from dnssecd.store.statedir import StateInUse, may_use, own
+from dnssecd.clock import Clock
+from dnssecd.ops.events import EventCore
+from dnssecd.store.statedir import StateInUse, may_use, own, tighten
 
 
 class CannotStart(Exception):
-    """The daemon cannot run; the message says what is in the way and who can remove it."""
+    """The daemon cannot run; the message states the obstacle and who can remove it."""
 
 
 def own_state_dir(state_dir: Path) -> int:
-    """Make the state directory and take the lock on it; CannotStart when another daemon, or a restore, has it."""
+    """Make the state directory and lock it; raise CannotStart if another daemon, or a restore, holds the lock."""
     try:
         if not may_use(state_dir):
             raise CannotStart(f"state_dir {state_dir} belongs to another user; chown it to the daemon's")
@@ -21,5 +23,14 @@ def own_state_dir(state_dir: Path) -> int:
     except OSError as error:
         why = f"state_dir {state_dir} cannot be used: {error.strerror}"
         if error.errno == errno.EROFS:
-            why += "; dnssecd writes there while it serves: mount it for writing. Secondaries serve what they have"
+            why += "; dnssecd writes there while it serves: mount it for writing. Secondaries still serve the zones"
         raise CannotStart(why) from error
+
+
+def open_events(state_dir: Path, clock: Clock) -> EventCore:
+    """Open the events of a state directory, which is closed to other users first; StoreError, OSError."""
+    was_open = tighten(state_dir)
+    events = EventCore(state_dir / "events.sqlite", clock)
+    if was_open:
+        events.raise_event("keystore-mode-fixed", None, was_open, subject=str(state_dir))
+    return events

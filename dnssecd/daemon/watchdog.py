@@ -1,8 +1,8 @@
-"""The service manager's watchdog (sd_notify(3), WatchdogSec=): fed only while work gets done.
+"""The service manager's watchdog (sd_notify(3), WatchdogSec=): it is fed only while jobs make progress.
 
-It is fed from the event loop, so a loop that does not turn starves it; and it is not fed when zone jobs have been
-asked for and none has ended for longer than one may take. A restart is cheap then: the stored zones are served at
-once. Single jobs that hang are not its concern, :mod:`dnssecd.pipeline.workers.pool` ends them.
+The event loop feeds it, so a blocked loop stops feeding. It is also not fed if zone jobs are waiting and none
+has ended for longer than one job may take. A restart is then cheap, because stored zones are served
+immediately. For single jobs that hang it is not needed: :mod:`dnssecd.pipeline.workers.pool` ends them.
 """
 
 import asyncio
@@ -16,35 +16,41 @@ from dnssecd.pipeline.workers import frames
 from dnssecd.pipeline.workers.pool import JOB_DEADLINE_S, WorkerPool
 from dnssecd.sdnotify import notify, watchdog_s
 
-#: No job has ended for so long although there are some: even the longest would have been ended by its deadline.
+#: If no job has ended for this long, the jobs are stuck: the deadline would have ended even the longest.
 STUCK_S = JOB_DEADLINE_S + 600.0
-#: Fed so many times in the span the service manager allows.
+#: It is fed this many times in the span that the service manager allows.
 FEEDS = 4
 
 log = structlog.get_logger("dnssecd.watchdog")
 
 
 class WatchedPool(WorkerPool):
-    """A pool that knows since when no job has ended."""
+    """A pool that measures since when no job has ended."""
 
     under_way = 0
     _moved_at = 0.0
 
     async def run(
-        self, job: frames.Job, octets: int = 0, wanted: Callable[[], bool] = lambda: True
+        self,
+        job: frames.Job,
+        turn: asyncio.Lock,
+        octets: int = 0,
+        wanted: Callable[[], bool] = lambda: True,
+        *,
+        first: bool = True,
     ) -> Outcome:
-        """Do a job, as :meth:`WorkerPool.run` does."""
+        """Run a job, as :meth:`WorkerPool.run` does."""
         if not self.under_way:
             self._moved_at = time.monotonic()
         self.under_way += 1
         try:
-            return await super().run(job, octets, wanted)
+            return await super().run(job, turn, octets, wanted, first=first)
         finally:
             self.under_way -= 1
             self._moved_at = time.monotonic()
 
     def idle_s(self) -> float:
-        """Return for how long (s) jobs have been under way and none has ended; 0 when there are none."""
+        """Return for how long (s) jobs have been running and none has ended; 0 if there are no jobs."""
         return time.monotonic() - self._moved_at if self.under_way else 0.0
 
 
@@ -56,18 +62,18 @@ class Watchdog:
         self._starving = False
 
     async def run(self) -> None:
-        """Feed for ever; returns at once where no watchdog waits to be fed."""
+        """Feed the watchdog until cancelled; return immediately if there is none."""
         period_s = watchdog_s() / FEEDS
         while period_s:
             self.look()
             await asyncio.sleep(period_s)
 
     def look(self) -> None:
-        """Feed the watchdog if work gets done; say so once if it does not."""
+        """Feed the watchdog if jobs make progress; log it once if they do not."""
         idle_s = self._pool.idle_s()
         if idle_s <= STUCK_S:
             self._starving = False
             notify("WATCHDOG=1")
         elif not self._starving:
             self._starving = True
-            log.error("no job makes progress; leaving it to the service manager", jobs=self._pool.under_way)
+            log.error("no job makes progress; the watchdog is no longer fed", jobs=self._pool.under_way)

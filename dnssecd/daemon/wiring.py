@@ -1,46 +1,64 @@
-"""The composition root: makes the parts of the daemon, each with all that it needs. It starts nothing.
+"""The composition root: make the parts of the daemon, each with everything that it needs; start nothing.
 
-Parts are made in the order in which they need each other. What would need a later part goes through the mailbox, which
-is made first. Nothing is assigned to a part after it was made.
+Parts are made in dependency order. Messages to a later part go through the mailbox, which is made first.
+Nothing is assigned to a part after its construction.
 """
 
-import structlog
-
-from dnssecd import __version__
 from dnssecd.clock import Clock, boot_id
+from dnssecd.config.added import with_added
 from dnssecd.config.model import Config
 from dnssecd.control.command import CommandTable
 from dnssecd.daemon import fd_limit
 from dnssecd.daemon.alerting import AlertEngine
+from dnssecd.daemon.anchors.publisher import AnchorPublisher
+from dnssecd.daemon.backup_watch import BackupWatch
+from dnssecd.daemon.cluster.optional import admin_of, forwarder, link_of, log_of, node_of
 from dnssecd.daemon.commands.alerts import AlertCommands
+from dnssecd.daemon.commands.anchors import AnchorCommands
+from dnssecd.daemon.commands.audit import AuditCommand
+from dnssecd.daemon.commands.cluster import ClusterCommands
 from dnssecd.daemon.commands.ds_show import DsShow
 from dnssecd.daemon.commands.history import Acts
 from dnssecd.daemon.commands.key import DEADLINE_S, KeyCommands
 from dnssecd.daemon.commands.key_list import KeyList, read_keyset
 from dnssecd.daemon.commands.keystore import KeyStoreCommands
 from dnssecd.daemon.commands.migrate import Adoptions
+from dnssecd.daemon.commands.sizes import SizeCommands
 from dnssecd.daemon.commands.status import StatusCommand, ZoneStates
 from dnssecd.daemon.commands.zone import ZoneCommands
 from dnssecd.daemon.commands.zone_import import Imports
 from dnssecd.daemon.commands.zone_reload import ZoneReload
-from dnssecd.daemon.key_service import SignerLink, socket_of
+from dnssecd.daemon.commands.zone_review import ZoneReview
+from dnssecd.daemon.key_service import SignerLink, place_of
+from dnssecd.daemon.key_usage import KeyUsage
 from dnssecd.daemon.known_peers import KnownPeers
 from dnssecd.daemon.manager_status import ManagerStatus
 from dnssecd.daemon.notify_sender import NotifySender
-from dnssecd.daemon.parent.listeners import DsOffice
+from dnssecd.daemon.page.ahead import ComingSteps
+from dnssecd.daemon.page.surveys import Surveys
+from dnssecd.daemon.page.zone_views import ZoneViews
+from dnssecd.daemon.parent.listeners import DsService
 from dnssecd.daemon.refusals import Refusals
 from dnssecd.daemon.rollover.clock_watch import ClockWatch
-from dnssecd.daemon.rollover.listeners import EvidenceHooks, RolloverOffice
-from dnssecd.daemon.server_reports import ServerHooks
-from dnssecd.daemon.state_dir import own_state_dir
+from dnssecd.daemon.rollover.key_survey import KeySurveyor
+from dnssecd.daemon.rollover.listeners import EvidenceHooks, RolloverService
+from dnssecd.daemon.server_reports import PeerReports, ServerHooks
+from dnssecd.daemon.state_dir import open_events, own_state_dir
+from dnssecd.daemon.tls_identity import TlsIdentity
+from dnssecd.daemon.tls_reports import TlsReports
 from dnssecd.daemon.watchdog import WatchedPool
 from dnssecd.daemon.zones import restore_removed
+from dnssecd.daemon.zones.added_records import AddedRecords
+from dnssecd.daemon.zones.added_zones import AddedZones
+from dnssecd.daemon.zones.after_publication import FollowUps
+from dnssecd.daemon.zones.catalog_maker import CatalogMaker
+from dnssecd.daemon.zones.catalog_members import CatalogMembers
 from dnssecd.daemon.zones.config_in_force import ConfigInForce
 from dnssecd.daemon.zones.databases import Databases
 from dnssecd.daemon.zones.departure import Departures
 from dnssecd.daemon.zones.gates import Gates
 from dnssecd.daemon.zones.health_checks import Guard
-from dnssecd.daemon.zones.job_runner import JobRunner, today
+from dnssecd.daemon.zones.job_runner import JobRunner, log_death, today
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.marks import MarkKeeper
 from dnssecd.daemon.zones.new_config import NewConfig
@@ -51,51 +69,54 @@ from dnssecd.daemon.zones.publisher import Publisher
 from dnssecd.daemon.zones.reload import Reloader
 from dnssecd.daemon.zones.reverify import Sweep
 from dnssecd.daemon.zones.schedule import Schedule
+from dnssecd.daemon.zones.served_check import ServedCheck
+from dnssecd.daemon.zones.signalling import Signalling
 from dnssecd.daemon.zones.table import ZoneTable
+from dnssecd.daemon.zones.transfer_limits import TransferLimits
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.updates import Updates
 from dnssecd.daemon.zones.work import ZoneJobs
+from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ingest.watch import ZoneWatcher
 from dnssecd.keyservice_client.client import AsyncSignerClient
-from dnssecd.ops.events import EventCore
 from dnssecd.ops.looplag import LoopMonitor
 from dnssecd.ops.metrics import Metrics
 from dnssecd.publish import xfrout
 from dnssecd.publish.notify import Notifier
-from dnssecd.publish.watch import Ledger
 from dnssecd.server.listener import DnsServer
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.operator_log import ActLog
-from dnssecd.store.statedir import tighten
-
-log = structlog.get_logger("dnssecd")
 
 
 class Base:
-    """What everything stands on: the state directory, books, zones, the key service, and the gates."""
+    """The base of all other parts: state directory, metrics and events, zones, key service, gates."""
 
     def __init__(self, config: Config, clock: Clock) -> None:
         self.clock = clock
         self.mailbox = Mailbox()
-        self.config = ConfigInForce(config)
         state_dir = config.server.state_dir
         self.lock = own_state_dir(state_dir)
-        open_to_others = tighten(state_dir)
-        self.events = EventCore(state_dir / "events.sqlite", clock)
-        if open_to_others:
-            self.events.raise_event("keystore-mode-fixed", None, open_to_others, subject=str(state_dir))
+        self.events = open_events(state_dir, clock)
         self.metrics = Metrics(self.events)
-        self.metrics.daemon.build.labels(__version__).set(1)
-        self.metrics.daemon.config_loaded.set(clock.now())
         self.catalogue = Catalogue(state_dir / "catalogue.sqlite")
+        self.added = AddedRecords(self.catalogue)
+        whole, self.unusable = with_added(config, self.added.all())
+        self.config = ConfigInForce(whole)
         self.act_log = ActLog(state_dir / "acts.sqlite")
-        self.databases = Databases(_databases_max())
+        self.cluster = link_of(config)
+        self.databases = Databases[FrontZone](fd_limit.allow_databases(), log_of)
         self.schedule = Schedule(clock)
-        self.watcher = ZoneWatcher()
-        self.table = ZoneTable(socket_of(config), self.databases)
+        self.backups = BackupWatch(self.config.get, self.schedule, self.events, self.metrics.backup, clock)
+        self.peers = KnownPeers(whole)
+        self.key_usage = KeyUsage(clock.now)
+        self.tls_reports = TlsReports(
+            self.events, self.peers, self.metrics.server.tls_handshakes, clock.monotonic, self.mailbox
+        )
+        self.peer_reports = PeerReports(self.tls_reports, self.key_usage)
+        self.watcher = ZoneWatcher[FrontZone]()
+        room = None if self.cluster is None else self.cluster.room
+        self.table = ZoneTable(place_of(config), self.databases, whole, room)
         self.zones = self.table.by_name
-        for zone in config.zones.values():
-            self.table.put(config, zone)
         self.acts = Acts(self.act_log, self.zones, self.events, clock)
         self.signer = SignerLink(
             config,
@@ -116,15 +137,17 @@ class Base:
             boot_id(),
         )
         self.gates = Gates(self.clock_watch.held, self.signer.held)
-        self.pool = WatchedPool(_worker_died, self.gates.why_job_stopped)
+        self.pool = WatchedPool(log_death, self.gates.why_job_stopped)
 
 
-class ZoneWork:
-    """The parts that work on zones."""
+class Jobs:
+    """The parts that make versions of zones, and bring them to the secondaries."""
 
     def __init__(self, base: Base) -> None:
-        self.hooks = EvidenceHooks(base.metrics, base.events, base.mailbox)
-        self.notifier = Notifier(Ledger(self.hooks), base.clock.now, NotifySender(base.clock.now), self.hooks)
+        self.hooks = EvidenceHooks(
+            base.metrics, base.events, base.peer_reports, base.mailbox, base.table.stored_serial
+        )
+        self.notifier = Notifier(base.clock.now, NotifySender(base.clock.now), self.hooks, self.hooks)
         self.publisher = Publisher(self.notifier, base.events, base.mailbox)
         self.outcomes = Outcomes(
             base.zones,
@@ -135,10 +158,10 @@ class ZoneWork:
             base.schedule,
             base.mailbox,
         )
-        runner = JobRunner(base.pool, base.clock)
+        self.runner = JobRunner(base.pool, base.clock, None if base.cluster is None else base.cluster.place)
         permits = Permits(
             base.config.get,
-            runner,
+            self.runner,
             self.outcomes,
             base.signer.client,
             base.events,
@@ -148,7 +171,7 @@ class ZoneWork:
         )
         self.jobs = ZoneJobs(
             base.config.get,
-            runner,
+            self.runner,
             self.outcomes,
             permits,
             base.events,
@@ -158,6 +181,25 @@ class ZoneWork:
             base.watcher,
             base.mailbox,
         )
+        self.node = node_of(
+            base.cluster,
+            base.config.get,
+            base.zones,
+            self.runner,
+            self.outcomes,
+            base.signer,
+            base.events,
+            base.clock,
+            base.mailbox,
+            base.metrics.cluster,
+        )
+
+
+class ZoneWork(Jobs):
+    """All parts that work on zones."""
+
+    def __init__(self, base: Base) -> None:
+        super().__init__(base)
         self.primaries = Primaries(
             self.jobs,
             base.events,
@@ -166,11 +208,12 @@ class ZoneWork:
             base.schedule,
             base.config.get().server.state_dir,
             base.gates,
+            base.peer_reports,
             base.mailbox,
         )
         self.imports = Imports(base.zones, self.jobs, base.events)
-        self.adoptions = Adoptions(base.zones, self.jobs, base.config.get, base.pool.lock, base.clock)
-        self.rollovers = RolloverOffice(
+        self.adoptions = Adoptions(base.zones, self.jobs, base.config.get, base.clock)
+        self.rollovers = RolloverService(
             base.config.get,
             base.zones,
             self.jobs,
@@ -178,12 +221,11 @@ class ZoneWork:
             base.events,
             base.clock,
             base.schedule,
-            base.pool,
             base.clock_watch,
             lambda: self.notifier.sweep_s,
             base.mailbox,
         )
-        self.ds = DsOffice(
+        self.ds = DsService(
             base.config.get,
             base.zones,
             base.events,
@@ -193,44 +235,51 @@ class ZoneWork:
             self.rollovers.rollovers.listeners,
             base.mailbox,
         )
-        self.marks = MarkKeeper(
-            base.zones, base.table.by_origin, base.databases, base.catalogue, base.mailbox
-        )
+        self.marks = MarkKeeper(base.zones, base.databases, base.catalogue, base.mailbox)
         self.sweep = Sweep(base.zones, self.jobs, base.clock)
+        self.catalogs = CatalogMaker(
+            base.config, base.zones, self.jobs, base.events, base.clock, base.mailbox
+        )
+        self.follow_ups = FollowUps(self.runner, base.events, base.clock, base.mailbox)
+        self.anchors = AnchorPublisher(
+            base.config.get,
+            base.events,
+            base.metrics.anchors,
+            base.clock,
+            self.rollovers.rollovers.listeners,
+            base.mailbox,
+        )
+        self.served_check = ServedCheck(base.zones, self.rollovers.parents.look, base.events, base.clock)
 
 
 class Front:
-    """The parts that answer others: servers, clients, operators."""
+    """The parts that answer requests of servers, clients and operators."""
 
     def __init__(self, base: Base, work: ZoneWork) -> None:
         config = base.config.get()
-        self.peers = KnownPeers(config)
-        self.refusals = Refusals(base.metrics.server, base.events, self.peers, base.clock.monotonic)
+        self.refusals = Refusals(
+            base.metrics.server, base.events, base.peers, base.table, base.mailbox, base.clock.monotonic
+        )
+        self.tls = TlsIdentity(
+            base.config.get, base.events, base.clock, base.metrics.server.tls_expiration, base.mailbox
+        )
         noted = base.metrics.server.updates_noted
         self.updates = Updates(
             base.clock,
-            str(base.signer.socket),
-            base.pool.lock,
+            base.signer.place,
             work.jobs.updated,
             today,
             lambda rcode: base.metrics.server.updates.labels(rcode).inc(),
             base.gates,
             base.signer.settled,
             self.refusals.refused,
-            UpdateNotes(base.events, lambda event: noted.labels(event).inc(), base.clock.monotonic),
+            UpdateNotes(
+                base.zones, base.events, lambda event: noted.labels(event).inc(), base.clock.monotonic
+            ),
             base.mailbox,
         )
-        self.server = DnsServer(
-            [(address.host, address.port) for address in config.server.listen],
-            base.table.by_origin.get,
-            base.config.tsig_keys,
-            xfrout,
-            base.clock.now,
-            ServerHooks(base.metrics, self.refusals),
-            on_notify=work.primaries.on_notify,
-            on_update=self.updates.handle,
-            known=self.peers.knows,
-        )
+        self.server = self._make_server(base, work)
+        self.signalling = Signalling(base.zones, self.updates.handle, base.clock, base.mailbox)
         self.alerts = AlertEngine(
             config,
             base.events,
@@ -239,15 +288,56 @@ class Front:
             base.zones,
             base.schedule,
             base.signer.state,
-            details=lambda event: work.rollovers.details(event) or work.ds.automation.details(event),
+            details=lambda event: work.rollovers.details(event) or work.ds.details(event),
         )
         self.monitor = LoopMonitor(base.metrics.daemon.loop_lag.observe)
         self.guard = Guard(base.zones, base.events, base.metrics, base.clock, config.server.state_dir)
+        self.transfer_limits = TransferLimits(
+            self.server.slots,
+            self.server.drains,
+            base.events,
+            base.metrics.server,
+            base.clock,
+            config.server.state_dir,
+        )
         self.status = ManagerStatus(base.zones)
+        self.key_survey = KeySurveyor(base.zones, base.metrics, base.clock)
+
+    def _make_server(self, base: Base, work: ZoneWork) -> DnsServer:
+        config = base.config.get()
+        forward = forwarder(base.cluster, base.config.tsig_keys, base.clock, base.metrics.server.forwarded)
+        return DnsServer(
+            [(address.host, address.port) for address in config.server.listen],
+            base.table.by_origin.get,
+            base.config.tsig_keys,
+            xfrout,
+            base.clock.now,
+            ServerHooks(base.metrics, self.refusals, base.tls_reports, base.key_usage),
+            on_notify=forward(work.primaries.on_notify),
+            on_update=forward(self.updates.handle),
+            known=base.peers.knows,
+            tls_listen=[(address.host, address.port) for address in config.server.tls],
+            tls_context=self.tls.context,
+        )
 
 
-class Control:
-    """The parts behind the control socket."""
+class PageData:
+    """The data of the status page."""
+
+    def __init__(self, base: Base, work: ZoneWork, status: StatusCommand, states: ZoneStates) -> None:
+        self.coming = ComingSteps(base.zones, work.rollovers.ahead, base.clock)
+        self.source = Surveys(
+            status,
+            ZoneViews(base.zones, states, work.rollovers.ahead, base.acts.of, base.clock),
+            self.coming,
+            base.config.get,
+            lambda: base.signer.last,
+            base.clock,
+        )
+
+
+class ZoneChanges:
+    """The parts with which zones come, change and go while the daemon runs."""
 
     def __init__(self, base: Base, work: ZoneWork, front: Front) -> None:
         departures = Departures(
@@ -261,7 +351,14 @@ class Control:
             base.mailbox,
         )
         new_config = NewConfig(
-            base.zones, front.peers, front.refusals, front.alerts, work.rollovers, work.publisher
+            base.zones,
+            base.peers,
+            front.refusals,
+            front.alerts,
+            work.rollovers,
+            work.publisher,
+            base.mailbox,
+            base.backups,
         )
         self.reloader = Reloader(
             base.config,
@@ -274,6 +371,17 @@ class Control:
             base.clock,
             new_config.take_up,
             departures,
+            base.added,
+        )
+        self.added = AddedZones(base.added, self.reloader, base.table, base.events, base.clock)
+        looks = base.metrics.daemon.catalog_looks
+        self.members = CatalogMembers(
+            base.zones,
+            self.added,
+            base.events,
+            base.clock,
+            base.mailbox,
+            lambda result: looks.labels(result).inc(),
         )
         self.removed = restore_removed.RemovedZones(
             restore_removed.Parts(
@@ -285,53 +393,67 @@ class Control:
                 base.catalogue,
                 base.clock,
                 base.signer.client,
-                self.reloader.turn,
+                self.added,
             )
         )
-        #: A connection to the key service for commands.
-        self.keys = AsyncSignerClient(str(base.signer.socket), DEADLINE_S)
-        self.commands = self._register(base, work, front)
 
-    def _register(self, base: Base, work: ZoneWork, front: Front) -> CommandTable:
-        """Return all commands of the control socket, noun by noun."""
-        states = ZoneStates(base.events, work.notifier, base.clock)
-        status = StatusCommand(
+
+class Control(ZoneChanges):
+    """The parts behind the control socket."""
+
+    def __init__(self, base: Base, work: ZoneWork, front: Front) -> None:
+        super().__init__(base, work, front)
+        #: A connection to the key service for commands.
+        self.keys = AsyncSignerClient(base.signer.place.path, DEADLINE_S, owners=base.signer.place.owners)
+        self._states = ZoneStates(base.events, base.clock)
+        self._reload = ZoneReload(base.zones, work.jobs, work.primaries)
+        self._status = self._make_status(base, front)
+        self.commands = self._register(base, work, front)
+        self.page = PageData(base, work, self._status, self._states)
+
+    def _make_status(self, base: Base, front: Front) -> StatusCommand:
+        return StatusCommand(
             base.zones,
-            states,
+            self._states,
             base.events,
             base.clock,
             base.signer.state,
             front.alerts.status,
             base.clock_watch.held,
+            lambda: base.key_usage.of(base.config.get()),
         )
+
+    def _register(self, base: Base, work: ZoneWork, front: Front) -> CommandTable:
+        """Return all commands of the control socket, noun by noun."""
         ds_show = DsShow(
             base.zones, read_keyset, work.ds.automation.progress, work.rollovers.ahead, base.clock
         )
         return CommandTable(
-            status.commands(),
-            ZoneCommands(base.zones, states, work.jobs, base.clock, base.acts.of).commands(),
-            ZoneReload(base.zones, work.jobs, work.primaries).commands(),
+            self._status.commands(),
+            ZoneCommands(base.zones, self._states, work.jobs, base.clock, base.acts.of).commands(),
+            self._reload.commands(),
+            ZoneReview(base.zones, self._reload, base.events).commands(),
             work.imports.commands(),
             self.removed.commands(),
+            self.added.commands(),
             KeyList(base.zones).commands(),
             KeyCommands(base.zones, self.keys).commands(),
             KeyStoreCommands(base.zones, self.keys).commands(),
             work.rollovers.commands(),
             ds_show.commands(),
+            SizeCommands(base.zones).commands(),
+            AnchorCommands(base.zones, work.anchors, base.config.get, base.clock).commands(),
             work.adoptions.commands(),
+            AuditCommand(
+                base.config.get,
+                base.zones,
+                self.keys,
+                base.signer,
+                base.events,
+                base.clock,
+            ).commands(),
             AlertCommands(base.zones, base.events).commands(),
+            ClusterCommands(admin_of(work.node, base.zones), base.zones).commands(),
             front.alerts.commands(),
             self.reloader.commands(),
         )
-
-
-def _databases_max() -> int:
-    files = fd_limit.allow_many()
-    trouble = fd_limit.shortage(files)
-    if trouble:
-        log.warning("few files may be open", cause=trouble)
-    return fd_limit.databases_max(files)
-
-
-def _worker_died(zone: str, why: str) -> None:
-    log.error("zone worker died", zone=zone, cause=why)

@@ -1,1 +1,1 @@
-"""Zone content on its way in: zone files (read, watched), and their export."""
+"""Zone content from outside: zone files (read and watched), transfers in, and export."""

@@ -1,8 +1,5 @@
-"""Records gathered into sorted RRsets (RFC 2181 §5): equal records merged, one TTL per set."""
+"""Collect records into sorted RRsets (RFC 2181 §5): equal records are merged, each set has one TTL."""
 
-import gc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import NamedTuple, cast
 
 from dnssecd.core.dns.rrset import RRset, pack
@@ -12,7 +9,7 @@ Row = tuple[bytes, int, int, bytes]
 
 
 class Gathered(NamedTuple):
-    """RRsets by (owner, type); ``duplicates``: records that merged; ``mixed``: sets whose TTLs differed, as given."""
+    """RRsets by (owner, type); ``duplicates``: records that merged; ``mixed``: sets with different TTLs, as given."""
 
     rrsets: list[RRset]
     duplicates: int
@@ -22,7 +19,7 @@ class Gathered(NamedTuple):
 def gather(rows: list[Row]) -> Gathered:
     """Return the RRsets of all rows; the smallest TTL of a set is that of the set (RFC 2181 §5.2).
 
-    The rows are replaced by the RRsets in their place, so that a large zone is not held twice.
+    The RRsets replace the rows in place, so that a large zone is not held twice.
     """
     rows.sort()
     gathered = Gathered(cast(list[RRset], rows), 0, {})
@@ -50,12 +47,12 @@ def gather(rows: list[Row]) -> Gathered:
 def _merge(
     rows: list[Row], first: int, end: int, place: int, mixed: dict[tuple[bytes, int], list[tuple[int, bytes]]]
 ) -> int:
-    """Put the RRset of rows[first:end] in its place; return how many records merged. rows[place] is the first."""
+    """Write the RRset of rows[first:end] to its place; return how many records merged. rows[place] is the first."""
     group = [rows[place], *rows[first + 1 : end]]
     owner, rtype, ttl, rdata = group[0]
     if end - first == 2:
         _, _, other_ttl, other = group[1]
-        if other_ttl == ttl and other != rdata:  # what most sets of several records are
+        if other_ttl == ttl and other != rdata:  # the usual case of a set with several records
             rows[place] = RRset(owner, rtype, ttl, rdata + other if rdata[2:] < other[2:] else other + rdata)
             return 0
     distinct = {rdata[2:] for _, _, _, rdata in group}
@@ -63,15 +60,3 @@ def _merge(
         mixed[owner, rtype] = [(row_ttl, rdata[2:]) for _, _, row_ttl, rdata in group]
     rows[place] = RRset(owner, rtype, ttl, pack(distinct))
     return len(group) - len(distinct)
-
-
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Keep the cyclic garbage collector off: a zone is millions of objects and no cycle, all looked at in vain."""
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()

@@ -1,26 +1,26 @@
-"""What can be wrong with a zone file: always the file, the line, the cause and what to do."""
+"""Errors in a zone file: each states the file, the line, the cause and what to do."""
 
 from collections.abc import Sequence
 
 
 def one_line(text: str) -> str:
-    """Return a message without control characters: a file name in $INCLUDE must not begin a line of its own."""
+    """Return a message without control characters: a file name in $INCLUDE must not start a new line in it."""
     return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
 
 
 class RecordError(ValueError):
-    """One record or directive is wrong; the reader knows the place. ``remedy`` says what to write instead."""
+    """One record or directive is wrong; the reader adds the place. ``remedy`` says what to write instead."""
 
     def __init__(self, cause: str, remedy: str = "", *, fatal: bool = False) -> None:
         super().__init__(cause)
         self.cause = cause
         self.remedy = remedy
-        #: Whether nothing sensible can be read after it.
+        #: Whether nothing after it can be read.
         self.fatal = fatal
 
 
 class ZoneFileError(Exception):
-    """One fault in a zone file; ``line`` is where the record begins, 0 when the file as a whole is meant."""
+    """One fault in a zone file; ``line`` is where the record begins, 0 for the file as a whole."""
 
     def __init__(self, file: str, line: int, cause: str, remedy: str = "") -> None:
         super().__init__(file, line, cause, remedy)
@@ -51,4 +51,4 @@ class ZoneFileErrors(Exception):
 
 
 class FileChanged(ZoneFileErrors):
-    """The file was written while it was read, or ends in the middle of a line: to be read again shortly."""
+    """The file was written while it was read, or ends in the middle of a line: read it again shortly."""

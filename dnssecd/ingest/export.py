@@ -1,8 +1,8 @@
-"""RRsets as zone file lines: what others' tools read back to the same wire form.
+r"""RRsets as zone file lines, which other tools read back to the same wire form.
 
-What BIND 9.18, Knot 3.2, NSD 4.6 or ldns 1.8 do not read as text (types, SVCB parameters, APL families, empty fields)
-is written in the form of RFC 3597. An octet of a name that Knot reads only as ``\\DDD`` is written so. A signed zone
-can then be read everywhere.
+Data that BIND 9.18, Knot 3.2, NSD 4.6 or ldns 1.8 does not read as text (types, SVCB parameters, APL
+families, empty fields) is written in the form of RFC 3597. An octet of a name that Knot reads only as
+``\DDD`` is written that way. So all of these tools can read a signed zone.
 """
 
 from binascii import b2a_base64
@@ -23,7 +23,7 @@ from dnssecd.core.dns.rdata import names as rdata_names
 from dnssecd.core.dns.rrset import unpack
 from dnssecd.ingest.words import TYPES
 
-#: Mnemonics that one of the readers named above does not know.
+#: Mnemonics that at least one of these tools does not know.
 _NOT_EVERYWHERE = frozenset({
     3, 4, 7, 8, 9, 10, 11, 19, 20, 22, 23, 24, 26, 27, 30, 31, 32, 34, 38, 40, 55, 56, 57, 58, 66, 67, 68, 100, 101,
     102, 103, *range(128, 256), 258, 259, 260, 261, 262, 263, 264, 32768, 32769, 65533,
@@ -32,7 +32,7 @@ _TYPE_TEXTS = {number: word.decode() for word, number in TYPES.items() if number
 
 _RRSIG = Struct(">HBBIIIH")
 _SOA = Struct(">IIIII")
-#: All that Knot's reader takes in a name as it stands; BIND and NSD take more.
+#: The octets that Knot's reader accepts in a name without escape; BIND and NSD accept more.
 _LABEL = b"-_/*0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _KEY = _LABEL + b"\x00"
 _STRING = bytes(c for c in range(32, 127) if c not in b'"\\')
@@ -67,7 +67,7 @@ def owner_text(key: bytes, origin: bytes) -> str:
 
 
 def owner_texts(keys: Sequence[bytes], origin: bytes) -> list[str]:
-    """Return what :func:`owner_text` gives for each of many owner keys; equal ones are best side by side."""
+    """Return the absolute names of many owner keys; this is fastest if equal keys are adjacent."""
     if not keys or b"".join(keys).translate(None, _KEY):
         return [owner_text(key, origin) for key in keys]
     apex = _name_text(origin)
@@ -87,7 +87,7 @@ def owner_texts(keys: Sequence[bytes], origin: bytes) -> list[str]:
 
 
 def type_text(rtype: int) -> str:
-    """Return the mnemonic of a type where every reader knows it, else TYPEnnn."""
+    """Return the mnemonic of a type if every reader knows it, else TYPEnnn."""
     return _TYPE_TEXTS.get(rtype) or f"TYPE{rtype}"
 
 
@@ -106,12 +106,12 @@ def _label_octet_text(octet: int) -> str:
 
 
 def _has_odd_name(rtype: int, rdata: bytes) -> bool:
-    """Whether a name in the RDATA has octets that dnspython writes as they stand and Knot does not read."""
+    """Tell whether a name in the RDATA has octets that dnspython writes without escape and Knot does not read."""
     return any(b"".join(names.labels(name)).translate(None, _LABEL) for name in rdata_names(rtype, rdata))
 
 
 def _has_no_text(rtype: int, rdata: bytes) -> bool:
-    """Whether a reader has no text for what the RDATA holds: an address family, a gateway's name, nothing at all."""
+    """Tell whether some reader has no text form for the RDATA: an address family, a gateway name, an empty field."""
     match rtype:
         case 25:  # KEY
             return len(rdata) == 4
@@ -125,7 +125,7 @@ def _has_no_text(rtype: int, rdata: bytes) -> bool:
 
 
 def _has_unknown_family(apl: bytes) -> bool:
-    """Whether APL RDATA has an address family other than the two of RFC 3123 §5."""
+    """Tell whether APL RDATA has an address family other than the two of RFC 3123 §5."""
     position = 0
     while position < len(apl):
         if apl[position : position + 2] not in (b"\x00\x01", b"\x00\x02"):
@@ -135,7 +135,7 @@ def _has_unknown_family(apl: bytes) -> bool:
 
 
 def _other(rtype: int, rdata: bytes) -> str:
-    """Type and RDATA through dnspython, or in the form of RFC 3597 where that says more to other readers."""
+    """Return type and RDATA as dnspython writes them, or in the form of RFC 3597 if other readers need that."""
     generic = (
         rtype in _NOT_EVERYWHERE
         or _has_new_parameters(rtype, rdata)
@@ -157,7 +157,7 @@ def _by_dnspython(rtype: int, rdata: bytes) -> str | None:
 
 
 def _has_new_parameters(rtype: int, rdata: bytes) -> bool:
-    """Whether SVCB or HTTPS RDATA has parameters younger than RFC 9460."""
+    """Tell whether SVCB or HTTPS RDATA has parameters defined after RFC 9460."""
     if rtype not in (64, 65):
         return False
     position = name_end(rdata, 2)
@@ -221,7 +221,7 @@ def _txt(rdata: bytes) -> str:
 def _caa(rdata: bytes) -> str:
     end = 2 + rdata[1]
     if rdata[2:end] != rdata[2:end].lower():
-        return _generic(rdata)  # NSD reads a tag in lower case only
+        return _generic(rdata)  # NSD reads only tags in lower case
     return f"{rdata[0]} {rdata[2:end].decode('ascii')} {_quoted(rdata[end:])}"
 
 
@@ -259,13 +259,13 @@ def _nsec3(rdata: bytes) -> str:
 
 
 def nsec3_head_text(head: bytes) -> str:
-    """Return the text of what an NSEC3 and an NSEC3PARAM RR begin with: all up to the salt."""
+    """Return the text of the fields, up to the salt, with which NSEC3 and NSEC3PARAM RRs begin."""
     return f"{head[0]} {head[1]} {head[2] << 8 | head[3]} {head[5:].hex().upper() or '-'}"
 
 
 def _csync(rdata: bytes) -> str:
     if rdata[6:7] == b"\x00" and rdata[8] & 0x80:
-        return _generic(rdata)  # a bit for type 0, which NSD does not read
+        return _generic(rdata)  # NSD does not read a bit for type 0
     return f"{int.from_bytes(rdata[:4])} {int.from_bytes(rdata[4:6])}{bitmap_text(rdata[6:])}"
 
 
@@ -275,7 +275,7 @@ def _cert(rdata: bytes) -> str:
 
 
 def _generic(rdata: bytes) -> str:
-    """RFC 3597 §5, which all readers take for types that they know, too."""
+    """RFC 3597 §5: all readers accept this form, also for types that they know."""
     return f"\\# {len(rdata)} {rdata.hex().upper()}"
 
 
@@ -314,7 +314,7 @@ def _time_text(seconds: int) -> str:
 
 
 def formatter(rtype: int) -> Formatter | None:
-    """Return what makes the text of RDATA of a type, None where it takes :func:`rrset_lines`."""
+    """Return the function that formats RDATA of a type, None if :func:`rrset_lines` is needed."""
     return _FORMATTERS.get(rtype)
 
 

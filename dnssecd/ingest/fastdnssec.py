@@ -1,4 +1,4 @@
-"""RDATA of DNSSEC records from plain words, for reading signed zones; see fastrdata."""
+"""Fast parsers of DNSSEC RDATA from plain words, for signed zones; see fastrdata."""
 
 import re
 from binascii import a2b_base64
@@ -89,7 +89,7 @@ def _time(word: bytes) -> bytes:
 
 @lru_cache(maxsize=4096)
 def _bitmap(types: bytes) -> bytes:
-    """Type bit maps of RFC 4034 §4.1.2 from the words of the types, parted by blanks."""
+    """Type bit maps of RFC 4034 §4.1.2 from the words of the types, separated by blanks."""
     windows: dict[int, bytearray] = {}
     for word in types.split():
         window, low = _type(word)

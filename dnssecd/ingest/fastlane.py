@@ -1,8 +1,8 @@
-"""The fast lane: plain one-line records of common types, without any object per field.
+"""The fast reader for plain one-line records of common types; it makes no object for each field.
 
-It never reports an error: a line it is not sure about is declined and left to the slow lane, which gives the
-same result (a property test holds the two together) or the message. Declining is an exception inside, so that
-the common path has no tests for it.
+It never reports an error. It declines a line that is not plain, and leaves it to the slow lane, which returns
+the same result (a property test compares the two) or the error message. Declining is an exception internally,
+so that the common path has no checks for it.
 """
 
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ from dnssecd.ingest.plainwords import DECLINED, PLAIN, PlainWords
 _PLAIN_LINE = PLAIN + b" \t@$"
 _BLANKS = frozenset(BLANKS)
 _IN = frozenset({b"IN", b"in", b"In", b"iN"})
-#: What is left out of the input; the empty RDATA stands for it.
+#: RDATA of records left out of the input.
 _STRIPPED = b""
 
 _MNEMONICS = {
@@ -29,7 +29,7 @@ _TYPES = {**_MNEMONICS, **{word.lower(): number for word, number in _MNEMONICS.i
 
 
 class FastLane(PlainWords):
-    """Reads plain lines into ``rows``; belongs to one Reader, which sets the origin and keeps the TTLs."""
+    """Reads plain lines into ``rows``; one Reader owns it, sets the origin and keeps the TTLs."""
 
     def __init__(self, zone: bytes, rows: list[Row], stripped: dict[int, int], *, strip: bool) -> None:
         super().__init__(zone)
@@ -39,6 +39,10 @@ class FastLane(PlainWords):
         if strip:
             self._parsers |= dict.fromkeys(SIGNATURE_TYPES, _strip)
             self._parsers |= dict.fromkeys(APEX_DERIVED_TYPES, _strip_at_apex)
+
+    def decline(self, rtype: int) -> None:
+        """Leave records of this type to the reader."""
+        self._parsers[rtype] = _declined
 
     def run(
         self,
@@ -108,12 +112,12 @@ class FastLane(PlainWords):
             raise
         except DECLINED:
             pass
-        except OSError:  # of inet_pton; reading errors come as RecordError
+        except OSError:  # from inet_pton; errors of reading are RecordError
             pass
         return (line, text), key, last_ttl
 
     def rdata(self, rtype: int, given: list[bytes]) -> bytes | None:
-        """Return packed RDATA for the words of a record that is not stripped, or None for the slow lane."""
+        """Return packed RDATA for the words of a record that is kept, or None for the slow lane."""
         parser = fastrdata.PARSERS.get(rtype) or fastdnssec.PARSERS.get(rtype)
         if parser is None:
             return None
@@ -121,6 +125,10 @@ class FastLane(PlainWords):
             return parser(self, given, 0, b" ".join(given), b"-")
         except (*DECLINED, OSError):
             return None
+
+
+def _declined(_plain: PlainWords, _fields: list[bytes], _at: int, _text: bytes, _owner: bytes) -> bytes:
+    raise ValueError
 
 
 def _strip(_plain: PlainWords, _fields: list[bytes], _at: int, text: bytes, _owner: bytes) -> bytes:

@@ -1,7 +1,8 @@
-"""RDATA of the common types from plain words: packed, canonical; see fastlane.
+"""Fast parsers of common RDATA from plain words, to packed canonical form; see fastlane.
 
-Each parser takes the zone's PlainWords, the words of the line, where the RDATA begins among them, the line itself,
-and the owner key; it raises one of DECLINED, or OSError for an address, when the words are not plain or wrong.
+Each parser takes the zone's PlainWords, the words of the line, the index where the RDATA begins, the line
+itself, and the owner key. It raises one of DECLINED, or OSError for an address, if the words are not plain or
+are wrong.
 """
 
 import re

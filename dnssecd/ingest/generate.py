@@ -11,7 +11,7 @@ from dnssecd.ingest.words import shown
 _INT_MAX = 2**31 - 1
 _RANGE = re.compile(rb"(\d{1,10})-(\d{1,10})(?:/(\d{1,10}))?")
 _PIECE = re.compile(rb"\\.|\$\$|\$\{([^}]*)\}|\$\{|\$|[^\\$]+", re.DOTALL)
-#: BIND reads offset and width by sscanf, which takes blanks and a sign before a number.
+#: BIND reads offset and width with sscanf, which accepts blanks and a sign before a number.
 _MODIFIER = re.compile(rb"\s*([+-]?\d{1,10})(?:,\s*\+?(\d{1,3})(?:,([doxXnN]))?)?")
 
 
@@ -26,7 +26,7 @@ class Generate(NamedTuple):
 
     @classmethod
     def parse(cls, arguments: list[bytes], most: int) -> "Generate":
-        """Return the directive with these words; ``most``: how many records it may make. Raises RecordError."""
+        """Return the directive with these words; ``most``: how many records it may make. Raise RecordError."""
         if len(arguments) < 4:
             raise RecordError("$GENERATE is incomplete", "write $GENERATE START-STOP[/STEP] OWNER TYPE RDATA")
         match = _RANGE.fullmatch(arguments[0])
@@ -46,7 +46,7 @@ class Generate(NamedTuple):
 
     @property
     def number(self) -> int:
-        """How many records it makes."""
+        """Return how many records it makes."""
         return (self.stop - self.start) // self.step + 1
 
     def lines(self, longest: int) -> Iterator[bytes]:
@@ -56,9 +56,9 @@ class Generate(NamedTuple):
 
 
 def expand(template: bytes, number: int, longest: int) -> bytes:
-    """Return the template with its $ replaced; an escape stays as it is, $$ becomes one $.
+    """Return the template with its $ replaced; escapes are kept, $$ becomes one $.
 
-    Raises RecordError for a modifier that is none, and where the result is longer than ``longest`` octets.
+    It raises RecordError for an invalid modifier, and if the result is longer than ``longest`` octets.
     """
     out = bytearray()
     for match in _PIECE.finditer(template):
@@ -94,7 +94,7 @@ def _number(modifier: bytes | None, number: int) -> bytes:
 
 
 def _nibbles(value: int, width: int, *, upper: bool) -> bytes:
-    """Hexadecimal digits, lowest first, parted by dots; ``width`` counts both, so an even one ends in a dot."""
+    """Return hexadecimal digits, lowest first, with dots between; ``width`` counts both: an even one ends in a dot."""
     out = ""
     while True:
         out += format(value & 15, "X" if upper else "x")

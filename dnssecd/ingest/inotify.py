@@ -1,4 +1,4 @@
-"""inotify(7) on directories, through the C library: what appears, vanishes or is written under which name."""
+"""Use inotify(7) on directories, through the C library: names that appear, vanish or are written."""
 
 import ctypes
 import errno
@@ -18,7 +18,7 @@ _READ_SIZE = 65536
 
 
 class Event(NamedTuple):
-    """Something happened to ``name`` in the directory of ``watch``; an empty name: to the directory itself.
+    """A change of ``name`` in the directory of ``watch``; an empty name: a change of the directory itself.
 
     ``watch`` -1: events were lost. ``gone``: the watch has ended.
     """
@@ -29,7 +29,7 @@ class Event(NamedTuple):
 
 
 class Inotify:
-    """One inotify instance; OSError where the kernel has none to give."""
+    """One inotify instance; its constructor raises OSError if the kernel provides none."""
 
     def __init__(self) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -45,12 +45,12 @@ class Inotify:
         return watch
 
     def remove(self, watch: int) -> None:
-        """End a watch; one that has ended already is no error."""
+        """End a watch; it may have ended already."""
         if self._libc.inotify_rm_watch(self.descriptor, watch) < 0 and ctypes.get_errno() != errno.EINVAL:
             raise self._error()
 
     def read(self) -> list[Event]:
-        """Return the events that are there, without waiting."""
+        """Return the pending events, without waiting."""
         try:
             data = os.read(self.descriptor, _READ_SIZE)
         except BlockingIOError:
@@ -66,7 +66,7 @@ class Inotify:
         return events
 
     def close(self) -> None:
-        """Give the instance back."""
+        """Close the instance."""
         os.close(self.descriptor)
 
     @staticmethod

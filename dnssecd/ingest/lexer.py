@@ -1,4 +1,4 @@
-"""From lines to the words of one record (RFC 1035 §5.1): quoting, escapes, comments, parentheses over lines."""
+"""The lexer: from lines to the words of one record (RFC 1035 §5.1), with quotes, escapes, comments, parentheses."""
 
 import re
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ _OPEN_QUOTE = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*\\\Z', re.DOTALL)
 class Record(NamedTuple):
     """The words of one record or directive as written; a quoted string keeps its quotes.
 
-    What is not parted by a blank is one word: ``alpn="h2,h3"``, and ``a"b"`` too, which as TXT is two strings.
+    Only blanks separate words: ``alpn="h2,h3"`` is one word, and so is ``a"b"``, which as TXT is two strings.
 
-    ``line`` is where it begins; ``blank_owner`` tells that it begins with a blank, so the last owner applies.
+    ``line`` is where it begins; ``blank_owner``: it begins with a blank, so the last owner applies.
     """
 
     line: int
@@ -35,7 +35,7 @@ class Record(NamedTuple):
 
 
 def read_record(line: int, text: bytes, following: Iterator[tuple[int, bytes]], limit: int) -> Record:
-    """Return the record that begins with ``text`` at ``line``, taking lines from ``following`` as it needs.
+    """Return the record that begins with ``text`` at ``line``; further lines are read from ``following``.
 
     ``limit``: the most octets it may have. Raises RecordError.
     """
@@ -45,11 +45,11 @@ def read_record(line: int, text: bytes, following: Iterator[tuple[int, bytes]], 
     while depth:
         _, more = next(following, (0, None))
         if more is None:
-            raise RecordError("a parenthesis is opened and never closed", "close it with )", fatal=True)
+            raise RecordError("an opening parenthesis has no closing one", "close it with )", fatal=True)
         size += len(more)
         if size > limit:
             cause = f"a record in parentheses is longer than {limit} octets"
-            raise RecordError(cause, "is a closing parenthesis missing?", fatal=True)
+            raise RecordError(cause, "check for a missing closing parenthesis", fatal=True)
         depth = _read_line(more, words, depth, following)
     return Record(line, text[:1] in (b" ", b"\t", b"\x0b", b"\x0c") and bool(text), words)
 
@@ -70,7 +70,7 @@ def _read_line(text: bytes, words: list[bytes], depth: int, following: Iterator[
         elif mark == 0x29:  # )
             depth -= 1
             if depth < 0:
-                raise RecordError("a parenthesis is closed that was not opened", "remove the )")
+                raise RecordError("a closing parenthesis has no opening one", "remove the )")
         elif mark != 0x3B and mark not in BLANKS:  # neither comment nor blank
             _check(word)
             if glued:
@@ -84,7 +84,7 @@ def _read_line(text: bytes, words: list[bytes], depth: int, following: Iterator[
 
 
 def _continue_quote(text: bytes, position: int, following: Iterator[tuple[int, bytes]]) -> bytes:
-    """Join the next line to a quoted string whose line end is escaped; anything else here is an error."""
+    """Join the next line to a quoted string whose line end is escaped; report any other open quote."""
     if text[position] != 0x22:
         raise RecordError("a backslash ends the line", "write \\\\ for a backslash")
     if _OPEN_QUOTE.match(text, position):
@@ -113,5 +113,5 @@ def unescape(word: bytes) -> bytes:
 
 
 def unquote(word: bytes) -> bytes:
-    """Return a word without its quotes, escapes untouched."""
+    """Return a word without its quotes; escapes are kept."""
     return word[1:-1] if word.startswith(b'"') else word

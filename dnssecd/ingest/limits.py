@@ -1,4 +1,4 @@
-"""Bounds on what a zone file may ask of us."""
+"""Bounds on the resources that reading a zone file may use."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ RDATA_MAX = 65_000
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one zone file with all it includes; sizes in octets."""
+    """Bounds for one zone file with its included files; sizes in octets."""
 
     line: int = 512 * 1024
     #: A record over several lines in parentheses, comments included.
@@ -18,7 +18,7 @@ class Limits:
     files: int = 1_000
     #: Records that one $GENERATE may make.
     generate: int = 1_000_000
-    #: Octets of memory that the records of all $GENERATE lines together may take.
+    #: Octets of memory that the records of all $GENERATE lines may take together.
     generated: int = 2 << 30
     errors: int = 20
     warnings: int = 100

@@ -1,13 +1,13 @@
-"""Where in a zone file records stand: found by reading it once more, when something is wrong with what they make.
+"""Find the lines of records in a zone file by reading it once more, if a check of the zone reports them.
 
-Rows keep no line numbers, since good zones need none.
+Rows have no line numbers, because a zone without faults needs none.
 """
 
 from collections.abc import Collection
 from pathlib import Path
 
-from dnssecd.ingest.collect import collector_paused
 from dnssecd.ingest.errors import ZoneFileErrors
+from dnssecd.ingest.gc_pause import collection_paused
 from dnssecd.ingest.limits import DEFAULT_LIMITS, Limits
 from dnssecd.ingest.reader import Context, Numbered, Reader
 from dnssecd.ingest.source import Digest
@@ -19,14 +19,14 @@ Place = tuple[bytes, int]
 def lines_of(
     path: Path, origin: bytes, places: Collection[Place], digest: Digest, limits: Limits = DEFAULT_LIMITS
 ) -> dict[Place, str]:
-    """Return "FILE:LINE" of the last record at each of ``places``, as far as there is one.
+    """Return "FILE:LINE" of the last record at each of ``places`` that has one.
 
-    The file must be the one that ``digest`` was made of: none are returned if it was written since.
+    The file must still be the one with ``digest``; if it was written since, nothing is returned.
     """
     finder = _Finder(origin, limits, strip=True)
     finder.wanted = frozenset(places)
     try:
-        with collector_paused():
+        with collection_paused():
             finder.read(path)
     except ZoneFileErrors:
         return {}
@@ -34,7 +34,7 @@ def lines_of(
 
 
 class _Finder(Reader):
-    """Keeps no rows: each is looked at when the line after it is asked for, and dropped."""
+    """Keeps no rows: each row is checked when the next line is read, and then dropped."""
 
     wanted: frozenset[Place]
 

@@ -1,6 +1,6 @@
-"""Plain words into wire form: names, numbers and TTLs without quotes or escapes, remembered while they recur.
+"""Plain words to wire form: names, numbers and TTLs without quotes or escapes, in a cache of recent ones.
 
-What is not plain raises one of DECLINED; it is the slow lane that knows why.
+A word that is not plain raises one of DECLINED; the slow lane then finds the reason.
 """
 
 from dnssecd.core.dns.names import escape_label, is_subdomain, labels, wire_to_text
@@ -9,7 +9,7 @@ from dnssecd.ingest.errors import RecordError
 
 DECLINED = (IndexError, KeyError, ValueError, OverflowError)
 
-#: Octets that mean themselves wherever they stand in a word.
+#: Octets without special meaning at any place in a word.
 PLAIN = bytes(c for c in range(33, 127) if c not in b'"();\\@$')
 
 _LENGTH = [bytes((length,)) for length in range(64)]
@@ -22,7 +22,7 @@ class PlainWords:
 
     def __init__(self, zone: bytes) -> None:
         self._zone = zone
-        # A zone name with escapes is told by the slow lane.
+        # The slow lane handles a zone name with escapes.
         text = wire_to_text(zone).encode()
         self._zone_text = b"" if b"\\" in text else text
         self._suffix = text if zone == b"\x00" else b"." + text
@@ -32,7 +32,7 @@ class PlainWords:
         self.set_origin(zone)
 
     def set_origin(self, origin: bytes) -> None:
-        """Make ``origin`` (lower-cased wire name) what relative names are relative to."""
+        """Set the origin of relative names (lower-cased wire name)."""
         self.origin = origin
         self._origin_key: bytes | None = None
         if is_subdomain(origin, self._zone):
@@ -98,7 +98,7 @@ class PlainWords:
         return wire
 
     def ttl(self, word: bytes) -> int:
-        """Return the TTL that a word means, and remember it in ``ttls``."""
+        """Return the TTL of a word, and store it in ``ttls``."""
         if len(word) > 10:
             raise ValueError
         try:
@@ -121,7 +121,7 @@ class PlainWords:
         return number
 
     def name_rdata(self, word: bytes) -> bytes:
-        """Return packed RDATA of nothing but a name."""
+        """Return packed RDATA that is only a name."""
         rdata = self._name_rdata.get(word)
         if rdata is None:
             name = self.name(word)

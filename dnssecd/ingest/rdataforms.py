@@ -1,7 +1,7 @@
-"""What is wrong with the words of a record's RDATA, in the reader's terms: which field, and what to write.
+"""Error messages for RDATA in a zone file: which field is wrong, and what to write.
 
-Only asked when RDATA was refused; what makes RDATA good is decided in slowlane. Fields are named as the RFC of the type
-names them.
+This module is used only after RDATA was refused; slowlane decides which RDATA is good. Fields have the names
+of the RFC of their type.
 """
 
 import re
@@ -16,6 +16,8 @@ from dnssecd.ingest.lexer import unescape, unquote
 from dnssecd.ingest.words import shown, type_text
 
 STRING_OCTETS_MAX = 255
+#: Words of parsers about themselves, not about what is in the file.
+_JARGON = re.compile(r"expect|pop from|unpack|invalid literal|argument|index|object|does not start with")
 GENERIC = rb"\#"
 
 _FORMS = {
@@ -23,42 +25,58 @@ _FORMS = {
     2: "NAME-SERVER:name",
     5: "TARGET:name",
     6: "PRIMARY:name MAILBOX:name SERIAL:u32 REFRESH:ttl RETRY:ttl EXPIRE:ttl MINIMUM:ttl",
+    11: "ADDRESS:ipv4 PROTOCOL:word SERVICE:word?",
     12: "TARGET:name",
     13: "CPU:string OS:string",
     15: "PREFERENCE:u16 MAIL-SERVER:name",
     16: "STRING:string*",
     17: "MAILBOX:name TEXT:name",
     18: "SUBTYPE:u16 HOST:name",
+    19: "ADDRESS:string",
+    20: "ADDRESS:string SUBADDRESS:string?",
     21: "PREFERENCE:u16 HOST:name",
+    22: "ADDRESS:nsap",
+    23: "TARGET:name",
     25: "FLAGS:u16 PROTOCOL:u8 ALGORITHM:word KEY:base64*",
+    26: "PREFERENCE:u16 MAP822:name MAPX400:name",
     27: "LONGITUDE:decimal LATITUDE:decimal ALTITUDE:decimal",
     28: "ADDRESS:ipv6",
+    29: "LATITUDE-LONGITUDE-ALTITUDE:word*",
     33: "PRIORITY:u16 WEIGHT:u16 PORT:u16 TARGET:name",
     35: "ORDER:u16 PREFERENCE:u16 FLAGS:string SERVICES:string REGEXP:string REPLACEMENT:name",
     36: "PREFERENCE:u16 EXCHANGER:name",
     37: "TYPE:word KEY-TAG:u16 ALGORITHM:word CERTIFICATE:base64*",
     39: "TARGET:name",
+    42: "PREFIX:prefix?",
     43: "KEY-TAG:u16 ALGORITHM:word DIGEST-TYPE:u8 DIGEST:hex*",
     44: "ALGORITHM:u8 TYPE:u8 FINGERPRINT:hex*",
+    45: "PRECEDENCE:u8 GATEWAY-TYPE:u8 ALGORITHM:u8 GATEWAY:word KEY:base64?",
     48: "FLAGS:u16 PROTOCOL:u8 ALGORITHM:word KEY:base64*",
     49: "DATA:base64*",
     52: "USAGE:word SELECTOR:word MATCHING-TYPE:word DATA:hex*",
     53: "USAGE:word SELECTOR:word MATCHING-TYPE:word DATA:hex*",
+    55: "ALGORITHM:u8 HIT:hex KEY:base64 SERVER:name?",
     59: "KEY-TAG:u16 ALGORITHM:word DIGEST-TYPE:u8 DIGEST:hex*",
     60: "FLAGS:u16 PROTOCOL:u8 ALGORITHM:word KEY:base64*",
     61: "KEY:base64*",
+    62: "SERIAL:u32 FLAGS:u16 TYPE:word?",
     64: "PRIORITY:u16 TARGET:name PARAMETER:svcparam?",
     65: "PRIORITY:u16 TARGET:name PARAMETER:svcparam?",
     99: "STRING:string*",
+    104: "PREFERENCE:u16 NODE:word",
+    105: "PREFERENCE:u16 ADDRESS:ipv4",
+    106: "PREFERENCE:u16 LOCATOR:word",
+    107: "PREFERENCE:u16 HOST:name",
     108: "ADDRESS:eui48",
     109: "ADDRESS:eui64",
     256: "PRIORITY:u16 WEIGHT:u16 TARGET:string",
     257: "FLAGS:u8 TAG:string VALUE:string",
+    260: "PRECEDENCE:u8 DISCOVERY:u8 TYPE:u8 RELAY:word",
 }
 
 
 class _Field(NamedTuple):
-    """One field: ``many`` "*" takes one word or more, "?" any number, "" just one."""
+    """One field: ``many`` "*" takes one or more words, "?" any number, "" exactly one."""
 
     name: str
     kind: str
@@ -75,16 +93,20 @@ def _fields(rtype: int) -> list[_Field]:
 
 
 def refused(rtype: int, given: list[bytes], reason: str) -> RecordError:
-    """Return the error for RDATA that was refused; ``reason``: what the parser says, where nothing better is known."""
+    """Return the error for refused RDATA; ``reason`` is the parser's message, used if no field is found to be wrong."""
     text = shown(b" ".join(given))
     what, remedy = _generic(given, reason) if given[:1] == [GENERIC] else _worded(rtype, given)
-    return RecordError(f"bad {type_text(rtype)} RDATA {text}: {what or reason}", remedy)
+    return RecordError(f"bad {type_text(rtype)} RDATA {text}: {what or _in_words(reason)}", remedy)
+
+
+def _in_words(reason: str) -> str:
+    return "it does not have the form of this type" if _JARGON.search(reason) else reason
 
 
 def _worded(rtype: int, given: list[bytes]) -> tuple[str, str]:
     fields = _fields(rtype)
     if not fields:
-        return "", ""
+        return "", "see the RFC of the type; or write the octets of RFC 3597: \\# LENGTH HEX"
     form = " ".join(field.name + ("…" if field.many else "") for field in fields)
     remedy = f"write {type_text(rtype)} {form}"
     for position, field in enumerate(fields):
@@ -105,17 +127,17 @@ def _worded(rtype: int, given: list[bytes]) -> tuple[str, str]:
 
 
 def _generic(given: list[bytes], reason: str) -> tuple[str, str]:
-    """RFC 3597 §5: ``\\# LENGTH HEX``."""
+    r"""RFC 3597 §5: ``\# LENGTH HEX``."""
     remedy = "write \\# LENGTH HEX, or the fields of the type in words"
     try:
         size = int(given[1])
         data = bytes.fromhex(b"".join(given[2:]).decode("ascii"))
     except (IndexError, ValueError):
-        return "the generic form is a length and hexadecimal digits", remedy
+        return "the generic form has a length and hexadecimal digits", remedy
     if size != len(data):
-        return f"the length is given as {size}, there are {len(data)} octets", remedy
+        return f"the length is {size}, but there are {len(data)} octets", remedy
     if "pointer" in reason:
-        return "a name in it is compressed, which is for messages only (RFC 3597 §4)", remedy
+        return "a name in it is compressed, which is allowed only in messages (RFC 3597 §4)", remedy
     return "these octets are not RDATA of this type", remedy
 
 
@@ -154,7 +176,7 @@ def _ipv6(word: bytes) -> str:
         address = IPv6Address(word.decode("ascii"))
     except (AddressValueError, UnicodeDecodeError):
         return "is not an IPv6 address"
-    return "has a zone index, which stands in no zone file" if address.scope_id else ""
+    return "has a zone index, which is not allowed in a zone file" if address.scope_id else ""
 
 
 def _string(word: bytes) -> str:
@@ -174,6 +196,17 @@ def _eui(octets: int) -> Callable[[bytes], str]:
     pattern = re.compile(rb"[0-9a-fA-F]{2}(?:-[0-9a-fA-F]{2}){%d}" % (octets - 1))
     example = "-".join(["xx"] * octets)
     return lambda word: "" if pattern.fullmatch(word) else f"is not {octets} octets written as {example}"
+
+
+def _nsap(word: bytes) -> str:
+    return (
+        "" if re.fullmatch(rb"0[xX][0-9a-fA-F.]+", word) else "is not 0x and hexadecimal digits (RFC 1706 §5)"
+    )
+
+
+def _prefix(word: bytes) -> str:
+    good = re.fullmatch(rb"!?\d+:[0-9a-fA-F.:]+/\d+", word)
+    return "" if good else "is not FAMILY:ADDRESS/LENGTH, as in 1:192.0.2.0/24 (RFC 3123 §5)"
 
 
 def _hex(word: bytes) -> str:
@@ -211,8 +244,9 @@ def _any(_word: bytes) -> str:
 _FAULTS: dict[str, Callable[[bytes], str]] = {
     "u8": _number(255), "u16": _number(65535), "u32": _number(2**32 - 1), "ttl": _ttl, "name": _name,
     "ipv4": _ipv4, "ipv6": _ipv6, "string": _string, "decimal": _decimal, "eui48": _eui(6), "eui64": _eui(8),
-    "hex": _hex, "base64": _base64, "svcparam": _svcparam, "word": _any,
+    "hex": _hex, "base64": _base64, "svcparam": _svcparam, "nsap": _nsap, "prefix": _prefix,
+    "word": _any,
 }  # fmt: skip
-#: What is judged of all words of the last field together.
+#: Checks of all words of the last field together.
 _JOINED: dict[str, Callable[[bytes], str]] = {"hex": _hex_whole, "base64": _base64_whole}
 _REMEDIES = {"string": 'split it into several: "…" "…"'}

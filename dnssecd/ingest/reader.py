@@ -1,7 +1,7 @@
-"""One zone file with all it includes, read record by record into rows (RFC 1035 §5, RFC 2308 §4, BIND's $GENERATE).
+"""Read one zone file and its included files, record by record, into rows (RFC 1035 §5, RFC 2308 §4, $GENERATE).
 
-State that BIND carries over from an included file to the including one, the TTLs, is carried over here too; the
-origin and the last owner are each file's own.
+As in BIND, the TTLs of an included file stay in force in the including file; each file has its own origin and
+last owner.
 """
 
 import hashlib
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dnssecd.core.dns.names import BadName, key_to_wire, owner_key, wire_to_text
-from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, DS, SIGNATURE_TYPES, SOA
+from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, DNSKEY, DS, SIGNATURE_TYPES, SOA
 from dnssecd.ingest import words
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.errors import FileChanged, RecordError, ZoneFileError, ZoneFileErrors, one_line
@@ -26,15 +26,17 @@ from dnssecd.ingest.words import shown
 
 Numbered = Iterator[tuple[int, bytes]]
 
-#: Memory that a record takes beyond the text it is read from.
+#: Octets of memory that a record takes in addition to its text.
 ROW_OCTETS = 200
 
-_NOT_SHOWN = "not a zone file record; its words are not shown, since that file is not readable for all users"
-_NOT_SHOWN_REMEDY = "include zone files only; give it the owner, group and mode of the zone file to see more"
+_NOT_SHOWN = "not a zone file record; its words are not shown, because not all users may read that file"
+_NOT_SHOWN_REMEDY = (
+    "include only zone files; to see the words, give it the owner, group and mode of the zone file"
+)
 
 
 class _Stop(Exception):
-    """Reading ends: nothing sensible follows, or (``more``) there are enough errors."""
+    """Reading ends: the rest cannot be read, or (``more``) the limit of errors is reached."""
 
     def __init__(self, *, more: bool) -> None:
         super().__init__(more)
@@ -42,11 +44,15 @@ class _Stop(Exception):
 
 
 class ZoneWarning(NamedTuple):
-    """Something odd that does not stop the zone; ``line`` 0 means the zone as a whole."""
+    """A fault that does not reject the zone; ``line`` 0 means the zone as a whole.
+
+    outside: the owner name of a record that is ignored since it is outside the zone.
+    """
 
     file: str
     line: int
     text: str
+    outside: str = ""
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file
@@ -55,31 +61,34 @@ class ZoneWarning(NamedTuple):
 
 @dataclass(slots=True)
 class Context:
-    """Where reading stands in one file; names are lower-cased wire form, ``key`` None is outside the zone."""
+    """The state of reading one file; names are in lower-cased wire form, ``key`` None is outside the zone."""
 
     path: Path
     origin: bytes
     owner: bytes | None = None
     key: bytes | None = None
-    #: The origin changed and no owner was named since.
+    #: The origin changed and no record has named an owner since.
     owner_is_stale: bool = False
 
 
 @dataclass
 class Reader:
-    """Reads files into ``rows``; raises nothing but ZoneFileErrors."""
+    """Reads files into ``rows``; ZoneFileErrors is its only exception."""
 
     zone: bytes
     limits: Limits
     strip: bool
     use_fast_lane: bool = True
+    #: DNSKEY RRs at the apex are left out, but noted: those of the zone's other signers.
+    keep_dnskeys: bool = False
+    dnskeys: list[bytes] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     stripped: dict[int, int] = field(default_factory=dict)
     warnings: list[ZoneWarning] = field(default_factory=list)
     errors: list[ZoneFileError] = field(default_factory=list)
     files: list[FileIdentity] = field(default_factory=list)
     out_of_zone: int = 0
-    #: The file that ends without a line end, or "".
+    #: The file that has no line end at its end, or "".
     cut: str = ""
     default_ttl: int | None = None
     last_ttl: int | None = None
@@ -89,16 +98,18 @@ class Reader:
     def __post_init__(self) -> None:
         self.digest = hashlib.sha256()
         self.fast = FastLane(self.zone, self.rows, self.stripped, strip=self.strip)
+        if self.keep_dnskeys:
+            self.fast.decline(DNSKEY)
         self._open_files: list[FileIdentity] = []
-        #: Octets of memory that generated records took so far, whether or not they are kept.
+        #: Octets of memory that generated records have taken so far, including those not kept.
         self._generated = 0
         self._tsig_seen = False
-        #: Included files whose words are not shown.
+        #: Included files whose words must not be shown.
         self._private: set[Path] = set()
         self._shown_as: tuple[int, int, int] | None = None
 
     def read(self, path: Path) -> None:
-        """Read the zone file; raises ZoneFileErrors with all faults, or FileChanged."""
+        """Read the zone file; raise ZoneFileErrors with all faults, or FileChanged."""
         more = False
         try:
             self._file(Context(path, self.zone))
@@ -160,7 +171,7 @@ class Reader:
             self._error(source.path, 1, RecordError(cause, "save it as UTF-8 without one"))
 
     def _judge_private(self, source: Source) -> None:
-        """Tell whether messages may show words of a file: whoever edits the zone file must not read others by it."""
+        """Decide whether messages may show words of a file: they must not reveal a file that the user cannot read."""
         if self._shown_as is None:
             self._shown_as = source.access
         elif not source.is_public and source.access != self._shown_as:
@@ -174,14 +185,16 @@ class Reader:
         if error.fatal or len(self.errors) >= self.limits.errors:
             raise _Stop(more=not error.fatal)
 
-    def warn(self, context: Context, line: int, text: str) -> None:
-        """Keep a warning while there is room."""
-        if len(self.warnings) < self.limits.warnings:
-            text = _NOT_SHOWN if context.path in self._private else text
-            self.warnings.append(ZoneWarning(str(context.path), line, text))
+    def warn(self, context: Context, line: int, text: str, outside: str = "") -> None:
+        """Add a warning if there is room."""
+        if len(self.warnings) >= self.limits.warnings:
+            return
+        if context.path in self._private:
+            text, outside = _NOT_SHOWN, ""
+        self.warnings.append(ZoneWarning(str(context.path), line, text, outside))
 
     def _lines(self, numbered: Numbered, context: Context, *, generated: bool = False) -> None:
-        """Read lines; ``generated`` ones are records each by itself."""
+        """Read lines; each of ``generated`` lines is one record."""
         declined: tuple[int, bytes] | None
         while True:
             if self.fast.origin != context.origin:
@@ -277,7 +290,8 @@ class Reader:
             rest = rest[1:]
         elif context.owner is None:
             raise RecordError(
-                "the record has no owner and none came before it", "name the owner at the line's start"
+                "the record has no owner, and no record before it has one",
+                "write the owner at the start of the line",
             )
         elif context.owner_is_stale:
             context.owner_is_stale = False
@@ -289,9 +303,9 @@ class Reader:
         self._take(record.line, context, ttl, rtype, rest[position:])
 
     def _skip_tsig(self, line: int, context: Context) -> None:
-        """Leave out the TSIG records that dig and kdig print with a transfer."""
+        """Skip the TSIG records that dig and kdig print with a transfer."""
         if not self._tsig_seen:
-            self.warn(context, line, "TSIG records, as dig prints them with a transfer, are left out")
+            self.warn(context, line, "TSIG records, as dig prints them with a transfer, are ignored")
         self._tsig_seen = True
 
     def _owner(self, word: bytes, context: Context) -> None:
@@ -305,10 +319,13 @@ class Reader:
     def _take(self, line: int, context: Context, ttl: int | None, rtype: int, rdata: list[bytes]) -> None:
         if context.key is None:
             self.out_of_zone += 1
-            self.warn(context, line, f"{wire_to_text(context.owner or b'')} is outside the zone: ignored")
+            owner = wire_to_text(context.owner or b"")
+            self.warn(context, line, f"{owner} is outside the zone: ignored", owner)
             return
         if self.strip and (rtype in SIGNATURE_TYPES or (rtype in APEX_DERIVED_TYPES and not context.key)):
             self.stripped[rtype] = self.stripped.get(rtype, 0) + 1
+            if rtype == DNSKEY and self.keep_dnskeys and not context.key:
+                self.dnskeys.append(rdata_wire(rtype, rdata, context.origin))
             return
         packed = self.fast.rdata(rtype, rdata) if self.use_fast_lane else None
         wire = rdata_wire(rtype, rdata, context.origin) if packed is None else packed[2:]
@@ -323,7 +340,7 @@ class Reader:
 
     def _check_soa(self, key: bytes, wire: bytes) -> None:
         if key:
-            raise RecordError("an SOA record below the apex", "only the zone's own name has one")
+            raise RecordError("an SOA record below the apex", "only the apex may have one")
         if self.soa not in (None, wire):
             raise RecordError("a second SOA record", "remove one")
         self.soa = wire

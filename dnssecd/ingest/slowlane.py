@@ -1,4 +1,4 @@
-"""RDATA of any type from its words, through dnspython; the judge of what the fast lane does."""
+"""Parse RDATA of any type with dnspython; this is the reference for the fast lane."""
 
 import re
 from collections.abc import Callable
@@ -22,8 +22,8 @@ from dnssecd.ingest.words import shown, type_text
 #: Digest octets by hash algorithm: SHA-384, SHA-512 (RFC 8976 §5.3).
 _ZONEMD_DIGESTS = {1: 48, 2: 64}
 _ZONEMD_DIGEST_MIN = 12
-#: What is checked in updates is checked here, too, as named-checkzone does; but not what it takes: a
-#: CDNSKEY of a private algorithm. For SVCB and HTTPS there is svcb.check, which names the parameter.
+#: The checks of updates apply here too, as in named-checkzone, except for a CDNSKEY of a private algorithm,
+#: which named-checkzone accepts. SVCB and HTTPS have svcb.check, whose message names the parameter.
 _UNCHECKED = svcb.TYPES
 _PRIVATEDNS = 253
 _RAW = re.compile(rb"(\\[\x20-\x7e])|\\?([\x00-\x08\x0a-\x1f\x7f-\xff])", re.DOTALL)
@@ -50,7 +50,7 @@ def rdata_wire(rtype: int, words: list[bytes], origin: bytes) -> bytes:
         svcb.check(wire)
     if len(wire) > RDATA_MAX:
         raise RecordError(
-            f"the RDATA takes {len(wire)} octets; over {RDATA_MAX} fit in no message", "shorten it"
+            f"the RDATA takes {len(wire)} octets; a message has room for {RDATA_MAX}", "shorten it"
         )
     return wire
 
@@ -87,17 +87,17 @@ def _svcb(rtype: int, words: list[bytes], origin: bytes) -> bytes:
 
 
 def _generic(rtype: int, words: list[bytes], origin: bytes) -> bytes:
-    """RFC 3597 §5: ``\\# LENGTH HEX``; dnspython judges the types of which nothing here knows all."""
+    r"""RFC 3597 §5: ``\# LENGTH HEX``; dnspython checks the types that this package does not check completely."""
     if rtype not in COMPLETE:
         return _parsed(rtype, words, origin)
     wire = bytes.fromhex(b"".join(words[2:]).decode("ascii"))
     if uint(words[1], 2**16 - 1) != len(wire):
-        raise ValueError(f"the length is given as {shown(words[1])}, there are {len(wire)} octets")
+        raise ValueError(f"the length is {shown(words[1])}, but there are {len(wire)} octets")
     return wire
 
 
 def _zonemd(words: list[bytes]) -> bytes:
-    """RFC 8976 §2.2; the reserved scheme and hash 0, which dnspython refuses, may stand below the apex."""
+    """RFC 8976 §2.2: dnspython refuses the reserved scheme and hash 0, but they may be below the apex."""
     try:
         serial, scheme, algorithm = words[:3]
         numbers = uint(serial, 2**32 - 1), uint(scheme, 255), uint(algorithm, 255)
@@ -108,7 +108,7 @@ def _zonemd(words: list[bytes]) -> bytes:
             f"bad ZONEMD RDATA {text}", "write SERIAL SCHEME HASH-ALGORITHM HEX-DIGEST"
         ) from None
     if len(digest) != _ZONEMD_DIGESTS.get(numbers[2], len(digest)) or len(digest) < _ZONEMD_DIGEST_MIN:
-        raise RecordError(f"a ZONEMD digest of {len(digest)} octets does not go with its hash algorithm")
+        raise RecordError(f"a ZONEMD digest of {len(digest)} octets does not match its hash algorithm")
     return numbers[0].to_bytes(4, "big") + bytes(numbers[1:]) + digest
 
 
@@ -116,12 +116,12 @@ def _need_parser(rtype: int) -> None:
     kind = dns.rdata.get_rdata_class(dns.rdataclass.IN, rtype)  # type: ignore[no-untyped-call]
     generic = kind is dns.rdata.GenericRdata
     if generic:
-        cause = f"RDATA of type {type_text(rtype)} is read in the form of RFC 3597 only"
+        cause = f"RDATA of type {type_text(rtype)} must be written in the form of RFC 3597"
         raise RecordError(cause, f"write TYPE{rtype} \\# LENGTH HEX")
 
 
 def _ascii(text: bytes) -> str:
-    """Return the text with every octet outside printable ASCII as \\DDD: dnspython would take it for UTF-8."""
+    r"""Return the text with every octet outside printable ASCII as \DDD: dnspython would take it for UTF-8."""
     return _RAW.sub(lambda match: match[1] or b"\\%03d" % match[2][0], text).decode("ascii")
 
 

@@ -1,4 +1,4 @@
-"""Reading a zone file in blocks of lines, with its identity before and after, so that a write in between shows."""
+"""Read a zone file in blocks of lines; compare its identity before and after, to detect a write in between."""
 
 import hashlib
 import os
@@ -15,7 +15,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class FileIdentity(NamedTuple):
-    """What ``stat`` says about one file; equal identities are taken for equal content."""
+    """The identity of one file, from ``stat``; files of equal identity count as files of equal content."""
 
     path: str
     device: int
@@ -26,13 +26,13 @@ class FileIdentity(NamedTuple):
 
 
 class Digest(NamedTuple):
-    """What a parsed zone was read from: every file's identity, and SHA-256 over all octets in reading order."""
+    """The sources of a parsed zone: the identity of every file, and SHA-256 over all octets in reading order."""
 
     files: tuple[FileIdentity, ...]
     sha256: bytes
 
     def unchanged(self) -> bool:
-        """Tell whether all files are still what they were, by ``stat`` alone; a missing file counts as changed."""
+        """Tell whether all files are unchanged, by ``stat`` alone; a missing file counts as changed."""
         try:
             return all(identity(Path(file.path)) == file for file in self.files)
         except OSError:
@@ -53,24 +53,24 @@ def _identity(path: Path, status: os.stat_result) -> FileIdentity:
 class Source:
     """One zone file being read; a context manager.
 
-    ``first_line`` of what :meth:`blocks` yields is 1. ``ends_in_line`` is true at the end when the last line has
-    no line end: the file may have been cut.
+    The first line that :meth:`blocks` yields has number 1. At the end, ``ends_in_line`` is true if the last
+    line has no line end: the file may have been cut.
     """
 
     def __init__(self, path: Path, limits: Limits, digest: "hashlib._Hash") -> None:
         self.path = path
         self.ends_in_line = False
-        #: Lines handed out so far.
+        #: Lines yielded so far.
         self.lines = 0
         self.has_bom = False
         self._limit = limits.line
         self._digest = digest
-        # Without O_NONBLOCK the opening of a FIFO waits for ever.
+        # Without O_NONBLOCK, opening a FIFO waits indefinitely.
         self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
             status = os.fstat(self._descriptor)
             if not stat.S_ISREG(status.st_mode):
-                kind = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
+                kind = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
                 raise RecordError(f"{path} is {kind}", "name a zone file")
         except BaseException:
             os.close(self._descriptor)
@@ -87,10 +87,15 @@ class Source:
         os.close(self._descriptor)
 
     def check_unchanged(self) -> None:
-        """Raise FileChanged when the file was written since it was opened."""
+        """Raise FileChanged if the file was written since it was opened."""
         if _identity(self.path, os.fstat(self._descriptor)) != self.identity:
             cause = "the file changed while it was read"
             raise FileChanged([ZoneFileError(str(self.path), 0, cause, "it is read again")])
+
+    def read_through(self) -> None:
+        """Read the whole file for its digest alone."""
+        while block := self._read():
+            self._digest.update(block)
 
     def blocks(self) -> Iterator[list[bytes]]:
         """Yield lists of lines without their ends; CR LF and a lone CR end lines as LF does."""

@@ -17,20 +17,21 @@ _DOHPATH = 7
 _DNS_VARIABLE = re.compile(r"\{[^{}]*\bdns\b[^{}]*\}")
 
 
-#: Turns the RDATA that dnspython made into what the words say.
+#: Restores in dnspython's RDATA what the words say.
 Restore = Callable[[bytes], bytes]
 
 _ECH = 5
-#: An ECHConfigList for dnspython, which takes no other; what the words have is put in its place.
+#: An ECHConfigList that dnspython accepts; the value from the words then replaces it.
 _ANY_ECH = b'ech="AAQAAAAA"'
 
 
 def prepare(words: list[bytes]) -> tuple[list[bytes], Restore]:
-    """Return the words as dnspython reads them, parameters unknown to it as keyNNNNN, and how to undo it.
+    """Return words that dnspython reads, with unknown parameters as keyNNNNN, and the function that undoes changes.
 
     Raises RecordError, ValueError.
 
-    It refuses parameters in AliasMode and an ``ech`` that is no ECHConfigList, which all servers take.
+    dnspython refuses parameters in AliasMode and an ``ech`` that is not an ECHConfigList, but all servers
+    accept them.
     """
     alias = len(words) > 2 and words[0].isdigit() and not int(words[0])
     ech = next((word for word in words[2:] if word.startswith(b"ech=")), None)
@@ -55,7 +56,7 @@ def _with_ech(wire: bytes, value: bytes) -> bytes:
 
 
 def check(rdata: bytes) -> None:
-    """Check RDATA in wire form; raises RecordError."""
+    """Check RDATA in wire form; raise RecordError."""
     position = name_end(rdata, 2)
     while position + 4 <= len(rdata):
         key, length = (
@@ -74,8 +75,8 @@ def _check_dohpath(value: bytes) -> None:
     except UnicodeDecodeError:
         template = ""
     if not template.startswith("/") or not _DNS_VARIABLE.search(template):
-        cause = f"dohpath {shown(value)} is no path with the variable dns (RFC 9461 §5)"
-        raise RecordError(cause, "write something like dohpath=/dns-query{?dns}")
+        cause = f"dohpath {shown(value)} is not a path with the variable dns (RFC 9461 §5)"
+        raise RecordError(cause, "write for example dohpath=/dns-query{?dns}")
 
 
 def _parameter(word: bytes) -> bytes:
@@ -111,7 +112,7 @@ def _groups(value: bytes) -> bytes:
         raise RecordError("tls-supported-groups takes a list of numbers from 0 to 65535")
     groups = [int(number) for number in numbers]
     if len(set(groups)) < len(groups):
-        raise RecordError("tls-supported-groups names a group twice")
+        raise RecordError("tls-supported-groups contains a group twice")
     return b"".join([group.to_bytes(2, "big") for group in groups])
 
 

@@ -1,6 +1,6 @@
-"""RDATA of types whose text dnspython does not read, or reads more strictly than BIND, Knot and NSD do.
+"""Parsers for types whose text dnspython does not read, or reads more strictly than BIND, Knot and NSD do.
 
-What is odd and taken by all of them is taken here, too; core.dns.rdata_oddities warns of it.
+Text that all of them accept is accepted here too; core.dns.rdata_oddities warns if it is odd.
 """
 
 from base64 import b64decode
@@ -25,7 +25,7 @@ _A6_BITS = 128
 
 
 def _names(number: int) -> TextForm:
-    """Return a form of so many names."""
+    """Return a form of this number of names."""
 
     def form(words: list[bytes], origin: bytes) -> bytes:
         if len(words) != number:
@@ -42,7 +42,7 @@ def _name(word: bytes, origin: bytes) -> bytes:
 def _string(word: bytes) -> bytes:
     octets = unescape(unquote(word))
     if len(octets) > _STRING_MAX:
-        raise ValueError(f"a string of {len(octets)} octets; at most {_STRING_MAX} fit: split it")
+        raise ValueError(f"a string of {len(octets)} octets; at most {_STRING_MAX} are allowed: split it")
     return bytes((len(octets),)) + octets
 
 
@@ -99,7 +99,7 @@ def _a6(words: list[bytes], origin: bytes) -> bytes:
         suffix = bytes((suffix[0] & (0xFF >> prefix % 8),)) + suffix[1:]
     name = _name(rest.pop(0), origin) if prefix else b""
     if rest:
-        raise ValueError("there is something after the end")
+        raise ValueError("there are words after the end")
     return bytes((prefix,)) + suffix + name
 
 
@@ -119,7 +119,7 @@ def _doa(words: list[bytes], _origin: bytes) -> bytes:
 
 
 def _association(words: list[bytes], _origin: bytes) -> bytes:
-    """TLSA, SMIMEA (RFC 6698 §2.2); a length that does not go with the matching type is odd, and no more."""
+    """TLSA, SMIMEA (RFC 6698 §2.2); a length that does not match the matching type causes only a warning."""
     return _numbers(words, _OCTET, _OCTET, _OCTET) + _hex(words[3:])
 
 
@@ -155,7 +155,7 @@ FORMS: dict[int, TextForm] = {
 
 _CERT, _DS, _TA, _DLV, _URI = 37, 43, 32768, 32769, 256
 _RESERVED_DIGEST = b"0"
-#: As BIND reads them; the reserved type stands as another that dnspython takes, until :func:`meant`.
+#: As BIND reads them; the reserved type is replaced by one that dnspython accepts, until :func:`meant`.
 _DIGEST_TYPES = {
     _RESERVED_DIGEST: b"255", b"SHA-1": b"1", b"SHA1": b"1", b"SHA-256": b"2", b"SHA256": b"2", b"GOST": b"3",
     b"SHA-384": b"4", b"SHA384": b"4",
@@ -163,7 +163,7 @@ _DIGEST_TYPES = {
 
 
 def for_dnspython(rtype: int, words: list[bytes]) -> tuple[int, list[bytes]]:
-    """Return type and words in the form that dnspython reads; :func:`meant` undoes what is lost by it."""
+    """Return type and words in a form that dnspython reads; :func:`meant` restores what that changes."""
     if rtype == _CERT:  # mnemonics of type and algorithm in any case
         return rtype, [word.upper() if place in (0, 2) else word for place, word in enumerate(words)]
     if rtype in (_DS, _TA, _DLV):
@@ -175,7 +175,7 @@ def for_dnspython(rtype: int, words: list[bytes]) -> tuple[int, list[bytes]]:
 
 
 def meant(rtype: int, words: list[bytes], wire: bytes) -> bytes:
-    """Return RDATA as the words have it, from what dnspython made of :func:`for_dnspython`."""
+    """Return the RDATA that the words mean, from dnspython's result for :func:`for_dnspython`."""
     if rtype in (_DS, _TA, _DLV) and words[2] == _RESERVED_DIGEST:
         return wire[:3] + b"\x00" + wire[4:]
     if rtype == _URI and words[2:] == [b'""']:

@@ -1,33 +1,36 @@
-"""Watching zone files and what they include, so that an edit is read within a fraction of a second.
+"""Watch zone files and the files they include, so that an edit is read within a fraction of a second.
 
-Events are hints, ``stat`` is the truth: an event under a watched name makes the zone's files be compared with
-what was read. Directories are watched, not files, so that a rename over the file, an editor's temporary file, a
-link that is swapped, or a directory that goes and comes back are all seen. Where inotify is missing or its
-limit is reached, and on file systems that report nothing, the periodic comparison remains.
+An event is only a hint; ``stat`` decides. An event for a watched name causes a comparison of the zone's files
+with the files that were read. Directories are watched, not files: so a rename over the file, an editor's
+temporary file, a changed link, and a directory that is removed and made again are all noticed. If inotify is
+missing or its limit is reached, and on file systems without events, the periodic comparison remains.
 """
 
 import asyncio
 import os
 import stat
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Hashable, Iterable
 from pathlib import Path
 from time import monotonic
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 from dnssecd.ingest.inotify import Inotify
 from dnssecd.ingest.source import FileIdentity, identity
 
 _LINKS_MAX = 40
-#: Zones placed before the event loop gets its turn.
+#: Zones placed before other tasks run.
 _BATCH = 100
-#: Comparisons of everything pause this many times as long as one takes, but not longer than ten minutes.
+#: After a comparison of everything, the pause is this many times its duration, but at most ten minutes.
 POLL_PAUSE, POLL_LAST_S = 1000.0, 600.0
 
 
 class Timing(NamedTuple):
-    """Seconds: ``quiet`` without events before files are compared, ``most`` to wait for that, ``poll`` between
-    comparisons of everything."""
+    """Delays in seconds.
+
+    ``quiet``: time without events before files are compared; ``most``: the longest wait for that; ``poll``:
+    between comparisons of everything.
+    """
 
     quiet: float = 0.2
     most: float = 2.0
@@ -38,14 +41,14 @@ DEFAULT_TIMING = Timing()
 
 
 class Point(NamedTuple):
-    """A name whose appearance, change or loss in a directory concerns a file."""
+    """A name in a directory whose appearance, change or removal affects a file."""
 
     directory: bytes
     name: bytes
 
 
 def identity_now(path: Path) -> FileIdentity:
-    """Return the identity of a file, or one that equals no file's when it cannot be had."""
+    """Return the identity of a file, or one that equals no other if it cannot be read."""
     try:
         return identity(path)
     except OSError:
@@ -53,7 +56,7 @@ def identity_now(path: Path) -> FileIdentity:
 
 
 def points(path: Path) -> list[Point]:
-    """Return what to watch for a file: each link on the way to it, and its last name or the first that is missing."""
+    """Return the names to watch for a file: each link on its path, and its last name or the first missing one."""
     found: list[Point] = []
     directory = b"/"
     ahead = [part for part in os.path.abspath(os.fsencode(path)).split(b"/") if part]
@@ -83,36 +86,43 @@ def points(path: Path) -> list[Point]:
     return found
 
 
-class ZoneWatcher:
-    """Tells which zones' files have changed since they were read; one task iterates over :meth:`changes`."""
+Zone = TypeVar("Zone", bound=Hashable)
+
+
+class ZoneWatcher(Generic[Zone]):
+    """Reports which zones' files have changed since they were read; one task iterates over :meth:`changes`.
+
+    A zone is an object that the caller takes for its identity: a change that is found late is not reported for another
+    zone of the same name.
+    """
 
     def __init__(self, timing: Timing = DEFAULT_TIMING) -> None:
         self._timing = timing
-        #: What was read, by zone.
-        self._read: dict[str, tuple[FileIdentity, ...]] = {}
-        self._hinted: set[str] = set()
+        #: The identities of the files read, by zone.
+        self._read: dict[Zone, tuple[FileIdentity, ...]] = {}
+        self._hinted: set[Zone] = set()
         self._woken = asyncio.Event()
         self._inotify: Inotify | None = None
-        #: Zones by the watch and name that concern them, and the reverse.
-        self._zones: dict[tuple[int, bytes], set[str]] = defaultdict(set)
-        self._places: dict[str, set[tuple[int, bytes]]] = {}
+        #: Zones by watch and name that affect them, and the reverse.
+        self._zones: dict[tuple[int, bytes], set[Zone]] = defaultdict(set)
+        self._places: dict[Zone, set[tuple[int, bytes]]] = {}
         self._names: dict[int, int] = defaultdict(int)
-        #: Why events do not come, by directory; empty when all do.
+        #: Why there are no events, by directory; empty if all directories have events.
         self.polled: dict[str, str] = {}
 
-    def watch(self, zone: str, files: Iterable[FileIdentity]) -> None:
-        """Watch the files of a zone, given as they were when they were read (or :func:`identity_now`)."""
+    def watch(self, zone: Zone, files: Iterable[FileIdentity]) -> None:
+        """Watch the files of a zone; their identities are those at reading (or of :func:`identity_now`)."""
         self._read[zone] = tuple(files)
         self._hint([zone])
 
-    def forget(self, zone: str) -> None:
-        """Watch a zone's files no longer."""
+    def forget(self, zone: Zone) -> None:
+        """Stop watching a zone's files."""
         self._read.pop(zone, None)
         self._hinted.discard(zone)
         self._place(zone, set())
 
-    async def changes(self) -> AsyncIterator[frozenset[str]]:
-        """Yield the zones whose files differ from what was read; each difference once, until it is watched anew."""
+    async def changes(self) -> AsyncIterator[frozenset[Zone]]:
+        """Yield the zones whose files differ from those read; each difference once, until the zone is watched again."""
         self._start()
         try:
             next_poll = monotonic() + self._timing.poll
@@ -129,7 +139,7 @@ class ZoneWatcher:
             self._stop()
 
     def _pause_after(self, took: float) -> float:
-        """Seconds until everything is compared again; of very many files less often, where events come."""
+        """Return the seconds until everything is compared again; more if very many files have events."""
         if self._inotify is None or self.polled:
             return self._timing.poll
         return max(self._timing.poll, min(POLL_PAUSE * took, POLL_LAST_S))
@@ -168,14 +178,14 @@ class ZoneWatcher:
             else:
                 self._hint(self._zones.get((event.watch, event.name), ()))
 
-    def _hint(self, zones: Iterable[str]) -> None:
+    def _hint(self, zones: Iterable[Zone]) -> None:
         hinted = set(zones)
         if hinted:
             self._hinted |= hinted
             self._woken.set()
 
     async def _wait(self, seconds: float) -> None:
-        """Return when events came and then paused, or after ``seconds``."""
+        """Return when events arrived and then paused, or after ``seconds``."""
         if not await self._wake(seconds):
             return
         deadline = monotonic() + self._timing.most
@@ -192,13 +202,13 @@ class ZoneWatcher:
         self._woken.clear()
         return True
 
-    async def _compare_hinted(self) -> frozenset[str]:
-        """Watch the right directories for the hinted zones, then compare: what changes in between is an event."""
+    async def _compare_hinted(self) -> frozenset[Zone]:
+        """Watch the right directories for the hinted zones, then compare: a change in between causes an event."""
         hinted = {zone: self._read[zone] for zone in self._hinted if zone in self._read}
         self._hinted.clear()
         if not hinted:
             return frozenset()
-        # File system calls may hang (network file systems): not in the event loop.
+        # File system calls may hang (network file systems), so they do not run in the event loop.
         to_watch = await asyncio.to_thread(_points_of, hinted)
         for number, (zone, wanted) in enumerate(to_watch.items(), 1):
             if zone in self._read:
@@ -207,21 +217,21 @@ class ZoneWatcher:
                 await asyncio.sleep(0)
         return await self._compare(hinted)
 
-    async def _poll(self) -> frozenset[str]:
-        """Compare all zones; those that events missed, or cannot reach, are placed anew."""
+    async def _poll(self) -> frozenset[Zone]:
+        """Compare all zones; renew the watches of zones whose events were missed or are impossible."""
         changed = await self._compare(dict(self._read))
         self._hint(zone for zone in self._read if zone in changed or zone not in self._places)
         return changed
 
-    async def _compare(self, read: dict[str, tuple[FileIdentity, ...]]) -> frozenset[str]:
+    async def _compare(self, read: dict[Zone, tuple[FileIdentity, ...]]) -> frozenset[Zone]:
         now = await asyncio.to_thread(_identities_of, read)
         changed = frozenset(zone for zone in read if self._read.get(zone) == read[zone] != now[zone])
         for zone in changed:
             self._read[zone] = now[zone]
         return changed
 
-    def _place(self, zone: str, wanted: set[Point]) -> None:
-        """Make the watches of a zone those of the points wanted."""
+    def _place(self, zone: Zone, wanted: set[Point]) -> None:
+        """Set the watches of a zone to the given points."""
         if self._inotify is None:
             return
         places = set()
@@ -249,7 +259,7 @@ class ZoneWatcher:
         self.polled.pop(shown, None)
         return watch
 
-    def _leave(self, zone: str, place: tuple[int, bytes]) -> None:
+    def _leave(self, zone: Zone, place: tuple[int, bytes]) -> None:
         assert self._inotify is not None
         self._zones[place].discard(zone)
         if not self._zones[place]:
@@ -260,11 +270,11 @@ class ZoneWatcher:
             self._inotify.remove(place[0])
 
 
-def _points_of(zones: dict[str, tuple[FileIdentity, ...]]) -> dict[str, set[Point]]:
+def _points_of(zones: dict[Zone, tuple[FileIdentity, ...]]) -> dict[Zone, set[Point]]:
     return {
         zone: {point for file in files for point in points(Path(file.path))} for zone, files in zones.items()
     }
 
 
-def _identities_of(zones: dict[str, tuple[FileIdentity, ...]]) -> dict[str, tuple[FileIdentity, ...]]:
+def _identities_of(zones: dict[Zone, tuple[FileIdentity, ...]]) -> dict[Zone, tuple[FileIdentity, ...]]:
     return {zone: tuple(identity_now(Path(file.path)) for file in files) for zone, files in zones.items()}

@@ -1,4 +1,4 @@
-"""The words before the RDATA: names, TTLs, classes, types, as written in zone files."""
+"""Parse the words before the RDATA: names, TTLs, classes and types, as written in zone files."""
 
 import re
 
@@ -30,7 +30,7 @@ TYPES: dict[bytes, int] = {
 
 _CLASSES = {b"IN": 1, b"CS": 2, b"CH": 3, b"CHAOS": 3, b"HS": 4, b"HESIOD": 4, b"NONE": 254, b"ANY": 255}
 
-#: OPT and the range that IANA keeps for question and meta types (RFC 6895 §3.1): never zone data.
+#: OPT and the range that IANA reserves for question and meta types (RFC 6895 §3.1): never zone data.
 META_TYPES = frozenset({0, 41, *range(128, 256)})
 
 
@@ -74,7 +74,7 @@ def _split_labels(word: bytes) -> list[bytes]:
         if piece == b".":
             parts.append(b"")
         elif b'"' in piece and piece[0] != 0x5C:
-            raise RecordError(f"a quoted string stands where a name belongs: {shown(word)}")
+            raise RecordError(f"a quoted string instead of a name: {shown(word)}")
         else:
             parts[-1] += piece
     return parts
@@ -87,7 +87,7 @@ def shown(word: bytes) -> str:
 
 
 def ttl(word: bytes) -> int | None:
-    """Return the TTL (seconds) a word means, BIND's units included, or None if it is none; RecordError."""
+    """Return the TTL (seconds) that a word means, with BIND's units, or None if it is not one; raise RecordError."""
     if not _TTL.fullmatch(word):
         return None
     seconds = sum(int(number) * _TTL_UNITS[unit.lower()] for number, unit in _TTL_PART.findall(word[:256]))
@@ -97,7 +97,7 @@ def ttl(word: bytes) -> int | None:
 
 
 def rclass(word: bytes) -> int | None:
-    """Return the class a word means, or None."""
+    """Return the class that a word means, or None."""
     upper = word.upper()
     if upper.startswith(b"CLASS") and upper[5:].isdigit():
         return int(upper[5:11])
@@ -105,7 +105,7 @@ def rclass(word: bytes) -> int | None:
 
 
 def rtype(word: bytes) -> int | None:
-    """Return the type a word means, or None."""
+    """Return the type that a word means, or None."""
     upper = word.upper()
     known = TYPES.get(upper)
     if known is None and upper.startswith(b"TYPE") and upper[4:].isdigit() and int(upper[4:10]) < 65536:
@@ -114,7 +114,7 @@ def rtype(word: bytes) -> int | None:
 
 
 def ttl_class_type(rest: list[bytes]) -> tuple[int | None, int, int]:
-    """Return the TTL if one is stated, the type, and where the RDATA begins; TTL and class come in any order."""
+    """Return the TTL if one is stated, the type, and where the RDATA begins; TTL and class may be in any order."""
     seconds = number = None
     for position, word in enumerate(rest):
         if number is None and (number := rclass(word)) is not None:
@@ -128,7 +128,7 @@ def ttl_class_type(rest: list[bytes]) -> tuple[int | None, int, int]:
 
 
 def is_tsig(rest: list[bytes]) -> bool:
-    """Tell whether the words after an owner are a TSIG record of class ANY: of a message, never of a zone."""
+    """Tell whether the words after an owner are a TSIG record of class ANY, which belongs to a message, not a zone."""
     for position, word in enumerate(rest[:3]):
         if word.upper() == b"TSIG":
             return any(before.upper() == b"ANY" for before in rest[:position])
@@ -138,7 +138,7 @@ def is_tsig(rest: list[bytes]) -> bool:
 def _zone_type(word: bytes) -> int:
     number = rtype(word)
     if number is None:
-        raise RecordError(f"unknown type {shown(word)}", "write types unknown here as TYPEnnn (RFC 3597)")
+        raise RecordError(f"unknown type {shown(word)}", "write an unknown type as TYPEnnn (RFC 3597)")
     if number in META_TYPES:
         raise RecordError(f"type {type_text(number)} cannot be in a zone")
     return number

@@ -1,8 +1,8 @@
 """Transfers in, sans I/O: the messages of an answer to AXFR (RFC 5936) or IXFR (RFC 1995) become a zone or differences.
 
-What is legal is a table; what is not in it is a TransferError, and then nothing that came is used. SOAs are *new*
-when they equal the first of the answer, and *other* otherwise. The answer to IXFR may be the whole zone, too, or
-one SOA alone. `docs/transfers-in.md` shows the table; it is made from it.
+A table lists the legal events; any other event is a TransferError, and then nothing received is used. SOAs
+are *new* when they equal the first of the answer, and *other* otherwise. The answer to IXFR may also be the
+whole zone, or a single SOA. ``docs/transfers-in.md`` is generated from the table.
 """
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ SERIAL_FIELD = slice(-20, -16)
 
 
 class State(Enum):
-    """Where in the answer we are."""
+    """A place in the answer."""
 
     START = "start"
     FIRST = "first SOA"
@@ -28,7 +28,7 @@ class State(Enum):
 
 
 class Event(Enum):
-    """What comes next."""
+    """The next part of the answer."""
 
     SOA_NEW = "new SOA"
     SOA_OTHER = "other SOA"
@@ -43,7 +43,7 @@ _AXFR: Transitions = {
     State.WHOLE: {Event.RR: State.WHOLE, Event.SOA_NEW: State.END},
     State.END: {},
 }
-#: By what was asked for.
+#: By the request: AXFR or IXFR.
 TRANSITIONS: Mapping[str, Transitions] = {
     "axfr": _AXFR,
     "ixfr": {
@@ -65,21 +65,21 @@ TRANSITIONS: Mapping[str, Transitions] = {
 
 @dataclass(frozen=True, slots=True)
 class TransferLimits:
-    """Bounds on what a primary may make us hold: RRs of one transfer."""
+    """Bounds on the memory that a primary can make dnssecd use: RRs of one transfer."""
 
     records: int = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Current:
-    """The answer to IXFR is one SOA: there are no differences to be had."""
+    """The answer to IXFR is one SOA: the primary offers no differences."""
 
     soa: Row
 
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """The zone: its SOA and all other rows, in the order they came."""
+    """The zone: its SOA and all other rows, in the order received."""
 
     soa: Row
     rows: list[Row]
@@ -87,7 +87,7 @@ class Whole:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One difference sequence: SOAs before and after, rows deleted and added besides."""
+    """One difference sequence: SOAs before and after, other rows deleted and added."""
 
     before: Row
     after: Row
@@ -97,7 +97,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Differences:
-    """All sequences, each beginning where the one before ended; ``soa`` is the one they lead to."""
+    """All sequences, each beginning at the end of the previous one; ``soa`` is the final one."""
 
     soa: Row
     sequences: list[Difference]
@@ -112,11 +112,11 @@ def serial_of(soa: Row) -> int:
 
 
 class Inbound:
-    """Takes the messages of one answer in order; raises TransferError as soon as it is none.
+    """Takes the messages of one answer in order; raises TransferError at the first fault.
 
-    origin: lower-cased wire name; base: the serial asked for by IXFR, None for AXFR; sources: how RDATA is read.
-    ``stripped``: DNSSEC records that were left out, by type; with keep, none is. ``overlooked``: what else was not
-    taken as it stands.
+    origin: lower-cased wire name; base: the serial asked for by IXFR, None for AXFR; sources: how RDATA is
+    read. ``stripped``: DNSSEC records that were left out, by type; none with keep. ``overlooked``: other
+    records that were ignored or changed.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Inbound:
 
     @property
     def state(self) -> State:
-        """Where in the answer we are."""
+        """Return the place in the answer."""
         return self._state
 
     def feed(self, wire: bytes) -> None:
@@ -152,7 +152,7 @@ class Inbound:
             wire, self._origin, qtype, self._sources, self.stripped, self.overlooked, keep=self._keep
         )
         if not message.left:
-            raise TransferError("a message without answer")
+            raise TransferError("a message has no answer records")
         while message.left:
             left = message.left
             soa = message.take(self._rows)
@@ -162,7 +162,7 @@ class Inbound:
             if soa is not None:
                 self._take_soa(soa)
         if self._records > self._limits.records:
-            raise TransferError(f"more than {self._limits.records} RRs; is there an end to it?")
+            raise TransferError(f"more than {self._limits.records} RRs: it is too large, or has no end")
 
     def finish(self) -> Received:
         """Return what was received; the stream has ended."""
@@ -194,15 +194,15 @@ class Inbound:
             self._close(soa)
 
     def _begin(self, soa: Row) -> None:
-        """A sequence begins: its first SOA is that of the zone before."""
+        """Begin a sequence: its first SOA is that of the old zone."""
         expected = serial_of(self._sequences[-1].after) if self._sequences else self._base
         if serial_of(soa) != expected:
-            raise TransferError(f"the differences do not chain: from {serial_of(soa)}, wanted {expected}")
+            raise TransferError(f"the differences do not chain: from {serial_of(soa)}, expected {expected}")
         self._rows = []
         self._sequences.append(Difference(soa, soa, self._rows, []))
 
     def _turn(self, soa: Row) -> None:
-        """The deletions are over: this SOA is that of the zone after."""
+        """End the deletions: this SOA is that of the new zone."""
         last = self._sequences[-1]
         if not is_after(serial_of(soa), serial_of(last.before)):
             raise TransferError(f"a difference goes back from {serial_of(last.before)} to {serial_of(soa)}")
@@ -211,4 +211,4 @@ class Inbound:
 
     def _close(self, soa: Row) -> None:
         if self._sequences[-1].after[3] != soa[3]:
-            raise TransferError("the last difference does not lead to the SOA that was announced")
+            raise TransferError("the last difference does not lead to the announced SOA")

@@ -1,4 +1,4 @@
-"""Differences of an IXFR applied to what is held, strictly: one that does not fit tells that we hold something else."""
+"""Apply the differences of an IXFR strictly: one that does not fit shows that the held zone is another."""
 
 from collections.abc import Callable, Iterable
 
@@ -10,13 +10,13 @@ from dnssecd.ingest.collect import Row
 from dnssecd.ingest.words import type_text
 from dnssecd.ingest.xfrin import SERIAL_FIELD, Difference
 
-#: Gives the RRset held at (owner key, type), without what the signer derives.
+#: Gives the held RRset at (owner key, type), without derived RRs.
 Held = Callable[[bytes, int], RRset | None]
 Place = tuple[bytes, int]
 
 
 class DoesNotFit(Exception):
-    """The differences are not from what is held: the zone has to be transferred whole."""
+    """The differences do not start from the held zone: it must be transferred whole."""
 
 
 class _Set:
@@ -31,14 +31,14 @@ class _Set:
 
 
 class Application:
-    """Applies difference sequences, one after another, to the zone ``origin`` that ``held`` shows."""
+    """Applies difference sequences, one after another, to the zone ``origin`` that ``held`` reads."""
 
     def __init__(self, origin: bytes, held: Held) -> None:
         self._origin, self._held = origin, held
         self._sets: dict[Place, _Set] = {}
 
     def apply(self, difference: Difference) -> None:
-        """Apply one sequence; raises DoesNotFit."""
+        """Apply one sequence; raise DoesNotFit."""
         for row in difference.deleted:
             self._delete(row)
         for row in difference.added:
@@ -65,16 +65,16 @@ class Application:
         made = self._set(row)
         rdata = row[3][2:]
         if rdata not in made.rdatas:
-            raise DoesNotFit(f"deletes {self._text(row)} that is not there")
+            raise DoesNotFit(f"deletes {self._text(row)} that does not exist")
         if row[2] != made.ttl:
-            raise DoesNotFit(f"deletes {self._text(row)} with TTL {row[2]}; it is held with {made.ttl}")
+            raise DoesNotFit(f"deletes {self._text(row)} with TTL {row[2]}; the held RRset has {made.ttl}")
         made.rdatas.remove(rdata)
 
     def _add(self, row: Row) -> None:
         made = self._set(row)
         rdata = row[3][2:]
         if rdata in made.rdatas:
-            raise DoesNotFit(f"adds {self._text(row)} that is there already")
+            raise DoesNotFit(f"adds {self._text(row)} that exists already")
         if made.rdatas and row[2] != made.ttl:
             raise DoesNotFit(f"adds {self._text(row)} with TTL {row[2]} to an RRset with {made.ttl}")
         made.ttl = row[2]
@@ -85,10 +85,10 @@ class Application:
 
 
 def applied(origin: bytes, held: Held, sequences: Iterable[Difference]) -> list[Change]:
-    """Return what the sequences change, in order of (owner, type), without the SOA.
+    """Return the changes of the sequences, in order of (owner, type), without the SOA.
 
-    The SOA each begins with must be the one before it ended with, the serial apart in what is held: ours differs.
-    Raises DoesNotFit.
+    Each must begin with the SOA that ended the previous one. The held SOA is compared without its serial,
+    because dnssecd chooses its own. Raise DoesNotFit.
     """
     application = Application(origin, held)
     soa = held(APEX, SOA)
@@ -96,7 +96,7 @@ def applied(origin: bytes, held: Held, sequences: Iterable[Difference]) -> list[
     for number, difference in enumerate(sequences):
         wanted = difference.before[3]
         if (wanted != standing) if number else (_timeless(wanted) != _timeless(standing)):
-            raise DoesNotFit("begins with another SOA than the one that is held")
+            raise DoesNotFit("begins with an SOA other than the held one")
         application.apply(difference)
         standing = difference.after[3]
     return application.changes()

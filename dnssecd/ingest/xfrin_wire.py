@@ -1,19 +1,19 @@
-"""The RRs of one transfer message, from wire form to rows in canonical form: the part of a transfer that is bulk.
+"""Read the RRs of one transfer message from wire form to canonical rows, fast: this is the bulk of a transfer.
 
-Names are read as core.message_names has it. What the signer derives itself is left out on the way (RRSIG, NSEC, NSEC3;
-at the apex DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD and DS), and its RDATA not looked at; where a zone is to be read
-as another signed it, nothing is (`keep`). What BIND, Knot and NSD overlook is overlooked, and noted: names outside the
-zone, and a TTL with the top bit set, which is 0 (RFC 2181 §8).
+Names are read by core.message_names. Records that the signer derives (RRSIG, NSEC, NSEC3; at the apex DNSKEY,
+CDS, CDNSKEY, NSEC3PARAM, ZONEMD and DS) are left out, and their RDATA is not checked; with ``keep``, for a
+zone signed by another signer, nothing is left out. Faults that BIND, Knot and NSD ignore are ignored and
+noted: names outside the zone, and a TTL with the top bit set, which counts as 0 (RFC 2181 §8).
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import Struct, error
 from typing import Protocol
 
 from dnssecd.core.dns.message_names import HEADER_OCTETS, NameTable, OwnerKeys
 from dnssecd.core.dns.names import wire_to_text
-from dnssecd.core.dns.rrtypes import AAAA, APEX_DERIVED_TYPES, CLASS_IN, DS, SIGNATURE_TYPES, SOA, A
+from dnssecd.core.dns.rrtypes import AAAA, APEX_DERIVED_TYPES, CLASS_IN, DNSKEY, DS, SIGNATURE_TYPES, SOA, A
 from dnssecd.ingest.collect import Row
 from dnssecd.ingest.limits import RDATA_MAX
 from dnssecd.ingest.words import META_TYPES, TTL_MAX, type_text
@@ -32,35 +32,39 @@ NameReader = Callable[[int], tuple[bytes, int]]
 
 
 class TransferError(Exception):
-    """What the primary sent is no proper transfer of this zone; the text says what is wrong with it."""
+    """The primary sent no correct transfer of this zone; the text names the fault."""
 
 
 @dataclass(slots=True)
 class Overlooked:
-    """What was sent and not taken as it stands: RRs outside the zone and the first such name, TTLs taken as 0."""
+    """Records ignored or changed: RRs outside the zone and the first such name, TTLs counted as 0.
+
+    ``dnskeys``: RDATA of the DNSKEY RRs at the apex that were left out.
+    """
 
     outside: int = 0
     first_outside: bytes = b""
     ttls: int = 0
+    dnskeys: list[bytes] = field(default_factory=list)
 
 
 class RdataSource(Protocol):
     """Reads RDATA out of one message; ValueError where it is malformed."""
 
     def read(self, rtype: int, start: int, end: int) -> bytes:
-        """Return the canonical RDATA that stands in the message from start to end."""
+        """Return the canonical form of the RDATA from start to end in the message."""
         ...
 
 
-#: Makes the source for one message, whose names are read by the second argument.
+#: Makes the source for one message; the second argument reads its names.
 RdataSources = Callable[[bytes, NameReader], RdataSource]
 
 
 class TransferMessage:
     """One message of the answer to AXFR or IXFR (``qtype``) for ``origin``, a lower-cased wire name.
 
-    ``left``: RRs of the answer section not yet taken. ``stripped`` counts what is left out, by type, ``overlooked``
-    what is not taken as it stands. Raises TransferError when the message is no good answer.
+    ``left``: RRs of the answer section not yet taken. ``stripped`` counts records left out, by type;
+    ``overlooked`` those ignored or changed. Raises TransferError if the message is not a good answer.
     """
 
     __slots__ = (
@@ -87,7 +91,7 @@ class TransferMessage:
             raise TransferError("a message is shorter than a header")
         _, flags, questions, self.left, _, _ = _HEADER.unpack_from(wire)
         if not flags & _QR or flags & (_OPCODE | _TC | _RCODE):
-            raise TransferError(f"a message is no good answer (header {flags:#06x})")
+            raise TransferError(f"a message is not a good answer (header {flags:#06x})")
         self._position = HEADER_OCTETS
         for _ in range(questions):
             self._question(qtype)
@@ -99,7 +103,7 @@ class TransferMessage:
         except (IndexError, error):
             raise TransferError("the question is cut short") from None
         if (name, kind, rclass) != (self._origin, qtype, CLASS_IN):
-            raise TransferError(f"it answers another question: {wire_to_text(name)} type {kind}")
+            raise TransferError(f"it answers a different question: {wire_to_text(name)} type {kind}")
         self._position = position + 4
 
     def take(self, rows: list[Row]) -> Row | None:
@@ -111,7 +115,7 @@ class TransferMessage:
         position, left = self._position, self.left
         try:
             while left:
-                # Most owners are a pointer to a name that was read before.
+                # Most owners are pointers to names that were read before.
                 known = (
                     names.get((wire[position] & 63) << 8 | wire[position + 1])
                     if wire[position] >= 192
@@ -140,6 +144,8 @@ class TransferMessage:
                     append((key, rtype, ttl, wire[start - 2 : position]))
                 elif strip and (rtype in SIGNATURE_TYPES or (not key and rtype in _APEX_LEFT_OUT)):
                     self._stripped[rtype] = self._stripped.get(rtype, 0) + 1
+                    if rtype == DNSKEY and not key:
+                        self._overlooked.dnskeys.append(wire[start:position])
                 else:
                     if rtype == SOA or rtype in META_TYPES:
                         self._check_type(name, rtype)

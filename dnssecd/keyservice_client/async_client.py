@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TypeVar
-
-import msgspec
+import errno
+import functools
+import os
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from dnssecd import keyservice_protocol as wp
 from dnssecd.breaker import Breaker
-from dnssecd.keyservice_client.errors import (
-    BadRequest,
-    SignerBroken,
-    SignerBusy,
-    SignerError,
-    SignerTimeout,
-    SignerUnreachable,
-    error_from_reply,
-    nobody_there,
-)
-from dnssecd.keyservice_client.peer import check_owner
-from dnssecd.keyservice_client.proof import check_proofs, new_nonce
-from dnssecd.keyservice_client.requests import adopt_request, generate_request, import_request, lower
+from dnssecd.keyservice_client import operations
+from dnssecd.keyservice_client.core import ClientCore
+from dnssecd.keyservice_client.errors import SignerBroken, SignerError
+from dnssecd.keyservice_client.operations import Operation
+from dnssecd.keyservice_client.peer import QUEUE_RETRY_S, check_owner
 
+RECEIVE_OCTETS = 256 * 1024
+CLOSE_DEADLINE_S = 1.0
+
+P = ParamSpec("P")
+T = TypeVar("T")
 R = TypeVar("R", bound=wp.Message)
-UNDER_WAY_MAX = 1024
+
+
+def _awaitable(
+    operation: Callable[P, Operation[T]],
+) -> Callable[Concatenate[AsyncSignerClient, P], Coroutine[Any, Any, T]]:
+    """Return a coroutine method that runs the operation on the client."""
+
+    @functools.wraps(operation)
+    async def method(self: AsyncSignerClient, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self._run(operation(*args, **kwargs))
+
+    return method
 
 
 class AsyncSignerClient:
-    """Any number of coroutines may share one client; at most `window` sign batches are under way.
+    """Any number of coroutines may share one client; at most ``window`` sign batches are under way.
 
-    `deadline_s` bounds each call, or each batch of a long `sign`, from when it is sent. `owners`: user ids that the
-    service may have beside root's (None: any). Nothing is sent to another.
+    ``deadline_s`` bounds each call, or each batch of a long `sign`, from when it is sent. ``owners``: user ids that
+    the service may have beside root's (None: any). Nothing is sent to another.
     """
 
     def __init__(
@@ -39,128 +50,43 @@ class AsyncSignerClient:
         path: str,
         deadline_s: float = 10.0,
         *,
+        owners: frozenset[int] | None,
         window: int = 8,
-        owners: frozenset[int] | None = None,
     ) -> None:
         self._path = path
         self._owners = owners
         self._deadline_s = deadline_s
-        self._breaker = Breaker()
+        self._core = ClientCore(path, deadline_s, Breaker())
         self._slots = asyncio.Semaphore(window)
         self._connecting = asyncio.Lock()
         self._writer: asyncio.StreamWriter | None = None
         self._reader_task: asyncio.Task[None] | None = None
-        self._waiting: dict[int, asyncio.Future[wp.Reply]] = {}
-        self._next_id = 1
+        self._waiting: dict[int, asyncio.Future[None]] = {}
+
+    status = _awaitable(operations.status)
+    keys = _awaitable(operations.keys)
+    generate = _awaitable(operations.generate)
+    import_key = _awaitable(operations.import_key)
+    adopt = _awaitable(operations.adopt)
+    export_key = _awaitable(operations.export_key)
+    restore_key = _awaitable(operations.restore_key)
+    bind = _awaitable(operations.bind)
+    remove = _awaitable(operations.remove)
+    list_trash = _awaitable(operations.list_trash)
+    recover = _awaitable(operations.recover)
+    destroy = _awaitable(operations.destroy)
+    list_consents = _awaitable(operations.list_consents)
+    decide_consent = _awaitable(operations.decide_consent)
+    prove = _awaitable(operations.prove)
+    report_bad = _awaitable(operations.report_bad)
+    audit = _awaitable(operations.audit)
+    test_store = _awaitable(operations.try_store)
+    bench_store = _awaitable(operations.bench_store)
 
     @property
     def breaker_state(self) -> str:
-        """ "closed", "open" or "half-open"."""
-        return self._breaker.state
-
-    async def status(self) -> wp.StatusReply:
-        """State, counters and warnings of the service."""
-        return await self._call(wp.StatusRequest(self._id()), wp.StatusReply)
-
-    async def keys(self, zone: bytes = b"") -> list[wp.KeyInfo]:
-        """Every key bound to `zone` (all zones when empty)."""
-        found: list[wp.KeyInfo] = []
-        more = True
-        while more:
-            after = found[-1].id if found else ""
-            reply = await self._call(wp.KeysRequest(self._id(), lower(zone), after), wp.KeysReply)
-            found += reply.keys
-            more = reply.more and bool(reply.keys)
-        return sorted(found, key=lambda info: (info.created, info.id))
-
-    async def generate(
-        self,
-        zone: bytes,
-        role: wp.Role,
-        algorithm: int,
-        *,
-        store: str = "",
-        bits: int = 0,
-        idempotency: str = "",
-        share: str = "",
-        known: tuple[str, ...] = (),
-    ) -> wp.KeyInfo:
-        """Make a key pair, or share one: see SignerClient.generate."""
-        request = generate_request(
-            self._id(),
-            zone,
-            role,
-            algorithm,
-            store=store,
-            bits=bits,
-            idempotency=idempotency,
-            share=share,
-            known=known,
-        )
-        return (await self._call(request, wp.KeysReply)).keys[0]
-
-    async def import_key(
-        self, zone: bytes, role: wp.Role, algorithm: int, private: bytes, *, store: str = "", created: int = 0
-    ) -> wp.KeyInfo:
-        """Take a private key (BIND `.private` text, PEM or PKCS#8 DER) into a software store."""
-        request = import_request(self._id(), zone, role, algorithm, private, store=store, created=created)
-        return (await self._call(request, wp.KeysReply)).keys[0]
-
-    async def adopt(
-        self,
-        zone: bytes,
-        role: wp.Role,
-        algorithm: int,
-        *,
-        store: str = "",
-        cka_id: str = "",
-        label: str = "",
-    ) -> wp.KeyInfo:
-        """Bind a key that is in a token already, by CKA_ID (hex) or label."""
-        request = adopt_request(self._id(), zone, role, algorithm, store=store, cka_id=cka_id, label=label)
-        return (await self._call(request, wp.KeysReply)).keys[0]
-
-    async def export_key(self, key_id: str, passphrase: bytes) -> bytes:
-        """A private key of a software store, sealed under `passphrase`; for root and the service's own user."""
-        return (await self._call(wp.ExportRequest(self._id(), key_id, passphrase), wp.ExportReply)).sealed
-
-    async def restore_key(self, sealed: bytes, passphrase: bytes, store: str = "") -> wp.KeyInfo:
-        """Take an exported key back as it was: id, zones, role and all."""
-        request = wp.RestoreRequest(self._id(), sealed, passphrase, store)
-        return (await self._call(request, wp.KeysReply)).keys[0]
-
-    async def bind(self, zone: bytes, key_id: str) -> wp.KeyInfo:
-        """Let an existing key sign for `zone` too."""
-        return (await self._call(wp.BindRequest(self._id(), lower(zone), key_id), wp.KeysReply)).keys[0]
-
-    async def remove(self, zone: bytes, key_id: str) -> str:
-        """Unbind the key from `zone`; with its last zone the private key is destroyed."""
-        return (await self._call(wp.RemoveRequest(self._id(), lower(zone), key_id), wp.DoneReply)).detail
-
-    async def prove(self, zone: bytes, key_id: str, published_dnskey: bytes) -> list[wp.Proof]:
-        """Have every token holding the key sign a nonce; `error` is empty where it verifies."""
-        nonce = new_nonce()
-        reply = await self._call(wp.ProveRequest(self._id(), lower(zone), key_id, nonce), wp.ProveReply)
-        return check_proofs(reply.proofs, nonce, published_dnskey)
-
-    async def report_bad(self, zone: bytes, key_id: str, preimage: bytes, signature: bytes) -> str:
-        """Tell the service that a signature it made does not verify; the token that made it is evicted."""
-        request = wp.ReportRequest(self._id(), lower(zone), key_id, preimage, signature)
-        return (await self._call(request, wp.DoneReply)).detail
-
-    async def audit(self, limit: int = 100) -> wp.AuditReply:
-        """Check the audit log's hash chain and return its last entries."""
-        return await self._call(wp.AuditRequest(self._id(), limit), wp.AuditReply)
-
-    async def test_store(self, store: str = "", algorithm: int = 13) -> str:
-        """Generate, sign, verify and destroy a throw-away key; returns what was seen."""
-        request = wp.TestRequest(self._id(), store, algorithm, int(self._deadline_s * 1000))
-        return (await self._call(request, wp.DoneReply)).detail
-
-    async def bench_store(self, request: wp.BenchRequest) -> list[wp.BenchLine]:
-        """Measure a store; only the id of `request` is replaced."""
-        numbered = msgspec.structs.replace(request, id=self._id())
-        return list((await self._call(numbered, wp.BenchReply)).lines)
+        """``closed``, ``open`` or ``half-open``."""
+        return self._core.breaker_state
 
     async def sign(self, zone: bytes, key_id: str, preimages: list[bytes]) -> list[bytes]:
         """Sign any number of preimages; one signature each, in order. The first error is raised."""
@@ -179,115 +105,115 @@ class AsyncSignerClient:
         """Close the connection; calls under way fail."""
         self._lost("closed by us")
         if self._reader_task is not None:
-            await asyncio.wait([self._reader_task], timeout=1.0)
+            await asyncio.wait([self._reader_task], timeout=CLOSE_DEADLINE_S)
 
     async def _sign_batch(self, zone: bytes, key_id: str, preimages: list[bytes]) -> list[bytes]:
         async with self._slots:
-            timeout_ms = int(self._deadline_s * 1000)
-            request = wp.SignRequest(self._id(), lower(zone), key_id, preimages, timeout_ms)
-            reply = await self._call(request, wp.SignReply)
-        if len(reply.signatures) != len(preimages):
-            raise self._broken(f"{len(reply.signatures)} signatures for {len(preimages)} preimages")
-        return reply.signatures
+            request = operations.sign_request(zone, key_id, preimages, self._deadline_s)
+            return (await self._call(request, wp.SignReply)).signatures
 
-    def _id(self) -> int:
-        self._next_id += 1
-        return self._next_id
+    async def _run(self, operation: Operation[T]) -> T:
+        try:
+            question = next(operation)
+            while True:
+                question = operation.send(await self._call(question.request, question.kind))
+        except StopIteration as end:
+            result: T = end.value
+            return result
 
     async def _call(self, request: wp.Request, kind: type[R]) -> R:
         try:
             async with asyncio.timeout(self._deadline_s):
-                reply = await self._exchange(request)
+                return await self._exchange(request, kind)
         except TimeoutError:
-            self._breaker.failed()
-            raise SignerTimeout(
-                f"the key service at {self._path} gave no answer within {self._deadline_s:g} s;"
-                " see `dnssecd keystore test` and the signer's log"
-            ) from None
-        if isinstance(reply, wp.ErrorReply):
-            raise error_from_reply(reply)
-        if not isinstance(reply, kind):
-            raise self._broken(f"{type(reply).__name__} in answer to {type(request).__name__}")
-        return reply
+            raise self._core.timed_out() from None
+        except SignerBroken:
+            self._lost("it answered another request with something else")
+            raise
 
-    async def _exchange(self, request: wp.Request) -> wp.Reply:
-        try:
-            frame = wp.encode_frame(request)
-        except wp.FrameError as error:
-            raise BadRequest(str(error)) from None
-        if len(self._waiting) >= UNDER_WAY_MAX:
-            raise SignerBusy(f"{UNDER_WAY_MAX} requests wait for the key service already", retry_in_s=1.0)
+    async def _exchange(self, request: wp.Request, kind: type[R]) -> R:
+        prepared = self._core.prepare(request)
+        loop = asyncio.get_running_loop()
         writer = await self._connected()
-        future: asyncio.Future[wp.Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[request.id] = future
+        ticket = self._core.submit(prepared, loop.time())
+        arrival = self._waiting[ticket] = loop.create_future()
         try:
-            writer.write(frame)
+            self._write(writer)
             await writer.drain()
-            return await future
+            await arrival
+            return self._core.take(ticket, kind)
         except OSError as error:
-            raise SignerUnreachable(f"lost the key service at {self._path}: {error}") from None
+            raise self._core.loss(str(error)) from None
         finally:
-            self._waiting.pop(request.id, None)
+            self._waiting.pop(ticket, None)
+            self._core.forget(ticket)
+
+    def _write(self, writer: asyncio.StreamWriter) -> None:
+        octets = bytes(self._core.outgoing)
+        self._core.sent(len(octets), asyncio.get_running_loop().time())
+        writer.write(octets)
 
     async def _connected(self) -> asyncio.StreamWriter:
         async with self._connecting:
             if self._writer is not None and not self._writer.is_closing():
                 return self._writer
-            wait_s = self._breaker.wait_s()
-            if wait_s > 0:
-                raise SignerUnreachable(
-                    f"the key service at {self._path} is down; next try in {wait_s:.1f} s", retry_in_s=wait_s
-                )
+            self._lost("the connection broke", failed=self._writer is not None)
+            self._core.check_breaker()
             try:
-                reader, writer = await asyncio.open_unix_connection(self._path, limit=wp.FRAME_OCTETS_MAX)
+                reader, writer = await open_streams(self._path, wp.FRAME_OCTETS_MAX)
             except OSError as error:
-                if not nobody_there(error):
-                    self._breaker.failed()
-                raise SignerUnreachable(
-                    f"cannot reach the key service at {self._path}: {error.strerror or error};"
-                    " is `dnssecd signer` running, and may this user use its socket?"
-                ) from None
+                raise self._core.cannot_connect(error) from None
             try:
                 check_owner(writer.get_extra_info("socket"), self._path, self._owners)
             except SignerError:
                 writer.close()
                 raise
-            writer.write(wp.encode_frame(wp.HelloRequest(1)))
+            self._core.connected()
+            self._write(writer)
             self._writer = writer
             self._reader_task = asyncio.create_task(self._read(reader, writer))
             return writer
 
     async def _read(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        frames = wp.frame_buffer()
-        why = "the key service closed the connection"
+        why, failed = "the key service closed the connection", False
         try:
-            while octets := await reader.read(256 * 1024):
-                for body in frames.feed(octets):
-                    self._accept(wp.decode_reply(body))
+            while (octets := await reader.read(RECEIVE_OCTETS)) and self._writer is writer:
+                for ticket in self._core.receive(octets, asyncio.get_running_loop().time()):
+                    self._arrived(ticket)
         except (OSError, wp.FrameError) as error:
-            why = str(error)
-            self._breaker.failed()
+            why, failed = str(error), True
         if self._writer is writer:
-            self._lost(why)
+            self._lost(why, failed=failed)
         writer.close()
 
-    def _accept(self, reply: wp.Reply) -> None:
-        self._breaker.succeeded()
-        if reply.id <= 1 and isinstance(reply, wp.ErrorReply):
-            raise wp.ProtocolError(reply.message)
-        future = self._waiting.get(reply.id)
+    def _arrived(self, ticket: int) -> None:
+        future = self._waiting.get(ticket)
         if future is not None and not future.done():
-            future.set_result(reply)
+            future.set_result(None)
 
-    def _lost(self, why: str) -> None:
+    def _lost(self, why: str, *, failed: bool = False) -> None:
         writer, self._writer = self._writer, None
         if writer is not None:
             writer.close()
+        self._core.drop(failed=failed)
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(SignerUnreachable(f"lost the key service at {self._path}: {why}"))
+                future.set_exception(self._core.loss(why))
 
-    def _broken(self, why: str) -> SignerBroken:
-        self._breaker.failed()
-        self._lost(why)
-        return SignerBroken(f"the key service at {self._path} does not speak our protocol: {why}")
+
+async def open_streams(path: str, limit: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect as `peer.enter_queue` does, for an event loop; the caller has the deadline.
+
+    asyncio alone takes a full queue for a connection.
+    """
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        connection.setblocking(False)
+        while (error := connection.connect_ex(path)) == errno.EAGAIN:
+            await asyncio.sleep(QUEUE_RETRY_S)
+        if error:
+            raise OSError(error, os.strerror(error))
+        return await asyncio.open_unix_connection(sock=connection, limit=limit)
+    except BaseException:
+        connection.close()
+        raise

@@ -11,10 +11,11 @@ _REMEDIES = {
     "missing_key": "restore the key from a backup; no other is made in its place",
     "unsupported": "choose another key store or another algorithm",
     "exists": "dnssecd key list --stored shows it",
+    "consent": "have another key officer consent (dnssecd key consent list), then repeat the command",
     "collision": "remove keys that have been retired, or use another key",
 }
 
 
 def remedy_for(code: str) -> str:
-    """What a person can do about an error of the key service."""
+    """Return what a person can do about an error of the key service."""
     return _REMEDIES.get(code, "correct the command; the key service's log has more")

@@ -108,6 +108,13 @@ class KeyExists(SignerError):
     code = "exists"
 
 
+class ConsentNeeded(SignerError):
+    """The request waits for the consent of a second person, and must then be sent again."""
+
+    fault: Fault = "operator"
+    code = "consent"
+
+
 class OperatorNeeded(SignerError):
     """Configuration, PIN, passphrase or permissions are wrong; retrying will not help."""
 
@@ -130,6 +137,7 @@ _BY_CODE: dict[str, type[SignerError]] = {
         Unsupported,
         KeyTagCollision,
         KeyExists,
+        ConsentNeeded,
         OperatorNeeded,
         SignerError,
     )

@@ -4,7 +4,7 @@ The child is executed afresh (never forked with our memory), gets its settings o
 nothing shows in a process list, and ends when that input is closed: by us, or by the kernel when we die.
 
     with launched_signer(settings):                  # one-shot commands; the service ends with the block
-        client = SignerClient(settings.socket)
+        client = SignerClient(settings.socket, owners=OWN_CHILD)
 
     service = SignerChild(settings, on_change)        # daemon; restarted with back-off whenever it dies
     await service.start()
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import select
 import subprocess
 from collections.abc import Callable, Iterator
@@ -24,13 +25,15 @@ import msgspec
 
 from dnssecd.breaker import Breaker
 from dnssecd.keyservice_client.errors import OperatorNeeded
-from dnssecd.keyservice_protocol import SignerSettings
+from dnssecd.keyservice_settings import SignerSettings
 from dnssecd.procs import child
 
 START_DEADLINE_S = 30.0
 STOP_DEADLINE_S = 10.0
 STABLE_S = 60.0
 MODULE = "dnssecd.signer"
+#: The user of a child: that of this process.
+OWN_CHILD = frozenset({os.geteuid()})
 
 
 def _environment(name: str, value: str) -> dict[str, str]:

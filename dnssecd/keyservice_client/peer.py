@@ -8,10 +8,21 @@ from __future__ import annotations
 
 import socket
 import struct
+import time
+from typing import NamedTuple
 
 from dnssecd.keyservice_client.errors import OperatorNeeded
 
+#: How often a full queue is tried again.
+QUEUE_RETRY_S = 0.02
 _UCRED = struct.Struct("3i")  # pid, uid, gid
+
+
+class KeyServicePlace(NamedTuple):
+    """The socket of the key service, and the user ids that may listen there beside root (None: any)."""
+
+    path: str
+    owners: frozenset[int] | None
 
 
 def check_owner(connection: socket.socket, path: str, owners: frozenset[int] | None) -> None:
@@ -26,3 +37,16 @@ def check_owner(connection: socket.socket, path: str, owners: frozenset[int] | N
             f"user {uid} listens at {path}, and the key service is user {wanted}: nothing was sent;"
             " find out who took the place, remove the socket and restart the key service"
         )
+
+
+def enter_queue(connection: socket.socket, path: str, deadline: float) -> None:
+    """Connect; while the queue of those who wait to be accepted is full, try again: unix(7) answers EAGAIN at once."""
+    while True:
+        try:
+            connection.connect(path)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                raise
+            time.sleep(QUEUE_RETRY_S)
+        else:
+            return

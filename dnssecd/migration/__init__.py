@@ -1,4 +1,4 @@
-"""Coming over from another signer: its keys and what it knew of them, and the zone as it signed it.
+"""Migration from another signer: its keys with their states.
 
-`foreign` is the form that every signer's keys are brought into; one module per signer reads its files.
+``foreign`` defines the common form of keys; one module per signer reads its files.
 """

@@ -1,6 +1,6 @@
-"""BIND's keys: `K<zone>+<algorithm>+<tag>.key`, and the `.state` beside it where dnssec-policy rules.
+"""BIND's keys: ``K<zone>+<algorithm>+<tag>.key``, and with dnssec-policy the ``.state`` file.
 
-Private files are not read here.  Without `.state` the times in the comments of `.key` tell what they can.
+Private files are not read here. Without ``.state`` the times in the comments of ``.key`` are used.
 """
 
 from base64 import b64decode
@@ -17,7 +17,7 @@ PROTOCOL = 3
 
 
 class RevokedKey(ForeignError):
-    """A key with the REVOKE bit (RFC 5011): a zone comes over when it has left the DNSKEY RRset."""
+    """A key with the REVOKE bit (RFC 5011): the zone can migrate after this key has left the DNSKEY RRset."""
 
 
 #: Fields of `.state` and times in `.key`, by the field of ForeignKey.
@@ -35,10 +35,10 @@ _GOALS = {"omnipresent": Goal.PRESENT, "hidden": Goal.ABSENT}
 
 
 def parse_key(key: str, state: str | None, zone: bytes, source: str) -> ForeignKey:
-    """The key that the text of `.key`, and of `.state` (None: there is none), describes; ForeignError.
+    """Return the key described by the text of ``.key`` and of ``.state`` (None: absent). Raise ForeignError.
 
-    `zone`: the zone's name in lower-case wire form, which the key must be of.  A SEP key counts as KSK where no
-    `.state` says otherwise: see `with_roles`.
+    ``zone``: the zone's name in lower-case wire form; the key must belong to it. Without ``.state`` a SEP key counts as
+    KSK: see ``with_roles``.
     """
     flags, algorithm, public_key = _dnskey(key, zone, source)
     fields = _fields("\n".join(line.lstrip("; ") for line in key.splitlines() if line.startswith(";")))
@@ -68,7 +68,7 @@ def parse_key(key: str, state: str | None, zone: bytes, source: str) -> ForeignK
 
 
 def with_roles(keys: Sequence[ForeignKey]) -> tuple[ForeignKey, ...]:
-    """The keys of one zone, told without `.state`: a SEP key whose algorithm has no ZSK does both (CSK)."""
+    """Return the keys of one zone with roles set without ``.state``: a SEP key is a CSK if its algorithm has no ZSK."""
     others = {key.algorithm for key in keys if key.role is not Role.KSK}
     return tuple(
         replace(key, role=Role.CSK)
@@ -79,7 +79,7 @@ def with_roles(keys: Sequence[ForeignKey]) -> tuple[ForeignKey, ...]:
 
 
 def _fields(text: str) -> dict[str, str]:
-    """`Name: value` lines by lower-case name."""
+    """Return the values of ``Name: value`` lines by lower-case name."""
     found = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")
@@ -100,7 +100,7 @@ def _moment(text: str, what: str) -> int:
     try:
         return int(datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp())
     except ValueError:
-        raise ForeignError(f"{what}: {text[:40]!r} is no time") from None
+        raise ForeignError(f"{what}: {text[:40]!r} is not a time") from None
 
 
 def _role(fields: dict[str, str], flags: int, source: str) -> Role:
@@ -110,9 +110,9 @@ def _role(fields: dict[str, str], flags: int, source: str) -> Role:
     try:
         role = {("yes", "no"): Role.KSK, ("no", "yes"): Role.ZSK, ("yes", "yes"): Role.CSK}[ksk, zsk]
     except KeyError:
-        raise ForeignError(f"{source}: its state says neither KSK nor ZSK") from None
+        raise ForeignError(f"{source}: the .state file gives neither KSK nor ZSK") from None
     if bool(flags & SEP) is (role is Role.ZSK):
-        raise ForeignError(f"{source}: flags {flags} do not go with its role, {role.value}")
+        raise ForeignError(f"{source}: flags {flags} do not match the role {role.value}")
     return role
 
 
@@ -135,7 +135,7 @@ def _dnskey(text: str, zone: bytes, source: str) -> tuple[int, int, bytes]:
         raise ForeignError(f"{source}: not one DNSKEY record")
     try:
         if text_to_wire(words[0].lower()) != zone:
-            raise ForeignError(f"{source}: the key is of {words[0]}, not of {wire_to_text(zone)}")
+            raise ForeignError(f"{source}: the key belongs to {words[0]}, not to {wire_to_text(zone)}")
         flags, protocol, algorithm = map(int, words[start + 1 : start + 4])
         public_key = b64decode("".join(words[start + 4 :]), validate=True)
     except (BadName, ValueError) as error:
@@ -145,11 +145,9 @@ def _dnskey(text: str, zone: bytes, source: str) -> tuple[int, int, bytes]:
             else ForeignError(f"{source}: not a DNSKEY record: {error}")
         ) from None
     if not flags & ZONE or protocol != PROTOCOL:
-        raise ForeignError(
-            f"{source}: flags {flags}, protocol {protocol}: not a zone key (RFC 4034 section 2.1)"
-        )
+        raise ForeignError(f"{source}: flags {flags}, protocol {protocol}: not a zone key (RFC 4034 §2.1)")
     if flags & REVOKE:
         raise RevokedKey(
-            f"{source}: the key is revoked (RFC 5011); migrate when it has left the zone, without this file"
+            f"{source}: the key is revoked (RFC 5011); migrate after it has left the zone, without this file"
         )
     return flags, algorithm, public_key

@@ -1,7 +1,7 @@
-"""Keys as another signer had them, in one form for all signers, and the key set they become here.
+"""Keys of another signer in a common form, and the key set that dnssecd makes of them.
 
-Nothing in this module touches private keys: `Private` says where one is. A reader of a signer's files or
-listings (bind, knot, opendnssec, powerdns) is a pure function from text to `ForeignKey`s that raises ForeignError.
+This module has no private keys: ``Private`` has only their location. A reader of a signer's files or lists (bind, knot,
+opendnssec, powerdns) is a pure function from text to ``ForeignKey`` objects that raises ForeignError.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,12 +12,12 @@ from dnssecd.core.keys.keystate import RECORDS, Goal, Rec, RecordState, Role, St
 
 
 class ForeignError(ValueError):
-    """What another signer left cannot be taken over; the message says what, where, and what to do."""
+    """A key of another signer cannot be imported; the message has the fault, the position and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """What the other signer says of one record: its state and since when (epoch s; None: not said)."""
+    """The state of one record according to the other signer, and since when (epoch s; None: unknown)."""
 
     state: State
     since: int | None = None
@@ -25,7 +25,7 @@ class Stated:
 
 @dataclass(frozen=True, slots=True)
 class Private:
-    """Where a private key is: a file (`path`), or an object in a token (`cka_id` in hex, or `label`)."""
+    """The location of a private key: a file (``path``), or an object in a token (``cka_id`` in hex, or ``label``)."""
 
     path: str = ""
     cka_id: str = ""
@@ -37,11 +37,11 @@ class Private:
 class ForeignKey:
     """One key of another signer.
 
-    `zone`: the zone's name in lower-case wire form; `public_key`: the public key field of the DNSKEY RDATA.
-    Times are epoch seconds, None where not known: `created`; `publish` (DNSKEY published), `active` (first signed),
-    `inactive` (stopped signing, or is to), `delete` (DNSKEY withdrawn, or is to be), `revoke`, `ds_publish` and
-    `ds_delete` (the parent had the DS, no longer had it).  `states` holds only the states that are listed.
-    `source` names signer and file or listing, for messages.
+    ``zone``: the zone's name in lower-case wire form; ``public_key``: the public key field of the DNSKEY RDATA. Times
+    are epoch seconds, None if unknown: ``created``; ``publish`` (DNSKEY published), ``active`` (first signature),
+    ``inactive`` (last signature, also in the future), ``delete`` (DNSKEY withdrawn, also in the future), ``revoke``,
+    ``ds_publish`` and ``ds_delete`` (the parent got the DS, removed it). ``states`` has only the listed states.
+    ``source``: signer and file or list, for messages.
     """
 
     zone: bytes
@@ -65,18 +65,18 @@ class ForeignKey:
 
     @property
     def rdata(self) -> bytes:
-        """DNSKEY RDATA (RFC 4034 section 2.1)."""
+        """DNSKEY RDATA (RFC 4034 §2.1)."""
         return dnskey_rdata(self.flags, self.algorithm, self.public_key)
 
     @property
     def tag(self) -> int:
-        """Its key tag."""
+        """The key tag."""
         return key_tag(self.rdata)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Where the same key is here: the key service's handle, key store and RSA size (0 for other algorithms)."""
+    """The same key in dnssecd: the key service's handle, key store and RSA size (0 for other algorithms)."""
 
     key_id: str
     keystore: str
@@ -84,10 +84,10 @@ class Held:
 
 
 def stated_by_times(key: ForeignKey, now: int) -> Mapping[Rec, Stated]:
-    """What times alone tell, for signers that keep no states: published and withdrawn records, and since when.
+    """Return states derived from times, for signers without states: published and withdrawn records, and since when.
 
-    No record is stated to be omnipresent, or hidden after use: that takes TTLs and evidence.  The DS has no state
-    unless its own times are known.
+    No record is omnipresent, or hidden after use: that needs TTLs and evidence. The DS has a state only if its times
+    are known.
     """
     spans = {
         Rec.DNSKEY: (key.publish if key.publish is not None else key.active, key.delete),
@@ -106,7 +106,7 @@ def stated_by_times(key: ForeignKey, now: int) -> Mapping[Rec, Stated]:
 
 
 def is_gone(key: ForeignKey, now: int) -> bool:
-    """Return whether the other signer has finished with a key: it is removed, and no validator holds its records."""
+    """Return whether the other signer has finished with a key: it is removed, and no cache has its records."""
     states = {**stated_by_times(key, now), **key.states}
     leaving = key.goal is Goal.ABSENT if key.goal is not None else _leaving(key, now)
     return leaving and bool(key.states) and all(stated.state is State.HIDDEN for stated in states.values())
@@ -120,14 +120,14 @@ def adopted_keyset(
     at_parent: frozenset[bytes] | None,
     now: int,
 ) -> Keyset:
-    """The key set of a zone that another signer signed.  Pure; ForeignError.
+    """Return the key set of a zone that another signer signed. Raise ForeignError.
 
-    `held` maps DNSKEY RDATA to the key as it is here; `served` is the DNSKEY RRset that is served today (RDATA);
-    `at_parent` the DNSKEY RDATA that the parent has a DS of, None where it cannot be asked.
+    ``held`` maps DNSKEY RDATA to the key in dnssecd; ``served`` is the served DNSKEY RRset (RDATA); ``at_parent`` the
+    DNSKEY RDATA that the parent has a DS of, None if the parent cannot be queried.
 
-    Never more is claimed than is known.  A record whose state is not stated is judged by its times, else it is
-    rumoured from now on, if what is served shows it.  A DS counts as rumoured at most, until the parent's servers have
-    been seen to have it for its TTL.
+    No state claims more than the evidence shows. A record without a stated state gets one by its times, else it is
+    rumoured from now on, if it is served. A DS is rumoured at most, until the parent's servers have been seen to have
+    it for its TTL.
     """
     keys = [replace(key, states={**stated_by_times(key, now), **key.states}) for key in keys]
     now_steps = _steps(keys, now)
@@ -145,17 +145,17 @@ def adopted_keyset(
 
 def _check(apex: bytes, key: ForeignKey, served: frozenset[bytes]) -> None:
     if key.zone != apex:
-        raise ForeignError(f"{key.source}: the key is another zone's")
+        raise ForeignError(f"{key.source}: the key belongs to another zone")
     dnskey = key.states.get(Rec.DNSKEY)
     if dnskey is not None and dnskey.state is State.OMNIPRESENT and key.rdata not in served:
         raise ForeignError(
-            f"{key.source}: key {key.tag} is said to be published, but the zone as served has no such DNSKEY; "
-            "are these the keys of this zone, and is this the zone as it is served now?"
+            f"{key.source}: key {key.tag} is listed as published, but the served zone has no such DNSKEY; "
+            "check that these are the keys of this zone, and that --against has the served zone"
         )
 
 
 def _steps(keys: Sequence[ForeignKey], now: int) -> Mapping[int, int]:
-    """A step number for each time at which something changed, so that the order of changes is kept."""
+    """Return a step number for each time of a change, so that the order of changes is kept."""
     times = {stated.since for key in keys for stated in key.states.values() if stated.since is not None}
     ordered = sorted({time for time in times if time <= now} | {now})
     return {time: number for number, time in enumerate(ordered, start=1)}
@@ -201,7 +201,7 @@ def _leaving(key: ForeignKey, now: int) -> bool:
 
 
 def _active(key: ForeignKey, made: Key, now: int) -> int | None:
-    """Since when it signs, from which its lifetime counts; a key in use that tells no time counts from now."""
+    """Return since when the key signs, the start of its lifetime; now for a key in use without a time."""
     if key.active is not None and key.active <= now:
         return key.active
     signs = Rec.KRRSIG if made.role is Role.KSK else Rec.ZRRSIG
@@ -211,7 +211,7 @@ def _active(key: ForeignKey, made: Key, now: int) -> int | None:
 def _record(
     stated: Stated | None, served: bool, steps: Mapping[int, int], last: int, now: int
 ) -> RecordState:
-    """One record of the zone, published or not; `served`: whether the zone as served has the DNSKEY."""
+    """Return the state of one record of the zone; ``served``: whether the served zone has the DNSKEY."""
     if stated is None:
         return RecordState(State.RUMOURED, now, last, last) if served else RecordState()
     if stated.state is State.HIDDEN:
@@ -224,7 +224,7 @@ def _record(
 
 
 def _ds(stated: Stated | None, goal: Goal, seen: bool | None, last: int, now: int) -> RecordState:
-    """The DS: never omnipresent, and hidden only where the signer says so and the parent does not contradict."""
+    """Return the state of the DS: never omnipresent; hidden only if signer and parent agree."""
     state = None if stated is None else stated.state
     if state in (State.RUMOURED, State.OMNIPRESENT):
         return RecordState(State.RUMOURED, now, last, last)

@@ -1,10 +1,10 @@
-"""Keys of Knot DNS: what `keymgr ZONE list` prints (3.0 and later), in any of its forms but relative times.
+"""Keys of Knot DNS: the output of ``keymgr ZONE list`` (3.0 and later), in all formats except relative times.
 
-Knot keeps no states, only when each step was taken.  What it does at each is in its documentation and code: a KSK
-signs the DNSKEY RRset for as long as it is published; it is `ready` when its DS may be asked for and `active` once
-the DS was seen; the old one is `retire-active` meanwhile and leaves the DNSKEY RRset at `retire`.  A ZSK signs
-from `active` to `retire` and stays published until `remove`.  In an algorithm rollover keys sign from `pre-active`,
-before they are published, and after `post-active`, when they no longer are.
+Knot stores no states, only the time of each step. Its documentation and code define the steps: a KSK signs the DNSKEY
+RRset while it is published; it is ``ready`` when its DS may be submitted and ``active`` after the DS was seen; the old
+KSK is ``retire-active`` meanwhile and leaves the DNSKEY RRset at ``retire``. A ZSK signs from ``active`` to ``retire``
+and stays published until ``remove``. In an algorithm rollover keys sign from ``pre-active``, before they are published,
+and after ``post-active``, when they are no longer published.
 """
 
 import json
@@ -36,7 +36,7 @@ _KEY_ID = re.compile(r"[0-9a-f]{2,128}")
 
 @dataclass(frozen=True, slots=True)
 class KnotKey:
-    """A key as listed.  `timers`: epoch seconds, of the steps that have a time; `line` is where it stands."""
+    """A key as listed. ``timers``: epoch seconds of the steps that have a time; ``line``: its line in the list."""
 
     key_id: str
     ksk: bool
@@ -50,22 +50,22 @@ class KnotKey:
 
     @property
     def role(self) -> Role:
-        """What it signs."""
+        """The role: what the key signs."""
         return (Role.CSK if self.zsk else Role.KSK) if self.ksk else Role.ZSK
 
     def past(self, timer: str, now: int) -> bool:
-        """Whether a step was taken."""
+        """Return whether a step is in the past."""
         time = self.timers.get(timer)
         return time is not None and time <= now
 
     def signs_zone(self, now: int) -> bool:
-        """Whether it is a ZSK or CSK between `active` and its end."""
+        """Return whether it is a ZSK or CSK between ``active`` and its end."""
         ends = ("retire-active", "retire", "remove")
         return self.zsk and self.past("active", now) and not any(self.past(end, now) for end in ends)
 
 
 def read_list(text: str, source: str, zone: bytes) -> list[KnotKey]:
-    """The keys of `zone` in a listing (plain, `-e` or `-j`); ForeignError names `source` and line."""
+    """Return the keys of ``zone`` in a list (plain, ``-e`` or ``-j``). Raise ForeignError with ``source`` and line."""
     text = _COLOUR.sub("", text)
     if text.lstrip().startswith(("[", "{")):
         found = _from_json(text, source, zone)
@@ -73,7 +73,9 @@ def read_list(text: str, source: str, zone: bytes) -> list[KnotKey]:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), start=1) if line.strip()]
         found = [_from_line(line.split(), f"{source}:{number}", number) for number, line in lines]
     if not found:
-        raise ForeignError(f"{source}: lists no key; make it with: keymgr {wire_to_text(zone)} list -j")
+        raise ForeignError(
+            f"{source}: the list has no key; create it with: keymgr {wire_to_text(zone)} list -j"
+        )
     seen: set[str] = set()
     for key in found:
         if key.key_id in seen:
@@ -83,9 +85,9 @@ def read_list(text: str, source: str, zone: bytes) -> list[KnotKey]:
 
 
 def in_use(keys: Iterable[KnotKey], now: int) -> list[KnotKey]:
-    """Those that anything is published or signed of.
+    """Return the keys that are published or sign.
 
-    Left out: removed ones, and ones that never left the key store, since dnssecd makes its own when it needs one.
+    Omitted: removed keys, and keys that were never published, because dnssecd generates keys when needed.
     """
     begun = ("publish", "pre-active", "active")
     return [
@@ -102,14 +104,14 @@ def foreign_key(
     now: int,
     private: Private,
 ) -> ForeignKey:
-    """A key of the list `keys` with the states it has at `now` (epoch s); ForeignError for what cannot move."""
+    """Return a key of the list ``keys`` with its states at ``now`` (epoch s). Raise ForeignError."""
     where = f"{source}:{key.line}: key {key.key_id} ({key.tag})"
     if key.past("revoke", now):
-        raise ForeignError(f"{where} is revoked (RFC 5011); let Knot finish removing it, then import")
+        raise ForeignError(f"{where} is revoked (RFC 5011); import after Knot has removed it")
     if key.public_only:
         raise ForeignError(
-            f"{where} is public-only: its private key is elsewhere (offline KSK, several signers), "
-            "which dnssecd cannot take over"
+            f"{where} is public-only: Knot does not have its private key (offline KSK, several signers), "
+            "so dnssecd cannot import it"
         )
     timers = key.timers
     leaving = any(key.past(timer, now) for timer in ("retire-active", "retire", "post-active"))
@@ -147,7 +149,7 @@ def _states(key: KnotKey, keys: Sequence[KnotKey], now: int) -> Mapping[Rec, Sta
 
 
 def _dnskey(key: KnotKey, now: int) -> Stated:
-    """A KSK leaves the DNSKEY RRset when it retires, a ZSK or CSK when it is removed, or at `post-active`."""
+    """Return the DNSKEY's state. A KSK leaves the RRset at ``retire``, others at ``remove`` or ``post-active``."""
     if key.past("post-active", now):
         return Stated(State.UNRETENTIVE, key.timers["post-active"])
     if key.past("retire", now) and not key.zsk:
@@ -156,7 +158,10 @@ def _dnskey(key: KnotKey, now: int) -> Stated:
 
 
 def _published(key: KnotKey, now: int) -> Stated:
-    """Knot took its next step no sooner than all caches had the key; the first keys take all steps at once."""
+    """Return the state of a published DNSKEY.
+
+    Knot takes the next step only after all caches have the key; the first keys take all steps at the same time.
+    """
     if not key.past("publish", now):
         return Stated(State.HIDDEN)
     publish = key.timers["publish"]
@@ -166,7 +171,7 @@ def _published(key: KnotKey, now: int) -> Stated:
 
 
 def _key_signature(key: KnotKey, now: int) -> Stated:
-    """It goes at `retire`, with its DNSKEY (a CSK's stays a little longer)."""
+    """Return the state of the signature over DNSKEY. It ends at ``retire``, with the DNSKEY (a CSK's a bit later)."""
     for end in ("post-active", "retire"):
         if key.past(end, now):
             return Stated(State.UNRETENTIVE, key.timers[end])
@@ -174,7 +179,7 @@ def _key_signature(key: KnotKey, now: int) -> Stated:
 
 
 def _ds(key: KnotKey, now: int) -> Stated:
-    """Knot waits the DNSKEY's TTL for the old DS to leave caches, not the DS's: here it may be held still."""
+    """Return the DS's state. Knot waits for the TTL of the DNSKEY, not of the DS: caches may have an old DS."""
     if key.past("post-active", now) and not key.past("retire-active", now):
         return Stated(State.UNRETENTIVE, key.timers["post-active"])
     for end in ("retire-active", "retire"):
@@ -215,7 +220,7 @@ def _from_json(text: str, source: str, zone: bytes) -> list[KnotKey]:
         listed = json.loads(text)
     except (ValueError, RecursionError) as error:
         where = f"{source}:{error.lineno}" if isinstance(error, json.JSONDecodeError) else source
-        raise ForeignError(f"{where}: not the JSON of keymgr list -j, or cut off") from None
+        raise ForeignError(f"{where}: not the JSON of keymgr list -j, or truncated") from None
     if not isinstance(listed, list):
         raise ForeignError(f"{source}:1: not a list of keys, as keymgr list -j prints")
     lines = enumerate(text.split("\n"), start=1)
@@ -228,9 +233,11 @@ def _from_json(text: str, source: str, zone: bytes) -> list[KnotKey]:
         if not isinstance(entry, dict):
             raise ForeignError(f"{where}: not a key")
         if entry.get("trash"):
-            continue  # deleted ones, which later versions list too
+            continue  # deleted keys, which later versions list too
         if not is_name(str(entry.get("zone")), zone):
-            raise ForeignError(f"{where}: the key is one of {entry.get('zone')}, not of {wire_to_text(zone)}")
+            raise ForeignError(
+                f"{where}: the key belongs to {entry.get('zone')}, not to {wire_to_text(zone)}"
+            )
         keys.append(_from_fields({name: _text(value) for name, value in entry.items()}, where, line))
     return keys
 
@@ -267,7 +274,7 @@ def _from_fields(fields: Mapping[str, str], where: str, line: int) -> KnotKey:
     if not ksk and not zsk:
         raise ForeignError(f"{where}: key {key_id} is neither KSK nor ZSK")
     if _yes(fields.get("missing", "no"), where):
-        raise ForeignError(f"{where}: Knot itself misses the private key of {key_id}")
+        raise ForeignError(f"{where}: Knot does not have the private key of {key_id}")
     times = {timer: _time(fields[timer], timer, where) for timer in TIMERS if timer in fields}
     return KnotKey(
         key_id,

@@ -1,7 +1,7 @@
-"""One listing of another signer's keys, whichever signer it is of, as keys that can be brought in.
+"""A list of another signer's keys as keys that can be imported, the same for all signers.
 
-A listing need not have the public keys: DNSKEY records may stand among its lines (from dig, the signed zone, `keymgr
-ZONE dnskey`, `ods-enforcer key export`), else the user who imports a private key names its public key.
+A list may lack the public keys: the file can also contain DNSKEY records (from dig, the signed zone, ``keymgr ZONE
+dnskey``, ``ods-enforcer key export``). Otherwise the public key is derived from the private key.
 """
 
 import base64
@@ -24,9 +24,9 @@ _RECORD = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A key of a listing.  `key.public_key` is empty where the listing does not have it; `tag` is what it says.
+    """A key of a list. ``key.public_key`` is empty if the list does not have it; ``tag``: the key tag in the list.
 
-    `private` is the private key, where the listing has it; else `key.private` says where it is.
+    ``private`` is the private key if it is in the list; otherwise ``key.private`` is its location.
     """
 
     key: ForeignKey
@@ -34,25 +34,25 @@ class Listed:
     private: bytes = field(default=b"", repr=False)
 
     def completed(self, public_key: bytes) -> ForeignKey:
-        """The key with its public key; ForeignError where that is another key's."""
+        """Return the key with its public key. Raise ForeignError for the public key of another key."""
         key = replace(self.key, public_key=public_key)
         if key.tag != self.tag:
             raise ForeignError(
-                f"{key.source}: the key listed has key tag {self.tag}, the private key found for it {key.tag}"
+                f"{key.source}: the listed key has key tag {self.tag}, its private key has key tag {key.tag}"
             )
         return key
 
 
 def read(system: str, text: str, source: str, zone: bytes, keys: str, now: int) -> list[Listed]:
-    """The keys of `zone` that are in use, as `system` (one of `SYSTEMS`) lists them; ForeignError.
+    """Return the keys of ``zone`` in use that ``system`` (one of ``SYSTEMS``) lists. Raise ForeignError.
 
-    `keys`: the directory of the private keys, "" where there is none: they are in a token then, or in the listing.
+    ``keys``: the directory of the private keys; "": they are in a token or in the list.
     """
     text, records = _without_records(text, zone)
     found = SYSTEMS[system](text, source, zone, keys.rstrip("/"), now)
     if not found:
         raise ForeignError(
-            f"{source}: none of the keys listed is published or signs; is the zone signed there?"
+            f"{source}: no listed key is published or signs; check that this signer signs the zone"
         )
     return [_with_public(one, records) for one in found]
 
@@ -79,8 +79,8 @@ def _powerdns(text: str, source: str, zone: bytes, keys: str, now: int) -> list[
         private = Private(path="" if key.private else f"{keys}/{key.ident}.private")
         if not keys and not key.private:
             raise ForeignError(
-                f"{source}:{key.line}: the private key of key {key.ident} is not in the listing; "
-                "name the directory with what pdnsutil export-zone-key printed"
+                f"{source}:{key.line}: the private key of key {key.ident} is not in the list; "
+                "give the directory with the output of pdnsutil export-zone-key"
             )
         public_key = key.rdata[4:]
         foreign = powerdns.foreign_key(key, zone, public_key, source, private)
@@ -100,7 +100,7 @@ SYSTEMS: Mapping[str, Callable[[str, str, bytes, str, int], list[Listed]]] = {
 
 
 def _without_records(text: str, zone: bytes) -> tuple[str, dict[bytes, None]]:
-    """The listing with empty lines where DNSKEY records stood, and the RDATA of those of `zone`."""
+    """Return the list with DNSKEY records replaced by empty lines, and the RDATA of those of ``zone``."""
     records: dict[bytes, None] = {}
     lines = text.splitlines()
     for number, line in enumerate(lines):
@@ -123,7 +123,7 @@ def _rdata(record: re.Match[str]) -> bytes | None:
 
 
 def _with_public(listed: Listed, records: Mapping[bytes, None]) -> Listed:
-    """Its public key is that of the record with its flags, algorithm and tag, if there is one such."""
+    """Return the key with the public key of the record that has its flags, algorithm and tag, if there is one."""
     key = listed.key
     if key.public_key:
         return replace(listed, key=listed.completed(key.public_key))
@@ -131,5 +131,5 @@ def _with_public(listed: Listed, records: Mapping[bytes, None]) -> Listed:
     found = [rdata for rdata in records if rdata.startswith(head) and key_tag(rdata) == listed.tag]
     if len(found) > 1:
         raise ForeignError(f"{key.source}: {len(found)} DNSKEY records have key tag {listed.tag}")
-    assert not key.flags & REVOKE, "revoked keys are refused by the readers"
+    assert not key.flags & REVOKE, "the readers refuse revoked keys"
     return replace(listed, key=replace(key, public_key=found[0][4:])) if found else listed

@@ -1,7 +1,7 @@
-"""Keys of OpenDNSSEC 2: what `ods-enforcer key list` prints with `-v` and with `-d`, plain or `-p`.
+"""Keys of OpenDNSSEC 2: the output of ``ods-enforcer key list`` with ``-v`` and with ``-d``, plain or ``-p``.
 
-Its enforcer keeps the same four states of the same four records as dnssecd (both follow Mekking and Schaeffer), so
-nothing has to be guessed.  The private keys stay in their token and are bound by CKA_ID.
+Its enforcer has the same four states of the same four records as dnssecd (both follow Mekking and Schaeffer), so the
+states are exact. The private keys stay in their token and are found by CKA_ID.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ _FIELDS = 9
 
 @dataclass(frozen=True, slots=True)
 class OdsKey:
-    """A key as listed; of `-v`: life, bits, algorithm, repository and tag; of `-d`: states.  `line`: where first."""
+    """A key as listed. From ``-v``: life, bits, algorithm, repository, tag; from ``-d``: states."""
 
     cka_id: str
     role: Role
@@ -35,9 +35,9 @@ class OdsKey:
 
 
 def read_list(text: str, source: str, zone: bytes) -> list[OdsKey]:
-    """The keys of `zone` in both listings, in any order and one after the other; other zones' are passed over.
+    """Return the keys of ``zone`` in both lists, one after the other in any order; skip keys of other zones.
 
-    ForeignError names `source` and line, and says which listing is missing.
+    Raise ForeignError with ``source`` and line, and with the list that is missing.
     """
     found: dict[str, OdsKey] = {}
     for line, content in enumerate(text.splitlines(), start=1):
@@ -50,19 +50,21 @@ def read_list(text: str, source: str, zone: bytes) -> list[OdsKey]:
         key = _states(words, where, line) if _is_states(words) else _life(words, where, line)
         found[key.cka_id] = _merged(found.get(key.cka_id), key, where)
     if not found:
-        raise ForeignError(f"{source}: lists no key of {wire_to_text(zone)}; make it with: {COMMANDS}")
+        raise ForeignError(
+            f"{source}: no key of {wire_to_text(zone)} is listed; create the list with: {COMMANDS}"
+        )
     for key in found.values():
         _check_complete(key, source)
     return list(found.values())
 
 
 def in_use(keys: Sequence[OdsKey]) -> list[OdsKey]:
-    """Those that someone may hold a record of; keys made in advance or purged soon are left where they are."""
+    """Return the keys of which caches may have a record; keys made in advance and keys to be purged are omitted."""
     return [key for key in keys if any(state is not State.HIDDEN for state in key.states.values())]
 
 
 def foreign_key(key: OdsKey, zone: bytes, public_key: bytes, source: str) -> ForeignKey:
-    """A key of the list with its states.  Since when they hold is not listed."""
+    """Return a key of the list with its states. The list does not have their start times."""
     leaving = key.life in ("retire", "dead") or (
         key.life in ("mixed", "unknown") and State.UNRETENTIVE in key.states.values()
     )
@@ -81,7 +83,7 @@ def foreign_key(key: OdsKey, zone: bytes, public_key: bytes, source: str) -> For
 
 
 def _words(content: str, where: str) -> list[str]:
-    """The nine fields of a line of either listing, plain or parsable."""
+    """Return the nine fields of a line of either list, plain or parsable."""
     if ";" in content:
         words = [word.strip() for word in content.split(";")]
     else:
@@ -92,7 +94,9 @@ def _words(content: str, where: str) -> list[str]:
         ):  # the date of the next transition, or "waiting for ds-seen"
             words = [*words[:start], " ".join(words[start:stop]), *words[stop:]]
     if 2 < len(words) < _FIELDS and words[2] in _LIFE:
-        raise ForeignError(f"{where}: the short listing does not name the keys; list with: {COMMANDS}")
+        raise ForeignError(
+            f"{where}: the short list does not identify the keys; create the list with: {COMMANDS}"
+        )
     if len(words) != _FIELDS:
         raise ForeignError(f"{where}: not a line of ods-enforcer key list -v or -d: {content[:60]!r}")
     return words
@@ -103,9 +107,11 @@ def _is_states(words: Sequence[str]) -> bool:
 
 
 def _life(words: Sequence[str], where: str, line: int) -> OdsKey:
-    """A line of `-v`: zone, type, state, next transition, size, algorithm, CKA_ID, repository, key tag."""
+    """Parse a line of ``-v``: zone, type, state, next transition, size, algorithm, CKA_ID, repository, key tag."""
     if words[8] == "-1" or words[7] == "NOT_ALLOCATED":
-        raise ForeignError(f"{where}: OpenDNSSEC lists no key tag or repository; is its HSM reachable?")
+        raise ForeignError(
+            f"{where}: the list has no key tag or repository; check that OpenDNSSEC can reach its HSM"
+        )
     return OdsKey(
         _cka_id(words[6], where),
         _role(words[1], where),
@@ -119,14 +125,16 @@ def _life(words: Sequence[str], where: str, line: int) -> OdsKey:
 
 
 def _states(words: Sequence[str], where: str, line: int) -> OdsKey:
-    """A line of `-d`: zone, role, DS, DNSKEY, RRSIGDNSKEY, RRSIG, published, active, CKA_ID."""
+    """Parse a line of ``-d``: zone, role, DS, DNSKEY, RRSIGDNSKEY, RRSIG, published, active, CKA_ID."""
     role = _role(words[1], where)
     states = {}
     for rec, word in zip(_COLUMNS, words[2:6], strict=True):
         if rec in RECORDS[role]:
             states[rec] = _state(word, rec, where)
         elif word not in ("NA", "hidden"):
-            raise ForeignError(f"{where}: a {role.value.upper()} has no {rec.value}, but it is {word[:20]!r}")
+            raise ForeignError(
+                f"{where}: a {role.value.upper()} has no {rec.value}, but its state is {word[:20]!r}"
+            )
     return OdsKey(_cka_id(words[8], where), role, line, states=states)
 
 
@@ -141,7 +149,7 @@ def _role(word: str, where: str) -> Role:
     try:
         return Role(word.lower())
     except ValueError:
-        raise ForeignError(f"{where}: {word[:20]!r} is none of KSK, ZSK, CSK") from None
+        raise ForeignError(f"{where}: {word[:20]!r} is not KSK, ZSK or CSK") from None
 
 
 def _cka_id(word: str, where: str) -> str:

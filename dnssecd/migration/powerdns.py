@@ -1,8 +1,8 @@
-"""Keys of PowerDNS: the API's `cryptokeys` (JSON), or what `pdnsutil show-zone` or `list-keys` prints (4.2 and later).
+"""Keys of PowerDNS: ``cryptokeys`` of the API (JSON), or ``pdnsutil show-zone`` or ``list-keys`` (4.2 and later).
 
-PowerDNS keeps no times and no states: a key is active or not, published or not.  KSKs sign the DNSKEY RRset, ZSKs the
-rest; where an algorithm has keys of one kind only they do both and are called CSK.  Of a key that is published and
-not active may be new or old, which is unknown: it is treated as leaving, which is safe either way.
+PowerDNS stores no times and no states: a key is active or not, published or not. KSKs sign the DNSKEY RRset, ZSKs all
+other RRsets; if an algorithm has keys of one kind only, they do both and are called CSK. A key that is published but
+not active may be new or old: it is treated as leaving, which is safe in both cases.
 """
 
 import base64
@@ -31,7 +31,7 @@ _LISTED = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class PdnsKey:
-    """A key as listed.  `rdata`: DNSKEY RDATA where the listing has it; `private`: the private key, likewise."""
+    """A key as listed. ``rdata``: DNSKEY RDATA, ``private``: the private key, if they are in the list."""
 
     ident: int
     kind: Role
@@ -47,10 +47,10 @@ class PdnsKey:
 
 
 def read_list(text: str, source: str, zone: bytes) -> list[PdnsKey]:
-    """The keys of `zone`; ForeignError names `source` and line.
+    """Return the keys of ``zone``. Raise ForeignError with ``source`` and line.
 
-    JSON is the answer of `/zones/ZONE/cryptokeys` or `…/cryptokeys/ID`, several answers one after the other, or
-    a list of them; answers about one key have its private key.
+    JSON is the answer of ``/zones/ZONE/cryptokeys`` or ``…/cryptokeys/ID``, several answers one after the other, or a
+    list of them; an answer about one key has its private key.
     """
     if text.lstrip().startswith(("[", "{")):
         found = _merged(_from_json(text, source), source)
@@ -60,7 +60,9 @@ def read_list(text: str, source: str, zone: bytes) -> list[PdnsKey]:
         found = _from_show(text, source, zone)
     if not found:
         name = wire_to_text(zone)
-        raise ForeignError(f"{source}: lists no key of {name}; make it with: pdnsutil show-zone {name}")
+        raise ForeignError(
+            f"{source}: no key of {name} is listed; create the list with: pdnsutil show-zone {name}"
+        )
     seen: set[int] = set()
     for key in found:
         if key.ident in seen:
@@ -75,20 +77,20 @@ def in_use(keys: Iterable[PdnsKey]) -> list[PdnsKey]:
 
 
 def role(key: PdnsKey) -> Role:
-    """What the key signs or would sign; PowerDNS calls the only kind of an algorithm's active keys CSK."""
+    """Return the role of the key. PowerDNS says CSK if all active keys of an algorithm are of one kind."""
     if key.active or key.kind is not Role.CSK:
         return key.kind
     return Role.CSK if key.flags & _SEP else Role.ZSK
 
 
 def foreign_key(key: PdnsKey, zone: bytes, public_key: bytes, source: str, private: Private) -> ForeignKey:
-    """A key as it is now; ForeignError for what cannot move."""
+    """Return a key with its current states. Raise ForeignError if it cannot migrate."""
     what = role(key)
     where = f"{source}:{key.line}: key {key.ident} ({key.tag})"
     if bool(key.flags & _SEP) is (what is Role.ZSK) or key.flags & ~(ZONE_FLAGS | _SEP):
         raise ForeignError(
-            f"{where} is a {what.value.upper()} with flags {key.flags}, which dnssecd has not; "
-            "roll over to another with PowerDNS (pdnsutil add-zone-key), then import"
+            f"{where} is a {what.value.upper()} with flags {key.flags}, which dnssecd does not support; "
+            "replace it with PowerDNS by another key (pdnsutil add-zone-key), then import"
         )
     shown = Stated(State.RUMOURED if key.published else State.HIDDEN)
     made = Stated(State.RUMOURED if key.active else State.UNRETENTIVE)
@@ -114,7 +116,7 @@ def foreign_key(key: PdnsKey, zone: bytes, public_key: bytes, source: str, priva
 
 
 def label_in_token(private: bytes) -> str:
-    """The label of a key that PowerDNS has in a token ("" for others), from its exported "private key"."""
+    """Return the label of a key in a token ("" for others) from the "private key" that PowerDNS exports."""
     fields = dict(
         line.partition(":")[::2] for line in private.decode("utf-8", "replace").splitlines() if ":" in line
     )
@@ -129,7 +131,9 @@ def _from_show(text: str, source: str, zone: bytes) -> list[PdnsKey]:
     for line, content in enumerate(text.splitlines(), start=1):
         where = f"{source}:{line}"
         if content.startswith("Zone is presigned"):
-            raise ForeignError(f"{where}: PowerDNS did not sign this zone; import from the signer that did")
+            raise ForeignError(
+                f"{where}: PowerDNS does not sign this zone (presigned); import the keys of the signer that does"
+            )
         if content.startswith("ID ="):
             shown = _SHOWN.match(content + " ")
             if shown is None:
@@ -137,7 +141,9 @@ def _from_show(text: str, source: str, zone: bytes) -> list[PdnsKey]:
             found.append(_shown(shown, where, line))
         elif record := _RECORD.match(content):
             if not found or not is_name(record[1], zone):
-                raise ForeignError(f"{where}: a DNSKEY of {record[1]}, not of {wire_to_text(zone)}")
+                raise ForeignError(
+                    f"{where}: a DNSKEY of {record[1]}, not of {wire_to_text(zone)} after the line of its key"
+                )
             found[-1] = replace(found[-1], rdata=_rdata(record[2], where))
     return found
 
@@ -198,7 +204,7 @@ def _from_json(text: str, source: str) -> list[PdnsKey]:
             answer, at = decoder.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
             line = error.lineno if isinstance(error, json.JSONDecodeError) else line
-            raise ForeignError(f"{source}:{line}: not JSON, or cut off") from None
+            raise ForeignError(f"{source}:{line}: not JSON, or truncated") from None
         entries = answer if isinstance(answer, list) else [answer]
         keys += [_from_entry(entry, f"{source}:{line}", line) for entry in entries]
     return keys
@@ -213,7 +219,7 @@ def _from_entry(entry: object, where: str, line: int) -> PdnsKey:
         flags, bits, text = entry["flags"], entry["bits"], entry["dnskey"]
         known = Role(str(kind))
     except (KeyError, ValueError) as error:
-        raise ForeignError(f"{where}: a cryptokey without, or with unknown, {error}") from None
+        raise ForeignError(f"{where}: a field of the cryptokey is missing or unknown: {error}") from None
     if not (isinstance(active, bool) and isinstance(published, bool)):
         raise ForeignError(f"{where}: key {ident}: active and published must be true or false")
     rdata = _rdata(str(text), where)
@@ -233,19 +239,19 @@ def _from_entry(entry: object, where: str, line: int) -> PdnsKey:
 
 
 def _merged(keys: Sequence[PdnsKey], source: str) -> list[PdnsKey]:
-    """One entry for each key: the list's, and that of the answer about it, which has the private key."""
+    """Return one entry for each key: merge the list with the answers about single keys, which have private keys."""
     found: dict[int, PdnsKey] = {}
     for key in keys:
         known = found.get(key.ident)
         if known is not None and replace(known, private=b"", line=0) != replace(key, private=b"", line=0):
-            raise ForeignError(f"{source}:{key.line}: key {key.ident} is listed twice, and not the same")
+            raise ForeignError(f"{source}:{key.line}: key {key.ident} is listed twice with different data")
         if known is None or key.private:
             found[key.ident] = key if known is None else replace(known, private=key.private)
     return list(found.values())
 
 
 def _rdata(text: str, where: str) -> bytes:
-    """DNSKEY RDATA from its presentation form (RFC 4034 section 2.2)."""
+    """Return DNSKEY RDATA from presentation form (RFC 4034 §2.2)."""
     words = text.split(None, 3)
     try:
         flags, protocol, kind, encoded = int(words[0]), int(words[1]), int(words[2]), words[3]

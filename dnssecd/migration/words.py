@@ -1,4 +1,4 @@
-"""Words of other signers' listings: algorithms, times, numbers, names.  Errors name where they stand."""
+"""Parse words in the lists of other signers: algorithms, times, numbers, names. Errors have their position."""
 
 from datetime import UTC, datetime
 
@@ -11,26 +11,26 @@ _FORMS = ("%Y-%m-%dT%H:%M:%SZ", "%Y-%m-%d %H:%M:%S", "%Y%m%d%H%M%S")
 
 
 def algorithm(text: str, where: str) -> int:
-    """The number of an algorithm given as mnemonic or number; ForeignError for one that is not signed with here."""
+    """Return the number of an algorithm given as mnemonic or number. Raise ForeignError for an unsupported one."""
     try:
         return algorithm_number(text)
     except KeyError:
         raise ForeignError(f"{where}: algorithm {text[:40]!r} is not known") from None
     except ValueError as error:
         raise ForeignError(
-            f"{where}: algorithm {text}: {error}; roll over to another with the signer you have, then import"
+            f"{where}: algorithm {text}: {error}; roll to another algorithm with your current signer, then import"
         ) from None
 
 
 def number(text: str, what: str, where: str, most: int) -> int:
-    """A decimal number of at most `most`."""
+    """Return a decimal number of at most ``most``. Raise ForeignError."""
     if not (text.isascii() and text.isdigit() and len(text) < 12) or int(text) > most:
         raise ForeignError(f"{where}: {text[:40]!r} is not a {what}")
     return int(text)
 
 
 def epoch(text: str, where: str) -> int:
-    """Epoch seconds from such, or from a date in UTC."""
+    """Return epoch seconds, given as such or as a date in UTC. Raise ForeignError."""
     if text.isascii() and text.isdigit() and len(text) < 12:
         return int(text)
     for form in _FORMS:
@@ -42,8 +42,8 @@ def epoch(text: str, where: str) -> int:
 
 
 def is_name(text: str, zone: bytes) -> bool:
-    """Whether a name, with or without its final dot, is that of `zone` (lower-case wire form)."""
+    """Return whether a name, with or without its final dot, is ``zone`` (lower-case wire form)."""
     try:
-        return text_to_wire(text if text.endswith(".") else text + ".") == zone
+        return text_to_wire(text) == zone
     except BadName:
         return False

@@ -1,1 +1,1 @@
-"""Operating the daemon: events, metrics, logs, the control socket."""
+"""Operation of the daemon: events, alerts, metrics, logs."""

@@ -1,30 +1,21 @@
-"""Every event there is: its stable name, how bad it is, what it means and what to do.
+"""All events: stable name, severity, meaning and remedy.
 
-`docs/operations.md` is compared with this table by a test. A name is never reused for another meaning: alert
-rules and people's notes refer to it.
+A test compares ``docs/operations.md`` with this table. A name is never reused for another meaning: alert rules and
+operators' notes refer to it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from types import MappingProxyType
 
+from dnssecd.ops.event_kind import EventKind
+from dnssecd.ops.event_kinds_anchors import ANCHOR_KINDS
+from dnssecd.ops.event_kinds_cluster import CLUSTER_KINDS
+from dnssecd.ops.event_kinds_input import INPUT_KINDS
 from dnssecd.store.event_log import Severity
 
 #: Worst first.
 SEVERITIES: tuple[Severity, ...] = ("critical", "error", "warning", "info")
-
-
-@dataclass(frozen=True, slots=True)
-class EventKind:
-    """meaning: when it fires. effect: what it does to the zone. remedy: what to do. mutable: can be muted."""
-
-    name: str
-    severity: Severity
-    meaning: str
-    effect: str
-    remedy: str
-    mutable: bool = True
 
 
 _TABLE = (
@@ -50,11 +41,18 @@ _TABLE = (
         "compare both versions; if the change is intended: dnssecd zone reload ZONE --accept-change",
     ),
     EventKind(
+        "input-stale",
+        "error",
+        "the zone's file on the node that took the zone over is an old copy: it equals an earlier input",
+        "the file is not loaded; the newest version is served, and its signatures are renewed",
+        "bring this file up to date; if the older content is intended: dnssecd zone reload ZONE --accept-older",
+    ),
+    EventKind(
         "verification-failed",
         "critical",
         "the independent verification found faults in a newly signed version",
         "the version is not published; the last good version is served",
-        "this is a fault of the signer, its HSM or this program: keep the log and report it",
+        "this is a fault of the key service, its HSM or dnssecd: keep the log and report it",
     ),
     EventKind(
         "signing-failed",
@@ -68,7 +66,7 @@ _TABLE = (
         "error",
         "the key service does not answer",
         "nothing can be signed; the last good versions are served until their signatures expire",
-        "start dnssecd-signer.service, or find out why it does not answer",
+        "start dnssecd-signer.service; if it is running, find out why it does not answer",
     ),
     EventKind(
         "runway-low",
@@ -114,6 +112,28 @@ _TABLE = (
         "compare the key, its secret, the clock and the access lists on both sides, as the remedy says",
     ),
     EventKind(
+        "tls-failed",
+        "error",
+        "a TLS handshake with a secondary or primary fails",
+        "what should use TLS is not done without it: versions do not reach the peer, or do not come from it; the last "
+        "version is served there and here",
+        "compare the certificates, authorities, names and pins on both sides, as the remedy says",
+    ),
+    EventKind(
+        "tls-certificate-bad",
+        "error",
+        "dnssecd's TLS certificate, or a file of authorities, cannot be used or has expired",
+        "the previous certificate stays in use if there is one; peers that check an expired one refuse TLS",
+        "put a valid certificate and its key in the files of [server]; they are read within seconds",
+    ),
+    EventKind(
+        "tls-certificate-expiring",
+        "warning",
+        "dnssecd's TLS certificate expires soon",
+        "when it has expired, peers that check it refuse transfers over TLS",
+        "renew it, and write it to tls_certificate of [server]; it is read within seconds",
+    ),
+    EventKind(
         "serial-backwards",
         "critical",
         "a secondary serves a serial above dnssecd's",
@@ -150,6 +170,22 @@ _TABLE = (
         "import the keys in use (dnssecd key import), or remove the DS and wait its TTL",
     ),
     EventKind(
+        "zone-bogus",
+        "critical",
+        "what a public server answers does not validate with the DS that the parent serves",
+        "validating resolvers answer SERVFAIL for the zone when they ask this server",
+        "check what the server serves and since when: dnssecd status ZONE. If it is behind, transfer the zone "
+        "again there; if the DS is wrong: dnssecd ds check ZONE",
+        mutable=False,
+    ),
+    EventKind(
+        "foreign-key-refused",
+        "warning",
+        "a DNSKEY of another signer in the input cannot be published beside the zone's keys",
+        "this signer's key is not in our DNSKEY RRset: do not add its NS to the zone",
+        "have the other signer change the key (algorithm, key tag): dnssecd key list ZONE",
+    ),
+    EventKind(
         "ds-mismatch",
         "critical",
         "the parent has a DS that matches no key signing the DNSKEY RRset",
@@ -184,6 +220,50 @@ _TABLE = (
         "a rollover step waits longer than planned",
         "the old key stays in use; nothing breaks",
         "see what the step waits for: dnssecd explain ZONE",
+    ),
+    EventKind(
+        "key-wanted",
+        "warning",
+        'a zone needs a new key, and its policy says keys = "given"',
+        "the keys in use stay in use; a new zone is not published",
+        "add the key that the cause describes: dnssecd key import ZONE --cka-id, or dnssecd key generate ZONE",
+    ),
+    EventKind(
+        "ceremony-due",
+        "warning",
+        "the DNSKEY RRsets that an off-line KSK signed ahead end within the notice, or a rollover waits for new ones",
+        "none yet; rollovers stop where no RRset is signed for them",
+        "hold a ceremony: dnssecd ksr export ZONE, dnssecd ksr sign, dnssecd skr import FILE",
+    ),
+    EventKind(
+        "ceremony-late",
+        "error",
+        "half of the notice has passed, and no later DNSKEY RRset is signed ahead",
+        "none yet; the zone becomes bogus when the last signature expires",
+        "hold a ceremony now: dnssecd ksr export ZONE, dnssecd ksr sign, dnssecd skr import FILE",
+    ),
+    EventKind(
+        "ceremony-needed",
+        "critical",
+        "less than a quarter of the notice is left, or no DNSKEY RRset that may be published is signed ahead",
+        "the zone becomes bogus when the last signature expires; a new zone is not published",
+        "hold a ceremony at once: dnssecd ksr export ZONE, dnssecd ksr sign, dnssecd skr import FILE",
+        mutable=False,
+    ),
+    EventKind(
+        "key-not-backed-up",
+        "warning",
+        "the policy requires a backup of each key, and a key has none that was confirmed",
+        "a new key is not used until then; a key in use, or one that had to replace another at once, can be lost",
+        "dnssecd key backup, then dnssecd key backup --confirm FILE; or clone the key to a second token",
+    ),
+    EventKind(
+        "key-lost",
+        "critical",
+        "the private key of a key in use was reported lost, and its successor does not sign yet",
+        "what the key signed stays valid until it expires; until the successor signs, it cannot change",
+        "follow the plan that dnssecd key lost printed; current state: dnssecd explain ZONE",
+        mutable=False,
     ),
     EventKind(
         "key-compromised",
@@ -250,6 +330,13 @@ _TABLE = (
         "free space in state_dir's file system",
     ),
     EventKind(
+        "transfers-ended",
+        "warning",
+        "transfers of a zone were ended, because they kept its write-ahead log on the disk",
+        "the secondaries start these transfers again; updates and signing continue",
+        "find out why the secondaries named in the log transfer so slowly",
+    ),
+    EventKind(
         "clock-step",
         "critical",
         "the clock jumped, or the machine was off longer than expected",
@@ -307,6 +394,13 @@ _TABLE = (
         mutable=False,
     ),
     EventKind(
+        "consent-needed",
+        "warning",
+        "a change of keys waits for the consent of a second person",
+        "the change is not carried out; signing continues",
+        "a key officer who did not ask for it decides: dnssecd key consent list",
+    ),
+    EventKind(
         "primary-unreachable",
         "error",
         "no primary of the zone answers",
@@ -319,6 +413,20 @@ _TABLE = (
         "no primary has confirmed the zone for as long as SOA expire, and the zone is configured to follow that",
         "queries for the zone get SERVFAIL, and it cannot be transferred; no data is lost",
         'make a primary answer: the zone is then served again immediately; or write soa_expire = "serve"',
+    ),
+    EventKind(
+        "backup-old",
+        "warning",
+        "there is no backup, or the newest one is older than [backup] max_age",
+        "if this host is lost, changes of keys and of dynamic zones since the last backup are lost with it",
+        "make a backup, and find out why the regular one failed: dnssecd backup -o FILE",
+    ),
+    EventKind(
+        "backup-unusable",
+        "error",
+        "this host could not be restored from its newest backup",
+        "if this host is lost now, the zones named cannot be signed with the keys that validators have",
+        "make a new backup; then test it: dnssecd restore FILE --check --after-loss",
     ),
     EventKind(
         "config-rejected",
@@ -336,16 +444,58 @@ _TABLE = (
         mutable=False,
     ),
     EventKind(
+        "mail-certificate-expiring",
+        "warning",
+        "a certificate that signs mail, or that mail is encrypted to, expires within 30 days or has expired",
+        "none yet; from then on mail is sent unsigned, or recipients may be unable to read it",
+        "replace the certificate in the file named; it is read again for each mail",
+    ),
+    EventKind(
+        "mail-certificate-unusable",
+        "error",
+        "a certificate or key for mail cannot be used",
+        "mail is sent unsigned, or without its content where it cannot be encrypted",
+        "correct the file named, then: dnssecd alerts test",
+    ),
+    EventKind(
         "token-needs-operator",
         "error",
         "an HSM token cannot be opened until an operator acts: its PIN is refused, locked or not readable",
         "other tokens take over if there are any; otherwise nothing can be signed; the PIN is not tried again",
-        "put the right PIN into the file named; it is tried as soon as the file changes",
+        "the message says what to do; a new PIN in the file named is tried as soon as the file changes",
+    ),
+    EventKind(
+        "token-unwell",
+        "error",
+        "an HSM token reports that a wrong PIN was tried, that its PIN is locked or must be changed, or an error state",
+        "it may refuse the next login; with an error state it may have been tampered with",
+        "find out who used the PIN; look at the token with the vendor's tool",
+    ),
+    EventKind(
+        "token-memory-low",
+        "warning",
+        "an HSM token has little memory left",
+        "signing continues; a rollover fails when no key fits into it",
+        "remove objects that are no longer used, or set share_keys in the policies",
+    ),
+    EventKind(
+        "key-not-destroyed",
+        "warning",
+        "the private key of a key that is no longer used was not destroyed: no session of its token sees it",
+        "dnssecd does not use it any more; the private key may still be in a token or in a copy of one",
+        "look for it with the vendor's tool, by the CKA_ID in the message, and destroy it",
+    ),
+    EventKind(
+        "key-extractable",
+        "warning",
+        "a key was bound that can be exported from its token",
+        "copies of it may exist, and more can be made",
+        "replace it by a rollover to a key made in the token",
     ),
     EventKind(
         "token-session-limit",
         "warning",
-        "an HSM token allows fewer sessions than are configured",
+        "an HSM token has fewer sessions open than are configured: it allows no more, or more cannot be opened",
         "signing continues with fewer sessions",
         "lower sessions in the key store, or find out which other client uses the token",
     ),
@@ -373,4 +523,6 @@ _TABLE = (
 )
 
 #: name → kind, for all events.
-EVENT_KINDS = MappingProxyType({kind.name: kind for kind in _TABLE})
+EVENT_KINDS = MappingProxyType(
+    {kind.name: kind for kind in (*_TABLE, *INPUT_KINDS, *ANCHOR_KINDS, *CLUSTER_KINDS)}
+)

@@ -1,8 +1,8 @@
-"""The event core: conditions that fire and resolve, each under a stable name, kept over restarts.
+"""The event core: conditions that fire and resolve, each with a stable name, stored over restarts.
 
-Raising an event that already fires only counts it. State lives in memory and is written behind by a thread, so
-that no caller that raises an event waits for the disk; what is waiting to be written is bounded by the number of
-different events, and a failed write is tried again.
+Raising an event that already fires only counts it. The state is in memory; a thread writes it to disk, so that a caller
+that raises an event never waits for the disk. The amount of data that waits to be written is limited by the number of
+different events. A failed write is repeated.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ Listener = Callable[[Event, str], None]
 
 
 class EventCore:
-    """All methods may be called from any thread."""
+    """The firing events and their history. All methods may be called from any thread."""
 
     def __init__(self, path: Path, clock: Clock) -> None:
-        """Opens ``events.sqlite`` at *path*; what fired when the daemon stopped still fires.
+        """Open ``events.sqlite`` at *path*. Events that fired when the daemon stopped still fire.
 
-        Raises StoreError or OSError when the database cannot be opened.
+        Raise StoreError or OSError when the database cannot be opened.
         """
         self._clock = clock
         self._lock = threading.RLock()
         self._store = EventStore(path)
         self._store_lock = threading.Lock()
         self._firing: dict[EventKey, Event] = {event.key: event for event in self._store.firing()}
-        #: The same keys by zone: what is asked about one zone must not look at all that fires.
+        #: The same keys by zone: a query for one zone must not search all firing events.
         self._by_zone: dict[str, dict[EventKey, None]] = {}
         for key in self._firing:
             self._by_zone.setdefault(key[1], {})[key] = None
@@ -63,9 +63,9 @@ class EventCore:
             self.raise_event(
                 "store-failed",
                 None,
-                f"{path} was damaged and has been set aside as {self._store.set_aside}",
+                f"{path} was damaged; dnssecd renamed it to {self._store.set_aside}",
                 subject="events",
-                effect="a new history of events is started",
+                effect="the history of events starts again",
                 remedy="check the health of the file system",
             )
 
@@ -80,10 +80,10 @@ class EventCore:
         remedy: str | None = None,
         severity: Severity | None = None,
     ) -> None:
-        """The condition *name* (of EVENT_KINDS) holds for *zone*, or for the daemon (None), because of *cause*.
+        """Report that the condition *name* (of EVENT_KINDS) holds for *zone*, or the daemon (None), due to *cause*.
 
-        subject tells apart several of one kind in a zone, such as secondaries. effect, remedy, severity: where
-        the table's do not fit.
+        subject: distinguishes events of one kind in a zone, such as secondaries. effect, remedy, severity: replace
+        those of the table.
         """
         kind = EVENT_KINDS[name]
         key = (name, zone or "", subject)
@@ -94,7 +94,7 @@ class EventCore:
             now = self._clock.now()
             old = self._firing.get(key)
             if old is None and len(self._firing) >= FIRING_MAX:
-                log.error("too many events fire, this one is only logged", name=name, zone=zone, cause=cause)
+                log.error("too many events fire, this one is logged only", name=name, zone=zone, cause=cause)
                 return
             event = Event(
                 name=name,
@@ -121,7 +121,7 @@ class EventCore:
                 self._dirty[key] = event
 
     def resolve(self, name: str, zone: str | None = None, subject: str | None = "") -> bool:
-        """The condition no longer holds (subject None: for none of its subjects). Whether any was firing."""
+        """Report that the condition no longer holds (subject None: for all subjects). Return whether it was firing."""
         with self._lock:
             if subject is not None:
                 keys = [(name, zone or "", subject)]
@@ -131,26 +131,26 @@ class EventCore:
         return any(resolved)
 
     def remove_zone(self, zone: str) -> None:
-        """*zone* was removed: what fires ends with that, and nothing is raised for it until :meth:`add_zone`."""
+        """End all events of a removed zone. None can be raised for it until :meth:`add_zone`."""
         with self._lock:
             self._removed.add(zone)
             for key in list(self._by_zone.get(zone, ())):
                 self._resolve(key, ZONE_REMOVED)
 
     def add_zone(self, zone: str) -> None:
-        """*zone* is there, perhaps again: events may be raised for it."""
+        """Allow events for *zone*, which was added, or removed before and added again."""
         with self._lock:
             self._removed.discard(zone)
 
     def zones(self) -> set[str]:
-        """The zones of which something fires."""
+        """Return the zones with firing events."""
         with self._lock:
             return {zone for zone in self._by_zone if zone}
 
     def acknowledge(self, name: str, zone: str | None, by: str, subject: str | None = None) -> int:
-        """Note that *by* has seen it; return how many firing events that were.
+        """Record that *by* acknowledged the event; return the number of firing events acknowledged.
 
-        zone None: of the daemon and of every zone. subject None: all subjects.
+        zone None: the daemon and every zone. subject None: all subjects.
         """
         with self._lock:
             keys = self._firing if zone is None else self._by_zone.get(zone, ())
@@ -162,7 +162,7 @@ class EventCore:
             return len(found)
 
     def firing(self, zone: str | None = None) -> list[Event]:
-        """What fires, worst and then oldest first; of one zone, or of all and the daemon (None)."""
+        """Return the firing events, worst first, then oldest first; of one zone, or of all and the daemon (None)."""
         with self._lock:
             keys = self._firing if zone is None else self._by_zone.get(zone, ())
             found = [self._firing[key] for key in keys]
@@ -171,24 +171,26 @@ class EventCore:
         )
 
     def is_firing(self, name: str, zone: str | None = None, subject: str = "") -> bool:
+        """Return whether an event fires."""
         with self._lock:
             return (name, zone or "", subject) in self._firing
 
     def transitions(self, zone: str | None = None, after: int = 0, limit: int = 1_000) -> list[Transition]:
-        """What fired and resolved, oldest first. Reads the disk: call it from a thread."""
+        """Return what fired and resolved, oldest first. Reads the disk: call it from a thread."""
         self.flush()
         with self._store_lock:
             return self._store.transitions(zone, after, limit)
 
     def subscribe(self, listener: Listener) -> None:
-        """*listener(event, what)* is called at each transition, from the thread that raised it; it must not
-        block. what: as in Transition.
+        """Call *listener(event, what)* at each transition, from the thread that raised it. It must not block.
+
+        what: as in Transition.
         """
         with self._lock:
             self._listeners.append(listener)
 
     def flush(self) -> bool:
-        """Write what is waiting. Whether that succeeded."""
+        """Write pending data. Return whether that succeeded."""
         with self._store_lock:
             with self._lock:
                 dirty, transitions = dict(self._dirty), list(self._transitions)
@@ -208,7 +210,7 @@ class EventCore:
             return True
 
     def close(self) -> None:
-        """Write what is waiting and stop. Nothing may be raised afterwards."""
+        """Write pending data and stop. Events must not be raised afterwards."""
         self._stop.set()
         self._wake.set()
         self._writer.join(timeout=10)
@@ -243,7 +245,7 @@ class EventCore:
                 log.exception("an event listener failed", name=event.name)
 
     def _tell(self, event: Event, what: str) -> None:
-        """Log an event. A cause that keeps changing is logged once a minute."""
+        """Log an event. A cause that changes often is logged once a minute."""
         now = self._clock.monotonic()
         if what == "changed" and now - self._logged.get(event.key, -_RELOG_S) < _RELOG_S:
             return
@@ -269,15 +271,10 @@ class EventCore:
                 self._wake.set()
 
     def _write_failed(self, error: str) -> None:
-        """Told once per cause: it cannot be an event, which would want to be written, too."""
+        """Log a failed write once for each cause. It cannot be an event, because events are written too."""
         if error != self._write_error:
             self._write_error = error
             log.error("events cannot be stored", path=str(self._store.path), cause=error)
-
-    @property
-    def write_error(self) -> str:
-        """Why events cannot be stored at present; "" when they can."""
-        return self._write_error
 
 
 def _room(transitions: deque[Transition]) -> int:

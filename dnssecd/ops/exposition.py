@@ -1,7 +1,7 @@
-"""Writing metrics out: the few by prometheus_client, those with samples for each zone faster.
+"""Write metrics as text: gauges with samples for each zone by code here, all others by prometheus_client.
 
-With 10,000 zones there are some 60,000 samples, which prometheus_client takes a second to write, and all of it holds
-the interpreter. A gauge's samples are the same lines in the formats of Prometheus and of OpenMetrics.
+With 10,000 zones there are about 60,000 samples. prometheus_client needs a second for them and holds the interpreter
+lock. The samples of a gauge have the same form in Prometheus and OpenMetrics format.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from prometheus_client.registry import Collector
 
 Encode = Callable[[Collector], bytes]
 
-_END = b"# EOF\n"  # of OpenMetrics, which has to be last
+_END = b"# EOF\n"  # OpenMetrics requires it at the end
 
 
 class _Without(Collector):
-    """All of a registry but for some of its collectors."""
+    """A registry without some of its collectors."""
 
     def __init__(self, registry: CollectorRegistry, without: Sequence[Collector]) -> None:
         self._registry, self._without = registry, without
@@ -30,7 +30,7 @@ class _Without(Collector):
 
 
 def exposition(registry: CollectorRegistry, large: Sequence[Gauge], encode: Encode) -> bytes:
-    """Return the text of all metrics: of ``large`` gauges (with labels, of finite values) by ourselves."""
+    """Return the text of all metrics. ``large`` gauges have labels and finite values; they are written here."""
     rest = encode(_Without(registry, large))
     tail = _END if rest.endswith(_END) else b""
     return b"".join((rest.removesuffix(tail), *map(_family, large), tail))

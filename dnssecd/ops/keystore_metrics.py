@@ -1,7 +1,7 @@
-"""Key stores and tokens as metrics, from the key service's last status.
+"""Metrics of key stores and tokens, from the last status of the key service.
 
-The counters are the key service's own: they start at zero when it starts. While it does not answer, only
-`dnssecd_signer_up` 0 is exported: a token's earlier state says nothing about its present one.
+The key service keeps the counters: they start at zero when it starts. While it does not answer, only
+``dnssecd_signer_up`` 0 is exported: the previous state of a token may be outdated.
 """
 
 from __future__ import annotations
@@ -19,23 +19,32 @@ from prometheus_client.registry import Collector
 from dnssecd.keyservice_protocol import StatusReply, TokenStatus
 
 TOKEN_STATES = ("starting", "ok", "down", "operator", "evicted")
+TOKEN_FLAGS = (
+    "pin-count-low",
+    "pin-final-try",
+    "pin-locked",
+    "pin-to-be-changed",
+    "so-pin-locked",
+    "write-protected",
+    "error-state",
+)
 _BREAKER = {"closed": 0, "half-open": 1, "open": 2}
 _STORE = ("keystore",)
 _TOKEN = ("keystore", "token")
 
 
 class KeystoreCollector(Collector):
-    """Collects from the status last taken."""
+    """Collects metrics from the last status."""
 
     def __init__(self) -> None:
         self._status: StatusReply | None = None
 
     def take(self, status: StatusReply | None) -> None:
-        """Take over the service's answer; None: it gave none."""
+        """Store the answer of the service; None: it did not answer."""
         self._status = status
 
     def collect(self) -> Iterator[Metric]:
-        """All families, with samples while the service answers."""
+        """Yield all families, with samples while the service answers."""
         status = self._status
         up = GaugeMetricFamily("dnssecd_signer_up", "1 while the key service answers, else 0")
         up.add_metric((), int(status is not None))
@@ -44,9 +53,10 @@ class KeystoreCollector(Collector):
         yield from _stores(status)
         yield from _tokens(status)
         yield from _token_counters(status)
+        yield from _token_health(status)
 
     def families(self) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
-        """Name, kind, labels and help of each family, for the table of metrics."""
+        """Yield name, kind, labels and help of each family, for the table of metrics."""
         for family in self.collect():
             suffix = "_total" if family.type == "counter" else ""
             labels: tuple[str, ...] = getattr(family, "_labelnames", ())
@@ -149,3 +159,38 @@ def _token_counters(status: StatusReply | None) -> Iterator[Metric]:
         for kind, count in token.errors.items():
             errors.add_metric((*labels, kind), count)
     yield from (made, errors, replaced, latency)
+
+
+def _token_health(status: StatusReply | None) -> Iterator[Metric]:
+    """Yield what tokens say of themselves, where they say it."""
+    flag = GaugeMetricFamily(
+        "dnssecd_token_flag",
+        f"1 where the token has the flag set, else 0: {', '.join(TOKEN_FLAGS)}",
+        labels=(*_TOKEN, "flag"),
+    )
+    memory = GaugeMetricFamily(
+        "dnssecd_token_memory_octets", "Memory of the token: free, total", labels=(*_TOKEN, "kind")
+    )
+    sessions = GaugeMetricFamily(
+        "dnssecd_token_device_sessions",
+        "Sessions of all clients of the token: open, max (0: no limit)",
+        labels=(*_TOKEN, "kind"),
+    )
+    logins = CounterMetricFamily("dnssecd_token_login_failures", "Logins that failed", labels=_TOKEN)
+    renewed = CounterMetricFamily(
+        "dnssecd_token_workers_renewed",
+        "Worker processes ended so that a fresh session looks for a key",
+        labels=_TOKEN,
+    )
+    for labels, token in _all_tokens(status):
+        for name in TOKEN_FLAGS:
+            flag.add_metric((*labels, name), int(name in token.flags))
+        for kind, octets in (("free", token.memory_free), ("total", token.memory_total)):
+            if octets >= 0:
+                memory.add_metric((*labels, kind), octets)
+        for kind, count in (("open", token.token_sessions), ("max", token.token_sessions_max)):
+            if count >= 0:
+                sessions.add_metric((*labels, kind), count)
+        logins.add_metric(labels, token.login_failures)
+        renewed.add_metric(labels, token.workers_renewed)
+    yield from (flag, memory, sessions, logins, renewed)

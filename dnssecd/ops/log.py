@@ -1,6 +1,6 @@
-"""Logs: structlog to standard error, as JSON or for people; the standard library's loggers are led there, too.
+"""Logs: structlog on standard error, as JSON or as text; it also gets records of the standard library's loggers.
 
-The guard is the last step before rendering: secrets do not reach the log, with any arguments of a caller.
+The last step before rendering removes secrets, so they cannot reach the log.
 """
 
 from __future__ import annotations
@@ -16,37 +16,33 @@ from typing import Any, TextIO
 import structlog
 
 from dnssecd.config import Secret
+from dnssecd.ops.secret_text import REDACTED, redact_text
 from dnssecd.repeats import OTHERS, Repeated, Repeats
 
-REDACTED = "[redacted]"
 LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-#: syslog(3); "critical" is what structlog calls the level of its own method of that name.
+#: syslog(3); "critical" is structlog's name for the level of its method critical().
 SYSLOG_PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3, "exception": 3, "critical": 2}
 
 _SECRET_FIELD = re.compile(
     r"(?:^|_)(?:secret|secrets|password|passphrase|pin|private|private_key|bearer|credential)(?:$|_(?!file))",
     re.I,
 )
-_SECRET_TEXT = re.compile(
-    r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)"
-    r"|^(?:PrivateKey|Private-key-format|PrivateExponent|Prime[12]|Exponent[12]|Coefficient):[^\n]*$",
-    re.S | re.M,
-)
-_TEXT_MAX = 8_192
 _DEPTH_MAX = 6
 
 Fields = MutableMapping[str, Any]
 
 
 def setup(format: str = "json", level: str = "info", stream: TextIO | None = None) -> None:
-    """Set up structlog and the standard library's logging. format: "json" or "console"; level: as in LEVELS.
+    """Set up structlog and the standard library's logging. level: as in LEVELS.
 
-    May be called again after a reload of the configuration.
+    format: "json", "console" (text), or "auto": text on a terminal, JSON elsewhere.
+
+    Can be called again after a reload of the configuration.
     """
     out = stream or sys.stderr
     final: Any = structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
     extra: list[Any] = [structlog.processors.format_exc_info]
-    if format == "console":
+    if format == "console" or (format == "auto" and out.isatty()):
         final = structlog.dev.ConsoleRenderer(
             colors=out.isatty(), exception_formatter=structlog.dev.plain_traceback
         )
@@ -71,13 +67,13 @@ def setup(format: str = "json", level: str = "info", stream: TextIO | None = Non
 
 
 def put_event_first(_logger: object, _method: str, fields: Fields) -> Fields:
-    """Processor: level and event before all others, so that a line of JSON can be read from its beginning."""
+    """Put level and event before all other fields, so that a JSON line starts with them (a structlog processor)."""
     first = {name: fields[name] for name in ("level", "event") if name in fields}
     return first | {name: value for name, value in fields.items() if name not in first}
 
 
 class _WithPriority:
-    """Renders a line with its syslog priority before it, as the journal takes it from standard error (sd-daemon(3))."""
+    """Renders a line with its syslog priority in front, as the journal expects on standard error (sd-daemon(3))."""
 
     def __init__(self, render: Any) -> None:
         self._render = render
@@ -88,7 +84,7 @@ class _WithPriority:
 
 
 def is_journal(stream: TextIO) -> bool:
-    """Tell whether a stream goes straight to the journal: JOURNAL_STREAM names its device and inode."""
+    """Return whether a stream is connected to the journal: JOURNAL_STREAM has its device and inode."""
     try:
         status = os.fstat(stream.fileno())
     except (OSError, ValueError):
@@ -97,7 +93,7 @@ def is_journal(stream: TextIO) -> bool:
 
 
 def redact(_logger: object, _method: str, fields: Fields) -> Fields:
-    """Processor: take secrets out of all fields, by their name and by what they look like."""
+    """Remove secrets from all fields, by field name and by form (a structlog processor)."""
     for key in list(fields):
         if _SECRET_FIELD.search(key):
             fields[key] = REDACTED
@@ -108,8 +104,7 @@ def redact(_logger: object, _method: str, fields: Fields) -> Fields:
 
 def _clean(value: Any, depth: int) -> Any:
     if isinstance(value, str):
-        text = _SECRET_TEXT.sub(REDACTED, value)
-        return text if len(text) <= _TEXT_MAX else text[:_TEXT_MAX] + " …"
+        return redact_text(value)
     if value is None or isinstance(value, bool | int | float):
         return value
     if isinstance(value, Secret | bytes | bytearray | memoryview):
@@ -128,14 +123,14 @@ def _clean(value: Any, depth: int) -> Any:
     return _clean(str(value), depth)
 
 
-#: Lines of one kind that a library may log within a minute.
+#: Maximum number of lines of one kind that a library may log within a minute.
 _LIBRARY_LINES_MAX = 5
 
 
 class _ToStructlog(logging.Handler):
-    """What libraries log (asyncio, apscheduler …) comes out in the same form, a few lines of a kind each minute.
+    """Logs records of libraries (asyncio, apscheduler …) in the same form, a few lines of a kind each minute.
 
-    A library may report a lasting condition at each of its tries.
+    The limit is needed because a library may log a lasting condition at each attempt.
     """
 
     def __init__(self) -> None:
@@ -154,10 +149,10 @@ class _ToStructlog(logging.Handler):
             self.handleError(record)
 
     def _is_one_too_many(self, record: logging.LogRecord) -> bool:
-        """Count a record; return whether the limit of its kind for this minute is reached, so that it is not logged."""
+        """Count a record; return whether its kind exceeds the limit of this minute, so that it is not logged."""
         now = time.monotonic()
         self._repeats.flush(now)
-        # asyncio's messages have what happened in the first line, and objects' addresses in the others.
+        # The first line of asyncio's messages has the event; the others have addresses of objects.
         what = str(record.msg).partition("\n")[0]
         error = record.exc_info[0].__name__ if record.exc_info and record.exc_info[0] else ""
         window = self._repeats.first((record.name, record.levelno, what, error), now)
@@ -173,4 +168,4 @@ def _report_library(window: Repeated) -> None:
         return
     assert isinstance(window.kind, tuple)
     kind = "many kinds" if window.kind == OTHERS else str(window.kind[2])
-    structlog.get_logger("dnssecd").warning("lines of libraries left out", line=kind, count=more)
+    structlog.get_logger("dnssecd").warning("lines of libraries omitted", line=kind, count=more)

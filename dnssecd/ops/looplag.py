@@ -1,4 +1,4 @@
-"""The event loop's lag: how late it wakes up. Feeds the metric, and tells the health probe that it lives."""
+"""The lag of the event loop: how late it wakes up. Used by a metric and by the health probe."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ STALLED_S = 10.0
 
 
 class LoopMonitor:
-    """Run :meth:`run` as a task; :meth:`health` may be called from any thread."""
+    """Measures the lag. Run :meth:`run` as a task; :meth:`health` may be called from any thread."""
 
     def __init__(self, observe: Callable[[float], None]) -> None:
-        """*observe* is given each lag in seconds, ten times a second."""
+        """*observe* is called with each lag in seconds, ten times a second."""
         self._observe = observe
         self._beat = time.monotonic()
 
     async def run(self) -> None:
+        """Measure until cancelled."""
         while True:
             due = time.monotonic() + PERIOD_S
             await asyncio.sleep(PERIOD_S)
@@ -26,8 +27,8 @@ class LoopMonitor:
             self._observe(max(0.0, self._beat - due))
 
     def health(self) -> tuple[bool, str]:
-        """Whether the loop turned lately, and a line about it."""
+        """Return whether the loop ran recently, and a line of text about it."""
         silent = time.monotonic() - self._beat
         if silent > STALLED_S:
-            return False, f"the event loop has not turned for {silent:.0f} s"
+            return False, f"the event loop has been blocked for {silent:.0f} s"
         return True, "ok"

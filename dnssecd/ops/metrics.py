@@ -1,7 +1,7 @@
-"""Every metric of the daemon, in one place. `docs/metrics.md` is compared with this list by a test.
+"""All metrics of the daemon. A test compares ``docs/metrics.md`` with this list.
 
-Labels are bounded: zones, secondaries and key stores come from the configuration, everything else from small
-fixed sets; what a client may choose freely (an unknown opcode, a name) is never a label.
+Label values are bounded: zones, secondaries and key stores come from the configuration, all others from small fixed
+sets. A value that a client can choose freely (an unknown opcode, a name) is never a label.
 """
 
 from __future__ import annotations
@@ -21,20 +21,23 @@ from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from dnssecd.ops.alerts.metrics import AlertMetrics
+from dnssecd.ops.anchor_metrics import AnchorMetrics
+from dnssecd.ops.cluster_metrics import ClusterMetrics
 from dnssecd.ops.events import EventCore
+from dnssecd.ops.key_metrics import KeyCollector
 from dnssecd.ops.keystore_metrics import KeystoreCollector
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # a third of all samples, of no use here
+disable_created_metrics()  # type: ignore[no-untyped-call]  # creation times would be a third of all samples
 
 _FAST = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 _SLOW = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0)
 
-#: Most `dnssecd_event_firing` samples; further ones are counted in `dnssecd_events_firing` only.
+#: Maximum number of `dnssecd_event_firing` samples; all events are counted in `dnssecd_events_firing`.
 EVENT_SAMPLES_MAX = 1_000
 
 
 class ZoneMetrics:
-    """What is served, per zone. Serials as numbers: compare them by RFC 1982."""
+    """Metrics of served zones. Serials are numbers: compare them by RFC 1982."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def gauge(name: str, text: str, labels: Sequence[str] = ("zone",)) -> Gauge:
@@ -93,7 +96,7 @@ class ZoneMetrics:
 
 
 class ServerMetrics:
-    """What clients ask and get."""
+    """Metrics of clients' requests and their answers."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
@@ -130,11 +133,23 @@ class ServerMetrics:
             "transfers_total", "Transfers out by kind: axfr, ixfr, ixfr-as-axfr, up-to-date", ("kind",)
         )
         self.transfers_failed = counter("transfers_failed_total", "Transfers out that were aborted")
+        self.transfers_ended = counter(
+            "transfers_ended_total",
+            "Transfers out that were ended because they kept a zone's write-ahead log on the disk, by reason: log (it "
+            "was too long), disk (the disk is nearly full)",
+            ("reason",),
+        )
         self.transfer_bytes = counter("transfer_bytes_total", "Octets of transfers out")
         self.transfers_in = counter(
             "transfers_in_total",
             "Transfers from primaries by result: axfr, ixfr, up-to-date, failed",
             ("result",),
+        )
+        self.forwarded = counter(
+            "forwarded_total",
+            "UPDATE and NOTIFY messages that were forwarded to the node that owns the zone, by outcome: answered, "
+            "failed (no answer in time), returned (it came back)",
+            ("outcome",),
         )
         self.updates = counter("updates_total", "DNS UPDATE messages by rcode", ("rcode",))
         self.updates_noted = counter(
@@ -143,11 +158,23 @@ class ServerMetrics:
             "costly), update-ignored (NOERROR, but a part has no effect)",
             ("event",),
         )
+        self.tls_handshakes = counter(
+            "tls_handshakes_total",
+            "TLS handshakes of clients (incoming), exchanges with peers over TLS (outgoing), by result: done, stalled, "
+            "certificate (the peer's is refused), our-certificate (the peer refuses it), closed, protocol, "
+            "no-identity, flood",
+            ("direction", "result"),
+        )
+        self.tls_expiration = Gauge(
+            "dnssecd_tls_certificate_expiration_timestamp_seconds",
+            "When the TLS certificate of this daemon expires; 0 if it has none",
+            registry=registry,
+        )
         self.tcp_connections = Gauge("dnssecd_tcp_connections", "TCP connections open now", registry=registry)
 
 
 class PeerMetrics:
-    """What secondaries and parents are seen to do."""
+    """Metrics of secondaries and parents."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
@@ -182,8 +209,37 @@ class PeerMetrics:
         self.secondary_serial.remove_by_labels(labels)
 
 
+class KeyMetrics:
+    """Metrics of zones' keys and parents that have a sample for each zone; counts: ``KeyCollector``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        def gauge(name: str, text: str) -> Gauge:
+            return Gauge(f"dnssecd_zone_{name}", text, ("zone",), registry=registry)
+
+        self.next_step = gauge(
+            "next_key_step_timestamp_seconds",
+            "When dnssecd next has something to do with the zone's keys: a step of a rollover, or the next rollover",
+        )
+        self.parent_seen = gauge(
+            "parent_seen_timestamp_seconds",
+            "When the parent's servers were last seen: the time of the one that was seen longest ago",
+        )
+        self.parent_ds = gauge(
+            "parent_ds", "DS records that the parent's servers have: of the one with fewest"
+        )
+
+    def by_zone(self) -> tuple[Gauge, ...]:
+        """Return the gauges with a sample for each zone."""
+        return (self.next_step, self.parent_seen, self.parent_ds)
+
+    def forget(self, zone: str) -> None:
+        """Drop the samples of a zone that was removed."""
+        for gauge in self.by_zone():
+            gauge.remove_by_labels({"zone": zone})
+
+
 class SignerMetrics:
-    """The client side of the key service; its own counters: `KeystoreCollector`."""
+    """Metrics of the key service's client; the service's counters: ``KeystoreCollector``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.breaker = Gauge(
@@ -193,8 +249,31 @@ class SignerMetrics:
         )
 
 
+class BackupMetrics:
+    """Metrics of the backups in ``[backup] directory``."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.made = Gauge(
+            "dnssecd_backup_made_timestamp_seconds",
+            "When the newest complete backup was made; 0: there is none, or [backup] is not configured",
+            registry=registry,
+        )
+        self.checked = Gauge(
+            "dnssecd_backup_checked_timestamp_seconds",
+            "When a check last found that this host can be restored from the newest backup; 0: never since the start",
+            registry=registry,
+        )
+        self.zones = Gauge(
+            "dnssecd_backup_zones",
+            "Zones by result of the last check of the newest backup: restorable, refused, absent (published, but not "
+            "in it)",
+            ("result",),
+            registry=registry,
+        )
+
+
 class DaemonMetrics:
-    """The daemon itself."""
+    """Metrics of the daemon itself."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.build = Gauge("dnssecd_build_info", "Always 1", ("version",), registry=registry)
@@ -216,6 +295,18 @@ class DaemonMetrics:
             ("result",),
             registry=registry,
         )
+        self.catalog_looks = Counter(
+            "dnssecd_catalog_looks_total",
+            "Comparisons of a followed catalog with the zones, by result: ok, broken, failed",
+            ("result",),
+            registry=registry,
+        )
+        self.page_requests = Counter(
+            "dnssecd_status_page_requests_total",
+            "Requests to the status page by result: ok, denied (no token, or another host name), error",
+            ("result",),
+            registry=registry,
+        )
         self.config_loaded = Gauge(
             "dnssecd_config_loaded_timestamp_seconds",
             "When the configuration in use was loaded",
@@ -224,7 +315,7 @@ class DaemonMetrics:
 
 
 class _EventCollector(Collector):
-    """Reads the event core at each scrape: no sample outlives its event."""
+    """Reads the event core at each scrape, so a sample ends with its event."""
 
     def __init__(self, events: EventCore | None) -> None:
         self._events = events
@@ -250,7 +341,7 @@ class _EventCollector(Collector):
 
 
 class MetricInfo(NamedTuple):
-    """One row of the metrics table. labels: none for `_bucket`'s `le`."""
+    """One row of the metrics table. labels: none for ``_bucket``'s ``le``."""
 
     name: str
     kind: str
@@ -259,7 +350,7 @@ class MetricInfo(NamedTuple):
 
 
 class Metrics:
-    """All metrics, in a registry of their own (tests make many)."""
+    """All metrics, in their own registry (tests create many)."""
 
     def __init__(self, events: EventCore | None = None) -> None:
         self.registry = CollectorRegistry()
@@ -269,22 +360,29 @@ class Metrics:
         self.signer = SignerMetrics(self.registry)
         self.daemon = DaemonMetrics(self.registry)
         self.alerts = AlertMetrics(self.registry)
+        self.keys = KeyMetrics(self.registry)
+        self.backup = BackupMetrics(self.registry)
+        self.cluster = ClusterMetrics(self.registry)
+        self.anchors = AnchorMetrics(self.registry)
         self.tokens = KeystoreCollector()
+        self.key_counts = KeyCollector()
         self.registry.register(_EventCollector(events))
         self.registry.register(self.tokens)
+        self.registry.register(self.key_counts)
         ProcessCollector(registry=self.registry)
 
     def large(self) -> tuple[Gauge, ...]:
         """Return the gauges whose samples grow with the number of zones."""
-        return (*self.zone.by_zone(), self.peers.secondary_serial)
+        return (*self.zone.by_zone(), *self.keys.by_zone(), self.peers.secondary_serial)
 
     def forget_zone(self, zone: str) -> None:
         """Drop the samples of a zone that was removed."""
         self.zone.forget(zone)
         self.peers.forget(zone)
+        self.keys.forget(zone)
 
     def table(self) -> list[MetricInfo]:
-        """Our own metrics (without `process_*`), by name."""
+        """Return dnssecd's metrics (without ``process_*``), by name."""
         return sorted(self._rows())
 
     def _rows(self) -> Iterable[MetricInfo]:
@@ -292,9 +390,13 @@ class Metrics:
             self.zone,
             self.server,
             self.peers,
+            self.keys,
             self.signer,
             self.daemon,
             self.alerts,
+            self.backup,
+            self.cluster,
+            self.anchors,
         )
         for group in groups:
             for metric in vars(group).values():
@@ -307,3 +409,4 @@ class Metrics:
             assert isinstance(family, GaugeMetricFamily)
             yield MetricInfo(family.name, "gauge", tuple(family._labelnames), family.documentation)
         yield from (MetricInfo(*row) for row in self.tokens.families())
+        yield from (MetricInfo(*row) for row in self.key_counts.families())

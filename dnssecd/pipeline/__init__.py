@@ -1,1 +1,1 @@
-"""From a change to a committed version: the one path that everything takes, in zone workers and in the front."""
+"""The one path from a change to a committed version, in zone workers and in the daemon."""

@@ -1,4 +1,4 @@
-"""A zone as master file text, in pieces: what ``zone export`` and ``sign`` write."""
+"""Make master file text of a zone, in pieces, for ``zone export`` and ``sign``."""
 
 from binascii import b2a_base64
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,7 +29,7 @@ Piece = tuple[str, int]
 def export_text(view: ZoneView, *, unsigned: bool) -> Iterator[Piece]:
     """Yield (text, records) pieces: SOA first, then content, chain and RRSIGs, each by owner.
 
-    unsigned: without the DNSSEC records that the signer made.
+    unsigned: leave out the DNSSEC records that the signer made.
     """
     yield from content_text(view, frozenset(APEX_DERIVED_TYPES) if unsigned else frozenset())
     if not unsigned:
@@ -59,14 +59,14 @@ def _rrset_pieces(view: ZoneView, rrsets: Iterable[RRset]) -> Iterator[Piece]:
 
 
 class RRsetText:
-    """RRsets as text: what is the same in thousands of them is made once and looked up."""
+    """RRsets as text: parts that are the same in thousands of RRsets are made once and looked up."""
 
     def __init__(self, origin: bytes) -> None:
         self._origin = origin
         self._middles: dict[tuple[int, int], tuple[str, Formatter | None]] = {}
 
     def piece(self, rrsets: Sequence[RRset]) -> Piece:
-        """Return the lines of RRsets (there are some), in the order given."""
+        """Return the lines of RRsets (at least one), in the order given."""
         names = owner_texts([rrset[0] for rrset in rrsets], self._origin)
         if _are_one_chain(rrsets):
             return self._nsec3_lines(names, rrsets), len(rrsets)
@@ -84,7 +84,7 @@ class RRsetText:
         return "".join(lines), len(lines) + uncounted
 
     def _middle(self, rtype: int, ttl: int) -> tuple[str, Formatter | None]:
-        """Return what stands between owner and RDATA, and what makes the text of the RDATA."""
+        """Return the text between owner and RDATA, and the function that formats the RDATA."""
         made = self._middles[rtype, ttl] = f"\t{ttl}\tIN\t{type_text(rtype)}\t", formatter(rtype)
         return made
 
@@ -127,7 +127,7 @@ def rrsig_text(view: ZoneView) -> Iterator[Piece]:
 
 
 class RrsigText:
-    """RRSIG records as text. Nearly all of one is the same in thousands of others, so it is looked up."""
+    """RRSIG records as text: most parts are the same in thousands of records, so they are looked up."""
 
     def __init__(self, origin: bytes) -> None:
         self._origin = origin

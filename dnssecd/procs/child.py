@@ -1,12 +1,12 @@
-"""Starting our own modules as processes, and ending them. No other module does.
+"""Start modules of this package as child processes, and end them. No other module does this.
 
-A child executes a module of this package afresh, so that nothing of its parent's memory is in it. It runs isolated:
+A child executes a module in a new interpreter, so it has no copy of its parent's memory. It is isolated by:
 
-* ``-P``: Python does not look for modules in the current directory;
-* current directory ``/``: a path that is given to a child is absolute;
+* ``-P``: Python does not search the current directory for modules;
+* current directory ``/``: paths given to a child are absolute;
 * an environment of known variables, see :func:`environment`.
 
-The first two keep a file such as ``msgspec.py`` in a directory of zone files from being executed.
+The first two prevent that a file such as ``msgspec.py`` in a directory of zone files is executed.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from typing import IO
 
 import dnssecd
 
-#: What a child may know of our environment.
+#: Environment variables that a child may have.
 _KEPT = frozenset(
     ("PATH", "LANG", "LANGUAGE", "TZ", "TZDIR", "HOME", "USER", "LOGNAME", "TMPDIR", "CREDENTIALS_DIRECTORY")
 )
-#: Variables of Python that name no file and no code.
+#: Python's variables that name neither files nor code.
 _KEPT_OF_PYTHON = frozenset(
     ("PYTHONDONTWRITEBYTECODE", "PYTHONFAULTHANDLER", "PYTHONHASHSEED", "PYTHONMALLOC", "PYTHONUTF8")
 )
-#: The service manager's messages to us. A child that has them speaks in our place.
+#: Variables of the service manager for this process. A child must not have them: it could report in its place.
 _OURS_ALONE = frozenset(
     ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", "LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
 )
@@ -49,8 +49,8 @@ def command(module: str, arguments: Iterable[object] = ()) -> list[str]:
 def environment(*, of_vendors: bool = False, extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Return a child's environment.
 
-    of_vendors: keep all variables but Python's and the service manager's. The PKCS#11 modules of vendors need it:
-    only their vendors know the variables that configure them.
+    of_vendors: keep all variables except Python's and the service manager's. PKCS#11 modules need it: their variables
+    are known only to their vendors.
     """
     kept = {name: value for name, value in os.environ.items() if _may_have(name, of_vendors=of_vendors)}
     return {**kept, "PYTHONPATH": os.pathsep.join(_module_path()), **(extra or {})}
@@ -65,7 +65,7 @@ def _may_have(name: str, *, of_vendors: bool) -> bool:
 
 
 def _module_path() -> list[str]:
-    """Return the place that this package was loaded from, then our own PYTHONPATH without the current directory."""
+    """Return the directory of this package, then the entries of PYTHONPATH without the current directory."""
     given = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     return [str(Path(dnssecd.__file__).resolve().parent.parent), *map(os.path.abspath, given)]
 
@@ -80,7 +80,7 @@ def start(
     new_session: bool = False,
     env: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a module of this package; OSError when that is not possible. The streams are as for Popen."""
+    """Start a module of this package. Raise OSError on failure. The streams are as for Popen."""
     return subprocess.Popen(
         command(module, arguments),
         stdin=stdin,
@@ -103,7 +103,7 @@ async def start_async(
     env: Mapping[str, str] | None = None,
     limit: int = 1 << 16,
 ) -> asyncio.subprocess.Process:
-    """Start a module as `start` does, for an event loop. limit: octets that a reader of its output keeps."""
+    """Start a module as ``start`` does, for an event loop. limit: octets that a reader of its output keeps."""
     return await asyncio.create_subprocess_exec(
         *command(module, arguments),
         stdin=stdin,
@@ -117,7 +117,7 @@ async def start_async(
 
 
 def stop(process: subprocess.Popen[bytes], deadline_s: float) -> None:
-    """Close a child's standard input, give it the deadline to end, then kill it."""
+    """Close a child's standard input, wait up to the deadline for its end, then kill it."""
     if process.stdin is not None:
         with suppress(BrokenPipeError):
             process.stdin.close()
@@ -127,7 +127,7 @@ def stop(process: subprocess.Popen[bytes], deadline_s: float) -> None:
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill a child, if it still runs, and take its status."""
+    """Kill a child if it still runs, and collect its exit status."""
     if process.poll() is None:
         process.kill()
     with suppress(subprocess.TimeoutExpired):
@@ -135,7 +135,7 @@ def kill(process: subprocess.Popen[bytes]) -> None:
 
 
 async def stop_async(process: asyncio.subprocess.Process, deadline_s: float) -> None:
-    """Close a child's standard input, give it the deadline to end, then kill it."""
+    """Close a child's standard input, wait up to the deadline for its end, then kill it."""
     if process.stdin is not None:
         process.stdin.close()
     with suppress(TimeoutError):
@@ -145,7 +145,7 @@ async def stop_async(process: asyncio.subprocess.Process, deadline_s: float) -> 
 
 
 async def kill_async(process: asyncio.subprocess.Process) -> None:
-    """Kill a child, if it still runs, and take its status."""
+    """Kill a child if it still runs, and collect its exit status."""
     if process.returncode is None:
         with suppress(ProcessLookupError):
             process.kill()

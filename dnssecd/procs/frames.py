@@ -1,32 +1,33 @@
-"""Frames: a length of 4 octets, big-endian, then that many octets. The one codec of all pipes and Unix sockets.
+"""Frames: a length of 4 octets, big-endian, then the body of that length. All pipes and Unix sockets use this codec.
 
-What the octets mean is the business of each protocol, and so is the limit: a length beyond it ends the connection
-before anything is read or kept. Sans I/O in :class:`FrameBuffer`; :func:`read_frame` and :func:`receive_frame` are the
-blocking and the asyncio shell.
+Each protocol defines its bodies and its limit. A length above the limit ends the connection before the body is read.
+:class:`FrameBuffer` does no I/O; :func:`read_frame` and :func:`receive_frame` are its blocking and its asyncio form.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    import asyncio  # commands load this module at every start
 
 LENGTH_OCTETS = 4
 
 
 class FrameError(Exception):
-    """The other side sent something that is not a frame, or went away inside one."""
+    """The other side sent something that is not a frame, or disconnected within a frame."""
 
 
 def build_frame(body: bytes, limit: int) -> bytes:
-    """Return a body as a frame; FrameError when it has more than ``limit`` octets."""
+    """Return a body as a frame. Raise FrameError when it has more than ``limit`` octets."""
     if len(body) > limit:
         raise FrameError(f"a message of {len(body)} octets is over the limit of {limit}")
     return len(body).to_bytes(LENGTH_OCTETS, "big") + body
 
 
 def body_length(head: bytes | bytearray, limit: int) -> int:
-    """Return the length that the head of a frame announces; FrameError when it is not between 1 and ``limit``."""
+    """Return the length in the head of a frame. Raise FrameError when it is not between 1 and ``limit``."""
     length = int.from_bytes(head, "big")
     if not 0 < length <= limit:
         raise FrameError(f"frame length {length} is not between 1 and {limit}")
@@ -34,7 +35,7 @@ def body_length(head: bytes | bytearray, limit: int) -> int:
 
 
 def read_frame(stream: BinaryIO, limit: int) -> bytes | None:
-    """Read one frame's body from a blocking stream; None at its end."""
+    """Return one frame's body from a blocking stream, None at its end. Raise FrameError."""
     head = stream.read(LENGTH_OCTETS)
     if not head:
         return None
@@ -48,12 +49,12 @@ def read_frame(stream: BinaryIO, limit: int) -> bytes | None:
 
 
 async def receive_frame(reader: asyncio.StreamReader, limit: int) -> bytes:
-    """Receive one frame's body; asyncio.IncompleteReadError when the stream ends before it is whole."""
+    """Return one frame's body. Raise FrameError; asyncio.IncompleteReadError when the stream ends too early."""
     return await reader.readexactly(body_length(await reader.readexactly(LENGTH_OCTETS), limit))
 
 
 class FrameBuffer:
-    """Cuts a stream of octets into frame bodies, however it is split."""
+    """Splits a stream of octets, received in pieces of any size, into frame bodies."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -61,11 +62,11 @@ class FrameBuffer:
 
     @property
     def partial(self) -> bool:
-        """Whether a frame has begun that is not complete."""
+        """Whether an incomplete frame is in the buffer."""
         return bool(self._data)
 
     def feed(self, octets: bytes) -> Iterator[bytes]:
-        """Yield every frame body that is completed by ``octets``; FrameError on a bad length."""
+        """Yield every frame body that ``octets`` completes. Raise FrameError for a bad length."""
         self._data += octets
         start = 0
         while len(self._data) - start >= LENGTH_OCTETS:

@@ -1,15 +1,16 @@
-"""What is looked at in a peer's answer before it is decoded: is it one, and is it small enough?
+"""Checks of a peer's answer before it is decoded: whether it answers the request, and whether it is small enough.
 
-Decoding makes an object of every record and label. That takes thousands of times as long as sending them, and TSIG is
-looked at afterwards only. So a peer's answer has at most UDP_OCTETS_MAX or TCP_OCTETS_MAX octets, RECORDS_MAX records,
-and only the types that answer what is asked here or come along with that: each of them has two names at most.
+Decoding makes an object of every record and label. That takes thousands of times as long as sending them, and
+TSIG is checked only afterwards. So an answer may have at most UDP_OCTETS_MAX or TCP_OCTETS_MAX octets,
+RECORDS_MAX records, and only the types that belong in answers to dnssecd's questions: each of them has two
+names at most.
 """
 
 import dns.rdatatype
 
 from dnssecd.core.dns.message_names import HEADER_OCTETS, skip_name
 
-#: We announce 1,232 octets; some servers send what fits into 4,096 all the same.
+#: dnssecd announces 1,232 octets, but some servers send up to 4,096.
 UDP_OCTETS_MAX = 4096
 #: A DNSKEY RRset of twenty RSA keys of 4,096 bits with its signatures; SOA and DS take a tenth of it.
 TCP_OCTETS_MAX = 16_384
@@ -25,13 +26,13 @@ _TYPES = frozenset({
 
 
 class UnwantedAnswer(ValueError):
-    """An answer that must not be believed; the text says why."""
+    """An answer that must not be used; the text says why."""
 
 
 def is_answer(wire: bytes, request: bytes) -> bool:
     """Tell whether a message answers a request, as far as id, opcode and question say (RFC 5452 §9.1).
 
-    One with several questions does too: it is an answer without a sound form.
+    An answer with several questions counts too: it is an answer, but malformed.
     """
     if len(wire) < HEADER_OCTETS or wire[:2] != request[:2] or not wire[2] & _QR:
         return False
@@ -50,7 +51,7 @@ def is_answer(wire: bytes, request: bytes) -> bool:
 
 
 def check_size(wire: bytes, octets_max: int) -> None:
-    """Raise UnwantedAnswer for an answer that would take too long to decode, or has no sound form."""
+    """Raise UnwantedAnswer for an answer that would take too long to decode, or is malformed."""
     if len(wire) > octets_max:
         raise UnwantedAnswer(f"longer than {octets_max:,} octets")
     questions, *counts = (int.from_bytes(wire[i : i + 2], "big") for i in range(4, HEADER_OCTETS, 2))
@@ -64,7 +65,7 @@ def check_size(wire: bytes, octets_max: int) -> None:
         rtype = int.from_bytes(wire[position : position + 2], "big")
         if rtype not in _TYPES:
             kind = dns.rdatatype.to_text(dns.rdatatype.RdataType.make(rtype))
-            raise UnwantedAnswer(f"a record of type {kind} is no answer to the question")
+            raise UnwantedAnswer(f"a record of type {kind} does not belong in an answer to the question")
         position += 10 + int.from_bytes(wire[position + 8 : position + 10], "big")
     if position != len(wire):
         raise UnwantedAnswer("cut short, or octets after the last record")

@@ -1,4 +1,4 @@
-"""The only road to publication: a verified version is redeemed, once, for the commit of its transaction."""
+"""The only path to publication: a verified version is redeemed, once, for the commit of its transaction."""
 
 from typing import Protocol
 
@@ -6,7 +6,7 @@ from dnssecd.core.verify import VerifiedVersion
 
 
 class Transaction(Protocol):
-    """What the store's write transaction offers here."""
+    """The part of the store's write transaction that is used here."""
 
     generation: int
 
@@ -16,6 +16,6 @@ class Transaction(Protocol):
 
 
 def commit(version: VerifiedVersion, transaction: Transaction) -> None:
-    """Publish what was verified; raises if the token is spent, is another's, or the content moved on."""
+    """Publish the verified version; raise if its token does not fit the transaction as it is now."""
     version.redeem(transaction, transaction.generation)
     transaction.commit_if(transaction.generation)

@@ -1,6 +1,6 @@
-"""Condensed IXFR: several difference sequences as the one they amount to (RFC 1995 §5).
+"""Condensed IXFR: several difference sequences as one with the same effect (RFC 1995 §5).
 
-An RR that one version adds and a later one removes again (or the other way round) is left out. The framing SOAs
+An RR that one version adds and a later one removes again (or vice versa) is left out. The framing SOAs
 are those of the first and the last version. All of the RRs are held in memory, so callers bound the size.
 """
 
@@ -8,19 +8,19 @@ from collections.abc import Iterable, Iterator
 
 from dnssecd.core.zone.zoneview import JournalChunk, JournalStep
 
-#: Differences larger than this are sent as they are in the journal.
+#: Larger differences are sent as they are in the journal.
 CONDENSE_MAX_OCTETS = 8 * 1024 * 1024
 
 
 def condense(steps: Iterable[JournalStep], serial: int) -> Iterator[JournalStep]:
-    """Yield the one step that all ``steps`` to ``serial`` amount to; a single one is passed through untouched."""
+    """Yield one step with the effect of all ``steps`` to ``serial``; a single step is passed through unchanged."""
     iterator = iter(steps)
     first = next(iterator, None)
     if first is None or first.to_serial == serial:
         if first is not None:
             yield first
         return
-    # Dicts keep the order of the journal, so the result reads like one: by owner where the steps were.
+    # Dicts keep the order of the journal, so the result is ordered by owner where the steps were.
     removed: dict[bytes, None] = {}
     added: dict[bytes, None] = {}
     _apply(first, removed, added)

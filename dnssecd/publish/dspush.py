@@ -1,7 +1,8 @@
-"""The DS RRset of a delegation pushed to a server of the parent by dynamic update (RFC 2136), signed with TSIG.
+"""Push the DS RRset of a delegation to a server of the parent by dynamic update (RFC 2136), signed with TSIG.
 
-Exact: one UPDATE replaces the whole DS RRset, on condition that the delegation exists; it is done when the same
-server was asked and has just that set. Pushing what is there already changes nothing and is no failure.
+One UPDATE replaces the whole DS RRset, on condition that the delegation exists. The push is complete when a
+query to the same server returns exactly that set. If the server has the set already, the push changes nothing
+and succeeds.
 """
 
 from __future__ import annotations
@@ -29,13 +30,13 @@ _WHY = {
     dns.rcode.NXDOMAIN: "there is no delegation (NS) for the zone; the DS was not added",
     dns.rcode.NOTAUTH: "it is not the primary of the parent zone, or does not know our TSIG key",
     dns.rcode.REFUSED: "it does not allow this update: is our TSIG key allowed to change the DS?",
-    dns.rcode.NOTIMP: "it takes no dynamic updates",
+    dns.rcode.NOTIMP: "it does not support dynamic updates",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """How it went. `ok`: the server has the set; `changed`: it did not before; `detail`: what it said."""
+    """The result of a push. ``ok``: the server has the set; ``changed``: it did not before; ``detail``: its answer."""
 
     ok: bool
     changed: bool
@@ -51,13 +52,13 @@ async def push_ds(
     may_be_empty: bool = False,
     timing: Timing | None = None,
 ) -> Pushed:
-    """Make `wanted` (DS RDATA) the DS RRset of `zone` at `server`, the primary of its parent.
+    """Make ``wanted`` (DS RDATA) the DS RRset of ``zone`` at ``server``, the primary of its parent.
 
-    ttl: of the RRset in seconds where there was none; else it stays what it was. An empty set, which makes the
-    zone insecure, is pushed only if it `may_be_empty`. Nothing the server does raises.
+    ttl: of a new RRset, in seconds; an existing RRset keeps its TTL. An empty set, which makes the zone
+    insecure, is pushed only if it ``may_be_empty``. Faults of the server do not raise.
     """
     if not wanted and not may_be_empty:
-        return Pushed(False, False, "an empty DS set was not asked for in so many words; nothing was pushed")
+        return Pushed(False, False, "an empty DS set was not explicitly requested; nothing was pushed")
     name = dns.name.from_text(zone)
     parent, failure = await _parent(name, server, timing)
     if parent is None:
@@ -78,7 +79,7 @@ async def push_ds(
 def _update(
     name: dns.name.Name, parent: dns.name.Name, wanted: Sequence[bytes], ttl: int
 ) -> dns.update.UpdateMessage:
-    """One UPDATE: if there is an NS RRset, the DS RRset goes and the wanted one comes, or nothing happens."""
+    """Return one UPDATE: if there is an NS RRset, it replaces the DS RRset; otherwise it changes nothing."""
     update = dns.update.UpdateMessage(parent)
     update.present(name, "NS")
     update.delete(name, "DS")
@@ -98,15 +99,15 @@ async def _verify(name: dns.name.Name, server: Peer, goal: frozenset[bytes], tim
         await asyncio.sleep(pause_s)
         seen, failure = await _served(name, server, timing)
         if not failure and _set_of(seen) == goal:
-            return Pushed(True, True, f"{server.name} took the update and serves the set")
+            return Pushed(True, True, f"{server.name} accepted the update and serves the set")
     what = failure or f"it serves {_tags(seen)}"
-    return Pushed(False, True, f"{server.name} took the update, but then: {what}")
+    return Pushed(False, True, f"{server.name} accepted the update, but then: {what}")
 
 
 async def _parent(
     name: dns.name.Name, server: Peer, timing: Timing | None
 ) -> tuple[dns.name.Name | None, str]:
-    """The apex of the zone at `server` that the delegation is in, from its SOA; or why it is not known."""
+    """Return the apex, from its SOA, of the zone at ``server`` that has the delegation; or why it is unknown."""
     failure = "the root has no parent"
     above = name
     for _ in range(LABELS_MAX):
@@ -119,7 +120,7 @@ async def _parent(
         apex = _soa_owner(outcome, above)
         if apex is not None:
             return apex, ""
-        failure = f"{server.name} is not an authority for a parent of {name} ({outcome.rcode})"
+        failure = f"{server.name} is not authoritative for a parent of {name} ({outcome.rcode})"
     return None, failure
 
 
@@ -140,7 +141,7 @@ async def _served(
     if answer is None:
         return None, f"{server.name}: {outcome.failure}"
     if not outcome.authoritative or answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-        return None, f"{server.name}: {outcome.rcode}, not an authority for the DS of {name}"
+        return None, f"{server.name}: {outcome.rcode}, not authoritative for the DS of {name}"
     return outcome.rrset(name, dns.rdatatype.DS), ""
 
 

@@ -1,7 +1,7 @@
-"""NOTIFY(CDS) to the parent (RFC 9859): where it wants to be told of new CDS, and telling it.
+"""NOTIFY(CDS) to the parent (RFC 9859): find where the parent takes notifications of new CDS, and send them.
 
-A notification only hastens what the parent would do anyway, and everything it does it checks for itself; so DSYNC
-records are taken without validation (RFC 9859 section 5). It is to be sent when all public servers have the CDS.
+A notification only makes the parent act sooner, and the parent checks everything itself; so DSYNC records are
+used without validation (RFC 9859 §5). Send it when all public servers have the CDS.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ ENDPOINTS_MAX = 4
 ADDRESSES_MAX = 4
 SERVERS_MAX = 3
 LOOKUPS_MAX = 4
-#: RFC 1996 section 3.6: repeated until answered; these within one try, further tries are the caller's.
+#: RFC 1996 §3.6: repeated until answered; these are the repetitions of one attempt, the caller makes further
+#: attempts.
 TIMING = Timing(udp_s=3.0, udp_attempts=3, tcp_s=5.0)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An answer: the RRset, or (None) that there is none and the owner of the SOA that says so; or a failure."""
+    """An answer: the RRset; or None with the owner of the SOA that denies it; or a failure."""
 
     rrset: dns.rrset.RRset | None = None
     soa: dns.name.Name | None = None
@@ -47,7 +48,7 @@ Lookup = Callable[[dns.name.Name, dns.rdatatype.RdataType], Awaitable[Found]]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Endpoint:
-    """Where the parent takes NOTIFY(CDS): host name and port; `at`: the name of the DSYNC RRset."""
+    """Where the parent takes NOTIFY(CDS): host name and port; ``at``: the name of the DSYNC RRset."""
 
     target: str
     port: int
@@ -56,7 +57,7 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """How it went. `offered`: the parent has an endpoint; `ok`: one acknowledged; `detail`: which, or why not."""
+    """The result. ``offered``: the parent has an endpoint; ``ok``: one acknowledged; ``detail``: which, or why not."""
 
     offered: bool
     ok: bool
@@ -64,11 +65,11 @@ class Notified:
 
 
 class DsyncUnknown(Exception):
-    """It could not be found out whether the parent takes notifications; the text says why."""
+    """It is unknown whether the parent takes notifications; the text says why."""
 
 
 def by_resolver(asking: dns.asyncresolver.Resolver) -> Lookup:
-    """Look things up by a resolver; its lifetime is the deadline."""
+    """Look up RRsets by a resolver; its lifetime is the deadline."""
 
     async def lookup(name: dns.name.Name, rtype: dns.rdatatype.RdataType) -> Found:
         try:
@@ -85,7 +86,7 @@ def by_resolver(asking: dns.asyncresolver.Resolver) -> Lookup:
 
 
 def by_servers(servers: Sequence[Peer], then: Lookup | None = None, timing: Timing | None = None) -> Lookup:
-    """Ask the parent's own servers; what they are no authority for goes to `then`, if there is one."""
+    """Ask the parent's own servers; ``then``, if given, is asked for names they are not authoritative for."""
 
     async def lookup(name: dns.name.Name, rtype: dns.rdatatype.RdataType) -> Found:
         failure = "no server of the parent is known"
@@ -95,7 +96,7 @@ def by_servers(servers: Sequence[Peer], then: Lookup | None = None, timing: Timi
             if answer is None:
                 failure = f"{server.name}: {outcome.failure}"
             elif not outcome.authoritative or answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
-                failure = f"{server.name}: {outcome.rcode}, not an authority for {name}"
+                failure = f"{server.name}: {outcome.rcode}, not authoritative for {name}"
             else:
                 return Found(outcome.rrset(name, rtype), _soa(answer))
         return Found(failure=failure) if then is None else await then(name, rtype)
@@ -104,9 +105,9 @@ def by_servers(servers: Sequence[Peer], then: Lookup | None = None, timing: Timi
 
 
 async def find_endpoints(zone: str, lookup: Lookup) -> list[Endpoint]:
-    """Return where NOTIFY(CDS) for `zone` goes; empty: the parent takes none. Raises DsyncUnknown.
+    """Return where to send NOTIFY(CDS) for ``zone``; empty: the parent takes none. Raise DsyncUnknown.
 
-    RFC 9859 section 4.1. Several are alternatives: one is to be told.
+    RFC 9859 §4.1. Several endpoints are alternatives: one of them must acknowledge.
     """
     owner = dns.name.from_text(zone)
     if len(owner) < 2:
@@ -141,7 +142,7 @@ def _endpoints(rrset: dns.rrset.RRset) -> list[Endpoint]:
 
 
 def notify_message(zone: str) -> dns.message.Message:
-    """Return NOTIFY(CDS): QTYPE CDS whether the parent reads CDS or CDNSKEY (RFC 9859 section 4)."""
+    """Return NOTIFY(CDS): QTYPE is CDS even if the parent reads CDNSKEY (RFC 9859 §4)."""
     message = dns.message.make_query(dns.name.from_text(zone), dns.rdatatype.CDS)
     message.set_opcode(dns.opcode.NOTIFY)
     message.flags |= dns.flags.AA
@@ -149,14 +150,29 @@ def notify_message(zone: str) -> dns.message.Message:
     return message
 
 
-async def notify_parent(zone: str, lookup: Lookup, timing: Timing = TIMING) -> Notified:
-    """Find the parent's endpoints and tell the first that acknowledges; nothing a peer does raises."""
+async def _no_differences() -> str:
+    return ""
+
+
+async def notify_parent(
+    zone: str,
+    lookup: Lookup,
+    timing: Timing = TIMING,
+    differences: Callable[[], Awaitable[str]] = _no_differences,
+) -> Notified:
+    """Find the parent's endpoints and notify them until one acknowledges; faults of peers do not raise.
+
+    differences: returns why the parent would not find the zone's servers alike (RFC 9975); then nothing is sent.
+    """
     try:
         endpoints = await find_endpoints(zone, lookup)
     except DsyncUnknown as error:
         return Notified(False, False, str(error))
     if not endpoints:
         return Notified(False, True, "the parent has no DSYNC record for CDS")
+    why = await differences()
+    if why:
+        return Notified(True, False, f"not sent: {why}")
     failures = []
     for endpoint in endpoints:
         peers = await _addresses(endpoint, lookup)

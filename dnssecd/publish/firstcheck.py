@@ -1,4 +1,4 @@
-"""Never a second truth: what secondaries and parent say about a zone before we publish it for the first time."""
+"""The check before a zone's first publication: whether secondaries or the parent show another signer."""
 
 from __future__ import annotations
 
@@ -6,16 +6,14 @@ import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
-
-import dns.name
-import dns.rdatatype
 
 from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.dns.rrtypes import DNSKEY
 from dnssecd.core.dns.serial import is_after
 from dnssecd.core.keys.keyset import key_tag
-from dnssecd.publish.exchange import Peer, Timing, exchange, question
+from dnssecd.publish.exchange import Peer, Timing, ask
 from dnssecd.publish.parent import DsRecord, ParentAnswer, ask_all_ds
+from dnssecd.publish.soa_look import ApexQuestion
 from dnssecd.publish.watch import sight
 
 _REVOKE = 0x0080
@@ -24,7 +22,7 @@ _DIGESTS = {1: "sha1", 2: "sha256", 4: "sha384"}
 
 @dataclass(frozen=True, slots=True)
 class ForeignKey:
-    """A DNSKEY that a server serves and that none of our keys is; ``rdata`` in wire form."""
+    """A DNSKEY that a server serves and that is not one of our keys; ``rdata`` in wire form."""
 
     server: str
     rdata: bytes
@@ -42,11 +40,12 @@ class ForeignDs:
 
 @dataclass(frozen=True, slots=True)
 class FirstCheck:
-    """What was found. Publishing is safe only where :attr:`foreign` is empty and the parent was asked.
+    """The result. Publishing is safe only if :attr:`foreign` is empty and the parent answered.
 
-    ``highest_serial``: the latest serial any secondary serves, or None. ``unreachable``: (server, why) of the
-    secondaries and ``parent_failures``: of the parent's servers that could not be asked; ``parent_answers``: how
-    many could. A secondary that answers without serving the zone is in neither list.
+    ``highest_serial``: the latest serial that any secondary serves, or None. ``unreachable``: (server, why)
+    of the secondaries that did not answer; ``parent_failures``: the same of the parent's servers;
+    ``parent_answers``: how many of those answered. A secondary that answers but does not serve the zone is in
+    no list.
     """
 
     highest_serial: int | None
@@ -59,7 +58,7 @@ class FirstCheck:
 
     @property
     def foreign(self) -> bool:
-        """Tell whether somebody else signs this zone already."""
+        """Tell whether another signer signs this zone already."""
         return bool(self.foreign_keys or self.foreign_ds)
 
 
@@ -73,13 +72,13 @@ async def first_check(
 ) -> FirstCheck:
     """Ask secondaries (SOA, DNSKEY) and the parent's servers (DS).
 
-    our_keys: DNSKEY RDATA of every key we hold for the zone. Keys are compared whole (algorithm and public key),
-    the REVOKE bit aside; DS by digest. Nothing a peer does raises.
+    our_keys: DNSKEY RDATA of every key that dnssecd holds for the zone. Keys are compared by algorithm and
+    public key, without the REVOKE bit; DS by digest. Faults of peers do not raise.
     """
     keys = list(our_keys)
     sightings, key_answers, answers = await asyncio.gather(
         asyncio.gather(*(sight(zone, peer, now, timing) for peer in secondaries)),
-        asyncio.gather(*(_dnskeys(zone, peer, timing) for peer in secondaries)),
+        asyncio.gather(*(_dnskeys(zone, peer, now, timing) for peer in secondaries)),
         ask_all_ds(zone, parent_servers, now, timing),
     )
     serials = [sighting.serial for sighting in sightings if sighting.serial is not None]
@@ -99,14 +98,12 @@ async def first_check(
     )
 
 
-async def _dnskeys(zone: str, peer: Peer, timing: Timing | None) -> list[ForeignKey]:
-    """Return the DNSKEY RRset a server serves, each as if it were foreign."""
-    name = dns.name.from_text(zone)
-    outcome = await exchange(peer, question(name, dns.rdatatype.DNSKEY), timing)
-    rrset = outcome.rrset(name, dns.rdatatype.DNSKEY)
-    if rrset is None:
-        return []
-    rdatas = [cast(Any, record).to_digestable() for record in rrset]
+async def _dnskeys(
+    zone: str, peer: Peer, now: Callable[[], float], timing: Timing | None
+) -> list[ForeignKey]:
+    """Return the DNSKEY RRset that a server serves, each key as a ForeignKey."""
+    reply = await ask(peer, ApexQuestion(zone, DNSKEY, now), timing)
+    rdatas = () if reply.answer is None else reply.answer.rdatas
     return [ForeignKey(peer.name, rdata, key_tag(rdata), rdata[3]) for rdata in rdatas]
 
 
@@ -119,12 +116,12 @@ def _latest(serials: list[int]) -> int | None:
 
 
 def _is_ours(rdata: bytes, keys: Iterable[bytes]) -> bool:
-    """Compare everything but the flags, in which the REVOKE bit and SEP come and go."""
+    """Compare everything except the flags, because the REVOKE and SEP bits may change."""
     return any(rdata[2:] == key[2:] for key in keys)
 
 
 def ds_matches(ds: DsRecord, dnskey: bytes, zone: str) -> bool:
-    """Tell whether ``ds`` names the key (RFC 4034 §5.1.4); a digest type we cannot compute matches nothing."""
+    """Tell whether ``ds`` names the key (RFC 4034 §5.1.4); an unknown digest type matches nothing."""
     if ds.digest_type not in _DIGESTS or ds.algorithm != dnskey[3]:
         return False
     for flags in {dnskey[:2], (int.from_bytes(dnskey[:2], "big") & ~_REVOKE).to_bytes(2, "big")}:

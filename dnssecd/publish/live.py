@@ -1,4 +1,4 @@
-"""What the public servers of a zone serve at this moment: serial and DNSKEY RRset, each server by itself."""
+"""What each public server of a zone serves now: serial and DNSKEY RRset."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from dnssecd.publish.exchange import Outcome, Peer, Timing, exchange, question
 from dnssecd.publish.watch import sight
 
 AT_ONCE = 32
-#: A server that left so many questions in a row without an answer is not asked about further zones.
+#: A server that leaves this many questions in a row unanswered is not asked about further zones.
 SILENT_MAX = 3
 
 
 class LiveLook:
-    """Asks about many zones; remembers which servers do not answer, so that each costs its deadline a few times."""
+    """Asks about many zones; remembers which servers do not answer, so that each costs only a few deadlines."""
 
     def __init__(self, now: Callable[[], float], timing: Timing | None = None) -> None:
         self._now, self._timing = now, timing
@@ -28,7 +28,7 @@ class LiveLook:
         self._silent: Counter[tuple[str, int]] = Counter()
 
     async def ask(self, zone: str, peers: Iterable[Peer]) -> list[LiveServer]:
-        """Ask all servers of a zone; nothing a peer does raises."""
+        """Ask all servers of a zone; faults of peers do not raise."""
         apart = {(peer.host, peer.port): peer for peer in peers}
         return list(await asyncio.gather(*(self._one(zone, peer) for peer in apart.values())))
 
@@ -41,12 +41,12 @@ class LiveLook:
             if not seen.reachable:
                 self._silent[place] += 1
                 return LiveServer(peer.name, failure=seen.detail)
-            del self._silent[place]  # a question is lost now and then among ten thousand
+            del self._silent[place]  # among ten thousand questions a few are lost
             if seen.serial is None:
                 return LiveServer(peer.name)
             name = dns.name.from_text(zone)
             outcome = await exchange(peer, question(name, dns.rdatatype.DNSKEY), self._timing)
-            if outcome.rcode != "NOERROR":  # it has the zone: that it shows no keys says nothing of them
+            if outcome.rcode != "NOERROR":  # it has the zone, but without an answer its keys are unknown
                 return LiveServer(
                     peer.name, seen.serial, failure=f"DNSKEY: {outcome.failure or outcome.rcode}"
                 )

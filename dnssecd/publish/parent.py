@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import dns.asyncresolver
@@ -31,7 +31,7 @@ class DsRecord:
 
 @dataclass(frozen=True, slots=True)
 class ParentAnswer:
-    """What one server of the parent says. ``ds`` is None when it cannot be believed or asked; ``failure`` says why.
+    """The answer of one parent server. ``ds`` is None if there is no usable answer; ``failure`` says why.
 
     An empty ``ds`` is an authoritative "there is none". ``ttl`` is that of the DS RRset; ``at`` is epoch seconds.
     """
@@ -41,10 +41,14 @@ class ParentAnswer:
     ttl: int
     at: float
     failure: str = ""
+    ns: tuple[str, ...] | None = (
+        None  # names of the delegation's NS RRset; None: not asked, or no usable answer
+    )
+    ns_ttl: int = 0
 
 
 class ParentUnknown(Exception):
-    """The parent's servers could not be found; the text says at which step and why."""
+    """The parent's servers could not be found; the text names the step and the reason."""
 
 
 def resolver(servers: Sequence[tuple[str, int]] = ()) -> dns.asyncresolver.Resolver:
@@ -68,7 +72,7 @@ async def find_parent_servers(
 ) -> list[Peer]:
     """Return every address of every server of the zone's parent; raises ParentUnknown.
 
-    A server whose addresses cannot be found is left out as long as another one can be.
+    A server whose addresses cannot be found is left out if another server has one.
     """
     name = dns.name.from_text(zone)
     if name == dns.name.root:
@@ -101,7 +105,7 @@ async def _addresses(target: dns.name.Name, asking: dns.asyncresolver.Resolver, 
 async def ask_ds(
     zone: str, server: Peer, now: Callable[[], float], timing: Timing | None = None, *, tcp: bool = False
 ) -> ParentAnswer:
-    """Ask one server for the DS of ``zone``; never raises for a peer."""
+    """Ask one server for the DS of ``zone``; faults of the peer do not raise."""
     name = dns.name.from_text(zone)
     outcome = await exchange(server, question(name, dns.rdatatype.DS, dnssec=True), timing, tcp=tcp)
     failure = _failure(outcome)
@@ -122,15 +126,33 @@ async def ask_all_ds(
     return list(await asyncio.gather(*(ask_ds(zone, server, now, timing) for server in servers)))
 
 
+async def ask_delegation(
+    zone: str, server: Peer, now: Callable[[], float], timing: Timing | None = None
+) -> ParentAnswer:
+    """Ask one server for DS and NS of ``zone``, over TCP; faults of the peer do not raise."""
+    answer = await ask_ds(zone, server, now, timing, tcp=True)
+    name = dns.name.from_text(zone)
+    outcome = await exchange(server, question(name, dns.rdatatype.NS), timing, tcp=True)
+    message = outcome.answer
+    if message is None or message.rcode() != dns.rcode.NOERROR:
+        return answer
+    for section in (message.authority, message.answer):
+        for rrset in section:
+            if rrset.name == name and rrset.rdtype == dns.rdatatype.NS:
+                names = sorted({cast(Any, record).target.to_text().lower() for record in rrset})
+                return replace(answer, ns=tuple(names), ns_ttl=int(rrset.ttl))
+    return answer
+
+
 def _failure(outcome: Outcome) -> str:
-    """Return why an answer about DS cannot be believed, or nothing."""
+    """Return why an answer about DS cannot be used, or an empty text."""
     answer = outcome.answer
     if answer is None:
         return outcome.failure
     if answer.rcode() not in (dns.rcode.NOERROR, dns.rcode.NXDOMAIN):
         return outcome.rcode
     if not outcome.authoritative:
-        return "not an authority for the parent zone"
+        return "not authoritative for the parent zone"
     return ""
 
 

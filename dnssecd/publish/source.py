@@ -1,7 +1,8 @@
 """The local address that questions, NOTIFYs and transfers to a peer are sent from.
 
-A secondary allows NOTIFY, and a primary allows transfers, from the address it was configured with: the address that
-dnssecd listens on. So that is what the sockets are bound to, unless the configuration names another ``source``.
+A secondary allows NOTIFY, and a primary allows transfers, from the address configured there: the address that
+dnssecd listens on. So the sockets are bound to that address, unless the configuration names another
+``source``.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import msgspec
 
 
 class Source(msgspec.Struct, frozen=True):
-    """Local IP addresses to send from. ``fixed``: configured, so nothing else will do if this host lacks it."""
+    """Local IP addresses to send from. ``fixed``: configured, so no other address is used if this host lacks it."""
 
     addresses: tuple[str, ...] = ()
     fixed: bool = False
@@ -28,8 +29,8 @@ BY_ROUTE = Source()
 def listening_source(listeners: Iterable[str], host: str) -> Source:
     """Return the source for a peer at ``host``: the addresses in ``listeners`` that can reach it.
 
-    Those are of its family and not wildcards. A loopback address reaches loopback peers only, and a peer on the
-    loopback expects nothing else.
+    They have the peer's family and are not wildcards. A loopback address reaches only loopback peers, and a
+    loopback peer expects a loopback address.
     """
     peer = ip_address(host)
     found = []
@@ -42,9 +43,9 @@ def listening_source(listeners: Iterable[str], host: str) -> Source:
 
 
 def local_address(source: Source, host: str, port: int) -> tuple[str, int] | None:
-    """Return what to bind a socket to before it is connected to a peer; None: leave it to the kernel.
+    """Return the address to bind a socket to before it is connected to a peer; None: the kernel chooses.
 
-    OSError when a configured address is not on this host, or there is no route.
+    It raises OSError if this host does not have a configured address, or has no route.
     """
     if not source.addresses:
         return None
@@ -65,7 +66,7 @@ def _family(host: str) -> socket.AddressFamily:
 
 def _by_route(host: str, port: int) -> str:
     with socket.socket(_family(host), socket.SOCK_DGRAM) as sock:
-        sock.connect((host, port))  # sends nothing
+        sock.connect((host, port))  # a UDP connect sends nothing
         return str(sock.getsockname()[0])
 
 

@@ -1,28 +1,24 @@
-"""Evidence from secondaries: which serial each one serves, as seen, and what that says about it."""
+"""Evidence from secondaries: the serial that each one was seen to serve, and its judgement."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
 
-import dns.message
-import dns.name
-import dns.rdataclass
-import dns.rdatatype
-
+from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.core.dns.serial import is_after
-from dnssecd.publish.exchange import Outcome, Peer, Timing, exchange, question
+from dnssecd.publish.exchange import Peer, Timing, ask
+from dnssecd.publish.soa_look import SOA_NUMBERS, ApexQuestion
+from dnssecd.tls import TlsFault
 
 
 @dataclass(frozen=True, slots=True)
 class Sighting:
-    """One look at one server: the serial it serves (None: it serves none, or cannot be asked; ``detail`` says why).
+    """One look at one server: the serial that it serves; None: it serves none or does not answer (see ``detail``).
 
-    ``at``: epoch seconds. ``reachable``: it answered something. ``tsig_time``: its clock, where TSIG vouches for it.
-    ``signatures``: RDATA of the RRSIGs over its SOA, which tell versions of one serial apart; None: not looked at.
-    ``tsig_error``: it answered, and rejects our TSIG so (BADKEY, BADSIG, BADTIME …).
+    ``at``: epoch seconds. ``reachable``: it sent an answer. ``tsig_time``: its clock, from a verified TSIG.
+    ``signatures``: RDATA of the RRSIGs over its SOA, which distinguish versions with one serial; None: not
+    queried. ``tsig_error``: the error (BADKEY, BADSIG, BADTIME …) with which it rejects our TSIG.
     """
 
     zone: str
@@ -34,15 +30,21 @@ class Sighting:
     tsig_time: int | None = None
     signatures: frozenset[bytes] | None = None
     tsig_error: str = ""
+    #: Why TLS failed; ``over_tls``: the look used TLS.
+    tls_fault: TlsFault | None = None
+    over_tls: bool = False
+    #: The name of the TSIG key of the answer.
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A sighting beside what is published and what was seen before.
+    """A sighting compared with the published version and with earlier sightings.
 
-    ``state``: ``current``, ``behind``, ``ahead`` (it serves a serial we never published: it will take nothing from
-    us), ``absent`` (answers, but does not serve the zone) or ``unreachable``. ``backwards``: its serial went
-    back since the last look. ``lag_s``: how long it has been behind, 0 when current.
+    ``state``: ``current``, ``behind``, ``ahead`` (it serves a serial that dnssecd never published, and will
+    not transfer from dnssecd), ``absent`` (answers, but does not serve the zone) or ``unreachable``.
+    ``backwards``: its serial decreased since the last look. ``lag_s``: how long it has been behind, 0 when
+    current.
     """
 
     sighting: Sighting
@@ -52,52 +54,41 @@ class Judgement:
 
 
 class WatchHooks:
-    """What watching reports; override what is wanted. Called on the event loop."""
+    """Reports of the watch; override the methods you need. They are called on the event loop."""
 
     def seen(self, judgement: Judgement) -> None:
-        """A server was looked at."""
+        """Report a look at a server."""
 
 
 async def sight(zone: str, peer: Peer, now: Callable[[], float], timing: Timing | None = None) -> Sighting:
-    """Ask one server for the SOA of ``zone`` (absolute name) and return what was seen; never raises for a peer."""
-    name = dns.name.from_text(zone)
-    outcome = await exchange(peer, question(name, dns.rdatatype.SOA, dnssec=True), timing)
-    serial = _serial(outcome, name)
+    """Ask one server for the SOA of ``zone`` (absolute name); faults of the peer do not raise."""
+    reply = await ask(peer, ApexQuestion(zone, SOA, now, dnssec=True), timing)
+    answer, serial, signatures = reply.answer, None, None
+    if answer is not None and answer.rdatas and answer.authoritative:
+        serial = int.from_bytes(answer.rdatas[-1][-SOA_NUMBERS:][:4])
+        signatures = answer.signatures
     detail = ""
     if serial is None:
-        detail = outcome.failure or (f"{outcome.rcode}, no authoritative SOA")
-    reachable = outcome.answer is not None or bool(outcome.tsig_error)
-    signatures = None if serial is None else _signatures(outcome, name)
+        detail = reply.failure or (f"{'' if answer is None else answer.rcode}, no authoritative SOA")
     return Sighting(
-        zone, peer.name, serial, now(), reachable, detail, outcome.tsig_time, signatures, outcome.tsig_error
+        zone,
+        peer.name,
+        serial,
+        now(),
+        answer is not None or bool(reply.tsig_error),
+        detail,
+        None if answer is None else answer.tsig_time,
+        signatures,
+        reply.tsig_error,
+        reply.tls_fault,
+        peer.tls is not None,
+        reply.key,
     )
-
-
-def _serial(outcome: Outcome, name: dns.name.Name) -> int | None:
-    rrset = outcome.rrset(name, dns.rdatatype.SOA)
-    if rrset is None or not outcome.authoritative:
-        return None
-    return int(cast(Any, rrset[0]).serial)
-
-
-def _signatures(outcome: Outcome, name: dns.name.Name) -> frozenset[bytes]:
-    assert outcome.answer is not None
-    found = outcome.answer.get_rrset(
-        outcome.answer.answer, name, dns.rdataclass.IN, dns.rdatatype.RRSIG, dns.rdatatype.SOA
-    )
-    return frozenset(record.to_digestable() for record in found or ())
-
-
-async def sight_all(
-    zone: str, peers: Iterable[Peer], now: Callable[[], float], timing: Timing | None = None
-) -> list[Sighting]:
-    """Ask all servers of a zone at once."""
-    return list(await asyncio.gather(*(sight(zone, peer, now, timing) for peer in peers)))
 
 
 @dataclass(slots=True)
 class _Seen:
-    """What is remembered of one server of a zone; ``highest``: the serial it served when it last served one."""
+    """The state of one server of a zone; ``highest``: the serial it served when it last served one."""
 
     last: Sighting
     highest: int | None = None
@@ -105,35 +96,31 @@ class _Seen:
 
 
 class Ledger:
-    """Remembers per zone and server what was last seen, and judges each new sighting by it."""
+    """Remembers of one zone what each of its servers was last seen to serve, and judges each new sighting by it."""
 
     def __init__(self, hooks: WatchHooks | None = None) -> None:
         self._hooks = hooks or WatchHooks()
-        #: By zone, then by server: with 10,000 zones nothing here may look at all of them.
-        self._seen: dict[str, dict[str, _Seen]] = {}
-        self._published: dict[str, tuple[int, float]] = {}
+        #: By server.
+        self._seen: dict[str, _Seen] = {}
+        self._published: tuple[int, float] | None = None
 
-    def published(self, zone: str, serial: int, at: float) -> None:
-        """Note that ``serial`` is what servers of ``zone`` should come to serve."""
-        if self._published.get(zone, (None,))[0] != serial:
-            self._published[zone] = (serial, at)
+    def published(self, serial: int, at: float) -> None:
+        """Note that ``serial`` is what the servers should come to serve."""
+        if self._published is None or self._published[0] != serial:
+            self._published = (serial, at)
 
-    def forget(self, zone: str, keep: Sequence[str] = ()) -> None:
-        """Forget the servers of a zone other than ``keep``; the zone itself when none is kept."""
-        kept = {name: seen for name, seen in self._seen.pop(zone, {}).items() if name in keep}
-        if kept:
-            self._seen[zone] = kept
-        if not keep:
-            self._published.pop(zone, None)
+    def forget(self) -> None:
+        """Forget what was seen and published."""
+        self._seen.clear()
+        self._published = None
 
-    def last(self, zone: str) -> list[Sighting]:
-        """Return the latest sighting of each server of a zone, by server name."""
-        return [seen.last for _, seen in sorted(self._seen.get(zone, {}).items())]
+    def last(self) -> list[Sighting]:
+        """Return the latest sighting of each server, by server name."""
+        return [seen.last for _, seen in sorted(self._seen.items())]
 
     def record(self, sighting: Sighting) -> Judgement:
         """Take in a sighting, report it, and return what it means."""
-        servers = self._seen.setdefault(sighting.zone, {})
-        seen = servers.setdefault(sighting.server, _Seen(sighting))
+        seen = self._seen.setdefault(sighting.server, _Seen(sighting))
         before, serial = seen.highest, sighting.serial
         backwards = serial is not None and before is not None and is_after(before, serial)
         if serial is not None:
@@ -147,7 +134,7 @@ class Ledger:
     def _state(self, sighting: Sighting) -> str:
         if sighting.serial is None:
             return "absent" if sighting.reachable else "unreachable"
-        published = self._published.get(sighting.zone)
+        published = self._published
         if published is None or published[0] == sighting.serial:
             return "current"
         return "ahead" if is_after(sighting.serial, published[0]) else "behind"
@@ -158,6 +145,5 @@ class Ledger:
             seen.behind_since = None
             return 0.0
         if seen.behind_since is None:
-            published = self._published.get(seen.last.zone)
-            seen.behind_since = at if published is None else published[1]
+            seen.behind_since = at if self._published is None else self._published[1]
         return max(0.0, at - seen.behind_since)

@@ -1,18 +1,18 @@
 """Transfers out, sans I/O: the messages of AXFR (RFC 5936) and IXFR (RFC 1995) answers from a served version.
 
-Messages are built straight from wire bytes. RRs are grouped by owner, content, signatures and denial merged in
-owner order, so that one owner name per group is written and the rest of the group points to it; names end in a
-pointer to the question. Messages stop short of 16 KiB, as far as a compression pointer reaches; a larger RR gets
-a message of its own. ``reserve`` octets of every message stay free for TSIG (and OPT), whatever its size.
+Messages are built straight from wire bytes. RRs are grouped by owner, content, signatures and denial merged
+in owner order, so that one owner name per group is written and the rest of the group points to it; names end
+in a pointer to the question. Messages stop short of 16 KiB, as far as a compression pointer reaches; a larger
+RR gets a message of its own. In a message of any size, ``reserve`` octets stay free for TSIG (and OPT).
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from struct import Struct
 
-from dnssecd.core.dns.names import AFTER_ALL, APEX, ROOT_WIRE, key_labels
-from dnssecd.core.dns.rrset import RRset, Rrsigs, unpack
-from dnssecd.core.dns.rrtypes import CLASS_IN, RRSIG, SOA
+from dnssecd.core.dns.names import APEX, ROOT_WIRE, key_labels
+from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.dns.rrtypes import CLASS_IN, SOA
 from dnssecd.core.dns.serial import is_after
 from dnssecd.core.zone.zoneview import JournalStep, ServedVersion
 from dnssecd.publish.condense import CONDENSE_MAX_OCTETS, condense
@@ -30,12 +30,12 @@ _QUESTION_AT = 12
 
 
 class RecordTooBig(ValueError):
-    """One RR does not fit into a message even alone; such a zone should have been refused at load."""
+    """One RR does not fit into a message even alone; the zone check at load refuses such a zone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What all messages of one answer share.
+    """The parts that all messages of one answer share.
 
     ``flags`` is the second word of the header; ``question`` the question section in wire form, whose name is the
     zone's; ``reserve`` octets of each message stay free.
@@ -47,7 +47,7 @@ class Frame:
     reserve: int = 0
 
     def message(self, parts: list[bytes], count: int) -> bytes:
-        """Return one message; ``parts`` are RRs placed right after the question, ``count`` their number."""
+        """Return one message; ``parts`` are RRs to place after the question, ``count`` their number."""
         header = _HEADER.pack(self.message_id, self.flags, 1, count, 0, 0)
         return b"".join([header, self.question, *parts])
 
@@ -105,7 +105,7 @@ def ixfr_datagram(
 
 
 def zone_octets(version: ServedVersion, enough: int) -> int:
-    """Return about how many octets an AXFR takes; counting stops once it exceeds ``enough``."""
+    """Return roughly how many octets an AXFR takes; counting stops above ``enough``."""
     total = 0
     for name, pieces in _groups(version):
         total += len(name) + 2 * len(pieces) + sum(map(len, pieces))
@@ -124,15 +124,20 @@ def _soa(version: ServedVersion) -> bytes:
     return _HEAD.pack(SOA, CLASS_IN, soa.ttl) + soa.rdata
 
 
+#: An octet of length as bytes, by length.
+_LENGTHS = [bytes((length,)) for length in range(256)]
+
+
 def relative_name(owner: bytes) -> bytes:
     """Return the wire labels of an owner key below the apex, leftmost first."""
     if b"\x01" not in owner:
+        end = owner.find(b"\x00")
+        if end == len(owner) - 1:
+            return _LENGTHS[end] + owner[:-1]
         parts = owner.split(b"\x00")
-        if len(parts) == 2:
-            return bytes((len(parts[0]),)) + parts[0]
         parts.reverse()
-        return b"".join([bytes((len(part),)) + part for part in parts[1:]])
-    return b"".join([bytes((len(label),)) + label for label in reversed(key_labels(owner))])
+        return b"".join([_LENGTHS[len(part)] + part for part in parts[1:]])
+    return b"".join([_LENGTHS[len(label)] + label for label in reversed(key_labels(owner))])
 
 
 Group = tuple[bytes, list[bytes]]
@@ -147,42 +152,26 @@ def _whole_zone(version: ServedVersion) -> Iterator[Group]:
 
 def _groups(version: ServedVersion) -> Iterator[Group]:
     """Yield (labels below the apex, RRs without their owner) by owner, all but the SOA."""
-    no_rrset, no_sigs = RRset(AFTER_ALL, 0, 0, b""), Rrsigs(AFTER_ALL, 0, 0, b"")
-    contents, denials, signatures = version.scan(), version.denial_scan(), version.rrsig_scan()
-    content, denial = next(contents, no_rrset), next(denials, no_rrset)
-    signature = next(signatures, no_sigs)
-    heads: dict[tuple[int, int], bytes] = {}
-    while True:
-        owner = min(content[0], denial[0], signature[0])
-        if owner == AFTER_ALL:
-            return
-        pieces: list[bytes] = []
-        while content[0] == owner:
-            if content[1] != SOA or owner:
-                _add_pieces(pieces, heads, content[1], content[2], content[3])
-            content = next(contents, no_rrset)
-        while denial[0] == owner:
-            _add_pieces(pieces, heads, denial[1], denial[2], denial[3])
-            denial = next(denials, no_rrset)
-        while signature[0] == owner:
-            _add_pieces(pieces, heads, RRSIG, signature[2], signature[3])
-            signature = next(signatures, no_sigs)
-        if pieces:
-            yield relative_name(owner) if owner else b"", pieces
-
-
-def _add_pieces(
-    pieces: list[bytes], heads: dict[tuple[int, int], bytes], rtype: int, ttl: int, rdata: bytes
-) -> None:
-    """Append each RR of a packed set as type, class, TTL, RDLENGTH, RDATA."""
-    head = heads.get((rtype, ttl))
-    if head is None:
-        head = heads[rtype, ttl] = _HEAD.pack(rtype, CLASS_IN, ttl)
-    if len(rdata) == 2 + (rdata[0] << 8 | rdata[1]):
-        pieces.append(head + rdata)
-        return
-    for one in unpack(rdata):
-        pieces.append(head + len(one).to_bytes(2, "big") + one)
+    heads: dict[int, bytes] = {}
+    last = APEX
+    pieces: list[bytes] = []
+    for owner, rtype, ttl, rdata in version.whole_scan():
+        if owner != last:
+            if pieces:
+                yield relative_name(last) if last else b"", pieces
+                pieces = []
+            last = owner
+        elif rtype == SOA and not owner:
+            continue
+        head = heads.get(ttl << 16 | rtype)
+        if head is None:
+            head = heads[ttl << 16 | rtype] = _HEAD.pack(rtype, CLASS_IN, ttl)
+        if rdata[1] == len(rdata) - 2 and not rdata[0]:
+            pieces.append(head + rdata)
+        else:
+            pieces += [head + len(one).to_bytes(2, "big") + one for one in unpack(rdata)]
+    if pieces:
+        yield relative_name(last) if last else b"", pieces
 
 
 def pack_groups(groups: Iterable[Group], frame: Frame, origin: bytes) -> Iterator[bytes]:
@@ -236,7 +225,7 @@ def _big_group(name: bytes, whole_name: bytes, pieces: list[bytes], frame: Frame
 
 
 def _lone(record: bytes, frame: Frame) -> bytes:
-    """Return a message for an RR with its whole owner that leaves no room for the question (RFC 5936 §2.2.1)."""
+    """Return a message without the question, for one RR so large that it needs all room (RFC 5936 §2.2.1)."""
     if _QUESTION_AT + len(record) > MESSAGE_MAX - frame.reserve:
         raise RecordTooBig(f"an RR of {len(record)} octets fits into no message")
     return _HEADER.pack(frame.message_id, frame.flags, 0, 1, 0, 0) + record

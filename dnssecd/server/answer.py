@@ -1,8 +1,8 @@
 """Authoritative answers from a served version (RFC 1034 §4.3.2, RFC 4592, RFC 6672), with RRSIGs and proofs.
 
-One lookup per name: referral at a zone cut, DNAME substitution, exact match, CNAME, wildcard, NODATA, NXDOMAIN.
-CNAME and DNAME are followed while they stay in the zone. With DO set every answer carries what RFC 4035 §3.1 and
-RFC 5155 §7.2 want beside it.
+One lookup per name: referral at a zone cut, DNAME substitution, exact match, CNAME, wildcard, NODATA,
+NXDOMAIN. CNAME and DNAME are followed while they stay in the zone. If DO is set, every answer has the RRSIGs
+and proofs of RFC 4035 §3.1 and RFC 5155 §7.2.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from dnssecd.server.reply import Reply
 ANSWER, AUTHORITY, ADDITIONAL = range(3)
 #: Names visited for one question, the first one included.
 CHAIN_MAX = 9
-#: Servers of a delegation whose addresses are looked up. More do not fit into a datagram, so it is one over TCP that
-#: goes without the others' addresses.
+#: Addresses are looked up for at most this many servers of a delegation. A datagram has no room for more; an
+#: answer over TCP omits the addresses of the others.
 GLUE_SERVERS_MAX = 100
-#: Types that a CNAME may stand beside, so that it is not followed for them (RFC 4035 §2.5).
+#: Types that may stand beside a CNAME; a query for them does not follow the CNAME (RFC 4035 §2.5).
 _BESIDE_CNAME = frozenset({NSEC, RRSIG})
 
 
@@ -57,7 +57,7 @@ class _Lookup:
         self._proofs = proofs_of(version) if self._signed else Proofs(version)
 
     def run(self) -> tuple[int, bool]:
-        """Look up the name asked for, then where it leads while that is in the zone."""
+        """Look up the query name, then the targets it leads to while they are in the zone."""
         authoritative = True
         visited: set[bytes] = set()
         name: bytes | None = self._name
@@ -69,7 +69,7 @@ class _Lookup:
         return rcode, authoritative
 
     def _look_up(self, name: bytes) -> tuple[int, bytes | None, bool]:
-        """Return (RCODE, name to go on with or None, whether it was a referral)."""
+        """Return (RCODE, next name to look up or None, whether it was a referral)."""
         try:
             owner = owner_key(name, self._origin)
         except BadName:
@@ -78,7 +78,7 @@ class _Lookup:
         encloser = None
         if not rrsets and not exists(self._version, owner):
             encloser = closest_encloser(self._version, owner)
-        # Names that do not exist cut nothing off: of a name with many labels only what exists is looked up.
+        # A name that does not exist has no zone cut: only existing ancestors of a long name are looked up.
         cut = cut_above(self._version, owner if encloser is None else next_closer(owner, encloser))
         if cut is not None:
             if cut and self._version.rrset(cut, NS) is not None:
@@ -91,7 +91,7 @@ class _Lookup:
         return NOERROR, self._match(owner, owner, rrsets), False
 
     def _is_parents(self, cut: bytes) -> bool:
-        """Tell whether the type asked for is of the parent's side of a cut (RFC 4035 §3.1.4.1)."""
+        """Tell whether the query type belongs to the parent's side of a zone cut (RFC 4035 §3.1.4.1)."""
         if self._qtype == NSEC:
             denial = self._version.denial(cut)
             return denial is not None and denial.rtype == NSEC
@@ -134,7 +134,7 @@ class _Lookup:
         return NXDOMAIN, None
 
     def _refer(self, cut: bytes) -> tuple[int, None, bool]:
-        """Refer to the servers of a delegation, with glue and what is known of its security."""
+        """Refer to the servers of a delegation, with glue and its DS RRset or the proof that it has none."""
         servers = self._version.rrset(cut, NS)
         assert servers is not None
         self._reply.add(AUTHORITY, self._wire(cut), NS, servers.ttl, servers.rdata)
@@ -191,7 +191,7 @@ class _Lookup:
                 self._add(AUTHORITY, denial, owner)
 
     def _add(self, section: int, rrset: RRset, owner: bytes) -> None:
-        """Add an RRset under the name ``owner``, with its RRSIGs if they are wanted."""
+        """Add an RRset under the name ``owner``, with its RRSIGs if the request has DO set."""
         if self._reply.is_full(section):
             return
         wire = self._wire(owner)

@@ -1,20 +1,21 @@
-"""Bounds the large answers by UDP that are sent to an address nobody has proven.
+"""A bound on large UDP answers to clients whose address is not verified.
 
-Whoever forges the address of a secondary that is known by its address alone could have us flood it: an answer has up
-to twenty times the octets of its question. Beyond a budget such a client gets an empty, truncated answer, which is no
-larger than the question. A real client then asks over TCP; one that signs its questions has no such bound.
+An answer has up to twenty times the octets of its question. So an attacker who forges the address of a
+secondary (one without TSIG) could make dnssecd flood that secondary. Above a budget such a client gets an
+empty, truncated answer, which is not larger than the question. A real client then asks over TCP. A client
+that signs its questions has no such bound.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: Answers up to this size are not counted: polls of SOA and DNSKEY go on as fast as a client likes.
+#: Answers up to this size are not counted, so polls of SOA and DNSKEY have no limit.
 SMALL_OCTETS = 512
-#: Octets of larger answers for one client: a second, and at once.
+#: Octets of larger answers for one client: per second, and in one burst.
 RATE_OCTETS = 64 * 1024
 BURST_OCTETS = 256 * 1024
-#: Clients remembered; the one seen first is forgotten, and has its whole budget again.
+#: Clients remembered; the oldest entry is dropped, and that client then has a full budget again.
 CLIENTS_MAX = 4096
 
 

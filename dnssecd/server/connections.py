@@ -1,10 +1,11 @@
-"""The ledger of TCP connections: who has a place, and who gives one up.
+"""The ledger of TCP connections: it decides which have a place, and which are closed to make room.
 
-A connection begins as a stranger's, unless its address is a configured peer's. It is a client's once a request on it
-was allowed by an access list, and a peer's once a request was signed with a known TSIG key, or came from an address
-that may transfer or notify. Strangers are evicted first, whatever they are in the middle of: half a message holds no
-place. Among strangers the oldest connection goes of the client that has the most, in the network that has the most, so
-that a peer that has just connected, and is to prove itself with its first message, is the last to go.
+A connection begins as a stranger's, unless its address is a configured peer's. It becomes a client's when an
+access list allows a request on it. It becomes a peer's when a request is signed with a known TSIG key, or
+comes from an address that may transfer or notify. Strangers are evicted first, even in the middle of a
+message. Among strangers, the network with the most connections is chosen, in it the client with the most, and
+of that client the oldest connection. So a peer that has just connected, and proves itself only with its first
+message, is evicted last.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from dnssecd.server.acl import Address
+from dnssecd.server.acl import Address, Channel
 from dnssecd.server.clients import client, network
 from dnssecd.server.limits import Limits
+from dnssecd.server.reasons import Drop
 
 
 class Standing(IntEnum):
-    """What the sender of a request, or the other end of a connection, has shown to be."""
+    """The proven standing of the sender of a request or the other end of a connection."""
 
     STRANGER = 0
     CLIENT = 1
@@ -30,15 +32,17 @@ class Standing(IntEnum):
 
 @dataclass(eq=False, slots=True)
 class Connection:
-    """An open TCP connection in the ledger; ``abort`` closes it at once. ``idle_since``: None while it is in a message.
+    """An open TCP connection in the ledger; ``abort`` closes it at once. ``idle_since``: None during a message.
 
-    Time: monotonic, seconds.
+    ``tls``: it is for TLS; ``channel``: set once the handshake is done. Time: monotonic, seconds.
     """
 
     address: Address
     abort: Callable[[], None]
     standing: Standing = Standing.STRANGER
     idle_since: float | None = field(default_factory=time.monotonic)
+    tls: bool = False
+    channel: Channel | None = None
     client: str = field(init=False)
     network: str = field(init=False)
 
@@ -47,14 +51,14 @@ class Connection:
 
 
 class ConnectionLedger:
-    """Counts connections. When places are taken, strangers make room, then the connection idle longest."""
+    """Counts connections. When no place is free, it closes strangers first, then the connection idle longest."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._strangers_max = limits.connections_max - limits.connections_max // 2
         self._others_max = limits.connections_max - limits.connections_max // 4
         self._open: dict[Connection, None] = {}
-        #: Strangers by network and client, each oldest first; how many a network has.
+        #: Strangers by network and client, each oldest first; the number of strangers in each network.
         self._strangers: dict[str, dict[str, dict[Connection, None]]] = {}
         self._stranger_networks: Counter[str] = Counter()
         self._stranger_count = 0
@@ -68,12 +72,12 @@ class ConnectionLedger:
     def __contains__(self, connection: Connection) -> bool:
         return connection in self._open
 
-    def admit(self, connection: Connection) -> str | None:
-        """Enter a connection; return None, or the reason why it must be closed instead."""
+    def admit(self, connection: Connection) -> Drop | None:
+        """Add a connection; return None, or the reason why it must be closed instead."""
         limits = self._limits
         full = self._clients[connection.client] >= limits.connections_per_client_max
         if full and not self._evict_of_client(connection):
-            return "too many connections of one client"
+            return Drop.CONNECTIONS_OF_CLIENT
         if connection.standing is not Standing.PEER:
             reason = self._room_for_other(connection)
             if reason is not None:
@@ -81,12 +85,12 @@ class ConnectionLedger:
         if len(self._open) >= limits.connections_max and not (
             self._evict_stranger() or self._evict_idle(self._open)
         ):
-            return "too many connections"
+            return Drop.CONNECTIONS
         self._enter(connection)
         return None
 
     def promote(self, connection: Connection, standing: Standing) -> None:
-        """Note what a connection has shown to be; it never loses standing."""
+        """Raise the standing of a connection; it is never lowered."""
         if connection in self._open and standing > connection.standing:
             idle_since = connection.idle_since
             self.leave(connection)
@@ -94,7 +98,7 @@ class ConnectionLedger:
             self._enter(connection)
 
     def leave(self, connection: Connection) -> None:
-        """Strike a connection out; once is enough, twice does no harm."""
+        """Remove a connection; a second call has no effect."""
         if connection not in self._open:
             return
         del self._open[connection]
@@ -129,7 +133,7 @@ class ConnectionLedger:
                 connection.abort()
 
     def shed(self) -> None:
-        """Close one connection that can be spared, if there is any: the process needs its descriptor."""
+        """Close the least important connection, if there is any: the process needs its descriptor."""
         if not self._evict_stranger():
             self._evict_idle(self._open)
 
@@ -146,13 +150,13 @@ class ConnectionLedger:
             self._stranger_count += 1
             self._stranger_networks[connection.network] += 1
 
-    def _room_for_other(self, connection: Connection) -> str | None:
-        """Make room for a connection that is not a peer's; return why there is none, or None."""
+    def _room_for_other(self, connection: Connection) -> Drop | None:
+        """Make room for a connection that is not a peer's; return None, or the reason why there is no room."""
         limits, network = self._limits, connection.network
         if self._networks[network] >= limits.connections_per_network_max and not self._evict_of_network(
             network
         ):
-            return "too many connections of one network"
+            return Drop.CONNECTIONS_OF_NETWORK
         if self._stranger_networks[network] >= limits.strangers_per_network_max:
             self._evict_of_network(network)
         if self._stranger_count >= self._strangers_max:
@@ -160,7 +164,7 @@ class ConnectionLedger:
         if len(self._open) - self._peers >= self._others_max and not (
             self._evict_stranger() or self._evict_idle(c for c in self._open if c.standing is Standing.CLIENT)
         ):
-            return "too many connections"
+            return Drop.CONNECTIONS
         return None
 
     def _evict_of_client(self, connection: Connection) -> bool:
@@ -180,7 +184,7 @@ class ConnectionLedger:
         return bool(idle) and self._evict([min(idle, key=lambda connection: connection.idle_since or 0.0)])
 
     def _evict(self, among: Iterable[Connection]) -> bool:
-        """Close the first of some connections."""
+        """Close the first of the given connections."""
         victim = next(iter(among), None)
         if victim is None:
             return False

@@ -1,8 +1,8 @@
-"""Answers that are given later (NOTIFY, UPDATE): how many at one time, and whose.
+"""Deferred answers (NOTIFY, UPDATE): how many at one time, and how they are shared among clients and zones.
 
-The places are shared: the answers of one sender, or to one zone, may hold as many places as are then left free. So one
-flood holds half of them, two floods a third each, and there is always room for others (dynamic thresholds, as in the
-buffers of switches: Choudhury and Hahne, 1998).
+The answers of one sender, or for one zone, may hold at most as many places as remain free. So one flood holds
+half of the places, two floods a third each, and there is always room for others (dynamic thresholds, as in
+the buffers of switches: Choudhury and Hahne, 1998).
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import Any, NamedTuple
 
 
 class Share(NamedTuple):
-    """Who waits for what: zone (wire name), and TSIG key (wire name) or address of the sender."""
+    """The zone (the object) and the sender (TSIG key as wire name, or address) that a place counts for."""
 
-    zone: bytes
+    zone: object
     sender: bytes | str
 
 
 class Deferred:
-    """An answer that takes time: ``work`` gives it, ``share`` is what its place counts for."""
+    """An answer that takes time: ``work`` makes it, ``share`` is what its place counts for."""
 
     __slots__ = ("_dropped", "share", "work")
 
     def __init__(
         self, share: Share, work: Coroutine[Any, Any, bytes], dropped: Callable[[], None] | None = None
     ) -> None:
-        """dropped: is told when nothing of the work is done."""
+        """Hold the work; ``dropped`` is called if the work is never started."""
         self.share = share
         self.work = work
         self._dropped = dropped
@@ -38,7 +38,7 @@ class Deferred:
         return self.work.__await__()
 
     def close(self) -> None:
-        """Give up before anything was done."""
+        """Give up before the work has started."""
         self.work.close()
         if self._dropped is not None:
             self._dropped()
@@ -49,7 +49,7 @@ class Places:
 
     def __init__(self, places_max: int) -> None:
         self._max = places_max
-        self._zones: Counter[bytes] = Counter()
+        self._zones: Counter[object] = Counter()
         self._senders: Counter[bytes | str] = Counter()
         self._taken = 0
         self._waiting: dict[Share, deque[asyncio.Future[None]]] = {}
@@ -68,7 +68,7 @@ class Places:
         return True
 
     async def wait(self, share: Share) -> None:
-        """Take a place as soon as there is one; those of one share in the order in which they asked."""
+        """Wait for a place and take it; requests of one share get places in their order of arrival."""
         if share not in self._waiting and self.take(share):
             return
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -81,7 +81,7 @@ class Places:
             raise
 
     def give_back(self, share: Share) -> None:
-        """Give a place back; those who wait get what is free now, one share after another."""
+        """Give a place back; free places go to waiting requests, one share after another."""
         self._taken -= 1
         self._zones[share.zone] -= 1
         if not self._zones[share.zone]:
@@ -96,7 +96,7 @@ class Places:
                 granted |= self._grant(waiting)
 
     def _grant(self, share: Share) -> bool:
-        """Give a place to the first who waits with this share, if there is one."""
+        """Give a place to the first waiting request of this share, if there is one."""
         queue = self._waiting[share]
         while queue and queue[0].done():
             queue.popleft()

@@ -1,8 +1,8 @@
 """Proofs of non-existence for answers: which NSEC or NSEC3 RRsets show that a name or type is not there.
 
-Each function yields the owner keys of the denial RRsets to add, for RFC 4035 §3.1.3 and RFC 5155 §7.2. An unsigned
-version has none to give. The number of lookups does not depend on how many labels the name asked for has: its closest
-encloser is found from its neighbours in the zone, and what follows starts there.
+Each function yields the owner keys of the denial RRsets to add, for RFC 4035 §3.1.3 and RFC 5155 §7.2. An
+unsigned version has no proofs. The number of look-ups does not depend on the labels of the query name: the
+closest encloser is found from the neighbours of the name in the zone.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def next_closer(owner: bytes, encloser: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Proofs:
-    """The proofs one version can give; ``encloser`` is the closest encloser of a name that does not exist."""
+    """The proofs of one version; ``encloser`` is the closest encloser of a name that does not exist."""
 
     version: ServedVersion
 
@@ -64,16 +64,20 @@ class NsecProofs(Proofs):
     """RFC 4035 §3.1.3.1–4."""
 
     def no_type(self, owner: bytes) -> Iterator[bytes]:
+        """Yield the NSEC RR at the name, or the one covering it (an empty non-terminal)."""
         yield owner if self.version.denial(owner) is not None else self._covering(owner)
 
     def no_name(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
+        """Yield the NSEC RRs covering the name and the wildcard."""
         yield self._covering(owner)
         yield self._covering(wildcard_key(encloser))
 
     def expanded(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
+        """Yield the NSEC RR covering the name."""
         yield self._covering(owner)
 
     def no_wildcard_type(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
+        """Yield the NSEC RR covering the name, then the one at the wildcard."""
         yield self._covering(owner)
         yield from self.no_type(wildcard_key(encloser))
 
@@ -90,22 +94,26 @@ class Nsec3Proofs(Proofs):
     salt: bytes
 
     def no_type(self, owner: bytes) -> Iterator[bytes]:
+        """Yield the NSEC3 RR that matches the name; with opt-out, the closest-encloser proof."""
         matching = self._matching(owner)
         if matching is not None:
             yield matching
         elif owner:
-            # Opt-out left it out: the proof is that nothing signed lies there (RFC 5155 §7.2.4).
+            # Opt-out left the name out: the proof shows that there is no signed name (RFC 5155 §7.2.4).
             yield from self._encloser(owner, parent_key(owner))[1]
 
     def no_name(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
+        """Yield the closest-encloser proof and the NSEC3 RR covering the wildcard."""
         encloser, proof = self._encloser(owner, encloser)
         yield from proof
         yield self._covering(wildcard_key(encloser))
 
     def expanded(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
+        """Yield the NSEC3 RR covering the next closer name."""
         yield self._covering(next_closer(owner, encloser))
 
     def no_wildcard_type(self, owner: bytes, encloser: bytes) -> Iterator[bytes]:
+        """Yield the closest-encloser proof and the NSEC3 RR of the wildcard."""
         encloser, proof = self._encloser(owner, encloser)
         yield from proof
         wildcard = wildcard_key(encloser)

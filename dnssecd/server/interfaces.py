@@ -1,4 +1,4 @@
-"""What the server needs from the rest of the daemon: zones, transfers, handlers, hooks. Wired in daemon.py."""
+"""The interfaces of the server to the rest of the daemon: zones, transfers, handlers, hooks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 from dnssecd.core.dns.message import Message
 from dnssecd.core.zone.zoneview import ServedVersion
 from dnssecd.server.acl import Address, ZoneAccess
+from dnssecd.server.reasons import Drop, Refusal, TransferEnd
+from dnssecd.tls import TlsFailed
 
 
 class ServedZone(Protocol):
@@ -22,33 +24,38 @@ class ServedZone(Protocol):
 
     @property
     def access(self) -> ZoneAccess:
-        """Who may query, transfer, notify."""
+        """Return the access lists: who may query, transfer, notify."""
+        ...
+
+    @property
+    def expires_at(self) -> float | None:
+        """Return when the zone stops being served if no primary confirms it (epoch seconds); None: never."""
         ...
 
     def snapshot(self) -> AbstractContextManager[ServedVersion] | None:
         """Return the version to serve, or None while there is none (the answer is SERVFAIL).
 
-        A snapshot is used by one thread at a time, but not always by the one that made it; several are open at
-        once. What it shows does not change until it is left.
+        One thread at a time uses a snapshot, but not always the thread that made it; several are open at
+        once. Its content does not change until it is closed.
         """
         ...
 
 
-#: From a lower-cased wire name to the zone of exactly that name, or None.
+#: Maps a lower-cased wire name to the zone of exactly that name, or None.
 ZoneDirectory = Callable[[bytes], ServedZone | None]
 
 
 class Transfer(Protocol):
-    """An answer of many messages, unsigned; ``messages`` is consumed in slices, between which a thread may change."""
+    """An answer of many messages, without TSIG; ``messages`` is consumed in slices, by different threads."""
 
     @property
     def kind(self) -> str:
-        """Which form was chosen: ``axfr``, ``ixfr``, ``axfr-style`` or ``current``."""
+        """Return the form that was chosen: ``axfr``, ``ixfr``, ``axfr-style`` or ``current``."""
         ...
 
     @property
     def messages(self) -> Iterator[bytes]:
-        """The messages in order."""
+        """Return the messages in order."""
         ...
 
 
@@ -61,7 +68,8 @@ class TransferOut(Protocol):
 
     def axfr(
         self, version: ServedVersion, message_id: int, flags: int, question: bytes, reserve: int
-    ) -> Transfer: ...
+    ) -> Transfer:
+        """Return the whole zone as messages (RFC 5936)."""
 
     def ixfr(
         self,
@@ -71,7 +79,8 @@ class TransferOut(Protocol):
         question: bytes,
         reserve: int,
         client_serial: int,
-    ) -> Transfer: ...
+    ) -> Transfer:
+        """Return the answer to an IXFR request over TCP (RFC 1995 §4)."""
 
     def ixfr_datagram(
         self,
@@ -82,7 +91,8 @@ class TransferOut(Protocol):
         reserve: int,
         client_serial: int,
         size_max: int,
-    ) -> bytes: ...
+    ) -> bytes:
+        """Return the one message that answers an IXFR request over UDP."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +101,7 @@ class Request:
 
     ``wire`` is the whole message without its TSIG record (Original ID restored); ``key`` is the proven TSIG
     key's name (lower-cased wire form) or None; ``transport`` is ``udp`` or ``tcp``; ``received`` is epoch seconds.
+    ``signed`` is the message as it came, with its TSIG record; empty for a request of the daemon itself.
     """
 
     wire: bytes
@@ -99,62 +110,75 @@ class Request:
     address: Address
     transport: str
     received: int
+    signed: bytes = b""
 
 
 class Verdict(NamedTuple):
-    """What comes of a request: RCODE, and what the client is told besides (RFC 8914), empty for nothing."""
+    """The result of a request: RCODE, and the text of an Extended DNS Error (RFC 8914), empty for none."""
 
     rcode: int
     text: str = ""
 
 
-#: Takes (zone, request) and returns the RCODE once the outcome is certain. NOTIFY: the zone accepts it from this
-#: sender already. UPDATE: nothing was checked but the zone section, grants are the handler's.
+@dataclass(frozen=True, slots=True)
+class EndedTransfer:
+    """A transfer that is over; kind as in Transfer."""
+
+    zone: bytes
+    kind: str
+    address: Address
+    serial: int
+    messages: int
+    octets: int
+    seconds: float
+    outcome: TransferEnd | Drop
+
+
+#: Takes (zone, request) and returns the RCODE once the outcome is certain. NOTIFY: the access list has
+#: already allowed the sender. UPDATE: only the zone section has been checked; the handler checks the grants.
 Handler = Callable[[ServedZone, Request], Awaitable[int | Verdict]]
 
 
 class Hooks:
-    """What the server reports; subclass and override what is wanted. Called on the event loop, must not block.
+    """Reports of the server; override the methods you need. They are called on the event loop and must not block.
 
     Zones and keys are lower-cased wire names; ``b""`` where there is none.
     """
 
     def answered(self, zone: bytes, kind: str, rcode: int, transport: str) -> None:
-        """An answer was made. kind: query, notify, update, axfr, ixfr or other."""
+        """Report an answer. kind: query, notify, update, axfr, ixfr or other."""
 
-    def refused(self, zone: bytes, kind: str, address: Address, key: bytes, reason: str) -> None:
-        """A request was turned away: by the access list, TSIG (reason names the error) or a bound."""
+    def refused(
+        self, zone: bytes, kind: str, address: Address, key: bytes, reason: Refusal, detail: str = ""
+    ) -> None:
+        """Report a request refused by the access list, by TSIG or by a bound; ``detail``: more than the reason."""
 
     def accepted(self, zone: bytes, kind: str, address: Address, key: bytes) -> None:
-        """A transfer or NOTIFY was let through by the zone's access list."""
+        """Report a transfer or NOTIFY that the zone's access list allows."""
 
-    def dropped(self, reason: str) -> None:
-        """A packet or connection was dropped without an answer."""
+    def authenticated(self, key: bytes, address: Address) -> None:
+        """Report a request with a verified TSIG key."""
+
+    def dropped(self, reason: Drop) -> None:
+        """Report a packet or connection that was dropped without an answer."""
 
     def truncated(self, address: Address) -> None:
-        """An answer by UDP was truncated: the client had many large ones, and its address is not proven."""
+        """Report a UDP answer truncated because its client, with an unverified address, had many large answers."""
 
     def exhausted(self, error: OSError) -> None:
-        """No connection can be accepted for a moment: the process, or the system, is out of descriptors."""
+        """Report that no connection can be accepted for now: the process, or the system, is out of descriptors."""
+
+    def handshake(self, address: Address, failure: TlsFailed | None) -> None:
+        """Report a TLS handshake with a client: done, or why it failed."""
 
     def connections(self, open_now: int) -> None:
-        """The number of TCP connections changed."""
+        """Report a changed number of TCP connections."""
 
     def transfer_started(self, zone: bytes, kind: str, address: Address, serial: int) -> None:
-        """A transfer begins; kind as in Transfer."""
+        """Report the beginning of a transfer; kind as in Transfer."""
 
-    def transfer_ended(
-        self,
-        zone: bytes,
-        kind: str,
-        address: Address,
-        serial: int,
-        messages: int,
-        octets: int,
-        seconds: float,
-        outcome: str,
-    ) -> None:
-        """A transfer ended; outcome: ``done``, or what stopped it."""
+    def transfer_ended(self, transfer: EndedTransfer) -> None:
+        """Report the end of a transfer."""
 
     def failed(self, zone: bytes, kind: str, error: BaseException) -> None:
-        """Answering raised an exception that is our fault; the client got SERVFAIL."""
+        """Report an unexpected exception while answering, a bug in dnssecd; the client got SERVFAIL."""

@@ -1,6 +1,7 @@
-"""New TCP connections until their first message is there: each costs a socket and a few octets, and no task.
+"""New TCP connections before their first message: each costs a socket and a few octets, but no task.
 
-A flood of connections that say nothing, or half of something, is turned over here cheaply.
+So a flood of connections that send nothing, or half a message, is cheap. A TLS connection waits here for its first
+octets only: before them no handshake begins.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import partial
 
 from dnssecd.server.connections import Connection
 from dnssecd.server.limits import Limits
+from dnssecd.server.reasons import Drop
 
 _READ_OCTETS = 65_537
 _LOOK_S = 0.1
@@ -24,21 +26,23 @@ class _Waiting:
     sock: socket.socket
     connection: Connection
     ends_at: float
+    tls: bool = False
     octets: bytearray = field(default_factory=bytearray)
 
 
 class Lobby:
     """Waits for first messages. All methods belong to the event loop's thread.
 
-    ready: takes over a connection whose first message is there, with what was read of it. gone: hears of one that
-    ended, or was closed, before; the reason is empty for an orderly end. The deadlines are those of Limits.
+    ready: takes over a connection when its first message is complete, with the octets read (of TLS: none). gone:
+    called when a connection ends, or is closed, before that; the reason is ENDED for an orderly end. The
+    deadlines are those of Limits.
     """
 
     def __init__(
         self,
         limits: Limits,
         ready: Callable[[socket.socket, Connection, bytearray], None],
-        gone: Callable[[Connection, str], None],
+        gone: Callable[[Connection, Drop], None],
     ) -> None:
         self._limits, self._ready, self._gone = limits, ready, gone
         self._loop = asyncio.get_running_loop()
@@ -48,15 +52,20 @@ class Lobby:
     def enter(self, sock: socket.socket, connection: Connection) -> None:
         """Wait for the first message of a connection; its ``abort`` closes it from now on."""
         now = time.monotonic()
-        waiting = _Waiting(sock, connection, now + self._limits.idle_s)
+        waiting = _Waiting(sock, connection, now + self._limits.idle_s, connection.tls)
         connection.idle_since = now
-        connection.abort = partial(self._end, waiting, "")
+        connection.abort = partial(self._end, waiting, Drop.ENDED)
         self._waiting[waiting] = None
         self._loop.add_reader(sock, self._readable, waiting)
         if self._look is None:
             self._look = self._loop.call_later(_LOOK_S, self._end_late)
 
     def _readable(self, waiting: _Waiting) -> None:
+        if waiting.tls:
+            waiting.connection.idle_since = None
+            self._leave(waiting)
+            self._ready(waiting.sock, waiting.connection, bytearray())
+            return
         try:
             octets = waiting.sock.recv(_READ_OCTETS)
         except BlockingIOError:
@@ -64,7 +73,7 @@ class Lobby:
         except OSError:
             octets = b""
         if not octets:
-            self._end(waiting, "")
+            self._end(waiting, Drop.ENDED)
             return
         if not waiting.octets:
             waiting.connection.idle_since = None
@@ -76,13 +85,13 @@ class Lobby:
             self._ready(waiting.sock, waiting.connection, read)
 
     def _end_late(self) -> None:
-        """Close the connections whose time is up."""
+        """Close the connections whose deadline has passed."""
         now = time.monotonic()
         for waiting in [one for one in self._waiting if now >= one.ends_at]:
-            self._end(waiting, "TCP message too slow" if waiting.octets else "")
+            self._end(waiting, Drop.TOO_SLOW if waiting.octets else Drop.ENDED)
         self._look = self._loop.call_later(_LOOK_S, self._end_late) if self._waiting else None
 
-    def _end(self, waiting: _Waiting, reason: str) -> None:
+    def _end(self, waiting: _Waiting, reason: Drop) -> None:
         if waiting in self._waiting:
             self._leave(waiting)
             waiting.sock.close()

@@ -1,7 +1,7 @@
-"""Signed UPDATEs that were seen before: each is carried out once within the time its TSIG record is good for.
+"""Protection against replays: a signed UPDATE is carried out only once while its TSIG record is accepted.
 
-A client by UDP may repeat its message because our answer was lost: it gets the same answer again, and nothing is
-carried out. Any other repetition is a replay, and is refused (RFC 8945 §10).
+A UDP client may repeat its message because the answer was lost: it gets the same answer again, and the update
+is not repeated. Any other repetition is a replay and is refused (RFC 8945 §10).
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from dataclasses import dataclass, field
 from dnssecd.core.dns.tsig import FUDGE_MAX_S, TsigRdata
 from dnssecd.server.acl import Address
 
-#: Messages remembered for each key: what 200 updates a second make in five minutes.
+#: Messages remembered for each key: 200 updates a second for five minutes.
 REMEMBERED_MAX = 65_536
-#: How long a repetition from the same address by UDP counts as the client's own.
+#: How long a repetition over UDP from the same address counts as the client's own, seconds.
 RETRY_S = 60
 _MAC_OCTETS = 16
 
 
 @dataclass(slots=True)
 class Seen:
-    """An UPDATE that was taken: by UDP from ``address`` (None: by TCP), at epoch seconds ``received``.
+    """An accepted UPDATE: received over UDP from ``address`` (None: over TCP), at epoch seconds ``received``.
 
-    ``rcode``: its answer, None while it is being carried out.
+    ``rcode``: its answer, None while it is being processed.
     """
 
     address: Address | None
@@ -32,7 +32,14 @@ class Seen:
 
 
 class Replayed(Exception):
-    """The message was seen before, or is signed too early to know, and is not its client's own repetition."""
+    """The message is a replay, or is signed too early to tell, and is not its client's own repetition.
+
+    ``pending``: its first copy is still being processed.
+    """
+
+    def __init__(self, *, pending: bool = False) -> None:
+        super().__init__()
+        self.pending = pending
 
 
 @dataclass(slots=True)
@@ -51,8 +58,8 @@ class _OfKey:
 class Replays:
     """Remembers UPDATEs by key and MAC, REMEMBERED_MAX for each key.
 
-    When a key sends more than that within the window, those signed earliest are forgotten. From then on an unknown
-    message that is signed no later than a forgotten one cannot be told from a replay, and counts as one.
+    If a key sends more within the window, the messages signed earliest are forgotten. From then on, an
+    unknown message that is not signed later than a forgotten one counts as a replay, because it may be one.
     """
 
     def __init__(self, remembered_max: int = REMEMBERED_MAX) -> None:
@@ -60,7 +67,7 @@ class Replays:
         self._keys: dict[bytes, _OfKey] = {}
 
     def enter(self, tsig: TsigRdata, address: Address, transport: str, now: int) -> tuple[Seen, bool]:
-        """Return the entry of a proven message, and whether it is new: only then is it to be carried out.
+        """Return the entry of a verified message, and whether it is new: only a new message is carried out.
 
         Raises Replayed. now: epoch seconds.
         """
@@ -72,7 +79,7 @@ class Replays:
         if old is not None:
             if transport == "udp" and old.address == address and now - old.received <= RETRY_S:
                 return old, False
-            raise Replayed
+            raise Replayed(pending=old.rcode is None)
         if tsig.time_signed <= held.floor:
             raise Replayed
         if len(held.order) >= self._max:
@@ -83,7 +90,7 @@ class Replays:
         return entry, True
 
     def forget(self, tsig: TsigRdata) -> None:
-        """Forget a message of which nothing was done: its client may send it again."""
+        """Forget a message that was not processed: its client may send it again."""
         held = self._keys.get(tsig.name)
         if held is not None:
             held.seen.pop(tsig.mac[:_MAC_OCTETS], None)

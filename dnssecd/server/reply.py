@@ -1,12 +1,13 @@
 """Building answers: header, question, RRsets with compressed owner names, OPT."""
 
 from struct import Struct
+from typing import NamedTuple
 
-from dnssecd.core.dns.message import AA, CLASS_IN, HEADER_SIZE, QR, RD, TC, Message
+from dnssecd.core.dns.message import AA, CLASS_IN, HEADER_SIZE, OPTION_EDE, QR, RD, TC, Message
 from dnssecd.core.dns.names import lower
 from dnssecd.core.dns.rrset import unpack
 
-#: What we tell clients to send at most over UDP, and the most we send (the DNS flag day 2020 value).
+#: The largest UDP message that dnssecd announces and sends (the DNS flag day 2020 value).
 UDP_SIZE = 1232
 PLAIN_UDP_SIZE = 512
 
@@ -14,26 +15,42 @@ _HEADER = Struct("!6H")
 _HEAD = Struct("!HHI")
 _OPTION = Struct("!HHH")
 OPT_SIZE = 11
+#: Octets of text in an Extended DNS Error at most.
+EDE_TEXT_MAX = 300
 #: An RR with the shortest name, without its RDLENGTH and RDATA, which are in the packed set.
 _RR_OCTETS_MIN = 9
-#: Octets of an answer besides question, records and text: header, OPT, the head of an Extended DNS Error.
-EMPTY_SIZE = 12 + OPT_SIZE + 6
+#: Octets of an answer except question, records and options: header and OPT.
+EMPTY_SIZE = 12 + OPT_SIZE
+_EDE_HEAD = 6
 
 
-#: Option code of Extended DNS Errors and the info-code "Other" (RFC 8914 §2, §4.1); octets of text sent at most.
-_EDE, _EDE_OTHER, _EDE_TEXT_MAX = 15, 0, 300
+class Ede(NamedTuple):
+    """An Extended DNS Error (RFC 8914): INFO-CODE and EXTRA-TEXT."""
+
+    code: int
+    text: str = ""
 
 
-def opt_record(extended_rcode: int, dnssec_ok: bool, error_text: str = "") -> bytes:
-    """Return an OPT record; ``extended_rcode`` is the whole RCODE, of which the upper bits go here (RFC 6891).
+#: Info-codes (RFC 8914 §4).
+OTHER, NOT_READY, PROHIBITED, NOT_AUTHORITATIVE, NOT_SUPPORTED = 0, 14, 18, 20, 21
 
-    error_text: sent as an Extended DNS Error (RFC 8914), cut where it is long.
-    """
+
+def option(code: int, data: bytes) -> bytes:
+    """Return an EDNS option (RFC 6891 §6.1.2)."""
+    return code.to_bytes(2, "big") + len(data).to_bytes(2, "big") + data
+
+
+def ede_option(error: Ede, room: int) -> bytes:
+    """Return the option for an Extended DNS Error in at most ``room`` octets; its text is cut, or it is left out."""
+    text = error.text.encode("ascii", "replace")[: min(EDE_TEXT_MAX, max(room - _EDE_HEAD, 0))]
+    if room < _EDE_HEAD:
+        return b""
+    return _OPTION.pack(OPTION_EDE, 2 + len(text), error.code) + text
+
+
+def opt_record(extended_rcode: int, dnssec_ok: bool, options: bytes = b"") -> bytes:
+    """Return an OPT record with the upper bits of ``extended_rcode``, the whole RCODE (RFC 6891)."""
     ttl = (extended_rcode >> 4) << 24 | (0x8000 if dnssec_ok else 0)
-    options = b""
-    if error_text:
-        text = error_text.encode("ascii", "replace")[:_EDE_TEXT_MAX]
-        options = _OPTION.pack(_EDE, 2 + len(text), _EDE_OTHER) + text
     return (
         b"\x00\x00\x29"
         + UDP_SIZE.to_bytes(2, "big")
@@ -53,16 +70,16 @@ def bare(message_id: int, flags: int) -> bytes:
     return _HEADER.pack(message_id, flags, 0, 0, 0, 0)
 
 
-def truncated(request: Message, rcode: int, authoritative: bool) -> bytes:
-    """Return an answer with nothing but the question and OPT, TC set: ask again over TCP."""
-    opt = b"" if request.edns is None else opt_record(rcode, request.edns.dnssec_ok)
+def truncated(request: Message, rcode: int, authoritative: bool, options: bytes = b"") -> bytes:
+    """Return an answer with only the question and OPT, and TC set: the client asks again over TCP."""
+    opt = b"" if request.edns is None else opt_record(rcode, request.edns.dnssec_ok, options)
     flags = answer_flags(request, rcode, authoritative) | TC
     return _HEADER.pack(request.header.id, flags, 1, 0, 0, bool(opt)) + request.question + opt
 
 
-def plain(request: Message, rcode: int, authoritative: bool = False, error_text: str = "") -> bytes:
-    """Return an answer without records but OPT, echoing the question; ``error_text`` goes where EDNS was asked for."""
-    return Reply(request).render(rcode, authoritative, error_text)
+def plain(request: Message, rcode: int, authoritative: bool = False, options: bytes = b"") -> bytes:
+    """Return an answer with the question and no records but OPT; ``options`` are sent if the request has EDNS."""
+    return Reply(request).render(rcode, authoritative, options)
 
 
 #: Owner (uncompressed wire name), type, TTL, packed RDATA.
@@ -79,9 +96,9 @@ class Reply:
         """size_max: octets the message may take, TSIG excluded."""
         self._request = request
         self._size_max = size_max
-        #: The RRsets of each section, in order; looked up whenever one is added, so not a list.
+        #: The RRsets of each section, in order; a dict, because it is searched whenever one is added.
         self._sections: tuple[dict[_Entry, None], ...] = ({}, {}, {})
-        #: What each section takes at least.
+        #: The least octets that each section takes.
         self._octets = [0, 0, 0]
 
     def add(self, section: int, owner: bytes, rtype: int, ttl: int, rdata: bytes) -> None:
@@ -97,20 +114,20 @@ class Reply:
             self._octets[section] += len(rdata) + _RR_OCTETS_MIN
 
     def is_full(self, section: int) -> bool:
-        """Tell whether nothing more of a section can get into the message: what comes before does not fit already.
+        """Tell whether a section has no room left in the message because earlier RRsets already fill it.
 
-        Then nothing need be looked up for it either.
+        Then look-ups for that section are useless.
         """
         return HEADER_SIZE + sum(self._octets[: section + 1]) > self._size_max
 
-    def render(self, rcode: int, authoritative: bool = True, error_text: str = "") -> bytes:
-        """Return the message; what does not fit is left out, with TC set: additional data is glue (RFC 9471 §3).
+    def render(self, rcode: int, authoritative: bool = True, options: bytes = b"") -> bytes:
+        """Return the message; RRsets that do not fit are left out, and TC is set, also for glue (RFC 9471 §3).
 
-        error_text: an Extended DNS Error.
+        options: EDNS options.
         """
         request = self._request
         flags = answer_flags(request, rcode, authoritative)
-        opt = b"" if request.edns is None else opt_record(rcode, request.edns.dnssec_ok, error_text)
+        opt = b"" if request.edns is None else opt_record(rcode, request.edns.dnssec_ok, options)
         room = self._size_max - len(opt)
         body = bytearray(12) + request.question
         names: dict[bytes, int] = {}
@@ -169,7 +186,7 @@ def _write_name(body: bytearray, names: dict[bytes, int], owner: bytes, room: in
 
 
 def _remember(names: dict[bytes, int], name: bytes, offset: int, until: int | None = None) -> None:
-    """Note where a name and its suffixes stand, as far as a pointer reaches."""
+    """Note the positions of a name and its suffixes, as far as a compression pointer reaches."""
     position = 0
     while name[position] and (until is None or position < until) and offset + position < 0x4000:
         names.setdefault(name[position:], offset + position)

@@ -1,4 +1,4 @@
-"""Places for transfers, shared out among clients: one that takes many, slowly, does not starve another."""
+"""Places for transfers, shared among clients: a client with many slow transfers does not block another."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from dnssecd.server.interfaces import ServedZone
 from dnssecd.server.limits import Limits
 
 
 @dataclass(eq=False, slots=True)
 class Slot:
-    """One running transfer of a client; ``progress_at`` is when the peer last took something (monotonic)."""
+    """One running transfer of a client; ``progress_at`` is when the peer last read something (monotonic)."""
 
     client: str
     abort: Callable[[], None]
+    zone: ServedZone
     started_at: float = field(default_factory=time.monotonic)
     progress_at: float = field(default_factory=time.monotonic)
     steps: int = 0
     cut: bool = False
 
     def progressed(self) -> None:
-        """Note that the peer took what was sent."""
+        """Note that the peer read what was sent."""
         self.progress_at = time.monotonic()
         self.steps += 1
 
     def pace(self, now: float) -> float:
-        """Return how many slices the peer has taken a second."""
+        """Return how many slices the peer reads per second."""
         return self.steps / max(now - self.started_at, 0.001)
 
 
@@ -39,9 +41,11 @@ class _Waiter:
 
 
 class TransferSlots:
-    """Places for transfers. A client that finds none free waits; the next free place goes to the client with the
-    fewest transfers. A stalled transfer is cut short for a waiting one. So is the slowest transfer of the client that
-    has the most, if the waiting client has less than its share.
+    """Places for transfers, fair among clients.
+
+    If no place is free, a client waits; the next free place goes to the client with the fewest transfers. A
+    stalled transfer is ended for a waiting one. If the waiting client has less than its share, the slowest
+    transfer of the client with the most is ended too.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -51,14 +55,14 @@ class TransferSlots:
         self._counts: Counter[str] = Counter()
         self._waiting: dict[_Waiter, None] = {}
 
-    async def acquire(self, client: str, abort: Callable[[], None]) -> Slot | None:
-        """Return a place for a transfer of ``client``, or None when none came free in time."""
+    async def acquire(self, client: str, abort: Callable[[], None], zone: ServedZone) -> Slot | None:
+        """Return a place for a transfer of ``client``, or None when no place became free in time."""
         if self._taken >= self._limits.transfers_max or self._waiting:
             if not await self._wait(client):
                 return None
         else:
             self._take(client)
-        slot = Slot(client, abort)
+        slot = Slot(client, abort, zone)
         self._running[slot] = None
         return slot
 
@@ -66,6 +70,22 @@ class TransferSlots:
         """Give a place back."""
         self._running.pop(slot, None)
         self._give_back(slot.client)
+
+    def zones(self) -> list[ServedZone]:
+        """Return the zones that are transferred now."""
+        return list({id(slot.zone): slot.zone for slot in self._running}.values())
+
+    def end(self, zone: ServedZone, older_than_s: float) -> int:
+        """Cut the transfers of a zone that have run for longer than that, oldest first; return how many they are."""
+        begun_before = time.monotonic() - older_than_s
+        old = [
+            slot
+            for slot in self._running
+            if slot.zone is zone and not slot.cut and slot.started_at <= begun_before
+        ]
+        for slot in old:
+            self._cut(slot)
+        return len(old)
 
     async def _wait(self, client: str) -> bool:
         loop = asyncio.get_running_loop()
@@ -99,7 +119,7 @@ class TransferSlots:
         self._grant()
 
     def _grant(self) -> None:
-        """Give a free place to the waiting client with the fewest transfers, the first of them to come."""
+        """Give a free place to the waiting client with the fewest transfers; among equals, to the first."""
         if self._taken >= self._limits.transfers_max:
             return
         waiting = [one for one in self._waiting if not one.granted.done()]
@@ -116,10 +136,10 @@ class TransferSlots:
             self._cut(stalest)
 
     def _cut_greediest(self, waiter: _Waiter) -> None:
-        """Cut a transfer of the client that has the most, if ``waiter`` still waits and has less than its share."""
+        """End a transfer of the client that has the most, if ``waiter`` still waits and has less than its share."""
         if waiter not in self._waiting:
             return
-        # Those that are being cut give their places to waiters that were here before.
+        # The places of transfers already being ended belong to earlier waiters.
         held = Counter(slot.client for slot in self._running if not slot.cut)
         share = max(1, self._limits.transfers_max // len(held.keys() | {waiter.client}))
         greediest, most = max(held.items(), key=lambda item: item[1], default=("", 0))

@@ -1,7 +1,8 @@
-"""DNS over UDP: datagrams in, answers out from the address that was asked, nothing ever queued.
+"""DNS over UDP: each answer leaves from the address that received the request; nothing is queued.
 
-asyncio's datagram transport cannot say which address a datagram was sent to; on a wildcard socket of a host with
-several addresses the answer would leave from the wrong one, so the socket is read here, with IP_PKTINFO.
+asyncio's datagram transport cannot report the destination address of a datagram. On a wildcard socket of a
+host with several addresses, the answer would then leave from the wrong one. So this module reads the socket
+itself, with IP_PKTINFO.
 """
 
 from __future__ import annotations
@@ -16,17 +17,18 @@ from typing import TYPE_CHECKING, Any
 
 from dnssecd.core.dns.message import UDP_REQUEST_MAX
 from dnssecd.server.acl import client_address
+from dnssecd.server.reasons import Drop
 from dnssecd.server.transfer import TransferJob
 
 if TYPE_CHECKING:
     from dnssecd.server.listener import DnsServer
 
-#: How long datagrams are answered before the event loop gets its turn. A number of them would be no bound: one may
-#: take a hundred times as long as another.
+#: How long datagrams are answered before other tasks run, seconds. A count would not be a bound: one datagram
+#: may take a hundred times as long as another.
 _TURN_S = 0.001
 _BUFFER = 1024 * 1024
 _ANCILLARY = 128
-#: One octet more than a request may have, so that a longer one is seen to be longer.
+#: One octet more than a request may have, so that a longer one is recognized.
 _DATAGRAM_MAX = UDP_REQUEST_MAX + 1
 #: ip(7): not in the socket module before Python 3.14.
 _IP_PKTINFO = 8
@@ -49,11 +51,15 @@ class UdpService:
                 sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
         asyncio.get_running_loop().add_reader(sock, self._readable)
 
-    def close(self) -> None:
-        """Stop serving and close the socket."""
+    def stop(self) -> None:
+        """Read no further requests; answers that are being made are still sent."""
         if self._socket.fileno() >= 0:
             asyncio.get_running_loop().remove_reader(self._socket)
-            self._socket.close()
+
+    def close(self) -> None:
+        """Stop serving and close the socket."""
+        self.stop()
+        self._socket.close()
 
     def _readable(self) -> None:
         ends_at = time.monotonic() + _TURN_S
@@ -63,7 +69,7 @@ class UdpService:
             except BlockingIOError:
                 return
             except OSError:
-                self._server.hooks.dropped("UDP receive error")
+                self._server.hooks.dropped(Drop.RECEIVE_ERROR)
                 return
             self._received(wire, peer, _reply_from(ancillary))
             if time.monotonic() >= ends_at:
@@ -71,7 +77,7 @@ class UdpService:
 
     def _received(self, wire: bytes, peer: tuple[Any, ...], source: Ancillary) -> None:
         if not peer[1]:
-            self._server.hooks.dropped("source port 0")
+            self._server.hooks.dropped(Drop.SOURCE_PORT)
             return
         outcome = self._server.dispatcher.handle(wire, client_address(peer[0]), "udp")
         if outcome is None:
@@ -82,7 +88,7 @@ class UdpService:
         assert not isinstance(outcome, TransferJob)
         if not self._server.places.take(outcome.share):
             outcome.close()
-            self._server.hooks.dropped("too many requests under way")
+            self._server.hooks.dropped(Drop.REQUESTS)
             return
         self._server.spawn(outcome.share, self._later(outcome.work, peer, source))
 
@@ -95,9 +101,9 @@ class UdpService:
         try:
             self._socket.sendmsg([wire], source, 0, peer)
         except BlockingIOError:
-            self._server.hooks.dropped("UDP send buffer full")
+            self._server.hooks.dropped(Drop.SEND_BUFFER)
         except OSError:
-            self._server.hooks.dropped("UDP send error")
+            self._server.hooks.dropped(Drop.SEND_ERROR)
 
 
 def _reply_from(ancillary: Ancillary) -> Ancillary:

@@ -1,7 +1,7 @@
-"""UPDATE messages (RFC 2136 §2) from wire form, strictly: whatever is not exactly right is a FormError.
+"""A strict parser of UPDATE messages (RFC 2136 §2): anything that is not exactly right is a FormError.
 
-The whole message is read: sections, counts, classes, TTLs, RDATA of every type known. The common types take a few
-microseconds an RR. The sole exception is FormError, whatever the octets.
+The whole message is read: sections, counts, classes, TTLs, RDATA of every type known. The common types take a
+few microseconds an RR. FormError is the only exception for any octets.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def is_meta_type(rtype: int) -> bool:
 
 
 def parse_update(wire: bytes) -> UpdateMessage:
-    """Return the update in ``wire`` (without its TSIG record; OPT may stand in the additional section).
+    """Return the update in ``wire`` (without its TSIG record; the additional section may have OPT).
 
     Owner keys are relative to the zone section's name. Raises FormError.
     """
@@ -51,7 +51,7 @@ def parse_update(wire: bytes) -> UpdateMessage:
 
 
 def _judge_prerequisite(rtype: int, rclass: int, ttl: int, length: int) -> bool:
-    """Tell whether a prerequisite has RDATA (RFC 2136 §2.4); raises FormError for what is no prerequisite."""
+    """Tell whether a prerequisite has RDATA (RFC 2136 §2.4); raise FormError for an RR that is not a prerequisite."""
     if ttl:
         raise FormError("the TTL of a prerequisite is not 0")
     if rclass == CLASS_IN:
@@ -63,7 +63,7 @@ def _judge_prerequisite(rtype: int, rclass: int, ttl: int, length: int) -> bool:
 
 
 def _judge_update(rtype: int, rclass: int, ttl: int, length: int) -> bool:
-    """Tell whether an RR of the update section has RDATA (RFC 2136 §2.5, §3.4.1); raises FormError."""
+    """Tell whether an RR of the update section has RDATA (RFC 2136 §2.5, §3.4.1); raise FormError for a wrong one."""
     if rclass == CLASS_IN:
         if is_meta_type(rtype):
             raise FormError("an RR of a meta-type to be added")
@@ -75,15 +75,15 @@ def _judge_update(rtype: int, rclass: int, ttl: int, length: int) -> bool:
             raise FormError("an RR of a meta-type to be deleted")
         return True
     if rclass != CLASS_ANY:
-        raise FormError("a class other than the zone's, NONE and ANY")
+        raise FormError("a class that is not the zone's, NONE or ANY")
     _judge_bare(rtype, rclass, length)
     return False
 
 
 def _judge_bare(rtype: int, rclass: int, length: int) -> None:
-    """Check an RR that names an RRset, or with type ANY all at a name, and holds no data."""
+    """Check an RR without data that names an RRset, or with type ANY all RRsets at a name."""
     if rclass not in (CLASS_ANY, CLASS_NONE):
-        raise FormError("a class other than the zone's, NONE and ANY")
+        raise FormError("a class that is not the zone's, NONE or ANY")
     if length:
         raise FormError("RDATA where there must be none")
     if is_meta_type(rtype) and rtype != TYPE_ANY:
@@ -95,7 +95,7 @@ _Judge = Callable[[int, int, int, int], bool]
 
 
 class _Parser:
-    """One message on its way; names are remembered by position, owner keys by name."""
+    """One message being parsed; names are remembered by position, owner keys by name."""
 
     __slots__ = ("_fixed_end", "_keys", "_names", "_rdata", "_wire")
 
@@ -138,7 +138,7 @@ class _Parser:
         return end
 
     def _skip(self, position: int) -> int:
-        """Return the position after an RR that is not looked at."""
+        """Return the position after an RR that is not needed."""
         return self._fixed(skip_name(self._wire, position, FormError))[-1]
 
     def _fixed(self, position: int) -> tuple[int, int, int, int, int]:

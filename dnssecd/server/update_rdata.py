@@ -1,7 +1,7 @@
-"""RDATA out of a message, strictly: the common types by hand, the rest through dnspython, all in canonical form.
+"""A strict reader of RDATA in messages: it parses common types itself and others with dnspython, to canonical form.
 
-What comes out is uncompressed and canonical (core.rdata). A pointer is followed in the types of RFC 1035 and those
-that RFC 3597 §4 lists, in no other. Anything the type does not allow is a FormError.
+The result is uncompressed and canonical (core.rdata). Compression pointers are followed only in the types of
+RFC 1035 and those that RFC 3597 §4 lists. Anything that the type does not allow is a FormError.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ _COMPRESSIBLE: dict[int, tuple[int, ...]] = {
     35: (4, _STRING, _STRING, _STRING, _NAME),  # NAPTR
 }
 
-#: Those of them in which something of any length follows the last name: SIG, NXT.
+#: Types of these in which octets of any number follow the last name: SIG, NXT.
 _OPEN_ENDED = frozenset({24, 30})
 
 _DIGEST_LENGTHS = {1: 20, 2: 32, 4: 48}
 _IN = dns.rdataclass.IN
-#: Gives dnspython's class for a type: GenericRdata for one it does not know, of which it would judge nothing.
+#: Gives dnspython's class for a type; for an unknown type GenericRdata, which checks nothing.
 _class_of: Callable[[dns.rdataclass.RdataClass, dns.rdatatype.RdataType], type[dns.rdata.Rdata]]
 _class_of = dns.rdata.get_rdata_class
 
@@ -64,7 +64,7 @@ class RdataReader:
         }  # fmt: skip
 
     def read(self, rtype: int, start: int, end: int) -> bytes:
-        """Return the canonical RDATA that stands at wire[start:end]; raises FormError."""
+        """Return the canonical RDATA at wire[start:end]; raise FormError."""
         fast = self._fast.get(rtype)
         if fast is not None:
             return fast(start, end)
@@ -116,13 +116,13 @@ class RdataReader:
         return wire[start:end]
 
     def _ds(self, start: int, end: int) -> bytes:
-        # RFC 4034 §5.1; a digest of another type goes to dnspython like in a zone file.
+        # RFC 4034 §5.1; dnspython checks a digest of another type, as in a zone file.
         if end - start > 4 and _DIGEST_LENGTHS.get(self._wire[start + 3]) == end - start - 4:
             return self._wire[start:end]
         return self._slow(43, start, end)
 
     def _slow(self, rtype: int, start: int, end: int) -> bytes:
-        """Expand and check what is rare; dnspython judges the form, the octets stay those that were sent."""
+        """Expand and check rare types; dnspython checks the form, the octets are returned as they were sent."""
         try:
             if rtype in _COMPRESSIBLE:
                 rdata = self._expanded(rtype, start, end)
@@ -135,13 +135,13 @@ class RdataReader:
                 return rdata
             parsed = dns.rdata.from_wire(_IN, kind, rdata, 0, len(rdata))
             if parsed.to_wire() != rdata:
-                raise FormError(f"RDATA of type {rtype} is not in its one proper form")
+                raise FormError(f"RDATA of type {rtype} is not in its only correct form")
         except (BadRdata, dns.exception.DNSException) as error:
             raise FormError(f"bad RDATA of type {rtype}: {error}") from None
         return rdata
 
     def _expanded(self, rtype: int, start: int, end: int) -> bytes:
-        """Return RDATA in canonical form: its names uncompressed and lower-cased, as all these types want them."""
+        """Return RDATA in canonical form: its names are uncompressed and lower-cased."""
         wire, layout = self._wire, _COMPRESSIBLE[rtype]
         parts = []
         position = start

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from dnssecd.keyservice_protocol import SignerSettings
+from dnssecd.keyservice_settings import SignerSettings
 from dnssecd.signer.process import run_signer
 
 SETTINGS_OCTETS_MAX = 1024 * 1024
@@ -38,7 +38,8 @@ def main() -> int:
 
 
 def _renderer() -> Any:
-    if os.environ.get("DNSSECD_SIGNER_LOG_FORMAT") == "console":
+    form = os.environ.get("DNSSECD_SIGNER_LOG_FORMAT")
+    if form == "console" or (form == "auto" and sys.stderr.isatty()):
         return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
     return structlog.processors.JSONRenderer()
 

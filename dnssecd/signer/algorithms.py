@@ -1,6 +1,6 @@
 """DNSSEC algorithms: key pairs, DNSKEY RDATA, key tags, signatures in DNSSEC wire form.
 
-RSA per RFC 3110 and 5702, ECDSA per RFC 6605, EdDSA per RFC 8080.
+RSA per RFC 3110 and 5702, ECDSA per RFC 6605, EdDSA per RFC 8080, ML-DSA per draft-westerbaan-dnssec-mldsa (``mldsa``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
+from dnssecd.signer import mldsa
 from dnssecd.signer.errors import BadRequest, Unsupported
 
 ZONE_FLAG = 0x0100
@@ -21,9 +22,19 @@ SEP_FLAG = 0x0001
 RSA_BITS_DEFAULT = 2048
 
 PrivateKey = (
-    rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+    | mldsa.PrivateKey
 )
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey | ed448.Ed448PublicKey
+PublicKey = (
+    rsa.RSAPublicKey
+    | ec.EllipticCurvePublicKey
+    | ed25519.Ed25519PublicKey
+    | ed448.Ed448PublicKey
+    | mldsa.PublicKey
+)
 Sign = Callable[[bytes], bytes]
 Verify = Callable[[bytes, bytes], None]
 
@@ -47,12 +58,13 @@ ALGORITHMS = {
     14: Algorithm(14, "ECDSAP384SHA384", "ec", hashes.SHA384(), ec.SECP384R1(), 384),
     15: Algorithm(15, "ED25519", "ed25519", bits=256),
     16: Algorithm(16, "ED448", "ed448", bits=456),
+    mldsa.NUMBER: Algorithm(mldsa.NUMBER, "MLDSA44", mldsa.KIND, bits=mldsa.BITS),
 }
 _RETIRED = {
-    1: "RSAMD5 must not be used (RFC 8624 §3.1)",
-    3: "DSA must not be used (RFC 8624 §3.1)",
+    1: "RSAMD5 must not be used (RFC 9904)",
+    3: "DSA must not be used (RFC 9904)",
     5: "RSASHA1 must not be used for signing (RFC 9905): validators no longer trust SHA-1",
-    6: "DSA must not be used (RFC 8624 §3.1)",
+    6: "DSA must not be used (RFC 9904)",
     7: "RSASHA1-NSEC3-SHA1 must not be used for signing (RFC 9905): validators no longer trust SHA-1",
     12: "GOST R 34.10-2001 must not be used (RFC 9906)",
 }
@@ -61,6 +73,8 @@ _RETIRED = {
 def algorithm_of(number: int) -> Algorithm:
     """Return the algorithm; Unsupported with the reason when this service does not sign with it."""
     if number in ALGORITHMS:
+        if number == mldsa.NUMBER and (lacking := mldsa.lacking()):
+            raise Unsupported(lacking)
         return ALGORITHMS[number]
     known = ", ".join(f"{algorithm.number} ({algorithm.name})" for algorithm in ALGORITHMS.values())
     reason = _RETIRED.get(number, "it is not one this service knows")
@@ -85,6 +99,8 @@ def generate(algorithm: Algorithm, bits: int) -> PrivateKey:
         return rsa.generate_private_key(65537, check_bits(algorithm, bits))
     if algorithm.curve is not None:
         return ec.generate_private_key(algorithm.curve)
+    if algorithm.kind == mldsa.KIND:
+        return mldsa.generate()
     if algorithm.kind == "ed25519":
         return ed25519.Ed25519PrivateKey.generate()
     return ed448.Ed448PrivateKey.generate()
@@ -124,6 +140,8 @@ def public_from_dnskey(dnskey: bytes) -> PublicKey:
         return rsa.RSAPublicNumbers(int.from_bytes(field[start : start + length]), modulus).public_key()
     if algorithm.curve is not None:
         return ec.EllipticCurvePublicKey.from_encoded_point(algorithm.curve, b"\x04" + field)
+    if algorithm.kind == mldsa.KIND:
+        return mldsa.from_public_bytes(field)
     if algorithm.kind == "ed25519":
         return ed25519.Ed25519PublicKey.from_public_bytes(field)
     return ed448.Ed448PublicKey.from_public_bytes(field)
@@ -133,6 +151,8 @@ def bits_of(public: PublicKey) -> int:
     """Key size in bits."""
     if isinstance(public, rsa.RSAPublicKey | ec.EllipticCurvePublicKey):
         return public.key_size
+    if mldsa.is_public(public):
+        return mldsa.BITS
     return 256 if isinstance(public, ed25519.Ed25519PublicKey) else 456
 
 
@@ -143,8 +163,13 @@ def key_tag(dnskey: bytes) -> int:
 
 
 def revoked(dnskey: bytes) -> bytes:
-    """The same RDATA with the REVOKE bit set (RFC 5011 §2.1)."""
+    """Return the same RDATA with the REVOKE bit set (RFC 5011 §2.1)."""
     return dnskey[:1] + bytes([dnskey[1] | REVOKE_FLAG]) + dnskey[2:]
+
+
+def tries(base: int, taken: frozenset[int]) -> int:
+    """Return how many keys to make at most until one has a tag not in `taken`: `base`, more where few tags are left."""
+    return base * -(-65_536 // max(1, 65_536 - len(taken)))
 
 
 def tags(dnskey: bytes) -> tuple[int, int]:
@@ -158,6 +183,8 @@ def fits(algorithm: Algorithm, private: PrivateKey) -> bool:
         return algorithm.kind == "rsa" and 1024 <= private.key_size <= 4096
     if isinstance(private, ec.EllipticCurvePrivateKey):
         return algorithm.curve is not None and private.curve.name == algorithm.curve.name
+    if mldsa.is_private(private):
+        return algorithm.kind == mldsa.KIND
     kind = "ed25519" if isinstance(private, ed25519.Ed25519PrivateKey) else "ed448"
     return algorithm.kind == kind
 

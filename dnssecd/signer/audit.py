@@ -8,13 +8,14 @@ beside the log (`audit_head`).
 A log of more than ROTATE_OCTETS is put away. Of those put away the oldest are removed, with an entry that says so:
 the log takes at most ROTATE_OCTETS times KEPT_FILES of the disk.
 
-Crash rule: each entry is written and synced before what it tells of is answered. A line torn by a crash is
+Crash rule: each entry is written and synced before the request that it records is answered. A line torn by a crash is
 closed at the next start, and the entry after it names the torn line's SHA-256; the check accepts exactly
 that.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections import deque
@@ -93,7 +94,7 @@ def _start_of(first: AuditEntry) -> tuple[str, int]:
 
 
 def files_of(path: Path) -> list[Path]:
-    """The log's files, oldest first: those put away, `path`.NUMBER of their last entry, and `path` itself."""
+    """Return the log's files, oldest first: those put away, `path`.NUMBER of their last entry, and `path` itself."""
     old = [one for one in path.parent.glob(path.name + ".*") if one.suffix[1:].isdigit()]
     return [*sorted(old, key=lambda one: int(one.suffix[1:])), path]
 
@@ -149,8 +150,9 @@ class AuditLog:
         self._kept_files = kept_files
         self._noted = NotedHead(path)
         self._at_noted = ""
-        #: Called with what is found wrong while the log is written.
-        self.on_fault: Callable[[str], None] = lambda why: None
+        self._must_continue = False  # the file is new, and its first entry is not written yet
+        #: Who hears of faults: given when the log is opened, and nothing is written before.
+        self._hearers: tuple[Callable[[str], None], ...] = ()
 
     @property
     def path(self) -> Path:
@@ -167,8 +169,12 @@ class AuditLog:
         """What was found wrong with the log since the start, or ""."""
         return self._fault
 
-    def open(self) -> None:
-        """Continue the log; a broken chain is kept, reported, and continued from its last good line."""
+    def open(self, on_fault: Callable[[str], None]) -> None:
+        """Continue the log; a broken chain is kept, reported, and continued from its last good line.
+
+        on_fault: hears what is found wrong while the log is written; what is found now is in :attr:`fault`.
+        """
+        self._hearers = (on_fault,)
         self._noted.read()
         self._open_file()
         self._continue()
@@ -182,7 +188,7 @@ class AuditLog:
 
     def _continue(self) -> None:
         put_away = files_of(self._path)[:-1]
-        if self._octets == 0 and put_away:  # a crash came between putting away and going on
+        if self._octets == 0 and put_away:  # a crash came between putting away and the first entry
             self._go_to_end_of(put_away[-1])
             self.append(CONTINUED, before=self._hash)
             return
@@ -215,9 +221,11 @@ class AuditLog:
     def append(self, event: str, **fields: str | int) -> None:
         """Write one entry durably; OSError when that is not possible."""
         self.look()
+        self._continue_from_before()
         self._write(event, fields)
         if self._octets > self._rotate_octets:
-            self._rotate()
+            with suppress(OSError):  # the entry is written; the next one tries again
+                self._rotate()
 
     def look(self) -> None:
         """See that the file is the one that is written to; one that was removed or moved is replaced, and reported."""
@@ -234,23 +242,42 @@ class AuditLog:
                 return
             self._path.rename(self._path.with_name(f"{self._path.name}.found-before-{self._number + 1}"))
             self._wrong("the log was replaced by another file while the key service ran")
-        os.close(self._descriptor)
-        self._open_file()
-        self._write(CONTINUED, {"before": self._hash})
+        self._reopen()
+        self._continue_from_before()
 
     def _wrong(self, why: str) -> None:
         self._fault = why
-        self.on_fault(why)
+        for hear in self._hearers:
+            hear(why)
 
     def _write(self, event: str, fields: dict[str, str | int]) -> None:
         entry = AuditEntry(self._number + 1, int(self._now()), event, fields, "")
         entry = msgspec.structs.replace(entry, hash=entry_hash(self._hash, entry))
         line = _encoder.encode(entry) + b"\n"
-        if os.write(self._descriptor, line) != len(line):
-            raise OSError(f"{self._path}: short write")
-        os.fdatasync(self._descriptor)
+        size = os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+            os.fdatasync(self._descriptor)
+        except OSError:
+            with suppress(OSError):  # else the check finds the line, and the fault is the disk's
+                os.ftruncate(self._descriptor, size)
+            raise
         self._number, self._hash = entry.number, entry.hash
         self._octets += len(line)
+
+    def _reopen(self) -> None:
+        """Continue in a new file at the path; OSError leaves the old one in use."""
+        old = self._descriptor
+        self._open_file()
+        os.close(old)
+        self._must_continue = True
+
+    def _continue_from_before(self) -> None:
+        """Name the hash that a new file continues from; on a full disk this is done when there is room again."""
+        if self._must_continue:
+            self._write(CONTINUED, {"before": self._hash})
+            self._must_continue = False
 
     def _open_file(self) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -258,11 +285,16 @@ class AuditLog:
         self._octets = os.fstat(self._descriptor).st_size
 
     def _rotate(self) -> None:
-        """Put the file away and go on in a new one, whose first entry names the hash it continues from."""
-        self._path.rename(f"{self._path}.{self._number}")
-        self.close()
-        self._open_file()
-        self._write(CONTINUED, {"before": self._hash})
+        """Put the file away and continue in a new one, whose first entry names the hash it continues from."""
+        self.note_head()
+        put_away = self._path.with_name(f"{self._path.name}.{self._number}")
+        self._path.rename(put_away)
+        try:
+            self._reopen()
+        except OSError:
+            put_away.rename(self._path)
+            raise
+        self._continue_from_before()
         for old in files_of(self._path)[: -1 - self._kept_files]:
             self._write(REMOVED, {"last": int(old.suffix[1:])})
             files.remove(old)

@@ -15,7 +15,7 @@ SUFFIX = ".head"
 
 
 def number_of(head: str) -> int:
-    """The entry number in a head `NUMBER:HASH`; 0 when there is none."""
+    """Return the entry number in a head `NUMBER:HASH`; 0 when there is none."""
     number = head.partition(":")[0]
     return int(number) if number.isdigit() else 0
 

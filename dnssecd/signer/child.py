@@ -7,7 +7,8 @@ import os
 import resource
 import signal
 import socket
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 
 from dnssecd.keyservice_protocol import frame_buffer
 
@@ -26,6 +27,19 @@ def guard_child(parent: int) -> bool:
         return False  # the parent died before its death could be signalled
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # the key service ends its children, after its own work
+    return True
+
+
+def serve_parent(serve: Callable[[socket.socket], object]) -> bool:
+    """Guard this process and serve until the socket closes; False if the parent died already.
+
+    The arguments of the process: the parent's process id, the socket's descriptor.
+    """
+    parent, descriptor = map(int, sys.argv[1:])
+    if not guard_child(parent):
+        return False
+    with socket.socket(fileno=descriptor) as connection:
+        serve(connection)
     return True
 
 

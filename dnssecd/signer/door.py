@@ -17,6 +17,7 @@ from dnssecd.signer.key_file import Description
 from dnssecd.signer.preimage import BadName, name_labels
 
 KEY_ID_DIGITS = 32
+CONSENT_ID_DIGITS = 8
 PASSPHRASE_OCTETS_MIN = 8
 PASSPHRASE_OCTETS_MAX = 1024
 PRIVATE_OCTETS_MAX = 16 * 1024
@@ -25,8 +26,8 @@ ZONES_MAX = 100_000
 KNOWN_MAX = 256
 TEXT_MAX = 1200  # a domain name in presentation form has up to 1,004 characters
 CKA_ID_OCTETS_MAX = 255
-PUBLIC_KEY_OCTETS_MAX = 1032  # RSA of 4096 bits with an exponent as long as the modulus
-SIGNATURE_OCTETS_MAX = 512
+PUBLIC_KEY_OCTETS_MAX = 1312  # ML-DSA-44; RSA of 4096 bits with an exponent as long as the modulus: 1,032
+SIGNATURE_OCTETS_MAX = 2420  # ML-DSA-44
 AUDIT_ENTRIES_MAX = 1000
 TIMEOUT_MS_MAX = 24 * 3600 * 1000
 SIGNATURES_MAX = 1_000_000
@@ -64,6 +65,11 @@ def _key_id_or_none(value: str) -> str:
     return _key_id(value) if value else ""
 
 
+def _consent_id(value: str) -> str:
+    good = len(value) == CONSENT_ID_DIGITS and _HEX.issuperset(value)
+    return "" if good else f"{CONSENT_ID_DIGITS} hex digits in lower case"
+
+
 def _key_ids(value: tuple[str, ...]) -> str:
     good = len(value) <= KNOWN_MAX and all(map(is_key_id, value))
     return "" if good else f"at most {KNOWN_MAX} key ids of {KEY_ID_DIGITS} hex digits"
@@ -90,6 +96,12 @@ def _octets(low: int, high: int) -> Check:
 def _seconds(value: float) -> str:
     good = math.isfinite(value) and 0 <= value <= SECONDS_MAX
     return "" if good else f"a number from 0 to {SECONDS_MAX:g}"
+
+
+def _tags(value: tuple[int, int]) -> str:
+    low, high = value
+    good = wp.TAGS[0] <= low <= high <= wp.TAGS[1] and high - low + 1 >= wp.TAG_RANGE_MIN
+    return "" if good else f"a range of at least {wp.TAG_RANGE_MIN} key tags"
 
 
 def _preimages(value: list[bytes]) -> str:
@@ -123,6 +135,7 @@ _OWN: Mapping[type[wp.Message], Mapping[str, Check]] = {
         "idempotency": _text,
         "share": _text,
         "known": _key_ids,
+        "tags": _tags,
     },
     wp.ImportRequest: {"private": _octets(1, PRIVATE_OCTETS_MAX)},
     wp.ExportRequest: {},
@@ -131,6 +144,7 @@ _OWN: Mapping[type[wp.Message], Mapping[str, Check]] = {
         "cka_id": _cka_id,
         "label": _text,
         "public_key": _octets(0, PUBLIC_KEY_OCTETS_MAX),
+        "key_id": _key_id_or_none,
     },
     wp.ReportRequest: {
         "preimage": _octets(1, wp.FRAME_OCTETS_MAX),
@@ -138,6 +152,11 @@ _OWN: Mapping[type[wp.Message], Mapping[str, Check]] = {
     },
     wp.BindRequest: {},
     wp.RemoveRequest: {},
+    wp.TrashRequest: {"after": _key_id_or_none},
+    wp.RecoverRequest: {},
+    wp.DestroyRequest: {},
+    wp.ConsentsRequest: {},
+    wp.ConsentRequest: {"consent_id": _consent_id, "give": _any},
     wp.SignRequest: {"preimages": _preimages},
     wp.ProveRequest: {"nonce": _octets(wp.NONCE_OCTETS_MIN, wp.NONCE_OCTETS_MAX)},
     wp.AuditRequest: {"limit": _whole(0, AUDIT_ENTRIES_MAX)},
@@ -178,7 +197,7 @@ _DESCRIPTION: Mapping[str, Check] = {
 
 
 def check_description(key: Description) -> None:
-    """Raise BadRequest, naming the field, for a description from outside that no key of ours can have.
+    """Raise BadRequest, naming the field, for a description from outside that no key made here can have.
 
     The private key may still be another: who opens it compares.
     """

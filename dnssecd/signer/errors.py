@@ -77,11 +77,31 @@ class Collision(ServiceError):
     fault: Fault = "caller"
 
 
+def tag_taken() -> Collision:
+    """Return the error of a key that comes from elsewhere, with a tag that the zone uses."""
+    return Collision("another key of the zone has the same key tag, with or without the REVOKE bit")
+
+
+def no_tag_left(tries: int) -> Collision:
+    """Return the error of a store that made that many keys, none with a tag that it may have."""
+    return Collision(
+        f"{tries} keys made, each with a key tag that the zone uses already or that is not in tag_range; remove "
+        "retired keys, or widen the range"
+    )
+
+
 class Exists(ServiceError):
     """The key is there already."""
 
     code: ErrorCode = "exists"
     fault: Fault = "caller"
+
+
+class ConsentNeeded(ServiceError):
+    """A second person must consent first."""
+
+    code: ErrorCode = "consent"
+    fault: Fault = "operator"
 
 
 class OperatorNeeded(ServiceError):

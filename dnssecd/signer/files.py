@@ -52,7 +52,7 @@ def may_own(path: Path) -> bool:
 
 
 def _is_credential(path: Path) -> bool:
-    """systemd guards its credentials by ACL and a read-only mount; their mode bits show the ACL's mask."""
+    """Return whether systemd guards a path by ACL and a read-only mount: its mode bits show the ACL's mask."""
     directory = os.environ.get("CREDENTIALS_DIRECTORY")
     return bool(directory) and path.is_relative_to(directory or "/")
 
@@ -81,6 +81,13 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def move(path: Path, to: Path) -> None:
+    """Move a file to another directory of the file system, durably; FileNotFoundError when it is gone."""
+    path.rename(to)
+    sync_directory(to.parent)
+    sync_directory(path.parent)
 
 
 def remove(path: Path) -> None:

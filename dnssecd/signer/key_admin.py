@@ -1,66 +1,91 @@
-"""Changes of keys: made, taken in, bound, given out, destroyed; one at a time.
-
-Each change is in the audit log before it is made, so that no key comes, goes or is given out without an entry, also
-on a full disk. A change that fails after its entry is followed by an entry `undone`.
-"""
+"""Changes of keys: made, taken in, bound, given out, removed; one at a time, each with its entry in the audit log."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 
 from dnssecd import keyservice_protocol as wp
 from dnssecd.signer import algorithms, door, private_formats, sharing
 from dnssecd.signer import key_file as sealed
-from dnssecd.signer.audit import AuditLog
+from dnssecd.signer.account import ChangeLog
+from dnssecd.signer.consent_rules import ConsentRules
 from dnssecd.signer.errors import BadRequest, Collision, Exists, Refused, UnknownKey
 from dnssecd.signer.key_file import Description
-from dnssecd.signer.keystore import Account, Keystore
+from dnssecd.signer.key_trash import KeyTrash
+from dnssecd.signer.keystore import Keystore
+from dnssecd.signer.peers import Peer
 from dnssecd.signer.preimage import zone_text
 from dnssecd.signer.stores import Stores, key_info
 
 
-class Custody:
+def _outside(wanted: tuple[int, int]) -> frozenset[int]:
+    """Return the key tags that a new key may not have."""
+    low, high = wanted
+    return frozenset(range(low)) | frozenset(range(high + 1, wp.TAGS[1] + 1))
+
+
+class KeyAdmin:
     """See the module. `changed(key id)` is called when the zones of a key have changed or it is gone."""
 
-    def __init__(self, stores: Stores, audit_log: AuditLog, changed: Callable[[str], None]) -> None:
-        self.lock = asyncio.Lock()
+    def __init__(
+        self,
+        stores: Stores,
+        changes: ChangeLog,
+        rules: ConsentRules,
+        trash: KeyTrash,
+        lock: asyncio.Lock,
+        changed: Callable[[str], None],
+    ) -> None:
+        self._lock = lock
         self._stores = stores
-        self._audit = audit_log
+        self._changes = changes
+        self._rules = rules
+        self._trash = trash
         self._changed = changed
 
-    async def generate(self, request: wp.GenerateRequest) -> wp.Reply:
+    async def generate(self, request: wp.GenerateRequest, peer: Peer) -> wp.Reply:
         """Make a key, or return the one made for the same `idempotency` text before."""
         store = self._stores.named(request.store)
         bits = algorithms.check_bits(algorithms.algorithm_of(request.algorithm), request.bits)
         mark = sharing.mark(request.share, request.idempotency) if request.share else request.idempotency
-        async with self.lock:
+        async with self._lock:
             for key in store.registry.of_zone(request.zone):
                 if mark and key.idempotency == mark and key.id not in request.known:
                     return wp.KeysReply(request.id, (key_info(store, key, request.zone),))
-            if request.share and (shared := sharing.find(self._stores, store, request, bits)):
-                key = await self._bind(store, shared, request.zone)
+            if request.share:
+                await self._rules.refresh()
+            goes_with = self._rules.may_go_with
+            if request.share and (shared := sharing.find(self._stores, store, request, bits, goes_with)):
+                key = await self._bind(store, shared, request.zone, peer)
                 return wp.KeysReply(request.id, (key_info(store, key, request.zone),))
-            with self._accounted("generated", store) as account:
+            with self._changes.change("generated", store, peer.uid) as account:
                 key = await store.generate(
                     request.zone,
                     request.role,
                     request.algorithm,
                     bits,
                     mark,
-                    self._stores.tags(request.zone),
+                    self._stores.tags(request.zone) | _outside(request.tags),
                     account,
                 )
         return wp.KeysReply(request.id, (key_info(store, key, request.zone),))
 
-    async def take_in(self, request: wp.ImportRequest) -> wp.Reply:
+    async def take_in(self, request: wp.ImportRequest, peer: Peer) -> wp.Reply:
         """Take a private key made elsewhere. It is read in a thread: large RSA numbers take long to check."""
         store = self._stores.named(request.store)
-        async with self.lock:
+        async with self._lock:
             private = await asyncio.to_thread(private_formats.load, request.private, request.algorithm)
-            self._must_be_new(algorithms.dnskey_rdata(0, request.algorithm, private.public_key())[4:])
-            with self._accounted("imported", store) as account:
+            dnskey = algorithms.dnskey_rdata(
+                algorithms.flags_of(request.role), request.algorithm, private.public_key()
+            )
+            self._must_be_new(dnskey[4:])
+            name = f"{request.role.upper()} {algorithms.key_tag(dnskey)}"
+            with (
+                self._rules.for_newcomer("import", request.zone, request.role, dnskey, name, peer),
+                self._changes.change("imported", store, peer.uid) as account,
+            ):
                 key = await store.take_in(
                     request.zone,
                     request.role,
@@ -72,15 +97,21 @@ class Custody:
                 )
         return wp.KeysReply(request.id, (key_info(store, key),))
 
-    async def adopt(self, request: wp.AdoptRequest) -> wp.Reply:
+    async def adopt(self, request: wp.AdoptRequest, peer: Peer) -> wp.Reply:
         """Bind a key that is in a token already, and that no key store knows: two may use the same token."""
         store = self._stores.named(request.store)
         algorithms.algorithm_of(request.algorithm)
-        async with self.lock:
-            with self._accounted("adopted", store) as account:
+        name = request.cka_id or request.label or request.public_key.hex()[-32:]
+        async with self._lock:
+            with ExitStack() as consent, self._changes.change("adopted", store, peer.uid) as account:
 
                 def account_for_new(key: Description) -> None:
                     self._must_be_new(key.dnskey[4:])
+                    consent.enter_context(
+                        self._rules.for_newcomer(
+                            "adopt", request.zone, key.role, key.dnskey, f"{store.name} {name}", peer
+                        )
+                    )
                     account(key)
 
                 key = await store.adopt(
@@ -92,18 +123,21 @@ class Custody:
                     self._stores.tags(request.zone),
                     request.public_key,
                     account_for_new,
+                    request.key_id,
                 )
         return wp.KeysReply(request.id, (key_info(store, key),))
 
-    async def export(self, request: wp.ExportRequest) -> wp.Reply:
+    async def export(self, request: wp.ExportRequest, peer: Peer) -> wp.Reply:
         """Give out a private key under another passphrase."""
         store, key = self._stores.find(request.key_id)
-        with self._accounted("exported", store) as account:
+        # Of a store that gives out no key there is nothing to consent to: it refuses.
+        consent = self._rules.for_key("export", key, peer) if store.gives_out else nullcontext()
+        with consent, self._changes.change("exported", store, peer.uid) as account:
             account(key)
             content = await store.export(key, request.passphrase)
         return wp.ExportReply(request.id, content)
 
-    async def restore(self, request: wp.RestoreRequest) -> wp.Reply:
+    async def restore(self, request: wp.RestoreRequest, peer: Peer) -> wp.Reply:
         """Take an exported key back."""
         store = self._stores.named(request.store)
         try:
@@ -112,101 +146,72 @@ class Custody:
             raise BadRequest(f"not an exported key: {error}") from None
         key = content.key
         door.check_description(key)
-        async with self.lock:
+        async with self._lock:
             self._must_be_new(key.dnskey[4:])
-            if any(one.registry.get(key.id) is not None for one in self._stores):
+            if self._stores.knows(key.id):
                 raise Exists(f"another key has the id {key.id}; no key takes the place of another")
             for zone in key.zones:
-                if not self._stores.tags(zone).isdisjoint(algorithms.tags(key.dnskey)):
-                    raise Collision(f"another key of {zone_text(zone)} has the same key tag")
-            with self._accounted("restored", store) as account:
+                self._tags_must_be_free(zone, key)
+            with (
+                self._rules.for_restored(key, peer),
+                self._changes.change("restored", store, peer.uid) as account,
+            ):
                 await store.restore(content, request.passphrase, account)
         return wp.KeysReply(request.id, (key_info(store, key),))
 
-    async def bind(self, request: wp.BindRequest, *, keeper: bool) -> wp.Reply:
-        """Let a key sign for one more zone. Only a keeper may so share a key that was not made to be shared."""
-        zone = zone_text(request.zone)
-        async with self.lock:
+    async def bind(self, request: wp.BindRequest, peer: Peer) -> wp.Reply:
+        """Let a key sign for one more zone.
+
+        A key that was not made to be shared among zones of the same limits is bound by a keeper or an officer only,
+        or with the consent of a second person.
+        """
+        async with self._lock:
             store, key = self._stores.find(request.key_id)
             if request.zone not in key.zones:
-                if not keeper and not sharing.is_shared(key):
-                    raise Refused(
-                        f"key {key.id} was not made to be shared (share_keys): only root and the key service's own"
-                        f" user may bind it to {zone}"
-                    )
-                if not self._stores.tags(request.zone).isdisjoint(algorithms.tags(key.dnskey)):
-                    raise Collision(f"another key of {zone} has the same key tag")
-                key = await self._bind(store, key, request.zone)
+                self._tags_must_be_free(request.zone, key)
+                await self._rules.refresh()
+                consent: AbstractContextManager[None] = nullcontext()
+                if not (sharing.is_shared(key) and self._rules.may_go_with(key, request.zone)):
+                    consent = self._rules.for_binding(key, request.zone, peer)
+                    self._may_share(key, request.zone, peer)
+                with consent:
+                    key = await self._bind(store, key, request.zone, peer)
         return wp.KeysReply(request.id, (key_info(store, key),))
 
-    async def _bind(self, store: Keystore, key: Description, zone: bytes) -> Description:
+    def _may_share(self, key: Description, zone: bytes, peer: Peer) -> None:
+        if not peer.is_keeper and not peer.is_officer and not self._rules.two_person((*key.zones, zone)):
+            raise Refused(
+                f"key {key.id} was not made to be shared (share_keys) with {zone_text(zone)}, or the limits of its"
+                " zones' policies are others: only root, the key service's own user and key officers may bind it"
+            )
+
+    async def _bind(self, store: Keystore, key: Description, zone: bytes, peer: Peer) -> Description:
         if zone in key.zones:
             return key
-        key = await self._rebound(store, key, (*key.zones, zone), "bound", zone)
+        with self._changes.change_of_binding("bound", key, zone, peer.uid):
+            key = await store.rebind(key, (*key.zones, zone))
         self._changed(key.id)
         return key
 
-    async def _rebound(
-        self, store: Keystore, key: Description, zones: tuple[bytes, ...], event: str, zone: bytes
-    ) -> Description:
-        self._audit.append(event, key=key.id, zone=zone_text(zone))
-        with self._undone_on_failure(lambda: key.id):
-            return await store.rebind(key, zones)
-
-    async def remove(self, request: wp.RemoveRequest) -> wp.Reply:
-        """Unbind a key; with its last zone it is destroyed."""
+    async def remove(self, request: wp.RemoveRequest, peer: Peer) -> wp.Reply:
+        """Unbind a key; with its last zone it goes into the trash."""
         zone = zone_text(request.zone)
-        async with self.lock:
+        async with self._lock:
             store, key = self._stores.find(request.key_id)
             if request.zone not in key.zones:
                 raise UnknownKey(f"key {key.id} is not bound to {zone}")
             rest = tuple(bound for bound in key.zones if bound != request.zone)
-            if rest:
-                await self._rebound(store, key, rest, "unbound", request.zone)
-            else:
-                with self._accounted("destroyed", store) as account:
-                    account(key)
-                    await store.destroy(key)
+            if not rest:
+                return await self._trash.remove(request.id, store, key, peer)
+            with self._changes.change_of_binding("unbound", key, request.zone, peer.uid):
+                await store.rebind(key, rest)
             self._changed(key.id)
-        return wp.DoneReply(request.id, f"unbound from {zone}" if rest else "destroyed")
+        return wp.DoneReply(request.id, f"unbound from {zone}")
 
     def _must_be_new(self, public_key: bytes) -> None:
         if holder := self._stores.holding(public_key):
-            raise Exists(f"that key is in key store {holder} already")
+            raise Exists(f"that key is in {holder} already")
 
-    @contextmanager
-    def _accounted(self, event: str, store: Keystore) -> Iterator[Account]:
-        """Give out the function that writes the entry of a change; a failure after that is written too."""
-        written: list[str] = []
-
-        def account(key: Description) -> None:
-            self._note(event, store, key)
-            written.append(key.id)
-
-        with self._undone_on_failure(lambda: written[-1] if written else ""):
-            yield account
-
-    @contextmanager
-    def _undone_on_failure(self, key_id: Callable[[], str]) -> Iterator[None]:
-        try:
-            yield
-        except BaseException as error:
-            if changed := key_id():
-                with suppress(
-                    OSError
-                ):  # on a full disk the entry before stays alone: too much is told, not too little
-                    self._audit.append("undone", key=changed, why=type(error).__name__)
-            raise
-
-    def _note(self, event: str, store: Keystore, key: Description) -> None:
-        """Write the entry; a key that is still to be made in a token has no tag."""
-        tag = {"tag": algorithms.key_tag(key.dnskey)} if key.dnskey else {}
-        self._audit.append(
-            event if key.dnskey else f"to be {event}",
-            key=key.id,
-            zone=zone_text(key.zones[0]),
-            role=key.role,
-            algorithm=key.algorithm,
-            store=store.name,
-            **tag,
-        )
+    def _tags_must_be_free(self, zone: bytes, key: Description) -> None:
+        if not self._stores.tags(zone).isdisjoint(algorithms.tags(key.dnskey)):
+            raise Collision(f"another key of {zone_text(zone)} has the same key tag")

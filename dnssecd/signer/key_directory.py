@@ -1,6 +1,7 @@
 """The directory of a software key store: one encrypted file for each key.
 
-Layout: `DIRECTORY/<key id>.key` (see `sealed`) and, unless configured elsewhere, `DIRECTORY/passphrase`.
+Layout: `DIRECTORY/<key id>.key` (see `key_file`), `DIRECTORY/trash/<key id>.key` of removed keys and, unless
+configured elsewhere, `DIRECTORY/passphrase`.
 Directory 0700, files 0600, looked at whenever a key is used; wrong modes are corrected and reported. The
 directory may be on a removable medium: then it is never made, and its absence is a state, not a fault.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hmac
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -20,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_der_private_key,
 )
 
-from dnssecd.keyservice_protocol import KeystoreSettings
+from dnssecd.keyservice_settings import KeystoreSettings
 from dnssecd.signer import algorithms, files, private_formats
 from dnssecd.signer import key_file as sealed
 from dnssecd.signer.algorithms import PrivateKey
@@ -30,6 +32,7 @@ from dnssecd.signer.passphrase import ALLOWED_MODE, make_passphrase, path_of, re
 from dnssecd.signer.warnings import WarningBook
 
 SUFFIX = ".key"
+TRASH = "trash"
 
 
 class KeyDirectory:
@@ -54,17 +57,17 @@ class KeyDirectory:
             files.remove_temporary(self.path)
 
     def present(self) -> bool:
-        """Whether the directory is there."""
+        """Return whether the directory is there."""
         return self.path.is_dir()
 
     def must_be_present(self) -> None:
-        """Unavailable when the directory is not there."""
+        """Raise Unavailable when the directory is not there."""
         if not self.present():
             raise Unavailable(self.absent_text())
 
     def absent_text(self) -> str:
-        """What to do when the directory is not there."""
-        what = "mount the medium" if self.removable else "restore it from the back-up"
+        """Return what to do when the directory is not there."""
+        what = "mount the medium" if self.removable else "restore it from the backup"
         return f"key directory {self.path} is not there; {what}"
 
     def forget(self) -> None:
@@ -73,19 +76,22 @@ class KeyDirectory:
         self.forget_backup()
 
     def forget_backup(self) -> None:
-        """Drop the passphrase of a back-up that is over."""
+        """Drop the passphrase of a backup that is over."""
         self._backup = None
 
     def holds(self, key_id: str) -> bool:
-        """Whether the key's file is there."""
+        """Return whether the key's file is there."""
         return self.key_path(key_id).exists()
 
     def key_path(self, key_id: str) -> Path:
-        """Where the key's file is."""
+        """Return where the key's file is."""
         return self.path / (key_id + SUFFIX)
 
+    def _trash_path(self, key_id: str) -> Path:
+        return self.path / TRASH / (key_id + SUFFIX)
+
     def must_be_new(self, key_id: str) -> None:
-        """Exists when there is a file of that name, whatever it holds: it is never replaced by another key's."""
+        """Raise Exists when there is a file of that name, with any content: it is never replaced by another key's."""
         if os.path.lexists(self.key_path(key_id)):
             raise Exists(f"{self.key_path(key_id)} is there already")
 
@@ -107,14 +113,14 @@ class KeyDirectory:
             content = sealed.read(path.read_bytes())
             der = sealed.open_sealed(content, self._unlocked())
         except FileNotFoundError:
-            raise MissingKey(f"{path} is gone; restore it from the back-up") from None
+            raise MissingKey(f"{path} is gone; restore it from the backup") from None
         except OSError as error:
             raise OperatorNeeded(f"{path} cannot be read: {error.strerror}") from None
         except sealed.CannotOpen as error:
-            self.forget()  # the next try reads the passphrase anew
+            self.forget()  # the next try reads the passphrase again
             raise OperatorNeeded(f"{path} cannot be opened with {self._passphrase_path}: {error}") from None
         if content.key.id != key.id:
-            raise OperatorNeeded(f"{path} is the file of another key; restore it from the back-up")
+            raise OperatorNeeded(f"{path} is the file of another key; restore it from the backup")
         return _private(der, key, str(path), ours=True)
 
     def export(self, key: Description, passphrase: bytes) -> bytes:
@@ -132,17 +138,45 @@ class KeyDirectory:
         return _private(der, content.key, "the exported key")
 
     def _backup_encryption(self, passphrase: bytes) -> tuple[KeyEncryption, sealed.Kdf]:
-        """The encryption of a back-up, kept from key to key: scrypt takes a tenth of a second, and keys are many."""
+        """Return the encryption of a backup, kept from key to key: scrypt takes a tenth of a second each time."""
         mark = hmac.digest(self._mark_key, passphrase, "sha256")
         held = self._backup
         if held is None or not hmac.compare_digest(held[0], mark):
             held = self._backup = mark, KeyEncryption(passphrase), sealed.new_kdf()
         return held[1:]
 
+    def put_away(self, key_id: str) -> None:
+        """Move a key's file into the trash, durably; no error when it is there already."""
+        self.must_be_present()
+        files.make_private_directory(self.path / TRASH)
+        if os.path.lexists(self.key_path(key_id)):
+            files.move(self.key_path(key_id), self._trash_path(key_id))
+
+    def bring_back(self, key_id: str) -> None:
+        """Move a key's file out of the trash, durably; MissingKey when it is gone."""
+        self.must_be_present()
+        self.must_be_new(key_id)
+        try:
+            files.move(self._trash_path(key_id), self.key_path(key_id))
+        except FileNotFoundError:
+            raise MissingKey(f"{self._trash_path(key_id)} is gone; restore the key from the backup") from None
+
+    def list_trash(self) -> list[Description]:
+        """Describe the keys in the trash; files that cannot be read are left out."""
+        found = []
+        for path in sorted((self.path / TRASH).glob("*" + SUFFIX)):
+            with suppress(OSError, sealed.CannotOpen):
+                content = sealed.read(path.read_bytes())
+                if content.key.id == path.stem:
+                    found.append(content.key)
+        return found
+
     def remove(self, key: Description) -> None:
-        """Remove a key's file durably."""
+        """Remove a key's file durably, also from the trash."""
         self.must_be_present()
         files.remove(self.key_path(key.id))
+        if os.path.lexists(self._trash_path(key.id)):
+            files.remove(self._trash_path(key.id))
 
     def scan(self) -> list[Description]:
         """Describe all keys there; files that cannot be read are reported, and modes corrected."""
@@ -164,7 +198,7 @@ class KeyDirectory:
     def check_modes(self, key_id: str) -> None:
         """Correct and report what others might read; report a lost file while memory still has the key.
 
-        Where one mode is wrong, those of all keys are looked at: whoever changed it may have changed more.
+        Where one mode is wrong, those of all keys are looked at: what changed it may have changed more.
         """
         paths = ((self.path, 0o700), (self.key_path(key_id), 0o600), (self._passphrase_path, ALLOWED_MODE))
         if self._corrected(paths):
@@ -212,5 +246,5 @@ def _private(der: bytes, key: Description, what: str, *, ours: bool = False) -> 
     else:
         private = private_formats.load(der, key.algorithm)
     if algorithms.dnskey_rdata(key.flags, key.algorithm, private.public_key()) != key.dnskey:
-        raise OperatorNeeded(f"{what} holds another key than it says; restore it from the back-up")
+        raise OperatorNeeded(f"{what} holds another key than it says; restore it from the backup")
     return private

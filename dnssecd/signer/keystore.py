@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from dnssecd.keyservice_protocol import BenchLine, BenchRequest, KeyState, Proof, Role, StoreStatus
@@ -20,11 +21,23 @@ AT_ONCE_MAX = 32
 Account = Callable[[Description], None]
 
 
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What a store does about a signature that does not verify; ``evicted``: it takes a token out of use."""
+
+    detail: str
+    evicted: bool = False
+
+
 class Keystore(Protocol):
-    """One key store; all methods run on the service's event loop and raise ServiceError."""
+    """One key store; all methods run on the service's event loop and raise ServiceError.
+
+    `gives_out`: its private keys can be exported.
+    """
 
     name: str
     registry: Registry
+    gives_out: bool
 
     async def start(self) -> None:
         """Get ready; a store that cannot be used now is no reason to fail, its `state` says so."""
@@ -72,23 +85,30 @@ class Keystore(Protocol):
         taken: frozenset[int],
         public_key: bytes,
         account: Account,
+        key_id: str = "",
     ) -> Description:
         """Bind a key that is in a token already; Unsupported where there are no tokens."""
 
     async def rebind(self, key: Description, zones: tuple[bytes, ...]) -> Description:
         """Change the zones a key is bound to."""
 
-    async def destroy(self, key: Description) -> None:
-        """Destroy the private key."""
+    async def put_away(self, key: Description) -> None:
+        """Take a key out of use, and out of the registry, but keep it; its record is in the registry's trash."""
+
+    async def bring_back(self, key: Description) -> None:
+        """Bring a key that was put away back into use and into the registry; MissingKey when it is lost."""
+
+    async def destroy(self, key: Description) -> str:
+        """Destroy the private key, in use or put away; return what was done, in words."""
 
     def state(self, key: Description) -> tuple[KeyState, str]:
-        """Whether the key can be used now, and why not."""
+        """Return whether the key can be used now, and why not."""
 
     async def look(self, key: Description) -> None:
-        """Ask whatever holds the keys, so that `state` is up to date."""
+        """Ask what holds the keys, so that `state` is up to date."""
 
-    def accuse(self, key: Description, preimage: bytes, signature: bytes) -> str:
-        """A signature of the key does not verify: draw the consequences and say which."""
+    def accuse(self, key: Description, preimage: bytes, signature: bytes) -> Consequence:
+        """Draw the consequences of a signature of the key that does not verify."""
 
     async def try_evicted(self, deadline: float) -> list[str]:
         """Try evicted tokens out; return those that are used again. ServiceError when one still fails."""
@@ -99,16 +119,16 @@ class Keystore(Protocol):
         """Queue preimages that have been checked; the future holds the signatures in order."""
 
     def sign_at_once(self, key: Description, preimages: list[bytes]) -> list[bytes] | None:
-        """Sign at most AT_ONCE_MAX checked preimages without letting anybody wait; None where that cannot be."""
+        """Sign at most AT_ONCE_MAX checked preimages where nothing else waits; None where that cannot be."""
 
     async def prove(self, key: Description, preimage: bytes, deadline: float) -> list[Proof]:
         """Have every token that should hold the key sign `preimage`."""
 
     async def trial(self, algorithm: int, deadline: float) -> str:
-        """Try everything that holds keys out with a throw-away key; return what was done or raise what is wrong."""
+        """Test everything that holds keys with a throw-away key; return what was done or raise what is wrong."""
 
     async def bench(self, request: BenchRequest, deadline: float) -> BenchLine:
         """Measure with a throw-away key."""
 
     def status(self) -> StoreStatus:
-        """For monitoring."""
+        """Return the state for monitoring."""

@@ -1,4 +1,4 @@
-"""How the key service is told the time: a parameter, so that tests set it."""
+"""How the key service gets the time: as a parameter, so that tests set it."""
 
 from __future__ import annotations
 

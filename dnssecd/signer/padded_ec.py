@@ -53,7 +53,7 @@ def _der(content: bytes) -> bytes:
 
 
 def _element(data: bytes, tag: int) -> tuple[bytes, bytes]:
-    """The content of the first element, which must have `tag`, and what follows it (X.690 section 8.1)."""
+    """Return the content of the first element, which must have `tag`, and what follows it (X.690 section 8.1)."""
     if len(data) < 2 or data[0] != tag:
         raise ValueError("not the expected DER element")
     length, start = data[1], 2

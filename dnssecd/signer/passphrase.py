@@ -13,7 +13,7 @@ ALLOWED_MODE = 0o600
 
 
 def path_of(passphrase_file: str, directory: Path) -> Path:
-    """The configured file, or the one beside the keys."""
+    """Return the configured file, or the one beside the keys."""
     return Path(passphrase_file) if passphrase_file else directory / FILE_NAME
 
 

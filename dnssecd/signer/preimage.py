@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import struct
 
-from dnssecd.keyservice_settings import VALIDITY_S_MAX
 from dnssecd.signer.errors import BadRequest
 
 DNSKEY = 48
@@ -25,7 +24,6 @@ OPT = 41
 FIXED = 18
 CLASS_IN = b"\x00\x01"
 PROOF_LABEL = b"dnssecd proof"
-_TIMES = struct.Struct(">II")
 
 
 class BadName(ValueError):
@@ -78,8 +76,14 @@ def may_cover(role: str, covered: int) -> bool:
     return role == "csk" or (covered in KEY_TYPES if role == "ksk" else covered != DNSKEY)
 
 
+TOO_LONG = "a signature may be valid for {} s at most, and expire no later than that from now (validity_max)"
+
+
 class Permit:
-    """Says whether one key may sign given octets for one zone; `check` runs for every signature."""
+    """Says whether one key may sign given octets for one zone; `check` runs for every signature.
+
+    `validity_s_max` is the ceiling: the most that an expiration may lie after the inception, and after the present.
+    """
 
     def __init__(
         self,
@@ -88,7 +92,7 @@ class Permit:
         algorithm: int,
         tag: int,
         revoked_tag: int,
-        validity_s_max: int = VALIDITY_S_MAX,
+        validity_s_max: int,
     ) -> None:
         self.zone = zone
         self._validity_s_max = validity_s_max
@@ -99,14 +103,26 @@ class Permit:
         self._revoked_signer = struct.pack(">H", revoked_tag) + zone
         self._start = FIXED - 2 + len(self._signer)
 
-    def check(self, preimage: bytes) -> str:
-        """Return "" when the key may sign `preimage`, else why not."""
+    def check(self, preimage: bytes, now: int) -> str:
+        """Return "" when the key may sign `preimage` at `now` (epoch seconds), else why not."""
         try:
-            return self._check(preimage)
+            return self._check(preimage, now)
         except IndexError:
             return "not an RRSIG preimage: it ends too early"
 
-    def _check(self, preimage: bytes) -> str:
+    def is_over_ceiling(self, preimage: bytes, now: int) -> bool:
+        """Return whether the times of a signature are beyond what may be signed.
+
+        Times are serial numbers (RFC 4034 §3.1.5). An expiration in the past is no danger, and may be signed.
+        """
+        expiration, inception = int.from_bytes(preimage[8:12]), int.from_bytes(preimage[12:16])
+        ahead = (expiration - now) & 0xFFFFFFFF
+        return (
+            self._validity_s_max < ahead < 0x80000000
+            or (expiration - inception) & 0xFFFFFFFF > self._validity_s_max
+        )
+
+    def _check(self, preimage: bytes, now: int) -> str:
         covered = preimage[0] << 8 | preimage[1]
         if not may_cover(self._role, covered):
             return f"a {self._role.upper()} does not sign type {covered}"
@@ -135,9 +151,8 @@ class Permit:
             return "labels field does not fit the owner name"
         if (covered == DNSKEY or self._role == "ksk") and preimage[start:end] != self.zone:
             return f"type {covered} by a {self._role.upper()} is signed at the zone's apex only"
-        expiration, inception = _TIMES.unpack_from(preimage, 8)
-        if (expiration - inception) & 0xFFFFFFFF > self._validity_s_max:
-            return f"a signature may be valid for {self._validity_s_max} s at most"
+        if self.is_over_ceiling(preimage, now):
+            return TOO_LONG.format(self._validity_s_max)
         return self._check_rrs(preimage, start, end)
 
     def _check_rrs(self, preimage: bytes, start: int, end: int) -> str:

@@ -10,6 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_private_key
 
+from dnssecd.signer import mldsa
 from dnssecd.signer.algorithms import Algorithm, PrivateKey, algorithm_of, fits
 from dnssecd.signer.errors import BadRequest
 from dnssecd.signer.padded_ec import load_padded_ec
@@ -40,7 +41,11 @@ def load(content: bytes, number: int, *, validate: bool = True) -> PrivateKey:
         raise BadRequest("not a readable private key (BIND .private, PEM or PKCS#8, not encrypted)") from None
     if not isinstance(
         private,
-        rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey,
+        rsa.RSAPrivateKey
+        | ec.EllipticCurvePrivateKey
+        | ed25519.Ed25519PrivateKey
+        | ed448.Ed448PrivateKey
+        | mldsa.PrivateKey,
     ) or not fits(algorithm, private):
         raise BadRequest(f"the private key is not one of algorithm {number} ({algorithm.name})")
     return private
@@ -68,6 +73,8 @@ def _bind(content: bytes, algorithm: Algorithm) -> PrivateKey:
         raise BadRequest(f"the file is not for algorithm {algorithm.number}: {fields['algorithm']}")
     if algorithm.kind == "rsa":
         return _rsa(*(int.from_bytes(_decode(fields[name])) for name in _RSA_FIELDS))
+    if algorithm.kind == mldsa.KIND:
+        raise BadRequest("there is no BIND format for keys of algorithm 18: give PKCS#8 (PEM or DER)")
     secret = _decode(fields["privatekey"])
     if algorithm.curve is not None:
         return ec.derive_private_key(int.from_bytes(secret), algorithm.curve)
@@ -77,7 +84,7 @@ def _bind(content: bytes, algorithm: Algorithm) -> PrivateKey:
 
 
 def _check_sizes(n: int, *others: int) -> None:
-    """ValueError for RSA numbers that no key of ours has."""
+    """Raise ValueError for RSA numbers that no key here has."""
     if n.bit_length() > _RSA_BITS_MAX or any(number.bit_length() > n.bit_length() for number in others):
         raise ValueError("RSA numbers beyond reason")
 

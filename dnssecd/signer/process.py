@@ -18,11 +18,13 @@ import structlog
 
 from dnssecd import sdnotify
 from dnssecd.clock import SystemClock
-from dnssecd.keyservice_protocol import KeystoreSettings, SignerSettings
+from dnssecd.keyservice_settings import KeystoreSettings, SignerSettings
 from dnssecd.signer import files
 from dnssecd.signer.audit import START, AuditLog
+from dnssecd.signer.consent import Consents
 from dnssecd.signer.errors import OperatorNeeded, ServiceError
 from dnssecd.signer.keystore import Keystore
+from dnssecd.signer.limits import Reread, describe_limits, never_changes
 from dnssecd.signer.now import Now
 from dnssecd.signer.pkcs11.store import Pkcs11Store
 from dnssecd.signer.registry import Registry
@@ -35,9 +37,10 @@ log = structlog.get_logger()
 AUDIT_FILE = "audit.log"
 LOCK_FILE = "lock"
 TOKENS = "tokens"
+CONSENT = "consent"
 KNOWN_KEYS = "known-keys"
 AUDITED_WARNINGS = frozenset(
-    {"token evicted", "key file mode", "key file gone", "key missing", "peer refused"}
+    {"token evicted", "key file mode", "key file gone", "key missing", "key not destroyed"}
 )
 _PR_SET_DUMPABLE = 4
 
@@ -46,20 +49,23 @@ def run_signer(
     settings: SignerSettings,
     *,
     now: Now | None = None,
+    reread: Reread = never_changes,
     ready: Callable[[], None] | None = None,
     failed: Callable[[str], None] = lambda why: None,
     end_with_stdin: bool = False,
 ) -> int:
     """Run the key service in the foreground until SIGTERM or SIGINT; return the exit status.
 
-    `ready` is called when the socket answers; systemd is told in any case. `failed` hears why it cannot start. With
-    `end_with_stdin` the service also ends when its standard input does: a child whose parent died does not stay
-    behind.
+    `reread` returns the limits of a configuration that has changed. `ready` is called when the socket answers; systemd
+    gets its message in any case. `failed` gets the reason when it cannot start. With `end_with_stdin` the service also
+    ends when its standard input does: a child whose parent died does not stay behind.
     """
     protect_memory()
     os.umask(0o077)
     try:
-        return asyncio.run(_run(settings, now or SystemClock().now, ready or (lambda: None), end_with_stdin))
+        return asyncio.run(
+            _run(settings, now or SystemClock().now, reread, ready or (lambda: None), end_with_stdin)
+        )
     except ServiceError as error:
         log.error("key service cannot start", fault=error.fault, error=str(error))
         failed(str(error))
@@ -70,13 +76,15 @@ def run_signer(
 
 
 def protect_memory() -> None:
-    """No core dumps, and no reading of our memory by other processes of the same user."""
+    """Forbid core dumps, and reading of this process's memory by others of the same user."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0) != 0:
         log.warning("memory of the key service could not be protected", errno=ctypes.get_errno())
 
 
-async def _run(settings: SignerSettings, now: Now, ready: Callable[[], None], end_with_stdin: bool) -> int:
+async def _run(
+    settings: SignerSettings, now: Now, reread: Reread, ready: Callable[[], None], end_with_stdin: bool
+) -> int:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -91,28 +99,29 @@ async def _run(settings: SignerSettings, now: Now, ready: Callable[[], None], en
             " or name another state directory"
         )
     state_lock = _only_service_in(state)
-    warnings = WarningBook(now)
+    audit_log = AuditLog(state / AUDIT_FILE, now)
+    warnings = WarningBook(now, partial(_audit_warning, audit_log))
     place = Place(Path(settings.socket), settings.socket_mode, warnings)
     place.take()
-    audit_log = AuditLog(state / AUDIT_FILE, now)
-    audit_log.open()
+    audit_log.open(partial(warnings.add, "audit log broken", str(audit_log.path)))
     new_log = audit_log.head == f"0:{START}"
-    warnings.listener = partial(_audit_warning, audit_log)
-    audit_log.on_fault = partial(warnings.add, "audit log broken", str(audit_log.path))
     if audit_log.fault:
-        audit_log.on_fault(audit_log.fault)
+        warnings.add("audit log broken", str(audit_log.path), audit_log.fault)
     if wrong := files.correct_mode(state, 0o700) or files.foreign_owner(state):
         warnings.add("key file mode", str(state), wrong, firing=False)
     stores = {one.name: make_store(one, settings, warnings, now) for one in settings.keystores}
-    service = Service(stores.values(), audit_log, warnings, loop.time, settings.validity_s_max)
-    server = Server(service, warnings, frozenset(settings.allowed_uids))
+    consents = Consents(state / CONSENT, audit_log, warnings, now)
+    consents.load()
+    service = Service(stores.values(), audit_log, warnings, loop.time, now, settings.limits, consents, reread)
+    loop.add_signal_handler(signal.SIGHUP, service.limits_may_have_changed)
+    server = Server(service, warnings, frozenset(settings.allowed_uids), settings.officer_gid)
     try:
         for store in stores.values():
             await store.start()
         if new_log and any(len(store.registry) for store in stores.values()):
             detail = "the log is gone, but there are keys: what was done with them before is not known"
             warnings.add("audit log broken", str(audit_log.path), detail)
-        _note(audit_log, warnings, "started")
+        _note(audit_log, warnings, "started", **describe_limits(settings.limits))
         log.info("key service ready", socket=settings.socket, stores=list(stores), audit=audit_log.head)
         await serve(server, service, place.wait, stop, lambda: _ready(ready))
     finally:
@@ -141,7 +150,8 @@ def make_store(
     settings: KeystoreSettings, all_of: SignerSettings, warnings: WarningBook, now: Now
 ) -> Keystore:
     """Return the key store the settings describe, not started yet."""
-    registry = Registry(Path(all_of.state_dir) / KNOWN_KEYS / settings.name)
+    derived = settings.type == "software" and not settings.removable
+    registry = Registry(Path(all_of.state_dir) / KNOWN_KEYS / settings.name, derived=derived)
     if settings.type == "software":
         return SoftwareStore(
             settings,
@@ -154,10 +164,10 @@ def make_store(
     return Pkcs11Store(settings, registry, warnings, now, Path(all_of.state_dir) / TOKENS)
 
 
-def _note(audit_log: AuditLog, warnings: WarningBook, event: str) -> None:
-    """A full disk must not stop signing: only changes of keys insist on the audit log."""
+def _note(audit_log: AuditLog, warnings: WarningBook, event: str, **fields: str | int) -> None:
+    """Write an entry, or report why not: a full disk must not stop signing. Only changes of keys need the log."""
     try:
-        audit_log.append(event, pid=os.getpid())
+        audit_log.append(event, pid=os.getpid(), **fields)
     except OSError as error:
         warnings.add("audit log failing", str(audit_log.path), str(error))
 

@@ -1,8 +1,11 @@
-"""What is known of keys without their store: one JSON file of public data for each key.
+"""What is known of keys without their store: public data, in one JSON file for each key, or in one file for all.
 
 It lets a missing key be told from one that never was (a missing key is an error, never a reason to make
 another), and keys be listed while a token or a medium is away. For PKCS#11 stores it also holds the zones a
 key is bound to.
+
+The keys of a software store on a fixed disk are in one file (`known_log`): with many zones, a second synced file for
+each key took as long as the key's own. Their files of the earlier form are read and moved over.
 """
 
 from __future__ import annotations
@@ -13,15 +16,23 @@ import msgspec
 
 from dnssecd.signer import files
 from dnssecd.signer.key_file import Description
+from dnssecd.signer.known_log import KnownLog
+from dnssecd.signer.trash import DIRECTORY as TRASH
+from dnssecd.signer.trash import Trash
 
 SUFFIX = ".json"
 
 
 class Registry:
-    """Descriptions of one store's keys, in `directory`."""
+    """Descriptions of one store's keys, in `directory`; `trash` has those that were removed.
 
-    def __init__(self, directory: Path) -> None:
+    `derived`: each key that is put is durable in the store already, and put again at each start.
+    """
+
+    def __init__(self, directory: Path, *, derived: bool = False) -> None:
+        self.trash = Trash(directory / TRASH)
         self._directory = directory
+        self._log = KnownLog(directory) if derived else None
         self._keys: dict[str, Description] = {}
         self._of_zone: dict[bytes, set[str]] = {}
 
@@ -29,36 +40,68 @@ class Registry:
         """Read the directory, made where it is missing; ValueError names a file that is not readable."""
         files.make_private_directory(self._directory)
         files.remove_temporary(self._directory)
-        for path in self._directory.glob("*" + SUFFIX):
-            try:
-                key = msgspec.json.decode(path.read_bytes(), type=Description)
-            except msgspec.DecodeError as error:
-                raise ValueError(f"{path} is damaged: {error}; restore it from the back-up") from None
+        self.trash.load()
+        paths = list(self._directory.glob("*" + SUFFIX))
+        found = {path: _read(path) for path in paths}
+        if self._log is not None:
+            self._load_log(self._log, found)
+            return
+        for path, key in found.items():
+            if self.trash.get(key.id) is None:
+                self._enter(key)
+            else:
+                files.remove(path)  # its removal was cut short
+
+    def _load_log(self, log: KnownLog, earlier: dict[Path, Description]) -> None:
+        """Read the log; move the files of the earlier form over: they go when the log has their keys."""
+        keys = log.load()
+        moved = {key.id: key for key in earlier.values() if key.id not in keys}
+        removed = {key_id for key_id in (*keys, *moved) if self.trash.get(key_id) is not None}
+        kept = [key for key in (keys | moved).values() if key.id not in removed]
+        if moved or removed:
+            log.rewrite(kept)
+        for path in earlier:
+            path.unlink(missing_ok=True)
+        if earlier:
+            files.sync_directory(self._directory)
+        for key in kept:
             self._enter(key)
 
     def put(self, key: Description) -> None:
-        """Remember a key durably."""
+        """Remember a key durably; a derived one at the next start at the latest."""
         if self._keys.get(key.id) != key:
-            files.write_atomically(self._path(key.id), msgspec.json.encode(key))
+            if self._log is not None:
+                self._log.put(key)
+            else:
+                files.write_atomically(self._path(key.id), msgspec.json.encode(key))
             self._leave(key.id)
             self._enter(key)
 
     def drop(self, key_id: str) -> None:
         """Forget a key durably; to be called when it has been destroyed on purpose."""
-        if key_id in self._keys:
-            self._leave(key_id)
+        if key_id not in self._keys:
+            return
+        self._leave(key_id)
+        if self._log is not None:
+            self._log.drop(key_id, self._keys.values())
+        else:
             files.remove(self._path(key_id))
 
+    def close(self) -> None:
+        """Close the file, if there is one for all keys."""
+        if self._log is not None:
+            self._log.close()
+
     def get(self, key_id: str) -> Description | None:
-        """The key of that id."""
+        """Return the key of that id."""
         return self._keys.get(key_id)
 
     def all(self) -> list[Description]:
-        """All keys known."""
+        """Return all keys known."""
         return list(self._keys.values())
 
     def of_zone(self, zone: bytes) -> list[Description]:
-        """All keys bound to `zone`."""
+        """Return all keys bound to `zone`."""
         return [self._keys[key_id] for key_id in self._of_zone.get(zone, ())]
 
     def __len__(self) -> int:
@@ -76,3 +119,10 @@ class Registry:
 
     def _path(self, key_id: str) -> Path:
         return self._directory / (key_id + SUFFIX)
+
+
+def _read(path: Path) -> Description:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Description)
+    except msgspec.DecodeError as error:
+        raise ValueError(f"{path} is damaged: {error}; restore it from the backup") from None

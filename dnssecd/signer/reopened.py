@@ -1,4 +1,4 @@
-"""A back-up of a key is good when it opens again: with its passphrase, to the private key of the DNSKEY."""
+"""A backup of a key is good when it opens again: with its passphrase, to the private key of the DNSKEY."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Opened:
         self._encryption = KeyEncryption(passphrase)
 
     def check(self, content: bytes, info: KeyInfo) -> None:
-        """CannotOpen, with the reason, unless `content` is the key `info`, private half included."""
+        """Raise CannotOpen, with the reason, unless `content` is the key `info`, private half included."""
         found = sealed.read(content)
         key = found.key
         if (key.id, key.dnskey) != (info.id, info.dnskey) or not set(info.zones) <= set(key.zones):

@@ -20,7 +20,7 @@ Submit = Callable[[list[bytes]], Awaitable[list[bytes]]]
 
 
 def bits_for(algorithm: int) -> int:
-    """The size of a throw-away key; BadRequest when the algorithm is not known."""
+    """Return the size of a throw-away key; BadRequest when the algorithm is not known."""
     return algorithms.check_bits(algorithms.algorithm_of(algorithm), 0)
 
 
@@ -31,7 +31,7 @@ def nonce_preimages(key: Description, count: int) -> list[bytes]:
 
 
 def done_text(algorithm: int) -> str:
-    """What a trial says that went well."""
+    """Return what a successful trial says."""
     return f"{algorithms.ALGORITHMS[algorithm].name} key generated, signed, verified and destroyed"
 
 

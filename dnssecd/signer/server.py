@@ -7,9 +7,9 @@ import fcntl
 import itertools
 import os
 import socket
-import struct
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import structlog
@@ -19,6 +19,7 @@ from dnssecd import sdnotify
 from dnssecd.acceptor import StreamServer, log_exhausted
 from dnssecd.signer import files
 from dnssecd.signer.errors import OperatorNeeded
+from dnssecd.signer.peers import Peer, identify
 from dnssecd.signer.service import Service
 from dnssecd.signer.warnings import WarningBook
 
@@ -34,14 +35,8 @@ PLACE_RETRY_S = 0.25
 REQUESTS_PER_CONNECTION_MAX = 16
 WRITE_DEADLINE_S = 30.0
 RECEIVE_OCTETS = 256 * 1024
-_UCRED = struct.Struct("3i")
-
-
-def peer_uid(connection: socket.socket) -> int:
-    """The user the kernel says is at the other end."""
-    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)
-    uid: int = _UCRED.unpack(credentials)[1]
-    return uid
+#: How long a client that is turned away may take to send its request.
+LINGER_S = 0.5
 
 
 class PlaceTaken(Exception):
@@ -124,18 +119,22 @@ class Place:
     def leave(self) -> None:
         """Remove the socket, if it is ours, and give up the lock."""
         if self._bound is not None:
-            self._path.unlink(missing_ok=True)
+            with suppress(OSError):  # another user may have put something else there
+                self._path.unlink()
             os.close(self._bound[1])
             self._bound = None
 
 
 class Server:
-    """Accepts connections of `allowed_uids`, root and its own user, and hands their requests to the service."""
+    """Accepts connections of `allowed_uids`, root, its own user and key officers; hands requests to the service."""
 
-    def __init__(self, service: Service, warnings: WarningBook, allowed_uids: frozenset[int]) -> None:
+    def __init__(
+        self, service: Service, warnings: WarningBook, allowed_uids: frozenset[int], officer_gid: int
+    ) -> None:
         self._service = service
         self._warnings = warnings
-        self._allowed_uids = allowed_uids | {0, os.geteuid()}
+        self._allowed_uids = allowed_uids
+        self._officer_gid = officer_gid
         self._lanes = itertools.count(1)
         self._connections: set[asyncio.Task[None]] = set()
         self._open: Counter[int] = Counter()
@@ -165,25 +164,25 @@ class Server:
             log.error("connection failed by our own fault", error=repr(error))
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        uid = peer_uid(writer.get_extra_info("socket"))
-        if not self._may_connect(uid):
+        peer = identify(writer.get_extra_info("socket"), self._allowed_uids, self._officer_gid)
+        uid = peer.uid
+        if not peer.roles:
             self._warnings.add("peer refused", f"uid {uid}", "not among the allowed users", firing=False)
-            _turn_away(writer, "refused", f"user {uid} may not use this key service; see allowed users")
+            self._service.note_refused_peer(uid)
+            await _turn_away(
+                reader, writer, "refused", f"user {uid} may not use this key service; see allowed users"
+            )
         elif why := self._full(uid):
-            _turn_away(writer, "busy", why)
+            await _turn_away(reader, writer, "busy", why)
         else:
             self._open[uid] += 1
             try:
-                keeper = uid in (0, os.geteuid())
-                await Connection(self._service, next(self._lanes), reader, writer, keeper=keeper).run()
+                await Connection(self._service, next(self._lanes), reader, writer, peer).run()
             finally:
                 self._open[uid] -= 1
 
-    def _may_connect(self, uid: int) -> bool:
-        return uid in self._allowed_uids
-
     def _full(self, uid: int) -> str:
-        """Why a user gets no further connection, or ""."""
+        """Return why a user gets no further connection, or ""."""
         if uid == 0:
             limit = CONNECTIONS_MAX
         elif self._open[uid] >= CONNECTIONS_OF_USER_MAX:
@@ -193,9 +192,19 @@ class Server:
         return f"{limit} connections are open already" if self._open.total() >= limit else ""
 
 
-def _turn_away(writer: asyncio.StreamWriter, code: wp.ErrorCode, why: str) -> None:
-    writer.write(wp.encode_frame(wp.ErrorReply(0, "operator", code, why)))
-    writer.close()
+async def _turn_away(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, code: wp.ErrorCode, why: str
+) -> None:
+    """Answer with an error. A client that is just sending its request must be able to read it: wait a moment."""
+    try:
+        writer.write(wp.encode_frame(wp.ErrorReply(0, "operator", code, why)))
+        writer.write_eof()
+        async with asyncio.timeout(LINGER_S):
+            await reader.read(RECEIVE_OCTETS)
+    except (OSError, TimeoutError):
+        log.debug("a client that was turned away sent nothing", code=code)
+    finally:
+        writer.close()
 
 
 class Connection:
@@ -207,12 +216,12 @@ class Connection:
         lane: int,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
-        *,
-        keeper: bool,
+        peer: Peer,
     ) -> None:
         self._service = service
         self._lane = lane
-        self._keeper = keeper
+        self._peer = peer
+        self._may_sign = peer.may_sign
         self._reader = reader
         self._writer = writer
         self._slots = asyncio.Semaphore(REQUESTS_PER_CONNECTION_MAX)
@@ -248,7 +257,7 @@ class Connection:
             for body in frames.feed(octets):
                 rest_s = FRAME_DEADLINE_S
                 request = wp.decode_request(body)
-                if (reply := self._service.at_once(request)) is not None:
+                if self._may_sign and (reply := self._service.at_once(request)) is not None:
                     await self._reply(reply)
                     await asyncio.sleep(
                         0
@@ -278,7 +287,7 @@ class Connection:
             self._writer.close()
 
     async def _answer(self, request: wp.Request) -> None:
-        await self._reply(await self._service.answer(request, self._lane, keeper=self._keeper))
+        await self._reply(await self._service.answer(request, self._lane, self._peer))
 
     async def _reply(self, reply: wp.Reply) -> None:
         try:
@@ -330,7 +339,7 @@ async def _unless(stop: asyncio.Event, work: Awaitable[socket.socket]) -> socket
 
 
 async def _feed_watchdog() -> None:
-    """While the event loop turns, systemd's watchdog (where there is one) is told so."""
+    """Feed systemd's watchdog, where there is one, while the event loop turns."""
     limit_s = sdnotify.watchdog_s()
     while limit_s > 0:
         sdnotify.notify("WATCHDOG=1")

@@ -1,7 +1,7 @@
 """The processes that sign for the software key store, while there is much to sign.
 
 They are started when many preimages wait and ended when there was nothing for a while, or at once when a key is to
-be forgotten. Whatever goes wrong with one, the key service signs by itself.
+be forgotten. When one fails in any way, the key service signs by itself.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from dnssecd.signer.child import RECEIVE_OCTETS
 from dnssecd.signer.software_worker import KeyCall, SignCall, frame
 
 log = structlog.get_logger()
-#: So many preimages waiting are worth the start of processes.
+#: The number of preimages waiting that is worth the start of processes.
 BULK_PREIMAGES = 1024
 #: Preimages given to a process at a time.
 PIECE = 256
@@ -35,7 +35,7 @@ class _Lost(Exception):
 
 
 class _Worker:
-    """One process; it holds the key it was told last."""
+    """One process; it holds the key that it got last."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)

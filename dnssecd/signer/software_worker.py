@@ -1,6 +1,6 @@
 """A process that signs for the software key store: threads of one process wait for each other at every signature.
 
-It is told keys and preimages on an inherited socket, reads no file, and ends when the socket closes or the key
+It gets keys and preimages on an inherited socket, reads no file, and ends when the socket closes or the key
 service dies.
 """
 
@@ -21,7 +21,7 @@ from dnssecd.keyservice_protocol import FRAME_OCTETS_MAX
 from dnssecd.procs.frames import build_frame
 from dnssecd.signer import algorithms
 from dnssecd.signer.algorithms import PrivateKey, Sign
-from dnssecd.signer.child import frame_bodies, guard_child
+from dnssecd.signer.child import frame_bodies, serve_parent
 
 
 class KeyCall(msgspec.Struct, frozen=True, array_like=True, tag="key"):
@@ -54,13 +54,8 @@ def frame(message: object) -> bytes:
 
 
 def main() -> int:
-    """Serve calls until the socket closes; arguments: the parent's process id, the socket's descriptor."""
-    parent, descriptor = map(int, sys.argv[1:])
-    if not guard_child(parent):
-        return 1
-    with socket.socket(fileno=descriptor) as connection:
-        serve(connection)
-    return 0
+    """Serve calls until the socket closes; arguments as of `serve_parent`."""
+    return 0 if serve_parent(serve) else 1
 
 
 def serve(connection: socket.socket) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator
 
-from dnssecd.keyservice_protocol import KeyInfo
+from dnssecd.keyservice_protocol import KeyInfo, KeyState
 from dnssecd.signer import algorithms
 from dnssecd.signer.errors import BadRequest, UnknownKey
 from dnssecd.signer.key_file import Description
 from dnssecd.signer.keystore import Keystore
+from dnssecd.signer.trash import Trashed
 
 SHARERS_SHOWN = 16
 
@@ -24,7 +25,7 @@ class Stores:
         return iter(self._stores.values())
 
     def named(self, name: str) -> Keystore:
-        """The store of that name, or the only one when it is empty; BadRequest when there is none."""
+        """Return the store of that name, or the only one when it is empty; BadRequest when there is none."""
         if not name and len(self._stores) == 1:
             return next(iter(self._stores.values()))
         if name not in self._stores:
@@ -33,15 +34,20 @@ class Stores:
         return self._stores[name]
 
     def find(self, key_id: str) -> tuple[Keystore, Description]:
-        """The key of that id and its store; UnknownKey when there is none."""
+        """Return the key of that id and its store; UnknownKey when there is none."""
         for store in self:
             key = store.registry.get(key_id)
             if key is not None:
                 return store, key
         raise UnknownKey(f"no key {key_id[:64]!r} is known")
 
+    def knows(self, key_id: str) -> bool:
+        """Return whether there is a key of that id, in use or in the trash."""
+        registries = [store.registry for store in self]
+        return any(one.get(key_id) or one.trash.get(key_id) for one in registries)
+
     def keys(self, zone: bytes) -> list[tuple[Keystore, Description]]:
-        """All keys of a zone, or all there are when it is empty, by id."""
+        """Return all keys of a zone, or all there are when it is empty, by id."""
         found = [
             (store, key)
             for store in self
@@ -50,25 +56,44 @@ class Stores:
         return sorted(found, key=lambda pair: pair[1].id)
 
     def tags(self, zone: bytes) -> frozenset[int]:
-        """All key tags, also with the REVOKE bit, of the zone's keys in every store."""
-        tags = (algorithms.tags(key.dnskey) for _, key in self.keys(zone))
-        return frozenset(itertools.chain.from_iterable(tags))
+        """Return all key tags, also with the REVOKE bit, of the zone's keys in all stores and in the trash."""
+        removed = (record.key for _, record in self.trashed() if zone in record.key.zones)
+        keys = itertools.chain((key for _, key in self.keys(zone)), removed)
+        return frozenset(itertools.chain.from_iterable(algorithms.tags(key.dnskey) for key in keys))
+
+    def trashed(self) -> list[tuple[Keystore, Trashed]]:
+        """Return all removed keys, by id."""
+        found = [(store, record) for store in self for record in store.registry.trash.all()]
+        return sorted(found, key=lambda pair: pair[1].key.id)
+
+    def find_trashed(self, key_id: str) -> tuple[Keystore, Trashed]:
+        """Return the removed key of that id and its store; UnknownKey when there is none."""
+        for store in self:
+            record = store.registry.trash.get(key_id)
+            if record is not None:
+                return store, record
+        raise UnknownKey(f"no key {key_id[:64]!r} is in the trash; `dnssecd key trash list` shows all")
 
     def holding(self, public_key: bytes) -> str:
-        """Name of the store that has a key with this public key field, or ""."""
+        """Return where a key with this public key field is: "key store NAME", "the trash of key store NAME", or ""."""
         for store, key in self.keys(b""):
             if key.dnskey[4:] == public_key:
-                return store.name
+                return f"key store {store.name}"
+        for store, record in self.trashed():
+            if record.key.dnskey[4:] == public_key:
+                return f"the trash of key store {store.name} (dnssecd key trash restore {record.key.id})"
         return ""
 
 
 def key_info(store: Keystore, key: Description, zone: bytes = b"") -> KeyInfo:
-    """What may be known of a key outside the service; who asks for one `zone` hears of few others that share it."""
+    """Return what may be known of a key outside the service; for one `zone`, with few others that share it."""
     zones = key.zones
     if zone and len(zones) > SHARERS_SHOWN:
         zones = (zone, *[other for other in zones[:SHARERS_SHOWN] if other != zone])
     tag, revoked_tag = algorithms.tags(key.dnskey)
-    state, detail = store.state(key)
+    state: KeyState
+    removed = store.registry.trash.get(key.id) is not None
+    state, detail = ("unavailable", "in the trash") if removed else store.state(key)
     return KeyInfo(
         id=key.id,
         store=store.name,

@@ -27,12 +27,11 @@ class _Condition:
 class WarningBook:
     """Warnings by (code, subject). A one-time event stays listed, not firing, until it is the oldest of many.
 
-    `listener(code, subject, detail)` is told of each that is new.
+    `listener(code, subject, detail)` hears of each that is new.
     """
 
-    def __init__(self, now: Now) -> None:
-        self.listener: Callable[[str, str, str], None] = lambda code, subject, detail: None
-        self._now = now
+    def __init__(self, now: Now, listener: Callable[[str, str, str], None]) -> None:
+        self._now, self._listener = now, listener
         self._conditions: dict[tuple[str, str], _Condition] = {}
 
     def add(self, code: str, subject: str, detail: str, *, firing: bool = True) -> None:
@@ -43,12 +42,17 @@ class WarningBook:
             known = _Condition(detail, at, at, 0)
         if known.count == 0 or not known.firing or not firing:
             log.warning("key service warning", code=code, subject=subject, detail=detail)
-            self.listener(code, subject, detail)
+            self._listener(code, subject, detail)
         known.detail, known.last_at, known.count = detail, at, known.count + 1
         known.firing, known.once = firing, not firing
         self._conditions[code, subject] = known
         if len(self._conditions) > KEPT_MAX:
-            del self._conditions[next(iter(self._conditions))]
+            del self._conditions[self._least_needed()]
+
+    def _least_needed(self) -> tuple[str, str]:
+        """Return the oldest that is over, else the oldest: a client that causes many drives none out that is firing."""
+        over = (place for place, one in self._conditions.items() if not one.firing)
+        return next(over, next(iter(self._conditions)))
 
     def clear(self, code: str, subject: str) -> None:
         """Note that the condition is over."""

@@ -1,13 +1,13 @@
 """Alerts on disk: ``alerts.sqlite`` in the state directory, mode 0600, WAL.
 
-Tables: ``alert``, what people were told of each event; ``delivery``, the queue of messages and the newest of
-those that have ended; ``fact``, small values by name. What people are considered to have been told and the
-message that tells them change in one transaction, so a crash neither loses a message nor makes a second one of
-it; one that was on its way when the daemon died is sent again, with the same Message-ID.
+Tables: ``alert``, what was sent about each event; ``delivery``, the queue of messages and the newest ended messages;
+``fact``, small values by name. The state of an alert and the message about it change in one transaction, so a crash
+neither loses nor doubles a message. A message that was being sent when the daemon died is sent again, with the same
+Message-ID.
 
-A database of a newer schema is refused untouched; a damaged one is set aside. When the disk cannot be written
-the store goes on in memory (``failure`` says why): that the disk is full is just what has to be told, and what
-has been sent must not be sent for ever because that cannot be noted.
+A database of a newer schema is refused and not changed; a damaged one is renamed. When the disk cannot be written the
+store continues in memory (``failure`` has the reason): a full disk must be reported, and a message must not be sent
+again and again because its delivery cannot be recorded.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from dnssecd.store.errors import StoreError
 from dnssecd.store.event_log import Event, EventKey
 from dnssecd.store.sqlite import translating
 
-#: SQLite's application_id: none is set.
+#: SQLite's application_id: not set.
 APPLICATION_ID = 0
-QUEUE_MAX = 1_000  # messages waiting, for each way
+QUEUE_MAX = 1_000  # waiting messages of each channel
 ENDED_KEPT = 1_000
 WAIT_MAX_S = 3_600.0
 COVERS_MAX = 200
@@ -50,7 +50,7 @@ MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
 
 
 class StoredAlert(Protocol):
-    """What people know of one event; kept as a document under the event's key."""
+    """What was sent about one event; stored as a document under the event's key."""
 
     @property
     def event(self) -> Event:
@@ -64,7 +64,7 @@ A = TypeVar("A", bound=StoredAlert)
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message on its way. covers: the events it tells of, at most COVERS_MAX. number: 0 until it is stored."""
+    """A message to deliver. covers: the events it reports, at most COVERS_MAX. number: 0 until it is stored."""
 
     way: str
     kind: str
@@ -80,7 +80,7 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """Of one way. oldest: when the oldest waiting message was made; last: when one was last delivered."""
+    """The queue of one channel. oldest: creation of the oldest waiting message; last: time of the last delivery."""
 
     waiting: int = 0
     oldest: float | None = None
@@ -89,16 +89,16 @@ class QueueState:
 
 
 class AlertStore(Generic[A]):
-    """Synchronous; may be used from any thread. Alerts are of the type the constructor is given."""
+    """The stored alerts and queues. Synchronous; may be used from any thread. Alerts have the given type."""
 
     @translating
     def __init__(self, path: Path | None, kind: type[A]) -> None:
-        """Open or create *path*; None: in memory. StoreError or OSError."""
+        """Open or create *path*; None: in memory. Raise StoreError or OSError."""
         self.path = path
         self.failure = ""
         self._kind = kind
         self._lock = threading.RLock()
-        #: Where a damaged database was moved to.
+        #: The new name of a damaged database.
         self.set_aside: Path | None = None
         if path is None:
             self._db = sqlite.connect_memory(MIGRATIONS)
@@ -107,12 +107,13 @@ class AlertStore(Generic[A]):
 
     @translating
     def close(self) -> None:
+        """Close the database."""
         with self._lock:
             self._db.close()
 
     @translating
     def alerts(self) -> list[A]:
-        """All that is known of; what cannot be read any more is left out, and so told anew."""
+        """Return all alerts. Unreadable ones are omitted, so they are sent again."""
         with self._lock:
             rows = self._db.execute("SELECT document FROM alert").fetchall()
         found = []
@@ -125,6 +126,7 @@ class AlertStore(Generic[A]):
 
     @translating
     def fact(self, name: str) -> float | None:
+        """Return a value by name, None if absent."""
         with self._lock:
             row = self._db.execute("SELECT value FROM fact WHERE name = ?", (name,)).fetchone()
         return None if row is None else float(row[0])
@@ -137,9 +139,9 @@ class AlertStore(Generic[A]):
         deliveries: Sequence[Delivery] = (),
         facts: Iterable[tuple[str, float]] = (),
     ) -> list[Delivery]:
-        """All of it or nothing. Deliveries that found their queue full are returned, not stored.
+        """Write everything or nothing. Return the deliveries that were not stored because their queue is full.
 
-        A reminder or digest takes the place of one that still waits and says the same of the same.
+        A reminder or digest replaces a waiting one about the same events.
         """
         rows = [(*alert.event.key, msgspec.json.encode(alert)) for alert in alerts]
         gone, values = list(forget), list(facts)
@@ -180,15 +182,15 @@ class AlertStore(Generic[A]):
         return True
 
     def next_due(self, way: str, now: float) -> Delivery | None:
-        """The message to be sent now by *way*, oldest first."""
-        # No wait is longer than WAIT_MAX_S: one that seems to be was set before the clock was set back.
+        """Return the message to send now on channel *way*, the oldest first; None: none is due."""
+        # No wait is longer than WAIT_MAX_S. A longer one was set before the clock was set back.
         return self._delivery(
             "AND (next_try <= ? OR next_try > ?) ORDER BY number LIMIT 1", way, now, now + WAIT_MAX_S
         )
 
     @translating
     def next_try(self, way: str) -> float | None:
-        """When the next message is to be tried; None: none waits."""
+        """Return when the next message is due; None: none waits."""
         with self._lock:
             row = self._db.execute(
                 "SELECT min(next_try) FROM delivery WHERE state = 'waiting' AND way = ?", (way,)
@@ -222,7 +224,7 @@ class AlertStore(Generic[A]):
     def tried(
         self, delivery: Delivery, next_try: float, reason: str, recipients: Sequence[str] | None = None
     ) -> None:
-        """It is to be tried again, for *recipients* where some have been served."""
+        """Record a failed attempt; only *recipients* remain if some accepted the message."""
         left = msgspec.json.encode(delivery.recipients if recipients is None else recipients).decode()
         values = (next_try, reason, left, delivery.number)
         self._write(
@@ -234,7 +236,7 @@ class AlertStore(Generic[A]):
         )
 
     def ended(self, delivery: Delivery, state: str, now: float, reason: str = "") -> None:
-        """It was delivered ("done") or given up ("failed"). Its text is not kept."""
+        """Record that a message was delivered ("done") or dropped ("failed"). Its text is not kept."""
 
         def work() -> None:
             self._db.execute(
@@ -252,7 +254,7 @@ class AlertStore(Generic[A]):
 
     @translating
     def queue(self, way: str) -> QueueState:
-        """How *way*'s queue is."""
+        """Return the state of the queue of channel *way*."""
         with self._lock:
             waiting, oldest = self._db.execute(
                 "SELECT count(*), min(created_at) FROM delivery WHERE state = 'waiting' AND way = ?", (way,)
@@ -269,7 +271,7 @@ class AlertStore(Generic[A]):
 
     @translating
     def ended_since(self, since: float, state: str) -> int:
-        """How many messages of all ways were delivered ("done") or given up ("failed") since."""
+        """Return how many messages of all channels were delivered ("done") or dropped ("failed") since."""
         with self._lock:
             (count,) = self._db.execute(
                 "SELECT count(*) FROM delivery WHERE state = ? AND ended_at >= ?", (state, since)
@@ -278,7 +280,7 @@ class AlertStore(Generic[A]):
 
     @translating
     def made_since(self, since: float) -> list[tuple[str, float]]:
-        """(kind, when) of the messages made since, oldest first; of several ways one."""
+        """Return (kind, when) of the messages made since, oldest first; one for all channels."""
         with self._lock:
             rows = self._db.execute(
                 "SELECT kind, created_at FROM delivery WHERE created_at >= ? GROUP BY kind, created_at"
@@ -288,7 +290,7 @@ class AlertStore(Generic[A]):
         return [(str(kind), float(at)) for kind, at in rows]
 
     def _write(self, work: Callable[[], T]) -> T:
-        """*work* in a transaction; where the disk does not take it, in memory."""
+        """Do *work* in a transaction; in memory if the disk cannot be written."""
         with self._lock:
             try:
                 return self._transact(work)
@@ -305,13 +307,13 @@ class AlertStore(Generic[A]):
             return work()
 
     def _to_memory(self) -> None:
-        """Go on with what can still be read."""
+        """Continue in memory with the data that can still be read."""
         memory = sqlite.copy_to_memory(self._db, MIGRATIONS)
         self._db.close()
         self._db = memory
 
     def back_to_disk(self) -> bool:
-        """Put all there is back on the disk, after a failure. Whether that succeeded."""
+        """Write everything to disk again after a failure. Return whether that succeeded."""
         with self._lock:
             if self.path is None or not self.failure:
                 return True

@@ -1,4 +1,4 @@
-"""Databases of zones that were removed: kept in ``removed`` beside the others, under the time of their removal."""
+"""Databases of removed zones: kept in the directory ``removed``, with the time of removal in their names."""
 
 import os
 from contextlib import closing, suppress
@@ -8,15 +8,15 @@ from pathlib import Path
 
 from dnssecd.store import sqlite
 from dnssecd.store.errors import StoreError
+from dnssecd.store.snapshot import read_state
 from dnssecd.store.sqlite import SIDE_FILES, translated
-from dnssecd.store.zonedb import read_state
 
 DIRECTORY = "removed"
 
 
 @dataclass(frozen=True)
 class Kept:
-    """The database of a zone that was removed ``at`` (epoch seconds), with the serial published last."""
+    """The database of a zone that was removed ``at`` (epoch seconds), with its last published serial."""
 
     path: Path
     at: int
@@ -24,9 +24,9 @@ class Kept:
 
 
 def set_aside(database: Path, now: int) -> Path | None:
-    """Move a database out of the way, for a person to bring back or delete; return where it is. None: there is none.
+    """Move a database to ``removed``, where an operator can restore or delete it; return its path, None if absent.
 
-    now: epoch seconds, part of the new name. OSError.
+    now: epoch seconds, part of the new name. Raise OSError.
     """
     target = _free_name(database, now)
     moved = None
@@ -38,9 +38,9 @@ def set_aside(database: Path, now: int) -> Path | None:
 
 
 def kept_of(database: Path) -> list[Kept]:
-    """Return what is kept of the zone that has its database here, removed last first; what was never published is not.
+    """Return the kept published databases of the zone with this database path, the last removed first.
 
-    One that cannot be read is left out: it cannot be brought back. OSError.
+    A database that cannot be read is omitted: it cannot be restored. Raise OSError.
     """
     directory = database.parent / DIRECTORY
     if not directory.is_dir():
@@ -55,14 +55,14 @@ def kept_of(database: Path) -> list[Kept]:
 
 
 def copy_kept(kept: Path, target: Path) -> None:
-    """Copy a kept database, with what is in its write-ahead log, into a new file; OSError, StoreError."""
+    """Copy a kept database, including its write-ahead log, into a new file. Raise OSError, StoreError."""
     target.unlink(missing_ok=True)
     with translated(kept):
         sqlite.copy_database(kept, target)
 
 
 def discard(kept: Path) -> None:
-    """Delete a kept database whose content is back in its place; OSError."""
+    """Delete a kept database whose content was restored. Raise OSError."""
     for suffix in (*SIDE_FILES, ""):
         Path(f"{kept}{suffix}").unlink(missing_ok=True)
 
@@ -76,7 +76,7 @@ def _serial(path: Path) -> int:
 
 
 def _free_name(database: Path, now: int) -> Path:
-    """A zone may be removed, added and removed within a second: no kept database is ever replaced by another."""
+    """Return an unused name: a zone can be removed twice within a second, and no kept database is replaced."""
     directory = database.parent / DIRECTORY
     directory.mkdir(mode=0o700, exist_ok=True)
     while (target := directory / f"{database.name}.{now}").exists():

@@ -1,6 +1,6 @@
-"""What backup and restore do to databases: copy one, judge one from outside, read and prepare a zone's.
+"""Operations on databases for backup and restore: copy, check a foreign file, read and prepare a zone's database.
 
-A copy that nobody else uses is opened as it is: its settings stay, and no side file is left beside it.
+A copy that no other process uses is opened without changing its settings, so no side file is left next to it.
 """
 
 import json
@@ -14,19 +14,19 @@ from dnssecd.store import schema, sqlite
 from dnssecd.store.errors import DAMAGE, StoreError
 from dnssecd.store.identity import origin_of
 from dnssecd.store.interface import State
+from dnssecd.store.snapshot import read_state
 from dnssecd.store.sqlite import translated
-from dnssecd.store.zonedb import read_state
 
 
 class Documents(NamedTuple):
-    """What a zone's database says of itself: its schema and named state documents, None for one it lacks."""
+    """Schema and named state documents of a zone's database; None for a missing document."""
 
     schema: int
     documents: dict[str, State | None]
 
 
 class HistoryEntry(NamedTuple):
-    """What goes into a zone's history; ``at`` in epoch seconds."""
+    """An entry for a zone's history; ``at`` in epoch seconds."""
 
     at: int
     who: str
@@ -36,7 +36,7 @@ class HistoryEntry(NamedTuple):
 
 
 def copy_checked(source: Path, target: Path) -> None:
-    """Copy a database as it is committed, and check the copy; it need not be on the disk. StoreError, OSError."""
+    """Copy the committed state of a database, and check the copy, without sync. Raise StoreError, OSError."""
     with translated(source):
         sqlite.copy_database(source, target, durable=False)
         with closing(sqlite.connect_as_it_is(target)) as connection:
@@ -44,13 +44,13 @@ def copy_checked(source: Path, target: Path) -> None:
     if verdict != "ok":
         raise StoreError(f"{source}: {verdict}")
     if version == 0:
-        raise StoreError(f"{source}: it has no tables of ours; its creation was interrupted")
+        raise StoreError(f"{source}: it has no dnssecd tables; its creation was interrupted")
 
 
 def check_unpacked(path: Path, migrations: tuple[str, ...], application_id: int, what: str) -> None:
-    """Check that a file from outside is a database of ours, whole, with our tables and nothing else; StoreError.
+    """Check that a foreign file is a complete dnssecd database with only its tables. Raise StoreError.
 
-    what: how messages name it.
+    what: its name in messages.
     """
     try:
         with closing(sqlite.connect_as_it_is(path)) as connection:
@@ -58,13 +58,13 @@ def check_unpacked(path: Path, migrations: tuple[str, ...], application_id: int,
             version = _pragma(connection, "user_version")
             if version > len(migrations):
                 raise StoreError(
-                    f"{what} has schema {version}, this dnssecd knows {len(migrations)}: restore it with the dnssecd "
-                    "that made it, or a newer one"
+                    f"{what} has schema {version}, this dnssecd supports {len(migrations)}: restore it with the "
+                    "version of dnssecd that made it, or a newer one"
                 )
             if _pragma(connection, "application_id") != application_id or version == 0:
                 raise StoreError(f"{what} is not a database of the kind expected")
             if _objects(connection) != _expected(migrations[:version]):
-                raise StoreError(f"{what} has other tables than dnssecd makes")
+                raise StoreError(f"{what} has tables that dnssecd does not create")
             verdict = _quick_check(connection)
             if verdict != "ok":
                 raise StoreError(f"{what} is damaged: {verdict}")
@@ -73,7 +73,7 @@ def check_unpacked(path: Path, migrations: tuple[str, ...], application_id: int,
 
 
 def read_documents(path: Path, names: Iterable[str], *, private: bool) -> Documents:
-    """Read state documents of a zone's database; private: nobody else uses the file. StoreError, ValueError."""
+    """Read state documents. private: no other process uses the file. Raise StoreError, ValueError."""
     with translated(path):
         opened = sqlite.connect_as_it_is(path) if private else sqlite.connect(path, read_only=True)
         with closing(opened) as connection:
@@ -82,7 +82,7 @@ def read_documents(path: Path, names: Iterable[str], *, private: bool) -> Docume
 
 
 def read_origin(path: Path) -> object:
-    """Return the origin (wire form) that an unpacked zone database says it has, None where it says none. StoreError."""
+    """Return the origin (wire form) in an unpacked zone database, None if absent. Raise StoreError."""
     try:
         with translated(path), closing(sqlite.connect_as_it_is(path)) as connection:
             return origin_of(connection)
@@ -91,9 +91,9 @@ def read_origin(path: Path) -> object:
 
 
 def prepare_zone(path: Path, documents: Mapping[str, State], entry: HistoryEntry) -> None:
-    """Bring a zone's unpacked database to our schema, put documents and an entry in, and forget all evidence.
+    """Migrate a zone's unpacked database to the current schema, add documents and an entry, and drop all evidence.
 
-    It is not on the disk when this returns. StoreError, OSError.
+    The changes are not synced to disk. Raise StoreError, OSError.
     """
     with (
         translated(path),
@@ -114,7 +114,7 @@ def prepare_zone(path: Path, documents: Mapping[str, State], entry: HistoryEntry
 
 
 def merge_log(path: Path) -> None:
-    """Move a database's write-ahead log into its file, where that can be done; nobody uses it."""
+    """Move a database's write-ahead log into its file, if possible. No process may use the database."""
     with suppress(sqlite3.Error), closing(sqlite.connect_as_it_is(path)) as connection:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -1,13 +1,13 @@
-"""The catalogue of zones: serial, next wake, earliest expiration, so that 10,000 zones need not be opened to start.
+"""The catalogue of zones: serial, next wake, earliest expiration. With it a start need not open 10,000 databases.
 
-It is a digest of the zone databases, written after their commits, and may lag behind one after a crash; what is
-served always comes from the zone's own database. One small SQLite file, written by the front alone. What it could
-not take (a full disk) is kept and written with the next entry: nothing that was committed depends on it.
+It is a summary of the zone databases, written after their commits; after a crash it may be older than a database.
+Served data always comes from the zone's own database. It is one small SQLite file; only the daemon process writes it.
+An entry that could not be written (full disk) is kept and written with the next one: no committed data depends on it.
 """
 
 import sqlite3
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
@@ -26,9 +26,13 @@ CREATE TABLE zone (name TEXT NOT NULL PRIMARY KEY, serial INTEGER, input_serial 
     earliest_expiration INTEGER, next_wake INTEGER, records INTEGER, verified_at INTEGER, frozen INTEGER) WITHOUT ROWID;
 CREATE TABLE serving (name TEXT NOT NULL PRIMARY KEY, document TEXT NOT NULL) WITHOUT ROWID;
 """
-#: How each database was left (store.filemark), so that one that was changed meanwhile is not taken on trust.
+#: The mark of each database (store.filemark): it shows whether the file was changed while dnssecd was stopped.
 _VERSION_2 = "ALTER TABLE zone ADD COLUMN mark TEXT;"
-MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)
+#: Zones that were added while the daemon ran. removed_at: epoch seconds; NULL: it is a zone of the daemon.
+_VERSION_3 = """
+CREATE TABLE added (name TEXT NOT NULL PRIMARY KEY, document TEXT NOT NULL, removed_at INTEGER) WITHOUT ROWID;
+"""
+MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2, _VERSION_3)
 
 
 log = structlog.get_logger("dnssecd.store")
@@ -50,13 +54,13 @@ class CatalogueEntry(NamedTuple):
 
 
 class Catalogue:
-    """The catalogue database; StoreError when it cannot be used."""
+    """The catalogue database. Methods raise StoreError."""
 
     @translating
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection: sqlite3.Connection = sqlite.open_database(path, MIGRATIONS, APPLICATION_ID)
-        # A lost write is made good when the zone is next opened, so it need not wait for the disk.
+        # A lost write is repaired when the zone is next opened, so it need not wait for the disk.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._unwritten: dict[str, CatalogueEntry] = {}
 
@@ -70,7 +74,7 @@ class Catalogue:
         return {row[0]: CatalogueEntry._make(row) for row in rows}
 
     def put(self, entry: CatalogueEntry) -> None:
-        """Write one zone's entry, and those that could not be written before; a failure is logged once."""
+        """Write one zone's entry, and entries that failed before; a failure is logged once."""
         failing = bool(self._unwritten)
         self._unwritten[entry.name] = entry
         try:
@@ -85,32 +89,64 @@ class Catalogue:
 
     @translating
     def forget(self, zones: Mapping[str, bool]) -> None:
-        """Forget what was served of zones, whose databases are verified at the next start; the value: frozen.
+        """Forget the served state of zones; their databases are verified at the next start. The value: frozen.
 
-        Unlike other writes this one is on the disk when it returns, all of it or nothing: what replaces these
-        databases relies on it. StoreError when it cannot be done.
+        Unlike other writes this one is synced to disk, completely or not at all: the caller then replaces the
+        databases. Raise StoreError.
         """
-        self._connection.execute("PRAGMA synchronous = FULL")
-        try:
-            with sqlite.transaction(self._connection) as connection:
-                connection.executemany(
-                    "INSERT OR REPLACE INTO zone (name, frozen) VALUES (?, ?)",
-                    [(name, int(frozen)) for name, frozen in zones.items()],
-                )
-        finally:
-            self._connection.execute("PRAGMA synchronous = NORMAL")
+        with self._synced() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO zone (name, frozen) VALUES (?, ?)",
+                [(name, int(frozen)) for name, frozen in zones.items()],
+            )
         for name in zones:
             self._unwritten.pop(name, None)
 
+    @contextmanager
+    def _synced(self) -> Iterator[sqlite3.Connection]:
+        """Run a transaction that is on the disk when it ends."""
+        self._connection.execute("PRAGMA synchronous = FULL")
+        try:
+            with sqlite.transaction(self._connection) as connection:
+                yield connection
+        finally:
+            self._connection.execute("PRAGMA synchronous = NORMAL")
+
+    @translating
+    def added(self, *, removed: bool = False) -> dict[str, str]:
+        """Return the documents of the zones that were added while the daemon ran, or of those that were removed."""
+        sql = "SELECT name, document FROM added WHERE (removed_at IS NOT NULL) = ?"
+        rows = self._connection.execute(sql, (removed,))
+        return dict(rows.fetchall())
+
+    @translating
+    def put_added(self, documents: Mapping[str, str]) -> None:
+        """Record added zones, on the disk: a zone that an operator added is not forgotten. Raise StoreError."""
+        with self._synced() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO added (name, document) VALUES (?, ?)", documents.items()
+            )
+
+    @translating
+    def end_added(self, names: Iterable[str], removed_at: int | None) -> None:
+        """Record that added zones were removed; None: they are zones of the configuration file now."""
+        with self._synced() as connection:
+            if removed_at is None:
+                connection.executemany("DELETE FROM added WHERE name = ?", [(name,) for name in names])
+            else:
+                connection.executemany(
+                    "UPDATE added SET removed_at = ? WHERE name = ?", [(removed_at, name) for name in names]
+                )
+
     @translating
     def put_serving(self, documents: dict[str, str]) -> None:
-        """Note how zones are served, for the day when the configuration does not say; in one transaction."""
+        """Record how zones are served, for zones that leave the configuration; in one transaction."""
         with sqlite.transaction(self._connection) as connection:
             connection.executemany("INSERT OR REPLACE INTO serving VALUES (?, ?)", documents.items())
 
     @translating
     def serving(self) -> dict[str, str]:
-        """Return how zones are, or were last, served: a document each."""
+        """Return how zones are, or were last, served: one document for each."""
         return dict(self._connection.execute("SELECT name, document FROM serving").fetchall())
 
     @translating
@@ -122,7 +158,7 @@ class Catalogue:
 
     @translating
     def sync(self) -> None:
-        """Have what was written on the disk: through a connection of its own, so in any thread. StoreError."""
+        """Sync what was written to disk, through a separate connection, so in any thread. Raise StoreError."""
         with closing(sqlite.connect(self.path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
@@ -133,7 +169,7 @@ class Catalogue:
 
 
 class CatalogueCopy(NamedTuple):
-    """A catalogue as it was read once: the serial last known of zones, and how zones were served."""
+    """The content of a catalogue: the last known serials of zones, and how zones were served."""
 
     serials: dict[str, int]
     documents: dict[str, str]
@@ -141,7 +177,7 @@ class CatalogueCopy(NamedTuple):
 
 
 def read_catalogue(path: Path) -> CatalogueCopy:
-    """Read a catalogue that another process may be writing; nothing is changed. StoreError."""
+    """Read a catalogue that another process may be writing; change nothing. Raise StoreError."""
     with translated(path), closing(sqlite.connect(path, read_only=True)) as connection:
         serials = dict(connection.execute("SELECT name, serial FROM zone").fetchall())
         documents = dict(connection.execute("SELECT name, document FROM serving").fetchall())
@@ -150,7 +186,7 @@ def read_catalogue(path: Path) -> CatalogueCopy:
 
 
 def database_name(zone: str) -> str:
-    """Return the file name of a zone's database: the zone's name where a file may be called that."""
+    """Return the file name of a zone's database: the quoted zone name, shortened with a digest if too long."""
     name = quote(zone.rstrip("."), safe="-_*.") or "%2E"
     if len(name) > FILE_NAME_MAX:
         name = f"{name[:100]}-{sha256(zone.encode()).hexdigest()[:32]}"

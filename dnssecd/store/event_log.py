@@ -1,9 +1,9 @@
 """Events on disk: ``events.sqlite`` in the state directory, mode 0600, WAL.
 
-Two tables: ``event``, the latest state of each (name, zone, subject); ``transition``, what fired and resolved
-when, newest :data:`TRANSITIONS_KEPT`. Both change in one transaction, so a crash leaves the state before or
-after. A database of a newer schema is refused untouched; a damaged one is set aside, since losing the history
-of events must not keep zones from being served.
+Two tables: ``event``, the latest state of each (name, zone, subject); ``transition``, the newest
+:data:`TRANSITIONS_KEPT` changes with their times. Both change in one transaction, so a crash leaves the old or the new
+state. A database of a newer schema is refused and not changed. A damaged one is renamed, because the loss of the event
+history must not stop the daemon.
 """
 
 from __future__ import annotations
@@ -16,23 +16,25 @@ from typing import Literal
 from dnssecd.store import sqlite
 from dnssecd.store.sqlite import translating
 
-#: SQLite's application_id: none is set.
+#: SQLite's application_id: not set.
 APPLICATION_ID = 0
 TRANSITIONS_KEPT = 10_000
 
 EventKey = tuple[str, str, str]
 Severity = Literal["critical", "error", "warning", "info"]
 
-#: What is left to do about an event that ended because its zone was removed, and by which it is known.
-ZONE_REMOVED = "the zone was removed from dnssecd, which looks at it no more: whether it is over is not known"
+#: The remedy of an event that ended because its zone was removed; it also identifies such an event.
+ZONE_REMOVED = (
+    "the zone was removed from dnssecd, which no longer checks it: whether the problem is solved is unknown"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
     """One condition that holds or held.
 
-    zone: with final dot, "" for the daemon as a whole. subject: what it is about within the zone (a secondary,
-    a token), or "". Times are epoch seconds. count: how often it was seen since it began to fire.
+    zone: with final dot, "" for the daemon as a whole. subject: the part of the zone that is affected (a secondary,
+    a token), or "". Times are epoch seconds. count: how often it was seen since it started to fire.
     """
 
     name: str
@@ -52,17 +54,18 @@ class Event:
 
     @property
     def zone_removed(self) -> bool:
-        """Whether it ended because its zone was removed, not because the condition was seen to be over."""
+        """Whether it ended by the removal of its zone, not by the end of the condition."""
         return not self.firing and self.remedy == ZONE_REMOVED
 
     @property
     def key(self) -> EventKey:
+        """Name, zone and subject."""
         return self.name, self.zone, self.subject
 
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """An event began to fire, changed its cause, was acknowledged or resolved. number: increases for ever."""
+    """An event started to fire, changed its cause, was acknowledged or resolved. number: increases always."""
 
     number: int
     at: float
@@ -91,25 +94,27 @@ MIGRATIONS: tuple[str, ...] = (_VERSION_1,)
 
 
 class EventStore:
-    """Synchronous access; the event core calls it from its writer thread."""
+    """The stored events. Synchronous; the event core calls it from its writer thread."""
 
     def __init__(self, path: Path) -> None:
-        """Open or create *path*; StoreError or OSError. ``set_aside``: where a damaged one was moved to, or None."""
+        """Open or create *path*. Raise StoreError or OSError. ``set_aside``: new name of a damaged file, or None."""
         self.path = path
         self._db, self.set_aside = sqlite.open_or_set_aside(path, MIGRATIONS, APPLICATION_ID)
 
     @translating
     def close(self) -> None:
+        """Close the database."""
         self._db.close()
 
     @translating
     def firing(self) -> list[Event]:
+        """Return all events that fire."""
         rows = self._db.execute(f"SELECT {', '.join(_COLUMNS)} FROM event WHERE firing")  # noqa: S608
         return [_event(row) for row in rows]
 
     @translating
     def save(self, events: Iterable[Event], transitions: Iterable[Transition]) -> None:
-        """Write both in one transaction. The transitions' own numbers are ignored."""
+        """Write both in one transaction. Numbers in *transitions* are ignored."""
         holes = ", ".join("?" * len(_COLUMNS))
         with sqlite.transaction(self._db) as db:
             db.executemany(
@@ -127,7 +132,7 @@ class EventStore:
 
     @translating
     def transitions(self, zone: str | None = None, after: int = 0, limit: int = 1_000) -> list[Transition]:
-        """The newest *limit* transitions with a number above *after*, oldest first; of one zone, or of all."""
+        """Return the newest *limit* transitions with a number above *after*, oldest first; of one zone, or of all."""
         rows = self._db.execute(
             "SELECT number, at, what, name, zone, subject, cause FROM transition"
             " WHERE number > ? AND (? IS NULL OR zone = ?) ORDER BY number DESC LIMIT ?",

@@ -1,13 +1,13 @@
-"""How a zone's database file was left, to be known again at the next start: the file itself and its write-ahead log.
+"""Marks of a zone's database file and write-ahead log: they show at the next start whether the file was changed.
 
-A mark is the file's device, inode, size and times, and of the log the salts (SQLite draws new ones whenever it begins
-the log again) and the time. ``daemon/zones/marks.py`` takes it after our own commits and checkpoints. The process may
-be killed between a commit and its mark: then the log has grown behind a file that is as it was. That is told apart
-(``GROWN``) from a file that was written or replaced.
+A mark has the file's device, inode, size and times, and the salts (SQLite draws new ones when it restarts the log) and
+the time of the log. ``daemon/zones/marks.py`` takes it after dnssecd's commits and checkpoints. If the process is
+killed between a commit and its mark, the log has grown but the file is unchanged: this (``GROWN``) differs from a file
+that was written or replaced.
 
-SQLite's change counter (file header, offset 24) is not in it. In WAL mode only a commit that changes page 1 raises it,
-so most edits do not; the time of modification shows them all. And the file must never be opened here: when a process
-closes any descriptor of a file, it loses all its POSIX locks on it (fcntl(2)), SQLite's own among them.
+SQLite's change counter (file header, offset 24) is not used: in WAL mode only a commit that changes page 1 increments
+it, so most edits do not; the time of modification shows all of them. The file must never be opened here: when a process
+closes any descriptor of a file, it loses all its POSIX locks on it (fcntl(2)), including those of SQLite.
 """
 
 import enum
@@ -34,12 +34,12 @@ class FileMark(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Standing(enum.Enum):
-    """How a database compares with its mark.
+    """The result of comparing a database with its mark.
 
-    SAME: nothing was written. UNMARKED: there is no mark (it is from an older dnssecd). GROWN: only the log was
-    written, or both were and the log is there. MOVED: only its owner, mode, links or device have changed. MERGED: the
-    file was written and its log was not, as when the log is moved into it. CHANGED: the file was written otherwise,
-    or replaced.
+    SAME: not written. UNMARKED: there is no mark (the file is from an older dnssecd). GROWN: only the log was written,
+    or both were and the log exists. MOVED: only owner, mode, links or device have changed. MERGED: the file was written
+    and the log was not, as when the log is moved into the file. CHANGED: the file was written in another way, or
+    replaced.
     """
 
     SAME = "same"
@@ -51,14 +51,14 @@ class Standing(enum.Enum):
 
 
 def take(path: str) -> FileMark | None:
-    """Return the mark of a database as it is now; None when there is no file. OSError when it cannot be read."""
+    """Return the current mark of a database, None if the file is absent. Raise OSError when it cannot be read."""
     try:
         status = os.stat(path)
     except FileNotFoundError:
         return None
     salts, log_modified_ns = "", 0
     log = f"{path}-wal"
-    if os.access(log, os.F_OK):  # of 10,000 zones at rest none has one, and this asks in the cheapest way
+    if os.access(log, os.F_OK):  # of 10,000 idle zones none has a log, and this is the cheapest check
         with suppress(FileNotFoundError):
             found = os.stat(log)
             if found.st_size:
@@ -75,7 +75,7 @@ def take(path: str) -> FileMark | None:
 
 
 def _salts(log: str) -> str:
-    """Return the log's salts, in hex; SQLite has no locks on the log that closing it could lose."""
+    """Return the log's salts, in hex. SQLite has no locks on the log, so opening and closing it is safe."""
     file = os.open(log, os.O_RDONLY | os.O_CLOEXEC)
     try:
         offset, length = _SALTS
@@ -85,28 +85,28 @@ def _salts(log: str) -> str:
 
 
 def compare(known: FileMark | None, found: FileMark) -> tuple[Standing, str]:
-    """Return how ``found`` stands to the mark that was left, and in words what differs."""
+    """Return the result of comparing ``found`` with the stored mark, and the difference in words."""
     if known is None:
-        return Standing.UNMARKED, "dnssecd left no mark of it"
+        return Standing.UNMARKED, "dnssecd has no mark of it"
     if found == known:
         return Standing.SAME, ""
     if found.inode != known.inode:
-        return Standing.CHANGED, f"another file is in its place (inode {found.inode}, not {known.inode})"
+        return Standing.CHANGED, f"it was replaced by another file (inode {found.inode}, not {known.inode})"
     same_log = (found.salts, found.log_modified_ns) == (known.salts, known.log_modified_ns)
     if found.modified_ns != known.modified_ns and found.salts:
-        # A program that opens and closes the database removes the log: one that is there was left by a killed dnssecd.
+        # A program that opens and closes the database removes the log: an existing log was left by a killed dnssecd.
         if same_log:
             return Standing.MERGED, "its write-ahead log was moved into it"
         return (
             Standing.GROWN,
-            "it was written, and its log is there, as when dnssecd is killed while it writes",
+            "it was written, and its log exists, as when dnssecd is killed while it writes",
         )
     if found.size != known.size:
-        return Standing.CHANGED, f"it has {found.size} octets, not {known.size}; {_written(found)}"
+        return Standing.CHANGED, f"it has {found.size} bytes, not {known.size}; {_written(found)}"
     if found.modified_ns != known.modified_ns:
         return Standing.CHANGED, _written(found)
     if known.salts and not found.salts:
-        return Standing.CHANGED, "its write-ahead log is gone, with what was committed last"
+        return Standing.CHANGED, "its write-ahead log with the latest commits is missing"
     if not same_log:
         return Standing.GROWN, "its write-ahead log has grown"
     return Standing.MOVED, "its owner, mode, links or device have changed"
@@ -122,7 +122,7 @@ def encode(mark: FileMark | None) -> str | None:
 
 
 def decode(text: str | None) -> FileMark | None:
-    """Return the mark that a text holds; None for no text, or one that is none."""
+    """Return the mark of a text; None for no text, or for a text that is not a mark."""
     try:
         return None if text is None else msgspec.json.decode(text, type=FileMark)
     except msgspec.MsgspecError:

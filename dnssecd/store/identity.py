@@ -1,4 +1,4 @@
-"""Which zone a database belongs to: its origin is stored in it and checked whenever it is opened."""
+"""The identity of a zone database: its origin is stored in it and checked at each opening."""
 
 import sqlite3
 from pathlib import Path
@@ -14,7 +14,7 @@ _RRSIG_FIXED_OCTETS = 18
 def claim(connection: sqlite3.Connection, path: Path, origin: bytes) -> str:
     """Return the database's instance id. A database without an origin gets ``origin``.
 
-    Raises WrongZone when the database, or a signature in it, is another zone's; StoreError when it has no identity.
+    Raise WrongZone when the database, or a signature in it, belongs to another zone; StoreError without identity.
     """
     known = meta(connection)
     held = known.get(ORIGIN)
@@ -25,8 +25,8 @@ def claim(connection: sqlite3.Connection, path: Path, origin: bytes) -> str:
             held = origin
     if held != origin:
         raise WrongZone(
-            f"{path} is the database of {_text(held)}, not of {wire_to_text(origin)}: files were swapped or "
-            "renamed. Put the right file there while dnssecd is stopped, or restore the zone (dnssecd restore); "
+            f"{path} is the database of {_text(held)}, not of {wire_to_text(origin)}: files were exchanged or "
+            "renamed. Stop dnssecd and put the correct file there, or restore the zone (dnssecd restore); "
             "the file was not changed"
         )
     instance = known.get(INSTANCE)
@@ -36,7 +36,7 @@ def claim(connection: sqlite3.Connection, path: Path, origin: bytes) -> str:
 
 
 def origin_of(connection: sqlite3.Connection) -> object:
-    """Return the zone (wire form) whose database it is, of any schema; None where it does not say."""
+    """Return the origin (wire form) in a database of any schema, None if absent."""
     if connection.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'meta'").fetchone()[0]:
         held = meta(connection).get(ORIGIN)
         if held is not None:
@@ -45,17 +45,17 @@ def origin_of(connection: sqlite3.Connection) -> object:
 
 
 def name(connection: sqlite3.Connection, origin: bytes) -> None:
-    """Write which zone a database belongs to, once."""
+    """Write the origin into a database that has none."""
     connection.execute("INSERT OR IGNORE INTO meta (name, value) VALUES (?, ?)", (ORIGIN, origin))
 
 
 def meta(connection: sqlite3.Connection) -> dict[str, object]:
-    """Return what a database says of its identity: ``origin`` (wire form) and ``instance``, where they are set."""
+    """Return the identity in a database: ``origin`` (wire form) and ``instance``, if set."""
     return dict(connection.execute("SELECT name, value FROM meta").fetchall())
 
 
 def _text(held: object) -> str:
-    """Return a stored origin for a message, whatever a damaged database has there."""
+    """Return a stored origin as text for a message; a damaged database can have any value."""
     try:
         return wire_to_text(held) if isinstance(held, bytes) else repr(held)
     except (ValueError, IndexError):
@@ -63,11 +63,11 @@ def _text(held: object) -> str:
 
 
 def _signer(connection: sqlite3.Connection) -> bytes | None:
-    """Return the Signer's Name of one RRSIG: what a database from before there were origins says of its zone."""
+    """Return the Signer's Name of one RRSIG: it identifies the zone of a database without an origin."""
     row = connection.execute("SELECT rdata FROM rrsig LIMIT 1").fetchone()
     if row is None:
         return None
-    wire = row[0][2 + _RRSIG_FIXED_OCTETS :]  # after the length of the first RDATA (core.rrset)
+    wire = row[0][2 + _RRSIG_FIXED_OCTETS :]  # after the length of the first RDATA (core.dns.rrset)
     end = 0
     while end < len(wire) and wire[end]:
         end += wire[end] + 1

@@ -1,32 +1,65 @@
-"""What the rest of dnssecd uses of a zone's store; nothing else of it may be relied on.
+"""The interface of a zone's store; other packages use nothing else of it.
 
-A store keeps one zone: its published version, the journal that led to it, named state documents, history and evidence.
-Readers hold a :class:`ZoneSnapshot`. The next version is made in a :class:`ZoneTransaction`, which is committed as a
-whole or not at all; there is one at a time. ``store/zonedb.py`` keeps all of it in a SQLite file.
+A store contains one zone: its published version, the journal to it, named state documents, history and evidence.
+Readers hold a :class:`ZoneSnapshot`. The next version is built in a :class:`ZoneTransaction`, which is committed
+completely or not at all; there is one at a time. ``store/zonedb.py`` stores all of it in a SQLite file.
 
-Errors: StoreError where the store fails, OSError where the file system does.
+Errors: StoreError for a failure of the store, OSError for one of the file system.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
 
 from dnssecd.core.dns.rrset import RRset, Rrsigs
 from dnssecd.core.zone.changeset import Change
-from dnssecd.core.zone.zoneview import ServedVersion, ZoneView
+from dnssecd.core.zone.zoneview import JournalChunk, ServedVersion, ZoneView
+from dnssecd.store.recorder import SpooledRecord
+from dnssecd.store.version_log import LogRecord, Position
 
-#: A named document of the zone's state, as JSON knows it.
+#: A named document of the zone's state, a JSON object.
 State = dict[str, Any]
-#: Which file a database is, whatever it is called: device and inode.
+#: The identity of a database file, independent of its name: device and inode.
 Identity = tuple[int, int]
 
 
+class JournalRow(NamedTuple):
+    """A difference sequence without its RRs: the SOAs as RDATA, and how many octets the RRs have."""
+
+    sequence: int
+    from_serial: int
+    to_serial: int
+    old_soa: bytes
+    old_soa_ttl: int
+    new_soa: bytes
+    new_soa_ttl: int
+    octets: int
+
+
+class LogSizes(NamedTuple):
+    """Octets of a store's database, and of its write-ahead log.
+
+    The log is reused from its start after all of it was moved into the database and no snapshot is held.
+    """
+
+    database: int
+    log: int
+
+
 class OldVersion(ZoneView, Protocol):
-    """The version the next one starts from; ``version`` is None when there is none."""
+    """The version from which the next one starts; ``version`` is None for an empty store."""
 
     @property
     def version(self) -> State | None:
-        """The document that says what it is."""
+        """The document that describes the version."""
+        ...
+
+    def read_ahead(self, owners: Iterable[bytes], links: Iterable[bytes] = ()) -> None:
+        """Read what is at these names in few trips, if the view remembers what it reads: a hint, of any names.
+
+        links: owner keys of the denial chain whose neighbours are wanted, too.
+        """
         ...
 
     def rrsigs_due(self, before: int, limit: int) -> list[tuple[bytes, int]]:
@@ -46,7 +79,7 @@ class ZoneSnapshot(OldVersion, ServedVersion, Protocol):
         ...
 
     def of_type(self, rtype: int) -> Iterator[RRset]:
-        """Yield the content RRsets of a type, by owner; a walk over all content."""
+        """Yield the content RRsets of a type, by owner; reads all content."""
         ...
 
     def earliest_expiration(self) -> int | None:
@@ -60,7 +93,19 @@ class ZoneSnapshot(OldVersion, ServedVersion, Protocol):
     def signers(self, without: Sequence[int]) -> tuple[int, dict[tuple[int, int], int]]:
         """Return how many RRsets have RRSIGs, and how many of them each (algorithm, key tag) signed.
 
-        RRSIGs over the types ``without`` are left out. It walks all RRSIGs.
+        RRSIGs over the types ``without`` are omitted. Reads all RRSIGs.
+        """
+        ...
+
+    @property
+    def position(self) -> Position:
+        """The position of this version in the zone's log; sequence 0: it has none."""
+        ...
+
+    def record(self, node: str, directory: Path) -> SpooledRecord:
+        """Return the whole database as a log record, made by ``node``; the caller closes it. Raise StoreError, OSError.
+
+        directory: where a large one is spooled.
         """
         ...
 
@@ -68,16 +113,24 @@ class ZoneSnapshot(OldVersion, ServedVersion, Protocol):
         """Yield (owner, type covered, packed RDATA, noted expiration) of all RRSIGs."""
         ...
 
+    def steps(self) -> list[JournalRow]:
+        """Return all difference sequences, without their RRs, in order."""
+        ...
+
+    def step_chunks(self) -> Iterator[tuple[int, JournalChunk]]:
+        """Yield (sequence, chunk) of all RRs of difference sequences."""
+        ...
+
     def integrity(self) -> str:
-        """Return "ok" when the store finds its files whole, else the first fault."""
+        """Return "ok" when the store finds its files intact, else the first fault."""
         ...
 
 
 class Transaction(ZoneView, Protocol):
-    """The next version in the making: reads see what was written, nobody else does.
+    """The next version, being built: its reads see its writes; other readers do not.
 
-    ``generation`` rises with every write, so that a verification can be tied to exactly what it saw. ``records_delta``
-    is how many records more it has than ``old``. ``touched``: the (owner, type) written, None in a first version.
+    ``generation`` increases with every write, so that a verification refers to exactly one state. ``records_delta``:
+    how many more records it has than ``old``. ``touched``: the (owner, type) written, None in a first version.
     """
 
     generation: int
@@ -86,17 +139,24 @@ class Transaction(ZoneView, Protocol):
 
     @property
     def old(self) -> OldVersion:
-        """The version it starts from."""
+        """The version from which it starts."""
         ...
 
     def forget_reads(self) -> None:
-        """Read every place from the database again: what planning read is no evidence of what was written."""
+        """Drop cached reads, so that verification reads the database and not what planning saw."""
+        ...
+
+    def read_ahead(self, owners: Iterable[bytes], links: Iterable[bytes] = ()) -> None:
+        """Read what is at these names in few trips, if the view remembers what it reads: a hint, of any names.
+
+        links: owner keys of the denial chain whose neighbours are wanted, too.
+        """
         ...
 
     def apply_content(self, changes: Iterable[Change], *, journalled: bool = True) -> None:
-        """Write content RRsets; the SOA is left to :meth:`close_journal`, all else is journalled.
+        """Write content RRsets and journal them, except the SOA (see :meth:`close_journal`).
 
-        journalled=False is for an RRset that is written again, with its final RDATA, before the commit.
+        journalled=False: for an RRset that is written again, with its final RDATA, before the commit.
         """
         ...
 
@@ -127,23 +187,23 @@ class Transaction(ZoneView, Protocol):
     def close_journal(
         self, at: int, old_soa: RRset | None, new_soa: RRset, serials: tuple[int, int] | None
     ) -> None:
-        """Frame the difference sequence with the two SOAs; a first version has none."""
+        """Add the two SOAs to the difference sequence; a first version has no sequence."""
         ...
 
     def prune_journal(self, octets_max: int, older_than: int) -> int:
-        """Keep the journal within its bounds; return how many sequences went."""
+        """Remove the oldest sequences until the journal is within its limits; return how many were removed."""
         ...
 
     def commit_if(self, generation: int) -> None:
-        """Make this the published version; StaleVersion if anything was written after ``generation``."""
+        """Make this the published version. Raise StaleVersion if anything was written after ``generation``."""
         ...
 
 
 class ZoneTransaction(Transaction, Protocol):
-    """A transaction of a store that keeps what is committed."""
+    """A transaction of a durable store."""
 
     def of_type(self, rtype: int) -> Iterator[RRset]:
-        """Yield the content RRsets of a type, by owner; a walk over all content."""
+        """Yield the content RRsets of a type, by owner; reads all content."""
         ...
 
     def earliest_expiration(self) -> int | None:
@@ -151,15 +211,82 @@ class ZoneTransaction(Transaction, Protocol):
         ...
 
     def start_from(self, old: OldVersion) -> None:
-        """Take another signer's version, which was written here before, for the version to start from."""
+        """Start from another signer's version, which was written in this transaction before."""
         ...
 
     def forget_journal(self) -> None:
-        """Drop all difference sequences: transfers are whole ones until the next version."""
+        """Drop all difference sequences: transfers are AXFR until the next version."""
+        ...
+
+    @property
+    def epoch(self) -> int | None:
+        """The number of the ownership under which this node writes the zone; None without a log."""
         ...
 
     def commit_state(self) -> None:
-        """Commit state documents and history alone; StaleVersion when content was written: that takes verifying."""
+        """Commit state documents and history only. Raise StaleVersion if content was written: it must be verified."""
+        ...
+
+
+class ReplayedVersion(ZoneView, Protocol):
+    """A record of the zone's log that is replayed: its reads see its writes; other readers do not.
+
+    ``changed``: (owner, type) of the content written; ``touched``: (owner, type) of denial RRsets and (owner, type
+    covered) of RRSIGs. ``documents``: names of the state documents written. ``replaced``: the record is a snapshot,
+    which replaced the whole database. ``position``: of the database in its log, as of this transaction.
+    """
+
+    generation: int
+    changed: set[tuple[bytes, int]]
+    touched: set[tuple[bytes, int]]
+    documents: set[str]
+    replaced: bool
+    position: Position
+
+    @property
+    def old(self) -> OldVersion:
+        """The previous version."""
+        ...
+
+    @property
+    def written(self) -> bool:
+        """Whether content, denial or RRSIGs were written: then it must be verified."""
+        ...
+
+    def apply(self, record: LogRecord) -> None:
+        """Write the rows of the next record. Raise BadRecord, RecordTooNew, StoreError."""
+        ...
+
+    def state(self, name: str) -> State | None:
+        """Return a named state document as this transaction sees it."""
+        ...
+
+    def old_state(self, name: str) -> State | None:
+        """Return a named state document as it was before the record."""
+        ...
+
+    def steps(self) -> list[JournalRow]:
+        """Return the difference sequences that the record brought, in order."""
+        ...
+
+    def step_chunks(self) -> Iterator[tuple[int, JournalChunk]]:
+        """Yield (sequence, chunk) of all RRs of difference sequences that the record brought."""
+        ...
+
+    def rrsig_dates(self) -> Iterator[tuple[bytes, int, bytes, int]]:
+        """Yield (owner, type covered, packed RDATA, noted expiration) of the RRSIGs that the record wrote."""
+        ...
+
+    def forget_reads(self) -> None:
+        """Drop cached reads."""
+        ...
+
+    def commit_state(self) -> None:
+        """Commit a record that wrote no content. Raise StaleVersion if it did."""
+        ...
+
+    def commit_if(self, generation: int) -> None:
+        """Make this the published version. Raise StaleVersion if anything was written after ``generation``."""
         ...
 
 
@@ -167,11 +294,15 @@ class ZoneStore(Protocol):
     """The store of one zone. Snapshots may be taken in any thread; one transaction at a time."""
 
     def snapshot(self) -> AbstractContextManager[ZoneSnapshot]:
-        """Hold the published version for reading; StoreError when too many are held already."""
+        """Hold the published version for reading. Raise StoreError when too many are held."""
         ...
 
     def write(self) -> AbstractContextManager[ZoneTransaction]:
-        """Begin the next version; what is not committed when the block ends is rolled back."""
+        """Start the next version; uncommitted writes are rolled back at the end of the block."""
+        ...
+
+    def replaying(self) -> AbstractContextManager[ReplayedVersion]:
+        """Start the version of a log record; uncommitted writes are rolled back at the end of the block."""
         ...
 
     def set_evidence(self, source: str, subject: str, value: State, at: int) -> None:
@@ -184,9 +315,17 @@ class ZoneStore(Protocol):
 
     @property
     def untidy(self) -> bool:
-        """Whether enough was committed for a :meth:`checkpoint` to be worth it."""
+        """Whether enough was committed to make a :meth:`checkpoint` useful."""
         ...
 
     def checkpoint(self) -> None:
-        """Tidy up after commits; nobody may be writing."""
+        """Move the log into the database; no transaction may be open."""
+        ...
+
+    def log_sizes(self) -> LogSizes:
+        """Return the sizes of database and log. Raise OSError."""
+        ...
+
+    def cut_log(self) -> bool:
+        """Truncate the log; return False if a snapshot prevents it. No transaction may be open."""
         ...

@@ -1,23 +1,27 @@
-"""Writing the journal: from RRsets before and after to the RRs a secondary must delete and add (RFC 1995).
+"""Write the journal: the RRs that a secondary must delete and add (RFC 1995), from old and new RRsets.
 
-Deletes are exactly RRs the secondary holds. An RR that stays within its RRset is neither deleted nor added,
-unless the TTL changes: then the whole set is, since a TTL belongs to the RRset (RFC 2181 §5.2).
+Deleted RRs are exactly RRs that the secondary has. An RR that stays in its RRset is neither deleted nor added, unless
+the TTL changes: then all RRs of the set are, because the TTL belongs to the RRset (RFC 2181 §5.2).
 """
 
 import sqlite3
+from collections.abc import Iterator
 
 from dnssecd.core.dns.names import key_to_wire
 from dnssecd.core.dns.rrset import unpack
 from dnssecd.core.dns.rrtypes import CLASS_IN
+from dnssecd.core.zone.zoneview import JournalChunk
+from dnssecd.store.interface import JournalRow
+from dnssecd.store.writes import Operation, Writes
 
 CHUNK_OCTETS = 60_000
 
 
 class JournalWriter:
-    """Collects one difference sequence; chunks go to the database as they fill, removed and added interleaved."""
+    """Collects one difference sequence; full chunks are written immediately, deleted and added RRs interleaved."""
 
-    def __init__(self, connection: sqlite3.Connection, origin: bytes, sequence: int) -> None:
-        self._connection = connection
+    def __init__(self, writes: Writes, origin: bytes, sequence: int) -> None:
+        self._writes = writes
         self._origin = origin
         self.sequence = sequence
         self._buffers = (bytearray(), bytearray())
@@ -51,10 +55,7 @@ class JournalWriter:
         buffer = self._buffers[which]
         if not buffer:
             return
-        self._connection.execute(
-            "INSERT INTO journal_chunk (sequence, part, added, rrs) VALUES (?, ?, ?, ?)",
-            (self.sequence, self._part, which, bytes(buffer)),
-        )
+        self._writes.one(Operation.PUT_JOURNAL_CHUNKS, self.sequence, self._part, which, bytes(buffer))
         self._part += 1
         self.octets += len(buffer)
         buffer.clear()
@@ -67,41 +68,54 @@ class JournalWriter:
         old_soa: tuple[int, bytes],
         new_soa: tuple[int, bytes],
     ) -> None:
-        """Write what is left and the row that makes the sequence known; the SOAs are (TTL, RDATA)."""
+        """Write the remaining RRs and the row of the sequence; the SOAs are (TTL, RDATA)."""
         self._flush(0)
         self._flush(1)
-        self._connection.execute(
-            "INSERT INTO journal (sequence, from_serial, to_serial, at, octets, old_soa, old_soa_ttl, new_soa, "
-            "new_soa_ttl) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                self.sequence,
-                from_serial,
-                to_serial,
-                at,
-                self.octets,
-                old_soa[1],
-                old_soa[0],
-                new_soa[1],
-                new_soa[0],
-            ),
+        self._writes.one(
+            Operation.PUT_JOURNAL,
+            self.sequence,
+            from_serial,
+            to_serial,
+            at,
+            self.octets,
+            old_soa[1],
+            old_soa[0],
+            new_soa[1],
+            new_soa[0],
         )
 
 
-#: The bounds of the journal are looked at every so many sequences: a look walks over all of them.
+#: The limits of the journal are checked every PRUNE_EVERY sequences, because a check reads all of them.
 PRUNE_EVERY = 64
 
 
-def prune(connection: sqlite3.Connection, octets_max: int, older_than: int) -> int:
-    """Drop the oldest sequences until the journal is within bounds; return how many went.
+def prune(connection: sqlite3.Connection, writes: Writes, octets_max: int, older_than: int) -> int:
+    """Remove the oldest sequences until the journal is within its limits; return how many were removed.
 
-    The newest sequence always stays, whatever its size: without it even an up-to-date secondary needs an AXFR.
+    The newest sequence always stays, even if it is too large: without it every secondary needs an AXFR.
     """
     rows = connection.execute("SELECT sequence, octets, at FROM journal ORDER BY sequence DESC").fetchall()
     total = 0
     for index, (sequence, octets, at) in enumerate(rows):
         total += octets
         if index and (total > octets_max or at < older_than):
-            connection.execute("DELETE FROM journal_chunk WHERE sequence <= ?", (sequence,))
-            connection.execute("DELETE FROM journal WHERE sequence <= ?", (sequence,))
+            writes.one(Operation.DROP_JOURNAL, sequence)
             return len(rows) - index
     return 0
+
+
+def read_steps(connection: sqlite3.Connection, after: int) -> list[JournalRow]:
+    """Return the difference sequences after a sequence, without their RRs, in order."""
+    rows = connection.execute(
+        "SELECT sequence, from_serial, to_serial, old_soa, old_soa_ttl, new_soa, new_soa_ttl, octets FROM journal "
+        "WHERE sequence > ? ORDER BY sequence",
+        (after,),
+    )
+    return [JournalRow._make(row) for row in rows]
+
+
+def read_chunks(connection: sqlite3.Connection, after: int) -> Iterator[tuple[int, JournalChunk]]:
+    """Yield (sequence, chunk) of the RRs of the difference sequences after a sequence."""
+    sql = "SELECT sequence, added, rrs FROM journal_chunk WHERE sequence > ? ORDER BY sequence, part"
+    for sequence, added, rrs in connection.execute(sql, (after,)):
+        yield sequence, JournalChunk(bool(added), rrs)

@@ -1,7 +1,7 @@
-"""A version made from nothing and kept in memory: what signing one file needs of a store, and nothing durable.
+"""A first version in memory, for signing one file without a durable store.
 
-It offers what the pipeline uses of store.zonedb.WriteTransaction. Rows are kept in sorted lists; RRSIGs come in the
-order they are made, and are sorted when they are first read.
+It has the methods of store.transaction.WriteTransaction that the pipeline uses. Rows are in sorted lists; RRSIGs arrive
+in the order of signing, and are sorted at the first read.
 """
 
 from bisect import bisect_left, insort
@@ -15,12 +15,15 @@ from dnssecd.store.interface import State
 
 
 class Nothing(MemoryZoneView):
-    """The version before the first."""
+    """The empty version from which a first version starts."""
 
     version: State | None = None
 
     def __init__(self, origin: bytes) -> None:
         super().__init__(origin, (), (), ())
+
+    def read_ahead(self, owners: Iterable[bytes], links: Iterable[bytes] = ()) -> None:
+        """Do nothing: all is in memory."""
 
     def rrsigs_due(self, before: int, limit: int) -> list[tuple[bytes, int]]:
         """Return no RRSIGs."""
@@ -28,7 +31,7 @@ class Nothing(MemoryZoneView):
 
 
 class MemoryTransaction(MemoryZoneView):
-    """The first version of a zone in the making; it cannot be committed. ``arrivals``: RRSIGs as they were made."""
+    """The first version of a zone, being built; it cannot be committed. ``arrivals``: RRSIGs in order of signing."""
 
     def __init__(self, origin: bytes) -> None:
         super().__init__(origin, (), (), ())
@@ -40,7 +43,10 @@ class MemoryTransaction(MemoryZoneView):
         self.arrivals: list[Rrsigs] = []
 
     def forget_reads(self) -> None:
-        """Nothing to forget: each read is of what is held."""
+        """Do nothing: there are no cached reads."""
+
+    def read_ahead(self, owners: Iterable[bytes], links: Iterable[bytes] = ()) -> None:
+        """Do nothing: all is in memory."""
 
     def apply_content(self, changes: Iterable[Change], *, journalled: bool = True) -> None:
         """Write content RRsets, ordered by (owner, type)."""
@@ -70,7 +76,7 @@ class MemoryTransaction(MemoryZoneView):
         self._rrsigs_sorted = False
 
     def delete_rrsigs(self, rows: Iterable[Rrsigs]) -> None:
-        """Remove nothing: a first version has nothing to remove."""
+        """Raise unless there is nothing to remove: a first version has no old RRSIGs."""
         if any(True for _ in rows):
             raise AssertionError("a first version drops no RRSIGs")
 
@@ -114,5 +120,5 @@ class MemoryTransaction(MemoryZoneView):
         return 0
 
     def commit_if(self, generation: int) -> None:
-        """Refuse: nothing of this is ever published."""
+        """Refuse: a version in memory is never published."""
         raise StoreError("a version in memory is not committed")

@@ -1,11 +1,12 @@
-"""What people did through the control socket: who, when, what, on which zones, which serial came of it.
+"""The operator log: actions through the control socket with user, time, zones and resulting serials.
 
-One small SQLite file of the front's, apart from the zones' databases: an act is written down at once, whatever a
-worker is doing to its zone, and stays when a zone's database is replaced. The newest :data:`ACTS_KEPT` are kept, and
-the newest :data:`ZONES_KEPT` notes of which zone an act was done to.
+One small SQLite file of the daemon process, separate from the zones' databases: so an action is recorded immediately,
+even while a worker writes to its zone, and is kept when a zone's database is replaced. The newest :data:`ACTS_KEPT`
+actions are kept, and the newest :data:`ZONES_KEPT` relations of actions to zones.
 """
 
 import sqlite3
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,7 @@ from dnssecd.store.sqlite import translating
 
 APPLICATION_ID = 0x444E5341
 ACTS_KEPT = 500_000
-#: A changed configuration is an act on each of perhaps 10,000 zones.
+#: A changed configuration is an action on up to 10,000 zones.
 ZONES_KEPT = 1_000_000
 PRUNED_EVERY = 1_000
 
@@ -40,7 +41,7 @@ _DROP_BEYOND = (
 
 
 class Act(NamedTuple):
-    """One act: ``at`` in epoch seconds, the user's name and number, the command, its arguments and how it ended."""
+    """One operator action: ``at`` in epoch seconds, the user's name and number, command, arguments and result."""
 
     at: int
     who: str
@@ -50,18 +51,20 @@ class Act(NamedTuple):
 
 
 class ActLog:
-    """The acts' database; StoreError when it cannot be used. Calls may come from any one thread."""
+    """The database of operator actions. Methods raise StoreError. Any thread may use it; one waits for the other."""
 
     @translating
     def __init__(self, path: Path) -> None:
         self.path = path
         self._connection = sqlite.open_database(path, MIGRATIONS, APPLICATION_ID)
+        # A lock of the caller is not enough: a task that waits for a thread can be cancelled; the thread continues.
+        self._in_use = threading.Lock()
 
     @translating
     def record(self, act: Act, zones: Iterable[tuple[str, int | None]]) -> None:
-        """Write an act and the zones it was done to with the serial each has after it, durably."""
+        """Write an action and its zones with their serials after it, durably."""
         of = dict(zones)
-        with sqlite.transaction(self._connection) as connection:
+        with self._in_use, sqlite.transaction(self._connection) as connection:
             number = connection.execute(
                 "INSERT INTO act (at, who, uid, what, detail, zones) VALUES (?, ?, ?, ?, ?, ?)",
                 (*act, len(of)),
@@ -78,18 +81,21 @@ class ActLog:
 
     @translating
     def of_zone(self, zone: str, limit: int) -> list[dict[str, object]]:
-        """Return the newest acts on a zone, newest first, as entries of its history."""
-        return _entries(self._connection.execute(_OF_ZONE, (zone, limit)))
+        """Return the newest actions on a zone, newest first, as entries of its history."""
+        with self._in_use:
+            return _entries(self._connection.execute(_OF_ZONE, (zone, limit)))
 
     @translating
     def of_daemon(self, limit: int) -> list[dict[str, object]]:
-        """Return the newest acts that were on no zone, newest first."""
-        return _entries(self._connection.execute(_OF_DAEMON, (limit,)))
+        """Return the newest actions without a zone, newest first."""
+        with self._in_use:
+            return _entries(self._connection.execute(_OF_DAEMON, (limit,)))
 
     @translating
     def close(self) -> None:
         """Close the database."""
-        self._connection.close()
+        with self._in_use:
+            self._connection.close()
 
 
 def _entries(rows: Iterable[sqlite3.Row]) -> list[dict[str, object]]:

@@ -1,20 +1,19 @@
-"""Schema of a zone database, and how an older one is brought up to date.
+"""Schema of a zone database, and the migrations of older ones.
 
 One file per zone. ``rrset`` holds content, ``denial`` the NSEC or NSEC3 chain, ``rrsig`` the signatures over
-both, each keyed by owner key (core.names), so that an ordered walk is canonical order. ``journal`` has one row
+both, each keyed by owner key (core.dns.names), so that their order is canonical order. ``journal`` has one row
 per difference sequence and its RRs in ``journal_chunk``. ``state`` holds small named documents (JSON): the
-version, the key set, the signing parameters in force. ``evidence`` is what was seen at secondaries and parents;
-``history`` what was done, when, by whom. ``meta`` says which
-database this is: ``origin`` is the zone's name (wire form, lower-cased), ``instance`` is random and made once, so that
-two databases of one zone, under one file name at different times, can be told apart.
+version, the key set, the current signing parameters. ``evidence`` is what was seen at secondaries and parents;
+``history`` has actions with time and user. ``meta`` identifies the database: ``origin`` is the zone's name (wire form,
+lower case), ``instance`` is random and made once: it distinguishes two databases of one zone that have the same file
+name at different times.
 
-Crash rule: everything a version consists of is written in one transaction; a database holds the old version or
-the new one.
+Crash rule: all parts of a version are written in one transaction; a database has the old version or the new one.
 """
 
 APPLICATION_ID = 0x444E5353
 
-#: RRSIGs by expiration: what comes due. A large first version makes it at its end.
+#: RRSIGs by expiration. A large first version creates the index at its end.
 INDEX_EXPIRATION = "CREATE INDEX rrsig_expiration ON rrsig (expiration)"
 DROP_EXPIRATION = "DROP INDEX rrsig_expiration"
 
@@ -39,11 +38,14 @@ CREATE TABLE history (id INTEGER PRIMARY KEY, at INTEGER NOT NULL, who TEXT NOT 
     serial INTEGER, detail TEXT NOT NULL);
 """
 
-#: ``store/identity.py`` writes the origin when the database is opened for its zone: a script does not know it.
+#: ``store/identity.py`` writes the origin when the database is opened for its zone: a script cannot know it.
 _VERSION_2 = """
 CREATE TABLE meta (name TEXT NOT NULL PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
 INSERT INTO meta (name, value) VALUES ('instance', lower(hex(randomblob(16))));
 """
 
-#: One script per step; a database at version n has had the first n applied.
+#: Each new file gets an instance of its own.
+OWN = "UPDATE meta SET value = lower(hex(randomblob(16))) WHERE name = 'instance'"
+
+#: One script per version; a database at version n has the first n scripts applied.
 MIGRATIONS: tuple[str, ...] = (_VERSION_1, _VERSION_2)

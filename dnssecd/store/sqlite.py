@@ -1,15 +1,15 @@
-"""The one way to open a SQLite file: its settings, its schema, and SQLite's errors as errors of the store.
+"""Open SQLite files: settings, schema, and SQLite's errors as errors of the store. No other module opens one.
 
 Every database of dnssecd is opened here, in one of three modes: to read and write (WAL, each commit durable), to
 read only, and in memory. SQLite's exceptions do not leave the store: :func:`translated` turns them into
-DatabaseFailed, or DatabaseDamaged where the file itself is bad, with the file and the cause in the message.
+DatabaseFailed, or DatabaseDamaged if the file is damaged, with the file and the cause in the message.
 """
 
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from functools import wraps
+from contextlib import closing, contextmanager, suppress
+from functools import lru_cache, wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
@@ -18,16 +18,18 @@ from dnssecd.store.errors import DatabaseDamaged, DatabaseFailed, SchemaTooNew, 
 Connection = sqlite3.Connection
 
 FILE_MODE = 0o600
-#: How long a statement waits for a lock that another process holds.
+#: Maximum time that a statement waits for a lock of another process.
 BUSY_TIMEOUT_S = 10.0
 SIDE_FILES = ("-wal", "-shm")
 _MAGIC = b"SQLite format 3\0"
+#: The format versions in the header, and their value for a database with a write-ahead log (fileformat2.html §1.3).
+_FORMAT_VERSIONS, _WAL_VERSIONS = slice(18, 20), b"\2\2"
 
 Complete = Callable[[sqlite3.Connection], object]
 
 
 def create_file(path: Path) -> None:
-    """Create an empty file with its final mode, so that no moment exists at which others can read it."""
+    """Create an empty file with its final mode, so that other users can never read it."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, FILE_MODE))
     except FileExistsError:
@@ -40,13 +42,17 @@ def open_database(
     application_id: int,
     factory: type[sqlite3.Connection] | None = None,
     complete: Complete | None = None,
+    own: str = "",
 ) -> sqlite3.Connection:
-    """Open a database, made where it is missing, at the newest schema; StoreError, sqlite3.Error, OSError.
+    """Open a database at the newest schema; create it if missing. Raise StoreError, sqlite3.Error, OSError.
 
-    ``complete`` writes what a new or upgraded database needs besides, in the same transaction.
+    ``complete`` writes additional data of a new or upgraded database, in the same transaction. ``own``: a statement
+    that replaces random content of the schema in each new file, which begins as a copy of one image.
     """
+    if not path.exists():
+        _create_whole(path, migrations, application_id, complete, own)
     create_file(path)
-    _refuse_newer(path, len(migrations))
+    _refuse_newer(path, len(migrations), application_id)
     connection = connect(path, factory=factory)
     try:
         migrate(connection, path, migrations, application_id, complete)
@@ -56,19 +62,79 @@ def open_database(
     return connection
 
 
-def _refuse_newer(path: Path, known: int) -> None:
-    """SchemaTooNew by what the file's header says (sqlite.org/fileformat2.html §1.3), before SQLite touches it."""
+def _create_whole(
+    path: Path, migrations: tuple[str, ...], application_id: int, complete: Complete | None, own: str
+) -> None:
+    """Create a database with its schema, synced before it gets its name; do nothing if that is not possible.
+
+    SQLite syncs nine times on the way to the same file. A file without a name (O_TMPFILE) leaves nothing behind after a
+    crash. Without such files, or on a full disk, SQLite creates the database, or says why not. Raise sqlite3.Error.
+    """
+    content = _content(migrations, application_id, complete, own)
+    with suppress(OSError):
+        descriptor = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(descriptor)
+            # A directory descriptor, which an absolute path ignores, makes this linkat(AT_SYMLINK_FOLLOW).
+            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+    if path.exists():
+        _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)
+
+
+def _content(migrations: tuple[str, ...], application_id: int, complete: Complete | None, own: str) -> bytes:
+    """Return the octets of a new database in WAL mode."""
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
+        memory.deserialize(_image(migrations, application_id))
+        if own:
+            memory.execute(own)
+        if complete is not None:
+            complete(memory)
+        content = bytearray(memory.serialize())
+    content[_FORMAT_VERSIONS] = _WAL_VERSIONS
+    return bytes(content)
+
+
+@lru_cache(maxsize=8)
+def _image(migrations: tuple[str, ...], application_id: int) -> bytes:
+    """Return a database at the newest schema, the same for all files."""
+    with closing(connect_memory(migrations)) as memory:
+        memory.execute(f"PRAGMA application_id = {application_id}")
+        return memory.serialize()
+
+
+def _refuse_newer(path: Path, known: int, application_id: int) -> None:
+    """Raise SchemaTooNew by the file's header (sqlite.org/fileformat2.html §1.3), before SQLite opens the file.
+
+    Raise StoreError for a database of another kind, which has versions of its own.
+    """
     with path.open("rb") as file:
-        header = file.read(64)
-    if header.startswith(_MAGIC) and len(header) == 64:
-        _check_known(path, int.from_bytes(header[60:64], "big"), known)
+        header = file.read(72)
+    if header.startswith(_MAGIC) and len(header) == 72:
+        version = int.from_bytes(header[60:64], "big")
+        _check_kind(path, version, int.from_bytes(header[68:72], "big"), application_id)
+        _check_known(path, version, known)
+
+
+def _check_kind(path: Path, version: int, found: int, application_id: int) -> None:
+    if version and found != application_id:
+        raise StoreError(f"{path} is not a dnssecd database of the kind expected; it was not changed")
 
 
 def _check_known(path: Path, version: int, known: int) -> None:
     if version > known:
         raise SchemaTooNew(
-            f"{path} has schema {version}, this dnssecd knows {known}: run the newer dnssecd, or restore "
-            "a backup made by this one; the file was not touched"
+            f"{path} has schema {version}, this dnssecd supports {known}: run the newer dnssecd, or restore "
+            "a backup made by this version; the file was not changed"
         )
 
 
@@ -79,16 +145,16 @@ def migrate(
     application_id: int,
     complete: Complete | None = None,
 ) -> None:
-    """Bring a database to the newest schema in one transaction, with a copy of the older one kept beside it.
+    """Migrate a database to the newest schema in one transaction, and keep a copy of the older one next to it.
 
-    Raises SchemaTooNew, without writing, when the database is newer than this program. Crash rule: the database is
-    at the old schema or at the new one; the copy is complete before the new one is begun.
+    Raise SchemaTooNew, without writing, when the database is newer than this program. Crash rule: the database has
+    the old schema or the new one; the copy is complete before the migration starts.
     """
     if _version(connection, path, len(migrations), application_id) == len(migrations):
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        # Another process may have done it while this one waited for the lock.
+        # Another process may have migrated it while this one waited for the lock.
         version = _version(connection, path, len(migrations), application_id)
         if version < len(migrations):
             if version:
@@ -110,18 +176,17 @@ def _version(connection: sqlite3.Connection, path: Path, known: int, application
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     _check_known(path, version, known)
     (found,) = connection.execute("PRAGMA application_id").fetchone()
-    if version and found != application_id:
-        raise StoreError(f"{path} is not a dnssecd database of the kind expected; it was not touched")
+    _check_kind(path, version, found, application_id)
     return int(version)
 
 
 def copy_name(path: Path, version: int) -> Path:
-    """Return where the copy of a database at an older schema is kept."""
+    """Return the path of the copy of a database with an older schema."""
     return path.with_name(f"{path.name}.schema-{version}")
 
 
 def _keep_copy(path: Path, version: int) -> None:
-    """Copy a database as it is committed; the copy appears when it is whole and on the disk."""
+    """Copy the committed state of a database; the copy gets its name when it is complete and synced."""
     target = copy_name(path, version)
     partial = target.with_name(f"{target.name}.tmp")
     partial.unlink(missing_ok=True)
@@ -162,7 +227,7 @@ R = TypeVar("R")
 
 
 def translating(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
-    """Have a method of a store raise StoreError where SQLite fails."""
+    """Decorate a method of a store: it raises StoreError when SQLite fails."""
 
     @wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -177,8 +242,8 @@ def translating(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[
 def failure(path: Path | str, error: sqlite3.Error) -> DatabaseFailed:
     """Return an error of SQLite as an error of the store.
 
-    OperationalError is about what surrounds the file (locks, space, permissions): its content may be good. The other
-    kinds of DatabaseError are about the file.
+    OperationalError concerns the environment of the file (locks, space, permissions): its content may be intact. Other
+    kinds of DatabaseError concern the file.
     """
     damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
         error, sqlite3.OperationalError | sqlite3.ProgrammingError
@@ -189,7 +254,7 @@ def failure(path: Path | str, error: sqlite3.Error) -> DatabaseFailed:
 def connect(
     path: Path, *, read_only: bool = False, factory: type[sqlite3.Connection] | None = None
 ) -> sqlite3.Connection:
-    """Open a connection with the settings every dnssecd database has; sqlite3.Error."""
+    """Open a connection with the settings of all dnssecd databases. Raise sqlite3.Error."""
     uri = path.absolute().as_uri() + ("?mode=ro" if read_only else "")
     connection = sqlite3.connect(
         uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S, cached_statements=128,
@@ -199,7 +264,7 @@ def connect(
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
-        # What a query sorts (counting signatures by key, in a zone of a million names) goes to a file, not to memory.
+        # Large sorts (counting signatures by key, in a zone of a million names) use a file, not memory.
         connection.execute("PRAGMA temp_store = FILE")
         connection.execute("PRAGMA trusted_schema = OFF")
     except BaseException:
@@ -209,7 +274,7 @@ def connect(
 
 
 def connect_as_it_is(path: Path) -> sqlite3.Connection:
-    """Open a database that nobody else uses, without a change of its settings; sqlite3.Error."""
+    """Open a database that no other process uses, without changing its settings. Raise sqlite3.Error."""
     return sqlite3.connect(path, isolation_level=None)
 
 
@@ -225,10 +290,10 @@ def connect_memory(migrations: tuple[str, ...] = ()) -> sqlite3.Connection:
 def open_or_set_aside(
     path: Path, migrations: tuple[str, ...], application_id: int
 ) -> tuple[sqlite3.Connection, Path | None]:
-    """Open a database that can be done without; a damaged one is moved to ``NAME.damaged`` and a new one begun.
+    """Open a database whose loss is acceptable; a damaged one is renamed to ``NAME.damaged`` and a new one created.
 
-    Return the connection and where the damaged one is, None where there was none. The file is made private; a
-    symbolic link is refused. StoreError, OSError.
+    Return the connection and the path of the damaged file, or None. The file is made private; a symbolic link is
+    refused. Raise StoreError, OSError.
     """
 
     def attempt() -> sqlite3.Connection:
@@ -247,7 +312,7 @@ def open_or_set_aside(
 
 
 def copy_to_memory(source: sqlite3.Connection, migrations: tuple[str, ...]) -> sqlite3.Connection:
-    """Return a copy of a database in memory; an empty one where the source cannot be read."""
+    """Return a copy of a database in memory; an empty one if the source cannot be read."""
     memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
     try:
         source.backup(memory)
@@ -260,7 +325,7 @@ def copy_to_memory(source: sqlite3.Connection, migrations: tuple[str, ...]) -> s
 def replace_content(
     path: Path, source: sqlite3.Connection, migrations: tuple[str, ...], application_id: int
 ) -> sqlite3.Connection:
-    """Replace what a private database on the disk holds by the source's content, and open it; StoreError, OSError."""
+    """Replace the content of a private database on disk, and open it. Raise StoreError, OSError."""
     restrict_file(path)
     with translated(path):
         with closing(open_database(path, migrations, application_id)) as disk:
@@ -269,7 +334,7 @@ def replace_content(
 
 
 def restrict_file(path: Path) -> None:
-    """Create a file that its owner alone can read, or make an existing one so; a symbolic link is refused. OSError."""
+    """Create a file with mode 0600, or set this mode on an existing one; refuse a symbolic link. Raise OSError."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, FILE_MODE)
     try:
         os.fchmod(descriptor, FILE_MODE)
@@ -278,7 +343,7 @@ def restrict_file(path: Path) -> None:
 
 
 def copy_database(source: Path, target: Path, *, durable: bool = True) -> None:
-    """Copy a database as it is committed now into a new file, while others use it; sqlite3.Error, OSError."""
+    """Copy the committed state of a database in use into a new file. Raise sqlite3.Error, OSError."""
     create_file(target)
     with closing(connect(source, read_only=True)) as reading, closing(sqlite3.connect(target)) as writing:
         writing.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
@@ -287,7 +352,7 @@ def copy_database(source: Path, target: Path, *, durable: bool = True) -> None:
 
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """Commit what the block writes, all of it; roll it back when the block fails."""
+    """Commit all writes of the block; roll them back when the block fails."""
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield connection

@@ -1,4 +1,4 @@
-"""The state directory belongs to one process at a time: the daemon, or a restore."""
+"""The lock of the state directory: one process uses it at a time, the daemon or a restore."""
 
 import fcntl
 import os
@@ -6,16 +6,16 @@ from pathlib import Path
 
 
 class StateInUse(Exception):
-    """Somebody else works in the state directory."""
+    """Another process uses the state directory."""
 
 
 def may_use(state_dir: Path) -> bool:
-    """Whether the directory is missing, this process's own, or this process is root's."""
+    """Return whether the directory is missing or owned by this process's user, or that user is root."""
     return os.geteuid() == 0 or not state_dir.exists() or state_dir.stat().st_uid == os.geteuid()
 
 
 def tighten(state_dir: Path) -> str:
-    """Keep other users from writing into the state directory; return what was wrong, or "". OSError."""
+    """Remove other users' write permission from the state directory; return what was wrong, or "". Raise OSError."""
     info = state_dir.stat()
     if info.st_mode & 0o022:
         state_dir.chmod(info.st_mode & 0o7755)
@@ -26,9 +26,9 @@ def tighten(state_dir: Path) -> str:
 
 
 def own(state_dir: Path) -> int:
-    """Make the state directory where it is missing and take its lock; return the lock, to be closed at the end.
+    """Create the state directory if missing and take its lock; return the lock, which the caller closes at the end.
 
-    StateInUse when another process has it, OSError when it cannot be used.
+    Raise StateInUse when another process has it, OSError when it cannot be used.
     """
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     (state_dir / "zones").mkdir(mode=0o700, exist_ok=True)
@@ -37,5 +37,5 @@ def own(state_dir: Path) -> int:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         os.close(lock)
-        raise StateInUse(f"another dnssecd works in {state_dir}") from error
+        raise StateInUse(f"another dnssecd process uses {state_dir}") from error
     return lock

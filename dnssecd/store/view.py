@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from dnssecd.core.dns.names import AFTER_ALL
 from dnssecd.core.dns.rrset import RRset, Rrsigs, rrset_of, rrsigs_of
@@ -13,19 +13,27 @@ _RRSIG = "SELECT owner, covered, ttl, rdata FROM rrsig"
 
 
 class SqliteView:
-    """Reads one version through one connection; the caller holds the transaction that keeps it still."""
+    """One version, read through one connection; the caller holds the transaction that keeps it constant."""
 
     def __init__(self, connection: sqlite3.Connection, origin: bytes) -> None:
         self._connection = connection
         self._origin = origin
 
     @property
+    def reader(self) -> sqlite3.Connection:
+        """The connection that reads it now."""
+        return self._connection
+
+    @property
     def origin(self) -> bytes:
-        """The zone name, wire form, lower-cased."""
+        """The zone name in lower-case wire form."""
         return self._origin
 
+    def read_ahead(self, owners: Iterable[bytes], links: Iterable[bytes] = ()) -> None:
+        """Do nothing: this view remembers nothing."""
+
     def _one_rrset(self, sql: str, *values: object) -> RRset | None:
-        row = self._connection.execute(sql, values).fetchone()
+        row = self.reader.execute(sql, values).fetchone()
         return None if row is None else rrset_of(row)
 
     def rrset(self, owner: bytes, rtype: int) -> RRset | None:
@@ -34,28 +42,28 @@ class SqliteView:
 
     def rrsets_at(self, owner: bytes) -> list[RRset]:
         """Return the content RRsets at a name, by type."""
-        rows = self._connection.execute(f"{_RRSET} WHERE owner = ? ORDER BY rtype", (owner,))
+        rows = self.reader.execute(f"{_RRSET} WHERE owner = ? ORDER BY rtype", (owner,))
         return [rrset_of(row) for row in rows]
 
     def scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[RRset]:
         """Yield content RRsets with start <= owner < stop, ordered by (owner, type)."""
         sql = f"{_RRSET} WHERE owner >= ? AND owner < ? ORDER BY owner, rtype"
-        return map(rrset_of, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
+        return map(rrset_of, self.reader.execute(sql, (start, AFTER_ALL if stop is None else stop)))
 
     def of_type(self, rtype: int) -> Iterator[RRset]:
-        """Yield the content RRsets of a type, by owner; a walk over all content."""
-        return map(rrset_of, self._connection.execute(f"{_RRSET} WHERE rtype = ? ORDER BY owner", (rtype,)))
+        """Yield the content RRsets of a type, by owner; reads all content."""
+        return map(rrset_of, self.reader.execute(f"{_RRSET} WHERE rtype = ? ORDER BY owner", (rtype,)))
 
     def first_owner(self, start: bytes, stop: bytes | None = None) -> bytes | None:
         """Return the first owner of content with start <= owner < stop."""
         sql = "SELECT owner FROM rrset WHERE owner >= ? AND owner < ? ORDER BY owner LIMIT 1"
-        row = self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)).fetchone()
+        row = self.reader.execute(sql, (start, AFTER_ALL if stop is None else stop)).fetchone()
         return None if row is None else row[0]
 
     def last_owner_before(self, owner: bytes) -> bytes | None:
         """Return the last owner of content before ``owner``."""
         sql = "SELECT owner FROM rrset WHERE owner < ? ORDER BY owner DESC LIMIT 1"
-        row = self._connection.execute(sql, (owner,)).fetchone()
+        row = self.reader.execute(sql, (owner,)).fetchone()
         return None if row is None else row[0]
 
     def denial(self, owner: bytes) -> RRset | None:
@@ -77,46 +85,38 @@ class SqliteView:
     def denial_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[RRset]:
         """Yield denial RRsets with start <= owner < stop, in order."""
         sql = f"{_DENIAL} WHERE owner >= ? AND owner < ? ORDER BY owner"
-        return map(rrset_of, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
+        return map(rrset_of, self.reader.execute(sql, (start, AFTER_ALL if stop is None else stop)))
 
     def rrsigs(self, owner: bytes, covered: int) -> Rrsigs | None:
         """Return the RRSIGs over one RRset."""
-        row = self._connection.execute(
-            f"{_RRSIG} WHERE owner = ? AND covered = ?", (owner, covered)
-        ).fetchone()
+        row = self.reader.execute(f"{_RRSIG} WHERE owner = ? AND covered = ?", (owner, covered)).fetchone()
         return None if row is None else rrsigs_of(row)
 
     def rrsigs_at(self, owner: bytes) -> list[Rrsigs]:
         """Return all RRSIGs at a name, by type covered."""
-        rows = self._connection.execute(f"{_RRSIG} WHERE owner = ? ORDER BY covered", (owner,))
+        rows = self.reader.execute(f"{_RRSIG} WHERE owner = ? ORDER BY covered", (owner,))
         return [rrsigs_of(row) for row in rows]
 
     def rrsig_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[Rrsigs]:
         """Yield RRSIGs with start <= owner < stop, ordered by (owner, type covered)."""
         sql = f"{_RRSIG} WHERE owner >= ? AND owner < ? ORDER BY owner, covered"
-        return map(rrsigs_of, self._connection.execute(sql, (start, AFTER_ALL if stop is None else stop)))
+        return map(rrsigs_of, self.reader.execute(sql, (start, AFTER_ALL if stop is None else stop)))
 
     def rrsigs_due(self, before: int, limit: int) -> list[tuple[bytes, int]]:
         """Return (owner, type covered) of RRSIGs that expire at or before ``before``, soonest first."""
         sql = "SELECT owner, covered FROM rrsig WHERE expiration <= ? ORDER BY expiration LIMIT ?"
-        return [(owner, covered) for owner, covered in self._connection.execute(sql, (before, limit))]
+        return [(owner, covered) for owner, covered in self.reader.execute(sql, (before, limit))]
 
     def earliest_expiration(self) -> int | None:
         """Return the earliest expiration of any RRSIG in the zone, epoch seconds; None without RRSIGs."""
         found: int | None
-        (found,) = self._connection.execute("SELECT min(expiration) FROM rrsig").fetchone()
+        (found,) = self.reader.execute("SELECT min(expiration) FROM rrsig").fetchone()
         return found
 
     def expirations(self, width_s: int) -> list[tuple[int, int]]:
         """Return (start, RRsets) for each span of ``width_s`` in which RRSIGs expire; starts in epoch seconds."""
         sql = "SELECT expiration / ? * ?, count(*) FROM rrsig GROUP BY 1 ORDER BY 1"
-        return self._connection.execute(sql, (width_s, width_s)).fetchall()
-
-    def rrsig_count(self) -> int:
-        """Return how many RRsets have RRSIGs; a full index walk, so not for every change."""
-        number: int
-        (number,) = self._connection.execute("SELECT count(*) FROM rrsig").fetchone()
-        return number
+        return self.reader.execute(sql, (width_s, width_s)).fetchall()
 
     def signers(self, without: Sequence[int]) -> tuple[int, dict[tuple[int, int], int]]:
         """Return how many RRsets have RRSIGs, and how many of them each (algorithm, key tag) signed.
@@ -137,7 +137,7 @@ class SqliteView:
             f"count(*), max(length(rdata)) FROM rrsig WHERE {where} GROUP BY 1, 2, 3"
         )
         total, following = 0, set()
-        for length, algorithm, tag, number, longest in self._connection.execute(sql, values).fetchall():
+        for length, algorithm, tag, number, longest in self.reader.execute(sql, values).fetchall():
             total += number
             found[algorithm[0], int.from_bytes(tag)] += number
             if longest > at + 1 + int.from_bytes(length):
@@ -147,9 +147,3 @@ class SqliteView:
             narrowed = f"{where} AND substr(rdata, {at}, 2) = ? AND length(rdata) >= {after}"
             self._count_signers(found, narrowed, (*values, length), after)
         return total
-
-    def owner_count(self) -> int:
-        """Return how many names have content."""
-        number: int
-        (number,) = self._connection.execute("SELECT count(DISTINCT owner) FROM rrset").fetchone()
-        return number

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +27,7 @@ from tests.bench.scale import (
 from tests.bench.signers import SigningKnotd, has_rrsig
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
 from tests.peers.nameserver import Nameserver, PrimaryZone, SecondaryZone
-from tests.peers.process import ServerProcess, Servers, wait_until
+from tests.peers.process import LOOPBACK, ServerProcess, Servers, free_port, wait_until
 from tests.peers.tsig import TsigKey
 
 pytestmark = [pytest.mark.bench, pytest.mark.timeout(5400)]
@@ -35,8 +37,9 @@ IDLE_SECONDS = 60.0
 SETTLED_CORES, SETTLE_SECONDS = 0.05, 1200.0
 EXTRA = "extra.example."
 
-#: What is asked for; of one core.
+#: What is asked for; of one core; seconds.
 IDLE_CORES_MAX = 0.01
+PAGE_S_MAX = 0.3
 
 
 @dataclass
@@ -59,7 +62,7 @@ class Contender:
         print(f"  {self.name}: {what} {value:.3f}", flush=True)
 
     def signed(self, names: list[str]) -> None:
-        """Return when all zones are served with signatures, and nothing more is going on."""
+        """Return when all zones are served with signatures, and no more work is running."""
         for name in names:
             wait_until(lambda name=name: has_rrsig(self.port, name, "SOA"), f"{name} is signed", 3600, 0.2)  # type: ignore[misc]
         self.note("first signing, s", time.monotonic() - self.started)
@@ -113,8 +116,32 @@ def measure_ours(servers: Servers, home: Path, key: TsigKey, files: dict[str, Pa
     us.note("new zone served after that, s", timed(wait_served(ports.dns, EXTRA)))
     us.restart(names, lambda: daemon.stop(60))
     us.idle(" after a restart")
+    measure_page(us, daemon, names)
     daemon.stop()
     return us
+
+
+def measure_page(us: Contender, daemon: Dnssecd, names: list[str]) -> None:
+    """The status page of all zones: the longest of some looks, and what it costs while nobody looks."""
+    place = f"{LOOPBACK}:{free_port()}"
+    daemon.stop(60)
+    daemon.config["status_page"] = {"listen": place}
+    daemon.start(600)
+
+    def look(path: str) -> bytes:
+        try:
+            with urllib.request.urlopen(f"http://{place}{path}", timeout=60) as answer:
+                body: bytes = answer.read()
+                return body
+        except urllib.error.URLError:  # the daemon is starting
+            return b""
+
+    count = b'"zones_served":%d' % len(daemon.config["zone"])
+    wait_until(lambda: count in look("/status.json?per=1"), "the page has all zones", 120, 0.5)
+    paths = ["/", "/?sort=runway&page=7", "/?q=99&show=bad", "/status.json", f"/?q={names[-1]}"]
+    us.note("status page, s", max(timed(lambda path=path: look(path)) for path in paths * 3))  # type: ignore[misc]
+    us.note("page of a zone, s", timed(lambda: look(f"/zone?name={names[-1]}")))
+    us.note("with the page, cores", cores_used(us.server.pid, IDLE_SECONDS))  # what comes is being computed
 
 
 def measure_knotd(servers: Servers, home: Path, key: TsigKey, files: dict[str, Path]) -> Contender:
@@ -156,3 +183,4 @@ def test_many_zones(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None
         print(f"{what:36}{row[0]} dnssecd{row[1]} knotd")
     for what in ("idle, cores", "idle after a restart, cores"):
         assert us.figures[what] <= IDLE_CORES_MAX, what
+    assert us.figures["status page, s"] <= PAGE_S_MAX

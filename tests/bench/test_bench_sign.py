@@ -20,7 +20,7 @@ ORIGIN = "bench.example."
 NAMES = 100_000
 DNSSECD = [sys.executable, "-m", "dnssecd"]
 
-#: What the issue asks for: the ratio to kzonesign without verification, to dnssec-signzone with it, memory.
+#: Limits: the ratio to kzonesign without verification, to dnssec-signzone with it, memory.
 KZONESIGN_MAX, SIGNZONE_MAX, MEMORY_MIB_MAX = 0.9, 0.7, 500
 
 

@@ -16,6 +16,7 @@ from dnssecd import keyservice_protocol as wp
 from tests.peers.paths import REPOSITORY
 
 DAEMON, SIGNER, STRANGER, LINK = 61_001, 61_002, 61_003, 61_001
+ANNA, BEN, OFFICERS = 61_011, 61_012, 61_010
 ZONE, OTHER = b"\x01a\x07example\x00", b"\x01b\x07example\x00"
 PASSPHRASE = b"chosen by the client"
 
@@ -23,8 +24,9 @@ PASSPHRASE = b"chosen by the client"
 class KeyService:
     """The service. The daemon's user may write to `run`, the directory of its socket, as in configurations of 0.1."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, limits: dict[str, Any]) -> None:
         home.chmod(0o755)
+        self.limits = limits
         self.home, self.run, self.state, self.keys = home, home / "run", home / "state", home / "keys"
         self.socket = self.run / "signer.sock"
         for directory in (self.run, self.state, self.keys):
@@ -45,6 +47,8 @@ class KeyService:
             "state_dir": str(self.state),
             "socket_mode": 0o660,
             "allowed_uids": [DAEMON],
+            "officer_gid": OFFICERS,
+            "limits": {"default": self.limits},
             "keystores": [store | {"passphrase_file": str(self.home / "passphrase")}],
         }
         user = ("setpriv", f"--reuid={SIGNER}", f"--regid={LINK}", "--clear-groups")
@@ -77,10 +81,10 @@ class KeyService:
 
 
 @contextmanager
-def key_service() -> Iterator[KeyService]:
+def key_service(**limits: Any) -> Iterator[KeyService]:
     """A running service for the length of the block, in a directory that all users reach."""
     with tempfile.TemporaryDirectory(prefix="dnssecd-case-", dir="/tmp") as home:
-        service = KeyService(Path(home))
+        service = KeyService(Path(home), limits)
         service.start()
         try:
             yield service
@@ -113,6 +117,17 @@ def as_user(uid: int, work: Callable[[], Any], *groups: int) -> Any:
 def as_daemon(work: Callable[[], Any]) -> Any:
     """`as_user` for the daemon's."""
     return as_user(DAEMON, work, LINK)
+
+
+def command(officer: int, *words: str) -> tuple[int, str]:
+    """Exit status and output of a `dnssecd` command that a key officer gives."""
+    code = "import sys; from dnssecd.cli import main; sys.exit(main())"
+    user = ("setpriv", f"--reuid={officer}", f"--regid={officer}", f"--groups={LINK},{OFFICERS}")
+    done = subprocess.run(
+        [*user, sys.executable, "-P", "-c", code, *words], cwd="/",
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
 
 
 def ask(path: Path, *requests: wp.Request) -> list[wp.Reply]:

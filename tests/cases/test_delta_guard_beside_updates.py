@@ -18,7 +18,7 @@ HOSTS = 12
 CLIENTS_NAMES = 200
 
 
-def test_a_file_that_is_cut_is_held_back_whatever_clients_added(
+def test_a_truncated_file_is_held_back_whether_or_not_clients_added_names(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey
 ) -> None:
     text = small_zone(1, names=HOSTS)

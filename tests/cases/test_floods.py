@@ -147,7 +147,7 @@ def under_flood(daemon: Dnssecd, what: str, seconds: float, pause_s: float) -> t
 
 
 @pytest.mark.parametrize("what", FLOODS)
-def test_updates_go_on(daemon: Dnssecd, what: str) -> None:
+def test_updates_continue(daemon: Dnssecd, what: str) -> None:
     before = daemon.log_path.stat().st_size
     rate, taken = under_flood(daemon, what, 1.0, 0.005)
     assert rate > 500
@@ -160,7 +160,7 @@ def test_updates_go_on(daemon: Dnssecd, what: str) -> None:
 
 @pytest.mark.soak
 @pytest.mark.parametrize("what", FLOODS)
-def test_updates_go_on_for_long(daemon: Dnssecd, what: str) -> None:
+def test_updates_continue_for_long(daemon: Dnssecd, what: str) -> None:
     before = daemon.log_path.stat().st_size
     rate, taken = under_flood(daemon, what, 30.0, 0.0)
     grown = daemon.log_path.stat().st_size - before

@@ -47,7 +47,7 @@ def made(service: KeyService, zone: bytes, role: wp.Role) -> wp.KeyInfo:
 
 
 def sealed_key(key_id: str, zones: tuple[bytes, ...] = (ZONE,), kdf: key_file.Kdf | None = None) -> bytes:
-    """A ZSK of the client's own, as a back-up has keys."""
+    """A ZSK of the client's own, as a backup has keys."""
     private = ec.generate_private_key(ec.SECP256R1())
     public = algorithms.dnskey_rdata(256, 13, private.public_key())
     key = key_file.Description(key_id, zones, "zsk", 13, 256, 256, public, 1)

@@ -37,7 +37,7 @@ def asked(port: int) -> float:
     return time.monotonic() - begun
 
 
-def test_chains_delay_nobody(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+def test_chains_delay_no_other_client(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     world = dynamic_world(servers, peer_dir, tsig_key, ZONE, kinds=[])
     port = world.daemon.port
     for flags in (QUERY, NOTIFY, UPDATE):

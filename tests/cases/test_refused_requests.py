@@ -117,7 +117,7 @@ def test_a_flood_of_unsigned_updates_fills_no_log(daemon: Dnssecd) -> None:
     [
         (None, None, "access", "sign with the key"),
         ("other", "transfer.", "BADSIG", "copy the secret"),
-        ("same", "misspelt.", "BADKEY", "key's name"),
+        ("same", "misspelt.", "BADKEY", "compare name and algorithm"),
     ],
 )
 def test_a_refused_secondary_is_an_event_until_it_is_served(

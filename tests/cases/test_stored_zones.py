@@ -137,7 +137,7 @@ def test_an_older_copy_comes_back_above_the_serial_that_was_published(
 
 
 def test_a_changed_back_up_is_verified_before_it_is_served(daemon: Dnssecd, peer_dir: Path) -> None:
-    """The digests in a back-up are not keyed: who can write it can make them again."""
+    """The digests in a backup are not keyed: who can write it can make them again."""
     assert daemon.cli("backup", "-o", str(peer_dir / "b.tar")).ok
     daemon.stop()
     evil = peer_dir / "evil.tar"
@@ -160,7 +160,7 @@ def test_a_changed_back_up_is_verified_before_it_is_served(daemon: Dnssecd, peer
 
 
 def rewrite(source: Path, target: Path, scratch: Path, change: Callable[[Path], None]) -> None:
-    """Make a back-up in which a.test.'s database is changed and everything agrees with that."""
+    """Make a backup in which a.test.'s database is changed and everything agrees with that."""
     with tarfile.open(source) as tar:
         members = {entry.name: tar.extractfile(entry).read() for entry in tar}  # type: ignore[union-attr]
     name = next(name for name in members if "a.test" in name)

@@ -67,7 +67,7 @@ def test_findings_that_end_alike_are_all_listed(tmp_path: Path) -> None:
     assert ended.err.count("a CNAME stands beside other data: A") == 2
 
 
-def test_a_lone_zsk_is_told_what_it_lacks(tmp_path: Path) -> None:
+def test_a_lone_zsk_is_refused_with_the_missing_role(tmp_path: Path) -> None:
     command = ["dnssec-keygen", "-q", "-K", str(tmp_path), "-a", "ED25519", "example."]
     key = tmp_path / subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     for options in ((), ("--csk",)):
@@ -95,9 +95,9 @@ def test_options_that_do_not_go_with_key_files(tmp_path: Path) -> None:
     ]
     key = tmp_path / subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     ended = sign(tmp_path, HEAD, "--key", key, "--algorithm", "ed25519")
-    assert (ended.status, "--algorithm is for new keys" in ended.err) == (2, True)
+    assert (ended.status, "--algorithm applies to new keys only" in ended.err) == (2, True)
     ended = sign(tmp_path, HEAD, "--key", key)
-    assert (ended.status, "Inactive is 20200101000000; key times are not followed" in ended.err) == (0, True)
+    assert (ended.status, "Inactive is 20200101000000; key times are ignored" in ended.err) == (0, True)
 
 
 def test_a_date_of_eight_digits(tmp_path: Path) -> None:

@@ -7,19 +7,13 @@ from pathlib import Path
 import pytest
 
 from dnssecd.core.dns.rrset import Rrsigs, pack, unpack
-from dnssecd.pipeline.jobs import load as jobs
+from dnssecd.pipeline.jobs import job as jobs
 from dnssecd.pipeline.version.draft import Draft
 from dnssecd.pipeline.version.verification import DraftVerifier
 from dnssecd.store.errors import StaleVersion
-from tests.pipeline_zone import ZONE, PipelineZone, running_signer
+from tests.pipeline_zone import ZONE, PipelineZone
 
 Damage = Callable[[sqlite3.Connection], None]
-
-
-@pytest.fixture(scope="module")
-def signer() -> Iterator[str]:
-    with running_signer() as socket:
-        yield socket
 
 
 @pytest.fixture(params=["nsec", "nsec3"])

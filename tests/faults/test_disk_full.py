@@ -148,7 +148,7 @@ def test_disk_full(
 def test_one_zone_s_full_store_is_that_zone_s(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey, small_disk: Path
 ) -> None:
-    """One daemon, two zones: one's store has no room, its changes fail and it is served on; the other's are taken."""
+    """One daemon, two zones: one's store has no room, its changes fail, it is still served; the other's are taken."""
     well = "well.test."
     ports = DaemonPorts.free()
     files = {zone: peer_dir / f"{zone}zone" for zone in (ZONE, well)}

@@ -3,7 +3,6 @@
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,15 +10,9 @@ import pytest
 from dnssecd.core.verify import DenialExpectation, Expectation, verify_zone
 from dnssecd.core.zone.zoneview import JournalStep
 from tests.faults.kill_child import EDITED
-from tests.pipeline_zone import NOW, ZONE, PipelineZone, running_signer
+from tests.pipeline_zone import NOW, ZONE, PipelineZone
 
 WRITES_MAX = 200
-
-
-@pytest.fixture(scope="module")
-def signer() -> Iterator[str]:
-    with running_signer() as socket:
-        yield socket
 
 
 def child(home: Path, signer: str, step: int, when: str) -> subprocess.CompletedProcess[str]:

@@ -11,6 +11,7 @@ import sys
 import time
 from ipaddress import ip_address
 
+import dns.edns
 import dns.message
 import dns.opcode
 
@@ -75,6 +76,11 @@ def seeds() -> list[bytes]:
         for name in ("example.", "ns.example.", "a.b.example.", "elsewhere."):
             for options in ({}, {"use_edns": 0, "want_dnssec": True, "payload": 1232}):
                 found.append(dns.message.make_query(name, rrtype, **options).to_wire())
+    for options in ([(9, b"")], [(10, bytes(8))], [(10, bytes(24)), (19, b"")], [(9, b""), (10, bytes(40))]):
+        edns = [dns.edns.GenericOption(code, data) for code, data in options]
+        found += [
+            dns.message.make_query("example.", rrtype, options=edns).to_wire() for rrtype in ("SOA", "AXFR")
+        ]
     for opcode in (dns.opcode.NOTIFY, dns.opcode.UPDATE, dns.opcode.STATUS):
         request = dns.message.make_query("example.", "SOA")
         request.set_opcode(opcode)

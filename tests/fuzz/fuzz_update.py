@@ -15,10 +15,19 @@ import time
 from dnssecd.core.dns.message import FormError, parse
 from dnssecd.core.update.apply import apply_update
 from dnssecd.core.update.types import UpdatePolicy
-from dnssecd.core.zone.grants import EVERYTHING
 from dnssecd.server.update_message import parse_update
 from tests.property.updates import SETS, Generator
-from tests.unit.core_update.build import IN, NONE, RR, message, rdata_of, rtype_of, wire_name, zone_view
+from tests.unit.core_update.build import (
+    EVERYTHING,
+    IN,
+    NONE,
+    RR,
+    message,
+    rdata_of,
+    rtype_of,
+    wire_name,
+    zone_view,
+)
 
 _ZONE = zone_view()
 _POLICY = UpdatePolicy(EVERYTHING)

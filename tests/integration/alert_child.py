@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry
 
+from dnssecd.backoff import Backoff
 from dnssecd.clock import SystemClock
 from dnssecd.config import load
 from dnssecd.control.command import CommandTable
@@ -19,7 +20,7 @@ from dnssecd.control.server import ControlServer
 from dnssecd.daemon.alerting import AlertEngine
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.ops import log
-from dnssecd.ops.alerts import delivery as courier
+from dnssecd.ops.alerts import delivery as delivery_loop
 from dnssecd.ops.alerts import grouping, lifecycle
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.events import EventCore
@@ -28,7 +29,7 @@ from dnssecd.ops.events import EventCore
 async def main(config_path: Path, zones: list[str]) -> None:
     lifecycle.SETTLE_S = MappingProxyType({"critical": 0.05, "error": 0.05, "warning": 0.05})
     grouping.GAP_S, grouping.PER_HOUR_MAX = 0.05, 10_000
-    courier.BACKOFF_S = (0.2,)
+    delivery_loop.RETRY = Backoff(0.2, 0.2)
     config, clock = load(config_path), SystemClock()
     config.server.state_dir.mkdir(exist_ok=True)
     log.setup()

@@ -62,7 +62,7 @@ class Fate:
 
 
 class MailServer:
-    """Listens on one port, also when it is started anew. mails: what was taken, in order."""
+    """Listens on one port, also when it is started again. mails: what was taken, in order."""
 
     def __init__(
         self, tls: str = "none", context: ssl.SSLContext | None = None, *, auth: bool = False

@@ -6,7 +6,6 @@ the parent's key alone, keeps what it gets for its TTL, and is asked ten times a
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -27,8 +26,6 @@ from tests.peers.process import LOOPBACK, PeerError, Servers, wait_until
 from tests.peers.tools import dig, nsupdate
 from tests.peers.tsig import TsigKey
 from tests.peers.unbound import Unbound
-
-os.environ.setdefault("PYTHONFAULTHANDLER", "1")  # a daemon that crashes says where, in its log
 
 PARENT = "test."
 CHILD = "roll.test."
@@ -208,7 +205,7 @@ class Witness:
 
 
 def is_moving(states: str) -> bool:
-    """Whether some record of some key in what `states` gave is on its way in or out."""
+    """Whether some record of some key in what `states` gave is being introduced or withdrawn."""
     return "rumoured" in states or "unretentive" in states
 
 
@@ -223,6 +220,7 @@ class RolloverWorld:
     daemon: Dnssecd
     servers: Servers
     first: frozenset[int] = field(default=frozenset(), init=False)
+    ttl_ds: int = field(default=DS_TTL_S, kw_only=True)
 
     def key_list(self) -> list[dict[str, Any]]:
         """The zone's keys as `key list` has them."""
@@ -249,7 +247,10 @@ class RolloverWorld:
         try:
             return wait_until(probe, what, timeout, every=0.25)
         except PeerError as error:
-            text = self.daemon.cli("explain", CHILD).text + self.daemon.cli("zone", "history", CHILD).text
+            text = (
+                self.daemon.cli("explain", CHILD, "--rules").text
+                + self.daemon.cli("zone", "history", CHILD).text
+            )
             raise PeerError(f"{error}\n{text}\n{self.daemon.log_tail()}") from None
 
     def cds(self) -> list[str]:
@@ -275,6 +276,14 @@ class RolloverWorld:
             return None
         return [] if cds == ["0 0 0 00"] else cds  # RFC 8078 section 4
 
+    def handed_over(self) -> list[str] | None:
+        """The DS RRset that `ds show` asks for, as an operator types it in; None when nothing is asked."""
+        handover = self.daemon.cli_json("ds", "show", CHILD)["handover"]
+        if handover["task"] == "nothing":
+            return None
+        fields = ("key_tag", "algorithm", "digest_type", "digest")
+        return sorted(" ".join(str(ds[name]).lower() for name in fields) for ds in handover["ds"])
+
     def ds(self) -> list[str]:
         """The DS RRset at the parent, in presentation form."""
         answer = ask(self.parent.port, CHILD, "DS")
@@ -286,7 +295,7 @@ class RolloverWorld:
         """Have the parent publish just these DS."""
         lines = [
             f"update delete {CHILD} DS",
-            *(f"update add {CHILD} {DS_TTL_S} DS {record}" for record in records),
+            *(f"update add {CHILD} {self.ttl_ds} DS {record}" for record in records),
         ]
         done = nsupdate(self.parent.port, "\n".join(lines), self.key, self.home)
         assert done.ok, done
@@ -362,11 +371,14 @@ def start_rollover_world(
     kinds: tuple[type[Nameserver], ...] = (Knotd, Nsd),
     zone: str = CHILD_ZONE,
     island: bool = False,
+    keystores: Mapping[str, Any] | None = None,
+    begin: Callable[[Dnssecd], object] = lambda daemon: None,
     **policy: Any,
 ) -> RolloverWorld:
     """Start everything; returns when the zone is published and the parent has no DS yet.
 
-    island: it will never have one, and validators follow the KSK by RFC 5011.
+    island: it will never have one, and validators follow the KSK by RFC 5011. keystores: more key stores.
+    begin: what the daemon needs before it publishes the zone.
     """
     parent_file = home / "parent.zone"
     parent_file.write_text(
@@ -386,9 +398,11 @@ def start_rollover_world(
     settings = {name: value for name, value in {**FAST, **policy}.items() if value is not None}
     config = daemon_config(home, ports, key, {CHILD: home / "input.zone"}, addresses, settings)
     config["keystore"]["other"] = {"type": "software", "directory": home / "other-keys"}
+    config["keystore"] |= keystores or {}
     config["server"]["clock_tolerance"] = "1s"
     if not island:
         config["zone"][CHILD]["parent"] = {"servers": [parent.address]}
     daemon = servers.start((Hasty if island else Dnssecd)(home / "dnssecd", config, key))
+    begin(daemon)
     daemon.wait_serial_other_than(CHILD, None)
     return RolloverWorld(home, key, parent, secondaries, daemon, servers)

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 from dnssecd.config.model import MailConfig, Secret
-from dnssecd.ops.alerts.channel_mail import MailWay
-from dnssecd.ops.alerts.channels import Deferred, Parcel, Rejected, WayDown
+from dnssecd.ops.alerts.channel_mail import MailChannel
+from dnssecd.ops.alerts.channels import ChannelDown, Deferred, Parcel, Rejected
 from tests.integration.mailserver import PASSWORD, USER, Authority, Mail, MailServer
 from tests.peers.paths import REPOSITORY
 from tests.peers.process import free_port, wait_until
@@ -52,7 +52,7 @@ def secured(server: MailServer, tls: str, password: str = PASSWORD) -> MailConfi
 async def test_tls_and_password(authority: Authority, tls: str) -> None:
     server = MailServer(tls, authority.server(), auth=True)
     with server.running():
-        await MailWay(secured(server, tls), "hidden1", context=authority.trust()).send(PARCEL)
+        await MailChannel(secured(server, tls), "hidden1", context=authority.trust()).send(PARCEL)
         (mail,) = server.wait(1)
     assert (mail.tls, mail.user) == (True, USER)
     assert (mail.sender, mail.recipients) == (MAIL.sender, list(PARCEL.recipients))
@@ -65,33 +65,35 @@ async def test_a_certificate_that_is_not_trusted_gets_neither_password_nor_mail(
 ) -> None:
     server = MailServer(tls, authority.server(), auth=True)
     with server.running():
-        with pytest.raises(WayDown, match="certificate") as raised:
-            await MailWay(secured(server, tls), "hidden1").send(PARCEL)
+        with pytest.raises(ChannelDown, match="certificate") as raised:
+            await MailChannel(secured(server, tls), "hidden1").send(PARCEL)
         wrong_name = replace(secured(server, tls), host="localhost.localdomain")
-        with pytest.raises(WayDown):
-            await MailWay(wrong_name, "hidden1", context=authority.trust()).send(PARCEL)
+        with pytest.raises(ChannelDown):
+            await MailChannel(wrong_name, "hidden1", context=authority.trust()).send(PARCEL)
     assert PASSWORD not in str(raised.value)
     assert (server.mails, server.auths) == ([], [])
 
 
 async def test_a_server_without_starttls_gets_neither() -> None:
     server = MailServer()
-    with server.running(), pytest.raises(WayDown, match="STARTTLS"):
-        await MailWay(secured(server, "starttls"), "hidden1").send(PARCEL)
+    with server.running(), pytest.raises(ChannelDown, match="STARTTLS"):
+        await MailChannel(secured(server, "starttls"), "hidden1").send(PARCEL)
     assert (server.mails, server.auths) == ([], [])
 
 
-async def test_a_wrong_password_is_told_and_not_shown(authority: Authority) -> None:
+async def test_a_wrong_password_is_reported_and_not_shown(authority: Authority) -> None:
     server = MailServer("tls", authority.server(), auth=True)
-    with server.running(), pytest.raises(WayDown, match="refused the password: 535") as raised:
-        await MailWay(secured(server, "tls", "battery"), "hidden1", context=authority.trust()).send(PARCEL)
+    with server.running(), pytest.raises(ChannelDown, match="refused the password: 535") as raised:
+        await MailChannel(secured(server, "tls", "battery"), "hidden1", context=authority.trust()).send(
+            PARCEL
+        )
     assert "battery" not in str(raised.value)
     assert server.mails == []
 
 
 async def test_answers_of_the_server_are_told_apart() -> None:
     server = MailServer()
-    way = MailWay(config(server), "hidden1")
+    way = MailChannel(config(server), "hidden1")
     with server.running():
         server.fate.data = "451 try later"
         with pytest.raises(Deferred, match="451 try later"):
@@ -100,7 +102,7 @@ async def test_answers_of_the_server_are_told_apart() -> None:
         with pytest.raises(Rejected, match="554 spam"):
             await way.send(PARCEL)
         server.fate.data = "421 closing"
-        with pytest.raises(WayDown, match="421 closing"):
+        with pytest.raises(ChannelDown, match="421 closing"):
             await way.send(PARCEL)
         server.fate.data = ""
         server.fate.recipients = {"a@example.com": "550 unknown", "b@example.com": "451 grey"}
@@ -109,15 +111,15 @@ async def test_answers_of_the_server_are_told_apart() -> None:
             {"a@example.com": "550 unknown"},
             {"b@example.com": "451 grey"},
         )
-    with pytest.raises(WayDown):
+    with pytest.raises(ChannelDown):
         await way.send(PARCEL)
 
 
 async def test_a_slow_server_ends_at_the_deadline() -> None:
     server = MailServer()
     server.fate.silent = True
-    with server.running(), pytest.raises(WayDown, match="did not answer within"):
-        await MailWay(config(server), "hidden1", deadline_s=0.5).send(PARCEL)
+    with server.running(), pytest.raises(ChannelDown, match="did not answer within"):
+        await MailChannel(config(server), "hidden1", deadline_s=0.5).send(PARCEL)
 
 
 @pytest.fixture
@@ -129,7 +131,7 @@ def server() -> Iterator[MailServer]:
 
 def engine(directory: Path, server: MailServer) -> Rig:
     mail = config(server, to=("a@example.com", "b@example.com"))
-    return Rig(directory, MailWay(mail, "hidden1", deadline_s=1.0), mail=mail)  # type: ignore[arg-type]
+    return Rig(directory, MailChannel(mail, "hidden1", deadline_s=1.0), mail=mail)  # type: ignore[arg-type]
 
 
 def test_server_down_then_slow_then_up_nothing_is_lost_or_sent_twice(
@@ -256,7 +258,7 @@ def child(tmp_path: Path, server: MailServer) -> Iterator[Child]:
 
 
 def told(mails: list[Mail], zone: str) -> list[Mail]:
-    return [mail for mail in mails if f" {zone}" in mail.text and "Nothing is left" not in mail.text]
+    return [mail for mail in mails if f" {zone}" in mail.text and "No action needed" not in mail.text]
 
 
 def test_killed_again_and_again_nothing_is_lost_and_nothing_said_twice(
@@ -324,5 +326,5 @@ def test_alerts_test_reports_each_way(authority: Authority, tmp_path: Path) -> N
     assert "webhook  http://127.0.0.1" in done.stdout
     assert json.loads((tmp_path / "command.json").read_text())["kind"] == "test"
     assert {tuple(mail.recipients) for mail in server.mails} == {("ops@example.com",), ("boss@example.com",)}
-    assert "Alerts from there reach you" in server.mails[0].text
+    assert "Alerts from this host reach you" in server.mails[0].text
     assert isinstance(authority.trust(), ssl.SSLContext)

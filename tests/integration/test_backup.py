@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import shutil
 import sqlite3
@@ -13,9 +14,9 @@ from typing import Any
 import pytest
 
 from dnssecd.store.catalogue import Catalogue
-from tests.integration.smallzone import ZONE, small_zone
+from tests.integration.smallzone import ZONE, small_zone, wait_event
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
-from tests.peers.process import Servers
+from tests.peers.process import Servers, wait_until
 from tests.peers.tsig import TsigKey
 
 pytestmark = pytest.mark.integration
@@ -44,19 +45,19 @@ def test_a_dynamic_zone_comes_back_as_it_was_and_not_as_its_file(daemon: Dnssecd
     daemon.stop()
     restored = daemon.cli("restore", str(peer_dir / "b.tar"), "--raise-serial")
     assert restored.ok, restored
-    assert "is dynamic: what it got since serial 2 is at its secondaries only" in restored.out
+    assert "is dynamic: updates after serial 2 are only on its secondaries" in restored.out
     daemon.start()
     assert daemon.wait_serial_other_than(ZONE, None) == 4
     content = daemon.zone_content(ZONE)
     assert any(line.startswith(f"update2.{ZONE} ") for line in content), "not the file's content"
     assert not any(line.startswith(f"update3.{ZONE} ") for line in content)
-    assert "back-up" not in daemon.cli("explain", ZONE).text
+    assert "backup" not in daemon.cli("explain", ZONE).text
 
 
 def test_zones_without_servers_come_back_by_themselves_after_a_lost_disk(
     daemon: Dnssecd, peer_dir: Path
 ) -> None:
-    """Nobody can say what was public: published is a version above what the back-up has, verified as a whole."""
+    """Nobody can say what was public: published is a version above what the backup has, verified as a whole."""
     other = "other.test."
     (peer_dir / "other.zone").write_text(small_zone().replace(ZONE, other))
     daemon.config["zone"][other] = {**daemon.config["zone"][ZONE], "file": str(peer_dir / "other.zone")}
@@ -77,10 +78,54 @@ def test_zones_without_servers_come_back_by_themselves_after_a_lost_disk(
         assert daemon.wait_serial_other_than(zone, None) == 2
 
 
+def test_backups_are_checked_beside_the_running_daemon(daemon: Dnssecd, peer_dir: Path) -> None:
+    """By an operator, and by the daemon itself; a ZSK that came after the backup makes it useless after a loss."""
+    backups = peer_dir / "backups"
+    backups.mkdir()
+    quick = small_zone().replace("$TTL 300", "$TTL 1").replace("604800 60", "604800 1")
+    (peer_dir / "input.zone").write_text(quick)
+    daemon.config["server"]["clock_tolerance"] = "1s"
+    daemon.config["policy"]["default"] |= {"dnskey_ttl": "1s", "propagation_delay": "1s"}
+    daemon.config["backup"] = {"directory": backups}
+    daemon.config["zone"][ZONE]["check_servers"] = [f"127.0.0.1:{daemon.port}"]
+    daemon.start()
+    assert daemon.wait_serial_other_than(ZONE, None) == 1
+    assert daemon.cli("backup").ok
+    (file,) = backups.glob("dnssecd-backup-*.tar")
+    for words in (("--accept-older-keys",), ("--after-loss",)):  # its waits end within a second here
+        done = daemon.cli("restore", str(file), "--check", *words, "--json")
+        assert done.ok, done
+        (zone,) = json.loads(done.out)["zones"]
+        assert (zone["serial"], zone["public"]) == (1, 1)
+    refused = daemon.cli("restore", str(file))
+    assert "restore works only while the daemon is stopped" in refused.text
+    assert daemon.cli("restore", str(file), "--after-loss").status == 2
+    assert daemon.cli("config", "reload").ok  # looks at once
+    wait_until(
+        lambda: daemon.metric("dnssecd_backup_zones", result="restorable") == 1, "the backup is checked"
+    )
+    wait_event(daemon, "backup-old", "", firing=False)
+
+    assert daemon.cli("key", "rollover", ZONE, "--role", "zsk").ok
+    assert daemon.wait_serial_other_than(ZONE, 1) == 2
+    known = daemon.cli("restore", str(file), "--check")
+    assert not known.ok
+    assert "REFUSED (serial-backwards)" in known.out
+    assert daemon.cli("config", "reload").ok
+    wait_event(daemon, "backup-unusable", "")
+    assert "foreign-dnskey" in daemon.cli("alerts", "list").out
+    # A backup of the middle of the rollover would be overtaken by its next step.
+    wait_until(lambda: (daemon.serial(ZONE) or 0) >= 4, "the old ZSK is withdrawn", 60)
+    assert daemon.cli("backup", "-o", str(backups / "z.tar")).ok
+    assert daemon.cli("config", "reload").ok
+    wait_event(daemon, "backup-unusable", "", firing=False)
+    assert not list((Path(daemon.config["server"]["state_dir"])).glob(".dnssecd-backup-*")), "nothing is left"
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 def test_ten_thousand_zones(daemon: Dnssecd, peer_dir: Path) -> None:
-    """Figures for the documentation: octets, CPU seconds and memory of back-up, check and restore."""
+    """Figures for the documentation: octets, CPU seconds and memory of backup, check and restore."""
     daemon.start()
     assert daemon.wait_serial_other_than(ZONE, None) == 1
     daemon.stop()

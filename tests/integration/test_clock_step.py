@@ -89,7 +89,7 @@ def test_after_a_jump_nothing_is_signed_until_an_operator_confirms(
     assert "clock stepped" in daemon.cli("zone", "history", ZONE).out
 
 
-def test_a_secondary_s_tsig_time_vouches_for_ours(
+def test_a_secondary_s_tsig_time_confirms_the_clock(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey
 ) -> None:
     daemon = start(servers, peer_dir, tsig_key, (Knotd,))

@@ -38,7 +38,7 @@ def test_the_plan_is_printed_and_mailed(servers: Servers, peer_dir: Path, tsig_k
         (told,) = [each for each in mail.wait(1, 60) if "Recovery plan:" in each.text]
         assert told.recipients == ["ops@example.com"]
         wanted = plan_in(printed.out)
-        assert {"What it costs:", "What people do:"} <= set(wanted)
+        assert {"Effects:", "What you do:"} <= set(wanted)
         assert plan_in(told.text)[: len(wanted)] == wanted
         successors = [key for key in daemon.cli_json("key", "list", ZONE)["keys"] if key["role"] == "zsk"]
         assert [key["goal"] for key in successors] == ["absent", "present"]

@@ -82,7 +82,7 @@ def test_what_needs_a_restart_is_refused(world: World) -> None:
     assert daemon.serial(ZONE) == 1
 
 
-def test_a_stored_zone_without_configuration_is_served_on(world: World, peer_dir: Path) -> None:
+def test_a_stored_zone_without_configuration_is_still_served(world: World, peer_dir: Path) -> None:
     daemon, secondary = world.daemon, world.secondaries["nsd"]
     second_zone(daemon, peer_dir)
     daemon.stop()
@@ -127,7 +127,7 @@ def test_a_stored_zone_without_configuration_is_removed_on_request(world: World,
     assert daemon.serial(ZONE) is None
 
 
-def test_signatures_are_made_anew_before_they_expire(
+def test_signatures_are_renewed_before_they_expire(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey
 ) -> None:
     policy = {

@@ -75,7 +75,10 @@ def facts(system: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
 
 
 def test_installs_and_serves(facts: dict[str, str]) -> None:
-    assert facts["installed"] == facts["signed_after_install"] == "0"
+    assert facts["installed"] == facts["init"] == facts["started"] == facts["signed_after_install"] == "0"
+    assert facts["idle_without_configuration"] == "inactive"
+    assert facts["made_again"] == "0"
+    assert facts["units_verified"] == "0 0"
     for unit in ("dnssecd", "dnssecd-signer"):
         assert facts[f"active_{unit}"] == "active"
         assert facts[f"enabled_{unit}"] == "enabled"
@@ -89,8 +92,13 @@ def test_installs_and_serves(facts: dict[str, str]) -> None:
     assert float(facts["exposure_dnssecd-signer"]) <= 1.5
 
 
+def test_priorities_in_the_journal(facts: dict[str, str]) -> None:
+    assert int(facts["info_lines"]) > 0
+    assert facts["info_lines_among_warnings"] == "0"
+
+
 def test_reload(facts: dict[str, str]) -> None:
-    assert (facts["reload_good"], facts["reload_again"]) == ("0", "0")
+    assert (facts["reload_good"], facts["reload_again"], facts["reload_signer"]) == ("0", "0", "0")
     assert facts["reload_bad"] != "0"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -12,6 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from dnssecd.config import Address
+from dnssecd.config.first_config import FirstConfig, FirstZone, render_config
+from tests.integration.own_root import enter, judge, prepare_trial
+from tests.integration.test_readme import commands, first_zone_section
 from tests.peers.dnssecd import DaemonPorts
 from tests.peers.nameserver import soa_serial_at
 from tests.peers.paths import REPOSITORY, program
@@ -71,7 +76,10 @@ def test_content(package: Path) -> None:
         "./usr/lib/systemd/system/dnssecd-signer.service",
         "./usr/lib/sysusers.d/dnssecd.conf",
         "./usr/lib/tmpfiles.d/dnssecd.conf",
-        "./etc/dnssecd/config.toml",
+        "./usr/share/doc/dnssecd/SECURITY.md",
+        "./usr/share/doc/dnssecd/NOTICE",
+        "./usr/share/doc/dnssecd/sbom.cdx.json",
+        "./usr/share/man/man5/dnssecd.toml.5.gz",
         "./usr/share/man/man8/dnssecd.8.gz",
         "./usr/share/man/man8/dnssecd-zone.8.gz",
         "./usr/share/bash-completion/completions/dnssecd",
@@ -81,6 +89,9 @@ def test_content(package: Path) -> None:
     ):
         assert path in modes, path
     assert modes["./etc/dnssecd/secrets/"] == "drwx------"
+    assert not [path for path in modes if path.startswith("./etc/") and not path.endswith("/")], (
+        "init writes it"
+    )
     assert [path for path, mode in modes.items() if mode[0] != "l" and mode[8] == "w"] == [], "world-writable"
     fields = run("dpkg-deb", "-f", package)
     assert "Package: dnssecd\n" in fields
@@ -179,23 +190,26 @@ class Installed(ServerProcess):
 
 
 def test_it_runs_as_installed(root: Path, peer_dir: Path, servers: Servers) -> None:
-    """The configuration is the package's own; only its places and ports are others."""
+    """With the configuration that `dnssecd init` writes for services; only its places and ports are others."""
     ports = DaemonPorts.free()
     credentials = peer_dir / "credentials"
     credentials.mkdir()
     (credentials / "passphrase").write_text("as made at installation\n")
-    text = (root / "etc/dnssecd/config.toml").read_text()
-    for old, new in {
-        '["127.0.0.1:5300", "[::1]:5300"]': f'["{LOOPBACK}:{ports.dns}"]\nstate_dir = "{peer_dir}/state"',
-        "/run/credentials/dnssecd-signer.service": str(credentials),
-        "/run/dnssecd-signer": f"{peer_dir}/run",
-        "/var/lib/dnssecd-signer": f"{peer_dir}/signer",
-        "zones/zone.example.zone": f"{root}/etc/dnssecd/zones/zone.example.zone",
-        "[signer]": f'control_socket = "{peer_dir}/control.sock"\n[metrics]\nlisten = ""\n[signer]',
-    }.items():
-        assert old in text, old
-        text = text.replace(old, new)
-    (peer_dir / "config.toml").write_text(text)
+    (peer_dir / "zone").write_text(
+        '@ SOA ns.invalid. h.invalid. 1 1 1 1 60\n@ NS ns.invalid.\nhello TXT "hi"\n'
+    )
+    first = FirstConfig(
+        listen=(Address(LOOPBACK, ports.dns),),
+        zones=(FirstZone("zone.example.", str(peer_dir / "zone")),),
+        secondaries=(),
+        keys=peer_dir / "signer/keys",
+        state=peer_dir / "state",
+        control=peer_dir / "control.sock",
+        signer=peer_dir / "run/signer.sock",
+        passphrase=credentials / "passphrase",
+        parent=(),
+    )
+    (peer_dir / "config.toml").write_text(render_config(first) + '[metrics]\nlisten = ""\n')
     (peer_dir / "state").mkdir(mode=0o700)
 
     signer = servers.start(Installed(root, peer_dir, "signer", "signer", credentials))
@@ -207,3 +221,17 @@ def test_it_runs_as_installed(root: Path, peer_dir: Path, servers: Servers) -> N
     assert not list((peer_dir / "state").rglob("*.key"))
     assert daemon.stop() == 0
     assert signer.stop() == 0
+
+
+@pytest.mark.timeout(300)
+def test_first_zone_of_the_readme(package: Path, tmp_path: Path) -> None:
+    """Installed by dpkg on this machine's own root, under an overlay that is thrown away; then as README says."""
+    assert {"make deb", "apt install ./dist/dnssecd_*.deb"} <= set(commands(first_zone_section()))
+    trial = prepare_trial(tmp_path)
+    shutil.copy(package, trial / "dnssecd.deb")
+    script = "dpkg -i /trial/dnssecd.deb\n"
+    if not Path(f"/usr/bin/python3.{sys.version_info.minor}").exists():  # the tests run with another Python
+        python = Path(sys.executable).resolve()
+        script = f"dpkg -i --force-depends /trial/dnssecd.deb\nln -sf {python} /usr/lib/dnssecd/bin/python\n"
+    (trial / "script").write_text(f"{script}exec bash /trial/first_zone.sh /trial/commands\n")
+    judge(enter(Path("/"), trial, "script"))

@@ -174,7 +174,7 @@ def test_a_reload_of_a_bad_file_changes_nothing(daemon: Dnssecd) -> None:
 
 
 def test_stop_during_transfers(daemon: Dnssecd) -> None:
-    """One secondary has stopped reading for ever: it is cut off, and the stop is no slower for it."""
+    """One secondary has stopped reading indefinitely: it is cut off, and the stop is no slower for it."""
     serial = daemon.serial(ZONE)
     stuck = Transfer(daemon.port, daemon.key)
     family = children(daemon.pid)

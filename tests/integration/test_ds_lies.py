@@ -94,7 +94,7 @@ def test_one_server_has_the_old_ds_and_one_is_silent(world: RolloverWorld) -> No
 
         (new,) = [tag for tag in ds_of(world) if tag != old]
         refused = world.daemon.cli("ds", "confirm", CHILD, "--key-tag", str(new))
-        assert "say otherwise" in refused.out, "a word does not outweigh what a server shows"
+        assert "other servers differ" in refused.out, "a word does not outweigh what a server shows"
         settled(world.states, 3.0)
         assert world.states() == before
 

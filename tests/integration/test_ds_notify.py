@@ -75,7 +75,7 @@ async def test_lost_messages_are_repeated(
     assert len(receiver.got) == 1
 
 
-async def test_a_refusal_is_told(
+async def test_a_refusal_is_reported(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey, receiver: NotifyReceiver
 ) -> None:
     receiver.rcode = dns.rcode.REFUSED
@@ -85,7 +85,7 @@ async def test_a_refusal_is_told(
     assert "REFUSED" in done.detail
 
 
-async def test_the_second_endpoint_is_told_where_the_first_is_silent(
+async def test_the_second_endpoint_gets_notify_if_the_first_is_silent(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey, receiver: NotifyReceiver
 ) -> None:
     silent = await NotifyReceiver(lose=1_000_000).start()
@@ -99,7 +99,7 @@ async def test_the_second_endpoint_is_told_where_the_first_is_silent(
     assert len(receiver.got) == 1
 
 
-async def test_nobody_there_costs_seconds(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+async def test_a_missing_server_costs_seconds(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     ask = lookup(servers, peer_dir, tsig_key, parent_zone(dsync(free_port())))
     started = time.monotonic()
     done = await notify_parent(ZONE, ask, QUICK)

@@ -111,7 +111,7 @@ def test_a_server_that_is_no_authority_says_so(servers: Servers, peer_dir: Path,
     parent = servers.start(parent_server(peer_dir / "parent", tsig_key))
     done = push(parent, tsig_key, ONE, zone="example.com.")
     assert not done.ok
-    assert "not an authority for a parent of example.com." in done.detail
+    assert "not authoritative for a parent of example.com." in done.detail
 
 
 def test_a_server_that_is_down_costs_seconds(tsig_key: TsigKey) -> None:

@@ -42,7 +42,7 @@ sys.exit(done.returncode)
 
 
 def severity(world: RolloverWorld) -> str:
-    """Of the hand-over as it fires, "" when it does not."""
+    """Of the handover as it fires, "" when it does not."""
     alerts = world.daemon.zone_status(CHILD)["alerts"]
     return next((str(each["severity"]) for each in alerts if each["name"] == "ds-handover"), "")
 
@@ -52,7 +52,7 @@ def world(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> RolloverWorld:
     return start_rollover_world(servers, peer_dir, tsig_key)
 
 
-def test_push_nobody_acts_from_the_first_ds_on(world: RolloverWorld, tsig_key: TsigKey) -> None:
+def test_push_without_operator_action_from_the_first_ds_on(world: RolloverWorld, tsig_key: TsigKey) -> None:
     set_parent(world, push=world.parent.address, push_tsig=tsig_key.name)
     world.wait_settled()
     assert len(world.ds()) == 1
@@ -71,7 +71,7 @@ def test_cds_scanned_by_bind(world: RolloverWorld) -> None:
     witness.stop()
 
 
-def test_notify_and_nobody_acts(world: RolloverWorld) -> None:
+def test_notify_without_operator_action(world: RolloverWorld) -> None:
     world.secure()
     with Scanner(lambda: scan(world)) as scanner:
         add_dsync(world, scanner.port)

@@ -82,7 +82,7 @@ def test_a_file_written_in_place_bit_by_bit_is_taken_when_it_is_whole(world: Wor
     assert wanted == {'last.small.test. 300 IN TXT "end"'}
 
 
-def test_the_delta_guard_holds_back_and_can_be_told_to_let_pass(world: World) -> None:
+def test_the_delta_guard_holds_back_and_can_be_overridden(world: World) -> None:
     daemon = world.daemon
     good = daemon.zone_content(ZONE)
     replace_file(world.input, small_zone(2, names=20))

@@ -157,7 +157,7 @@ def test_a_zone_moves_from_bind(world: MigrationWorld) -> None:
     witness.stop()
 
 
-def test_a_difference_is_told(world: MigrationWorld) -> None:
+def test_a_difference_is_reported(world: MigrationWorld) -> None:
     """Against a file as well; and a policy that wants what the zone has not is a plan, not a deed."""
     daemon = world.daemon
     files = [str(path) for path in (world.home / "old").glob("K*.private")]
@@ -229,7 +229,7 @@ def test_a_dynamic_zone_with_one_key_moves(servers: Servers, peer_dir: Path, tsi
 @pytest.mark.soak
 @pytest.mark.timeout(600)
 def test_keys_roll_after_the_move(world: MigrationWorld) -> None:
-    """The DS settles by evidence, and roll-overs work on from the states that were brought."""
+    """The DS settles by evidence, and rollovers work on from the states that were brought."""
     witness = world.witness()
     tags = move(world)
     world.wait_settled()

@@ -133,7 +133,7 @@ def test_a_zone_moves_from_knot(servers: Servers, peer_dir: Path, tsig_key: Tsig
 def test_a_zone_moves_in_the_middle_of_two_rollovers(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey
 ) -> None:
-    """Knot was waiting for the new KSK's DS, and for the old ZSK's signatures to be forgotten; dnssecd goes on."""
+    """Knot was waiting for the new KSK's DS, and for the old ZSK's signatures to be forgotten; dnssecd continues."""
     keys: dict[str, dict[str, int | None]] = {
         "ksk": {**IN_USE, "ready": 29 * DAY},
         "ksk-new": {"created": 7200, "publish": 7200, "ready": 3600, "active": None},

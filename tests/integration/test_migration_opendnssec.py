@@ -86,6 +86,7 @@ def world(servers: Servers, peer_dir: Path, tsig_key: TsigKey, hsm: SoftHsm) -> 
     )
     records = [line for line in signed.read_text().splitlines() if "\tDNSKEY\t" in line]
     (peer_dir / "keys").write_text(ods.key_list() + "\n".join(records) + "\n")
+    ods.cli("zonelist", "export")
     ods.stop()
     old = OldServer(peer_dir / "old", [])
     secondaries = make_secondaries(peer_dir, tsig_key, old.port)
@@ -116,6 +117,10 @@ def dnskey_rrsigs(lines: list[str]) -> list[str]:
 
 def test_a_zone_moves_in_the_middle_of_a_rollover_of_both_keys(world: MigrationWorld, hsm: SoftHsm) -> None:
     daemon = world.daemon
+    made = str(world.home / "made.toml")
+    read = daemon.cli_json("migrate", "config", "--from", "opendnssec", str(world.home / "ods"), "-o", made)
+    assert (read["ok"], read["zones"], read["errors"]) == (True, 1, [])
+    assert f'"{PIN}"' not in Path(made).read_text()
     witness = world.witness()
     wait_for_signer(daemon)
     imported = daemon.cli_json("key", "import", CHILD, "--from", "opendnssec", str(world.home / "keys"))

@@ -93,6 +93,7 @@ def start_world(
 def export(old: OldPowerDns, home: Path, count: int) -> None:
     """What docs/migration.md says to do: the list of keys, and each private key."""
     (home / "show-zone").write_text(old.util("show-zone", CHILD))
+    (home / "tsig-keys").write_text(old.util("list-tsig-keys"))
     (home / "exported").mkdir(exist_ok=True)
     for ident in range(1, count + 1):
         (home / "exported" / f"{ident}.private").write_text(old.util("export-zone-key", CHILD, str(ident)))
@@ -104,6 +105,21 @@ def rrsigs(port: int, name: str, rrtype: str) -> list[str]:
     return (
         sorted(r.to_text() for rrset in answer.answer if rrset.rdtype == 46 for r in rrset) if answer else []
     )
+
+
+def read_config(world: MigrationWorld) -> None:
+    """A configuration is made of what pdnsutil prints, and accepted."""
+    lists = [str(world.home / name) for name in ("show-zone", "tsig-keys")]
+    made = str(world.home / "made.toml")
+    report = world.daemon.cli_json("migrate", "config", "--from", "powerdns", *lists, "-o", made)
+    assert (report["ok"], report["zones"], report["tsig"], report["errors"]) == (True, 1, 1, [])
+    database, other = world.home / "old" / "pdns.sqlite3", world.home / "read.toml"
+    beside = sorted(path.name for path in database.parent.iterdir())
+    report = world.daemon.cli_json("migrate", "config", "--from", "powerdns", str(database), "-o", str(other))
+    assert (report["ok"], report["zones"], report["tsig"], report["errors"]) == (True, 1, 1, [])
+    assert sorted(path.name for path in database.parent.iterdir()) == beside
+    first, second = (path.read_text().splitlines() for path in (Path(made), other))
+    assert [line for line in first if "#" not in line] == [line for line in second if "#" not in line]
 
 
 def move(world: MigrationWorld) -> dict[str, Any]:
@@ -131,6 +147,7 @@ def test_a_zone_moves_from_powerdns(servers: Servers, peer_dir: Path, tsig_key: 
         "csk": {"algorithm": "ecdsap256sha256", "lifetime": "unlimited"},
     }
     world = start_world(servers, peer_dir, tsig_key, {"csk": "ksk active published"}, **policy)
+    read_config(world)
     witness = world.witness()
     report = move(world)
     assert (report["differences"], report["held"]) == ([], [])

@@ -30,6 +30,8 @@ from tests.peers.tsig import TsigKey
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
+#: Its commands are for root: test_first_zone.py runs them on a machine of their own.
+FIRST_ZONE = "\n## Your first real zone\n"
 READY_LINE = "try this in another terminal:"
 SET_UP_SECONDS = 240.0  # a venv with all locked packages
 START_SECONDS = 30.0
@@ -127,7 +129,8 @@ def run_here(clone: Path, command: str) -> None:
 
 
 def test_readme_followed_on_a_clean_clone(clone: Path) -> None:
-    written = [line for line in commands((clone / "README.md").read_text()) if not _LEFT_OUT.match(line)]
+    text = (clone / "README.md").read_text().replace(first_zone_section(), "")
+    written = [line for line in commands(text) if not _LEFT_OUT.match(line)]
     assert "make demo" in written, written
     start = written.index("make demo")
     for command in written[:start]:
@@ -170,43 +173,35 @@ def test_demo_takes_any_zone(clone: Path) -> None:
     assert "Traceback" not in ended, ended
 
 
-def first_zone(home: Path, listen: int, secondary: int, secret: str) -> str:
-    """The README's smallest configuration, with places and addresses that a test may have."""
-    text = (REPOSITORY / "README.md").read_text()
-    block = re.search(r"^( *)```toml\n(.*?)^ *```", text, re.MULTILINE | re.DOTALL)
-    assert block, "the README shows a configuration"
-    config = "\n".join(line.removeprefix(block[1]) for line in block[2].splitlines())
+def init_line(home: Path, listen: int, secondary: int) -> list[str]:
+    """The README's `dnssecd init`, with places and addresses that a test may have."""
+    (line,) = [line for line in commands(first_zone_section()) if line.startswith("dnssecd init ")]
     for written, here in (
-        ("192.0.2.1:53", f"{LOOPBACK}:{listen}"),
-        ("192.0.2.53:53", f"{LOOPBACK}:{secondary}"),
-        ("/var/lib/dnssecd/keys", f"{home}/keys"),
-        ("/etc/dnssecd/", f"{home}/"),
-        ("[server]\n", f'[server]\nstate_dir = "{home}/state"\ncontrol_socket = "{home}/control.sock"\n'),
+        ("192.0.2.1", f"{LOOPBACK}:{listen}"),
+        ("192.0.2.53,bind", f"{LOOPBACK}:{secondary},nsd"),
+        ("=example.com.zone", f"={home}/example.com.zone"),
     ):
-        assert written in config, f"the README's configuration no longer has {written}"
-        config = config.replace(written, here)
-    (home / "transfer.secret").write_text(secret)
-    (home / "transfer.secret").chmod(0o600)
-    return config + "\n"
+        assert written in line, f"the README's `{line}` no longer has {written}"
+        line = line.replace(written, here)
+    return [*shlex.split(line)[1:], "--directory", str(home)]
+
+
+def first_zone_section() -> str:
+    text = (REPOSITORY / "README.md").read_text()
+    return FIRST_ZONE + text.partition(FIRST_ZONE)[2].partition("\n## ")[0]
 
 
 def test_first_real_zone(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
-    """The four steps, and the edit that follows them."""
+    """`dnssecd init` as written, but below a directory, and the edit that follows it."""
     zone, listen = "example.com.", free_port()
     com = peer_dir / "com.zone"
     com.write_text(
         "com. 60 IN SOA a.com. b.com. 1 1 1 1 60\ncom. 60 IN NS a.com.\na.com. 60 IN A 127.0.0.1\n"
     )
     parent = servers.start(Nsd(peer_dir / "parent", [PrimaryZone("com.", com, tsig_key)]))
-    secondary = servers.start(Nsd(peer_dir / "nsd", [SecondaryZone(zone, listen, tsig_key)]))
-    config = peer_dir / "config.toml"
-    # A test machine has no way to the real parent.
-    more = (
-        f'parent = {{ servers = ["{parent.address}"] }}\n\n[metrics]\nlisten = "{LOOPBACK}:{free_port()}"\n'
-    )
-    config.write_text(first_zone(peer_dir, listen, secondary.port, tsig_key.secret) + more)
-    (peer_dir / "zones").mkdir()
-    file = peer_dir / "zones" / "example.com.zone"
+    home, config = peer_dir / "home", peer_dir / "home/config.toml"
+    home.mkdir(mode=0o700)
+    file = home / "example.com.zone"
     file.write_text("$TTL 300\n@ SOA ns1 hostmaster 1 3600 600 604800 60\n@ NS ns1\nns1 A 192.0.2.53\n")
 
     def dnssecd(*words: str) -> str:
@@ -215,6 +210,13 @@ def test_first_real_zone(servers: Servers, peer_dir: Path, tsig_key: TsigKey) ->
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    port = free_port()
+    # A test machine has no way to the real parent.
+    dnssecd(*init_line(home, listen, port), "--parent", parent.address)
+    config.write_text(f'{config.read_text()}[metrics]\nlisten = "{LOOPBACK}:{free_port()}"\n')
+    secret = (home / "tsig/ns1.secret").read_text().strip()
+    key = TsigKey(name="ns1-transfer.", secret=secret)
+    secondary = servers.start(Nsd(peer_dir / "nsd", [SecondaryZone(zone, listen, key)], port))
     dnssecd("check-config")
     running = subprocess.Popen(
         [sys.executable, "-m", "dnssecd", "run", "--config", str(config)],

@@ -13,17 +13,11 @@ from dnssecd.core.dns.rrset import unpack
 from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.version import draft as version
-from tests.pipeline_zone import NOW, ZONE, PipelineZone, running_signer
+from tests.pipeline_zone import NOW, ZONE, PipelineZone
 
 HOUR, DAY = 3_600, 86_400
 HOSTS = ZONE + "".join(f"host{n} IN A 192.0.2.{n % 250}\n" for n in range(400))
 Place = tuple[bytes, int]
-
-
-@pytest.fixture(scope="module")
-def signer() -> Iterator[str]:
-    with running_signer() as socket:
-        yield socket
 
 
 @pytest.fixture
@@ -44,7 +38,9 @@ def expiration(packed: bytes) -> int:
     return min(int.from_bytes(rdata[8:12]) for rdata in unpack(packed))
 
 
-def made_anew(before: dict[Place, tuple[bytes, int]], after: dict[Place, tuple[bytes, int]]) -> set[Place]:
+def renewed_signatures(
+    before: dict[Place, tuple[bytes, int]], after: dict[Place, tuple[bytes, int]]
+) -> set[Place]:
     return {place for place, (rdata, _) in after.items() if before[place][0] != rdata}
 
 
@@ -55,7 +51,7 @@ def refresh_s(outcome: Outcome) -> int:
 
 
 def keep_signed(zone: PipelineZone, until: int) -> Counter[int]:
-    """Sign anew whenever something has been due for an hour; signatures made, by day."""
+    """Sign again whenever something has been due for an hour; signatures made, by day."""
     made = Counter[int]()
     outcome = zone.resign()
     while True:
@@ -77,7 +73,7 @@ def test_after_a_first_signing_the_rate_is_level_for_good(zone: PipelineZone) ->
     assert min(weeks) >= mean / 2, weeks
 
 
-def test_only_what_is_due_is_signed_anew_and_the_soa(zone: PipelineZone) -> None:
+def test_only_what_is_due_is_signed_again_and_the_soa(zone: PipelineZone) -> None:
     before = rrsigs(zone)
     due = zone.resign()
     assert (due.result, due.signatures) == ("unchanged", 0)
@@ -86,7 +82,7 @@ def test_only_what_is_due_is_signed_anew_and_the_soa(zone: PipelineZone) -> None
     wanted = {place for place, (_, ends) in before.items() if ends <= zone.now + refresh_s(due)}
     assert 0 < len(wanted) < len(before) / 4
     renewed = zone.resign()
-    assert made_anew(before, rrsigs(zone)) == wanted | {(b"", SOA)}
+    assert renewed_signatures(before, rrsigs(zone)) == wanted | {(b"", SOA)}
     assert renewed.signatures == len(wanted | {(b"", SOA)})
 
 
@@ -120,7 +116,7 @@ def test_after_an_outage_the_soonest_to_expire_comes_first(
         overdue = sorted(ends for _, ends in before.values() if ends <= zone.now + refresh_s(due))
         assert len(overdue) > 12
         outcome = zone.resign()
-        made = made_anew(before, rrsigs(zone)) - {(b"", SOA)}
+        made = renewed_signatures(before, rrsigs(zone)) - {(b"", SOA)}
         assert outcome.signatures <= 13
         assert max(before[place][1] for place in made) <= overdue[12]
         assert outcome.next_due is not None
@@ -141,7 +137,7 @@ def test_what_has_expired_in_an_outage_is_made_at_once_and_comes_due_spread(
     assert zone.resign().result == "published"
     after = rrsigs(zone)
     assert min(ends for _, ends in after.values()) > zone.now
-    assert expired <= made_anew(before, after)
+    assert expired <= renewed_signatures(before, after)
     begin = zone.now
     days = Counter((after[place][1] - begin) // DAY for place in expired)
     assert max(days.values()) < len(expired) / 5, days

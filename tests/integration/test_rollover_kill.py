@@ -30,7 +30,7 @@ def drive_killing(
 ) -> None:
     """As `drive`, but the daemon is killed and started again whenever a state changed; some kill was mid-way.
 
-    before: what the states were before anything was asked for. AssertionError when no kill met a record on its way.
+    before: what the states were before anything was asked for. AssertionError when no kill met a record in transition.
     """
     kills, midway, differs, last = 0, 0, 0.0, before
     ends = time.monotonic() + timeout
@@ -71,7 +71,7 @@ def check_keys(world: RolloverWorld, *, revoked: bool = False) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if not changes_denial(kind)])
-def test_nobody_notices(name: str, servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+def test_no_validator_notices(name: str, servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     kind = KINDS[name]
     world = start_rollover_world(servers, peer_dir, tsig_key, **kind.start)
     world.secure()
@@ -93,7 +93,7 @@ def test_nobody_notices(name: str, servers: Servers, peer_dir: Path, tsig_key: T
 
 
 @pytest.mark.parametrize("name", [name for name, kind in KINDS.items() if changes_denial(kind)])
-def test_nobody_notices_a_cut_change_of_denial(
+def test_no_validator_notices_an_interrupted_change_of_denial(
     name: str, servers: Servers, peer_dir: Path, tsig_key: TsigKey
 ) -> None:
     """There and back, killed a little earlier or later in each reload; one chain or the other is served."""
@@ -127,7 +127,7 @@ def test_nobody_notices_a_cut_change_of_denial(
     witness.stop()
 
 
-def test_nobody_notices_a_zone_go_insecure_and_come_back(
+def test_no_validator_notices_a_zone_go_insecure_and_return(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey
 ) -> None:
     world = start_rollover_world(servers, peer_dir, tsig_key)
@@ -151,7 +151,7 @@ def test_nobody_notices_a_zone_go_insecure_and_come_back(
 def test_validators_follow_a_ksk_without_a_parent(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey
 ) -> None:
-    """RFC 5011: the hold-down goes on over kills, and Unbound follows from the old KSK to the new one."""
+    """RFC 5011: the hold-down continues over kills, and Unbound follows from the old KSK to the new one."""
     world = start_rollover_world(servers, peer_dir, tsig_key, island=True, rfc5011=True)
     world.wait(lambda: {k["dnskey"] for k in world.key_list()} == {"omnipresent"}, "the first keys")
     witness = world.follower()

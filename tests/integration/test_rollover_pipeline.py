@@ -176,7 +176,7 @@ def settled_island(home: Path, signer: str) -> SimulatedZone:
     return zone
 
 
-def test_private_keys_are_destroyed_when_nobody_can_need_them(tmp_path: Path, signer: str) -> None:
+def test_private_keys_are_destroyed_when_no_zone_can_need_them(tmp_path: Path, signer: str) -> None:
     zone = settled(tmp_path, signer, pair())
     old = zone.key(Role.ZSK)
     zone.tell(lambda keyset: commands.roll_over(keyset, Role.ZSK))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.integration
 
 
 def roll(world: RolloverWorld, role: str) -> tuple[int, int]:
-    """Ask for a roll-over; return the tags of the old and the new key."""
+    """Ask for a rollover; return the tags of the old and the new key."""
     old = world.in_use(role)["tag"]
     done = world.daemon.cli("key", "rollover", CHILD, "--role", role)
     assert done.ok, done
@@ -37,7 +37,7 @@ def test_zsk_and_ksk_roll_over_without_anybody_noticing(
     old, new = roll(world, "ksk")
     cds = world.wait_cds_new()
     assert cds[0].startswith(f"{new} ")
-    explained = world.daemon.cli("explain", CHILD).out
+    explained = world.daemon.cli("explain", CHILD, "--rules").out
     assert f"DS with key tags {old}, wanted DS with key tag {new}" in explained, explained
     world.set_ds(cds)
     world.wait_settled()

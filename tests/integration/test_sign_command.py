@@ -107,11 +107,11 @@ def test_standard_output(home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (("-o", "-"), "without -o FILE there is no place for new keys"),
-        (("-o", "-", "--keystore", "k", "--json"), "standard output cannot hold both the zone and JSON"),
-        (("-o", "./zone"), "-o ./zone is the zone file itself"),
-        (("-o", "out", "--opt-out", "--denial", "nsec"), "--opt-out goes with --denial nsec3 only"),
-        (("-o", "out", "--algorithm", "rot13"), "rot13 is no DNSSEC algorithm"),
+        (("-o", "-"), "new keys need a directory"),
+        (("-o", "-", "--keystore", "k", "--json"), "the zone and JSON cannot both go to standard output"),
+        (("-o", "./zone"), "-o ./zone is the input file"),
+        (("-o", "out", "--opt-out", "--denial", "nsec"), "--opt-out requires --denial nsec3"),
+        (("-o", "out", "--algorithm", "rot13"), "rot13 is not a DNSSEC algorithm"),
         (("-o", "out", "--algorithm", "5"), "algorithm 5 is refused: SHA-1"),
         (("-o", "out", "--algorithm", "nsec3rsasha1"), "algorithm nsec3rsasha1 is refused: SHA-1"),
         (("-o", "out", "--inception", "2000000001", "--expiration", "2000000000"), "is not after the inception"),
@@ -254,16 +254,16 @@ def test_a_key_that_is_missing_is_no_reason_to_make_another(home: Path) -> None:
     gone.unlink()
     ended = sign("-o", "out")
     assert ended.status == 1
-    assert f"{gone} is gone; restore it from the back-up" in ended.err
+    assert f"{gone} is gone; restore it from the backup" in ended.err
     assert (home / "out").read_bytes() == signed
     assert len(list((home / "out.keys").glob("*.key"))) == 1
 
 
-def test_a_key_store_that_is_no_directory(home: Path) -> None:
+def test_a_key_store_that_is_not_a_directory(home: Path) -> None:
     (home / "keys").write_text("")
     ended = sign("-o", "out", "--keystore", "keys")
     assert ended.status == 2
-    assert f"the key store {home / 'keys'} is no directory" in ended.err
+    assert f"the key store {home / 'keys'} is not a directory" in ended.err
     assert sorted(path.name for path in home.iterdir()) == ["keys", "zone"]
 
 
@@ -367,7 +367,7 @@ def _other_private(home: Path, content: str) -> str:
 SECRET = "c2VjcmV0IHNlY3JldCBzZWNyZXQgc2VjcmV0IHM="
 BAD_KEYS = {
     "foreign": (_foreign, "the key is of other.example., not of example."),
-    "mismatched": (_mismatched, "the private key is not that of the DNSKEY beside it"),
+    "mismatched": (_mismatched, "the private key does not belong to the DNSKEY in the .key file"),
     "revoked": (lambda home: _changed(home, "DNSKEY 257", "DNSKEY 385"), "the key is revoked (RFC 5011)"),
     "no zone key": (lambda home: _changed(home, "DNSKEY 257", "DNSKEY 1"), "flags 1: not a zone key (RFC 4034"),
     "protocol": (lambda home: _changed(home, "DNSKEY 257 3", "DNSKEY 257 2"), "protocol 2 instead of 3 (RFC 4034"),
@@ -417,7 +417,7 @@ def test_deterministic_signatures(home: Path) -> None:
 # Messages
 
 
-def test_all_faults_of_a_zone_file_are_told(home: Path) -> None:
+def test_all_faults_of_a_zone_file_are_reported(home: Path) -> None:
     (home / "zone").write_text(ZONE + "a A 1\nb AAAA ::g\n$NONSENSE\n")
     ended = sign("-o", "out")
     assert ended.status == 1
@@ -429,14 +429,14 @@ def test_all_faults_of_a_zone_file_are_told(home: Path) -> None:
     assert json.loads(sign("-o", "out", "--json").out)["error"]["what"].startswith("zone:6: bad A RDATA")
 
 
-def test_oddities_are_told_and_do_not_stop(home: Path) -> None:
+def test_oddities_are_reported_and_do_not_stop(home: Path) -> None:
     (home / "zone").write_text(
         ZONE + f"uneven 60 A 192.0.2.3\nuneven A 192.0.2.4\n@ DS 1 13 2 {DIGEST}\nx.org. A 1.2.3.4\n"
     )
     ended = sign("-o", "out")
     assert ended.status == 0
     assert (
-        "warning: zone: the A RRset of uneven.example. has unequal TTLs; 60 is used for all of it"
+        "warning: zone: the A RRset of uneven.example. has different TTLs; 60 is used for all records"
         in ended.err
     )
     assert "warning: zone:9: x.org. is outside the zone: ignored" in ended.err
@@ -449,7 +449,7 @@ def test_a_zone_name_too_long_for_nsec3(home: Path) -> None:
     too_long = f"{'a' * 63}.{'b' * 63}.{'c' * 63}.{'d' * 29}."
     ended = sign("-o", "long", origin=too_long)
     assert ended.status == 1
-    assert "is 223 octets long on the wire: no hashed owner name fits before it" in ended.err
+    assert "has 223 bytes in wire format: NSEC3 owner names do not fit" in ended.err
     assert "use --denial nsec" in ended.err
     assert not list(home.glob("long*"))
     assert sign("-o", "long", "--denial", "nsec", origin=too_long).status == 0

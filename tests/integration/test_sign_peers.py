@@ -300,7 +300,7 @@ def random_zone(rng: random.Random) -> str:
 
 def judge_random_zones(seeds: range, directory: Path) -> int:
     """Sign zones until all seeds are used; how many were accepted by everybody. kzonecheck refuses names below a
-    DNAME, in signed zones and others; what the input checks refuse (a CNAME beside other data) is no zone."""
+    DNAME, in signed zones and others; what the input checks refuse (a CNAME with other data) cannot be a zone."""
     accepted = 0
     with shared_key_service():
         for seed in seeds:

@@ -52,7 +52,7 @@ def long_life(seed: int) -> Scenario:
 
 
 def test_two_years_of_many_lives() -> None:
-    """No validator fails in two years of roll-overs, changes of policy, commands and mishaps."""
+    """No validator fails in two years of rollovers, changes of policy, commands and mishaps."""
     plans = 0
     for life in range(LIVES):
         seed = SEED + life

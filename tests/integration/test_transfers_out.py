@@ -25,12 +25,12 @@ from dnssecd.core.zone.changeset import diff
 from dnssecd.daemon.notify_sender import NotifySender
 from dnssecd.publish import xfrout
 from dnssecd.publish.exchange import Peer, PeerKey
-from dnssecd.publish.notify import Goal, Notifier, NotifyHooks
-from dnssecd.publish.watch import Ledger
+from dnssecd.publish.notify import Goal, Notifier, NotifyHooks, ZoneServers
 from dnssecd.server.acl import ZoneAccess
-from dnssecd.server.interfaces import Hooks
+from dnssecd.server.interfaces import EndedTransfer, Hooks
 from dnssecd.server.listener import DnsServer
-from dnssecd.store.zonedb import Snapshot, ZoneDatabase
+from dnssecd.store.snapshot import Snapshot
+from dnssecd.store.zonedb import ZoneDatabase
 from tests.peers.knotd import Knotd
 from tests.peers.named import Named
 from tests.peers.nameserver import Nameserver, SecondaryZone
@@ -69,6 +69,7 @@ class _Zone:
 
     def __init__(self, db: ZoneDatabase, key: TsigKey) -> None:
         self.origin = ORIGIN
+        self.expires_at = None
         self.access = ZoneAccess.make(["127.0.0.0/8"], [key.name])
         self._db = db
 
@@ -84,8 +85,8 @@ class _Noted(Hooks, NotifyHooks):
         self.transfers: list[tuple[str, str]] = []
         self.caught: list[tuple[str, int]] = []
 
-    def transfer_ended(self, zone, kind, address, serial, messages, octets, seconds, outcome) -> None:
-        self.transfers.append((kind, outcome))
+    def transfer_ended(self, transfer: EndedTransfer) -> None:
+        self.transfers.append((transfer.kind, transfer.outcome))
 
     def caught_up(self, zone, secondary, serial, seconds) -> None:
         self.caught.append((secondary, serial))
@@ -123,7 +124,8 @@ class Primary:
         self._wait(self._start())
 
     async def _start(self) -> None:
-        self._notifier = Notifier(Ledger(), time.time, NotifySender(time.time), self.hooks)
+        self._notifier = Notifier(time.time, NotifySender(time.time), self.hooks)
+        self._servers = ZoneServers(ZONE, self._notifier)
         await self._server.start()
 
     def _wait(self, work: Any) -> Any:
@@ -142,7 +144,7 @@ class Primary:
             version.commit_if(version.generation)
         self.content, self.serial = new, serial
         self._loop.call_soon_threadsafe(
-            self._notifier.published, ZONE, Goal(serial, soa_rdata(serial), 3600), self._peers
+            self._servers.published, Goal(serial, soa_rdata(serial), 3600), self._peers
         )
 
     def wait_caught_up(self, timeout: float = 30.0) -> None:

@@ -59,7 +59,7 @@ def publish_with(zone: PipelineZone, liar: type[Liar]) -> None:
     """Publish well once, then try an edit while the key service lies; nothing of it gets out."""
     assert zone.load(ZONE).result == "published"
     serial = zone.serial()
-    honest, zone.signer = zone.signer, liar(zone.spec.signer_socket)
+    honest, zone.signer = zone.signer, liar(zone.spec.signer_socket, owners=None)
     zone.signer.lies = True
     outcome = zone.load(ZONE + "new IN A 192.0.2.9\n")
     assert outcome.result == "failed"
@@ -131,7 +131,7 @@ def test_pkcs11_provider_a_key_under_another_s_handle(zone: PipelineZone) -> Non
             signatures = super().collect(ticket)
             return [signed(other, preimage) for preimage in stale[ticket]] if ticket in stale else signatures
 
-    honest, zone.signer = zone.signer, Stale(zone.spec.signer_socket)
+    honest, zone.signer = zone.signer, Stale(zone.spec.signer_socket, owners=None)
     outcome = zone.load(ZONE + "new IN A 192.0.2.9\n")
     zone.signer.close()
     zone.signer = honest
@@ -150,7 +150,7 @@ def test_pkcs11_provider_a_key_is_not_used_for_another_s_signatures(zone: Pipeli
         def submit(self, zone: bytes, key_id: str, preimages: list[bytes]) -> int:
             return super().submit(zone, other.id, preimages)
 
-    honest, zone.signer = zone.signer, Mixed(zone.spec.signer_socket)
+    honest, zone.signer = zone.signer, Mixed(zone.spec.signer_socket, owners=None)
     outcome = zone.load(ZONE + "new IN A 192.0.2.9\n")
     zone.signer.close()
     zone.signer = honest
@@ -169,7 +169,10 @@ def test_opendnssec_a_hung_key_service_costs_a_deadline_and_no_more(tmp_path: Pa
         silent.bind(str(tmp_path / "s"))
         silent.listen()
         began = time.monotonic()
-        with SignerClient(str(tmp_path / "s"), deadline_s=0.3) as client, pytest.raises(SignerError):
+        with (
+            SignerClient(str(tmp_path / "s"), deadline_s=0.3, owners=None) as client,
+            pytest.raises(SignerError),
+        ):
             client.keys(text_to_wire("example."))
         assert time.monotonic() - began < 3
 

@@ -58,7 +58,7 @@ def test_ru_2024_key_tag_collision(tmp_path: Path, signer: str) -> None:
 
 
 def test_ru_2024_whole_keys_are_matched_never_tags(tmp_path: Path, signer: str) -> None:
-    """The parent has a DS with the new KSK's tag, but of another key: the roll-over does not go on from that."""
+    """The parent has a DS with the new KSK's tag, but of another key: the rollover does not continue from that."""
     zone = secure(tmp_path, signer)
     zone.ds_delay = None
     old = zone.key(Role.KSK)
@@ -98,7 +98,7 @@ def state_of(zone: SimulatedZone, ref: str, rec: Rec) -> State:
 
 
 def test_gov_2013_signed_with_one_algorithm_while_the_ds_named_two(tmp_path: Path, signer: str) -> None:
-    """At every moment of an algorithm roll-over all RRsets have every algorithm of the DNSKEY set and of the DS."""
+    """At every moment of an algorithm rollover all RRsets have every algorithm of the DNSKEY set and of the DS."""
     zone = secure(tmp_path, signer, pair(8, 2048))
     zone.policy = replace(zone.policy, specs=pair(13))
     seen: set[frozenset[int]] = set()
@@ -118,7 +118,7 @@ def test_gov_2013_a_set_without_one_of_the_algorithms_stops_at_the_verifier(
     covered: str, zone: PipelineZone
 ) -> None:
     """Not the planner alone: whatever made it so, an RRset that one algorithm is missing from is not published."""
-    both = tuple(KeyWish(role, algorithm) for role in ("ksk", "zsk") for algorithm in (13, 15))
+    both = tuple(KeyWish(role, algorithm, "local") for role in ("ksk", "zsk") for algorithm in (13, 15))
     zone.spec = msgspec.structs.replace(zone.spec, keys=both, denial="nsec3")
     assert zone.load(ZONE).result == "published"
     assert faults(zone) == []
@@ -147,7 +147,7 @@ def signature_algorithms(zone: SimulatedZone) -> list[frozenset[int]]:
 
 
 def test_fj_2022_signed_with_a_key_the_parent_did_not_know(tmp_path: Path, signer: str) -> None:
-    """The parent does not act for a year: the key whose DS it has goes on signing the DNSKEY RRset."""
+    """The parent does not act for a year: the key whose DS it has continues signing the DNSKEY RRset."""
     zone = secure(tmp_path, signer)
     zone.ds_delay = None
     old = zone.key(Role.KSK)

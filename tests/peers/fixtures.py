@@ -12,6 +12,9 @@ import pytest
 from tests.peers.process import Servers
 from tests.peers.tsig import TsigKey
 
+#: A test during which a server crashed is not repeated (scripts/repeat-failed).
+CRASHES = Path(__file__).parents[2] / ".pytest_cache" / "crashes"
+
 
 def _failed(request: pytest.FixtureRequest) -> bool:
     reports = [getattr(request.node, f"report_{when}", None) for when in ("setup", "call")]
@@ -31,10 +34,14 @@ def peer_dir(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 @pytest.fixture
 def servers(request: pytest.FixtureRequest, peer_dir: Path) -> Iterator[Servers]:
-    """The test's servers: stopped at its end, the ends of their logs shown when it failed."""
+    """The test's servers: stopped at its end, the ends of their logs shown when it failed. No server may crash."""
     group = Servers()
     yield group
     group.stop()
+    if crashed := group.crashed():
+        CRASHES.mkdir(parents=True, exist_ok=True)
+        (CRASHES / peer_dir.name).write_text("\n".join(crashed))
+        pytest.fail("\n".join(["a server crashed", *crashed]), pytrace=False)
     if _failed(request):
         for tail in group.tails():
             print(tail)

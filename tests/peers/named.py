@@ -47,11 +47,12 @@ logging {{
         match zone:
             case SecondaryZone():
                 stem = zone.name.strip(".") or "root"
+                primaries = "".join(f'{LOOPBACK} port {p} key "{zone.tsig.name}"; ' for p in zone.primaries)
                 return f"""zone "{zone.name}" {{
     type secondary;
     file "{stem}.db";
     masterfile-format text;
-    primaries {{ {LOOPBACK} port {zone.primary} key "{zone.tsig.name}"; }};
+    primaries {{ {primaries}}};
     allow-notify {{ key "{zone.tsig.name}"; }};
     allow-transfer {{ key "{zone.tsig.name}"; }};
     min-refresh-time 1; min-retry-time 1; max-retry-time 2;

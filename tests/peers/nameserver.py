@@ -22,11 +22,16 @@ PROBE_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class SecondaryZone:
-    """A zone held as a copy of what the primary at port ``primary`` on loopback serves."""
+    """A zone held as a copy of what the primary at port ``primary`` on loopback serves; ``others``: further ones."""
 
     name: str
     primary: int
     tsig: TsigKey
+    others: tuple[int, ...] = ()
+
+    @property
+    def primaries(self) -> tuple[int, ...]:
+        return (self.primary, *self.others)
 
 
 @dataclass(frozen=True)

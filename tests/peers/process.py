@@ -61,6 +61,10 @@ def free_port() -> int:
         return port
 
 
+#: How the log of an interpreter that crashes begins (PYTHONFAULTHANDLER).
+CRASH = "Fatal Python error"
+
+
 class ServerProcess:
     """One foreground server: its directory, its log, its life.
 
@@ -105,13 +109,13 @@ class ServerProcess:
                 stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
 
-    def start(self, timeout: float = 30.0) -> Self:
+    def start(self, timeout: float = 90.0) -> Self:
         """Start and return when ready."""
         self.spawn()
         self.wait_ready(timeout)
         return self
 
-    def wait_ready(self, timeout: float = 30.0) -> None:
+    def wait_ready(self, timeout: float = 90.0) -> None:
         """Return when ready; PeerError when the process ends or takes longer than ``timeout`` seconds."""
 
         def probe() -> bool:
@@ -158,8 +162,11 @@ class ServerProcess:
         return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
 
     def log_tail(self, lines: int = 30) -> str:
-        tail = self.log_text().splitlines()[-lines:]
-        return "\n".join([f"--- end of {self.log_path}", *tail])
+        """The end of the log, and all from the first crash of the interpreter on, if there was one."""
+        text = self.log_text().splitlines()
+        crash = next((at for at, line in enumerate(text) if line.startswith(CRASH)), len(text))
+        tail = text[min(max(len(text) - lines, 0), crash) :]
+        return "\n".join([f"--- end of {self.log_path} (status {self.returncode()})", *tail])
 
 
 class Servers:
@@ -181,6 +188,10 @@ class Servers:
     def stop(self) -> None:
         for server in reversed(self._servers):
             server.stop()
+
+    def crashed(self) -> list[str]:
+        """The ends of the logs of servers whose interpreter crashed, even if they were started again."""
+        return [one.log_tail() for one in self._servers if f"\n{CRASH}" in f"\n{one.log_text()}"]
 
     def tails(self) -> Iterator[str]:
         for server in self._servers:

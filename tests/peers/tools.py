@@ -63,7 +63,7 @@ def run(
 
 
 def ldns_verify_zone(path: Path, zone: str, *, at: str | None = None, zonemd: bool = False) -> Result:
-    """NLnet Labs' verifier; ``at``: YYYYMMDDHHMMSS. It loops for ever on some chains, hence the deadline."""
+    """NLnet Labs' verifier; ``at``: YYYYMMDDHHMMSS. It loops indefinitely on some chains, hence the deadline."""
     when = ["-t", at] if at else []
     return run("ldns-verify-zone", "-V", "1", *when, *(["-Z"] if zonemd else []), str(path))
 

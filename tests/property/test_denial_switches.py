@@ -20,7 +20,7 @@ from dnssecd.core.dns.rrset import RRset, unpack
 from dnssecd.core.dns.rrtypes import NSEC, NSEC3, NSEC3PARAM, RRSIG, SOA
 from dnssecd.pipeline.export import export_text
 from dnssecd.pipeline.jobs.outcome import Outcome
-from dnssecd.store.zonedb import Snapshot
+from dnssecd.store.snapshot import Snapshot
 from tests.oneshot import AT_SIGN, BELOW_DNAME, DIGEST, hard_zone, violations
 from tests.peers.tools import dnssec_verify, ldns_verify_zone
 from tests.pipeline_zone import PipelineZone, running_signer

@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import dns.update
@@ -19,6 +20,7 @@ from dnssecd.daemon.zones import permits
 from dnssecd.daemon.zones.first_publication import Permission
 from dnssecd.daemon.zones.gates import STOPPED_BY, Gate, Work
 from dnssecd.daemon.zones.machine import State, state_of
+from dnssecd.daemon.zones.rooms import ClusterRoom
 from dnssecd.daemon.zones.zone import Doubt, FrontZone
 from dnssecd.pipeline.jobs.outcome import Problem
 from dnssecd.pipeline.version.state import Restored
@@ -139,6 +141,9 @@ def recalled_with(gate: Gate) -> Any:
             zone.serial, zone.state = None, State.IN_DOUBT
         elif gate is Gate.GONE:
             zone.gone, zone.state = True, State.GONE
+        elif gate is Gate.OWNER:
+            other = SimpleNamespace(owned=False, owner="b", log=None, close=lambda: None)
+            zone.cluster = cast("ClusterRoom", other)
         return changed
 
     return recalled

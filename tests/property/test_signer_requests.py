@@ -15,8 +15,11 @@ import pytest
 import structlog
 
 from dnssecd import keyservice_protocol as wp
+from dnssecd.keyservice_settings import KeystoreSettings, LimitSettings
 from dnssecd.signer import key_file as sealed
 from dnssecd.signer.audit import AuditLog
+from dnssecd.signer.consent import Consents
+from dnssecd.signer.peers import Peer
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.server import Server, bind_socket
 from dnssecd.signer.service import Service
@@ -44,19 +47,27 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     def now() -> float:
         return 1_900_000_000.0
 
-    warnings = WarningBook(now)
+    warnings = WarningBook(now, lambda code, subject, detail: None)
     audit = AuditLog(tmp_path / "audit.log", now)
-    audit.open()
-    settings = wp.KeystoreSettings(name="local", type="software", directory=str(tmp_path / "keys"))
-    store = SoftwareStore(settings, Registry(tmp_path / "known"), warnings, now, threads=1)
+    audit.open(lambda why: None)
+    settings = KeystoreSettings(name="local", type="software", directory=str(tmp_path / "keys"))
+    store = SoftwareStore(settings, Registry(tmp_path / "known", derived=True), warnings, now, threads=1)
     await store.start()
-    service = Service([store], audit, warnings, asyncio.get_running_loop().time)
+    service = Service(
+        [store],
+        audit,
+        warnings,
+        asyncio.get_running_loop().time,
+        now,
+        LimitSettings(),
+        Consents(tmp_path / "consent", audit, warnings, now),
+    )
     listener, lock = bind_socket(tmp_path / "s.sock", 0o600)
     stop = asyncio.Event()
     with structlog.testing.capture_logs() as logs:
         world = World(str(tmp_path / "s.sock"), tmp_path, store, audit, logs)
         tasks = [
-            asyncio.create_task(Server(service, warnings, frozenset()).run(listener, stop)),
+            asyncio.create_task(Server(service, warnings, frozenset(), -1).run(listener, stop)),
             asyncio.create_task(watch(world)),
         ]
         yield world
@@ -113,6 +124,11 @@ def plausible(random_one: random.Random, key_ids: list[str]) -> list[Any]:
         ["report", 2, pick(names), pick(ids), preimage, octets[:70]],
         ["bind", 2, pick(names), pick(ids)],
         ["remove", 2, OTHER, pick(ids), number],
+        ["trash", 2, pick(ids)],
+        ["recover", 2, pick(ids)],
+        ["destroy", 2, pick(ids)],
+        ["consents", 2],
+        ["consent", 2, pick([*ids, "01234567"]), pick([True, 1])],
         ["sign", 2, pick(names), pick(ids), [preimage] * pick([0, 1, 600]), number],
         ["prove", 2, pick(names), pick(ids), octets, number],
         ["audit", 2, number],
@@ -190,8 +206,9 @@ async def test_a_connection_that_is_silent_between_frames_stays(
 
 async def test_no_user_takes_all_places(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     uids = iter([4242] * 97 + [4243] * 17 + [0] * 17)
-    monkeypatch.setattr("dnssecd.signer.server.peer_uid", lambda connection: next(uids))
-    monkeypatch.setattr("dnssecd.signer.server.Server._may_connect", lambda self, uid: True)
+    monkeypatch.setattr(
+        "dnssecd.signer.server.identify", lambda *given: Peer(next(uids), frozenset({"daemon"}))
+    )
     taken: list[socket.socket] = []
     answers: list[str] = []
     for _ in range(131):
@@ -247,5 +264,5 @@ async def test_a_full_disk_makes_no_key(world: World, monkeypatch: pytest.Monkey
     assert isinstance(reply, wp.ErrorReply)
     assert "No space left" in reply.message
     assert not list((world.home / "keys").glob("*.key"))
-    assert not list((world.home / "known").iterdir())
+    assert not list((world.home / "known").glob("*.json"))
     monkeypatch.undo()

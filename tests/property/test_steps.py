@@ -72,7 +72,7 @@ def test_a_loop_of_any_form_is_counted(judge: Callable[[bytes], None]) -> None:
 
 
 def test_pointers_without_a_bound_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The counter finds the fault that this was made for: chains followed to their end, for each record anew."""
+    """The counter finds the fault that this was made for: chains followed to their end, for each record again."""
 
     def followed(wire: bytes, position: int, fault: type[Exception]) -> int:
         after = 0

@@ -23,14 +23,13 @@ from dnssecd.core.update.group import UpdateGroup
 from dnssecd.core.update.types import UpdatePolicy, soa_serial
 from dnssecd.core.verify.memoryview import MemoryZoneView
 from dnssecd.core.zone import zonecheck
-from dnssecd.core.zone.grants import EVERYTHING
 from dnssecd.server.update_message import parse_update
 from tests.peers.named import Named
 from tests.peers.nameserver import PrimaryZone
 from tests.peers.process import LOOPBACK, Servers
 from tests.peers.tsig import TsigKey
 from tests.property.updates import Generator
-from tests.unit.core_update.build import ORIGIN, ZONE, ZONE_TEXT, applied, lines, zone_view
+from tests.unit.core_update.build import EVERYTHING, ORIGIN, ZONE, ZONE_TEXT, applied, lines, zone_view
 
 POLICY = UpdatePolicy(EVERYTHING)
 #: named as a primary knows neither Knot's refusals nor a bound on the steps of clients' serials, nor asks for glue.

@@ -15,11 +15,10 @@ from dnssecd.core.signing.denial import DenialParameters
 from dnssecd.core.update.group import UpdateGroup
 from dnssecd.core.update.types import UpdatePolicy, soa_serial
 from dnssecd.core.zone.changeset import Change
-from dnssecd.core.zone.grants import EVERYTHING
 from dnssecd.server.update_message import parse_update
 from tests.property.updates import Generator, start
 from tests.property.zones import Zone
-from tests.unit.core_update.build import RR, add, delete, message
+from tests.unit.core_update.build import EVERYTHING, RR, add, delete, message
 
 POLICY = UpdatePolicy(EVERYTHING)
 CHAINS = [DenialParameters("nsec"), DenialParameters("nsec3"), DenialParameters("nsec3", opt_out=True)]

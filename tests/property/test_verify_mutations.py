@@ -76,7 +76,7 @@ class Zone:
             self.sign(owner, rtype)
 
     def orphan(self, text: str, rtype: int) -> None:
-        """Leave an RRSIG over a set that is not there."""
+        """Leave an RRSIG over a set that does not exist."""
         self.put(text, rtype, b"\1z")
         del self.content[key(text), rtype]
 

@@ -88,7 +88,7 @@ class ThreadOfWork:
             if held is not None:
                 await asyncio.to_thread(held.close)
 
-    async def begin_anew(self) -> None:
+    async def restart(self) -> None:
         await self.stop(kill=True)
 
 
@@ -288,9 +288,17 @@ def delayed(seed: int) -> type[WatchedPool]:
     chance = random.Random(seed)
 
     class Delayed(WatchedPool):
-        async def run(self, job: Job, octets: int = 0, wanted: Callable[[], bool] = lambda: True) -> Any:
+        async def run(
+            self,
+            job: Job,
+            turn: asyncio.Lock,
+            octets: int = 0,
+            wanted: Callable[[], bool] = lambda: True,
+            *,
+            first: bool = True,
+        ) -> Any:
             await asyncio.sleep(chance.random() * DELAY_S)
-            outcome = await super().run(job, octets, wanted)
+            outcome = await super().run(job, turn, octets, wanted, first=first)
             await asyncio.sleep(chance.random() * DELAY_S)
             return outcome
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.keyset import Keyset, KeysetError
 from dnssecd.core.keys.keystate import Role
+from dnssecd.core.keys.lost import in_distress, shows, unsignable
 from dnssecd.core.keys.types import RolloverPolicy
 
 from .scenario import DAY, HOUR, MARGIN, Act
@@ -18,7 +19,16 @@ if TYPE_CHECKING:
 
 
 def perform(world: World, act: Act) -> None:
-    """Have it happen now; the daemon plans afterwards."""
+    """Have it happen now; the daemon plans afterwards.
+
+    While zone data cannot be signed nothing that needs new signatures happens: the program refuses it.
+    """
+    if act.kind == "policy":
+        world.last_policy = act
+    if act.kind in ("ttl", "policy") and in_distress(world.keyset):
+        if act.kind == "policy":
+            world.after(DAY, lambda: act is world.last_policy and perform(world, act))
+        return
     world.log(f"act {act.kind}")
     share = act.value if isinstance(act.value, float) else 0.0
     match act.kind:
@@ -35,10 +45,18 @@ def perform(world: World, act: Act) -> None:
             command(world, lambda keyset: commands.roll_over(keyset, Role.ZSK))
         case "compromised" | "retire" | "revoke":
             on_a_key(world, act.kind, share)
+        case "lost":
+            lose(world, share)
+        case "other joins":
+            world.other.join()
+        case "other rolls":
+            world.other.roll()
+        case "other leaves":
+            world.other.leave()
         case "restart":
             world.restart()
         case "lose evidence":
-            world.sights, world.parent_sights = {}, {}
+            world.forget_sights()
         case "clock":
             step_clock(world, share)
         case "drift":
@@ -80,8 +98,23 @@ def on_a_key(world: World, kind: str, share: float) -> None:
         command(world, lambda keyset: getattr(commands, kind)(keyset, key.ref))
 
 
+def lose(world: World, share: float) -> None:
+    """Lose a key that is in use; where a version can be signed still, one without CDS goes out."""
+    keys = [
+        key for key in world.keyset.keys if not key.revoked and (key.krrsig.visible or key.zrrsig.visible)
+    ]
+    if not keys:
+        return
+    key = keys[int(share * len(keys))]
+    world.log(f"lost {key.tag}")
+    before = world.keyset
+    world.keyset = commands.lost(world.keyset, key.ref)
+    if not unsignable(before, world.keyset) and shows(before, world.keyset):
+        world.commit()
+
+
 def step_clock(world: World, share: float) -> None:
-    """The clock jumps; the daemon notices and waits until the time is confirmed, then measures anew.
+    """The clock jumps; the daemon notices and waits until the time is confirmed, then measures again.
 
     Either the jump is undone, or it was the time before that was wrong.
     """
@@ -96,7 +129,8 @@ def clock_confirmed(world: World) -> None:
         world.offset = 0.0
     world.base = world.offset
     world.clock_sure = True
-    world.sights, world.parent_sights, world.confirmations = {}, {}, []
+    world.forget_sights()
+    world.confirmations = []
     world.keyset = commands.clock_stepped(world.keyset, world.clock)
     if not world.scenario.parents_known:
         world.after(HOUR, world.confirm)

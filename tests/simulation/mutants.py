@@ -18,6 +18,8 @@ def mutants() -> Iterator[tuple[str, Tables]]:
         yield f"wait {wait.rec.value} {wait.state.value}", replace(TABLES, waits=_without(TABLES.waits, n))
     for n, hold in enumerate(TABLES.holds):
         yield hold.name, replace(TABLES, holds=_without(TABLES.holds, n))
+    for n, gate in enumerate(TABLES.signer_gates):
+        yield gate.name, replace(TABLES, signer_gates=_without(TABLES.signer_gates, n))
 
 
 def _without(rows: tuple[Any, ...], n: int) -> tuple[Any, ...]:

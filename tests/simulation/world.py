@@ -10,7 +10,14 @@ from collections.abc import Callable
 from random import Random
 
 from dnssecd.core.keys import requests as commands
-from dnssecd.core.keys.evidence import Confirmation, Evidence, ParentSight, SecondarySight, SignatureCount
+from dnssecd.core.keys.evidence import (
+    Confirmation,
+    Evidence,
+    KeyBackup,
+    ParentSight,
+    SecondarySight,
+    SignatureCount,
+)
 from dnssecd.core.keys.keyset import (
     DELETE_CDNSKEY,
     DELETE_CDS,
@@ -24,13 +31,14 @@ from dnssecd.core.keys.keyset import (
 )
 from dnssecd.core.keys.keystate import Event, Goal, Rec, Role, State
 from dnssecd.core.keys.planner import TABLES, Tables, plan_rollover
-from dnssecd.core.keys.types import Gate, GenerateKey, KeyEffect, Plan
+from dnssecd.core.keys.types import Gate, GenerateKey, KeyEffect, Plan, PublishDnskey, SubmitDs
 from dnssecd.core.verify.delegation import ds_gaps
 from dnssecd.core.verify.keys import ZoneKey
 
 from .acts import perform
 from .oracle import AnchorKeeper, Bogus, Validators, Version
-from .scenario import DAY, HOUR, SIZES, Scenario
+from .other_signer import NAME, NS, OtherSigner
+from .scenario import DAY, HOUR, SIZES, Scenario, log_between
 from .servers import RRSETS, ParentServer, Secondary, Zone
 
 ORIGIN = "zone.example."
@@ -64,9 +72,10 @@ class World:
         self.zone = Zone()
         self.serial = 2**32 - 3
         self.committed = 0
-        self.pending: list[tuple[float, int]] = []  # RRsets to sign anew: (when, which)
+        self.pending: list[tuple[float, int]] = []  # RRsets to sign again: (when, which)
         self.generating: dict[str, float] = {}
         self.confirmations: list[Confirmation] = []
+        self.backups: list[KeyBackup] = []
         # the daemon: what it has seen
         self.sights: dict[str, SecondarySight] = {}
         self.parent_sights: dict[str, ParentSight] = {}
@@ -83,6 +92,9 @@ class World:
         self.gave_up = False  # the policy wanted the zone insecure, and the parent may act on that late
         self.plans = self.wakes = 0
         self.asked: set[str] = set()
+        others = Random(f"other signer {seed}")
+        self.other = OtherSigner(self, log_between(others, 1, 2 * DAY), int(log_between(others, 60, 2 * DAY)))
+        self.last_policy: object = None  # the latest change of policy, put off while a lost key holds it up
 
     # The clock
 
@@ -132,13 +144,16 @@ class World:
         keys = [
             key
             for key in self.keyset.keys
-            if any(key.record(rec).state is not State.HIDDEN for rec in key.records)
+            if not key.foreign and any(key.record(rec).state is not State.HIDDEN for rec in key.records)
         ]
+        if not self.other.settled():
+            return False
         if not self.policy.signed:
             return not keys
-        wanted = [spec.role for spec in self.policy.specs] + [
-            spec.role for spec in self.policy.specs if self.policy.standby_ksk and spec.role is not Role.ZSK
-        ]
+        wanted = [spec.role for spec in self.policy.specs]
+        for spec in self.policy.specs:
+            if self.policy.standby_zsk if spec.role is Role.ZSK else self.policy.standby_ksk:
+                wanted.append(spec.role)
         if sorted(wanted) != sorted(key.role for key in keys):
             return False
         return all(self._arrived(key) for key in keys)
@@ -146,7 +161,8 @@ class World:
     def _arrived(self, key: Key) -> bool:
         if not any(spec.fits(key) for spec in self.policy.specs):
             return False
-        recs: tuple[Rec, ...] = key.records if key.goal is Goal.PRESENT else (Rec.DS,)
+        standby = (Rec.DNSKEY,) if key.role is Role.ZSK else (Rec.DS,)
+        recs: tuple[Rec, ...] = key.records if key.goal is Goal.PRESENT else standby
         if self.scenario.registry == "never" and key.ds.state is State.RUMOURED:
             recs = tuple(rec for rec in recs if rec is not Rec.DS)
         return all(key.record(rec).state is State.OMNIPRESENT for rec in recs)
@@ -191,6 +207,18 @@ class World:
         for effect in plan.effects:
             if isinstance(effect, KeyEffect):
                 self.log(f"{type(effect).__name__} {effect!r}")
+            if isinstance(effect, PublishDnskey | SubmitDs) and self.policy.require_backup:
+                self.must_be_backed_up(plan, effect.ref)
+
+    def must_be_backed_up(self, plan: Plan, ref: str) -> None:
+        """No key is used without a backup, unless it replaces one that is compromised or lost."""
+        emergency = any(
+            (key.compromised or key.lost)
+            and any(key.record(rec).state is not State.HIDDEN for rec in key.records)
+            for key in plan.keyset.keys
+        )
+        if not emergency and not any(backup.key_id == ref for backup in self.backups):
+            self.fail(f"{ref} is used without a backup")
 
     def believe(self) -> None:
         for key in self.keyset.keys:
@@ -215,6 +243,10 @@ class World:
             ttl_zone=self.ttl_zone,
             ttl_negative=self.scenario.ttl_negative,
             clock_sure=self.clock_sure,
+            backups=tuple(self.backups),
+            signers=self.other.sights() if self.other.joined else (),
+            signer_ns=((NAME, (NS,)),),
+            ns=("ns.ours.example.", NS) if self.other.in_zone else ("ns.ours.example.",),
         )
 
     def signature_count(self, key: Key) -> SignatureCount:
@@ -256,10 +288,14 @@ class World:
         view = signing_view(self.keyset)
         zone = frozenset(_rdata(self.keyset, key.key_id, key.flags) for key in view.zone_keys)
         retiring = frozenset(_rdata(self.keyset, key.key_id, key.flags) for key in view.retiring_keys)
-        self._sign(zone, retiring, view.urgent)
+        lost = frozenset(_rdata(self.keyset, key.key_id, key.flags) for key in view.lost_keys)
+        if zone & lost:
+            self._sign_without(zone, retiring, lost)
+        else:
+            self._sign(zone, retiring, view.urgent)
         cds_signers = frozenset(_rdata(self.keyset, key.key_id, key.flags) for key in view.cds_keys)
         data = [(f"rrset{n}", self._ttl_of(n), signers) for n, signers in enumerate(self.zone.signed_by)]
-        if view.cds:
+        if view.cds and not zone & lost:  # like the SOA it may be signed by a key that is not everywhere yet
             data.append(("cds", self.policy.dnskey_ttl, cds_signers))
         version = Version(
             frozenset(view.dnskey_rdatas),
@@ -269,6 +305,7 @@ class World:
             tuple(data),
         )
         self.pass_the_gate(view, version)
+        self.must_not_sign(view, version, lost)
         self.serial = (self.serial + 1) % 2**32 or 1
         self.committed = self.clock
         self.keep_anchors()
@@ -276,6 +313,7 @@ class World:
         self.keyset = published(self.keyset, self.serial, self.clock)
         self.log(f"commit serial {self.serial}")
         self.poll_gap = self.scenario.poll
+        self.other.follow()
         if not self.secondaries:
             self.oracle.serve("primary", version, self.now)
             self.scan_soon()
@@ -291,6 +329,23 @@ class World:
             signing = [ZoneKey(rdata) for rdata in version.dnskey_signers if not rdata[1] & REVOKE]
             gaps = ds_gaps(view.cds, self.keyset.apex, signing)
             assert gaps == [], f"verification would refuse the CDS of serial {self.serial + 1}: {gaps}"
+
+    def must_not_sign(self, view: SigningView, version: Version, lost: frozenset[bytes]) -> None:
+        """Lost keys make no signature: what has one by them is as it was in the version before."""
+        before = self.zone.versions[-1][1] if self.zone.versions else None
+        if version.dnskey_signers & lost:
+            assert before is not None
+            if (
+                version.dnskeys != before.dnskeys
+                or not version.dnskey_signers & lost <= before.dnskey_signers
+            ):
+                self.fail("a lost key would have to sign the DNSKEY RRset")
+        able = [key for key in (view.soa_keys or view.zone_keys) if key not in view.lost_keys]
+        if {key.algorithm for key in view.zone_keys} - {key.algorithm for key in able}:
+            self.fail("a lost key would have to sign the SOA")
+
+    def fail(self, why: str) -> None:
+        raise Bogus(f"at {self.now / DAY:.4f} d: {why}")
 
     def keep_anchors(self) -> None:
         """While RFC 5011 is promised, validators rely on it; each begins with the keys announced then."""
@@ -338,6 +393,18 @@ class World:
                 self.pending.append((self.now + delay, n))
                 self.at(self.now + delay, self.resign_due)
 
+    def _sign_without(
+        self, zone: frozenset[bytes], retiring: frozenset[bytes], lost: frozenset[bytes]
+    ) -> None:
+        """Keep what lost keys signed; the others sign beside it."""
+        self.pending = []
+        for n, signers in enumerate(self.zone.signed_by):
+            kept = frozenset(key for key in signers if key in zone | retiring)
+            made = kept | (zone - lost)
+            if {key[3] for key in zone} - {key[3] for key in made}:
+                self.fail("a lost key would have to sign zone data")
+            self.zone.signed_by[n] = made
+
     def resign_due(self) -> None:
         """The signatures of some RRsets are replaced."""
         due = [n for when, n in self.pending if when <= self.now]
@@ -346,6 +413,8 @@ class World:
                 self.after(HOUR, self.resign_due)
             return
         view = signing_view(self.keyset)
+        if set(view.lost_keys) & set(view.zone_keys):
+            return  # the swap to the successor signs all
         zone = frozenset(_rdata(self.keyset, key.key_id, key.flags) for key in view.zone_keys)
         later = [(when, n) for when, n in self.pending if when > self.now]
         for n in due:
@@ -356,10 +425,15 @@ class World:
             self.at(when, self.resign_due)
         self.daemon()
 
+    def forget_sights(self) -> None:
+        self.sights, self.parent_sights = {}, {}
+        for server in self.other.servers:
+            server.sight = None
+
     def restart(self) -> None:
         self.log("restart")
         if self.scenario.forgetful:
-            self.sights, self.parent_sights = {}, {}
+            self.forget_sights()
         self.generating = {}
 
     def poll(self) -> None:
@@ -372,7 +446,15 @@ class World:
         for parent in self.parents:
             if parent.out_until <= self.now and self.rng.random() < 0.9:
                 ds = tuple(sorted(parent.ds))
-                self.parent_sights[parent.name] = ParentSight(parent.name, ds, self.ttl_ds, self.clock)
+                self.parent_sights[parent.name] = ParentSight(
+                    parent.name,
+                    ds,
+                    self.ttl_ds,
+                    self.clock,
+                    ns=self.other.ns_of(parent.name),
+                    ns_ttl=self.other.ns_ttl,
+                )
+        self.other.poll()
         self.daemon()
 
     # The secondaries and the parent
@@ -409,7 +491,14 @@ class World:
             self.type_in()
 
     def scan_cds(self) -> None:
-        """RFC 7344: read CDS at one server, refuse what is older than what was accepted."""
+        """RFC 7344: read CDS at one server, refuse what is older than what was accepted.
+
+        With a lost KSK there is none: a person asks the registry, which then reads no older ones.
+        """
+        if any(key.lost and key.krrsig.visible for key in self.keyset.keys):
+            self.registry_serial = len(self.zone.versions)
+            self.type_in()
+            return
         served = [s.version for s in self.secondaries if s.version >= 0] or [len(self.zone.versions) - 1]
         index = self.rng.choice(served)
         cds = self.zone.versions[index][2]
@@ -458,6 +547,7 @@ class World:
 
     def see_to_people(self, plan: Plan) -> None:
         """Approvals are given, servers polled while something is awaited of them."""
+        self.other.heed({blocker.rule for blocker in plan.blockers})
         tokens = [blocker.token for blocker in plan.blockers if blocker.gate is Gate.APPROVAL]
         for token in tokens:
             if token in self.asked:
@@ -477,6 +567,10 @@ class World:
         if asks and "the parent" not in self.asked:
             self.asked.add("the parent")
             self.after(self.rng.uniform(0, 5 * DAY), self.confirm)
+        for blocker in plan.blockers:
+            if blocker.gate is Gate.BACKUP and f"backup {blocker.ref}" not in self.asked:
+                self.asked.add(f"backup {blocker.ref}")
+                self.after(self.rng.uniform(0, 3 * DAY), lambda ref=blocker.ref: self.back_up(ref))  # type: ignore[misc]
         waits = any(blocker.missing for blocker in plan.blockers)
         if not self.polling:
             self.polling = True
@@ -484,6 +578,10 @@ class World:
             self.after(self.poll_gap * self.rng.uniform(0.5, 1) if waits else 5 * DAY, self.poll)
         if waits:
             self.scan_soon()
+
+    def back_up(self, ref: str) -> None:
+        self.backups.append(KeyBackup(ref, self.clock, "a file"))
+        self.daemon()
 
     def say(self, ref: str, present: bool) -> None:
         """The word of a person who looks after the validators of an island of trust."""
@@ -500,11 +598,12 @@ class World:
     def confirm(self) -> None:
         """A person has looked at all the parent's servers."""
         self.asked.discard("the parent")
+        self.oracle.now = self.now
         if any(parent.ds != self.registry for parent in self.parents):
             return
         if not self.policy.parent and self.oracle.held("ds") != [self.registry]:
             self.after(
-                self.ttl_ds, self.confirm
+                max(self.ttl_ds, 600), self.confirm
             )  # of an island one tells what validators trust, not what was asked
             return
         for key in self.keyset.keys:

@@ -231,12 +231,12 @@ def test_the_largest_rrset_at_the_longest_name(tmp_path: Path) -> None:
     assert "65535" in ended.err.replace(",", "")
 
 
-# Files: what is wrong is told with file and line, and what was published before stays
+# Files: what is wrong is reported with file and line, and what was published before stays
 
 PARTS = {"loop": "$INCLUDE loop\n", "bad": "\nx NOPE y\n", "good": "included A 192.0.2.9\n"}
 FAULTS: dict[str, tuple[str | bytes, str]] = {
     "a directory included": (HEAD + "$INCLUDE .\n", "zone:5: . is a directory"),
-    "an include that is not there": (HEAD + "$INCLUDE none\n", "zone:5: cannot read none: No such file"),
+    "an include that does not exist": (HEAD + "$INCLUDE none\n", "zone:5: cannot read none: No such file"),
     "an include loop": (HEAD + "$INCLUDE loop\n", "loop:1: loop includes itself"),
     "a fault in an include": (HEAD + "$INCLUDE good\n$INCLUDE bad\n", "bad:2: unknown type NOPE"),
     "$GENERATE overflow": (HEAD + "$GENERATE 0-4294967296 h$ A 192.0.2.1\n", "zone:5: "),
@@ -338,9 +338,11 @@ def test_oddities_that_are_no_faults(case: str, parts: Path) -> None:
 # TTL against the refresh of signatures: the daemon's affair
 
 
-def test_a_ttl_beyond_the_refresh_rejects_the_input_and_refreshing_goes_on(daemon_zone: PipelineZone) -> None:
+def test_a_ttl_beyond_the_refresh_rejects_the_input_and_refreshing_continues(
+    daemon_zone: PipelineZone,
+) -> None:
     """`sign` takes TTL 2^31-1; the daemon would have to keep expired RRSIGs in caches, so it takes the version
-    before as the last, and goes on making its signatures anew."""
+    before as the last, and continues making its signatures again."""
     zone = daemon_zone
     assert zone.load(ZONE).result == "published"
     refused = zone.load(ZONE + "forever 2147483647 TXT x\n")
@@ -368,15 +370,19 @@ def test_a_ttl_beyond_the_refresh_rejects_the_input_and_refreshing_goes_on(daemo
 # Algorithms in the daemon's path
 
 KEYS = {
-    "rsasha256 and ed25519": (KeyWish("ksk", 8, 2048), KeyWish("zsk", 8, 2048), KeyWish("csk", 15)),
-    "rsasha512": (KeyWish("csk", 10, 2048),),
-    "ecdsap384sha384": (KeyWish("ksk", 14), KeyWish("zsk", 14)),
-    "ed448": (KeyWish("csk", 16),),
+    "rsasha256 and ed25519": (
+        KeyWish("ksk", 8, "local", 2048),
+        KeyWish("zsk", 8, "local", 2048),
+        KeyWish("csk", 15, "local"),
+    ),
+    "rsasha512": (KeyWish("csk", 10, "local", 2048),),
+    "ecdsap384sha384": (KeyWish("ksk", 14, "local"), KeyWish("zsk", 14, "local")),
+    "ed448": (KeyWish("csk", 16, "local"),),
 }
 
 
 @pytest.mark.parametrize("case", KEYS)
-def test_first_load_edit_and_signing_anew(case: str, daemon_zone: PipelineZone, tmp_path: Path) -> None:
+def test_first_load_edit_and_signing_again(case: str, daemon_zone: PipelineZone, tmp_path: Path) -> None:
     """Every RRset is signed by each algorithm in the first version, after an edit, and when all came due."""
     zone = daemon_zone
     zone.spec = msgspec.structs.replace(zone.spec, keys=KEYS[case], opt_out=True)

@@ -289,7 +289,7 @@ def test_missing_glue_is_a_warning_to_sign(case: dict[str, Any], shared: Path, t
 
 @pytest.mark.parametrize("case", BAD, ids=case_id)
 def test_bad_zone_files(case: dict[str, Any], shared: Path, tmp_path: Path) -> None:
-    """Every fault is told with file and line; nothing is written."""
+    """Every fault is reported with file and line; nothing is written."""
     path = place(case, shared, tmp_path)
     before = sorted(tmp_path.rglob("*"))
     ended = dnssecd("sign", path, "--origin", case["origin"], "-o", tmp_path / "signed", "--algorithm", "13")

@@ -14,6 +14,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dnssecd.control.messages import alerts as alerts
+    from dnssecd.control.messages import anchors as anchors
+    from dnssecd.control.messages import audits as audits
+    from dnssecd.control.messages import ceremonies as ceremonies
+    from dnssecd.control.messages import cluster as cluster
     from dnssecd.control.messages import config as config
     from dnssecd.control.messages import ds as ds
     from dnssecd.control.messages import forecasts as forecasts
@@ -33,8 +37,12 @@ NOUNS = (
     "keystores",
     "forecasts",
     "ds",
+    "anchors",
+    "ceremonies",
     "migration",
+    "audits",
     "alerts",
+    "cluster",
     "config",
 )
 

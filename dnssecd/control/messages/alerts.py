@@ -57,7 +57,7 @@ class AcknowledgeAlert(Request[Acknowledged], frozen=True, kw_only=True):
 
 
 class TrialResult(Answer, frozen=True, kw_only=True):
-    """How the test message fared on one channel."""
+    """The result of the test message on one channel."""
 
     way: Annotated[str, Meta(description="the channel: mail, webhook or command")]
     target: Annotated[str, Meta(description="server, address or program")]
@@ -68,7 +68,7 @@ class TrialResult(Answer, frozen=True, kw_only=True):
 
 
 class TrialResults(Answer, frozen=True, kw_only=True):
-    """How the test message fared on each channel."""
+    """The results of the test message on all channels."""
 
     results: list[TrialResult]
 

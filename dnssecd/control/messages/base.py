@@ -25,12 +25,14 @@ Q = TypeVar("Q", bound="Request[Any]")
 class Request(msgspec.Struct, Generic[A], frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The arguments of a command. ``A`` is the type of its answer.
 
-    command: its name in the protocol. changes: it changes something, so only an operator may give it. chunks: what the
-    pieces of text before the answer are, "" when there are none. progress: long work, reported meanwhile.
+    command: its name in the protocol. changes: it changes something, so only an operator may give it. for_officers:
+    only a key officer may. chunks: what the pieces of text before the answer are, "" when there are none. progress:
+    long work, reported meanwhile.
     """
 
     command: ClassVar[str]
     changes: ClassVar[bool] = False
+    for_officers: ClassVar[bool] = False
     chunks: ClassVar[str] = ""
     progress: ClassVar[bool] = False
 
@@ -42,6 +44,9 @@ Serial = Annotated[int, Meta(description="SOA serial")]
 KeyTag = Annotated[int, Meta(description="key tag")]
 Message = Annotated[str, Meta(description="what was done, for people")]
 AcceptChange = Annotated[bool, Meta(description="accept a change that max_change refuses")]
+AcceptOlder = Annotated[
+    bool, Meta(description="load a file that another node of a cluster replaced by a newer one")
+]
 FirstPublication = Annotated[
     bool, Meta(description="publish although it is not known what all servers of the zone serve")
 ]

@@ -20,6 +20,7 @@ def list_requests(noun: str) -> list[AnyRequest]:
         kind
         for kind in vars(module).values()
         if isinstance(kind, type) and issubclass(kind, Request) and kind.__module__ == module.__name__
+        if hasattr(kind, "command")  # a base of requests has none
     ]
 
 

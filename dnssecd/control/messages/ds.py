@@ -29,14 +29,14 @@ class LaterKey(Answer, frozen=True, kw_only=True):
 
 
 class EppText(Answer, frozen=True, kw_only=True):
-    """The hand-over as EPP elements (RFC 5910)."""
+    """The handover as EPP elements (RFC 5910)."""
 
     ds: str
     key: str
 
 
 class HandoverDs(Answer, frozen=True, kw_only=True):
-    """A DS record of the hand-over."""
+    """A DS record of the handover."""
 
     key_tag: KeyTag
     algorithm: AlgorithmNumber
@@ -47,7 +47,7 @@ class HandoverDs(Answer, frozen=True, kw_only=True):
 
 
 class HandoverKey(Answer, frozen=True, kw_only=True):
-    """A key of the hand-over, and what is to be done with its DS."""
+    """A key of the handover, and what is to be done with its DS."""
 
     change: str
     role: str
@@ -61,7 +61,7 @@ class HandoverKey(Answer, frozen=True, kw_only=True):
 
 
 class HandoverDocument(Answer, frozen=True, kw_only=True):
-    """The hand-over for programs: what a registrar program gets on its standard input."""
+    """The handover for programs: what a registrar program gets on its standard input."""
 
     version: int
     zone: Zone

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar
 from msgspec import UNSET, Meta, UnsetType, field
 
 from dnssecd.control.messages.base import Answer, KeyTag, Request, Seconds, Time, Zone
+from dnssecd.control.messages.keys import AlgorithmNumber
 
 
 class ComingEvent(Answer, frozen=True, kw_only=True):
@@ -34,6 +35,7 @@ class Calendar(Answer, frozen=True, kw_only=True):
     stop: Time
     notes: Annotated[list[str], Meta(description="what is assumed")]
     events: list[ComingEvent]
+    summary: Annotated[str, Meta(description="about when it is done, and when a person has to act")] = ""
     svg: Annotated[str | UnsetType, Meta(description="the picture, if it was asked for")] = UNSET
 
 
@@ -52,6 +54,40 @@ class Simulate(Request[Calendar], frozen=True, kw_only=True):
         list[str], Meta(description="WHAT:FROM:FOR, WHAT is secondaries, parent or signer")
     ] = field(default_factory=list)
     svg: Annotated[bool, Meta(description="draw a picture, too")] = False
+
+
+class StageSizes(Answer, frozen=True, kw_only=True):
+    """Octets of answers and transfers in one stage; answers with signatures."""
+
+    dnskey: Annotated[int, Meta(description="the answer to a query for DNSKEY")]
+    soa: Annotated[int, Meta(description="for SOA")]
+    address: Annotated[int, Meta(description="for an address")]
+    nxdomain: Annotated[int, Meta(description="for a name that does not exist")]
+    update: Annotated[int, Meta(description="an IXFR with one address more")]
+    transfer: Annotated[int, Meta(description="an AXFR, without name compression")]
+    signatures: Annotated[int, Meta(description="how many there are")]
+    store: Annotated[int, Meta(description="the zone's database, without its journal's growth")]
+
+
+class AlgorithmSizes(Answer, frozen=True, kw_only=True):
+    """What another algorithm would do to the size of a zone."""
+
+    zone: Zone
+    algorithm: AlgorithmNumber
+    experimental: bool
+    now: StageSizes
+    during: Annotated[StageSizes, Meta(description="while both algorithms sign the zone")]
+    after: StageSizes
+    udp_max: Annotated[int, Meta(description="larger answers need TCP")]
+
+
+class SimulateAlgorithm(Request[AlgorithmSizes], frozen=True, kw_only=True):
+    """Compute the sizes of a zone's answers, transfers and store with another algorithm. Nothing is changed."""
+
+    command: ClassVar[str] = "simulate.algorithm"
+
+    zone: Zone
+    algorithm: AlgorithmNumber
 
 
 class Wake(Answer, frozen=True, kw_only=True):
@@ -100,6 +136,7 @@ class ZonePlan(Answer, frozen=True, kw_only=True):
     notes: list[str]
     events: list[ComingEvent]
     days: Annotated[int, Meta(description="how far it looks ahead")]
+    summary: Annotated[str, Meta(description="about when it is done, and when a person has to act")] = ""
 
 
 class Plan(Answer, frozen=True, kw_only=True):

@@ -30,12 +30,14 @@ class KeyRow(Answer, frozen=True, kw_only=True):
     tag: KeyTag
     public_key: PublicKey
     goal: str
+    state: Annotated[str, Meta(description="the use of the key in a word, as `explain` shows it")]
     keystore: str
     label: Annotated[str, Meta(description="the name of the key in its key store")]
     dnskey: RecordState
     zrrsig: RecordState
     krrsig: RecordState
     ds: RecordState
+    signer: Annotated[str, Meta(description='who has the private key; "": dnssecd')] = ""
 
 
 class KeyRows(Answer, frozen=True, kw_only=True):
@@ -95,6 +97,7 @@ class GenerateKeys(Request[KeysAdded], frozen=True, kw_only=True):
 
     command: ClassVar[str] = "key.generate"
     changes: ClassVar[bool] = True
+    for_officers: ClassVar[bool] = True
     progress: ClassVar[bool] = True
 
     zone: Zone
@@ -104,11 +107,34 @@ class GenerateKeys(Request[KeysAdded], frozen=True, kw_only=True):
     keystore: str | None = None
 
 
+class BackupsConfirmed(Answer, frozen=True, kw_only=True):
+    """Keys that count as backed up now."""
+
+    keys: list[StoredKey]
+    message: Message
+
+
+class ConfirmBackup(Request[BackupsConfirmed], frozen=True, kw_only=True):
+    """Record that a backup contains keys: the command has opened it, or an operator says so of keys in tokens."""
+
+    command: ClassVar[str] = "key.backup-confirm"
+    changes: ClassVar[bool] = True
+    for_officers: ClassVar[bool] = True
+
+    keys: Annotated[
+        tuple[str, ...], Meta(description="ids of keys whose private key was found in the backup")
+    ] = ()
+    zone: Annotated[Zone | None, Meta(description="with key_tag: the zone of a key in a token")] = None
+    key_tag: Annotated[int | None, Meta(description="tag of a key in a token")] = None
+    detail: Annotated[str, Meta(description="which backup, for people")]
+
+
 class AdoptKey(Request[KeysAdded], frozen=True, kw_only=True):
     """Use a key that is in a token already."""
 
     command: ClassVar[str] = "key.adopt"
     changes: ClassVar[bool] = True
+    for_officers: ClassVar[bool] = True
 
     zone: Zone
     role: Role | None = None

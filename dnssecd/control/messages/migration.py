@@ -37,6 +37,7 @@ class NoteKeys(Request[KeysNoted], frozen=True, kw_only=True):
 
     command: ClassVar[str] = "migrate.keys"
     changes: ClassVar[bool] = True
+    for_officers: ClassVar[bool] = True
 
     zone: Zone
     keys: Annotated[
@@ -78,34 +79,30 @@ class MigrationReport(Answer, frozen=True, kw_only=True):
     warnings: list[str]
 
 
-class CheckMigration(Request[MigrationReport], frozen=True, kw_only=True):
+class Migration(Request[MigrationReport], frozen=True, kw_only=True):
+    """Base of the requests about a signed zone that another signer serves."""
+
+    changes: ClassVar[bool] = True
+    progress: ClassVar[bool] = True
+
+    zone: Zone
+    file: File = None
+    server: Server = None
+    tsig: Tsig = None
+    accept_change: AcceptChange = False
+    first_publication: FirstPublication = False
+
+
+class CheckMigration(Migration, frozen=True, kw_only=True):
     """Sign the zone without publishing it, and compare it with the zone that is served."""
 
     command: ClassVar[str] = "migrate.check"
-    changes: ClassVar[bool] = True
-    progress: ClassVar[bool] = True
-
-    zone: Zone
-    file: File = None
-    server: Server = None
-    tsig: Tsig = None
-    accept_change: AcceptChange = False
-    first_publication: FirstPublication = False
 
 
-class AdoptZone(Request[MigrationReport], frozen=True, kw_only=True):
+class AdoptZone(Migration, frozen=True, kw_only=True):
     """Take a zone over as it is served: with its keys, its good signatures and a later serial."""
 
     command: ClassVar[str] = "migrate.adopt"
-    changes: ClassVar[bool] = True
-    progress: ClassVar[bool] = True
-
-    zone: Zone
-    file: File = None
-    server: Server = None
-    tsig: Tsig = None
-    accept_change: AcceptChange = False
-    first_publication: FirstPublication = False
 
 
 class MigrationForgotten(Answer, frozen=True, kw_only=True):

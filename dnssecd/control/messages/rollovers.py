@@ -54,6 +54,7 @@ class Explain(Request[Explanation], frozen=True, kw_only=True):
     command: ClassVar[str] = "explain"
 
     zone: Zone
+    rules: Annotated[bool, Meta(description="also show the states of records and the names of rules")] = False
 
 
 class KeysChanged(Answer, frozen=True, kw_only=True):
@@ -62,6 +63,7 @@ class KeysChanged(Answer, frozen=True, kw_only=True):
     zone: Zone
     message: Message
     waiting: list[Wait]
+    summary: Annotated[str, Meta(description="about when it is done, and when a person has to act")] = ""
 
 
 class RollOver(Request[KeysChanged], frozen=True, kw_only=True):
@@ -104,6 +106,33 @@ class ApproveStep(Request[KeysChanged], frozen=True, kw_only=True):
     step: Annotated[str | None, Meta(description="token of a Wait; null: the only one")] = None
 
 
+class ImportPublicKeys(Request[KeysChanged], frozen=True, kw_only=True):
+    """Publish public keys of another signer of the zone (RFC 8901), whose private keys are not here."""
+
+    command: ClassVar[str] = "key.import-public"
+    changes: ClassVar[bool] = True
+    for_officers: ClassVar[bool] = True
+
+    zone: Zone
+    signer: Annotated[str, Meta(description="name of the other signer, as in other_signers")]
+    dnskeys: Annotated[list[str], Meta(description="DNSKEY record data, as text", max_length=16)]
+
+
+class RemoveForeignKeys(Request[KeysChanged], frozen=True, kw_only=True):
+    """Take another signer's keys, or one of them, out of the zone as soon as it is safe."""
+
+    command: ClassVar[str] = "key.remove-foreign"
+    changes: ClassVar[bool] = True
+    for_officers: ClassVar[bool] = True
+
+    zone: Zone
+    signer: Annotated[str, Meta(description='name of the other signer; "": any')] = ""
+    key_tag: Annotated[KeyTag | None, Meta(description="only this key; null: all of the signer")] = None
+    ns_gone: Annotated[
+        bool, Meta(description="an operator says that the signer's NS are gone from zone and parent")
+    ] = False
+
+
 class RecoveryStep(Answer, frozen=True, kw_only=True):
     """A step of a recovery."""
 
@@ -121,6 +150,43 @@ class Recovery(Answer, frozen=True, kw_only=True):
     text: Annotated[str, Meta(description="all of it, for people")]
     costs: list[str]
     steps: list[RecoveryStep]
+
+
+class LostRecovery(Answer, frozen=True, kw_only=True):
+    """How a lost key is replaced."""
+
+    zone: Zone
+    key_tag: KeyTag
+    over_at: Annotated[
+        Time | None, Meta(description="from when nothing needs the key; null: no end in sight")
+    ]
+    expires_at: Annotated[Time | None, Meta(description="when the first signature of the zone expires")]
+    in_time: Annotated[bool, Meta(description="whether it is over before that")]
+    begun: Annotated[bool, Meta(description="false: this is what would happen")]
+    text: Annotated[str, Meta(description="all of it, for people")]
+    costs: list[str]
+    steps: list[RecoveryStep]
+
+
+class ReportLoss(Request[LostRecovery], frozen=True, kw_only=True):
+    """Replace a key whose private key is lost, by the fastest safe steps, or show how."""
+
+    command: ClassVar[str] = "key.lost"
+    changes: ClassVar[bool] = True
+
+    zone: Zone
+    key_tag: KeyTag
+    begin: Annotated[bool, Meta(description="false: only show the plan")] = False
+
+
+class ReportFound(Request[KeysChanged], frozen=True, kw_only=True):
+    """Use a key that was reported lost again: its private key is back."""
+
+    command: ClassVar[str] = "key.found"
+    changes: ClassVar[bool] = True
+
+    zone: Zone
+    key_tag: KeyTag
 
 
 class ReportCompromise(Request[Recovery], frozen=True, kw_only=True):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta, UnsetType, field
 
 from dnssecd.control.messages.alerts import Alert
 from dnssecd.control.messages.base import (
     AcceptChange,
+    AcceptOlder,
     Answer,
     FirstPublication,
     Message,
@@ -28,6 +29,31 @@ class ServerSeen(Answer, frozen=True, kw_only=True):
     serial: Annotated[int | None, Meta(description="the serial it serves")]
     seen_at: Time | None
     detail: Annotated[str, Meta(description="why no serial is known")] = ""
+    protection: Annotated[
+        str, Meta(description="of a primary: how transfers from it are protected, by TLS and TSIG")
+    ] = ""
+
+
+#: unknown: not published, or the parent was not seen yet.
+SecurityWord = Literal["unknown", "insecure", "ds-due", "secure", "rolling", "bogus"]
+Security = Annotated[
+    SecurityWord,
+    Meta(
+        description="as validators see the zone, from the DS that the parent serves and the answers of the servers"
+    ),
+]
+DsDueAt = Annotated[
+    Time | None, Meta(description="ds-due: when the DS can be handed over; null: when a server was seen")
+]
+
+
+class PersonTask(Answer, frozen=True, kw_only=True):
+    """What waits for a person."""
+
+    what: str
+    command: Annotated[str, Meta(description="the command to begin with")]
+    at: Annotated[Time | None, Meta(description="not before; null: now")] = None
+    by: Annotated[Time | None, Meta(description="when it is late")] = None
 
 
 class ZoneRow(Answer, frozen=True, kw_only=True):
@@ -41,6 +67,14 @@ class ZoneRow(Answer, frozen=True, kw_only=True):
     policy: str
     source: str
     records: int | None
+    security: Security = "unknown"
+    ds_due_at: DsDueAt = None
+    servers: Annotated[int, Meta(description="number of public servers that are queried")] = 0
+    servers_current: Annotated[int, Meta(description="how many of them serve this serial")] = 0
+    alert_names: Annotated[list[str], Meta(description="names of the alerts that fire, worst first")] = field(
+        default_factory=list
+    )
+    severity: Annotated[str, Meta(description="the worst severity among them")] = ""
 
 
 class ZoneRows(Answer, frozen=True, kw_only=True):
@@ -61,7 +95,12 @@ class ZoneStatus(Answer, frozen=True, kw_only=True):
     zone: Zone
     serial: Annotated[int | None, Meta(description="the serial that is served")]
     input_serial: Annotated[int | None, Meta(description="the serial of the input")]
-    runway_seconds: Annotated[Seconds | None, Meta(description="seconds until the first RRSIG expires")]
+    runway_seconds: Annotated[
+        Seconds | None,
+        Meta(
+            description="seconds until the first RRSIG expires that cannot be renewed from what was signed ahead"
+        ),
+    ]
     secondaries: list[ServerSeen]
     primaries: list[ServerSeen]
     blockers: Annotated[list[str], Meta(description="what the zone waits for")]
@@ -73,6 +112,23 @@ class ZoneStatus(Answer, frozen=True, kw_only=True):
     input_error: Annotated[str | None, Meta(description="why the input is refused")]
     warnings: list[str]
     frozen: bool
+    signed_ahead_until: Annotated[
+        Time | None,
+        Meta(description="until when an off-line KSK signed DNSKEY RRsets; null: no KSK is off-line"),
+    ] = None
+    security: Security = "unknown"
+    security_detail: Annotated[str, Meta(description="the same in a sentence")] = ""
+    ds_due_at: DsDueAt = None
+    validated_at: Annotated[
+        Time | None, Meta(description="when the answers of the public servers were last validated")
+    ] = None
+    next_step: Annotated[str, Meta(description="what happens next to its keys, in a sentence")] = ""
+    refresh_seconds: Annotated[
+        Seconds | None,
+        Meta(description="signatures are renewed this many seconds before they expire; null: not published"),
+    ] = None
+    owner: Annotated[str | None, Meta(description="the node that signs it; null: a single host")] = None
+    waits_for_person: list[PersonTask] = field(default_factory=list)
 
 
 class ZoneDetails(ZoneStatus, frozen=True, kw_only=True):
@@ -115,6 +171,7 @@ class ReloadZone(Request[ZoneReloaded], frozen=True, kw_only=True):
 
     zone: Zone
     accept_change: AcceptChange = False
+    accept_older: AcceptOlder = False
     first_publication: FirstPublication = False
 
 
@@ -147,6 +204,75 @@ class ZoneImported(Answer, frozen=True, kw_only=True):
     signatures: Annotated[int, Meta(description="signatures made")]
     warnings: list[str]
     message: Message
+
+
+class ZoneAdded(Answer, frozen=True, kw_only=True):
+    """A zone that was added."""
+
+    zone: Zone
+    changed: bool
+    message: Message
+    warnings: list[str]
+
+
+class AddZone(Request[ZoneAdded], frozen=True, kw_only=True):
+    """Add a zone while the daemon runs; it is stored, and is there after a restart."""
+
+    command: ClassVar[str] = "zone.add"
+    changes: ClassVar[bool] = True
+
+    zone: Zone
+    template: Annotated[str, Meta(description="name of a [zone-template.*]")]
+    file: Annotated[
+        str | None, Meta(description="absolute path of its zone file; null: as the template says")
+    ] = None
+
+
+class ZoneRemoved(Answer, frozen=True, kw_only=True):
+    """A zone that was removed."""
+
+    zone: Zone
+    changed: bool
+    message: Message
+
+
+class RemoveZone(Request[ZoneRemoved], frozen=True, kw_only=True):
+    """Remove a zone that was added, or that is no longer configured. Its database and keys are kept."""
+
+    command: ClassVar[str] = "zone.remove"
+    changes: ClassVar[bool] = True
+
+    zone: Zone
+    ds_is_gone: Annotated[bool, Meta(description="do not look for its DS at the parent")] = False
+
+
+class ZoneReviewed(Answer, frozen=True, kw_only=True):
+    """The result of an operator's decision on content."""
+
+    zone: Zone
+    changed: bool
+    serial: Annotated[int | None, Meta(description="the serial that is served")]
+    message: Message
+
+
+class ApproveZone(Request[ZoneReviewed], frozen=True, kw_only=True):
+    """Publish the content that waits for a review, if the input still has it."""
+
+    command: ClassVar[str] = "zone.approve"
+    changes: ClassVar[bool] = True
+    progress: ClassVar[bool] = True
+
+    zone: Zone
+    first_publication: FirstPublication = False
+
+
+class RejectZone(Request[ZoneReviewed], frozen=True, kw_only=True):
+    """Refuse the content that waits for a review; the last version is still served."""
+
+    command: ClassVar[str] = "zone.reject"
+    changes: ClassVar[bool] = True
+
+    zone: Zone
 
 
 class ImportZone(Request[ZoneImported], frozen=True, kw_only=True):

@@ -1,8 +1,9 @@
-"""Requests on raw bytes: a strict, small parser of what a server must know before it believes a message.
+"""A small, strict parser of requests in wire form: it reads what the server needs before it trusts a message.
 
-All records are walked, so a lying RDLENGTH, a count that is too high and octets after the last record are errors.
-The walk takes place before TSIG and access lists are looked at, so it costs one step for each label: of the names,
-only those are read that decide something (core.message_names), and no pointer is followed for any other.
+The parser walks over all records. A wrong RDLENGTH, a count that is too high and octets after the last record
+are errors. The walk comes before the TSIG and access checks, so it must be cheap: one step for each label. It
+reads only the names that the server needs (core.message_names) and follows no compression pointer of other
+names.
 """
 
 from dataclasses import dataclass
@@ -19,10 +20,13 @@ YXDOMAIN, NOTAUTH, BADVERS = 6, 9, 16
 QR, AA, TC, RD = 0x8000, 0x0400, 0x0200, 0x0100
 
 TYPE_SIG, TYPE_OPT, TYPE_TKEY, TYPE_TSIG, TYPE_IXFR, TYPE_AXFR, TYPE_ANY = 24, 41, 249, 250, 251, 252, 255
+OPTION_EXPIRE, OPTION_COOKIE, OPTION_EDE, OPTION_ZONEVERSION = 9, 10, 15, 19
+_CLIENT_COOKIE = 8
 CLASS_IN, CLASS_NONE, CLASS_ANY = 1, 254, 255
 
 HEADER_SIZE = message_names.HEADER_OCTETS
-#: The longest request taken over UDP, where a sender proves nothing, not even an address. Longer ones belong to TCP.
+#: The longest request accepted over UDP, where the sender proves nothing, not even its address. Longer
+#: requests must use TCP.
 UDP_REQUEST_MAX = 4096
 _HEADER = Struct("!6H")
 _FIXED = Struct("!HHIH")
@@ -45,25 +49,34 @@ class Header:
 
     @property
     def opcode(self) -> int:
+        """Return the opcode."""
         return self.flags >> 11 & 15
 
     @property
     def is_response(self) -> bool:
+        """Tell whether the QR bit is set."""
         return bool(self.flags & QR)
 
 
 @dataclass(frozen=True, slots=True)
 class Edns:
-    """The OPT record of a request (RFC 6891 §6.1)."""
+    """The OPT record of a request (RFC 6891 §6.1).
+
+    The options that are answered: ``expire`` (RFC 7314) and ``zoneversion`` (RFC 9660): asked for; ``cookie``: the data
+    of COOKIE (RFC 7873), "" if absent.
+    """
 
     udp_size: int
     version: int
     dnssec_ok: bool
+    expire: bool = False
+    zoneversion: bool = False
+    cookie: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Where one RR of a message lies: all positions are offsets from the start of the message."""
+    """The place of one RR in a message: all positions are offsets from the start of the message."""
 
     start: int
     name: bytes
@@ -95,7 +108,7 @@ class Message:
 
 
 def parse_header(wire: bytes) -> Header:
-    """Return the header; raises FormError for less than twelve octets."""
+    """Return the header; raise FormError for less than twelve octets."""
     if len(wire) < HEADER_SIZE:
         raise FormError("shorter than a header")
     message_id, flags, *counts = _HEADER.unpack_from(wire)
@@ -118,7 +131,7 @@ def parse(wire: bytes) -> Message:
     if qdcount:
         position = _question(wire, message)
     for section, number in enumerate(counts):
-        # An RR takes at least eleven octets: a count that cannot be true is refused before any walking.
+        # An RR takes at least eleven octets: a count that cannot be true is refused before the walk.
         if number * 11 > len(wire) - position:
             raise FormError("more records announced than fit")
         sole = section == _AUTHORITY and number == 1 and header.opcode == QUERY
@@ -162,7 +175,7 @@ def _record(wire: bytes, start: int, fixed: int) -> Record:
 
 
 def _special(message: Message, wire: bytes, at: tuple[int, int], section: int, last: bool) -> None:
-    """Take note of OPT, TSIG and SIG(0); enforce where each may stand. ``at``: start of the record, end of its name.
+    """Note OPT, TSIG and SIG(0) records, and check their place. ``at``: start of the record, end of its name.
 
     OPT and SIG(0) have the root as their owner, one octet (RFC 6891 §6.1.2, RFC 2931 §3): there is no name to read.
     """
@@ -182,13 +195,21 @@ def _special(message: Message, wire: bytes, at: tuple[int, int], section: int, l
 
 def _edns(wire: bytes, udp_size: int, ttl: int, rdata: tuple[int, int]) -> Edns:
     position, end = rdata
+    codes, cookie = set(), b""
     while position < end:
         if position + 4 > end:
             raise FormError("EDNS option cut short")
-        position += 4 + int.from_bytes(wire[position + 2 : position + 4], "big")
+        code = int.from_bytes(wire[position : position + 2], "big")
+        data, position = position + 4, position + 4 + int.from_bytes(wire[position + 2 : position + 4], "big")
+        if code == OPTION_COOKIE and OPTION_COOKIE not in codes:
+            cookie = wire[data:position]
+        codes.add(code)
     if position != end:
         raise FormError("EDNS option past the end of OPT")
-    return Edns(max(udp_size, 512), ttl >> 16 & 255, bool(ttl & 0x8000))
+    if OPTION_COOKIE in codes and len(cookie) != _CLIENT_COOKIE and not 16 <= len(cookie) <= 40:
+        raise FormError("COOKIE of a wrong length")  # RFC 7873 §5.2.2
+    wanted = OPTION_EXPIRE in codes, OPTION_ZONEVERSION in codes
+    return Edns(max(udp_size, 512), ttl >> 16 & 255, bool(ttl & 0x8000), *wanted, cookie)
 
 
 def ixfr_serial(wire: bytes, message: Message) -> int:

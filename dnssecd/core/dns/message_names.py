@@ -1,19 +1,20 @@
-"""Domain names inside messages from others: read once by position, with a bound on what any octets can cost.
+"""Domain names in received messages: each position is read once, so the cost of any message is bounded.
 
-Names are read with the traps of RFC 9267 in mind: a compression pointer leads strictly backwards and never into
-the header, a name is at most 255 octets, label types 01 and 10 do not exist, nothing is read past the end. A
-pointer that leads to another pointer leads to a third one, and so on: each step is lawful, and thousands of records
-can end in one chain of thousands. So at most HOPS_MAX pointers are followed to a position that was not read before,
-and every position that was read is remembered. All names of a message together cost time linear in its octets.
+Names are read with the traps of RFC 9267 in mind: a compression pointer leads strictly backwards and never
+into the header, a name is at most 255 octets, label types 01 and 10 do not exist, nothing is read past the
+end. A pointer may lead to another pointer, that one to a third, and so on. Each step is lawful, but thousands
+of records can end in one chain of thousands of pointers. So the reader follows at most HOPS_MAX pointers to
+positions not read before, and remembers every position it has read. All names of a message together cost time
+linear in its octets.
 
-``fault`` is the exception that the caller wants for a broken name.
+``fault`` is the exception that is raised for a broken name.
 """
 
 from dnssecd.core.dns.names import APEX, BadName, escape_label, lower, wire_to_text
 
 HEADER_OCTETS = 12
 NAME_OCTETS_MAX = 255
-#: Pointers followed in one name, to positions not read before. Names that were read before may be of any depth.
+#: Pointers followed in one name, to positions not read before. Names that were read before have no such limit.
 HOPS_MAX = 16
 
 _POINTER = 0xC0
@@ -125,10 +126,10 @@ def read_name(wire: bytes, start: int, fault: type[Exception]) -> tuple[bytes, i
 
 
 class OwnerKeys(dict[bytes, bytes | None]):
-    """Owner keys of the names of one message in the zone ``origin``, by lower-cased wire name; None: not in the zone.
+    """Owner keys of the names in one message, by lower-cased wire name; None: not in the zone ``origin``.
 
-    A key is made when it is first asked for, and with it those of all names above: many names below one long name cost
-    a step each, not one for each label.
+    The first request for a key also makes the keys of all names above. So thousands of names below one long
+    name cost one step each, not one for each label.
     """
 
     __slots__ = ("_origin",)

@@ -28,7 +28,7 @@ class BadName(ValueError):
 
 
 def lower(wire: bytes) -> bytes:
-    """Return a wire name (or any ASCII) with A–Z lower-cased; length octets are at most 63, so never hit."""
+    """Return a wire name (or any ASCII) with A–Z lower-cased; length octets are at most 63: they never change."""
     return wire.translate(_LOWER)
 
 
@@ -139,7 +139,7 @@ def wildcard_key(key: bytes) -> bytes:
 
 
 def subtree_end(key: bytes) -> bytes:
-    """Return the first possible key after all descendants of ``key``: the subtree is [key, subtree_end(key))."""
+    """Return the first possible key after all descendants of ``key``, the exclusive end of its subtree."""
     return AFTER_ALL if not key else key[:-1] + b"\x01"
 
 
@@ -166,6 +166,17 @@ def _label_to_text(label: bytes) -> str:
 def key_to_text(key: bytes, origin: bytes) -> str:
     """Return the absolute name of an owner key in presentation format, for messages and exports."""
     return wire_to_text(key_to_wire(key, origin))
+
+
+def full_name(text: str) -> str:
+    """Return a presentation name as zones are named everywhere: in lower case, with the final dot.
+
+    The text may lack the final dot; that it is a name is not checked. An escaped dot ends no name.
+    """
+    plain = text.lower()
+    before = plain.removesuffix(".")
+    escaped = (len(before) - len(before.rstrip("\\"))) % 2 == 1
+    return plain if plain.endswith(".") and not escaped else plain + "."
 
 
 def text_to_wire(text: str) -> bytes:

@@ -1,6 +1,6 @@
 """The regexp field of NAPTR (RFC 3402 §3.2): a substitution expression with a POSIX extended regular expression.
 
-Strict on purpose: servers that find fault with it (BIND does) drop the whole transfer it comes in.
+This check is strict because BIND and other servers abort the whole transfer if they refuse the field.
 """
 
 import re
@@ -43,7 +43,7 @@ def _split(text: bytes, delimiter: bytes) -> list[bytes] | None:
 
 
 def _highest_reference(replacement: bytes) -> int:
-    """Return the highest back reference; \\0 is none and counts as out of reach."""
+    """Return the highest back reference; a reference to group 0 counts as too high, since there is none."""
     digits = re.findall(rb"\\(.)", replacement, re.DOTALL)
     return max((10 if digit == b"0" else int(digit) for digit in digits if digit.isdigit()), default=0)
 
@@ -87,7 +87,7 @@ def _is_bound(bound: re.Match[bytes]) -> bool:
 
 
 def _bracket_width(expression: bytes, position: int) -> int:
-    """Return the octets a bracket expression takes, 0 when it is malformed or has a range that runs backwards."""
+    """Return the octets a bracket expression takes, 0 when it is malformed or has a descending range."""
     match = _BRACKET.match(expression, position)
     if match is None or not match[1]:
         return 0

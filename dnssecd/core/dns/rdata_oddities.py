@@ -1,4 +1,4 @@
-"""RDATA that BIND, Knot and NSD all take though an RFC has it otherwise: taken here, too, with a warning."""
+"""RDATA that breaks an RFC but that BIND, Knot and NSD all accept: accepted here too, with a warning."""
 
 from collections.abc import Callable
 
@@ -31,7 +31,7 @@ def _svcb(rdata: bytes) -> str:
         key = int.from_bytes(rdata[position : position + 2], "big")
         end = position + 4 + int.from_bytes(rdata[position + 2 : position + 4], "big")
         if key == _ECH and not _is_ech(rdata[position + 4 : end]):
-            return "the value of ech is no ECHConfigList; clients ignore it (RFC 9849 §4)"
+            return "the value of ech is not an ECHConfigList; clients ignore it (RFC 9849 §4)"
         position = end
     return ""
 
@@ -44,7 +44,7 @@ def _association(rdata: bytes) -> str:
     wanted = _DIGEST_OCTETS.get(rdata[2], len(rdata) - 3)
     if wanted == len(rdata) - 3:
         return ""
-    return f"{len(rdata) - 3} octets of data do not go with matching type {rdata[2]}, a digest of {wanted}"
+    return f"{len(rdata) - 3} octets of data do not match matching type {rdata[2]}, a digest of {wanted}"
 
 
 def _uri(rdata: bytes) -> str:
@@ -59,7 +59,7 @@ def _gpos(rdata: bytes) -> str:
             float(rdata[position + 1 : end])
             position = end
     except ValueError:
-        return "a coordinate is no number (RFC 1712 §3)"
+        return "a coordinate is not a number (RFC 1712 §3)"
     return ""
 
 
@@ -94,5 +94,5 @@ _LOOKS: dict[int, Callable[[bytes], str]] = {
     32768: _ds,  # TA
     32769: _ds,  # DLV
 }
-#: Types of which :func:`oddity` knows something.
+#: Types that :func:`oddity` checks.
 ODD_TYPES = frozenset(_LOOKS)

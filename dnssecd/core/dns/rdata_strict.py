@@ -1,7 +1,7 @@
-"""What RDATA must be beyond its layout, so that no secondary turns the zone away: the checks dnspython lacks.
+"""Checks of RDATA beyond its layout, so that no secondary refuses the zone: the checks that dnspython lacks.
 
-A secondary parses every RR of a transfer; one it takes for malformed keeps it on the old zone for good. What BIND, Knot
-and NSD all take is taken, odd or not; core.dns.rdata_oddities warns of it.
+A secondary parses every RR of a transfer; if it refuses one RR, it keeps the old zone. RDATA that BIND, Knot
+and NSD all accept is accepted here, even if it breaks an RFC; core.dns.rdata_oddities warns of it.
 """
 
 import re
@@ -23,7 +23,7 @@ _DIGEST_LENGTHS = {1: 20, 2: 32, 4: 48}
 
 
 def check(rtype: int, rdata: bytes) -> None:
-    """Check RDATA whose layout is right (uncompressed, without RDLENGTH); raises BadRdata."""
+    """Check RDATA whose layout is right (uncompressed, without RDLENGTH); raise BadRdata."""
     checker = _CHECKS.get(rtype)
     if checker is not None:
         checker(rdata)
@@ -64,7 +64,7 @@ def _svc_parameter(key: int, value: bytes) -> None:
 
 
 def _uint16_list(value: bytes) -> list[int] | None:
-    """A list of one or more 16-bit numbers, None when it is none."""
+    """Return a list of one or more 16-bit numbers, None for malformed octets."""
     if not value or len(value) % 2:
         return None
     return [int.from_bytes(value[i : i + 2], "big") for i in range(0, len(value), 2)]
@@ -101,7 +101,7 @@ def _is_dohpath(value: bytes) -> bool:
 def _has_dns(expression: bytes) -> bool:
     """Tell whether an expression of a template is sound and has the variable ``dns``.
 
-    Taken apart one variable after the other: one pattern for all of them tries all ways to part them.
+    The variables are parsed one by one: a single pattern for all of them would try every way to split them.
     """
     variables = expression.split(b",")
     return all(map(_VARIABLE.fullmatch, variables)) and any(map(_DNS_VARIABLE.fullmatch, variables))
@@ -128,7 +128,7 @@ def _naptr(rdata: bytes) -> None:
         position += 1 + rdata[position]
     regexp = rdata[position + 1 : position + 1 + rdata[position]]
     if regexp and not is_substitution(regexp):
-        raise BadRdata("NAPTR has a regexp that is no substitution expression (RFC 3402 §3.2)")
+        raise BadRdata("NAPTR has a regexp that is not a substitution expression (RFC 3402 §3.2)")
 
 
 def _loc(rdata: bytes) -> None:
@@ -140,7 +140,7 @@ def _loc(rdata: bytes) -> None:
             raise BadRdata("LOC has a bad size or precision")
     for start, degrees in ((4, 90), (8, 180)):
         if abs(int.from_bytes(rdata[start : start + 4], "big") - 2**31) > degrees * 3_600_000:
-            raise BadRdata("LOC lies off the globe")
+            raise BadRdata("LOC has a latitude or longitude out of range")
 
 
 def _apl(rdata: bytes) -> None:
@@ -177,7 +177,7 @@ def _hip(rdata: bytes) -> None:
 def _x25(rdata: bytes) -> None:
     """RFC 1183 §3.1: a string of at least four digits."""
     if len(rdata) < 5 or rdata[0] != len(rdata) - 1 or not rdata[1:].isdigit():
-        raise BadRdata("X25 is no PSDN address")
+        raise BadRdata("X25 is not a PSDN address")
 
 
 def _wks(rdata: bytes) -> None:
@@ -287,7 +287,7 @@ def _atma(rdata: bytes) -> None:
 
 
 _CHECKS: dict[int, Callable[[bytes], None]] = {
-    10: _at_least(1),  # NULL: Knot takes an empty one for malformed
+    10: _at_least(1),  # NULL: Knot refuses an empty one
     11: _wks,
     19: _x25,
     22: _at_least(1),  # NSAP
@@ -317,7 +317,7 @@ _CHECKS: dict[int, Callable[[bytes], None]] = {
     61: _at_least(1),  # OPENPGPKEY
     64: _svcb,
     65: _svcb,
-    67: _at_least(1),  # HHIT: an empty one is malformed to BIND, as is an empty BRID
+    67: _at_least(1),  # HHIT: BIND refuses an empty one, and an empty BRID
     68: _at_least(1),  # BRID
     256: _at_least(4),  # URI
     259: _doa,
@@ -326,6 +326,6 @@ _CHECKS: dict[int, Callable[[bytes], None]] = {
     32769: _ds,  # DLV
 }
 
-#: Types of which :func:`check` and the names inside judge all that there is: what else looks at them is too strict, or
-#: (APL, HIP, SVCB, HTTPS) makes an object of each of thousands of parts.
+#: Types that :func:`check` and the name checks cover completely. Other checkers are too strict for them, or
+#: (APL, HIP, SVCB, HTTPS) make an object of each of thousands of parts.
 COMPLETE = frozenset({27, 42, 43, 49, 52, 53, 55, 59, 64, 65, 256, 260, 32768, 32769})

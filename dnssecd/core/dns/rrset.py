@@ -1,8 +1,8 @@
 """RRsets in canonical wire form (RFC 4034 §6.2 and §6.3, as amended by RFC 6840 §5.1).
 
 The RDATA of a set is one byte string: for each RR its RDLENGTH (two octets) and RDATA, in canonical order,
-without duplicates. That is how the RRs stand in a message and in the input of a signature, so neither has to
-take the set apart.
+without duplicates. A message and the input of a signature hold the RRs in the same form, so neither needs to
+unpack the set.
 """
 
 from collections.abc import Callable, Iterable
@@ -28,13 +28,13 @@ class Rrsigs(NamedTuple):
     rdata: bytes
 
 
-#: Make an RRset, or Rrsigs, of the fields in order (a row of a database). ``_make`` does the same in Python code, which
-#: in a walk over millions of rows takes longer than reading them.
+#: Make an RRset, or Rrsigs, of the fields in order (a database row). ``_make`` does the same in Python code;
+#: in a walk over millions of rows that takes longer than reading them.
 rrset_of = cast(Callable[[Iterable[Any]], RRset], partial(tuple.__new__, RRset))
 rrsigs_of = cast(Callable[[Iterable[Any]], Rrsigs], partial(tuple.__new__, Rrsigs))
 
 
-#: Octets that validators (Unbound, Knot, ldns) hold at most of what a signature covers.
+#: The most octets under one signature that validators (Unbound, Knot, ldns) accept.
 SIGNED_OCTETS_MAX = 65_535
 
 

@@ -1,4 +1,4 @@
-"""RR type numbers the signer gives meaning to, and the sets it reasons with (RFC 4034, RFC 5155, RFC 7344)."""
+"""The RR type numbers that the signer treats specially, and sets of them (RFC 4034, RFC 5155, RFC 7344)."""
 
 A = 1
 NS = 2
@@ -18,6 +18,7 @@ NSEC3 = 50
 NSEC3PARAM = 51
 CDS = 59
 CDNSKEY = 60
+CSYNC = 62
 ZONEMD = 63
 RESINFO = 261
 
@@ -30,8 +31,8 @@ APEX_DERIVED_TYPES = frozenset({DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD})
 #: RRsets that a KSK signs (RFC 6781 §3.1, RFC 7344 §4.1); everything else is the ZSK's.
 KSK_SIGNED_TYPES = frozenset({DNSKEY, CDS, CDNSKEY})
 
-#: An RRset of these is one RR; with a second one BIND as a secondary ends every transfer of the zone (RFC 2181 §10.1,
-#: RFC 6672 §2.4, RFC 9606).
+#: An RRset of these types is one RR; if there is a second one, a BIND secondary aborts every transfer of the
+#: zone (RFC 2181 §10.1, RFC 6672 §2.4, RFC 9606).
 SINGLETON_TYPES = frozenset({SOA, CNAME, DNAME, RESINFO})
 
 CLASS_IN = 1

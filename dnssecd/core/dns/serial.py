@@ -7,8 +7,8 @@ HALF = 1 << 31
 def compare(a: int, b: int) -> int:
     """Return -1, 0 or 1 for a before, equal to or after b (RFC 1982 §3.2).
 
-    For the undefined case (distance exactly 2**31) the answer is -1: neither is after the other, and a caller
-    asking "is a after b" must get no.
+    For the undefined case (distance exactly 2**31) the answer is -1: neither is after the other, so "is a
+    after b" must be false.
     """
     if a == b:
         return 0
@@ -21,7 +21,7 @@ def is_after(a: int, b: int) -> bool:
 
 
 def increment(serial: int) -> int:
-    """Return the serial after ``serial``; 0 is skipped, since some servers take it for "no serial"."""
+    """Return the serial after ``serial``; 0 is skipped, since some servers read it as "no serial"."""
     return (serial + 1) % MODULUS or 1
 
 
@@ -37,8 +37,8 @@ def latest(*serials: int) -> int:
 def next_serial(scheme: str, published: int | None, input_serial: int, now: int, date: int) -> int:
     """Return the serial of the next version.
 
-    scheme: ``increment``, ``unixtime`` or ``date``; published: the latest serial anyone may have seen, or None;
-    now: epoch seconds; date: today as YYYYMMDD (UTC). The answer is always after ``published``.
+    scheme: ``increment``, ``unixtime`` or ``date``; published: the latest serial that a server may have seen,
+    or None; now: epoch seconds; date: today as YYYYMMDD (UTC). The result is always after ``published``.
     """
     if scheme == "increment":
         wanted = input_serial

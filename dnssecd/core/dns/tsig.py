@@ -1,8 +1,8 @@
 """TSIG (RFC 8945) on raw wire messages, sans I/O: verify requests, sign answers, verify streams of answers.
 
 Order of checks (RFC 8945 §5.2): form, key and algorithm (BADKEY), MAC (BADSIG), time (BADTIME), truncation
-(BADTRUNC). The time is not looked at before the MAC is proven, and no length is believed before it is compared with
-what is there. Local policy (RFC 8945 §5.2.2.1, §10): no MAC may be truncated, and no fudge exceeds 300 seconds,
+(BADTRUNC). The time is checked only after the MAC is verified, and every length is checked against the octets
+present. Local policy (RFC 8945 §5.2.2.1, §10): no MAC may be truncated, and no fudge exceeds 300 seconds,
 independent of the sender's.
 """
 
@@ -29,7 +29,7 @@ from dnssecd.core.dns.names import text_to_wire
 BADSIG, BADKEY, BADTIME, BADTRUNC = 16, 17, 18, 22
 _ERROR_NAMES = {BADSIG: "BADSIG", BADKEY: "BADKEY", BADTIME: "BADTIME", BADTRUNC: "BADTRUNC"}
 DEFAULT_FUDGE_S = 300
-#: A longer fudge counts as this one: the sender does not decide how long a recorded message stays good.
+#: A longer fudge is reduced to this one: the sender must not decide how long a recorded message can be replayed.
 FUDGE_MAX_S = 300
 MAX_UNSIGNED = 99
 
@@ -92,7 +92,7 @@ class TsigKey:
 
 @dataclass(frozen=True, slots=True)
 class TsigRdata:
-    """A TSIG record taken apart (RFC 8945 §4.2); names are lower-cased, ``start`` is its offset."""
+    """A parsed TSIG record (RFC 8945 §4.2); names are lower-cased, ``start`` is its offset."""
 
     start: int
     name: bytes
@@ -106,7 +106,7 @@ class TsigRdata:
 
     @property
     def window_s(self) -> int:
-        """Return how far from the time signed the message is good, in seconds."""
+        """Return how far from the time signed the message is accepted, in seconds."""
         return min(self.fudge, FUDGE_MAX_S)
 
     def variables(self) -> bytes:
@@ -122,7 +122,7 @@ class TsigRdata:
         )
 
     def timers(self) -> bytes:
-        """Return time signed and fudge: all that enters the digest of a later message of a stream."""
+        """Return time signed and fudge: the only TSIG fields in the digest of a later message of a stream."""
         return self.time_signed.to_bytes(6, "big") + self.fudge.to_bytes(2, "big")
 
     def to_wire(self) -> bytes:
@@ -185,11 +185,12 @@ def _prefixed(mac: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a signed request.
+    """The result of verifying a signed request.
 
-    ``key`` is set only when the request is proven. Otherwise ``rcode`` is what the answer carries (FORMERR or
-    NOTAUTH) and ``error`` the TSIG error. ``signer`` signs (or, for BADKEY and BADSIG, marks) the answer; it is
-    None for FORMERR, whose answer carries no TSIG at all. ``tsig`` is the record that proves it.
+    ``key`` is set only when the request is verified. Otherwise ``rcode`` is the RCODE of the answer (FORMERR
+    or NOTAUTH) and ``error`` the TSIG error. ``signer`` signs the answer (for BADKEY and BADSIG it adds an
+    unsigned TSIG record); it is None for FORMERR, whose answer has no TSIG record. ``tsig`` is the TSIG
+    record of the request.
     """
 
     key: TsigKey | None
@@ -274,7 +275,7 @@ def verify_request(wire: bytes, message: Message, keys: Mapping[bytes, TsigKey],
     if not hmac.compare_digest(expected[: len(tsig.mac)], tsig.mac):
         return Verdict(None, NOTAUTH, BADSIG, AnswerSigner(tsig, None, BADSIG))
     if tsig.error:
-        # A request reports no error; one that does was made to confuse (CVE-2020-8617).
+        # A request reports no error; one that does is an attack (CVE-2020-8617).
         return Verdict(None, FORMERR, 0, None)
     if abs(now - tsig.time_signed) > tsig.window_s:
         return Verdict(None, NOTAUTH, BADTIME, AnswerSigner(tsig, key, BADTIME))
@@ -284,7 +285,7 @@ def verify_request(wire: bytes, message: Message, keys: Mapping[bytes, TsigKey],
 
 
 def sign_request(wire: bytes, key: TsigKey, now: int, fudge: int = DEFAULT_FUDGE_S) -> tuple[bytes, bytes]:
-    """Return the signed request and its MAC, which the verifier of the answer needs."""
+    """Return the signed request and its MAC; the verifier of the answer needs the MAC."""
     unsigned = TsigRdata(0, key.name, key.algorithm, now, fudge, b"", int.from_bytes(wire[:2], "big"), 0, b"")
     mac = key.digest(wire, unsigned.variables())
     return append(wire, _with_mac(unsigned, mac)), mac
@@ -304,7 +305,7 @@ class AnswerVerifier:
         self._unsigned = 0
 
     def accept(self, wire: bytes, now: int) -> bytes:
-        """Return the message without its TSIG record; raises TsigError or FormError when it must be refused."""
+        """Return the message without its TSIG record; raise TsigError or FormError when it must be refused."""
         record = parse(wire).tsig
         if record is None:
             return self._accept_unsigned(wire)

@@ -1,10 +1,13 @@
-"""What was seen of the world, as the planner is told it.
+"""What was seen of the world: the input of the planner.
 
 Times are epoch seconds by the daemon's clock.  A sight is the last *answer* of a server; a later failure leaves
-it in place and is told in `answer`.
+it in place and is noted in ``answer``.
 """
 
 from dataclasses import dataclass
+
+from dnssecd.core.keys.keystate import Role
+from dnssecd.core.keys.signed_ahead import SignedAhead
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +31,26 @@ class ParentSight:
     at: int = 0
     answer: str = ""
     next_look: int | None = None
+    ns: tuple[str, ...] | None = None  # the names of the delegation's NS RRset; None: not known
+    ns_ttl: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SignerSight:
+    """A server of another signer of the zone: its DNSKEY RRset, each RDATA with since when it was always there."""
+
+    name: str
+    signer: str
+    dnskeys: tuple[tuple[bytes, int], ...] | None = None  # None: it never answered
+    ttl: int = 0
+    at: int = 0
+    answer: str = ""
+    next_look: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """A person's word that the parent has, or no longer has, the DS of a key."""
+    """An operator confirms that the parent has, or no longer has, the DS of a key."""
 
     ref: str
     present: bool
@@ -50,6 +68,28 @@ class SignatureCount:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyBackup:
+    """Proof that a key is not lost with one device: a backup that was opened, or several tokens that hold it."""
+
+    key_id: str
+    at: int
+    detail: str  # for people: the file and who opened it, or the names of the tokens
+
+
+@dataclass(frozen=True, slots=True)
+class SpareKey:
+    """A key that the key service holds for the zone and that the zone may not have used yet."""
+
+    key_id: str
+    role: Role
+    algorithm: int
+    bits: int
+    keystore: str
+    public_key: bytes
+    created: int
+
+
+@dataclass(frozen=True, slots=True)
 class Evidence:
     """All the planner may go by.
 
@@ -57,7 +97,9 @@ class Evidence:
     server that has to be asked, also those that never answered; an empty `parents` says that none is known.
     `signatures`: counts for every key in the zone.  TTLs (s) are the largest in the committed version: of the
     DNSKEY RRset, of any signed RRset, and of a negative answer.  `clock_sure` is false after a jump of the
-    clock until its time is confirmed.
+    clock until its time is confirmed.  `ahead`: what an off-line KSK signed; None: no KSK is off-line.  `spares`:
+    keys held for the zone outside of its key set; only needed by a plan that wants a key.  `signers`: every server of
+    the zone's other signers; `signer_ns`: by signer the names of its servers; `ns`: names of the zone's own NS RRset.
     """
 
     serial: int | None = None
@@ -70,3 +112,9 @@ class Evidence:
     ttl_zone: int = 0
     ttl_negative: int = 0
     clock_sure: bool = True
+    ahead: SignedAhead | None = None
+    spares: tuple[SpareKey, ...] = ()
+    backups: tuple[KeyBackup, ...] = ()
+    signers: tuple[SignerSight, ...] = ()
+    signer_ns: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    ns: tuple[str, ...] = ()

@@ -53,7 +53,7 @@ class Wait:
 
 
 def look(waits: tuple[Wait, ...], keyset: Keyset, key: Key, rec: Rec, world: World) -> Look | None:
-    """What the evidence says of a record in waiting; None for a record that waits for nothing.  Pure."""
+    """Return what the evidence says of a record that waits; None for a record that waits for nothing.  Pure."""
     state = key.record(rec).state
     if state not in (State.RUMOURED, State.UNRETENTIVE):
         return None
@@ -82,7 +82,7 @@ def contradicted(keyset: Keyset, key: Key, rec: Rec, world: World) -> tuple[str,
 
 
 def _gone_back(serial: int, since: int, world: World) -> tuple[str, ...]:
-    """The secondaries that were seen after `since` to serve a zone version before `serial`."""
+    """Return the secondaries that served, after ``since``, a zone version older than ``serial``."""
     return tuple(
         sight.name
         for sight in world.evidence.secondaries
@@ -248,7 +248,7 @@ def _ds_missing(
 
 
 def _cds_missing(keyset: Keyset, record: RecordState, world: World) -> tuple[Missing, ...]:
-    """A secondary with an older version has older CDS: a parent that reads them there would take a step back."""
+    """Return the secondaries with an older version: it has older CDS, and a parent that reads them would go back."""
     if record.serial is None:
         return ()
     return _secondaries_at(record.serial, keyset.trust_after, world)[2]
@@ -283,12 +283,12 @@ def _anchor_settles(keyset: Keyset, key: Key, world: World) -> Look:
             return Look(key.ds, (Missing("this zone", "DNSKEY not omnipresent", "DNSKEY omnipresent"),))
         wait = timing.itrp(ttl_dnskey(keyset, world))
         return Look(key.ds, until=max(key.dnskey.changed, keyset.trust_after) + wait + world.policy.margin)
-    wanted = f"a person's word that validators have trust anchor {key.tag} (ds confirm)"
+    wanted = f"an operator confirms that validators have trust anchor {key.tag} (ds confirm)"
     return Look(key.ds, (Missing("an operator", "nothing", wanted),))
 
 
 def _anchor_fades(keyset: Keyset, key: Key, world: World) -> Look:
-    """Nobody can be asked; validators that follow RFC 5011 will take a revoked key out by themselves.
+    """Return the wait for an anchor to go: no server knows; RFC 5011 validators remove a revoked key automatically.
 
     Not so the last key of an algorithm, which cannot be revoked without leaving the algorithm half signed.
     """
@@ -301,12 +301,12 @@ def _anchor_fades(keyset: Keyset, key: Key, world: World) -> Look:
     heirs = [other for other in keyset.keys if other.ref != key.ref and other.algorithm == key.algorithm]
     if world.policy.rfc5011 and any(heir.ds.state is State.OMNIPRESENT for heir in heirs):
         return Look(key.ds, until=world.now)
-    wanted = f"a person's word that no validator has trust anchor {key.tag} (ds confirm)"
+    wanted = f"an operator confirms that no validator has trust anchor {key.tag} (ds confirm)"
     return Look(key.ds, (Missing("an operator", "nothing", wanted),))
 
 
 def ttl_dnskey(keyset: Keyset, world: World) -> int:
-    """The largest TTL (s) of a DNSKEY set that may be held; the policy's value at least."""
+    """Return the largest TTL (s) of a DNSKEY set that may be held, at least the policy's value."""
     policy, evidence = world.policy, world.evidence
     return max(
         policy.dnskey_ttl, remembered(keyset.ttl_dnskey, evidence.ttl_dnskey, world.now, policy.margin)

@@ -15,6 +15,7 @@ ZONE = 0x0100
 DIGEST_SHA256 = 2
 DIGEST_SHA384 = 4
 DS_DIGESTS = {DIGEST_SHA256: "sha256", 4: "sha384"}  # RFC 4509, RFC 6605
+PAST_MAX = 1_000
 DELETE_CDS = bytes((0, 0, 0, 0, 0))  # RFC 8078 section 4: "CDS 0 0 0 0"
 DELETE_CDNSKEY = bytes((0, 0, 3, 0, 0))
 
@@ -29,8 +30,8 @@ class Key:
 
     A revoked key (RFC 5011) is a second entry with the same `key_id`, other flags and another tag.
     `active` is when it first signed, `announced` since when it counts among the zone's keys to come (or in
-    use).  `compromised`, `roll` and `revoke` are what a person asked for: replace
-    it by the fastest safe way, replace it, revoke it on the way out.
+    use).  `compromised`, `lost`, `roll` and `revoke` are what a person reported: replace it by the fastest
+    safe way, likewise as nothing more can be signed with it, replace it, revoke it on the way out.
     """
 
     key_id: str
@@ -50,9 +51,19 @@ class Key:
     active: int | None = None
     announced: int = 0
     compromised: bool = False
+    lost: bool = False
     roll: bool = False
     revoke: bool = False
     hold_until: int | None = None  # a revoked key stays at least until then
+    signer: str = (
+        ""  # who has the private key: "" here, else the name of another signer of the zone (RFC 8901)
+    )
+    left: int | None = None  # since when evidence shows that its signer uses a leaving foreign key no longer
+
+    @property
+    def foreign(self) -> bool:
+        """Whether another signer has the private key: it makes none of our signatures."""
+        return bool(self.signer)
 
     @property
     def ref(self) -> str:
@@ -72,12 +83,14 @@ class Key:
     @property
     def records(self) -> tuple[Rec, ...]:
         """The records this key has."""
+        if self.foreign:
+            return (Rec.DNSKEY,) if self.role is Role.ZSK else (Rec.DNSKEY, Rec.DS)
         if self.revoked:
             return (Rec.DNSKEY, Rec.KRRSIG)
         return RECORDS[self.role]
 
     def record(self, rec: Rec) -> RecordState:
-        """The state of one record (hidden for one that this role does not have)."""
+        """Return the state of one record (hidden for one that this role does not have)."""
         match rec:
             case Rec.DNSKEY:
                 return self.dnskey
@@ -89,7 +102,7 @@ class Key:
                 return self.ds
 
     def with_record(self, rec: Rec, state: RecordState) -> "Key":
-        """A copy with one record changed."""
+        """Return a copy with one record changed."""
         match rec:
             case Rec.DNSKEY:
                 return replace(self, dnskey=state)
@@ -103,8 +116,9 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class TtlMemory:
-    """The largest TTL (s) a cached copy may have: `lowered` is the serial that lowered it, `gone` when the last
-    secondary was seen to serve that.
+    """The largest TTL (s) that a cached copy may have.
+
+    ``lowered`` is the serial that lowered it, ``gone`` the time at which the last secondary served that serial.
     """
 
     largest: int = 0
@@ -122,7 +136,10 @@ class Keyset:
     `step` counts the plans that changed what is published; `trust_after` is the time before which no
     evidence counts (set after a clock step); `signed` is what the policy last asked for; `approved` holds
     approvals not used yet; `born` counts the keys there ever were of each role.  `held`: steps that wait for
-    approval whatever the policy says, because they were due on the day the zone came over from another signer.
+    approval in any case, because they were due on the day the zone moved here from another signer.
+    `past`: marks of the keys that were in the set and left it; none of them comes back as a spare key.  `no_cds`: no
+    CDS is published, because a KSK is lost and no key that the parent knows could sign it.  `ttl_others`: the largest
+    TTL (s) seen of other signers' DNSKEY sets and of the delegation, while the set has foreign keys.
     """
 
     apex: bytes
@@ -136,13 +153,16 @@ class Keyset:
     ttl_zone: TtlMemory = NO_MEMORY
     ttl_ds: TtlMemory = NO_MEMORY
     held: tuple[str, ...] = ()
+    past: tuple[str, ...] = ()
+    no_cds: bool = False
+    ttl_others: int = 0
 
     def find(self, ref: str) -> Key | None:
-        """The entry of that name."""
+        """Return the entry with that name."""
         return next((key for key in self.keys if key.ref == ref), None)
 
     def with_key(self, key: Key) -> "Keyset":
-        """A copy with the entry of the same name replaced."""
+        """Return a copy with the entry of the same name replaced."""
         return replace(self, keys=tuple(key if old.ref == key.ref else old for old in self.keys))
 
 
@@ -167,7 +187,9 @@ class SigningView:
     those keys, in the first version of this view.  `zone_keys` sign all else: every RRset needs one signature
     of every algorithm among them.  A signature by one of `retiring_keys`, which are in the DNSKEY RRset, may stay
     in place of the `zone_keys` one of its algorithm until it is replaced (at once if `urgent`); signatures
-    by any other key go.
+    by any other key go.  `lost_keys`: those of the signers whose private key is lost: what they signed stays as it
+    is, and nothing more is signed by them.  `soa_keys`: who signs the SOA (and the ZONEMD RRset) in place of
+    `zone_keys` because of that; an empty tuple: the `zone_keys` themselves.
     """
 
     dnskey_rdatas: tuple[bytes, ...] = ()
@@ -178,16 +200,8 @@ class SigningView:
     zone_keys: tuple[SigningKey, ...] = ()
     retiring_keys: tuple[SigningKey, ...] = ()
     urgent: bool = False
-
-    @property
-    def ksk_key_ids(self) -> tuple[str, ...]:
-        """Handles of the keys that sign the DNSKEY RRset."""
-        return tuple(key.key_id for key in self.dnskey_keys)
-
-    @property
-    def zsk_key_ids(self) -> tuple[str, ...]:
-        """Handles of the keys that sign zone data."""
-        return tuple(key.key_id for key in self.zone_keys)
+    lost_keys: tuple[SigningKey, ...] = ()
+    soa_keys: tuple[SigningKey, ...] = ()
 
 
 def dnskey_rdata(flags: int, algorithm: int, public_key: bytes) -> bytes:
@@ -196,7 +210,7 @@ def dnskey_rdata(flags: int, algorithm: int, public_key: bytes) -> bytes:
 
 
 def key_tag(rdata: bytes) -> int:
-    """The key tag of a DNSKEY RDATA (RFC 4034 appendix B; algorithm 1 is not supported)."""
+    """Return the key tag of a DNSKEY RDATA (RFC 4034 appendix B; algorithm 1 is not supported)."""
     total = sum(rdata[0::2]) * 256 + sum(rdata[1::2])
     return (total + (total >> 16)) & 0xFFFF
 
@@ -210,7 +224,7 @@ def ds_rdata(apex: bytes, dnskey: bytes, digest_type: int = DIGEST_SHA256) -> by
 def new_key(
     key_id: str, role: Role, algorithm: int, public_key: bytes, keystore: str, created: int, bits: int = 0
 ) -> Key:
-    """A key nobody has seen yet; flags and tag follow from role and public key."""
+    """Return a key that was never published; flags and tag follow from role and public key."""
     flags = ZONE if role is Role.ZSK else ZONE | SEP
     tag = key_tag(dnskey_rdata(flags, algorithm, public_key))
     return Key(key_id, role, algorithm, flags, public_key, tag, keystore, created, bits, announced=created)
@@ -224,13 +238,28 @@ def all_tags(key: Key) -> frozenset[int]:
     )
 
 
+def mark_of(algorithm: int, public_key: bytes) -> str:
+    """Return the name under which a key that left a key set is remembered: unlike its tag unique."""
+    return hashlib.sha256(bytes((algorithm,)) + public_key).hexdigest()[:32]
+
+
+def without_key(keyset: Keyset, ref: str) -> Keyset:
+    """Return the key set without one entry; the key itself is remembered once its last entry is gone."""
+    left = keyset.find(ref)
+    keys = tuple(key for key in keyset.keys if key.ref != ref)
+    if left is None or left.foreign or any(key.key_id == left.key_id for key in keys):
+        return replace(keyset, keys=keys)
+    past = (*keyset.past, mark_of(left.algorithm, left.public_key))[-PAST_MAX:]
+    return replace(keyset, keys=keys, past=past)
+
+
 def used_tags(keyset: Keyset) -> frozenset[int]:
     """Tags that a new key must not have."""
     return frozenset().union(*(all_tags(key) for key in keyset.keys))
 
 
 def add_key(keyset: Keyset, key: Key) -> Keyset:
-    """The keyset with a new key; KeysetError where its name, its public key or one of its tags is taken."""
+    """Return the key set with a new key; KeysetError if its name, its public key or one of its tags is taken."""
     if keyset.find(key.ref) is not None:
         raise KeysetError(f"key {key.ref} is one of the zone's keys already; nothing to do")
     if any(key.public_key == old.public_key and key.algorithm == old.algorithm for old in keyset.keys):
@@ -244,7 +273,7 @@ def add_key(keyset: Keyset, key: Key) -> Keyset:
 
 
 def initial_keyset(apex: bytes, keys: tuple[Key, ...], now: int) -> Keyset:
-    """The keyset of a zone that was never signed: all keys are published and sign at once, as no DS exists.
+    """Return the key set of a zone that was never signed: all keys are published and sign at once, as no DS exists.
 
     KeysetError where two keys do not go together.
     """
@@ -276,7 +305,7 @@ def _key_published(key: Key, serial: int, now: int) -> Key:
 
 
 def signing_view(keyset: Keyset, *, cds: bool = True) -> SigningView:
-    """What must be published and who signs it.  `cds`: whether CDS and CDNSKEY are wanted.  Pure."""
+    """Return what must be published and who signs it.  ``cds``: whether CDS and CDNSKEY are wanted.  Pure."""
     shown = [key for key in keyset.keys if key.dnskey.visible]
     zone = [key for key in keyset.keys if key.zrrsig.visible]
     algorithms = {key.algorithm for key in zone}
@@ -285,7 +314,7 @@ def signing_view(keyset: Keyset, *, cds: bool = True) -> SigningView:
         for key in keyset.keys
         if key.zrrsig.state is State.UNRETENTIVE and key.algorithm in algorithms and key.dnskey.visible
     ]
-    deletes, wanted = _cds_content(keyset) if cds else (False, [])
+    deletes, wanted = _cds_content(keyset) if cds and not keyset.no_cds else (False, [])
     return SigningView(
         dnskey_rdatas=tuple(sorted(key.rdata for key in shown)),
         cds=(DELETE_CDS,) if deletes else tuple(sorted(ds_rdata(keyset.apex, key.rdata) for key in wanted)),
@@ -295,12 +324,43 @@ def signing_view(keyset: Keyset, *, cds: bool = True) -> SigningView:
         zone_keys=tuple(_signer(key) for key in zone),
         retiring_keys=tuple(_signer(key) for key in fading),
         urgent=any(key.compromised for key in fading),
+        lost_keys=tuple(
+            _signer(key) for key in keyset.keys if key.lost and (key.krrsig.visible or key.zrrsig.visible)
+        ),
+        soa_keys=tuple(_signer(key) for key in _soa_signers(keyset, zone)),
     )
+
+
+def _soa_signers(keyset: Keyset, zone: list[Key]) -> list[Key]:
+    """Return who signs the SOA where a key that signs zone data is lost: of its algorithm, the newest published key.
+
+    A new version needs a new SOA.  All other RRsets keep the signatures they have.
+    """
+    if not any(key.lost for key in zone):
+        return []
+    signers = []
+    for algorithm in dict.fromkeys(key.algorithm for key in zone):
+        able = [key for key in zone if key.algorithm == algorithm and not key.lost]
+        heirs = [
+            key
+            for key in keyset.keys
+            if key.algorithm == algorithm
+            and Rec.ZRRSIG in key.records
+            and key.dnskey.visible
+            and not key.lost
+        ]
+        heirs.sort(
+            key=lambda key: key.dnskey.state is State.OMNIPRESENT
+        )  # a key that all validators have is better
+        signers += able or heirs[-1:]
+    return signers
 
 
 def _cds_content(keyset: Keyset) -> tuple[bool, list[Key]]:
     """Whether the parent is asked to delete the DS RRset (RFC 8078 section 4), and the keys it is to have."""
     wanted = [key for key in keyset.keys if key.ds.visible]
+    if wanted and all(key.foreign for key in wanted):
+        return False, []  # the parent has them already; CDS begin with a DS of our own keys
     leaving = any(key.ds.state is State.UNRETENTIVE for key in keyset.keys)
     return leaving and not wanted and not keyset.signed, wanted
 
@@ -308,12 +368,19 @@ def _cds_content(keyset: Keyset) -> tuple[bool, list[Key]]:
 def _cds_signers(keyset: Keyset) -> list[Key]:
     """Who signs CDS and CDNSKEY: the keys that sign the DNSKEY RRset (RFC 7344 section 4.1), and no others.
 
-    But for an algorithm none of whose keys does, at the beginning and the end of an algorithm roll-over: there those
-    that sign the zone do, so that the two RRsets have every algorithm whenever all other data has.
+    But for an algorithm none of whose keys does, at the beginning and the end of an algorithm rollover: there those
+    that sign the zone do, so that the two RRsets have every algorithm whenever all other data has. And but for zones
+    with other signers: the DNSKEY RRset of those has our ZSKs, but not always our present KSK (RFC 8901 section 2.1.2),
+    so a validator that got it could not validate a CDS RRset that only a KSK signed.
     """
-    signers = [key for key in keyset.keys if key.krrsig.visible and not key.revoked]
+    signers = [key for key in keyset.keys if key.krrsig.visible and not key.revoked and not key.lost]
     algorithms = {key.algorithm for key in signers}
-    return [*signers, *(key for key in keyset.keys if key.zrrsig.visible and key.algorithm not in algorithms)]
+    several = any(key.foreign and key.dnskey.state is not State.HIDDEN for key in keyset.keys)
+    return signers + [
+        key
+        for key in keyset.keys
+        if key.zrrsig.visible and (several or key.algorithm not in algorithms) and key not in signers
+    ]
 
 
 def _signer(key: Key) -> SigningKey:

@@ -126,7 +126,7 @@ HIDDEN = RecordState()
 
 
 def advance(record: RecordState, event: Event, step: int, now: int) -> RecordState:
-    """The record after `event`; KeyError for an event that the table does not allow.  Pure."""
+    """Return the record after ``event``; KeyError for an event that the table does not allow.  Pure."""
     new = TRANSITIONS[record.state][event]
     if event is Event.PUBLISH:
         first = record.first_in if record.state is State.UNRETENTIVE else step

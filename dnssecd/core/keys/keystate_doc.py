@@ -25,7 +25,7 @@ STATES = """## States of a record
 
 def render() -> str:
     """Return the whole document."""
-    parts = [HEAD, _records(), STATES, _diagram(), _rules(), _waits(), _holds(), _labels()]
+    parts = [HEAD, _records(), STATES, _diagram(), _rules(), _waits(), _holds(), _signers(), _labels()]
     return "\n".join(parts)
 
 
@@ -84,6 +84,22 @@ def _waits() -> str:
 def _holds() -> str:
     rows = [f"| {hold.name} | {hold.text} |" for hold in TABLES.holds]
     return "\n".join(["## Postponed steps", "", "| name | meaning |", "|---|---|", *rows, ""])
+
+
+def _signers() -> str:
+    rows = [f"| {gate.name} | {gate.text} |" for gate in TABLES.signer_gates]
+    lines = [
+        "## Several signers of one zone",
+        "",
+        "A key of another signer (RFC 8901, model 2) has dnskey and, if it is a KSK, ds; its private key is elsewhere.",
+        "These steps also wait for evidence from the other signers' servers and from the delegation:",
+        "",
+        "| name | meaning |",
+        "|---|---|",
+        *rows,
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _labels() -> str:

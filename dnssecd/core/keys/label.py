@@ -30,7 +30,7 @@ def _never_used(key: Key) -> bool:
 
 
 def _works(key: Key) -> bool:
-    """A ZSK works while it signs the zone, a KSK while the parent is to have its DS, a CSK while it does either."""
+    """Return whether a key works: a ZSK signs the zone, the parent is to have the DS of a KSK, either for a CSK."""
     signs = key.role is not Role.KSK and key.zrrsig.visible
     return signs or (key.role is not Role.ZSK and key.ds.visible)
 
@@ -47,7 +47,11 @@ LABELS: tuple[Label, ...] = (
         lambda key: _all_hidden(key) and not _never_used(key),
     ),
     Label("generated", "exists; nothing of it is published", _all_hidden),
-    Label("standby", "the parent has its DS, for an emergency", lambda key: key.goal is Goal.STANDBY),
+    Label(
+        "standby",
+        "for an emergency: the parent has its DS (KSK, CSK), or its DNSKEY is published (ZSK)",
+        lambda key: key.goal is Goal.STANDBY,
+    ),
     Label("active", "signs the zone (ZSK, CSK), or the parent is to have its DS (KSK, CSK)", _works),
     Label("retired", "works no longer; caches may still need it", _worked),
     Label("dead", "leaves, or can leave, the DNSKEY set", lambda key: key.goal is Goal.ABSENT),

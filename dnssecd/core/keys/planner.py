@@ -1,6 +1,6 @@
-"""The roll-over planner: one pure function.
+"""The rollover planner: one pure function.
 
-There is no script per kind of roll-over.  Policy and commands set goals (`rollover_goals`), evidence and time move
+There is no script per kind of rollover.  Policy and commands set goals (`rollover_goals`), evidence and time move
 records as facts (`rollover_facts`), goals ask for steps and the safety rules (`rollover_rules`) say which may be
 taken (`rollover_steps`), again and again until nothing changes.  All that was refused is in the plan.
 """
@@ -10,8 +10,10 @@ from dataclasses import replace
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.facts import World, contradicted, look
 from dnssecd.core.keys.goals import Notes, in_use, set_goals
-from dnssecd.core.keys.keyset import DS_DIGESTS, Key, Keyset, ds_rdata
+from dnssecd.core.keys.keyset import DS_DIGESTS, Key, Keyset, ds_rdata, without_key
 from dnssecd.core.keys.keystate import Event, Goal, Rec, State, advance
+from dnssecd.core.keys.lost import restored_first, shows, with_cds_judged
+from dnssecd.core.keys.other_signers import advice, note_others
 from dnssecd.core.keys.rules import broken
 from dnssecd.core.keys.steps import TABLES, Tables, explain_refusals, take_steps
 from dnssecd.core.keys.ttl_memory import remember_ttls
@@ -25,7 +27,7 @@ __all__ = ["TABLES", "Tables", "plan_rollover"]
 def plan_rollover(
     keyset: Keyset, policy: RolloverPolicy, evidence: Evidence, now: int, tables: Tables = TABLES
 ) -> Plan:
-    """What to do now, when to ask again, and why what waits.
+    """Return what to do now, when to ask again, and what waits and why.
 
     The shell stores the plan's keyset in the transaction that commits a version made from its signing view,
     (at once if nothing is to be published), and performs the effects afterwards.  Asking again with the same
@@ -34,10 +36,12 @@ def plan_rollover(
     if not evidence.clock_sure:
         detail = "the clock jumped; nothing moves until a secondary's TSIG time or an operator confirms it"
         return Plan((), None, (Blocker(Gate.TIME, "clock", detail),), keyset)
+    policy = replace(policy, specs=restored_first(keyset, policy.specs))
     world = World(policy, evidence, now)
-    notes = Notes()
+    notes, given = Notes(), keyset
     step = keyset.step + 1
     keyset = remember_ttls(keyset, evidence, now, policy.margin)
+    keyset = note_others(keyset, world)
     keyset = _facts(keyset, tables, world, notes)
     keyset = set_goals(keyset, world, notes)
     while True:
@@ -46,16 +50,23 @@ def plan_rollover(
         keyset = _facts(keyset, tables, world, notes)
         if keyset == before:
             break
-    keyset = _remove(keyset, world, notes)
+    keyset = _remove(with_cds_judged(keyset), world, notes)
     explain_refusals(keyset, tables, world, notes)
     _explain_waits(keyset, tables, world, notes)
     notes.blockers.extend(_foreign_ds(keyset, world))
-    wakes = [wake for wake in notes.wakes if wake > now]
-    return Plan(tuple(notes.effects), min(wakes, default=None), tuple(notes.blockers), keyset)
+    notes.blockers.extend(advice(keyset, world))
+    next_change = min((wake for wake in notes.wakes if wake > now), default=None)
+    next_wake = min((wake for wake in (next_change, *notes.looks) if wake is not None), default=None)
+    shown = shows(given, keyset) if _loses(given, keyset) else None
+    return Plan(tuple(notes.effects), next_wake, tuple(notes.blockers), keyset, shown, next_change)
+
+
+def _loses(*keysets: Keyset) -> bool:
+    return any(keyset.no_cds or any(key.lost for key in keyset.keys) for keyset in keysets)
 
 
 def _facts(keyset: Keyset, tables: Tables, world: World, notes: Notes) -> Keyset:
-    """What evidence and time say of every record."""
+    """Return the key set with what evidence and time say of every record."""
     forgotten: list[Fading] = []
     for ref, rec in [(key.ref, rec) for key in keyset.keys for rec in key.records]:
         key = keyset.find(ref)
@@ -76,7 +87,7 @@ def _facts(keyset: Keyset, tables: Tables, world: World, notes: Notes) -> Keyset
 
 
 def _doubt(keyset: Keyset, key: Key, rec: Rec, world: World, notes: Notes) -> Keyset:
-    """A server was seen to go back behind what counted as settled."""
+    """Take back a settled record if a server was seen to serve what was before it."""
     doubters = contradicted(keyset, key, rec, world)
     if not doubters:
         return keyset
@@ -85,9 +96,9 @@ def _doubt(keyset: Keyset, key: Key, rec: Rec, world: World, notes: Notes) -> Ke
 
 
 def _forget(keyset: Keyset, forgotten: list[Fading], tables: Tables, world: World, notes: Notes) -> Keyset:
-    """Records that nobody holds any more: all together, else each alone; put off while a rule needs one.
+    """Hide records that no validator holds any more: all together, or else each alone; not while a rule needs one.
 
-    That an old record is gone says nothing about the new one that it vouches for.
+    That an old record is gone does not confirm the new one that it leads to.
     """
     for group in (forgotten, *([fading] for fading in forgotten)):
         after, heard = keyset, Notes()
@@ -111,7 +122,7 @@ def _moved(
 
 
 def _remove(keyset: Keyset, world: World, notes: Notes) -> Keyset:
-    """Keys whose goal is absent and that nobody can hold go for good, some time after."""
+    """Remove keys whose goal is absent some time after no validator can hold them."""
     for key in keyset.keys:
         if key.goal is not Goal.ABSENT or in_use(key):
             continue
@@ -119,8 +130,8 @@ def _remove(keyset: Keyset, world: World, notes: Notes) -> Keyset:
         if world.now < hidden + world.policy.purge:
             notes.wakes.append(hidden + world.policy.purge)
             continue
-        keyset = replace(keyset, keys=tuple(other for other in keyset.keys if other.ref != key.ref))
-        if not any(other.key_id == key.key_id for other in keyset.keys):
+        keyset = without_key(keyset, key.ref)
+        if not key.foreign and not any(other.key_id == key.key_id for other in keyset.keys):
             notes.effects.append(RemoveKey(key.ref, key.tag, key.key_id, key.keystore))
     return keyset
 
@@ -150,7 +161,7 @@ def _wait_blocker(
 
 
 def _foreign_ds(keyset: Keyset, world: World) -> list[Blocker]:
-    """A warning for each of the parent's servers with a DS that none of the zone's keys has."""
+    """Return a warning for each of the parent's servers with a DS that belongs to none of the zone's keys."""
     if not world.policy.parent:
         return []
     ours = {ds_rdata(keyset.apex, key.rdata, digest) for key in keyset.keys for digest in DS_DIGESTS}

@@ -1,4 +1,4 @@
-"""When a key is compromised: what happens by itself, what people have to do, when it is over and what it costs.
+"""When a key is compromised: what dnssecd does, what operators have to do, when it is over and what it costs.
 
 The planner needs no other way for this: `compromised` makes the key unfit, lifts approvals and freezes, and has its
 signatures replaced at once.  What cannot be hurried is what validators hold.
@@ -37,7 +37,7 @@ class RecoveryPlan:
 def recovery_plan(
     keyset: Keyset, policy: RolloverPolicy, assume: Assumptions, now: int, ref: str
 ) -> RecoveryPlan:
-    """The plan for one key; KeysetError if there is no such key.  Pure."""
+    """Return the plan for one key; KeysetError if there is no such key.  Pure."""
     after = compromised(keyset, ref)
     key = after.find(ref)
     assert key is not None
@@ -47,7 +47,7 @@ def recovery_plan(
 
 
 def _safe_at(key: Key, ahead: Simulation, now: int) -> int | None:
-    """A KSK is trusted by its DS, a ZSK by its place in the DNSKEY set."""
+    """Return when no validator trusts the key: a KSK is trusted by its DS, a ZSK by its place in the DNSKEY set."""
     rec = Rec.DNSKEY if key.role is Role.ZSK else Rec.DS
     if key.record(rec).state is State.HIDDEN:
         return now
@@ -61,8 +61,8 @@ def _safe_at(key: Key, ahead: Simulation, now: int) -> int | None:
 
 def _costs(key: Key, keyset: Keyset, policy: RolloverPolicy) -> tuple[str, ...]:
     costs = [
-        "Until then whoever has the private key can forge signed answers for this zone; taking the key out any faster "
-        "would make the real zone fail validation for everybody who still holds the old records in a cache.",
+        "Until then anyone who has the private key can forge signed answers for this zone. If the key were removed "
+        "faster, the zone would fail validation for all resolvers that still have the old records in a cache.",
     ]
     if key.role is not Role.KSK:
         costs.append("All signatures by the key are replaced at once: one transfer of nearly the whole zone.")
@@ -70,9 +70,9 @@ def _costs(key: Key, keyset: Keyset, policy: RolloverPolicy) -> tuple[str, ...]:
         costs.append("The parent has to change the DS set; every hour it takes is an hour more of exposure.")
         standby = any(other.goal.value == "standby" and other.ref != key.ref for other in keyset.keys)
         if not standby:
-            costs.append("There is no stand-by key whose DS the parent has already (standby_ksk = true).")
+            costs.append("There is no standby key whose DS the parent has already (standby_ksk = true).")
     if policy.manual or policy.freeze:
-        costs.append("Approvals and freeze windows do not apply to this roll-over.")
+        costs.append("Approvals and freeze windows do not apply to this rollover.")
     return tuple(costs)
 
 
@@ -88,9 +88,18 @@ PEOPLE_AFTER = (
 
 
 def _steps(key: Key, ahead: Simulation, safe_at: int | None) -> tuple[RecoveryStep, ...]:
-    steps = [RecoveryStep(None, "people", text) for text in PEOPLE_BEFORE]
+    before = tuple(RecoveryStep(None, "people", text) for text in PEOPLE_BEFORE)
+    steps = [*before, *named_steps(ahead, safe_at)]
+    if safe_at is not None:
+        steps.append(RecoveryStep(safe_at, "dnssecd", f"no validator trusts key tag {key.tag} any more"))
+    return (*steps, *(RecoveryStep(safe_at, "people", text) for text in PEOPLE_AFTER))
+
+
+def named_steps(ahead: Simulation, until: int | None) -> tuple[RecoveryStep, ...]:
+    """Return what dnssecd and the parent do, up to a time (None: all of it)."""
+    steps = []
     for event in ahead.events:
-        if safe_at is not None and event.at > safe_at:
+        if until is not None and event.at > until:
             break
         if event.event in ("submit ds", "withdraw ds"):
             verb = "add" if event.event == "submit ds" else "remove"
@@ -98,13 +107,11 @@ def _steps(key: Key, ahead: Simulation, safe_at: int | None) -> tuple[RecoverySt
             steps.append(RecoveryStep(event.at, "people", text))
         elif event.event in STEP_TEXTS:
             steps.append(RecoveryStep(event.at, "dnssecd", STEP_TEXTS[event.event].format(_name(event))))
-    if safe_at is not None:
-        steps.append(RecoveryStep(safe_at, "dnssecd", f"no validator trusts key tag {key.tag} any more"))
-    return (*steps, *(RecoveryStep(safe_at, "people", text) for text in PEOPLE_AFTER))
+    return tuple(steps)
 
 
 def _name(event: SimEvent) -> str:
-    """A key still to be made has no tag yet: nobody is to look for a made-up one at the parent."""
+    """Return the name of an event's key: a key that is still to be made has no tag yet."""
     if not event.stand_in:
         return f"key tag {event.key_tag}"
     return f"the new {event.role}" if event.stand_in == 1 else f"new {event.role} number {event.stand_in}"

@@ -40,7 +40,7 @@ class Rule:
 
 
 def broken(keyset: Keyset, rules: tuple[Rule, ...], step: tuple[Rec, Event] | None = None) -> Rule | None:
-    """The first rule that the keyset, as it is after `step`, does not keep.  Pure."""
+    """Return the first rule that the key set, as it is after ``step``, does not keep.  Pure."""
     for rule in rules:
         if rule.binds is not None and rule.binds != step:
             continue
@@ -125,6 +125,20 @@ def _zone_if_signed(keyset: Keyset) -> frozenset[int]:
 # Rows
 
 
+def _signed_in_turn(keys: Iterable[Key]) -> bool:
+    """Return whether every DNSKEY set has one of these keys and its signature, a lost key's until it ends."""
+    held = [key for key in keys if not key.revoked and _goes_with(key.krrsig, key.dnskey)]
+    return any(key.lost for key in held) and covered(key.krrsig for key in held)
+
+
+def _ds_signed_in_turn(keyset: Keyset, algorithm: int) -> bool:
+    return _signed_in_turn(key for key in _of(keyset, algorithm) if everywhere(key.ds))
+
+
+def _dnskey_signed_in_turn(keyset: Keyset, algorithm: int) -> bool:
+    return _signed_in_turn(_published(keyset, algorithm))
+
+
 def _every_ds_backed(keyset: Keyset, algorithm: int) -> bool:
     return all(backed(key) for key in _of(keyset, algorithm) if may_be_held(key.ds))
 
@@ -158,11 +172,13 @@ def _zone_signature_swap(keyset: Keyset, algorithm: int) -> bool:
 
 def _ds_never_there(keyset: Keyset, _zone: int) -> bool:
     leaving = [key.ds for key in keyset.keys if key.ds.state is State.UNRETENTIVE]
-    return any(key.ds.visible for key in keyset.keys) and not any(ds.full for ds in leaving)
+    return any(key.ds.visible for key in keyset.keys if not key.foreign) and not any(
+        ds.full for ds in leaving
+    )
 
 
 def _ds_follows(keyset: Keyset, _zone: int) -> bool:
-    return covered(key.ds for key in keyset.keys)
+    return covered(key.ds for key in keyset.keys if not key.foreign)
 
 
 RULES: tuple[Rule, ...] = (
@@ -183,6 +199,12 @@ RULES: tuple[Rule, ...] = (
                 "before their DNSKEY: standby)",
                 _one_ds_anchors,
             ),
+            Way(
+                "signed-in-turn",
+                "a lost key of the algorithm and its successor have ds omnipresent, and the successor begins to "
+                "sign the DNSKEY set when the lost key's signature goes",
+                _ds_signed_in_turn,
+            ),
         ),
     ),
     Rule(
@@ -194,6 +216,11 @@ RULES: tuple[Rule, ...] = (
                 "goes-with-signer",
                 "each key of the algorithm is only ever in a DNSKEY set together with one that signs the set",
                 _dnskey_signed,
+            ),
+            Way(
+                "signed-in-turn",
+                "the successor of a lost key begins to sign the DNSKEY set when the lost key's signature goes",
+                _dnskey_signed_in_turn,
             ),
         ),
     ),

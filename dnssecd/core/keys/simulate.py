@@ -115,7 +115,7 @@ class _World:
         return self.stand_ins.get(key_id, (Role.ZSK, 0))[1]
 
     def at(self, what: str, when: int) -> int:
-        """The time, put off to the end of an outage."""
+        """Return the time, postponed to the end of an outage."""
         for outage in sorted(self.assume.outages, key=lambda outage: outage.start):
             if outage.what == what and outage.start <= when < outage.stop:
                 when = outage.stop
@@ -161,7 +161,7 @@ def simulate(
 
 
 def _believed_ds(keyset: Keyset) -> tuple[bytes, ...]:
-    """The DS RRset at the parent as far as the key states tell."""
+    """Return the DS RRset at the parent as far as the key states show it."""
     there = (State.OMNIPRESENT, State.UNRETENTIVE)
     return tuple(sorted(ds_rdata(keyset.apex, key.rdata) for key in keyset.keys if key.ds.state in there))
 
@@ -172,7 +172,7 @@ def _latest_serial(keyset: Keyset) -> int:
 
 
 def _catch_up(keyset: Keyset, serial: int, now: int) -> Keyset:
-    """A step that was planned but not yet committed is taken to be committed now."""
+    """Return the key set with steps that were planned and not yet committed as committed now."""
     return published(keyset, serial, now)
 
 
@@ -188,10 +188,12 @@ def _wake(keyset: Keyset, policy: RolloverPolicy, world: _World, events: list[Si
         keyset = _generate(keyset, request, world, events)
     if plan.republish:
         keyset = _publish(keyset, policy, world)
+    elif plan.shown is False:
+        _ask_parent(keyset, world)
     if requests:
         heapq.heappush(world.wakes, world.now)
-    if plan.next_wake is not None:
-        heapq.heappush(world.wakes, plan.next_wake)
+    if plan.next_change is not None:  # what a look would find is not in this world
+        heapq.heappush(world.wakes, plan.next_change)
     return keyset
 
 
@@ -229,7 +231,7 @@ def _publish(keyset: Keyset, policy: RolloverPolicy, world: _World) -> Keyset:
 
 
 def _ask_parent(keyset: Keyset, world: _World) -> None:
-    """The parent is asked for a DS RRset, and publishes it after its delay; what it has of a wanted key stays."""
+    """Ask the parent for a DS RRset, which it publishes after its delay; what it has of a wanted key stays."""
     wanted = _wanted_ds(keyset, world.ds)
     aim = world.ds_next[1] if world.ds_next is not None else world.ds
     if wanted != aim and world.assume.ds_delay is not None and (wanted or not keyset.signed):
@@ -247,7 +249,7 @@ def _wanted_ds(keyset: Keyset, there: tuple[bytes, ...]) -> tuple[bytes, ...]:
 
 
 def _begin_signatures(keyset: Keyset, view: SigningView, world: _World) -> None:
-    """A first key, or the last of its algorithm, has its signatures made or removed at once, a successor bit by bit."""
+    """Begin to make or remove signatures: at once for a first key or the last of its algorithm, else step by step."""
     gradual = {key.algorithm for key in view.retiring_keys}
     for key in keyset.keys:
         if key.zrrsig.changed == world.now and key.zrrsig.state in (State.RUMOURED, State.UNRETENTIVE):
@@ -256,7 +258,7 @@ def _begin_signatures(keyset: Keyset, view: SigningView, world: _World) -> None:
 
 
 def _generate(keyset: Keyset, request: GenerateKey, world: _World, events: list[SimEvent]) -> Keyset:
-    """A stand-in for the key that will be made then; its tag is not the one the real key will have."""
+    """Return the public key of a stand-in for a key to be made; its tag is not that of the real key."""
     for attempt in range(16):
         public = _stand_in(f"{request.request_id} {attempt}", PUBLIC_KEY_OCTETS.get(request.algorithm, 64))
         try:
@@ -297,6 +299,7 @@ EVENT_NAMES = {
     "WithdrawDs": "withdraw ds",
     "RevokeKey": "revoke",
     "RemoveKey": "remove",
+    "UseSpare": "use spare key",
 }
 
 
@@ -307,6 +310,12 @@ def describe(effect: KeyEffect) -> tuple[str, str]:
     if isinstance(effect, RecordReached):
         return f"{effect.rec.value} {effect.state.value}", "; ".join(effect.witnesses)
     return EVENT_NAMES[type(effect).__name__], (type(effect).__doc__ or "").strip().rstrip(".")
+
+
+def label_of(key: Key, name: int | str) -> str:
+    """Return a key's label in pictures.  `name`: its tag, or the number of a key to be made."""
+    revoked = ", revoked" if key.revoked else ""
+    return f"{key.role.value.upper()} {name}, algorithm {key.algorithm}{revoked}"
 
 
 def _draw(keyset: Keyset, world: _World, open_spans: dict[tuple[str, Rec], Span], spans: list[Span]) -> None:
@@ -320,8 +329,7 @@ def _draw(keyset: Keyset, world: _World, open_spans: dict[tuple[str, Rec], Span]
             if old is not None:
                 spans.append(replace(old, stop=now))
             number = world.number(key.key_id)
-            name = f"new-{number}" if number else key.tag
-            label = f"{key.role.value} {name} ({key.algorithm}){', revoked' if key.revoked else ''}"
+            label = label_of(key, f"new-{number}" if number else key.tag)
             open_spans[key.ref, rec] = Span(key.ref, label, rec, state, now, None)
     present = {key.ref for key in keyset.keys}
     for ref, rec in [at for at in open_spans if at[0] not in present]:

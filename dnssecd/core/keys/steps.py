@@ -4,11 +4,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from dnssecd.core.keys import timing
+from dnssecd.core.keys.backup_gate import backup_blocker, backup_refusal
+from dnssecd.core.keys.ceremony_gate import RULE, ceremony_refusal
 from dnssecd.core.keys.facts import WAITS, Wait, World, ttl_dnskey
 from dnssecd.core.keys.goals import KSK_ROLES, Notes, frozen_until, in_use
 from dnssecd.core.keys.keyset import DS_DIGESTS, REVOKE, Key, Keyset, ds_rdata, key_tag
 from dnssecd.core.keys.keystate import HIDDEN, Event, Goal, Rec, Role, State, advance
-from dnssecd.core.keys.rules import RULES, Rule, backed, broken, secured
+from dnssecd.core.keys.lost import RULE as LOST
+from dnssecd.core.keys.lost import half_signed, signs_set, swaps, unsignable
+from dnssecd.core.keys.other_signers import SIGNER_GATES, SignerGate, joins
+from dnssecd.core.keys.rules import RULES, Rule, backed, broken, may_be_held, secured
 from dnssecd.core.keys.types import STEP_EFFECTS, Blocker, Gate, RevokeKey
 
 Atom = tuple[str, Rec, Event]  # (entry, record, PUBLISH or WITHDRAW)
@@ -41,7 +46,7 @@ def take_steps(keyset: Keyset, tables: "Tables", step: int, world: World, notes:
 
 def explain_refusals(keyset: Keyset, tables: "Tables", world: World, notes: Notes) -> None:
     """At the fixed point: a blocker for each single thing that is wanted and refused."""
-    groups = list(_group_moves(keyset, world))
+    groups = [*_swaps(keyset, world), *_group_moves(keyset, world)]
     for single in _single_moves(keyset, world):
         move = next((single + group for group in groups if set(single) <= set(group)), single)
         move = tuple(dict.fromkeys(move))  # the single move first, then what would have to go with it
@@ -59,12 +64,15 @@ def explain_refusals(keyset: Keyset, tables: "Tables", world: World, notes: Note
 def wanted(keyset: Keyset, key: Key, rec: Rec, world: World) -> bool:
     """Whether the key's goal is to have this record published.
 
-    A stand-by key is known to the parent only; RFC 5011 validators have to see its DNSKEY as well.
+    A standby KSK is known to the parent only; RFC 5011 validators have to see its DNSKEY as well.  A standby ZSK is
+    published and signs nothing.
     """
     if not keyset.signed or key.goal is Goal.ABSENT:
         return False
     if key.goal is Goal.PRESENT:
         return True
+    if key.role is Role.ZSK:
+        return rec is Rec.DNSKEY
     return rec is Rec.DS or (rec is Rec.DNSKEY and world.policy.rfc5011)
 
 
@@ -87,10 +95,16 @@ def _single_moves(keyset: Keyset, world: World) -> Iterator[Move]:
 
 
 def _dnskey_moves(keyset: Keyset, key: Key, world: World) -> Iterator[Move]:
-    """A key and its signature over the DNSKEY RRset come and go together."""
+    """Yield the moves of a key's DNSKEY: its signature over the DNSKEY RRset comes and goes with it.
+
+    But a lost key's signature goes first, at the latest when its successor's comes (``_swaps``): the key stays for the
+    CDS RRset that only it signed.
+    """
     atoms: list[Atom] = []
     for rec in (Rec.DNSKEY, Rec.KRRSIG):
         event = _event(keyset, key, rec, world)
+        if event is Event.WITHDRAW and rec is Rec.DNSKEY and key.lost and may_be_held(key.krrsig):
+            continue
         if event is not None:
             atoms.append((key.ref, rec, event))
     if atoms:
@@ -117,10 +131,18 @@ def _signature_moves(keyset: Keyset, key: Key, world: World) -> Iterator[Move]:
 def _moves(keyset: Keyset, world: World) -> Iterator[Move]:
     yield from _single_moves(keyset, world)
     yield from _group_moves(keyset, world)
+    yield from _swaps(keyset, world)
+    if world.evidence.ahead is not None:
+        yield from _ceremony_moves(keyset, world)
+
+
+def _swaps(keyset: Keyset, world: World) -> Iterator[Move]:
+    comes = [move for key in keyset.keys for move in _dnskey_moves(keyset, key, world)]
+    yield from swaps(keyset, comes)
 
 
 def _group_moves(keyset: Keyset, world: World) -> Iterator[Move]:
-    """The DNSKEYs of one algorithm together: a new algorithm's keys come, and an old one's go, at once."""
+    """Yield the moves of all DNSKEYs of an algorithm at once, as a new algorithm comes and an old one goes."""
     for algorithm in sorted({key.algorithm for key in keyset.keys}):
         for event in (Event.PUBLISH, Event.WITHDRAW):
             atoms: list[Atom] = []
@@ -129,6 +151,15 @@ def _group_moves(keyset: Keyset, world: World) -> Iterator[Move]:
                     atoms.extend(atom for atom in move if atom[2] is event)
             if len({ref for ref, _, _ in atoms}) > 1:
                 yield tuple(atoms)
+
+
+def _ceremony_moves(keyset: Keyset, world: World) -> Iterator[Move]:
+    """All DNSKEYs that come, and all that go, at once: an off-line KSK may have signed no RRset in between."""
+    moves = [move for key in keyset.keys for move in _dnskey_moves(keyset, key, world)]
+    for events in ((Event.PUBLISH,), (Event.WITHDRAW,), (Event.PUBLISH, Event.WITHDRAW)):
+        chosen = [move for move in moves if all(event in events for _, _, event in move)]
+        if len(chosen) > 1:
+            yield tuple(atom for move in chosen for atom in move)
 
 
 # Doing it
@@ -156,7 +187,7 @@ def _revoke(keyset: Keyset, move: Move, step: int, world: World) -> Keyset:
         assert key is not None
         if rec is not Rec.DNSKEY or event is not Event.WITHDRAW or key.role not in KSK_ROLES or key.revoked:
             continue
-        if not key.dnskey.full:
+        if not key.dnskey.full or key.lost or key.foreign:
             continue
         stay = any(
             other.algorithm == key.algorithm and other.krrsig.visible and not other.revoked
@@ -170,7 +201,7 @@ def _revoke(keyset: Keyset, move: Move, step: int, world: World) -> Keyset:
 
 
 def _revoked_entry(key: Key, step: int, ttl: int, world: World) -> Key:
-    """The same key with the REVOKE bit: in the DNSKEY RRset, and signing it, for the hold-down time."""
+    """Return the key with the REVOKE bit: in the DNSKEY RRset, and signing it, for the hold-down time."""
     flags = key.flags | REVOKE
     start = advance(HIDDEN, Event.PUBLISH, step, world.now)
     hold = timing.irev(world.policy.propagation_delay, ttl) + world.policy.margin
@@ -211,6 +242,13 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
     def blocker(gate: Gate, rule: str, detail: str, until: int | None = None) -> Blocker:
         return Blocker(gate, rule, detail, ref, key.tag, rec, event, since=since, until=until)
 
+    for signer_gate in tables.signer_gates:
+        refused = signer_gate.judge(before, move, world)
+        if refused is not None:
+            gate = Gate.SAFETY if refused.until is None else Gate.TIME
+            return replace(
+                blocker(gate, signer_gate.name, refused.detail, refused.until), missing=refused.missing
+            )
     reason = _one_ds_change(before, key, rec, event)
     if reason:
         return blocker(Gate.POLICY, "one-ds-change", reason)
@@ -218,8 +256,18 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
         detail = "the parent has a DS of none of this zone's keys: no KSK leaves before the parent has a successor's"
         return blocker(Gate.SAFETY, "foreign-ds", detail)
     rule = broken(after, tables.rules, (rec, event))
-    if rule is not None and not _harmless(before, event, rec, rule, tables.rules):
+    harmless = _harmless(before, event, rec, rule, tables.rules) or joins(before, move, world)
+    if rule is not None and not harmless:
         return blocker(Gate.SAFETY, rule.name, rule.text)
+    unsaved = None if _emergency(before) else backup_refusal(before, move, world)
+    if unsaved is not None:
+        return backup_blocker(*unsaved, rec, event, world.now)
+    unable = unsignable(before, after) or half_signed(before, after, world.evidence.signatures)
+    if unable:
+        return blocker(Gate.SAFETY, LOST, unable)
+    unsigned = ceremony_refusal(before, after, world.evidence.ahead, world.now)
+    if unsigned is not None:
+        return blocker(Gate.CEREMONY, RULE, *unsigned)
     for hold in tables.holds:
         until = hold.until(before, move, world)
         if until is not None and until > world.now:
@@ -231,25 +279,27 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
 
 
 def _one_ds_change(keyset: Keyset, key: Key, rec: Rec, event: Event) -> str:
-    """Why a DS is not submitted yet ("": it is): a roll-over asks the parent for one change, not for two."""
-    if rec is not Rec.DS or event is not Event.PUBLISH:
+    """Why a DS is not submitted yet ("": it is): a rollover asks the parent for one change, not for two."""
+    if rec is not Rec.DS or event is not Event.PUBLISH or key.foreign:
         return ""
+    if any(signs_set(other) for other in keyset.keys):
+        return ""  # the DNSKEY RRset cannot change before the parent has the DS
     if key.goal is Goal.PRESENT and not backed(key):
         return "its DS is submitted once every DNSKEY set has the key and its signature"
     if key.goal is Goal.STANDBY and any(
         other.goal is Goal.ABSENT and other.ds.visible for other in keyset.keys
     ):
-        return "the stand-by key's DS is submitted when the roll-over withdraws the old one"
+        return "the standby key's DS is submitted when the rollover withdraws the old one"
     return ""
 
 
 def _takes_the_last_hold(keyset: Keyset, move: Move, world: World) -> bool:
-    """Whether a KSK would leave while the parent vouches for none of the zone's keys, but for a foreign one.
+    """Return whether a KSK would leave while the parent has the DS of none of the zone's keys, but a foreign one.
 
-    By what is cached that is safe, the chain is broken as it is; but the way to mend it is to put the old DS back.
+    The caches allow it, as the chain is broken already; but the old DS may be put back, and then needs this KSK.
     """
     leaving = {ref for ref, rec, event in move if rec in (Rec.DNSKEY, Rec.KRRSIG) and event is Event.WITHDRAW}
-    ksks = [key for key in keyset.keys if key.role in KSK_ROLES and not key.revoked]
+    ksks = [key for key in keyset.keys if key.role in KSK_ROLES and not key.revoked and not key.foreign]
     if not world.policy.parent or not any(key.ref in leaving for key in ksks):
         return False
     if any(key.ds.state is State.OMNIPRESENT for key in ksks if key.ref not in leaving):
@@ -260,11 +310,11 @@ def _takes_the_last_hold(keyset: Keyset, move: Move, world: World) -> bool:
 
 
 def _emergency(keyset: Keyset) -> bool:
-    return any(key.compromised and in_use(key) for key in keyset.keys)
+    return any((key.compromised or key.lost) and in_use(key) for key in keyset.keys)
 
 
-def _harmless(before: Keyset, event: Event, rec: Rec, rule: Rule, rules: tuple[Rule, ...]) -> bool:
-    """A rule already broken (by the world, not by us) does not forbid to publish what can mend it."""
+def _harmless(before: Keyset, event: Event, rec: Rec, rule: Rule | None, rules: tuple[Rule, ...]) -> bool:
+    """Return whether a rule was broken before by others: then it does not forbid what can repair it."""
     return event is Event.PUBLISH and rec is not Rec.DS and broken(before, rules) is rule
 
 
@@ -272,7 +322,11 @@ def _add_hold_down(keyset: Keyset, move: Move, world: World) -> int | None:
     if not world.policy.rfc5011 or not keyset.signed:
         return None
     leaving = {ref for ref, rec, event in move if rec is Rec.DNSKEY and event is Event.WITHDRAW}
-    anchors = [key for key in keyset.keys if key.ref in leaving and key.role in KSK_ROLES and not key.revoked]
+    anchors = [
+        key
+        for key in keyset.keys
+        if key.ref in leaving and key.role in KSK_ROLES and not key.revoked and not key.foreign
+    ]
     if not any(key.dnskey.state is State.OMNIPRESENT for key in anchors):
         return None
     wait = timing.itrp(ttl_dnskey(keyset, world)) + world.policy.margin
@@ -298,6 +352,7 @@ class Tables:
     rules: tuple[Rule, ...] = RULES
     waits: tuple[Wait, ...] = WAITS
     holds: tuple[Hold, ...] = HOLDS
+    signer_gates: tuple[SignerGate, ...] = SIGNER_GATES
 
 
 TABLES = Tables()

@@ -12,7 +12,7 @@ from dnssecd.core.keys.keyset import Keyset, TtlMemory
 
 
 def remember_ttls(keyset: Keyset, evidence: Evidence, now: int, margin: int) -> Keyset:
-    """The keyset with the TTLs of `evidence` noted.  Pure; to be called by every plan."""
+    """Return the key set with the TTLs of ``evidence`` noted.  Pure; every plan calls it."""
     behind, all_at = _behind(keyset, evidence, keyset.ttl_dnskey.lowered), _latest(evidence, now)
     dnskey = _noted(
         keyset.ttl_dnskey, evidence.ttl_dnskey, evidence.serial, None if behind else all_at, now, margin
@@ -21,15 +21,16 @@ def remember_ttls(keyset: Keyset, evidence: Evidence, now: int, margin: int) -> 
     zone = _noted(
         keyset.ttl_zone, evidence.ttl_zone, evidence.serial, None if behind else all_at, now, margin
     )
-    observed = max((sight.ttl for sight in evidence.parents), default=0)
-    ds = _noted(keyset.ttl_ds, observed, evidence.serial or 0, now, now, margin)
+    ds, seen = keyset.ttl_ds, [sight.ttl for sight in evidence.parents if sight.ds is not None]
+    if seen:  # a parent that was not seen has not lowered its TTL
+        ds = _noted(keyset.ttl_ds, max(seen), evidence.serial or 0, now, now, margin)
     if (dnskey, zone, ds) == (keyset.ttl_dnskey, keyset.ttl_zone, keyset.ttl_ds):
         return keyset
     return replace(keyset, ttl_dnskey=dnskey, ttl_zone=zone, ttl_ds=ds)
 
 
 def remembered(memory: TtlMemory, observed: int, now: int, margin: int) -> int:
-    """The largest TTL (s) that a copy held at `now` may have.  Pure."""
+    """Return the largest TTL (s) that a copy held at ``now`` may have.  Pure."""
     if memory.gone is not None and now > memory.gone + memory.largest + margin:
         return observed
     return max(observed, memory.largest)

@@ -1,4 +1,4 @@
-"""What goes into the roll-over planner and what comes out: policy, effects, blockers."""
+"""The input and output types of the rollover planner: policy, effects, blockers."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,6 +32,7 @@ class KeySpec:
             and key.keystore == self.keystore
             and size_fits
             and not key.revoked
+            and not key.foreign
         )
 
 
@@ -40,8 +41,10 @@ class RolloverPolicy:
     """A zone's policy as far as keys go.  Durations in seconds; delays and TTLs are floors.
 
     `signed` false: the zone is to be insecure.  `parent` false: an island of trust, no DS.  `margin` is
-    added to every wait: it has to cover clock steps that go undetected.  `purge`: how long a key nobody
-    can need is kept.  `manual`: what needs an approval (zsk, ksk, algorithm).  `freeze`: (from, until) epoch s.
+    added to every wait: it has to cover clock steps that go undetected.  `purge`: how long a key is kept that
+    no validator can need.  `manual`: what needs an approval (zsk, ksk, algorithm).  `freeze`: (from, until) epoch s.
+    `given`: no key is ever made; each new key is one of the spare keys.  `require_backup`: a key is not used
+    before there is evidence of a backup of it.
     """
 
     specs: tuple[KeySpec, ...]
@@ -52,6 +55,9 @@ class RolloverPolicy:
     parent_propagation_delay: int = 3_600
     parent_ds_ttl: int = 86_400
     standby_ksk: bool = False
+    standby_zsk: bool = False
+    given: bool = False
+    require_backup: bool = False
     rfc5011: bool = False
     manual: frozenset[str] = frozenset()
     freeze: tuple[tuple[int, int], ...] = ()
@@ -64,7 +70,7 @@ class GenerateKey:
     """Make a key, then add it with `commands.generated`.
 
     Repeated by every plan until that was done; the same `request_id` asks for the same key.
-    Its tags (with and without REVOKE) must not be among `avoid_tags`.
+    `commands.generated` refuses a key with a tag (with or without REVOKE) that the set has.
     """
 
     request_id: str
@@ -74,7 +80,6 @@ class GenerateKey:
     keystore: str
     goal: Goal
     reason: str
-    avoid_tags: tuple[int, ...] = ()
     urgent: bool = False
 
 
@@ -84,6 +89,11 @@ class KeyEffect:
 
     ref: str
     tag: int
+
+
+@dataclass(frozen=True, slots=True)
+class UseSpare(KeyEffect):
+    """A spare key joins the zone's keys; no key is made."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +143,7 @@ class RevokeKey(KeyEffect):
 
 @dataclass(frozen=True, slots=True)
 class RemoveKey(KeyEffect):
-    """Nobody can need the private key any more; destroy it."""
+    """No validator can need the key any more; destroy it."""
 
     key_id: str
     keystore: str
@@ -141,7 +151,7 @@ class RemoveKey(KeyEffect):
 
 @dataclass(frozen=True, slots=True)
 class GoalChanged(KeyEffect):
-    """For the history: a key is on its way in or out."""
+    """For the history: a key comes into use, or retires."""
 
     goal: Goal
     reason: str
@@ -173,13 +183,15 @@ STEP_EFFECTS: Mapping[tuple[Rec, Event], type[KeyEffect]] = MappingProxyType(
 
 
 class Gate(StrEnum):
-    """Who said no."""
+    """What refused a step."""
 
     POLICY = "policy"
     SAFETY = "safety"
     TIME = "time"
     APPROVAL = "approval"
     FREEZE = "freeze"
+    CEREMONY = "ceremony"
+    BACKUP = "backup"
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,16 +230,22 @@ class Plan:
     """Effects in order, when to plan again at the latest (None: only on news), why what waits, the new keyset.
 
     `republish`: the zone needs a new version; `keyset` is to be stored in the transaction that commits it.
+    `shown`: whether what changes shows in some RRset; None: the effects say. `next_change`: when time alone next
+    allows something, without looks for what does not report itself.
     """
 
     effects: tuple[Effect, ...]
     next_wake: int | None
     blockers: tuple[Blocker, ...]
     keyset: Keyset
+    shown: bool | None = None
+    next_change: int | None = None
 
     @property
     def republish(self) -> bool:
         """Whether what is published changes (DS changes too: CDS and CDNSKEY follow them)."""
+        if self.shown is not None:
+            return self.shown
         return any(isinstance(effect, PUBLISHING) for effect in self.effects)
 
 

@@ -1,4 +1,4 @@
-"""The data part of a hand-over's text: every form under its title, what is copied in one piece left unbroken."""
+"""The data part of a handover's text: every form under its title; what is copied in one piece is not broken."""
 
 from dnssecd.core.keys.keyset import DIGEST_SHA256, DIGEST_SHA384
 from dnssecd.core.parent.forms import (

@@ -1,4 +1,4 @@
-"""A hand-over in every form that registries, registrars and parents' operators ask for."""
+"""A handover in every form that registries, registrars and parents' operators ask for."""
 
 import html
 import json
@@ -19,6 +19,7 @@ ALGORITHM_NAMES: Mapping[int, str] = MappingProxyType(
         14: "ECDSAP384SHA384",
         15: "ED25519",
         16: "ED448",
+        18: "MLDSA44",
     }
 )
 DIGEST_NAMES: Mapping[int, str] = MappingProxyType(
@@ -36,22 +37,22 @@ _Data = Callable[[ParentKey], list[str]]
 
 
 def algorithm_text(number: int) -> str:
-    """Number and mnemonic, as in "13 (ECDSAP256SHA256)"."""
+    """Return number and mnemonic, as in "13 (ECDSAP256SHA256)"."""
     return f"{number} ({ALGORITHM_NAMES.get(number, 'unassigned')})"
 
 
 def ds_text(rdata: bytes) -> str:
-    """DS RDATA in presentation format (RFC 4034 section 5.3)."""
+    """Return DS RDATA in presentation format (RFC 4034 section 5.3)."""
     return f"{int.from_bytes(rdata[:2])} {rdata[2]} {rdata[3]} {rdata[4:].hex().upper() or '00'}"
 
 
 def dnskey_text(rdata: bytes) -> str:
-    """DNSKEY RDATA in presentation format (RFC 4034 section 2.2)."""
+    """Return DNSKEY RDATA in presentation format (RFC 4034 section 2.2)."""
     return f"{int.from_bytes(rdata[:2])} {rdata[2]} {rdata[3]} {b64encode(rdata[4:]).decode()}"
 
 
 def ds_lines(handover: Handover, keys: Iterable[ParentKey], *digests: int) -> list[str]:
-    """DS records as in a zone file, in each of the digests (default: SHA-256 and SHA-384)."""
+    """Return DS records as in a zone file, in each of the digests (default: SHA-256 and SHA-384)."""
     return [
         f"{handover.zone} IN DS {ds_text(ds_rdata(handover.apex, key.rdata, digest))}"
         for key in keys
@@ -60,12 +61,12 @@ def ds_lines(handover: Handover, keys: Iterable[ParentKey], *digests: int) -> li
 
 
 def dnskey_lines(handover: Handover, keys: Iterable[ParentKey]) -> list[str]:
-    """DNSKEY records as in a zone file."""
+    """Return DNSKEY records as in a zone file."""
     return [f"{handover.zone} IN DNSKEY {dnskey_text(key.rdata)}" for key in keys]
 
 
 def cds_lines(handover: Handover) -> list[str]:
-    """The CDS and CDNSKEY RRsets that ask for the same (RFC 7344; RFC 8078 section 4 for removal)."""
+    """Return the CDS and CDNSKEY RRsets that ask for the same (RFC 7344; RFC 8078 section 4 for removal)."""
     if not handover.wanted:
         if not handover.having(Change.REMOVE):
             return []
@@ -78,7 +79,7 @@ def cds_lines(handover: Handover) -> list[str]:
 
 
 def dsset_lines(handover: Handover) -> list[str]:
-    """The file `dsset-ZONE` as BIND's dnssec-signzone writes it: the set wanted, SHA-256."""
+    """Return the file ``dsset-ZONE`` as BIND's dnssec-signzone writes it: the set wanted, SHA-256."""
     return [f"{handover.zone}\t\tIN DS {_broken(ds_text(rdata))}" for rdata in handover.ds_set()]
 
 
@@ -91,7 +92,7 @@ def _broken(text: str) -> str:
 
 
 def form_ds(handover: Handover, key: ParentKey) -> list[tuple[str, str]]:
-    """What a form that takes a DS asks for: (field, value)."""
+    """Return what a form that takes a DS asks for: (field, value)."""
     rows = [("Key tag", str(key.tag)), ("Algorithm", algorithm_text(key.algorithm))]
     for digest_type in DIGESTS:
         digest = ds_rdata(handover.apex, key.rdata, digest_type)[4:].hex().upper()
@@ -103,7 +104,7 @@ def form_ds(handover: Handover, key: ParentKey) -> list[tuple[str, str]]:
 
 
 def form_key(key: ParentKey) -> list[tuple[str, str]]:
-    """What a form that takes a DNSKEY asks for: (field, value)."""
+    """Return what a form that takes a DNSKEY asks for: (field, value)."""
     return [
         ("Flags", f"{key.flags} (KSK)"),
         ("Protocol", "3"),
@@ -120,7 +121,7 @@ def _digest_text(number: int) -> str:
 
 
 def epp_ds(handover: Handover) -> list[str]:
-    """A whole EPP <update> with dsData (RFC 5910 section 5.2.5): what is to be removed, what to be added."""
+    """Return a whole EPP <update> with dsData (RFC 5910 section 5.2.5): what is to be removed and added."""
     return _epp_update(
         handover,
         lambda key: [
@@ -135,7 +136,7 @@ def epp_ds(handover: Handover) -> list[str]:
 
 
 def epp_key(handover: Handover) -> list[str]:
-    """The same with keyData (RFC 5910 section 4.2), for registries that make the DS themselves."""
+    """Return the same with keyData (RFC 5910 section 4.2), for registries that make the DS themselves."""
     return _epp_update(
         handover,
         lambda key: [
@@ -191,7 +192,7 @@ def _each(keys: Iterable[ParentKey], data: _Data) -> list[str]:
 
 
 def document(handover: Handover) -> dict[str, Any]:
-    """The hand-over for programs, also what a registrar hook gets on standard input.
+    """Return the handover for programs; a registrar hook gets it on standard input.
 
     `ds` is the whole set that the parent is to have (SHA-256), `keys` every key with what is to happen to it.
     Times are epoch seconds, null where there is none.
@@ -209,7 +210,7 @@ def document(handover: Handover) -> dict[str, Any]:
 
 
 def ds_document(rdata: bytes) -> dict[str, Any]:
-    """One DS for programs."""
+    """Return one DS for programs."""
     return {
         "key_tag": int.from_bytes(rdata[:2]),
         "algorithm": rdata[2],
@@ -221,7 +222,7 @@ def ds_document(rdata: bytes) -> dict[str, Any]:
 
 
 def _key_document(handover: Handover, key: ParentKey) -> dict[str, Any]:
-    """A key as JSON; the DS of one that must not be handed over yet is left out."""
+    """Return a key as JSON, without DS if it must not be handed over yet."""
     digests = () if key.change is Change.LATER else DIGESTS
     return {
         "change": key.change.value,
@@ -237,7 +238,7 @@ def _key_document(handover: Handover, key: ParentKey) -> dict[str, Any]:
 
 
 def json_lines(handover: Handover) -> list[str]:
-    """The document as JSON text, a DS or key to a line."""
+    """Return the document as JSON text, a DS or key to a line."""
     lines = ["{"]
     rows = document(handover)
     for name, value in rows.items():

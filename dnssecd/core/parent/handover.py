@@ -1,8 +1,8 @@
-"""What the parent of a zone is asked to do about its DS RRset: a pure reading of the zone's keys.
+"""What the parent of a zone is asked to do about its DS RRset, derived from the zone's keys.
 
-A hand-over is complete: the set the parent is to have in the end, what is to be added and removed to get there,
-since when it is asked for and when it counts as late.  `handover_forms` writes it in every form registries and
-registrars ask for, `handover_text` for people.
+A handover is complete: the set the parent is to have in the end, what is to be added and removed to get there,
+since when it is asked for and when it counts as late.  ``forms`` writes it in every form that registries and
+registrars ask for, ``text`` for people.
 """
 
 from collections.abc import Iterable
@@ -81,7 +81,7 @@ class Handover:
     reason: str = ""
 
     def having(self, *changes: Change) -> tuple[ParentKey, ...]:
-        """The keys with one of these changes, in order."""
+        """Return the keys with one of these changes, in order."""
         return tuple(key for key in self.keys if key.change in changes)
 
     @property
@@ -107,11 +107,11 @@ class Handover:
         return any(key.compromised for key in self.having(Change.REMOVE))
 
     def ds_set(self, digest_type: int = DIGEST_SHA256) -> tuple[bytes, ...]:
-        """DS RDATA of the set wanted, sorted; empty: there is to be no DS RRset."""
+        """Return DS RDATA of the set wanted, sorted; empty: there is to be no DS RRset."""
         return tuple(sorted(ds_rdata(self.apex, key.rdata, digest_type) for key in self.wanted))
 
     def same_request(self, other: "Handover | None") -> bool:
-        """Whether it asks for the very same thing (the times and words left aside)."""
+        """Return whether it asks for the same; times and words do not matter."""
         return other is not None and self._request() == other._request()
 
     def _request(self) -> tuple[object, ...]:
@@ -119,7 +119,7 @@ class Handover:
 
 
 def handover_of(zone: str, keyset: Keyset, *, grace_s: int = GRACE_S, reason: str = "") -> Handover:
-    """What the keys of `zone` (text, absolute) ask of the parent.  `grace_s`: how long until it counts as late."""
+    """Return what the keys of ``zone`` (text, absolute) ask of the parent.  ``grace_s``: how long until it is late."""
     entries = [(key, change) for key in keyset.keys if (change := _change(keyset, key)) is not None]
     open_changes = (Change.ADD, Change.REMOVE)
     asked = max((key.ds.changed for key, change in entries if change in open_changes), default=0)
@@ -151,11 +151,11 @@ def _change(keyset: Keyset, key: Key) -> Change | None:
 
 
 def _was_there(record: RecordState) -> bool:
-    """A record that was unsettled changed last after its publication; one that is new changed before."""
+    """Return whether a DS was at all servers once: then it changed last after its publication."""
     return record.published is not None and record.changed > record.published
 
 
 def tags(keys: Iterable[ParentKey]) -> str:
-    """Key tags for people: "4711", "4711 and 60485"."""
+    """Return key tags for people: "4711", "4711 and 60485"."""
     shown = [str(key.tag) for key in keys]
     return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 2 else shown)

@@ -1,17 +1,17 @@
-"""A hand-over as plain text for people, who may read it at 3 a.m.: what happened, what to do by when, the data.
+"""A handover as plain text for people, who may read it at 3 a.m.: what happened, what to do by when, the data.
 
 Lines have at most 72 columns, but for what is to be copied in one piece.  The same text serves the first mail, a
-reminder and an escalation: what time has done to it is said at the top.  Pure: the time is a parameter.
+reminder and an escalation: how long it waits is at the top.  Pure: the time is a parameter.
 """
 
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 
 from dnssecd.core.parent.data_section import data_lines
 from dnssecd.core.parent.forms import ALGORITHM_NAMES
 from dnssecd.core.parent.handover import Change, Handover, ParentKey, Task, tags
+from dnssecd.core.utc import about, minute
 
 WIDTH = 72
 _SOON_S = 3_600
@@ -29,10 +29,10 @@ class SeenAt:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """What goes on without a person.
+    """What happens without an operator.
 
-    `cds`: CDS and CDNSKEY are published.  `ways`: a line for each other way (push, hook, NOTIFY) and how it fares.
-    `polled`: the parent's servers are asked by themselves; `seen`: what they said.  `ready_at`: pairs of a key tag
+    `cds`: CDS and CDNSKEY are published.  `ways`: a line for each other channel (push, hook, NOTIFY) with its result.
+    `polled`: dnssecd asks the parent's servers automatically; `seen`: what they said.  `ready_at`: pairs of a key tag
     and the time (epoch s) at which its DS can be handed over, for keys whose time has not come.
     """
 
@@ -43,11 +43,8 @@ class Progress:
     ready_at: tuple[tuple[int, int], ...] = ()
 
 
-NO_PROGRESS = Progress()
-
-
 def request_text(handover: Handover, progress: Progress, now: float) -> str:
-    """The whole hand-over.  Nothing asked for: what the parent has, or will be asked for, in the same forms."""
+    """Return the whole handover.  If nothing is asked for: what the parent has, or will be asked for."""
     task = handover.task
     lines = [_headline(handover), "=" * len(_headline(handover))]
     lines += _how_long(handover, now)
@@ -56,7 +53,7 @@ def request_text(handover: Handover, progress: Progress, now: float) -> str:
     if task is not Task.NOTHING:
         lines += _section("What to do", _to_do(handover))
         lines += _section("By when", _wrap(_by_when(handover, now)))
-        lines += _section("What happens by itself", _by_itself(progress))
+        lines += _section("What happens automatically", _by_itself(progress))
         lines += _section("If the parent cannot be asked from here", _confirmation(handover))
     if progress.seen:
         lines += _section("What the parent's servers have", _servers(progress))
@@ -64,7 +61,7 @@ def request_text(handover: Handover, progress: Progress, now: float) -> str:
 
 
 def closing_text(handover: Handover, progress: Progress, now: float) -> str:
-    """It is done: to be said once the parent has what `handover` asked for."""
+    """Return the text for a handover that is done: the parent has what it asked for."""
     title = f"Done: the DS of {handover.zone}"
     done = {
         Task.SUBMIT: f"The parent has the DS of key tag {tags(handover.having(Change.ADD))}.",
@@ -74,13 +71,15 @@ def closing_text(handover: Handover, progress: Progress, now: float) -> str:
         Task.WITHDRAW: f"The parent no longer has the DS of key tag {tags(handover.having(Change.REMOVE))}.",
         Task.REMOVE_ALL: f"The parent has no DS of {handover.zone} any more.",
     }.get(handover.task, "The parent has the DS it is to have.")
-    rest = "Nothing is left to do. The roll-over goes on by itself when what resolvers may hold has expired."
+    rest = (
+        "No action is needed. The rollover continues automatically when what resolvers may hold has expired."
+    )
     if handover.task is Task.REMOVE_ALL:
         rest = (
-            "Nothing is left to do. The zone stays signed until the DS has expired in all resolvers; do not "
+            "No action is needed. The zone stays signed until the DS has expired in all resolvers; do not "
             "remove its signatures by other means."
         )
-    took = [f"It took {_about(now - handover.asked_at)}."] if handover.asked_at else []
+    took = [f"It took {about(max(0, now - handover.asked_at))}."] if handover.asked_at else []
     lines = [title, "=" * len(title), *_wrap(" ".join([done, *took])), "", *_wrap(rest)]
     if progress.seen:
         lines += _section("What the parent's servers have", _servers(progress))
@@ -88,7 +87,7 @@ def closing_text(handover: Handover, progress: Progress, now: float) -> str:
 
 
 def cause(handover: Handover) -> str:
-    """The request in one sentence, for an event."""
+    """Return the request in one sentence, for an event."""
     added, removed = tags(handover.having(Change.ADD)), tags(handover.having(Change.REMOVE))
     match handover.task:
         case Task.RESTORE:
@@ -123,23 +122,23 @@ def _headline(handover: Handover) -> str:
 
 
 def _how_long(handover: Handover, now: float) -> list[str]:
-    """What time has done to the request; nothing while it is new."""
+    """Return how long the request waits; nothing while it is new."""
     if handover.task is Task.NOTHING or now - handover.asked_at < _SOON_S:
         return []
-    waited = f"This waits since {moment(handover.asked_at)}, for {_about(now - handover.asked_at)}."
+    waited = f"This waits since {minute(handover.asked_at)}, for {about(max(0, now - handover.asked_at))}."
     if now < handover.due_at:
         return _wrap(waited)
-    return _wrap(f"OVERDUE. {waited} It was to be done by {moment(handover.due_at)}.")
+    return _wrap(f"OVERDUE. {waited} It was to be done by {minute(handover.due_at)}.")
 
 
 def _happened(handover: Handover) -> str:
     added, removed = handover.having(Change.ADD), handover.having(Change.REMOVE)
     text = {
-        Task.SUBMIT: f"{_keys(added)} is in use in {handover.zone} and its DS can go to the parent now. Until it is "
-        "there, the zone is not protected by DNSSEC through this key.",
+        Task.SUBMIT: f"{_keys(added)} is in use in {handover.zone} and its DS can go to the parent now. Without it, "
+        "the zone is not protected by DNSSEC through this key.",
         Task.REPLACE: f"{_keys(added)} signs {handover.zone} and is to take over from {_keys(removed)}. Resolvers "
         "trust it once the parent has its DS.",
-        Task.WITHDRAW: f"The DS of {_keys(removed)} is no longer needed; the key is on its way out.",
+        Task.WITHDRAW: f"The DS of {_keys(removed)} is no longer needed; the key retires.",
         Task.REMOVE_ALL: f"{handover.zone} is to become insecure (unsigned). Before that the parent must have no DS of "
         "it, or the zone would be bogus.",
         Task.RESTORE: f"All servers of the parent had the DS of {_keys(added)}. Now at least one has it no longer. "
@@ -147,7 +146,7 @@ def _happened(handover: Handover) -> str:
         Task.NOTHING: _state_of(handover),
     }[handover.task]
     if handover.urgent:
-        text += " THE OLD KEY IS COMPROMISED: whoever has it can forge the zone until its DS is gone."
+        text += " THE OLD KEY IS COMPROMISED: anyone who has it can forge the zone until its DS is gone."
     return f"{text} Reason: {handover.reason}." if handover.reason else text
 
 
@@ -180,7 +179,7 @@ def _not_yet(handover: Handover, progress: Progress, now: float) -> list[str]:
 
 
 def _ready(at: float, now: float) -> str:
-    return f"Ready at about {moment(at)}, in {_about(at - now)}."
+    return f"Ready at about {minute(at)}, in {about(max(0, at - now))}."
 
 
 def _keys(keys: Iterable[ParentKey]) -> str:
@@ -211,12 +210,12 @@ def _to_do(handover: Handover) -> list[str]:
 
 
 def _by_when(handover: Handover, now: float) -> str:
-    when = moment(handover.due_at)
+    when = minute(handover.due_at)
     if handover.urgent:
         return "At once."
     if handover.task is Task.RESTORE:
         return (
-            "Now. Where no DS is left, resolvers take the zone for unsigned; where another is left, the roll-over "
+            "Now. Where no DS is left, resolvers take the zone for unsigned; where another is left, the rollover "
             "waits."
         )
     late = {
@@ -241,7 +240,7 @@ def _by_itself(progress: Progress) -> list[str]:
     if progress.polled:
         lines += _item("All servers of the parent are asked for the DS, again and again.")
         lines += _item(
-            "When all have it as wanted, the roll-over goes on, and a mail says that this is done."
+            "When all have it as wanted, the rollover continues, and a mail says that this is done."
         )
     return lines or _wrap("Nothing.")
 
@@ -259,7 +258,7 @@ def _servers(progress: Progress) -> list[str]:
             lines.append(f"    {sight.server}: no answer")
         else:
             shown = "DS " + ", ".join(map(str, sight.tags)) if sight.tags else "no DS"
-            lines.append(f"    {sight.server}: {shown}, {moment(sight.at)}")
+            lines.append(f"    {sight.server}: {shown}, {minute(sight.at)}")
         if sight.failure:
             lines += _wrap(f"last look: {sight.failure}", "      ")
     return lines
@@ -286,18 +285,3 @@ def _wrap(text: str, indent: str = "  ") -> list[str]:
 def _item(text: str) -> list[str]:
     lines = _wrap(text, "    ")
     return ["  - " + lines[0].lstrip(), *lines[1:]]
-
-
-def moment(epoch: float) -> str:
-    """A time for people."""
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
-def _about(seconds: float) -> str:
-    """Two units at most, as in "3d 2h"."""
-    rest = max(0, int(seconds))
-    for unit, size, below, part in (("d", 86_400, "h", 3_600), ("h", 3_600, "m", 60), ("m", 60, "s", 1)):
-        if rest >= size:
-            more = rest % size // part
-            return f"{rest // size}{unit}" + (f" {more}{below}" if more else "")
-    return f"{rest}s"

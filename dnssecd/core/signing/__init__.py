@@ -1,1 +1,1 @@
-"""What is signed and how: denial chains, signature plans, lifetimes, ZONEMD."""
+"""Signing plans without I/O: denial chains, signatures needed, lifetimes, ZONEMD."""

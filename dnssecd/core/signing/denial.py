@@ -1,13 +1,13 @@
 """Authenticated denial of existence: the NSEC or NSEC3 chain of a zone and its repair (RFC 4034 §4, RFC 5155 §7.1).
 
-A chain is a circle of *positions*: owner keys for NSEC, 20-octet hashes for NSEC3; both sort as bytes in chain
-order. Each position has a type bitmap. :func:`denial_changes` gives the difference between the chain in the old
-version and the one the new content needs. One set of rules serves both ways of asking: a walk over a span, and a
-look at one name.
+A chain is a circle of *positions*: owner keys for NSEC, 20-octet hashes for NSEC3; both sort as bytes in
+chain order. Each position has a type bitmap. :func:`denial_changes` gives the difference between the chain in
+the old version and the one the new content needs. The same rules apply to a walk over a span and to a look-up
+of one name.
 """
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -36,9 +36,13 @@ FLAG_OPT_OUT = 1
 LOCAL_POSITIONS_MAX = 20_000
 
 
+#: Takes names, and owner keys of the chain.
+ReadAhead = Callable[[Iterable[bytes], Iterable[bytes]], object]
+
+
 @dataclass(frozen=True)
 class DenialParameters:
-    """How a zone denies: ``nsec`` or ``nsec3``; defaults are RFC 9276's."""
+    """The denial of existence of a zone: ``nsec`` or ``nsec3``; the defaults are those of RFC 9276."""
 
     kind: str = "nsec3"
     opt_out: bool = False
@@ -79,7 +83,7 @@ def type_bitmap(types: tuple[int, ...]) -> bytes:
 
 
 class _NameBitmaps:
-    """The bitmaps of names by their types: few in a zone of any size."""
+    """The bitmaps of names by their types: even a large zone has few different ones."""
 
     def __init__(self, parameters: DenialParameters) -> None:
         self._parameters = parameters
@@ -122,8 +126,9 @@ def chain_members(
 ) -> Iterator[tuple[bytes, bytes]]:
     """Yield (name, bitmap) of the chain's names with start <= name < stop, in canonical name order.
 
-    With NSEC3 the empty non-terminals in the span are among them (RFC 5155 §7.1), each directly before the first
-    name that makes it one. With opt-out, one that only insecure delegations make is left out.
+    With NSEC3 the empty non-terminals in the span are among them (RFC 5155 §7.1), each directly before the
+    first name that makes it one. With opt-out, an empty non-terminal that exists only because of insecure
+    delegations is left out.
     """
     previous = None
     bitmap_of = _NameBitmaps(parameters).of
@@ -166,7 +171,7 @@ def _bitmap_at(view: ZoneView, content: NameContent, parameters: DenialParameter
 
 
 class Chain:
-    """Positions and RRsets of one chain: what differs between NSEC and NSEC3."""
+    """Positions and RRsets of one chain: the base class of what differs between NSEC and NSEC3."""
 
     def __init__(self, origin: bytes, parameters: DenialParameters, ttl: int) -> None:
         self._origin = origin
@@ -239,18 +244,30 @@ class Chain:
         return not self._is_nsec3 or rrset.rdata.startswith(self._head, 2)
 
 
+@lru_cache(maxsize=1024)
+def apex_link(origin: bytes, parameters: DenialParameters) -> bytes:
+    """Return the owner key of the apex's NSEC or NSEC3 RRset."""
+    chain = Chain(origin, parameters, 0)
+    return chain.owner(chain.position(APEX))
+
+
 def whole_chain(view: ZoneView, chain: Chain, parameters: DenialParameters) -> Iterator[RRset]:
     """Return the chain that the content of ``view`` needs, in chain order."""
     return chain.circle(chain_members(view, APEX, subtree_end(APEX), parameters))
 
 
 def denial_changes(
-    old: ZoneView, new: ZoneView, regions: Regions, parameters: DenialParameters
+    old: ZoneView,
+    new: ZoneView,
+    regions: Regions,
+    parameters: DenialParameters,
+    read_ahead: ReadAhead | None = None,
 ) -> Iterator[Change]:
     """Yield the changes of the denial chain that the content of ``new`` needs.
 
     ``new`` has the new content (with the apex RRsets that the signer adds) but still the chain of ``old``, or none.
-    The chain is rebuilt if its kind, parameters or TTL differ from those in ``old``.
+    The chain is rebuilt if its kind, parameters or TTL differ from those in ``old``. read_ahead: takes the owner keys
+    of the links that are looked up in ``old``, with their neighbours.
     """
     soa = new.rrset(APEX, SOA)
     assert soa is not None, "content without an SOA RRset never gets this far"
@@ -259,6 +276,8 @@ def denial_changes(
     if not regions.whole and standing is not None and chain.belongs(standing):
         wanted = _wanted(old, new, regions, parameters, chain)
         if len(wanted) <= LOCAL_POSITIONS_MAX:
+            if read_ahead is not None:
+                read_ahead((), [chain.owner(position) for position in wanted])
             yield from _local_changes(old, wanted, chain)
             return
     yield from diff(old.denial_scan(), whole_chain(new, chain, parameters))
@@ -274,7 +293,7 @@ def _wanted(
             wanted[chain.position(name)] = None
         for name, bitmap in chain_members(new, start, stop, parameters):
             wanted[chain.position(name)] = bitmap
-        # A span whose top lost its content may still be an empty non-terminal; the walk has no say on it.
+        # The top of a span that lost its content may still be an empty non-terminal; the walk does not see it.
         wanted.setdefault(chain.position(start), None)
     contents = NameContents(new)
     for name in regions.names:
@@ -331,7 +350,7 @@ class _Neighbours:
 
 
 def _local_changes(old: ZoneView, wanted: dict[bytes, bytes | None], chain: Chain) -> Iterator[Change]:
-    """Yield the changes that bring the positions in ``wanted`` and their neighbours in order."""
+    """Yield the changes that correct the positions in ``wanted`` and their neighbours."""
     present = {position: old.denial(chain.owner(position)) for position in wanted}
     inserted = sorted(p for p, bitmap in wanted.items() if bitmap is not None and present[p] is None)
     removed = {p for p, bitmap in wanted.items() if bitmap is None and present[p] is not None}

@@ -52,8 +52,9 @@ def signing_window(lifetimes: Lifetimes, now: int, *, spread: bool) -> Window:
 def refresh_s(configured: int | None, validity_s: int, soa_expire: int, largest_ttl: int) -> tuple[int, bool]:
     """Return how long before expiration RRSIGs are renewed, and whether the automatic value was capped.
 
-    Automatic (None): min(SOA expire + largest TTL + 1 day, validity / 2). A secondary that was cut off serves a
-    copy until SOA expire, and caches keep what it answered for a TTL more: all that time RRSIGs must be good.
+    Automatic (None): min(SOA expire + largest TTL + 1 day, validity / 2). A secondary without contact serves
+    its copy until SOA expire, and caches keep its answers for one more TTL. RRSIGs must be valid for all of
+    that time.
     """
     if configured is not None:
         return configured, False

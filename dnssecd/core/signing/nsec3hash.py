@@ -45,7 +45,7 @@ def hash_to_owner(digest: bytes) -> bytes:
 
 
 def hashes_to_owners(digests: Sequence[bytes]) -> Iterator[bytes]:
-    """Yield what `hash_to_owner` gives for each of many 20-octet hashes: digits for a hundred hashes at once."""
+    """Yield the owner key for each of many 20-octet hashes, as :func:`hash_to_owner` gives it, a hundred at once."""
     for start in range(0, len(digests), _AT_ONCE):
         some = digests[start : start + _AT_ONCE]
         lanes = _spread(b"".join(some))
@@ -54,7 +54,7 @@ def hashes_to_owners(digests: Sequence[bytes]) -> Iterator[bytes]:
 
 
 def _spread(octets: bytes) -> bytes:
-    """Return base32hex of whole groups of five octets, at most 4 * _AT_ONCE: a digit an octet.
+    """Return whole groups of five octets (at most 4 * _AT_ONCE) in base32hex, one digit in each octet.
 
     Each group of 40 bits lies in a lane of 64; halves move apart until every octet holds five bits.
     """

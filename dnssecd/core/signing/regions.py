@@ -1,8 +1,8 @@
-"""The part of a zone that a change can reach: what has to be planned again (and nothing more).
+"""The part of a zone that a change can affect: the part that must be planned again, and no more.
 
-A change at a name concerns that name; where an NS RRset (below the apex) or a DNAME comes or goes, its whole
-subtree, whose names become or cease to be occluded. The names above matter for empty non-terminals, and are
-looked at one by one.
+A change at a name concerns that name. If an NS RRset (below the apex) or a DNAME is added or removed, the
+change concerns the whole subtree, because its names become occluded or stop being occluded. The names above
+are checked one by one, because they may be empty non-terminals.
 """
 
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from dnssecd.core.dns.names import AFTER_ALL, APEX, ancestors, subtree_end
 from dnssecd.core.dns.rrtypes import DNAME, NS
 from dnssecd.core.zone.changeset import Change
 
-#: With more regions than this one walk over the whole zone is cheaper than looking at each.
+#: With more regions than this, one walk over the whole zone is cheaper than a look at each.
 REGIONS_MAX = 20_000
 
 
@@ -36,7 +36,7 @@ def cuts_changed(change: Change) -> bool:
 
 
 def regions_of(changes: Iterable[Change]) -> Regions:
-    """Return the regions that ``changes`` (of content) can reach."""
+    """Return the regions that ``changes`` (of content) can affect."""
     points: set[bytes] = set()
     subtrees: set[bytes] = set()
     for change in changes:

@@ -1,4 +1,4 @@
-"""RRSIG RDATA and what is signed (RFC 4034 §3.1), built from packed RRsets."""
+"""RRSIG RDATA and the octets that are signed (RFC 4034 §3.1), built from packed RRsets."""
 
 from dnssecd.core.dns.names import is_wildcard, key_to_wire, wire_label_count
 from dnssecd.core.dns.rrset import RRset
@@ -12,13 +12,13 @@ _CLASS = CLASS_IN.to_bytes(2, "big")
 class RrsigBuilder:
     """Makes RRSIG RDATA heads (all before the signature) and preimages for one zone and time window.
 
-    Most of each is the same for thousands of RRsets, and is made once.
+    Most octets are the same for thousands of RRsets, and are made once.
     """
 
     def __init__(self, origin: bytes, window: Window) -> None:
         self._origin = origin
         self._origin_labels = wire_label_count(origin)
-        # RFC 4034 §3.1.3: the label "*" in front is not counted, at an apex such as *.wild.example. neither.
+        # RFC 4034 §3.1.3: a leading label "*" is not counted, not even at an apex such as *.wild.example.
         self._apex_labels = self._origin_labels - origin.startswith(b"\x01*")
         self._window = window
         self._inception = (window.inception % (1 << 32)).to_bytes(4, "big")
@@ -69,6 +69,6 @@ class RrsigBuilder:
         return b"".join(parts)
 
     def _middle(self, rtype: int, ttl: int) -> bytes:
-        """Return what stands between owner and RDLENGTH of each RR."""
+        """Return the octets between owner and RDLENGTH of each RR."""
         middle = self._middles[rtype, ttl] = rtype.to_bytes(2, "big") + _CLASS + ttl.to_bytes(4, "big")
         return middle

@@ -1,6 +1,6 @@
-"""Which RRsets of a new version need an RRSIG, and which RRSIGs go (RFC 4035 §2.2).
+"""Which RRsets of a new version need an RRSIG, and which RRSIGs are removed (RFC 4035 §2.2).
 
-An RRset needs new signatures when it changed, has none, has others than the keys in use make, or is due. Content
+An RRset needs new signatures if it changed, has none, has signatures by keys not in use, or is due. Content
 is judged region by region, like the denial chain; chain RRsets by their own changes.
 """
 
@@ -10,13 +10,17 @@ from operator import itemgetter
 from typing import NamedTuple
 
 from dnssecd.core.dns.rrset import RRset, Rrsigs, unpack
-from dnssecd.core.dns.rrtypes import CDNSKEY, CDS, DNSKEY, KSK_SIGNED_TYPES, NSEC, NSEC3
+from dnssecd.core.dns.rrtypes import CDNSKEY, CDS, DNSKEY, KSK_SIGNED_TYPES, NSEC, NSEC3, SOA, ZONEMD
 from dnssecd.core.keys.keyset import SigningKey, SigningView
 from dnssecd.core.signing.regions import Regions
 from dnssecd.core.zone.changeset import Change
 from dnssecd.core.zone.zonecut import NameContents, signed_rrsets, standing_scan
 from dnssecd.core.zone.zoneview import ZoneView
 
+#: RRsets that every version changes.
+_NEW_EACH_VERSION = (SOA, ZONEMD)
+#: Types that at the apex may have other signers than zone data has.
+_APEX_SIGNED = KSK_SIGNED_TYPES | {SOA, ZONEMD}
 _DENIAL_TYPES = (NSEC, NSEC3)
 Place = tuple[bytes, int]
 
@@ -40,18 +44,20 @@ ZONE_DATA = 0
 
 def signed_as(owner: bytes, rtype: int) -> int:
     """Return the type that decides who signs an RRset: CDS and CDNSKEY below the apex are zone data (RFC 9615 §2)."""
-    return ZONE_DATA if owner and rtype in KSK_SIGNED_TYPES else rtype
+    return ZONE_DATA if owner and rtype in _APEX_SIGNED else rtype
 
 
 def signers(view: SigningView, rtype: int) -> tuple[SigningKey, ...]:
     """Return the keys that sign RRsets of a type at the apex (RFC 6781 §3.1, RFC 7344 §4.1), or ZONE_DATA."""
     if rtype == DNSKEY:
         return view.dnskey_keys
+    if rtype in _NEW_EACH_VERSION and view.soa_keys:
+        return view.soa_keys
     return view.cds_keys if rtype in (CDS, CDNSKEY) else view.zone_keys
 
 
 def _marks(keys: Iterable[SigningKey]) -> frozenset[tuple[int, int]]:
-    """Return what an RRSIG states about its key; tags are unique among a zone's keys."""
+    """Return the fields of an RRSIG that identify its key; tags are unique among a zone's keys."""
     return frozenset((key.algorithm, key.tag) for key in keys)
 
 
@@ -59,7 +65,7 @@ class SignatureJudge:
     """Tells whether the RRSIGs an RRset has are those it should have."""
 
     def __init__(self, view: SigningView) -> None:
-        self._exact = {kind: _marks(signers(view, kind)) for kind in (*KSK_SIGNED_TYPES, ZONE_DATA)}
+        self._exact = {kind: _marks(signers(view, kind)) for kind in (*_APEX_SIGNED, ZONE_DATA)}
         self._retiring = _marks(view.retiring_keys) if not view.urgent else frozenset()
 
     def good(self, sigs: Rrsigs) -> bool:
@@ -83,13 +89,13 @@ def plan_signatures(
     due: Iterable[Place],
     judge: SignatureJudge,
 ) -> Iterator[SignNeed | Drop]:
-    """Yield what is to be signed and dropped, each RRset at most once.
+    """Yield the RRsets to sign and the RRSIGs to drop, each RRset at most once.
 
-    ``old`` gives the RRSIGs there are, ``new`` the content and chain; ``changed`` are the places (owner, type) of
-    content that differ, ``denial`` the chain's changes, ``due`` the places whose RRSIGs come due.
+    ``old`` gives the present RRSIGs, ``new`` the content and chain; ``changed`` are the places (owner, type)
+    of content that differ, ``denial`` the chain's changes, ``due`` the places whose RRSIGs come due.
     """
     due_places = frozenset(due)
-    first_signing = next(old.rrsig_scan(), None) is None
+    first_signing = regions.whole and next(old.rrsig_scan(), None) is None
     seen: set[Place] = set()
     for step in _content_steps(old, new, regions, changed, due_places, judge):
         if due_places and isinstance(step, SignNeed):
@@ -155,7 +161,7 @@ def _content_steps(
 def _paired(
     old: ZoneView, new: ZoneView, start: bytes, stop: bytes
 ) -> Iterator[tuple[list[RRset], list[Rrsigs]]]:
-    """Yield (RRsets to be signed, RRSIGs there are) for each name of the span that has either."""
+    """Yield (RRsets to be signed, present RRSIGs) for each name of the span that has either."""
     groups = groupby(old.rrsig_scan(start, stop), key=itemgetter(0))
     held = next(groups, None)
     for content in standing_scan(new, start, stop):

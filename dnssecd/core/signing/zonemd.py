@@ -23,14 +23,15 @@ def zonemd_rdata(serial: int, digest: bytes) -> bytes:
 
 
 def placeholder(serial: int) -> bytes:
-    """Return the RDATA that holds the place while the zone is signed, for the bitmap at the apex (RFC 8976 §3.1)."""
+    """Return placeholder RDATA, for the bitmap at the apex while the zone is signed (RFC 8976 §3.1)."""
     return zonemd_rdata(serial, bytes(DIGEST_OCTETS))
 
 
 def zone_digest(view: ZoneView) -> bytes:
     """Return the SHA-384 digest of a signed version (RFC 8976 §3.3.1).
 
-    All RRs in canonical order and form, but for the apex ZONEMD RRset and its RRSIG. Costs a walk over the zone.
+    It covers all RRs in canonical order and form, except the apex ZONEMD RRset and its RRSIG. It walks over
+    the whole zone.
     """
     digest = hashlib.sha384()
     owner, wire = None, b""

@@ -1,1 +1,1 @@
-"""Dynamic update (RFC 2136): what a message asks for, and what may come of it."""
+"""Dynamic update (RFC 2136): the request, the rules for it, and its result."""

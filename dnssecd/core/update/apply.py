@@ -1,16 +1,17 @@
 """Dynamic update (RFC 2136 §3): prerequisites, permissions, prescan, then the update section RR by RR, or nothing.
 
-What RFC 2136 leaves open is decided as BIND does, so that clients meet nothing new:
+Where RFC 2136 leaves a choice, dnssecd does what BIND does, so that clients see no difference:
 
-* the signer's own RRsets at the apex (DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD) survive "delete all RRsets from a
-  name", are seen by prerequisites, and are REFUSED as a target; NSEC, NSEC3 and RRSIG are REFUSED anywhere;
+* the signer's own RRsets at the apex (DNSKEY, CDS, CDNSKEY, NSEC3PARAM, ZONEMD, and CSYNC where it makes that)
+  survive "delete all RRsets from a name", are seen by prerequisites, and are REFUSED as a target; NSEC, NSEC3 and
+  RRSIG are REFUSED anywhere;
 * these types are not added below the apex either, but for CDS and CDNSKEY at the signalling names of RFC 9615;
 * DNAME and RESINFO are replaced like CNAME; NS and DNAME at a wildcard, DS at the apex, MD and MF are ignored;
 * a DS RRset that is added where no delegation is, or whose delegation goes, is removed (RFC 3658 §2.2);
 * "delete all RRsets from a name" needs a grant for the name and for every type it would delete.
 
-Beyond RFC 2136, a message is REFUSED that would make the zone one that a secondary or the verifier refuses, or that
-would change more names of the denial chain than the policy allows: known before anything is signed.
+Beyond RFC 2136, a message is REFUSED, before anything is signed, if a secondary or the verifier would refuse
+the resulting zone, or if it would change more names of the denial chain than the policy allows.
 """
 
 from collections.abc import Iterable
@@ -45,16 +46,17 @@ from dnssecd.core.zone.zoneview import ZoneView
 
 _MD, _MF, _KEY = 3, 4, 25
 
-#: Types that may stand beside a CNAME (RFC 3007 §1.4, RFC 4035 §2.5); RRSIG and NSEC never come in an update.
+#: Types that may stand beside a CNAME (RFC 3007 §1.4, RFC 4035 §2.5); an update cannot add RRSIG and NSEC.
 _BESIDE_CNAME = frozenset({t.CNAME, _KEY})
 
-#: Made by the signer at the apex, or anywhere.
-_SIGNERS = t.SIGNATURE_TYPES | t.APEX_DERIVED_TYPES
+#: Made by the signer at the apex, always or by its configuration, or anywhere.
+_SIGNERS = t.SIGNATURE_TYPES | t.APEX_DERIVED_TYPES | {t.CSYNC}
 #: Have a meaning at the signalling names of RFC 9615.
 _BOOTSTRAP = frozenset({t.CDS, t.CDNSKEY})
 
-#: Survive "delete all RRsets from a name" at the apex; of these only NS RRs can be deleted at all, but for the last.
-_APEX_KEPT = frozenset({t.SOA, t.NS, *t.APEX_DERIVED_TYPES})
+#: Survive "delete all RRsets from a name" at the apex, as what the signer makes does; of these only NS RRs can be
+#: deleted at all, but for the last.
+_APEX_KEPT = frozenset({t.SOA, t.NS})
 
 #: Types whose addition depends on the other types at the name.
 _PARTICULAR = frozenset({t.SOA, t.DS, t.NS, t.DNAME, _MD, _MF})
@@ -63,20 +65,23 @@ _PARTICULAR = frozenset({t.SOA, t.DS, t.NS, t.DNAME, _MD, _MF})
 def apply_update(
     view: ZoneView, message: UpdateMessage, policy: UpdatePolicy, cuts: Cuts | None = None
 ) -> UpdateResult:
-    """Return what comes of a message on ``view``, which stays as it is; ``cuts`` are those of the view.
+    """Return the result of a message on ``view``, which is not changed; ``cuts`` are those of the view.
 
-    The order of checks is that of RFC 2136 §3.2 to §3.4: prerequisites first, then what the update section may do.
-    A key without any grant learns nothing: it is REFUSED at once.
+    The order of checks is that of RFC 2136 §3.2 to §3.4: prerequisites first, then what the update section
+    may do. A key without any grant is REFUSED before the prerequisites, so that it learns nothing about the
+    zone.
     """
     try:
         return _carry_out(view, message, policy, cuts or Cuts(view))
     except UpdateFailed as failed:
-        return UpdateResult(failed.rcode, reason=failed.reason, notable=failed.notable)
+        return UpdateResult(
+            failed.rcode, reason=failed.reason, notable=failed.notable, granted=failed.granted
+        )
 
 
 def _carry_out(view: ZoneView, message: UpdateMessage, policy: UpdatePolicy, cuts: Cuts) -> UpdateResult:
     if not policy.grants:
-        raise UpdateFailed(REFUSED, "the key may not update this zone")
+        raise UpdateFailed(REFUSED, "the key may not update this zone", granted=False)
     draft = Draft(view)
     check_prerequisites(view, draft, message.prerequisites)
     _check_permissions(draft, message, policy, view.origin)
@@ -117,8 +122,11 @@ def _check_permissions(draft: Draft, message: UpdateMessage, policy: UpdatePolic
         if owner is None:
             raise UpdateFailed(NOTZONE, "a name of the update section is not in the zone")
         if rtype in _SIGNERS and _is_signers_own(owner, rtype, rclass, policy):
+            why = ' (csync = "auto")' if rtype == t.CSYNC else ""
             raise UpdateFailed(
-                REFUSED, f"{key_to_text(owner, origin)} {t.type_text(rtype)} is for the signer to make"
+                REFUSED,
+                f"{key_to_text(owner, origin)} {t.type_text(rtype)} is made by the signer{why} and "
+                f"cannot be updated",
             )
         if rclass == CLASS_IN and ttl > policy.ttl_max:
             raise UpdateFailed(REFUSED, f"TTL {ttl} is above {policy.ttl_max}")
@@ -126,18 +134,20 @@ def _check_permissions(draft: Draft, message: UpdateMessage, policy: UpdatePolic
             last, types = owner, policy.grants.types_at(owner)
         if ANY_TYPE in types:
             continue
-        wanted = _deletable(draft, owner) if rtype == TYPE_ANY else {rtype}
+        wanted = _deletable(draft, owner, policy) if rtype == TYPE_ANY else {rtype}
         if not types or not wanted <= types:
             missing = ", ".join(t.type_text(rtype) for rtype in sorted(wanted - types)) or "any"
-            raise UpdateFailed(REFUSED, f"no grant for {key_to_text(owner, origin)}, type {missing}")
+            raise UpdateFailed(
+                REFUSED, f"no grant for {key_to_text(owner, origin)}, type {missing}", granted=False
+            )
 
 
 def _is_signers_own(owner: bytes, rtype: int, rclass: int, policy: UpdatePolicy) -> bool:
     """Return whether no client may update these: made by the signer, or useless below the apex and refused."""
     if rtype in t.SIGNATURE_TYPES:
         return True
-    if not owner:
-        return rtype in policy.apex_refused
+    if not owner or rtype == t.CSYNC:
+        return not owner and rtype in policy.apex_refused
     return rclass == CLASS_IN and not (rtype in _BOOTSTRAP and _is_signalling_name(owner))
 
 
@@ -147,10 +157,10 @@ def _is_signalling_name(owner: bytes) -> bool:
     return labels[-1] == b"_dsboot" and b"_signal" in labels
 
 
-def _deletable(draft: Draft, owner: bytes) -> set[int]:
+def _deletable(draft: Draft, owner: bytes, policy: UpdatePolicy) -> set[int]:
     """Return the types that "delete all RRsets from a name" removes."""
     types = set(draft.at(owner))
-    return types if owner else types - _APEX_KEPT
+    return types if owner else types - _APEX_KEPT - policy.apex_refused
 
 
 class _Update:
@@ -188,7 +198,7 @@ class _Update:
         self._draft.add(owner, rtype, ttl, rdata)
 
     def _objection(self, owner: bytes, rtype: int, rdata: bytes) -> str:
-        """Return why a well-formed RR is passed over; empty when it is not."""
+        """Return why a well-formed RR has no effect; empty when it has one."""
         if rtype == t.SOA:
             return self._soa_objection(owner, rdata)
         if rtype == t.DS:
@@ -206,7 +216,7 @@ class _Update:
 
     def _delete_rrsets(self, owner: bytes, rtype: int) -> None:
         if rtype == TYPE_ANY:
-            for each in set(self._draft.at(owner)) - (frozenset() if owner else _APEX_KEPT):
+            for each in _deletable(self._draft, owner, self._policy):
                 self._draft.delete_rrset(owner, each)
         elif owner or rtype not in _APEX_KEPT:
             self._draft.delete_rrset(owner, rtype)
@@ -222,12 +232,12 @@ class _Update:
         note(self.ignored, f"{key_to_text(owner, self._origin)} {t.type_text(rtype)} not added: {objection}")
 
     def note(self, texts: Iterable[str]) -> None:
-        """Note more that has no effect, or that no resolver will see."""
+        """Note further RRs that have no effect, or that no resolver will see."""
         for text in texts:
             note(self.ignored, text)
 
     def remove_orphaned_ds(self) -> None:
-        """Take out DS RRsets without a delegation, as far as this message is the cause."""
+        """Remove DS RRsets that lost their delegation because of this message."""
         draft = self._draft
         for owner in draft.touched():
             now = draft.at(owner)
@@ -241,7 +251,7 @@ class _Update:
 
 
 def _judge_cname(draft: Draft, changes: list[Change], policy: UpdatePolicy, origin: bytes) -> None:
-    """Refuse a KEY that comes to stand beside a CNAME: lawful (RFC 3007 §1.4), but Knot refuses the zone."""
+    """Refuse a KEY beside a CNAME: RFC 3007 §1.4 allows it, but Knot refuses the zone."""
     if not policy.knot_secondaries:
         return
     for change in changes:

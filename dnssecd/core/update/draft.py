@@ -45,7 +45,7 @@ class Draft:
         self._now: dict[bytes, NameDraft] = {}
 
     def at(self, owner: bytes) -> NameDraft:
-        """Return what is at a name by type, as it stands now; not to be changed by the caller."""
+        """Return the current RRsets at a name, by type; the caller must not change them."""
         found = self._now.get(owner)
         if found is None:
             self._before[owner] = {rrset.rtype: rrset for rrset in self._view.rrsets_at(owner)}
@@ -53,12 +53,12 @@ class Draft:
         return found
 
     def before(self, owner: bytes) -> dict[int, RRset]:
-        """Return what was at a name before the message, by type."""
+        """Return the RRsets at a name before the message, by type."""
         self.at(owner)
         return self._before[owner]
 
     def rdatas(self, owner: bytes, rtype: int) -> list[bytes]:
-        """Return the RDATA of an RRset as it stands now, in no order; empty when there is none."""
+        """Return the current RDATA of an RRset, unordered; empty when there is none."""
         drafted = self._drafted(owner, rtype)
         return [] if drafted is None else list(drafted.rdatas)
 
@@ -104,7 +104,7 @@ class Draft:
         return sorted(self._now)
 
     def changes(self, policy: UpdatePolicy) -> tuple[list[Change], int]:
-        """Return the net changes by (owner, type), and owner names added less gone; raises UpdateFailed."""
+        """Return the net changes by (owner, type), and owner names added minus removed; raise UpdateFailed."""
         changes: list[Change] = []
         owners_delta = 0
         for owner in self.touched():
@@ -135,7 +135,7 @@ class Draft:
         rrs = len(drafted.rdatas)
         before = self._before[owner].get(rtype)
         if before is not None and len(rrset.rdata) <= len(before.rdata):
-            return rrset  # what does not grow is not too large
+            return rrset  # a set that does not grow is not refused for its size
         self._check_size(rrset, rrs, policy)
         return rrset
 
@@ -147,7 +147,7 @@ class Draft:
                 owner, f"{rrs} {what} records, at most {most} (update_records_max) are allowed"
             )
         if rrset_octets(rrset, rrs) > policy.rrset_octets_max:
-            raise self._too_large(owner, f"{what} records that fit in no message")
+            raise self._too_large(owner, f"{what} records, more than one message can hold")
         if len(rrset.rdata) + rrs * 263 < SIGNED_OCTETS_MAX - 273:
             return  # independent of the names
         origin = self._view.origin

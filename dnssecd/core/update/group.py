@@ -1,8 +1,8 @@
-"""Group commit: several updates one after another on one version, of which a single new version is made.
+"""Group commit: several updates are applied one after another, and a single new version is made of them all.
 
-Each message sees what the ones before it changed, and each fails alone. To a client nothing differs from updates
-that were committed one by one: after every message that changes something the SOA serial moves, so that a
-prerequisite on the SOA that another client has overtaken is not met.
+Each message sees the changes of the earlier ones, and a failure affects one message only. A client sees no
+difference from updates that are committed one by one: every message that changes something increases the SOA
+serial, so a prerequisite on an SOA that another client has changed fails.
 """
 
 from dnssecd.core.dns.names import APEX
@@ -20,9 +20,9 @@ from dnssecd.core.zone.zoneview import ZoneView
 class UpdateGroup:
     """The updates that go into one version.
 
-    ``view`` is the zone with all of them. ``client_serial`` is the last serial a client has set, None if none has.
-    ``owners_delta``: owner names added less gone. ``names``: how many names of the denial chain all of them change,
-    from above. ``ttl_max``: the largest TTL any of them brought, seconds.
+    ``view`` is the zone with all of them. ``client_serial`` is the last serial a client has set, None if none
+    has. ``owners_delta``: owner names added minus removed. ``names``: an upper bound of the names of the
+    denial chain that they change. ``ttl_max``: the largest TTL in them, seconds.
     """
 
     def __init__(self, base: ZoneView) -> None:
@@ -34,7 +34,7 @@ class UpdateGroup:
         self._cuts = Cuts(self.view)
 
     def apply(self, message: UpdateMessage, policy: UpdatePolicy) -> UpdateResult:
-        """Carry out one message; what fails leaves no trace."""
+        """Apply one message; a message that fails changes nothing."""
         result = apply_update(self.view, message, policy, self._cuts)
         if result.rcode or result.is_noop:
             return result
@@ -53,7 +53,7 @@ class UpdateGroup:
 
     @property
     def soa(self) -> RRset:
-        """The SOA RRset; its serial is for comparison inside the group only."""
+        """Return the SOA RRset; its serial is for comparison inside the group only."""
         soa = self.view.rrset(APEX, SOA)
         assert soa is not None, "a zone that takes updates has an SOA"
         return soa

@@ -1,4 +1,4 @@
-"""Notes on names in an update that are hardly meant, as warned of by every other way in (core.zone.namecheck)."""
+"""Notes on names in an update that are probably mistakes; core.zone.namecheck warns of them in other inputs."""
 
 from collections.abc import Iterable, Iterator
 
@@ -14,7 +14,7 @@ from dnssecd.core.zone.zoneview import ZoneView
 
 
 def note_names(view: ZoneView, draft: Draft, changes: Iterable[Change], cuts: Cuts) -> Iterator[str]:
-    """Yield notes on odd targets, names of octets over 127, and names that take a wildcard's address away.
+    """Yield notes on odd targets, names with octets over 127, and names that hide a wildcard's address.
 
     view: the zone before the message; draft: after it; changes: the net difference.
     """
@@ -39,7 +39,7 @@ def _new_oddity(new: RRset, old: RRset | None, origin: bytes) -> str:
 
 
 def _hidden_by_new(view: ZoneView, draft: Draft, owner: bytes, cuts: Cuts) -> Iterator[str]:
-    """Yield a note for each name that comes into being with a new owner, without an address."""
+    """Yield a note for each name that begins to exist with a new owner and has no address."""
     for name in (owner, *ancestors(owner)):
         if not can_hide(name) or not cuts.wildcard_leads(parent_key(name)):
             continue

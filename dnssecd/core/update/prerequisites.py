@@ -22,10 +22,10 @@ from dnssecd.core.zone.zoneview import ZoneView
 
 
 def check_prerequisites(view: ZoneView, draft: Draft, prerequisites: Iterable[UpdateRR]) -> None:
-    """Raise UpdateFailed unless every prerequisite holds in ``view``, of which ``draft`` is still a plain copy.
+    """Raise UpdateFailed unless every prerequisite holds in ``view``; ``draft`` must not have changes yet.
 
-    What is published counts: DNSKEY, CDS, NSEC and RRSIG RRsets are there, as in other signers' zones. Names are
-    literal: no wildcard is expanded, no alias followed.
+    Prerequisites are checked against the published zone, with its DNSKEY, CDS, NSEC and RRSIG RRsets. Names
+    are literal: no wildcard is expanded and no alias is followed.
     """
     wanted: dict[tuple[bytes, int], set[bytes]] = {}
     for owner, rtype, rclass, _, rdata in prerequisites:

@@ -1,4 +1,4 @@
-"""Name servers and cuts in an update, judged as by every other way in (core.changecheck)."""
+"""Checks of name servers and zone cuts in an update, the same as for other inputs (core.changecheck)."""
 
 from collections.abc import Sequence
 
@@ -11,14 +11,15 @@ from dnssecd.core.zone.overlay import Overlay
 from dnssecd.core.zone.zoneview import ZoneView
 
 _ADDRESSES = frozenset({A, AAAA})
-#: Changes of other types are of no concern here.
+#: Changes of other types are not checked here.
 SERVER_TYPES = _ADDRESSES | {NS, DNAME}
 
 
 def judge_servers(view: ZoneView, changes: Sequence[Change], policy: UpdatePolicy) -> None:
-    """Raise UpdateFailed where delegations, or the addresses of name servers, become an error of the zone.
+    """Raise UpdateFailed if a change to delegations or to addresses of name servers makes the zone invalid.
 
-    view: the zone before the message; changes: the net difference. What was an error before is not held against it.
+    view: the zone before the message; changes: the net difference. An error that existed before does not
+    count.
     """
     if not any(map(_concerns_servers, changes)):
         return
@@ -37,7 +38,7 @@ def judge_servers(view: ZoneView, changes: Sequence[Change], policy: UpdatePolic
 
 
 def _concerns_servers(change: Change) -> bool:
-    """Tell whether a change moves a cut, names other servers, or takes addresses away."""
+    """Tell whether a change adds or removes a zone cut, names other servers, or removes addresses."""
     if change.rtype in (NS, DNAME):
         return True
     return change.new is None and change.rtype in _ADDRESSES

@@ -1,4 +1,4 @@
-"""The SOA record in an update: which serials of clients count, and which timers harm the zone."""
+"""The SOA record in an update: which client serials are accepted, and which timers harm the zone."""
 
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.dns.serial import MODULUS, increment, is_after
@@ -7,10 +7,11 @@ from dnssecd.core.zone.soacheck import soa_contact, soa_dangers, soa_oddities
 
 
 def client_soa(rdata: bytes, held: bytes, policy: UpdatePolicy) -> tuple[bytes, str]:
-    """Return the SOA RDATA to take for a client's, and what to note about it.
+    """Return the SOA RDATA to use for a client's, and a note about it.
 
-    ``held``: the zone's SOA RDATA; the client's serial is after it. A serial too far ahead does not count: two such
-    steps lead the serial round, and secondaries that missed the first one never transfer the zone again (RFC 1982).
+    ``held``: the zone's SOA RDATA; the client's serial is after it. A serial too far ahead is ignored: two
+    such steps wrap the serial around, and secondaries that missed the first step never transfer the zone
+    again (RFC 1982).
     """
     serial, now = soa_rdata_serial(rdata), soa_rdata_serial(held)
     farthest = policy.serial_max
@@ -20,13 +21,13 @@ def client_soa(rdata: bytes, held: bytes, policy: UpdatePolicy) -> tuple[bytes, 
         return rdata, ""
     own = increment(now)
     rdata = rdata[:-20] + own.to_bytes(4, "big") + rdata[-16:]
-    return rdata, f"serial {serial} is too far after {now}: the zone's own serial counts on"
+    return rdata, f"serial {serial} is too far after {now}: the zone keeps its own serial"
 
 
 def judge_soa(new: RRset, old: RRset | None) -> list[str]:
-    """Return notes on a new SOA RRset; raises UpdateFailed where its timers are worse than wrong.
+    """Return notes on a new SOA RRset; raise UpdateFailed if its timers would harm the zone.
 
-    What stays as it was is not judged.
+    Unchanged fields are not checked.
     """
     if old is not None and old.ttl == new.ttl and _without_serial(old.rdata) == _without_serial(new.rdata):
         return []

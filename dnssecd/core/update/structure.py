@@ -1,8 +1,9 @@
-"""What an update does to the structure of the zone: delegations, redirections, and the names of the denial chain.
+"""The effect of an update on the structure of the zone: delegations, redirections, names of the denial chain.
 
-:func:`judge_structure` looks at the net changes of one message. It refuses what a secondary or the verifier would
-refuse, and what costs more than the policy allows, before anything is signed. It returns notes on new data that no
-resolver will see, because a delegation or DNAME above hides it (RFC 2136 §7.18, RFC 6672 §2.4).
+:func:`judge_structure` looks at the net changes of one message. Before anything is signed, it refuses changes
+that a secondary or the verifier would refuse, and changes that cost more than the policy allows. It returns
+notes on new data that no resolver will see, because a delegation or DNAME above hides it (RFC 2136 §7.18, RFC
+6672 §2.4).
 """
 
 from collections.abc import Iterable, Sequence
@@ -34,7 +35,7 @@ _NO_TYPES: frozenset[int] = frozenset()
 
 
 class Cuts:
-    """Which names have an NS or DNAME RRset, as the version below says; remembered from message to message."""
+    """Which names have an NS or DNAME RRset in the version below; remembered from message to message."""
 
     def __init__(self, view: ZoneView) -> None:
         self._view = view
@@ -58,7 +59,7 @@ class Cuts:
         return found
 
     def forget(self, changes: Iterable[Change]) -> None:
-        """Look again at the names whose cuts or wildcards these changes moved."""
+        """Forget the names whose cuts or wildcards these changes affect."""
         for change in changes:
             if change.rtype in _CUTTING:
                 self._known.pop(change.owner, None)
@@ -69,12 +70,12 @@ class Cuts:
 def judge_structure(
     view: ZoneView, draft: Draft, changes: Sequence[Change], policy: UpdatePolicy, cuts: Cuts
 ) -> tuple[list[str], int]:
-    """Return notes on added data that stays hidden, and how many names of the chain change, from above.
+    """Return notes on added data that stays hidden, and an upper bound of the names of the chain that change.
 
-    view: the zone before the message; draft: after it; changes: the net difference. Raises UpdateFailed.
+    view: the zone before the message; draft: after it; changes: the net difference. It raises UpdateFailed.
     """
     judge = _Judge(view, draft, changes, policy, cuts)
-    names = judge.chain_names()  # first: what is too dear is not looked at any further
+    names = judge.chain_names()  # first: an update that costs too much is not checked any further
     if any(change.rtype in _CUTTING for change in changes):
         names += judge.moved_cuts(policy.names_changed_max - names)
     return judge.added_data(), names
@@ -116,7 +117,7 @@ class _Judge:
         return found
 
     def added_data(self) -> list[str]:
-        """Judge what is above added data; return notes on what stays hidden."""
+        """Check the names above added data; return notes on data that stays hidden."""
         notes: list[str] = []
         last, occluder, hidden = None, None, frozenset[int]()
         for owner, rtype, old, new in self._changes:
@@ -140,7 +141,7 @@ class _Judge:
         return notes
 
     def _hidden_at_cut(self, owner: bytes) -> frozenset[int]:
-        """Return the types at a delegation point that the message hides or adds in vain."""
+        """Return the types at a delegation point that the message hides, or adds without effect."""
         types = self._draft.at(owner).keys()
         if t.NS not in types or types <= _AT_CUT:
             return _NO_TYPES
@@ -157,7 +158,7 @@ class _Judge:
             )
 
     def moved_cuts(self, room: int) -> int:
-        """Judge delegations and DNAMEs that come or go; return how many names below them change their standing.
+        """Check added and removed delegations and DNAMEs; return how many names below them change standing.
 
         Raises UpdateFailed for more than ``room``.
         """
@@ -182,7 +183,7 @@ class _Judge:
             raise UpdateFailed(REFUSED, f"{self._text(owner)} {what}: Knot refuses such a zone", notable=True)
 
     def _count_below(self, owner: bytes, room: int) -> int:
-        """Count the names below a cut; raises UpdateFailed for more than ``room``."""
+        """Count the names below a cut; raise UpdateFailed for more than ``room``."""
         number, end = 0, _end(owner)
         name = self.after.first_owner(owner + b"\x00", end)
         while name is not None:
@@ -195,9 +196,9 @@ class _Judge:
         return number
 
     def chain_names(self) -> int:
-        """Return how many names come or go, empty non-terminals included; raises UpdateFailed for too many.
+        """Return how many names are added or removed, empty non-terminals included; raise UpdateFailed.
 
-        The exact number is looked for only where a first estimate, all labels of all names, is too large.
+        The exact number is computed only if a first estimate, all labels of all names, is too large.
         """
         moved = self._moved_names()
         estimate = sum(map(label_count, moved))
@@ -209,13 +210,13 @@ class _Judge:
             changed.add(owner)
             self._add_empty(owner, self._view if is_new else self.after, changed)
             if len(changed) > limit:
-                raise self._too_many("names, empty non-terminals included, would come or go")
+                raise self._too_many("names, empty non-terminals included, would be added or removed")
         if self._denial_ttl_changes():
             return len(changed) + self._count_all(limit - len(changed))
         return len(changed)
 
     def _moved_names(self) -> dict[bytes, bool]:
-        """Return the names that come (True) or go."""
+        """Return the names that are added (True) or removed (False)."""
         found: dict[bytes, bool] = {}
         for change in self._changes:
             owner = change.owner

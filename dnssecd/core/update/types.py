@@ -1,4 +1,4 @@
-"""What a dynamic update (RFC 2136) is made of, what may limit it, and what comes of it."""
+"""The parts of a dynamic update (RFC 2136), its limits, and its result."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ CLASS_IN, CLASS_NONE, CLASS_ANY = 1, 254, 255
 TYPE_ANY = 255
 TTL_MAX = 2**31 - 1
 
-#: Octets an RRset may take in a message of 65,535: what is left after header, question, OPT and TSIG. An RR takes
+#: Octets an RRset may take in a message of 65,535 octets, after header, question, OPT and TSIG. An RR takes
 #: its RDATA and twelve octets of owner (compressed), type, class, TTL and length.
 RRSET_OCTETS_MAX = 65_535 - 12 - 259 - 11 - 300
 _RR_OCTETS = 10
@@ -26,7 +26,7 @@ _RR_OCTETS = 10
 RECORDS_MAX, TYPES_MAX = 100, 49
 #: Names of the denial chain that one message may change: about a second of work.
 NAMES_MAX = 1000
-#: How far ahead of the zone's serial a client's serial counts.
+#: A client's serial is accepted up to this far ahead of the zone's serial.
 SERIAL_STEP_MAX = 2**16
 
 _IGNORED_MAX = 20
@@ -35,8 +35,9 @@ _IGNORED_MAX = 20
 class UpdateRR(NamedTuple):
     """One RR of the prerequisite or update section, well formed.
 
-    ``owner`` is an owner key, None for a name outside the zone. ``rdata`` is canonical (core.rdata), so that equal RRs
-    have equal octets, and without RDLENGTH; it is empty where RFC 2136 wants none. ``rclass`` is IN, ANY or NONE.
+    ``owner`` is an owner key, None for a name outside the zone. ``rdata`` is canonical (core.rdata), so that
+    equal RRs have equal octets, and has no RDLENGTH; it is empty where RFC 2136 demands that. ``rclass`` is
+    IN, ANY or NONE.
     """
 
     owner: bytes | None
@@ -56,14 +57,15 @@ class UpdateMessage(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class UpdatePolicy:
-    """What an update must keep to; what does not is REFUSED as a whole.
+    """The limits of an update; a message that exceeds one is REFUSED as a whole.
 
-    ``grants`` are those of the request's key. ``apex_refused``: types refused at the apex. TTLs in seconds:
-    ``ttl_max`` is what the signature refresh allows. ``names_changed_max`` bounds how many names of the denial chain,
-    empty non-terminals included, a message may add, remove, hide or uncover. ``rrs_per_rrset_max`` and
-    ``types_per_name_max`` hold for each RRset or name that a message makes larger: beyond them a BIND secondary
-    refuses the zone. ``knot_secondaries``: what a Knot secondary refuses is refused too. ``serial_max``: the farthest
-    client serial that counts; None: SERIAL_STEP_MAX after the zone's.
+    ``grants`` are those of the request's key. ``apex_refused``: types refused at the apex. TTLs are in
+    seconds; ``ttl_max`` is the largest that the signature refresh allows. ``names_changed_max`` bounds how
+    many names of the denial chain, empty non-terminals included, a message may add, remove, hide or uncover.
+    ``rrs_per_rrset_max`` and ``types_per_name_max`` apply to each RRset or name that a message makes larger:
+    above them a BIND secondary refuses the zone. ``knot_secondaries``: also refuse what a Knot secondary
+    refuses. ``serial_max``: the farthest client serial that is accepted; None: SERIAL_STEP_MAX after the
+    zone's.
     """
 
     grants: NameGrants
@@ -79,14 +81,15 @@ class UpdatePolicy:
 
 
 class UpdateResult(NamedTuple):
-    """What comes of a message.
+    """The result of a message.
 
-    rcode: NOERROR, or why nothing at all was changed (``reason`` tells in words). changes: the net difference of
-    content without the SOA, ordered by (owner, type); empty when the message changes nothing. soa: the new SOA RRset
-    with the client's serial, None where the message brings none that counts. owners_delta: owner names added less
-    owner names gone. ignored: RRs of a NOERROR message that have no effect, or that no resolver will see, in words
-    (the first few). names: how many names of the denial chain change, from above. notable: the message was refused
-    for what it would do to the zone (not for a grant or prerequisite), so an operator may want to know.
+    rcode: NOERROR, or why nothing was changed (``reason`` says it in words). changes: the net difference of
+    content without the SOA, ordered by (owner, type); empty when the message changes nothing. soa: the new
+    SOA RRset with the client's serial, None if the message has none that is accepted. owners_delta: owner
+    names added minus owner names removed. ignored: RRs of a NOERROR message that have no effect, or that no
+    resolver will see, in words (the first few). names: an upper bound of the names of the denial chain that
+    change. notable: the message was refused for what it would do to the zone (not for a grant or
+    prerequisite), so an operator may want to know. granted: False where the key has no grant for it.
     """
 
     rcode: int
@@ -97,25 +100,27 @@ class UpdateResult(NamedTuple):
     ignored: Sequence[str] = ()
     names: int = 0
     notable: bool = False
+    granted: bool = True
 
     @property
     def is_noop(self) -> bool:
-        """Whether the zone stays as it is."""
+        """Tell whether the zone stays the same."""
         return not self.changes and self.soa is None
 
 
 class UpdateFailed(Exception):
-    """The message is not carried out: RCODE and reason; ``notable`` as in UpdateResult."""
+    """The message is not carried out: RCODE and reason; ``notable`` and ``granted`` as in UpdateResult."""
 
-    def __init__(self, rcode: int, reason: str, *, notable: bool = False) -> None:
+    def __init__(self, rcode: int, reason: str, *, notable: bool = False, granted: bool = True) -> None:
         super().__init__(reason)
         self.rcode = rcode
         self.reason = reason
         self.notable = notable
+        self.granted = granted
 
 
 def rrset_octets(rrset: RRset, rrs: int) -> int:
-    """Return what an RRset of ``rrs`` RRs takes in a message, roughly from above."""
+    """Return an upper bound of the octets that an RRset of ``rrs`` RRs takes in a message."""
     return len(rrset.rdata) + _RR_OCTETS * rrs
 
 
@@ -125,6 +130,6 @@ def soa_serial(soa: RRset) -> int:
 
 
 def note(ignored: list[str], text: str) -> None:
-    """Add to what was ignored, up to a bound."""
+    """Add a note to ``ignored``, up to a bound."""
     if len(ignored) < _IGNORED_MAX:
         ignored.append(text)

@@ -1,8 +1,8 @@
 """Verification of signed zones, independent of the code that signs them.
 
-Canonical form, signed octets, key tags, NSEC3 hashes, type bit maps and zone cuts are written here a second time: a
-mistake on one side does not hide on the other. Only this package makes a ``VerifiedVersion``, the one thing that
-can be committed.
+Canonical form, signed octets, key tags, NSEC3 hashes, type bit maps and zone cuts are implemented here a
+second time, so that a bug in one implementation is found by the other. Only this package makes a
+``VerifiedVersion``, and only a ``VerifiedVersion`` can be committed.
 """
 
 from dnssecd.core.verify.change import verify_change
@@ -11,9 +11,10 @@ from dnssecd.core.verify.expectation import DenialExpectation, Expectation
 from dnssecd.core.verify.memoryview import MemoryZoneView
 from dnssecd.core.verify.token import TokenMisuse, VerifiedVersion
 from dnssecd.core.verify.unsigned import verify_unsigned_equal
-from dnssecd.core.verify.version import VerificationFailed, verify_version
+from dnssecd.core.verify.version import VerificationFailed, verify_given, verify_version
 from dnssecd.core.verify.violations import CODES, RANKS, Rank, Violation, violation
 from dnssecd.core.verify.zone import verify_zone
+from dnssecd.core.verify.zonemd import verify_zonemd
 
 __all__ = [
     "CODES",
@@ -30,8 +31,10 @@ __all__ = [
     "Violation",
     "inline_checker",
     "verify_change",
+    "verify_given",
     "verify_unsigned_equal",
     "verify_version",
     "verify_zone",
+    "verify_zonemd",
     "violation",
 ]

@@ -1,4 +1,4 @@
-"""What is judged at the apex and the rest is judged by: SOA and serial, DNSKEY, NSEC3PARAM."""
+"""Checks at the apex, and the apex data that all other checks need: SOA and serial, DNSKEY, NSEC3PARAM."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from dnssecd.core.zone.zoneview import ZoneView
 
 
 class Apex(NamedTuple):
-    """What the apex says about the zone; ``denial_ttl`` None when the SOA is unusable."""
+    """The apex data that other checks need; ``denial_ttl`` is None when the SOA is unusable."""
 
     ring: KeyRing
     algorithms: frozenset[int]
@@ -24,7 +24,7 @@ class Apex(NamedTuple):
 
 
 def read_apex(report: Report, view: ZoneView, expectation: Expectation) -> Apex:
-    """Judge the apex RRsets (but for their signatures) and return what the rest is judged by."""
+    """Judge the apex RRsets (except their signatures) and return the data for the other checks."""
     denial_ttl, soa_serial = judge_soa(report, view, expectation)
     ring = KeyRing(_dnskey(report, view, expectation), expectation.unpublished_keys)
     for key in ring.published:
@@ -37,7 +37,7 @@ def read_apex(report: Report, view: ZoneView, expectation: Expectation) -> Apex:
 
 
 def judge_soa(report: Report, view: ZoneView, expectation: Expectation) -> tuple[int | None, int | None]:
-    """Judge SOA and serial; returns the TTL denial RRs must have (RFC 9077) and the serial."""
+    """Judge SOA and serial; return the TTL that denial RRs must have (RFC 9077) and the serial."""
     rrset = view.rrset(APEX, rrtypes.SOA)
     if rrset is None:
         report.add("apex-missing", APEX, rrtypes.SOA, "no SOA at the apex")
@@ -73,7 +73,7 @@ def _dnskey(report: Report, view: ZoneView, expectation: Expectation) -> list[by
 
 
 def _collisions(report: Report, ring: KeyRing, planned: bool) -> None:
-    """Report keys that share algorithm and tag: lawful (RFC 4034 §5.3), but validators have failed on them."""
+    """Report keys that share algorithm and tag: allowed (RFC 4034 §5.3), but some validators have failed on them."""
     if planned and (shared := ring.shared_tags()):
         detail = ", ".join(f"tag {tag} (algorithm {algorithm})" for algorithm, tag in shared)
         report.add("key-tag-collision", APEX, rrtypes.DNSKEY, f"several keys share {detail}")

@@ -1,4 +1,4 @@
-"""Which denial chains a zone has, by what its apex says: NSEC, NSEC3 by parameters, or several while denial changes."""
+"""The denial chains that the apex declares: NSEC, NSEC3 with its parameters, or several during a change."""
 
 from typing import NamedTuple
 
@@ -9,16 +9,16 @@ from dnssecd.core.verify.violations import Report
 from dnssecd.core.verify.walk import rdatas_at
 from dnssecd.core.zone.zoneview import ZoneView
 
-#: RFC 5155 §10.3 allows no more for any key size; RFC 9276 asks for 0. To hash with more takes too long.
+#: RFC 5155 §10.3 allows no more for any key size; RFC 9276 asks for 0. More would take too long to hash.
 ITERATIONS_MAX = 2500
-#: A change of salt or iterations needs two NSEC3 chains (RFC 5155 §10.4); hashing for more is work without use.
+#: A change of salt or iterations needs two NSEC3 chains (RFC 5155 §10.4); checking more is useless work.
 NSEC3_CHAINS_MAX = 4
 
 NSEC = DenialExpectation("nsec")
 
 
 class Chains(NamedTuple):
-    """The chains to be judged, empty when none can be, which is then reported.
+    """The chains to judge; if there are none, that has been reported.
 
     ``foreign``: the zone may have chains side by side, and NSEC3 RRs that no server uses. ``mixed``: it has NSEC
     and NSEC3 RRs.
@@ -30,7 +30,7 @@ class Chains(NamedTuple):
 
 
 def chains_of(report: Report, view: ZoneView, expected: DenialExpectation | None) -> Chains:
-    """Return the chains of the zone: the one expected, or those it says it has."""
+    """Return the chains of the zone: the one expected, or those that it declares."""
     published = _nsec3params(report, view)
     chains = (
         _published_chains(report, view, published)
@@ -41,7 +41,7 @@ def chains_of(report: Report, view: ZoneView, expected: DenialExpectation | None
 
 
 def declared(view: ZoneView) -> DenialExpectation | None:
-    """Return the one chain that an own version says it has; None when that is not clear."""
+    """Return the one chain that a version signed by dnssecd declares; None when that is not clear."""
     published = _nsec3params(Report(view.origin, 1 << 30), view)
     first = view.denial_from(b"")
     if first is None or first.rtype == rrtypes.NSEC:
@@ -61,7 +61,7 @@ def _is_bounded(report: Report, chain: DenialExpectation) -> bool:
 def _planned(report: Report, published: list[DenialExpectation], expected: DenialExpectation) -> Chains:
     if expected.kind == "nsec":
         if published:
-            report.add("nsec3param-extra", APEX, rrtypes.NSEC3PARAM, "the zone is to have NSEC")
+            report.add("nsec3param-extra", APEX, rrtypes.NSEC3PARAM, "the zone is expected to have NSEC")
         return Chains((expected,))
     wanted = (expected.iterations, expected.salt)
     if not any((found.iterations, found.salt) == wanted for found in published):

@@ -1,8 +1,8 @@
-"""Judging a change: what the unsigned difference affects, and all changed derived RRs.
+"""Verify a change: the names that the unsigned difference affects, and all changed derived RRs.
 
-That the rest of the zone is right follows by induction: it was verified before and did not change. The region never
-comes from the plan of the signing side, else a repair it forgot would be overlooked here too. Cost grows with the
-change, not with the zone (but for a zone with ZONEMD, which digests all of it by nature).
+The rest of the zone is correct by induction: it was verified before and did not change. The region is not
+taken from the plan of the signing side, because a repair missing there would then be missed here too. The
+cost grows with the change, not with the zone (except with ZONEMD, whose digest covers the whole zone).
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.links import ChainLinks, Nsec3Links, NsecLinks
 from dnssecd.core.verify.name import DenialNeed, NameJudge, nsec3_need, nsec_types
 from dnssecd.core.verify.region import affected_names
-from dnssecd.core.verify.remember import Remembered
+from dnssecd.core.verify.remember import remembered
 from dnssecd.core.verify.signatures import Known
 from dnssecd.core.verify.violations import LimitReached, Report, Violation
 from dnssecd.core.verify.walk import NameGroup, Standing, Standings, rdatas_at
@@ -28,7 +28,7 @@ from dnssecd.core.verify.zone import DEFAULT_LIMIT, make_judge, verify_zone
 from dnssecd.core.verify.zonemd import judge_zonemd
 from dnssecd.core.zone.zoneview import ZoneView
 
-#: From this many affected names on, walking the whole zone is cheaper than looking names up one by one.
+#: From this many affected names on, a walk over the whole zone is cheaper than single look-ups.
 REGION_MAX = 50_000
 
 
@@ -50,7 +50,7 @@ def verify_change(
     than REGION_MAX names are affected.
     """
     report = Report(new.origin, limit)
-    old, new = Remembered(old), Remembered(new)
+    old, new = remembered(old), remembered(new)
     known = _known(old, new)
     if expectation.dnskeys != b"" and not _same_frame(old, new, expectation):
         return verify_zone(
@@ -68,7 +68,7 @@ def verify_change(
 
 
 def _known(old: ZoneView, new: ZoneView) -> Known:
-    """Return a test whether a set and its RRSIGs are the same octets in ``old``."""
+    """Return a function that tells whether a set and its RRSIGs are the same octets in ``old``."""
 
     def known(rrset: RRset, sigs: Rrsigs) -> bool:
         if rrset.rtype in (rrtypes.NSEC, rrtypes.NSEC3):
@@ -97,7 +97,7 @@ def _trusted(old: ZoneView, new: ZoneView) -> frozenset[bytes]:
 
 
 def _same_frame(old: ZoneView, new: ZoneView, expectation: Expectation) -> bool:
-    """Tell whether keys and denial parameters, on which every name depends, are as they were."""
+    """Tell whether keys and denial parameters, on which every name depends, are unchanged."""
     if rdatas_at(old, rrtypes.DNSKEY) != rdatas_at(new, rrtypes.DNSKEY):
         return False
     before, after = declared(old), declared(new)

@@ -37,10 +37,11 @@ def run_batch(jobs: Sequence[SignatureJob]) -> list[int]:
 class SignatureChecker(Protocol):
     """Takes a batch; returns a function that waits for it and gives the indexes of the jobs that failed.
 
-    One that wants batches of another size than BATCH_SIZE says so in an attribute ``batch``.
+    An attribute ``batch`` states a batch size other than BATCH_SIZE.
     """
 
-    def __call__(self, jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]: ...
+    def __call__(self, jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]:
+        """Take a batch; return the function that waits for its failures."""
 
 
 def inline_checker(jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]:
@@ -62,7 +63,8 @@ class _Executor(Protocol):
 class ExecutorChecker:
     """A checker over a ``concurrent.futures`` thread pool; TimeoutError if a batch takes longer.
 
-    batch: how many signatures it wants at a time; with few of them checking begins while the rest is being judged.
+    batch: how many signatures it takes at a time; with small batches checking begins while the rest is being
+    judged.
     """
 
     def __init__(self, executor: _Executor, timeout_s: float = 300.0, batch: int = BATCH_SIZE) -> None:
@@ -75,7 +77,7 @@ class ExecutorChecker:
 
 
 def batch_of(checker: SignatureChecker) -> int:
-    """Return the size of the batches that a checker wants."""
+    """Return the batch size of a checker."""
     return int(getattr(checker, "batch", BATCH_SIZE))
 
 

@@ -1,7 +1,7 @@
-"""What joins the zone to its parent: who signs the DNSKEY RRset, DS, CDS and CDNSKEY.
+"""The link between the zone and its parent: signers of the DNSKEY RRset, DS, CDS and CDNSKEY.
 
-A revoked key (RFC 5011 §2.1) is never among the keys that serve here: no DS leads to it, no CDS may stand for it, and
-its signature over the DNSKEY RRset stands in for no other.
+A revoked key (RFC 5011 §2.1) does not count here: no DS leads to it, no CDS may be made of it, and its
+signature over the DNSKEY RRset replaces no other.
 """
 
 from collections.abc import Iterable
@@ -22,7 +22,7 @@ _DELETE_CDNSKEY = b"\0\0\3\0\0"
 def judge_delegation(
     report: Report, view: ZoneView, ring: KeyRing, signers: dict[int, list[ZoneKey]], expectation: Expectation
 ) -> None:
-    """Judge what the parent and validators need of the apex.
+    """Judge the apex RRsets that the parent and validators use.
 
     ``signers``: by type of apex RRset, the keys with an RRSIG right in every field.
     """
@@ -37,7 +37,7 @@ def judge_delegation(
 def _signing(view: ZoneView, ring: KeyRing) -> list[ZoneKey]:
     """Return the published, unrevoked zone keys with an RRSIG over the DNSKEY RRset, even if that RRSIG has faults.
 
-    What is wrong with it is reported where the RRSIG is judged, and not a second time here.
+    Its faults are reported where the RRSIG is judged, and not a second time here.
     """
     published = {key.rdata for key in ring.published if key.is_zone_key and not key.is_revoked}
     sigs = view.rrsigs(APEX, rrtypes.DNSKEY)
@@ -55,7 +55,7 @@ def _signing(view: ZoneView, ring: KeyRing) -> list[ZoneKey]:
 
 
 def _judge_dnskey_signers(report: Report, view: ZoneView, ring: KeyRing, signing: list[ZoneKey]) -> None:
-    """The DNSKEY RRset is signed by a SEP key where there is any, and never by revoked keys alone."""
+    """Check that a SEP key signs the DNSKEY RRset if there is one, and that not only revoked keys sign it."""
     seps = [key for key in ring.published if key.is_sep and key.is_zone_key and not key.is_revoked]
     if seps and not any(key.is_sep for key in signing):
         detail = "no RRSIG by any of " + ", ".join(key.text for key in seps)
@@ -70,11 +70,12 @@ def _judge_dnskey_signers(report: Report, view: ZoneView, ring: KeyRing, signing
 def ds_gaps(
     given: Iterable[bytes], origin: bytes, signing: Iterable[ZoneKey]
 ) -> list[tuple[int, int]] | None:
-    """Return the (algorithm, digest type) pairs of a DS RRset that lead to no key which signs the DNSKEY RRset.
+    """Return the (algorithm, digest type) pairs of a DS RRset that lead to no key that signs the DNSKEY RRset.
 
-    None: no DS is of an algorithm and a digest type known here, so the zone is insecure (RFC 4035 §5.2). SHA-1 counts
-    only where nothing better is in the set (RFC 4509 §3). Validators differ in which of the other digest types they
-    look at (some take the strongest alone), so each has to lead to a key, as has each algorithm (RFC 4035 §2.2).
+    None: no DS is of an algorithm and a digest type known here, so the zone is insecure (RFC 4035 §5.2).
+    SHA-1 counts only if the set has no better digest (RFC 4509 §3). Validators differ in which of the other
+    digest types they use (some only the strongest), so each of them must lead to a key, and so must each
+    algorithm (RFC 4035 §2.2).
     """
     usable = [ds for ds in given if len(ds) > 4 and ds[2] in SUPPORTED and ds[3] in DS_DIGESTS]
     if not usable:
@@ -89,11 +90,11 @@ def ds_gaps(
 def _judge_ds(
     report: Report, signing: list[ZoneKey], given: tuple[bytes, ...]
 ) -> list[tuple[int, int]] | None:
-    """Judge the DS RRset given; returns its gaps."""
+    """Judge the DS RRset given; return its gaps."""
     gaps = ds_gaps(given, report.origin, signing)
     if given and gaps is None:
         detail = (
-            "validators treat the zone as insecure: they know no algorithm and digest type of the DS given"
+            "validators treat the zone as insecure: they support no algorithm and digest type of the DS given"
         )
         report.add("ds-insecure", APEX, rrtypes.DS, detail)
     for algorithm, digest_type in gaps or ():
@@ -108,12 +109,12 @@ def _judge_ds(
 def _judge_cds_signers(
     report: Report, ring: KeyRing, signers: dict[int, list[ZoneKey]], ds: tuple[bytes, ...]
 ) -> None:
-    """CDS and CDNSKEY are signed by a key that a DS stands for (RFC 7344 §4.1); DS unknown: by a SEP key."""
+    """Check that a key with a DS signs CDS and CDNSKEY (RFC 7344 §4.1); if the DS is unknown: a SEP key."""
     seps = {key.rdata for key in ring.published if key.is_sep and key.is_zone_key and not key.is_revoked}
     for rtype in (rrtypes.CDS, rrtypes.CDNSKEY):
         keys = [key.rdata for key in signers.get(rtype, ())]
         if not keys:
-            continue  # unsigned, or badly: that is reported where the RRSIGs are judged
+            continue  # unsigned, or badly signed: reported where the RRSIGs are judged
         if ds:
             if not any(ds_matches(one, report.origin, rdata) for one in ds for rdata in keys):
                 report.add("cds-signer", APEX, rtype, "no RRSIG by a key that a DS given is of")
@@ -155,7 +156,7 @@ class _CdsJudge:
             self._report.add("cds-alone", APEX, rtype, f"{have} without {lack}: publish both")
 
     def _deletes(self, rtype: int, rdatas: list[bytes], form: bytes) -> bool:
-        """Judge the RRs with algorithm 0; returns whether there are any."""
+        """Judge the RRs with algorithm 0; return whether there are any."""
         zero = [rdata for rdata in rdatas if len(rdata) > 3 and not rdata[_ALGORITHM_AT[rtype]]]
         if any(rdata != form for rdata in zero):
             text = "0 0 0 00" if rtype == rrtypes.CDS else "0 3 0 AA=="

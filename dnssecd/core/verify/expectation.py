@@ -1,4 +1,4 @@
-"""What a zone version is judged by."""
+"""The expectation that a zone version is verified against."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class DenialExpectation:
-    """The denial of existence a zone is to have; ``opt_out`` None means: each NSEC3 RR may decide."""
+    """The denial of existence expected of a zone; ``opt_out`` None: each NSEC3 RR may have the flag or not."""
 
     kind: str
     iterations: int = 0
@@ -20,17 +20,18 @@ class DenialExpectation:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a version is judged by; the defaults judge a foreign zone by its own records.
+    """The expectation that a version is verified against; with the defaults, a foreign zone's own records.
 
-    origin: zone name, wire form, lower-cased. now: epoch seconds. dnskeys: packed RDATA of the DNSKEY RRset as
-    planned; None takes the zone's own; b"" means the zone is to be unsigned altogether. unpublished_keys: DNSKEY
+    origin: zone name, wire form, lower-cased. now: epoch seconds. dnskeys: packed RDATA of the DNSKEY RRset
+    as planned; None takes the zone's own; b"" means that the zone must be unsigned. unpublished_keys: DNSKEY
     RDATAs outside the DNSKEY RRset whose RRSIGs may stand in the zone (algorithm rollover, RFC 6781 §4.1.4).
-    standby_keys: DNSKEY RDATAs outside the DNSKEY RRset of which CDS and CDNSKEY may be all the same (RFC 7344 §4).
-    algorithms: those every RRset must be signed with besides the ones of the DNSKEY RRset, which itself needs only
-    the latter (a new algorithm signs all data before its DNSKEY comes). denial: None takes it from the zone.
-    min_validity: seconds every RRSIG must still be valid. previous_serial: the serial must be after it. ds: DS
-    RDATAs at the parent, of which one must match. zonemd: True: must be there; False: ignored; None: checked when
-    there. zonemd_ttls: original TTLs of RRs in sets with unequal TTLs (see MemoryZoneView).
+    standby_keys: DNSKEY RDATAs outside the DNSKEY RRset for which CDS and CDNSKEY may exist nevertheless (RFC
+    7344 §4). algorithms: every RRset must be signed with these in addition to the algorithms of the DNSKEY
+    RRset; the DNSKEY RRset needs only its own (a new algorithm signs all data before its DNSKEY is added).
+    denial: None takes it from the zone. min_validity: seconds that every RRSIG must still be valid.
+    previous_serial: the serial must be after it. ds: DS RDATAs at the parent, of which one must match.
+    zonemd: True: must exist; False: ignored; None: checked if it exists. zonemd_ttls: original TTLs of RRs in
+    sets with unequal TTLs (see MemoryZoneView).
     """
 
     origin: bytes

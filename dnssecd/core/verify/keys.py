@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from functools import lru_cache
 from hashlib import sha1, sha256, sha384
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 
@@ -23,13 +23,30 @@ _CURVES: dict[int, tuple[ec.EllipticCurve, hashes.HashAlgorithm, int]] = {
     13: (ec.SECP256R1(), hashes.SHA256(), 32),
     14: (ec.SECP384R1(), hashes.SHA384(), 48),
 }
-SUPPORTED = frozenset(_RSA_HASHES) | frozenset(_CURVES) | {15, 16}
+_MLDSA44 = 18
+_MLDSA44_KEY_OCTETS, _MLDSA44_SIGNATURE_OCTETS = 1_312, 2_420
+
+
+def _loads_mldsa() -> bool:
+    """Tell whether the library has ML-DSA-44: cryptography 47 and OpenSSL 3.5 have (FIPS 204)."""
+    try:
+        from cryptography.hazmat.primitives.asymmetric import mldsa
+
+        mldsa.MLDSA44PublicKey.from_public_bytes(bytes(_MLDSA44_KEY_OCTETS))
+    except (ImportError, UnsupportedAlgorithm):
+        return False
+    return True
+
+
+SUPPORTED = (
+    frozenset(_RSA_HASHES) | frozenset(_CURVES) | {15, 16} | ({_MLDSA44} if _loads_mldsa() else frozenset())
+)
 
 SHA1 = 1
 #: By digest type of DS.
 DS_DIGESTS = {SHA1: sha1, 2: sha256, 4: sha384}
 
-#: How many keys of one algorithm and tag are tried for a signature.
+#: At most this many keys of one algorithm and tag are tried for a signature.
 SHARED_TAG_MAX = 8
 
 ZONE_KEY = 0x0100
@@ -105,6 +122,8 @@ def load_public_key(algorithm: int, material: bytes) -> Verify:
         return _eddsa(ed25519.Ed25519PublicKey.from_public_bytes(material), 64)
     if algorithm == 16:
         return _eddsa(ed448.Ed448PublicKey.from_public_bytes(material), 114)
+    if algorithm == _MLDSA44 and _MLDSA44 in SUPPORTED:
+        return _mldsa44(material)
     raise Malformed(f"algorithm {algorithm} is not supported")
 
 
@@ -174,6 +193,26 @@ def _eddsa(key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey, size: int) -> V
     return verify
 
 
+def _mldsa44(material: bytes) -> Verify:
+    """Pure ML-DSA-44 with an empty context (draft-westerbaan-dnssec-mldsa)."""
+    from cryptography.hazmat.primitives.asymmetric import mldsa
+
+    if len(material) != _MLDSA44_KEY_OCTETS:
+        raise Malformed(f"{len(material)} octets instead of {_MLDSA44_KEY_OCTETS} (FIPS 204)")
+    check = mldsa.MLDSA44PublicKey.from_public_bytes(material).verify
+
+    def verify(signature: bytes, message: bytes) -> bool:
+        if len(signature) != _MLDSA44_SIGNATURE_OCTETS:
+            return False
+        try:
+            check(signature, message)
+        except (InvalidSignature, ValueError):
+            return False
+        return True
+
+    return verify
+
+
 class KeyRing:
     """The keys that may sign: those of the DNSKEY RRset, and keys known but not published."""
 
@@ -186,9 +225,10 @@ class KeyRing:
                 bucket.append(key)
 
     def find(self, algorithm: int, tag: int) -> list[ZoneKey]:
-        """Return the keys of this algorithm and tag; tags are no identity, so there may be several.
+        """Return the keys of this algorithm and tag; tags are not unique, so there may be several.
 
-        At most SHARED_TAG_MAX of them, lest keys made to collide cost keys times signatures (CVE-2023-50387).
+        At most SHARED_TAG_MAX of them: with keys made to collide, the cost is keys times signatures
+        (CVE-2023-50387).
         """
         return self._by_tag.get((algorithm, tag), [])[:SHARED_TAG_MAX]
 
@@ -198,7 +238,7 @@ class KeyRing:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether more keys share a tag than are tried."""
+        """Tell whether more keys share a tag than are tried."""
         return any(len(keys) > SHARED_TAG_MAX for keys in self._by_tag.values())
 
     @property

@@ -1,7 +1,8 @@
 """Chain links around changed names: each NSEC or NSEC3 RR looked at must point to its successor in the version.
 
-A sorted, closed chain stays one when every RR that was written, and every RR before a name that came or went, has the
-right successor: so only those are looked at. Whether a name ought to be in the chain is judged name by name.
+A sorted, closed chain stays sorted and closed if every RR that was written, and every RR before an added or
+removed name, has the right successor: so only those are checked. Whether a name must be in the chain is
+judged name by name.
 """
 
 from abc import ABC, abstractmethod
@@ -34,7 +35,7 @@ class ChainLinks(ABC):
     def __init__(self, report: Report, old: ZoneView, new: ZoneView) -> None:
         self.report, self.old, self.new = report, old, new
         self._linked: set[bytes] = set()
-        #: Owners of further denial RRs that are to be judged.
+        #: Owners of further denial RRs to judge.
         self.neighbours: set[bytes] = set()
 
     @abstractmethod
@@ -43,7 +44,8 @@ class ChainLinks(ABC):
     ) -> None:
         """Judge denial for one name; ``need`` is what it must have, None for a name without data of the zone.
 
-        explained: the unsigned difference affects the name; otherwise only a derived RR of it was touched.
+        explained: the unsigned difference affects the name; otherwise only a derived RR at the name was
+        written.
         """
 
     @abstractmethod
@@ -51,7 +53,7 @@ class ChainLinks(ABC):
         """Tell whether ``rrset`` points to the denial RR with owner key ``successor``."""
 
     def finish(self) -> None:  # noqa: B027 - most chains have nothing left to judge
-        """Judge what needs all names known."""
+        """Run the checks that need all names."""
 
     def link(self, place: bytes) -> None:
         """Check the pointers of the RR at ``place`` and of the one before it."""
@@ -197,7 +199,7 @@ class Nsec3Links(ChainLinks):
             self._absent(owner, place, not self._secure_below(owner, place))
 
     def _secure_below(self, owner: bytes, place: bytes) -> bool:
-        """Tell whether an empty non-terminal leads to anything that opt-out may not leave out.
+        """Tell whether an empty non-terminal has a name below that opt-out must not leave out.
 
         If it had no NSEC3 RR before either, nothing below it was secure then, so only affected names matter.
         """
@@ -213,7 +215,7 @@ class Nsec3Links(ChainLinks):
             elif rrset.rtype == rrtypes.NS:
                 cut = rrset.owner
                 if self.new.denial(self._place(cut)) is not None:
-                    return True  # not left out by opt-out, so what is above it is not either (RFC 5155 §7.1)
+                    return True  # not left out by opt-out, so the names above are not either (RFC 5155 §7.1)
             elif self.new.rrset(rrset.owner, rrtypes.NS) is None:
                 return True
         return False
@@ -224,7 +226,7 @@ class Nsec3Links(ChainLinks):
         )
 
     def _unchanged_but_next(self, place: bytes) -> None:
-        """Judge an NSEC3 RR no affected name explains: it may have a new successor and nothing else."""
+        """Judge an NSEC3 RR that no affected name explains: only its successor may have changed."""
         before, after = self.old.denial(place), self.new.denial(place)
         if before is None and after is None:
             return

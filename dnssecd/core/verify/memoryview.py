@@ -3,8 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 
-from dnssecd.core.dns import rrtypes
-from dnssecd.core.dns.rrset import RRset, Rrsigs, pack
+from dnssecd.core.dns.rrset import RRset, Rrsigs
 
 
 class MemoryZoneView:
@@ -17,32 +16,6 @@ class MemoryZoneView:
         self._content = sorted(content)
         self._denial = sorted(denial)
         self._rrsigs = sorted(rrsigs)
-
-    @classmethod
-    def from_rrs(cls, origin: bytes, rrs: Iterable[tuple[bytes, int, int, bytes]]) -> "MemoryZoneView":
-        """Build from single RRs (owner key, type, TTL, canonical RDATA); a set takes its lowest TTL."""
-        ttls: dict[tuple[bytes, int, int], int] = {}
-        sets: dict[tuple[bytes, int, int], list[bytes]] = {}
-        for owner, rtype, ttl, rdata in rrs:
-            covered = rdata[0] << 8 | rdata[1] if rtype == rrtypes.RRSIG and len(rdata) > 1 else 0
-            place = (owner, rtype, covered)
-            found = sets.get(place)
-            if found is None:
-                sets[place], ttls[place] = [rdata], ttl
-            else:
-                found.append(rdata)
-                if ttl < ttls[place]:
-                    ttls[place] = ttl
-        content, denial, rrsigs = [], [], []
-        for place, rdatas in sets.items():
-            owner, rtype, covered = place
-            if rtype == rrtypes.RRSIG:
-                rrsigs.append(Rrsigs(owner, covered, ttls[place], pack(rdatas)))
-            elif rtype in (rrtypes.NSEC, rrtypes.NSEC3):
-                denial.append(RRset(owner, rtype, ttls[place], pack(rdatas)))
-            else:
-                content.append(RRset(owner, rtype, ttls[place], pack(rdatas)))
-        return cls(origin, content, denial, rrsigs)
 
     @property
     def origin(self) -> bytes:
@@ -109,7 +82,7 @@ class MemoryZoneView:
 
 
 def rrsets_between(sets: list[RRset], start: bytes, stop: bytes | None) -> Iterator[RRset]:
-    """Yield those of sorted RRsets with start <= owner < stop."""
+    """Yield the RRsets with start <= owner < stop from a sorted list."""
     end = len(sets) if stop is None else bisect_left(sets, (stop,))
     return iter(sets[bisect_left(sets, (start,)) : end])
 

@@ -1,4 +1,4 @@
-"""Judging one name of the zone: its sets, their signatures, and what it must have for denial."""
+"""Judge one name of the zone: its RRsets, their signatures, and its denial records."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -17,7 +17,7 @@ _BESIDE_CNAME = frozenset({rrtypes.CNAME, 24, 25, 30, rrtypes.RRSIG, rrtypes.NSE
 _SINGLETONS = frozenset({rrtypes.SOA, rrtypes.CNAME, rrtypes.DNAME})
 
 
-#: Octets, from and to, of the RDATA of types that are well-formed if their size is right.
+#: Smallest and largest RDATA, in octets, of types for which only the size is checked.
 _PLAIN_SIZES = {
     **{rtype: (size, size) for rtype, size in FIXED_SIZES.items()},
     **{rtype: (size, 65535) for rtype, size in MINIMUM_SIZES.items()},
@@ -27,14 +27,14 @@ _NOT_PLAIN = (1, 0)
 
 
 class DenialNeed(NamedTuple):
-    """What denial of existence has to say about a name; ``optional``: opt-out may leave the name out."""
+    """The types that denial must list for a name; ``optional``: opt-out may leave the name out."""
 
     types: tuple[int, ...]
     optional: bool
 
 
 class NameJudge:
-    """Judges names of one zone. It knows nothing of their neighbours: chains are judged elsewhere."""
+    """Judges names of one zone, each without its neighbours: chains are judged elsewhere."""
 
     def __init__(
         self, report: Report, signatures: SignatureJudge, denial_ttl: int | None, max_ttl: int | None
@@ -76,7 +76,7 @@ class NameJudge:
                     self.apex_signers[rtype] = signers
 
     def _well_formed(self, rrset: RRset) -> bool:
-        """Report a set that does not decode, is out of order, or has too many RRs; False: not worth more."""
+        """Report a set that does not decode, is out of order, or has too many RRs; False: no further checks."""
         owner, rtype, _, packed = rrset
         if len(packed) > 2 and len(packed) == 2 + (packed[0] << 8 | packed[1]):
             least, most = _PLAIN_SIZES.get(rtype, _NOT_PLAIN)
@@ -136,7 +136,7 @@ class NameJudge:
             report.add("rrsig-dangling", owner, covered, "covers an RRset that does not exist")
 
     def content_rules(self, owner: bytes, types: tuple[int, ...], standing: Standing) -> None:
-        """Check which types may stand together at a name, at one that is not served only what loaders refuse."""
+        """Check which types may stand together at a name; at an occluded name only what loaders refuse."""
         if len(types) > 1 and rrtypes.CNAME in types and not _BESIDE_CNAME.issuperset(types):
             self._report.add("cname-and-other-data", owner, rrtypes.CNAME, "CNAME beside other types")
         if standing is OCCLUDED:
@@ -156,7 +156,7 @@ def nsec_types(types: tuple[int, ...], standing: Standing) -> tuple[int, ...]:
 
 
 def nsec3_need(types: tuple[int, ...], standing: Standing) -> DenialNeed:
-    """Return what NSEC3 must say of a name that is not occluded: types sorted."""
+    """Return the types, sorted, that NSEC3 must list for a name that is not occluded."""
     if standing is DELEGATION:
         return _SECURE if rrtypes.DS in types else _INSECURE
     return DenialNeed((*types, rrtypes.RRSIG), False)

@@ -51,7 +51,7 @@ class NsecChain:
         self._owner, self._rdata, self._tail = owner, rdatas[0], self._bitmaps.of(types)
 
     def finish(self) -> None:
-        """The last NSEC RR points to the apex."""
+        """Check that the last NSEC RR points to the apex."""
         self._complete(self._report.origin)
         self._rdata = None
 
@@ -61,7 +61,7 @@ class NsecChain:
 
 
 def judge_nsec(report: Report, owner: bytes, rdata: bytes, next_wire: bytes, expected: bytes) -> None:
-    """Report what is wrong with one NSEC RDATA; ``expected`` is its type bit maps field."""
+    """Report faults of one NSEC RDATA; ``expected`` is its type bit maps field."""
     try:
         end = name_end(rdata, 0)
     except Malformed as error:

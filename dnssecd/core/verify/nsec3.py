@@ -20,7 +20,8 @@ from dnssecd.core.verify.wire import Malformed, Nsec3, bitmap, bitmap_types, spl
 from dnssecd.core.zone.zoneview import ZoneView
 
 OPT_OUT = 1
-#: Marks beside the number of type bit maps: opt-out may leave the name out; it is an empty non-terminal.
+#: Flags stored with the number of the type bit maps: opt-out may leave the name out; it is an empty
+#: non-terminal.
 _OPTIONAL = 1 << 31
 _EMPTY = 1 << 30
 _NUMBER = _EMPTY - 1
@@ -57,7 +58,7 @@ def _counted(salt: bytes) -> bytes:
 class Nsec3Chain:
     """Collects the names of the zone, then judges the NSEC3 RRs with these parameters.
 
-    chains: what else the zone has; in a foreign zone NSEC3 RRs with other parameters are of another chain.
+    chains: all chains of the zone; in a foreign zone NSEC3 RRs with other parameters belong to another chain.
     """
 
     def __init__(self, report: Report, parameters: DenialExpectation, chains: Chains) -> None:
@@ -95,7 +96,7 @@ class Nsec3Chain:
 
     @property
     def may_lack_empty(self) -> bool:
-        """Whether opt-out left out some empty non-terminal, but not every insecure delegation."""
+        """Tell whether opt-out left out some empty non-terminal, but not every insecure delegation."""
         return self._left_out_empty and self._has_optional
 
     def _number(self, types: tuple[int, ...]) -> int:
@@ -218,7 +219,7 @@ def _without_nsec(field: bytes) -> bytes:
 
 
 def judge_unused(report: Report, view: ZoneView, judged: Iterable[DenialExpectation]) -> None:
-    """Report NSEC3 RRs of chains that no NSEC3PARAM RR stands for, once for each set of parameters."""
+    """Report NSEC3 RRs that belong to no NSEC3PARAM RR, once for each set of parameters."""
     known = {(1, chain.iterations, chain.salt) for chain in judged if chain.kind == "nsec3"}
     unused: Counter[tuple[int, int, bytes]] = Counter()
     for rrset in view.denial_scan():
@@ -233,7 +234,7 @@ def judge_unused(report: Report, view: ZoneView, judged: Iterable[DenialExpectat
         report.add("nsec3-chain-unused", APEX, rrtypes.NSEC3, detail)
 
 
-#: Chains without use that are told apart.
+#: At most this many unused chains are reported separately.
 UNUSED_MAX = 16
 
 

@@ -1,8 +1,8 @@
-"""Which names a change can affect, derived from the unsigned difference and both versions alone.
+"""The names that a change can affect, derived only from the unsigned difference and both versions.
 
-An RRset that changes affects its owner (signatures, type bit maps), every name above it (empty non-terminals come
-and go) and, when NS or DNAME changes, every name below it (zone cuts move). Chain neighbours are looked up where the
-chain is judged.
+An RRset that changes affects its owner (signatures, type bit maps), every name above it (empty non-terminals
+are added and removed) and, when NS or DNAME changes, every name below it (zone cuts move). Chain neighbours
+are looked up where the chain is judged.
 """
 
 from collections.abc import Iterable, Iterator

@@ -18,20 +18,20 @@ _RR_HEAD = Struct(">HHI")
 _HALF = 1 << 31
 _MASK = (1 << 32) - 1
 _RIGHT_MAX = 4096
-#: Unbound, Knot and ldns put what a signature covers together in a buffer of this many octets.
+#: Unbound, Knot and ldns copy the signed octets to a buffer of this size.
 _SIGNED_OCTETS_MAX = 65_535
 
-#: RRSIGs with these faults are passed over by validators that find a good one beside them (RFC 4035 §5.3.3).
+#: Validators ignore RRSIGs with these faults if there is a good one beside them (RFC 4035 §5.3.3).
 _OVERLOOKED = frozenset({
     "rrsig-unknown-key", "rrsig-key-unusable", "rrsig-expired", "rrsig-not-yet-valid", "rrsig-period", "rrsig-signer",
 })  # fmt: skip
 
-#: Tells whether the signatures over a set need no cryptography because the same octets were verified before.
+#: Tells whether the signatures over a set were verified before, as the same octets, and need no cryptography.
 Known = Callable[[RRset, Rrsigs], bool]
 
 
 class _Candidates(NamedTuple):
-    """The keys that an RRSIG may be by, and what those that can be used check with."""
+    """The keys that may have made an RRSIG, and the checking functions of the usable ones."""
 
     keys: tuple[ZoneKey, ...]
     verifies: tuple[Verify, ...]
@@ -62,9 +62,10 @@ class SignatureJudge:
         self._min_validity = min_validity
         self._queue = BatchQueue(checker, self._bad)
         self._by_tag: dict[tuple[int, int], _Candidates] = {}
-        #: What is wrong with the RRSIGs of the set being judged: code, owner, type, detail.
+        #: Faults of the RRSIGs of the set being judged: code, owner, type, detail.
         self._faults: list[tuple[str, bytes, int, str]] = []
-        #: By type, TTL and labels of a set and all fields of an RRSIG but its expiration: whose it is if all are right.
+        #: By type, TTL and labels of a set and all RRSIG fields but expiration: the candidate keys if all are
+        #: right.
         self._right: dict[tuple[int, int, int, bytes, bytes], _Candidates] = {}
         self.known: Known | None = None
         self.trusted_keys: frozenset[bytes] = frozenset()
@@ -122,7 +123,7 @@ class SignatureJudge:
         return good
 
     def _report_faults(self, rtype: int, right: set[int], wanted: frozenset[int]) -> None:
-        """Report what is wrong with RRSIGs of a set: advice where a right one of each algorithm stands beside them.
+        """Report faults of the RRSIGs of a set: advice if there is a good RRSIG of each algorithm beside them.
 
         Not so for the DNSKEY RRset, where it matters which key signs.
         """
@@ -201,7 +202,7 @@ class SignatureJudge:
             return self._wrong(owner, rtype, "rrsig-unknown-key", detail)
         usable = tuple(sorted((key for key in keys if key.is_zone_key), key=lambda key: key.is_revoked))
         if not usable:
-            return self._wrong(owner, rtype, "rrsig-key-unusable", f"{keys[0].text} is no zone key")
+            return self._wrong(owner, rtype, "rrsig-key-unusable", f"{keys[0].text} is not a zone key")
         checks = [(key.verify, key.rdata) for key in usable if key.verify is not None]
         found = _Candidates(usable, tuple(check for check, _ in checks), tuple(rdata for _, rdata in checks))
         self._by_tag[algorithm, tag] = found

@@ -1,7 +1,7 @@
-"""The proof that a zone version was verified: made in this package only, redeemed at most once.
+"""The proof that a zone version was verified: only this package makes it, and it is redeemed at most once.
 
-Committing takes a ``VerifiedVersion`` and redeems it inside the transaction it names, so nothing else can be
-published, and nothing twice.
+Committing takes a ``VerifiedVersion`` and redeems it inside the transaction it names, so an unverified
+version cannot be published, and no version can be published twice.
 """
 
 

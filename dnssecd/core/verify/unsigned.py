@@ -1,4 +1,4 @@
-"""Whether the unsigned content of a version is the input (all but derived RRsets and the SOA serial)."""
+"""Compare the unsigned content of a version with the input (all but derived RRsets and the SOA serial)."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -36,13 +36,13 @@ class Comparison:
         self.done = False
 
     def run(self, view: ZoneView) -> None:
-        """Compare all, unless that was done."""
+        """Compare everything, unless that was done already."""
         if not self.done:
             for _ in self.along(view.scan()):
                 pass
 
     def along(self, content: Iterable[RRset]) -> Iterator[RRset]:
-        """Yield the content, all of it, in order; what differs from the input goes to the report."""
+        """Yield all content in order; report differences from the input."""
         wanted = _unsigned(self._wanted)
         want = next(wanted, _END)
         for have in content:

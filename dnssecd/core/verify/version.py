@@ -11,7 +11,7 @@ from dnssecd.core.verify.checker import SignatureChecker, inline_checker
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.token import VerifiedVersion, _issue
 from dnssecd.core.verify.unsigned import verify_unsigned_equal
-from dnssecd.core.verify.violations import Violation
+from dnssecd.core.verify.violations import Rank, Violation
 from dnssecd.core.verify.walk import rdatas_at
 from dnssecd.core.verify.wire import Malformed, Soa
 from dnssecd.core.verify.zone import verify_zone
@@ -42,12 +42,12 @@ def verify_version(
     limit: int = 100,
     verify_signatures: SignatureChecker = inline_checker,
 ) -> VerifiedVersion | VerificationFailed:
-    """Verify ``new`` and return the token to commit it with, or all that is wrong with it.
+    """Verify ``new`` and return the token to commit it with, or all violations.
 
     old: the published version, None or without SOA when there is none. changed: (owner, type) of the unsigned
-    difference. touched: (owner, type) of each denial RRset and (owner, type covered) of each RRSIG set written or
-    deleted. content: the whole unsigned content that ``new`` must have, where it is at hand. whole: verify
-    everything, cryptography included. Transaction and generation: see VerifiedVersion.
+    difference. touched: (owner, type) of each denial RRset and (owner, type covered) of each RRSIG set
+    written or deleted. content: the whole unsigned content that ``new`` must have, if the caller has it.
+    whole: verify everything, cryptography included. Transaction and generation: see VerifiedVersion.
     """
     if whole or old is None or old.rrset(APEX, rrtypes.SOA) is None:
         violations = verify_zone(new, expectation, limit, verify_signatures, content=content)
@@ -59,6 +59,27 @@ def verify_version(
     if violations:
         return VerificationFailed(tuple(violations))
     return _issue(new.origin, _serial(new), transaction, generation, expectation.now)
+
+
+def verify_given(
+    new: ZoneView,
+    expectation: Expectation,
+    transaction: object,
+    generation: int,
+    *,
+    limit: int,
+    verify_signatures: SignatureChecker = inline_checker,
+) -> tuple[VerifiedVersion | VerificationFailed, tuple[Violation, ...]]:
+    """Verify the whole of a version that another signer made: return the token or the failure, and what else is wrong.
+
+    It fails by findings of rank BOGUS only: the others harm no validator, and cannot be corrected here. With more than
+    ``limit`` findings it fails, too.
+    """
+    found = verify_zone(new, expectation, limit, verify_signatures)
+    bogus = tuple(one for one in found if one.rank is Rank.BOGUS)
+    if bogus:
+        return VerificationFailed(bogus), ()
+    return _issue(new.origin, _serial(new), transaction, generation, expectation.now), tuple(found)
 
 
 def _serial(view: ZoneView) -> int:

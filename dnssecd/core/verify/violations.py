@@ -1,4 +1,4 @@
-"""What the verifier can find wrong: stable codes, their meaning and rank, and the list that gathers findings.
+"""The verifier's findings: stable codes, their meaning and rank, and the report that collects findings.
 
 Codes are part of the interface (command output, events, tests): a code is never renamed or given a new meaning.
 """
@@ -36,7 +36,8 @@ CODES: dict[str, str] = {
     "ds-mismatch": "no DS given matches a DNSKEY that signs the DNSKEY RRset (RFC 4035 §5.2)",
     "ds-without-ns": "a DS RRset stands where there is no delegation (RFC 4035 §2.4)",
     "duplicate-rr": "an RR is given more than once (RFC 2181 §5)",
-    "key-tag-collision": "keys of one algorithm share a key tag, against the plan or beyond all measure",
+    "key-tag-collision": "keys of one algorithm share a key tag, more of them than planned or than can be "
+    "checked",
     "ksk-missing": "the DNSKEY RRset is not signed by any of its SEP keys (RFC 6781 §3.1)",
     "limit-reached": "there are more violations than are listed",
     "nsec-extra": "an NSEC RR stands at a name that has no authoritative data (RFC 4035 §2.3)",
@@ -46,7 +47,7 @@ CODES: dict[str, str] = {
     "nsec3-ent-missing": "an empty non-terminal lacks its NSEC3 RR though a delegation below has one (RFC 5155 §7.1)",
     "nsec3-extra": "an NSEC3 RR belongs to no name of the zone (RFC 5155 §7.1)",
     "nsec3-flags": "an NSEC3 RR has an unknown flag, or its opt-out flag is not as planned (RFC 5155 §3.1.2)",
-    "nsec3-missing": "a name has no NSEC3 RR and no opt-out span may stand in for it (RFC 5155 §7.1)",
+    "nsec3-missing": "a name has no NSEC3 RR, and no opt-out span may cover it (RFC 5155 §7.1)",
     "nsec3-next": "an NSEC3 RR does not hold the next hashed owner name (RFC 5155 §3.1.7)",
     "nsec3-opt-out": "a name without NSEC3 RR lies in a span without the opt-out flag (RFC 5155 §6)",
     "nsec3-owner": "the owner of an NSEC3 RR is not a hash directly below the apex (RFC 5155 §3)",
@@ -81,7 +82,7 @@ CODES: dict[str, str] = {
     "serial-unexpected": "the SOA serial is not the one planned",
     "soa-malformed": "the SOA RDATA cannot be decoded",
     "ttl-too-large": "a TTL is larger than allowed",
-    "unsigned-zone-signed": "a zone that is to be unsigned has DNSSEC records",
+    "unsigned-zone-signed": "a zone that must be unsigned has DNSSEC records",
     "delegation-signed": "the NS RRset of a delegation is signed (RFC 4035 §2.2)",
     "zone-file": "the zone file cannot be read",
     "zonemd-mismatch": "a ZONEMD digest does not match the zone (RFC 8976 §4)",
@@ -112,7 +113,7 @@ _ADVICE = frozenset({
     "cds-alone", "denial-mixed", "denial-ttl", "ds-insecure", "duplicate-rr", "nsec3-chain-unused", "out-of-zone",
 })  # fmt: skip
 
-#: The rank of each code. A finding may have a lower one where something else makes up for the fault.
+#: The rank of each code. A finding may have a lower one if other records compensate for the fault.
 RANKS: dict[str, Rank] = {
     code: Rank.VIOLATION if code in _VIOLATIONS else Rank.ADVICE if code in _ADVICE else Rank.BOGUS
     for code in CODES

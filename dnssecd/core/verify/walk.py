@@ -1,4 +1,4 @@
-"""Walking a zone in canonical order: names with all that stands at them, zone cuts, empty non-terminals.
+"""Walk a zone in canonical order: names with all their RRsets, zone cuts, empty non-terminals.
 
 Zone cuts (RFC 4035 §2.2): names at a delegation hold NS, glue and perhaps DS, names below it are glue; names below
 a DNAME are occluded (RFC 6672 §2.4). Neither glue nor occluded data is authoritative.
@@ -15,19 +15,19 @@ from dnssecd.core.zone.zoneview import ZoneView
 
 
 class Standing(IntEnum):
-    """What a name of the zone is to DNSSEC."""
+    """The standing of a name in DNSSEC."""
 
     AUTHORITATIVE = 0
     DELEGATION = 1
     OCCLUDED = 2
 
 
-#: Identities, looked up once: they are compared for every name of the zone.
+#: The members as constants: they are compared for every name of the zone.
 AUTHORITATIVE, DELEGATION, OCCLUDED = Standing.AUTHORITATIVE, Standing.DELEGATION, Standing.OCCLUDED
 
 
 class NameGroup(NamedTuple):
-    """All that stands at one owner."""
+    """All RRsets at one owner."""
 
     owner: bytes
     content: list[RRset]
@@ -147,8 +147,8 @@ def rdatas_at(view: ZoneView, rtype: int) -> list[bytes]:
 class EmptyNonTerminals:
     """Finds names that exist only because of names below them (RFC 4592 §2.2.2), in one walk.
 
-    ``emit(key, secure)`` is called for each once its subtree is complete; secure: something below it is
-    authoritative data or a secure delegation, so that opt-out does not allow leaving it out (RFC 5155 §7.1).
+    ``emit(key, secure)`` is called for each once its subtree is complete; secure: there is authoritative data
+    or a secure delegation below it, so opt-out must not leave it out (RFC 5155 §7.1).
     """
 
     def __init__(self, emit: Callable[[bytes, bool], None]) -> None:
@@ -162,7 +162,7 @@ class EmptyNonTerminals:
         if not owner:
             return
         if owner[-1]:
-            raise ValueError(f"{owner!r} is no owner key: its last label has no end")
+            raise ValueError(f"{owner!r} is not an owner key: its last label has no end")
         keys = self._keys
         while not owner.startswith(keys[-1]):
             self._pop()

@@ -9,7 +9,7 @@ class Malformed(ValueError):
 
 
 def split(packed: bytes) -> list[bytes]:
-    """Return the RDATAs of a packed set; Malformed when the lengths do not add up."""
+    """Return the RDATAs of a packed set; raise Malformed when the lengths do not add up."""
     end = len(packed)
     if end >= 2 and (packed[0] << 8 | packed[1]) == end - 2:
         return [packed[2:]]
@@ -27,7 +27,7 @@ def split(packed: bytes) -> list[bytes]:
 
 
 def name_end(data: bytes, start: int) -> int:
-    """Return the offset after the uncompressed name at ``start``; Malformed if there is none."""
+    """Return the offset after the uncompressed name at ``start``; raise Malformed if there is none."""
     position = start
     end = len(data)
     while position < end:
@@ -84,14 +84,14 @@ def _name_span(rtype: int, rdata: bytes) -> tuple[int, int]:
 
 #: Octets of RDATA of types that have a fixed size.
 FIXED_SIZES = {rrtypes.A: 4, rrtypes.AAAA: 16}
-#: And at least, of types of which only that is checked.
+#: The fewest octets of RDATA of types for which only the length is checked.
 MINIMUM_SIZES = {rrtypes.DS: 5, rrtypes.CDS: 4, rrtypes.DNSKEY: 4, rrtypes.CDNSKEY: 4, rrtypes.ZONEMD: 6}
 #: Types whose RDATA :func:`check_form` looks at.
 CHECKED_TYPES = NAME_TYPES | frozenset(FIXED_SIZES) | frozenset(MINIMUM_SIZES)
 
 
 def check_form(rtype: int, rdata: bytes) -> None:
-    """Raise Malformed where RDATA has not the form of its type, as far as the verifier knows it."""
+    """Raise Malformed if RDATA does not have the form of its type, as far as the verifier knows it."""
     size = len(rdata)
     if rtype in FIXED_SIZES and size != FIXED_SIZES[rtype]:
         raise Malformed(f"RDATA has {size} octets, not {FIXED_SIZES[rtype]}")
@@ -124,7 +124,7 @@ def canonical_set(rtype: int, packed: bytes) -> list[bytes]:
 
 
 class Soa:
-    """The fields of an SOA that DNSSEC looks at."""
+    """The fields of an SOA that DNSSEC needs."""
 
     __slots__ = ("minimum", "serial")
 

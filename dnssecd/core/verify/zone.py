@@ -1,4 +1,4 @@
-"""Judging a whole zone in one ordered walk (plus a second over the NSEC3 chain); memory does not grow with RRs."""
+"""Verify a whole zone in one ordered walk (plus one over the NSEC3 chain), in memory that does not grow with RRs."""
 
 from collections.abc import Iterable, Iterator
 
@@ -37,8 +37,8 @@ def verify_zone(
 
     content: the unsigned RRsets that the zone must have, and no others (see :mod:`.unsigned`); None: any.
 
-    known: tells which sets need no cryptography, since the same octets were verified before with a key (DNSKEY
-    RDATA) of ``trusted_keys``; all other checks are made on them too.
+    known: tells which sets need no cryptography, because the same octets were verified before with a key
+    (DNSKEY RDATA) of ``trusted_keys``; all other checks apply to them too.
     """
     if view.origin != expectation.origin:
         raise ValueError(f"zone {view.origin!r} judged by what is expected of {expectation.origin!r}")
@@ -57,7 +57,7 @@ def verify_zone(
 
 
 def _verify_unsigned(report: Report, view: ZoneView, expectation: Expectation) -> None:
-    """Judge a zone that is to have no DNSSEC records at all."""
+    """Judge a zone that must have no DNSSEC records."""
     read_apex_unsigned(report, view, expectation)
     for group in groups(view):
         for rrset in group.denial:
@@ -168,9 +168,9 @@ class _ZoneWalk:
             yield group, standing, types, wire
 
     def _name_missing(self, chain: Nsec3Chain) -> None:
-        """Walk once more to learn which names lack NSEC3 RRs, and which empty non-terminals ought to have one.
+        """Walk once more to find which names lack NSEC3 RRs, and which empty non-terminals must have one.
 
-        An empty non-terminal may lack it only if all that is below it are insecure delegations that lack theirs
+        An empty non-terminal may lack it only if all names below are insecure delegations that lack theirs
         (RFC 5155 §7.1).
         """
         origin, parameters = self.view.origin, chain.parameters

@@ -8,7 +8,7 @@ from dnssecd.core.dns import rrtypes
 from dnssecd.core.dns.names import APEX, key_to_wire
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.verify.expectation import Expectation
-from dnssecd.core.verify.violations import Report
+from dnssecd.core.verify.violations import Report, Violation
 from dnssecd.core.verify.walk import NameGroup, groups, rdatas_at
 from dnssecd.core.verify.wire import Malformed, Soa, canonical_set
 from dnssecd.core.zone.zoneview import ZoneView
@@ -25,9 +25,11 @@ MixedTtls = Mapping[tuple[bytes, int, bytes], int]
 class Digest(Protocol):
     """A running hash."""
 
-    def update(self, data: bytes, /) -> None: ...
+    def update(self, data: bytes, /) -> None:
+        """Append octets to the digested data."""
 
-    def digest(self) -> bytes: ...
+    def digest(self) -> bytes:
+        """Return the digest of the data so far."""
 
 
 def zone_digest(view: ZoneView, algorithms: set[int], mixed_ttls: MixedTtls) -> dict[int, bytes]:
@@ -48,7 +50,7 @@ def zone_digest(view: ZoneView, algorithms: set[int], mixed_ttls: MixedTtls) -> 
 
 
 def _ordered(group: NameGroup) -> Iterator[RRset]:
-    """Yield the sets that are digested at a name, by type, RRSIGs among them (RFC 8976 §3.3.3)."""
+    """Yield the sets at a name that are digested, by type, including RRSIGs (RFC 8976 §3.3.3)."""
     owner, content, denial, rrsigs = group
     sets = [*content, *denial]
     sets += [RRset(owner, rrtypes.RRSIG, sigs.ttl, sigs.rdata) for sigs in rrsigs]
@@ -77,7 +79,7 @@ def _append(buffer: bytearray, wire: bytes, rrset: RRset, mixed_ttls: MixedTtls)
 
 
 def judge_zonemd(report: Report, view: ZoneView, expectation: Expectation) -> None:
-    """Check the apex ZONEMD RRset as RFC 8976 §4 says: one RR that verifies is enough, none that can is a fault."""
+    """Check the apex ZONEMD RRset (RFC 8976 §4): one RR must verify."""
     if expectation.zonemd is False:
         return
     rdatas = rdatas_at(view, rrtypes.ZONEMD)
@@ -96,8 +98,15 @@ def judge_zonemd(report: Report, view: ZoneView, expectation: Expectation) -> No
         report.add("zonemd-missing", APEX, rrtypes.ZONEMD, "no ZONEMD RRset at the apex")
 
 
+def verify_zonemd(view: ZoneView, limit: int) -> list[Violation]:
+    """Return what is wrong with the apex ZONEMD RRset of a zone, [] if it verifies or there is none."""
+    report = Report(view.origin, limit)
+    judge_zonemd(report, view, Expectation(view.origin, 0))
+    return report.violations
+
+
 def _usable(report: Report, view: ZoneView, rdatas: list[bytes]) -> dict[int, bytes]:
-    """Return the digests to check by hash algorithm; reports what is wrong with the others."""
+    """Return the digests to check by hash algorithm; report faults of the others."""
     serial = _serial(view)
     usable: dict[int, bytes] = {}
     pairs = [rdata[4:6] for rdata in rdatas]

@@ -1,1 +1,1 @@
-"""A zone's content: views, differences, cuts, and what is wrong with it."""
+"""A zone's content: views, differences, zone cuts, and checks."""

@@ -1,8 +1,9 @@
-"""The checks of a zone's content, made on a difference: they find what checking the whole zone would find.
+"""The checks of a zone's content for a difference only: they find what a check of the whole zone would find.
 
-A difference is judged with what surrounds it: the names above (zone cuts, DNAMEs, wildcards), the addresses of name
-servers, and the names below a zone cut or DNAME that comes or goes, whose standing changes though they do not. Cost
-grows with the difference, and with what it covers or uncovers.
+A difference is checked together with the names that it affects: the names above (zone cuts, DNAMEs,
+wildcards), the addresses of name servers, and the names below a zone cut or DNAME that is added or removed,
+because their standing changes. The cost grows with the difference and with the number of names that it hides
+or uncovers.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,13 +28,13 @@ from dnssecd.core.zone.wildcardcheck import LEADING
 from dnssecd.core.zone.zonecheck import check
 from dnssecd.core.zone.zoneview import ZoneView
 
-#: No bound on findings before those at names merely looked at are left out.
+#: Findings at names that are only context are removed first, so there is no bound here.
 _ALL = 1 << 30
 
-#: RRsets beside a wildcard that comes or goes which are looked at: what it no longer answers is a warning only.
+#: How many RRsets beside an added or removed wildcard are checked: the finding is only a warning.
 _BESIDE_WILDCARD_MAX = 1000
 
-#: Gives the NS RRsets of the previous version, in any order: others may name a server whose address is removed.
+#: Gives the NS RRsets of the previous version, in any order: some may name a server whose address is removed.
 NameServers = Callable[[], Iterable[RRset]]
 
 
@@ -45,10 +46,11 @@ def check_changes(
     allow_missing_glue: bool = False,
     name_servers: NameServers | None = None,
 ) -> Findings:
-    """Check what ``changes`` led to in ``view``, the content with them (an overlay will do), and the apex.
+    """Check the effect of ``changes`` on ``view``, the content with the changes (an overlay will do), and the apex.
 
-    What the signer derives at the apex is not looked at. Without ``name_servers``, delegations that name a server of
-    the zone whose address goes are found only where they are the apex, above that server, or changed themselves.
+    RRsets that the signer derives at the apex are not checked. If the address of a server in the zone is
+    removed, delegations to that server are found through ``name_servers``. Without it they are found only if
+    they are at the apex, above that server, or changed themselves.
     """
     surroundings = _Surroundings(view)
     surroundings.judge(APEX)
@@ -81,10 +83,10 @@ def _servers_lost(view: ZoneView, changes: Iterable[Change]) -> list[bytes]:
 
 
 def _tops_changed(view: ZoneView, changes: Iterable[Change]) -> set[bytes]:
-    """Return names such that a name server at or below one may have lost its address without a change of its own.
+    """Return names at or below which a name server may have lost its address though its own records did not change.
 
-    A zone cut or DNAME that goes makes what is below it the zone's own. A new name keeps a wildcard from standing in
-    for names below it.
+    When a zone cut or DNAME is removed, the names below it become authoritative. When a name is added, a
+    wildcard no longer answers for names below it.
     """
     tops: set[bytes] = set()
     for change in changes:
@@ -104,7 +106,7 @@ def _has_address(view: ZoneView, owner: bytes) -> bool:
 
 
 def _narrowed(found: Findings, judged: set[bytes], limit: int) -> Findings:
-    """Return the findings at names that are judged, not merely looked at."""
+    """Return the findings at names that are checked, not those at names read as context."""
     narrowed = Findings(limit)
 
     def here(findings: Iterable[Finding]) -> Iterator[Finding]:
@@ -118,7 +120,7 @@ def _narrowed(found: Findings, judged: set[bytes], limit: int) -> Findings:
 
 
 class _Surroundings:
-    """The names to be judged, and the RRsets around them that a judgement depends on."""
+    """The names to check, and the RRsets around them that the check needs."""
 
     def __init__(self, view: ZoneView) -> None:
         self._view = view
@@ -126,15 +128,15 @@ class _Surroundings:
         self._held: dict[bytes, list[RRset]] = {}
 
     def judge(self, owner: bytes) -> None:
-        """Have a name judged."""
+        """Add a name to those that are checked."""
         if owner not in self.judged:
             self.judged.add(owner)
             self._look(owner)
 
     def look_above(self, owner: bytes) -> None:
-        """Look at the names above one: zone cuts, DNAMEs, wildcards beside the way down.
+        """Read the names above one: zone cuts, DNAMEs, and the wildcards below each of them.
 
-        A name above that exists only because of those below can hide a wildcard, so it is judged.
+        A name above that exists only because of names below can hide a wildcard, so it is checked.
         """
         for above in ancestors(owner):
             self._look(wildcard_key(above))
@@ -143,20 +145,20 @@ class _Surroundings:
                 self.judged.add(above)
 
     def judge_below(self, top: bytes, most: int | None = None) -> None:
-        """Have all names below one judged, or those of the first ``most`` RRsets."""
+        """Add all names below one to those that are checked, or those of the first ``most`` RRsets."""
         for rrset in islice(self._view.scan(top, subtree_end(top)), most):
             if rrset.owner not in self.judged:
                 self.judge(rrset.owner)
                 self.look_above(rrset.owner)
 
     def look_below(self, owner: bytes) -> None:
-        """Look at the first name at or below one: enough for it to exist."""
+        """Read the first name at or below one: if there is any, the name exists."""
         first = self._view.first_owner(owner, subtree_end(owner))
         if first is not None:
             self._look(first)
 
     def judge_clients(self, lost: list[bytes], name_servers: NameServers | None) -> None:
-        """Have the delegations judged that name a server which has no address any more."""
+        """Add the delegations to a server that has lost its address."""
         if not lost:
             return
         origin = self._view.origin
@@ -170,7 +172,7 @@ class _Surroundings:
                 self.look_above(rrset.owner)
 
     def judge_clients_below(self, tops: set[bytes], name_servers: NameServers | None) -> None:
-        """Have the delegations judged that name a server at or below one of these names."""
+        """Add the delegations to a server at or below one of these names."""
         if not tops:
             return
         origin = self._view.origin
@@ -182,7 +184,7 @@ class _Surroundings:
                 self.look_above(rrset.owner)
 
     def look_at_targets(self) -> None:
-        """Look at the name servers of the delegations judged: their addresses, and the zone cuts above them."""
+        """Read the name servers of the checked delegations: their addresses, and the zone cuts above them."""
         origin = self._view.origin
         for owner in list(self.judged):
             for rrset in self._held[owner]:
@@ -194,7 +196,7 @@ class _Surroundings:
                         self._look_at_target(key)
 
     def content(self) -> list[RRset]:
-        """Return all RRsets looked at, ordered by (owner, type), without what the signer derives."""
+        """Return all RRsets read, ordered by (owner, type), without those that the signer derives."""
         return [
             rrset
             for owner in sorted(self._held)
@@ -207,7 +209,7 @@ class _Surroundings:
         if any(rrset.rtype in ADDRESSES for rrset in self._held[key]):
             return
         for name in (key, *ancestors(key)):
-            # Something below is enough for a name to exist, and to keep a wildcard from standing in for it.
+            # A name exists, and hides a wildcard, as soon as there is any name below it.
             first = self._view.first_owner(name, subtree_end(name))
             if first is not None:
                 self._look(first)

@@ -41,7 +41,7 @@ def diff(old: Iterable[RRset], new: Iterable[RRset]) -> Iterator[Change]:
 
 
 def merge(first: Iterable[Change], second: Iterable[Change]) -> list[Change]:
-    """Return the net effect of ``first`` followed by ``second``, ordered; changes that cancel out vanish."""
+    """Return the net effect of ``first`` followed by ``second``, ordered; changes that cancel out are omitted."""
     net: dict[tuple[bytes, int], Change] = {(c.owner, c.rtype): c for c in first}
     for change in second:
         place = (change.owner, change.rtype)

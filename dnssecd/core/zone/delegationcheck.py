@@ -18,12 +18,12 @@ def check_delegations(
 ) -> None:
     """Check the NS and DS RRsets of content, which is ordered by (owner, type).
 
-    A name server whose address must come from this zone, and does not, is an error: BIND refuses the zone for one at
-    the apex, kzonecheck for any. With ``allow_missing_glue`` it is a warning.
+    It is an error if the address of a name server must be in this zone and is missing: BIND refuses the zone
+    for such a server at the apex, kzonecheck for any. With ``allow_missing_glue`` it is a warning.
     """
     place = _Place(rrsets, origin, found, allow_missing_glue)
     for rrset in rrsets:
-        owner, rtype = rrset.owner, rrset.rtype
+        owner, rtype = rrset[0], rrset[1]
         if rtype == t.NS:
             if is_wildcard(owner):
                 found.warning("ns-at-wildcard", owner, rtype, "an NS RRset at a wildcard; BIND refuses it")
@@ -33,16 +33,16 @@ def check_delegations(
 
 
 class _Place:
-    """The content, and what stands where in it."""
+    """The content of the zone, with the standing of its names."""
 
     def __init__(
         self, rrsets: Sequence[RRset], origin: bytes, found: Findings, allow_missing_glue: bool
     ) -> None:
         self._rrsets, self._origin, self._found = rrsets, origin, found
         self._tell_missing = found.warning if allow_missing_glue else found.error
-        self._addresses = {rrset.owner for rrset in rrsets if rrset.rtype in ADDRESSES}
-        self.cuts = {rrset.owner for rrset in rrsets if rrset.rtype == t.NS and rrset.owner}
-        self._dnames = {rrset.owner for rrset in rrsets if rrset.rtype == t.DNAME}
+        self._addresses = {rrset[0] for rrset in rrsets if rrset[1] in ADDRESSES}
+        self.cuts = {rrset[0] for rrset in rrsets if rrset[1] == t.NS and rrset[0]}
+        self._dnames = {rrset[0] for rrset in rrsets if rrset[1] == t.DNAME}
 
     def check_lone_ds(self, owner: bytes) -> None:
         """Report a DS RRset without NS RRset: a warning where nothing is served."""
@@ -58,7 +58,7 @@ class _Place:
                 continue
             if rrset.owner and self._is_hidden(rrset.owner):
                 return  # not served, so no resolver follows it
-            # Below a cut other than this one the address is the child's affair.
+            # Below another zone cut the child zone must have the address.
             cut = next((name for name in (key, *ancestors(key)) if name in self.cuts), b"")
             if cut in (b"", rrset.owner) and not self._wildcard_answers(key):
                 text = f"name server {key_to_text(key, origin)} has no address record in the zone"
@@ -80,7 +80,7 @@ class _Place:
 
 
 def key_inside(name: bytes, origin: bytes) -> bytes | None:
-    """Return the owner key of a lower-cased wire name, None outside the zone: names.owner_key, for every NS target."""
+    """Return the owner key of a lower-cased wire name, None outside the zone; a fast names.owner_key for NS targets."""
     parts = []
     position, cut = 0, len(name) - len(origin)
     while position < cut:

@@ -1,4 +1,4 @@
-"""The delta guard: stops an input that would change too much of a zone at once, until a person accepts it."""
+"""The delta guard: stops an input that would change too much of a zone at once, until an operator accepts it."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -11,21 +11,21 @@ from dnssecd.core.zone.delegationcheck import ADDRESSES, key_inside
 from dnssecd.core.zone.zonecheck import doubled_suffix
 from dnssecd.core.zone.zoneview import ZoneView
 
-#: This many removed or changed names trip the guard if they are too large a share of the zone; fewer do so only where
-#: something goes that the whole zone depends on.
+#: This many removed or changed names trip the guard if they are too large a share of the zone; fewer trip it
+#: only if RRsets are lost on which the whole zone depends.
 NAMES_MIN = 5
 
-#: Without these at the apex the zone's own name, or its mail, is gone.
+#: Without these at the apex the zone's own name, or its mail, stops working.
 _APEX_TYPES = {t.A: "A", t.MX: "MX", t.AAAA: "AAAA"}
 
-#: New names that repeat a zone's name of one label, from which on that is not meant.
+#: From this many new names that repeat a one-label zone name, they count as a mistake.
 _DOUBLED_MIN = 25
 
 _EXAMPLES = 5
 
 
 class Verdict(NamedTuple):
-    """What the guard found; ``reasons`` is empty when the change may pass.
+    """The result of the guard; ``reasons`` is empty when the change may pass.
 
     ``touched``: owner names removed or changed (an SOA by itself does not count); ``names``: owner names before;
     ``doubled``: names added that end in ``zone.zone.``.
@@ -38,7 +38,7 @@ class Verdict(NamedTuple):
 
     @property
     def tripped(self) -> bool:
-        """Whether the change must be accepted by a person."""
+        """Tell whether an operator must accept the change."""
         return bool(self.reasons)
 
 
@@ -51,9 +51,9 @@ def judge(
 ) -> Verdict:
     """Judge the changes of the unsigned content.
 
-    names: owner names of the previous version; max_change: the largest share of them that may be removed or changed,
-    0 to 1; origin: lower-cased wire name; after: gives the content with the changes, to find name servers that lose
-    their address (None: not looked for). A first load (names = 0) never trips.
+    names: owner names of the previous version; max_change: the largest share of them that may be removed or
+    changed, 0 to 1; origin: lower-cased wire name; after: gives the content with the changes, to find name
+    servers that lose their address (None: not checked). A first load (names = 0) never trips.
     """
     prefix = doubled_suffix(origin)
     touched: set[bytes] = set()
@@ -86,7 +86,7 @@ def judge(
 
 
 def _grave(lost: list[tuple[bytes, int]], origin: bytes, after: Callable[[], ZoneView] | None) -> str:
-    """Return what goes that the whole zone depends on, in words; empty for nothing."""
+    """Return, in words, what is lost that the whole zone depends on; empty for nothing."""
     types = [_APEX_TYPES[rtype] for owner, rtype in lost if not owner]
     if types:
         return f", and the apex would lose its {' and '.join(types)} records"
@@ -106,5 +106,5 @@ def _stranded(lost: set[bytes], view: ZoneView) -> list[bytes]:
 
 
 def _doubled_min(prefix: bytes) -> int:
-    """A zone of one label may well hold a delegation of that label (com.com.); with two it is nearly never meant."""
+    """Return how many doubled names trip the guard: com.com. may be meant, example.com.example.com. hardly ever."""
     return _DOUBLED_MIN if prefix.count(b"\x00") == 1 else 1

@@ -1,4 +1,4 @@
-"""What a check of zone content found: errors, which keep the zone from being published, and warnings."""
+"""Findings of a check of zone content: errors, which prevent publication, and warnings."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class Finding(NamedTuple):
 
 @dataclass
 class Findings:
-    """What was found: the first ``limit`` errors, that many warnings of each code, and the number of each code."""
+    """All findings: the first ``limit`` errors and warnings of each code, and the count of each code."""
 
     limit: int = 100
     errors: list[Finding] = field(default_factory=list)
@@ -30,7 +30,7 @@ class Findings:
             self.errors.append(Finding(code, owner, rtype, detail))
 
     def warning(self, code: str, owner: bytes, rtype: int, detail: str) -> None:
-        """Add a warning; many of one kind do not keep others out."""
+        """Add a warning; the limit applies to each code separately."""
         self.counts[code] += 1
         if self.counts[code] <= self.limit:
             self.warnings.append(Finding(code, owner, rtype, detail))

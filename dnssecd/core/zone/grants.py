@@ -11,7 +11,7 @@ from typing import Protocol
 
 from dnssecd.core.dns.names import APEX, BadName, ancestors, owner_key, text_to_wire
 
-#: Stands in a set of types for all of them (QTYPE ANY).
+#: In a set of types it means all types (QTYPE ANY).
 ANY_TYPE = 255
 
 Types = frozenset[int]
@@ -22,13 +22,16 @@ class GrantText(Protocol):
     """A grant as the configuration gives it; types are mnemonics or ``ANY``."""
 
     @property
-    def tsig(self) -> str: ...
+    def tsig(self) -> str:
+        """Return the name of the TSIG key."""
 
     @property
-    def names(self) -> tuple[str, ...]: ...
+    def names(self) -> tuple[str, ...]:
+        """Return the names the key may update, in the notation of ``allow_update``."""
 
     @property
-    def types(self) -> tuple[str, ...]: ...
+    def types(self) -> tuple[str, ...]:
+        """Return the types the key may update."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +61,6 @@ class NameGrants:
 
 #: Covers nothing.
 NOTHING = NameGrants()
-#: Covers the whole zone; for tests and for updates that come from the operator.
-EVERYTHING = NameGrants({APEX: frozenset({ANY_TYPE})}, {APEX: frozenset({ANY_TYPE})})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,7 @@ class Grants:
     together: NameGrants
 
     def of(self, key: bytes | None) -> NameGrants:
-        """Return what a key may update; NOTHING for an unknown key and for a request without one."""
+        """Return the grants of a key; NOTHING for an unknown key and for a request without a key."""
         return NOTHING if key is None else self.by_key.get(key, NOTHING)
 
 
@@ -91,7 +92,7 @@ def compile_grants(grants: Iterable[GrantText], origin: bytes, type_number: Call
 
 
 def owned_by_updates(grants: Grants, owner: bytes, rtype: int) -> bool:
-    """Tell whether an RRset of a file zone belongs to the updates: some grant covers it, so the file's is ignored."""
+    """Tell whether a grant covers an RRset of a file zone: updates own it, and the file's RRset is ignored."""
     return grants.together.allows(owner, rtype)
 
 
@@ -110,7 +111,7 @@ class _Maker:
             try:
                 _join(self._exact, owner_key(key, origin), types)
             except BadName:
-                return  # the key's name lies in another zone: it owns no name here
+                return  # the key's name lies in another zone: the grant covers nothing here
         elif name.startswith("*."):
             _join(self._below, owner_key(text_to_wire(name[2:]), origin), types)
         else:

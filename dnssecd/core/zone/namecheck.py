@@ -1,4 +1,4 @@
-"""Names in a zone that are hardly meant: a final dot forgotten in RDATA, an address for a name, octets over 127."""
+"""Names that are probably mistakes: a missing final dot in RDATA, an address as a name, octets over 127."""
 
 import re
 
@@ -9,12 +9,13 @@ from dnssecd.core.dns.rrset import unpack
 
 _SVCB, _HTTPS = 64, 65
 
-#: Where the name stands in the RDATA of a type. A name server in the zone without address is an error anyway.
+#: Where the name begins in the RDATA of a type. NS is not here: a server in the zone without address is an
+#: error.
 TARGET_AT = {t.CNAME: 0, t.DNAME: 0, t.MX: 2, t.SRV: 6, _SVCB: 2, _HTTPS: 2}
 _MAIL_AND_SERVICES = frozenset({t.MX, t.SRV})
 #: Four labels of digits at the beginning of a name, or a first label with a colon.
 _ADDRESS = re.compile(rb"(?:[\x01-\x03][0-9]{1,3}){4}[^0-9]|[\x02-\x27][0-9a-f:]{0,38}:")
-#: What all of them have, found sooner.
+#: An octet that all of them contain, as a fast first test.
 _PERHAPS_ADDRESS = re.compile(rb"[0-9][\x01-\x03][0-9]|:")
 
 EIGHT_BIT = "the name has octets over 127; write an internationalized name in its ASCII form (xn--…)"

@@ -1,7 +1,7 @@
-"""A zone version with changes of content laid over it, so that the next update sees what the last one did.
+"""A zone version with changes of content laid over it, so that each update sees the changes of earlier ones.
 
-Names that were touched are held whole; everything else is read from the version below. Denial and signatures are
-those of the version below: what is derived is made once, for all the changes together.
+Changed names are held in memory with all their RRsets; other names are read from the version below. Denial
+and signatures are those of the version below: derived RRsets are made once, for all changes together.
 """
 
 from bisect import bisect_left
@@ -19,7 +19,7 @@ _PLACE = itemgetter(0, 1)
 
 
 class Overlay:
-    """A ZoneView over ``base``; :meth:`apply` lays changes on it, :meth:`changes` tells their net effect."""
+    """A ZoneView over ``base``; :meth:`apply` adds changes, :meth:`changes` returns their net effect."""
 
     def __init__(self, base: ZoneView) -> None:
         self._base = base
@@ -33,7 +33,7 @@ class Overlay:
         return self._base.origin
 
     def apply(self, changes: Iterable[Change]) -> None:
-        """Lay changes on; ``old`` of each is not looked at."""
+        """Add changes; their ``old`` is ignored."""
         for owner, rtype, _, new in changes:
             sets = self._touch(owner)
             if new is None:
@@ -62,7 +62,7 @@ class Overlay:
         return sets
 
     def _owners(self, start: bytes = b"", stop: bytes | None = None) -> list[bytes]:
-        """The touched names with start <= owner < stop, in order."""
+        """Return the changed names with start <= owner < stop, in order."""
         if self._sorted is None:
             self._sorted = sorted(self._names)
         end = len(self._sorted) if stop is None else bisect_left(self._sorted, stop)

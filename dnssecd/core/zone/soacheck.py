@@ -1,4 +1,4 @@
-"""What in an SOA record harms the zone at its secondaries and resolvers: timers that defeat their purpose."""
+"""Checks of the SOA record: timers that harm the zone at its secondaries and resolvers."""
 
 from dnssecd.core.dns.names import wire_to_text
 from dnssecd.core.dns.rdata import name_end
@@ -8,21 +8,21 @@ _DAY_S = 86_400
 
 
 def soa_dangers(soa: RRset) -> list[str]:
-    """Return what in the timers of an SOA RRset can make secondaries discard or overload the zone, in words."""
+    """Return, in words, SOA timers that make secondaries discard the zone or query its primary too often."""
     _, refresh, retry, expire, _ = _fields(soa)
     found = []
     if not refresh or not retry:
-        found.append("refresh and retry must not be 0: secondaries would ask without pause")
+        found.append("refresh and retry must not be 0: secondaries would query without pause")
     if expire < refresh + retry:
         found.append(
-            f"expire ({expire} s) is below refresh + retry ({refresh + retry} s): a secondary discards the zone "
-            "before it has asked twice"
+            f"expire ({expire} s) is below refresh + retry ({refresh + retry} s): a secondary would "
+            f"discard the zone before its second attempt to refresh it"
         )
     return found
 
 
 def soa_contact(soa: RRset) -> str:
-    """Return what is odd about the mailbox of an SOA RRset (RNAME), in words; empty for nothing."""
+    """Return, in words, what is odd about the mailbox of an SOA RRset (RNAME); empty for nothing."""
     rname = unpack(soa.rdata)[0][:-20]
     rname = rname[name_end(rname, 0) :]
     if b"@" not in rname:
@@ -31,7 +31,7 @@ def soa_contact(soa: RRset) -> str:
 
 
 def soa_oddities(soa: RRset) -> list[str]:
-    """Return what in the TTL and minimum of an SOA RRset is hardly meant, in words."""
+    """Return, in words, TTL and minimum values of an SOA RRset that are probably mistakes."""
     minimum = _fields(soa)[4]
     if not soa.ttl or not minimum:
         return ["a TTL or minimum of 0: resolvers keep no negative answers of the zone (RFC 9077 §3)"]

@@ -1,4 +1,4 @@
-"""Names that take a wildcard's address away from themselves: they exist, and have no address (RFC 4592 §2.2.2).
+"""Names that hide a wildcard's address: they exist and have no address themselves (RFC 4592 §2.2.2).
 
 A TLSA record at ``_443._tcp.www`` makes ``www`` exist, so ``*`` no longer answers for it.
 """
@@ -17,7 +17,7 @@ _WILDCARD = b"*\x00"
 
 def check_wildcards(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None:
     """Warn of names without address directly below a name whose wildcard has one; ``rrsets`` by (owner, type)."""
-    wild = {owner[:-2] for owner, rtype, _, _ in rrsets if owner[-2:] == _WILDCARD and rtype in LEADING}
+    wild = {rrset[0][:-2] for rrset in rrsets if rrset[1] in LEADING and rrset[0].endswith(_WILDCARD)}
     if not wild:
         return
     names = [name for name in _without_address(rrsets) if can_hide(name) and parent_key(name) in wild]
@@ -59,6 +59,6 @@ def can_hide(owner: bytes) -> bool:
 
 
 def hidden_text(owner: bytes, origin: bytes) -> str:
-    """Return what is wrong with a name that hides the wildcard beside it."""
+    """Return the message for a name that hides the wildcard beside it."""
     wildcard = key_to_text(parent_key(owner) + _WILDCARD, origin)
     return f"it exists without an address, so {wildcard} gives none to it and to names below it"

@@ -1,7 +1,7 @@
-"""Semantic checks of a zone's content before it is signed: what would be refused or misread by others.
+"""Semantic checks of a zone's content before it is signed: data that other servers would refuse or misread.
 
-Errors keep a zone from being published; warnings are shown. What counts as which follows BIND's and Knot's
-loaders where they agree; where they differ the stricter one is a warning here.
+Errors prevent publication; warnings are shown. Where the loaders of BIND and Knot agree, the rank follows
+them; where they differ, a finding of the stricter one is a warning here.
 """
 
 from bisect import bisect_left
@@ -24,14 +24,14 @@ _TYPES = 2**16
 #: Octets an RRset may take in a message of 65,535, leaving 500 for header, question, OPT, a signature and TSIG.
 _MESSAGE_ROOM = 65535 - 500
 
-#: What BIND has taken from a primary since its answer to CVE-2024-1737, unless configured otherwise: RRs of a set, and
-#: types at a name, where each type's RRSIGs count as one more and so do the NSEC and its RRSIG.
+#: BIND's default limits for transfers since its fix of CVE-2024-1737: RRs in a set, and types at a name. The
+#: RRSIGs of each type count as one more type, and so do the NSEC and its RRSIG.
 _BIND_RECORDS_MAX, _BIND_TYPES_MAX = 100, 49
 
-#: More types at a name make the zone slow to serve everywhere.
+#: More types at a name make every server slow.
 _TYPES_MAX = 200
 
-#: RRsets of less RDATA have no more than that many records worth speaking of: each has its length in front.
+#: An RRset with less RDATA cannot reach the limits on the number of records.
 _COUNT_LOOK_OCTETS = 3 * _BIND_RECORDS_MAX
 
 #: RR types that may stand beside a CNAME: SIG, KEY, NXT, RRSIG, NSEC (RFC 4034 §3 and §4, RFC 3007).
@@ -44,6 +44,8 @@ _NS_BESIDE_DNAME = (
     f"a DNAME beside a delegation belongs at the child's apex (RFC 6672 §2.3); not served{_KNOT_REFUSES}"
 )
 _NAMED_TYPES_MAX = 5
+#: Types whose RRsets are judged by more than size and TTL.
+_JUDGED_TYPES = ODD_TYPES | frozenset(TARGET_AT) | t.SINGLETON_TYPES
 
 
 def check(
@@ -95,12 +97,14 @@ def _leading(rrsets: Sequence[RRset]) -> Iterator[RRset]:
 
 
 def _check_sets(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None:
-    """The findings in one RRset, and in those beside it."""
+    """Check one RRset, and what it may stand beside."""
     for index, (owner, rtype, ttl, rdata) in enumerate(rrsets):
         if ttl > TTL_MAX:
             found.error("ttl", owner, rtype, f"TTL {ttl} exceeds {TTL_MAX} (RFC 2181 §8)")
         if len(rdata) > _COUNT_LOOK_OCTETS:
             _check_size(owner, rtype, rdata, origin, found)
+        if rtype not in _JUDGED_TYPES:
+            continue
         if rtype in ODD_TYPES and (owner or rtype != t.DS) and (odd := oddity(rtype, rdata)):
             found.warning("odd-rdata", owner, rtype, odd)
         if rtype in TARGET_AT and (odd := target_oddity(rtype, rdata, origin)):
@@ -119,7 +123,7 @@ def _check_sets(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None
 
 
 def _check_soa(soa: RRset, found: Findings) -> None:
-    """Warn of timers that harm the zone; an update that brings them is refused or noted (core.update.soa)."""
+    """Warn of timers that harm the zone; core.update.soa refuses or notes them in an update."""
     for text in (*soa_dangers(soa), *soa_oddities(soa)):
         found.warning("soa-timers", soa.owner, t.SOA, text)
     if contact := soa_contact(soa):
@@ -145,7 +149,7 @@ def _check_size(owner: bytes, rtype: int, rdata: bytes, origin: bytes, found: Fi
 
 
 def _check_type_numbers(rrsets: Sequence[RRset], found: Findings) -> None:
-    """Look at every 25th RRset and the 25th after it: the 50 of one name cannot lie between."""
+    """Check the number of types at names; comparing only every 25th RRset finds all names with 50 types."""
     step = (_BIND_TYPES_MAX + 1) // 2
     last = None
     for index in range(0, len(rrsets) - step, step):
@@ -156,7 +160,7 @@ def _check_type_numbers(rrsets: Sequence[RRset], found: Findings) -> None:
         first = bisect_left(rrsets, (owner,))
         types = bisect_left(rrsets, (owner, _TYPES)) - first
         if types > _TYPES_MAX:
-            text = f"{types} types at a name; at most {_TYPES_MAX} are taken"
+            text = f"{types} types at a name; at most {_TYPES_MAX} are accepted"
             found.error("too-many-types", owner, rrsets[first].rtype, text)
         elif types > _BIND_TYPES_MAX:
             text = f"{types} types, signed, at a name; BIND refuses the zone unless its max-types-per-name allows it"
@@ -178,19 +182,19 @@ def _check_cname(rrsets: Sequence[RRset], index: int, found: Findings) -> None:
 
 
 def _check_names(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> None:
-    """What lies where: below a zone cut or DNAME, or below the zone's name repeated."""
+    """Check the places of names: below a zone cut or DNAME, or below the zone's name repeated."""
     doubled = doubled_suffix(origin) or AFTER_ALL
     occluder = RRset(AFTER_ALL, 0, 0, b"")
-    last = None
+    hidden, last = AFTER_ALL, None
     for rrset in rrsets:
-        owner, rtype = rrset.owner, rrset.rtype
+        owner, rtype = rrset[0], rrset[1]
         if owner != last:
             last = owner
             if owner.startswith(doubled):
                 found.warning("doubled-suffix", owner, rtype, _doubled_text(owner, origin))
             if not owner.isascii():
                 found.warning("eight-bit-owner", owner, rtype, EIGHT_BIT)
-        if owner.startswith(occluder.owner):
+        if owner.startswith(hidden):
             if rtype == t.DNAME and owner == occluder.owner and occluder.rtype == t.NS:
                 found.warning("ns-beside-dname", owner, rtype, _NS_BESIDE_DNAME)
             elif _is_occluded(rrset, occluder):
@@ -198,7 +202,7 @@ def _check_names(rrsets: Sequence[RRset], origin: bytes, found: Findings) -> Non
                 by, more = ("delegation", "") if occluder.rtype == t.NS else ("DNAME", _KNOT_REFUSES)
                 found.warning("occluded", owner, rtype, f"hidden by the {by} at {above}; not served{more}")
         elif (rtype == t.NS and owner) or rtype == t.DNAME:
-            occluder = rrset
+            occluder, hidden = rrset, owner
         elif rtype == t.DNSKEY and owner:
             found.error(
                 "dnskey-below-apex", owner, rtype, "a DNSKEY record below the apex; KEY is for other uses"

@@ -12,14 +12,14 @@ from dnssecd.core.zone.zoneview import ZoneView
 
 
 class Standing(Enum):
-    """What a name is to its zone."""
+    """The standing of a name in its zone."""
 
     AUTHORITATIVE = "authoritative"
     DELEGATION = "delegation"
     OCCLUDED = "occluded"
 
 
-#: Identities, looked up once: the scan compares them for every name of the zone.
+#: The members as constants: the scan compares them for every name of the zone.
 AUTHORITATIVE, DELEGATION, OCCLUDED = Standing.AUTHORITATIVE, Standing.DELEGATION, Standing.OCCLUDED
 
 NameContent = tuple[bytes, list[RRset], Standing]
@@ -28,7 +28,7 @@ NameContent = tuple[bytes, list[RRset], Standing]
 def cut_above(view: ZoneView, owner: bytes) -> bytes | None:
     """Return the topmost name strictly above ``owner`` that occludes it, or None.
 
-    A delegation occludes what is below it; so does a DNAME, at the apex too.
+    A delegation occludes the names below it; so does a DNAME, even at the apex.
     """
     found = None
     for name in ancestors(owner):

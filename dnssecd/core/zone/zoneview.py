@@ -1,7 +1,7 @@
 """How the core reads a zone version: an ordered, read-only view, implemented by the store.
 
-A version has three parts. *Content*: RRsets as published, the apex SOA and the derived apex RRsets (DNSKEY,
-NSEC3PARAM, CDS, …) among them. *Denial*: NSEC or NSEC3 RRsets, by their own owner key (for NSEC3 the hashed
+A version has three parts. *Content*: RRsets as published, including the apex SOA and the derived apex RRsets
+(DNSKEY, NSEC3PARAM, CDS, …). *Denial*: NSEC or NSEC3 RRsets, by their own owner key (for NSEC3 the hashed
 name). *Signatures*: RRSIGs by owner key and type covered, those over denial included. Keys sort canonically.
 """
 
@@ -101,6 +101,17 @@ class ServedVersion(ZoneView, Protocol):
 
     def last_owner_before(self, owner: bytes) -> bytes | None:
         """Return the last owner of content before ``owner``."""
+        ...
+
+    def earliest_expiration(self) -> int | None:
+        """Return the earliest expiration of any RRSIG in the zone, epoch seconds; None without RRSIGs."""
+        ...
+
+    def whole_scan(self) -> Iterator[tuple[bytes, int, int, bytes]]:
+        """Yield (owner, type, TTL, packed RDATA) of content, denial RRsets and RRSIGs, together by owner.
+
+        The RRSIGs of a name have a row for each type covered.
+        """
         ...
 
     def journal_size(self, from_serial: int) -> int | None:

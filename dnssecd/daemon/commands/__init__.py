@@ -1,1 +1,1 @@
-"""What the daemon answers on its control socket, one module per noun."""
+"""The commands that the daemon answers on its control socket, one module for each noun."""

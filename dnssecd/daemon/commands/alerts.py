@@ -1,4 +1,4 @@
-"""Commands about alerts: which fire, and which an operator knows of."""
+"""Commands about alerts: list those that fire, and acknowledge them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -42,7 +42,7 @@ def list_firing(events: EventCore, zone: str | None) -> list[Alert]:
 
 
 def describe_alert(event: Event) -> Alert:
-    """Return an event as commands get it."""
+    """Return an event in the form for commands."""
     return Alert(
         name=event.name,
         zone=event.zone or None,

@@ -1,4 +1,4 @@
-"""Commands about DS at the parent: look now, or take a person's word."""
+"""Commands about the DS at the parent: check it now, or take an operator's confirmation."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ class DsCommands:
         return [Command(CheckDs, self.check), Command(ConfirmDs, self.confirm)]
 
     async def check(self, call: Call[CheckDs]) -> DsChecked:
-        """Answer ``ds.check``: what each server of the parent has now, beside what it is to have."""
+        """Answer ``ds.check``: the DS that each parent server has now, and the DS that it should have."""
         zone = self._commands.zone(call.request.zone)
         if zone.config.parent.none or zone.name == ".":
             raise Refused(f'{zone.name} has no parent (parent = "none")', "nothing to check")
@@ -51,7 +51,7 @@ class DsCommands:
         )
 
     async def confirm(self, call: Call[ConfirmDs]) -> DsConfirmed:
-        """Answer ``ds.confirm``: somebody says that the parent has, or has no longer, the DS of a key."""
+        """Answer ``ds.confirm``: an operator confirms that the parent has, or no longer has, the DS of a key."""
         zone = self._commands.zone(call.request.zone)
         tag = call.request.key_tag
         keyset = (await self._commands.known(zone)).keyset
@@ -71,7 +71,7 @@ class DsCommands:
             and after.ds.seen is None
             and after.ds.state in (State.RUMOURED, State.UNRETENTIVE)
         )
-        more = f"; others say otherwise or are awaited too: dnssecd explain {zone.name}" if waits else ""
+        more = f"; other servers differ or did not answer yet: dnssecd explain {zone.name}" if waits else ""
         return DsConfirmed(zone=zone.name, key_tag=tag, present=present, message=f"{zone.name}: {what}{more}")
 
     async def _believe(self, zone: FrontZone, key: Key, present: bool, who: str, what: str) -> None:
@@ -87,11 +87,11 @@ class DsCommands:
                 await self._rollovers.store(zone, keys, KeyChange(known.keyset, known.keyset, (note,)))
                 await self._rollovers.keep_evidence(zone, keys)
             except STORE_ERRORS as error:
-                raise Refused(str(error), "see disk space and permissions") from None
+                raise Refused(str(error), "check disk space and permissions") from None
 
 
 def _awaited(zone: FrontZone, key: Key) -> bool:
-    """Return what is awaited of a key's DS: that it is there (True) or gone (False); Refused if neither."""
+    """Return whether a key's DS is awaited to appear (True) or disappear (False); raise Refused if neither."""
     if Rec.DS not in key.records:
         raise Refused(f"key {key.tag} is a {key.role.value}: it has no DS", f"dnssecd ds show {zone.name}")
     match key.ds.state:
@@ -101,17 +101,17 @@ def _awaited(zone: FrontZone, key: Key) -> bool:
             return False
         case State.OMNIPRESENT:
             raise Refused(
-                f"the parent is known to have the DS of key {key.tag} already", "nothing to confirm"
+                f"dnssecd already knows that the parent has the DS of key {key.tag}", "nothing to confirm"
             )
         case State.HIDDEN:
             raise Refused(
-                f"the DS of key {key.tag} is not to be at the parent now",
+                f"the DS of key {key.tag} should not be at the parent now",
                 f"do not hand it over yet: dnssecd explain {zone.name}",
             )
 
 
 def _judge_server(sight: ParentSight, keyset: Keyset, wanted: list[Key]) -> ParentServer:
-    """Judge one server's answer: every key wanted has a DS there, and there is none of another key."""
+    """Judge one server's answer: it must have a DS of every wanted key, and none of another key."""
     held = sight.ds or ()
     ours = {ds_rdata(keyset.apex, key.rdata, digest): key for key in keyset.keys for digest in DS_DIGESTS}
     found = {ours[ds].tag for ds in held if ds in ours}

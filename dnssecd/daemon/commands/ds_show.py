@@ -1,4 +1,4 @@
-"""The command ``ds.show``: the hand-over as text, as data and as lines."""
+"""The command ``ds.show``: the handover of DS as text, as data and as lines."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -28,14 +28,14 @@ from dnssecd.daemon.zones.zone import FrontZone
 class DsShow:
     """The handler; one instance per daemon.
 
-    keyset: a zone's keys, None before its first publication. progress: what DS automation knows of a zone, by name.
+    keyset: a zone's keys, None before its first publication. progress: the state of DS automation for a zone.
     """
 
     def __init__(
         self,
         zones: Mapping[str, FrontZone],
         keyset: Callable[[FrontZone], Keyset | None],
-        progress: Callable[[str], Progress | None],
+        progress: Callable[[FrontZone], Progress | None],
         ahead: ForecastCommands,
         clock: Clock,
     ) -> None:
@@ -47,7 +47,7 @@ class DsShow:
         return [Command(ShowDs, self.show)]
 
     async def show(self, call: Call[ShowDs]) -> DsHandover:
-        """Answer ``ds.show``: what the parent is to have, in every form, and what is not ready yet."""
+        """Answer ``ds.show``: the DS for the parent in every form, and the keys that are not ready yet."""
         zone = zone_of(self._zones, call.request.zone)
         keyset = self._keyset(zone)
         if keyset is None:
@@ -56,16 +56,16 @@ class DsShow:
         handover = handover_of(zone.name, keyset)
         waits = handover.having(Change.LATER) and zone.serial is not None
         ready = await self._ahead.ds_ready_at(zone) if waits else {}
-        return describe_handover(zone, handover, self._progress(zone.name), ready, self._clock.now())
+        return describe_handover(zone, handover, self._progress(zone), ready, self._clock.now())
 
 
 def describe_handover(
     zone: FrontZone, handover: Handover, progress: Progress | None, ready: Mapping[int, int], now: float
 ) -> DsHandover:
-    """Return what ``ds.show`` answers.
+    """Return the answer of ``ds.show``.
 
-    progress: what DS automation knows, None where it knows nothing yet. ready: when the DS of a key can be handed
-    over (epoch s), by key tag. No form has the DS of a key before that.
+    progress: the state of DS automation, None if it has none yet. ready: when the DS of a key can be handed
+    over (epoch s), by key tag. No form contains the DS of a key before that time.
     """
     parent = zone.config.parent
     if progress is None:
@@ -103,7 +103,7 @@ def _describe_ds(handover: Handover, dnskey: bytes, digest_type: int) -> DsRecor
 
 
 def _describe_parent(progress: Progress) -> list[str] | None:
-    """One line for each server that answered; None while nobody was asked."""
+    """Return one line for each server that answered; None while no server was queried."""
     lines = [
         f"{sight.server}: {' '.join(map(str, sight.tags)) or 'none'}"
         for sight in progress.seen

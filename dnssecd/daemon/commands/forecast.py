@@ -1,8 +1,8 @@
-"""Commands that look ahead: `simulate`, `schedule`, `plan`."""
+"""Commands about the future: ``simulate``, ``schedule``, ``plan``."""
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from msgspec import UNSET
@@ -26,26 +26,28 @@ from dnssecd.control.messages.forecasts import (
 from dnssecd.control.peer import Caller
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.past import joined, past_spans
 from dnssecd.core.keys.simulate import Assumptions, Outage, SimEvent, Simulation, simulate
+from dnssecd.core.keys.summary import Hands, summarize
 from dnssecd.core.keys.types import RolloverPolicy
 from dnssecd.daemon.commands.forecast_thread import ForecastThread, Wanted
 from dnssecd.daemon.commands.rollover import RolloverCommands
 from dnssecd.daemon.rollover import forecast
 from dnssecd.daemon.rollover.engine import STORE_ERRORS, Rollovers
-from dnssecd.daemon.zones import specs
+from dnssecd.daemon.zones import outlook, specs
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.durations import parse_duration
 
 DAY_S = 86_400
 DAYS_MAX = 3650
-DS_DELAY_S = DAY_S
+DS_DELAY_S = forecast.DS_DELAY_S
 PLAN_DAYS = 120
 DS_READY_DAYS = 60
 LOAD_DAYS = 30
 WAKES_MAX = 200
 TIMEOUT_S = 600.0
 
-#: Parts of a zone's specification that make the whole zone be signed anew, in words.
+#: The parts of a zone's specification whose change renews all signatures, in words.
 SPEC_WORDS = {
     "denial": "denial of existence",
     "opt_out": "NSEC3 opt-out",
@@ -53,6 +55,33 @@ SPEC_WORDS = {
     "dnskey_ttl": "TTL of the DNSKEY RRset",
     "cds": "CDS and CDNSKEY",
 }
+
+
+@dataclass(frozen=True)
+class LookAhead:
+    """The coming steps of a zone's keys from start to stop (epoch s), and what is assumed. svg: None if not wanted."""
+
+    keyset: Keyset
+    ahead: Simulation
+    start: int
+    stop: int
+    notes: list[str]
+    summary: str
+    hands: Hands
+    svg: str | None
+
+
+@dataclass(frozen=True)
+class Basis:
+    """What a forecast of a zone's keys begins with. keyset: as it is; approved: with all approvals given."""
+
+    keyset: Keyset
+    approved: Keyset
+    policy: RolloverPolicy
+    assume: Assumptions
+    hands: Hands
+    start: int
+    notes: list[str]
 
 
 class ForecastCommands:
@@ -69,7 +98,7 @@ class ForecastCommands:
         self._thread = ForecastThread()
 
     def close(self) -> None:
-        """Compute no more forecasts."""
+        """Stop computing forecasts."""
         self._thread.close()
 
     def commands(self) -> list[Command[Any]]:
@@ -84,7 +113,7 @@ class ForecastCommands:
         """Return when the DS of each key of a zone may first be handed over (epoch s), by key tag."""
         keyset, evidence = await self._known(zone)
         start = int(self._rollovers.engine.clock.now())
-        policy, _ = _ahead_of_people(self._rollovers.policy(zone))
+        policy, _ = forecast.ahead_of_people(self._rollovers.policy(zone))
         assume = forecast.assumptions(zone, evidence, policy, DS_DELAY_S)
         ahead = await asyncio.to_thread(
             simulate, keyset, policy, assume, start, start + DS_READY_DAYS * DAY_S
@@ -92,45 +121,82 @@ class ForecastCommands:
         return forecast.ds_ready_at(ahead)
 
     async def simulate(self, call: Call[Simulate]) -> Calendar:
-        """Answer ``simulate``: the calendar of every step ahead, and a picture of it."""
+        """Answer ``simulate``: the calendar of all future steps, and a picture of it."""
         request = call.request
         zone, days = self._commands.zone(request.zone), request.days
         if not 0 < days <= DAYS_MAX:
             raise Refused(f"{days} days cannot be simulated", f"give 1 to {DAYS_MAX} days", exit=2)
-        keyset, evidence = await self._known(zone)
-        start = int(self._rollovers.engine.clock.now())
-        stop = start + days * DAY_S
-        policy, notes = _ahead_of_people(self._rollovers.policy(zone))
-        if keyset.held:
-            notes.append(
-                "what was due when the zone came over waits for dnssecd key approve; here it is given at once"
-            )
-            keyset = replace(keyset, held=())
-        if zone.frozen:
-            notes.append(f"the zone is frozen: no roll-over begins before dnssecd zone thaw {zone.name}")
         delay = DS_DELAY_S if request.ds_delay is None else int(request.ds_delay)
-        outages = tuple(_outage(text, start) for text in request.outages)
-        assume = forecast.assumptions(zone, evidence, policy, None if request.ds_never else delay, outages)
-        ahead, svg = await self._thread.run(
+        look = await self.look_ahead(
             call.caller,
-            lambda wanted: _simulated(
-                zone.name, keyset, policy, assume, start, stop, wanted, picture=request.svg
-            ),
+            zone,
+            days,
+            ds_delay=None if request.ds_never else delay,
+            outages=tuple(request.outages),
+            picture=request.svg,
         )
         return Calendar(
             zone=zone.name,
-            start=start,
-            stop=stop,
-            notes=notes,
-            events=_list_events(zone.name, ahead.events),
-            svg=UNSET if svg is None else svg,
+            start=look.start,
+            stop=look.stop,
+            notes=look.notes,
+            events=_list_events(zone.name, look.ahead.events),
+            summary=look.summary,
+            svg=UNSET if look.svg is None else look.svg,
         )
 
+    async def look_ahead(
+        self,
+        caller: Caller,
+        zone: FrontZone,
+        days: int,
+        *,
+        ds_delay: int | None = DS_DELAY_S,
+        outages: tuple[str, ...] = (),
+        picture: bool = False,
+    ) -> LookAhead:
+        """Return every step of a zone's keys in the next *days* days; raise Refused.
+
+        ds_delay None: the parent never follows.
+        """
+        given = tuple(_outage(text, int(self._rollovers.engine.clock.now())) for text in outages)
+        basis = await self.basis(zone, ds_delay=ds_delay, outages=given)
+        return await self.look_from(caller, zone.name, basis, days, picture=picture)
+
+    async def basis(
+        self, zone: FrontZone, *, ds_delay: int | None = DS_DELAY_S, outages: tuple[Outage, ...] = ()
+    ) -> Basis:
+        """Return what a forecast of a zone begins with now; raise Refused."""
+        keyset, evidence = await self._known(zone)
+        start = int(self._rollovers.engine.clock.now())
+        policy, notes = forecast.ahead_of_people(self._rollovers.policy(zone))
+        if keyset.held:
+            notes.append(
+                "steps that were due at the adoption wait for dnssecd key approve; this forecast assumes "
+                "immediate approval"
+            )
+        if zone.frozen:
+            notes.append(f"the zone is frozen: no rollover begins before dnssecd zone thaw {zone.name}")
+        assume = forecast.assumptions(zone, evidence, policy, ds_delay, outages)
+        approved, hands = replace(keyset, held=()), outlook.hands_of(zone)
+        return Basis(keyset, approved, policy, assume, hands, start, notes)
+
+    async def look_from(
+        self, caller: Caller, name: str, basis: Basis, days: int, *, picture: bool = False
+    ) -> LookAhead:
+        """Return every step of a zone's keys in the next *days* days from a basis; raise Refused."""
+        stop = basis.start + days * DAY_S
+        ahead, svg = await self._thread.run(
+            caller, lambda wanted: _simulated(name, basis, stop, wanted, picture=picture)
+        )
+        summary = _summarize_calendar(ahead, basis.hands)
+        return LookAhead(basis.keyset, ahead, basis.start, stop, basis.notes, summary, basis.hands, svg)
+
     async def show_schedule(self, call: Call[ShowSchedule]) -> Schedule:
-        """Answer ``schedule``: what wakes the daemon next, and (``load``) what the key stores will have to sign."""
+        """Answer ``schedule``: the next wake-ups, and (``load``) the future signing load of the key stores."""
         wakes = [
-            Wake(at=int(at), what=name.split(" ", 1)[0], subject=name.partition(" ")[2])
-            for at, name in self._rollovers.engine.schedule.next_wakes()[:WAKES_MAX]
+            Wake(at=int(at), what=what, subject=zone)
+            for at, what, zone in self._rollovers.engine.schedule.next_wakes()[:WAKES_MAX]
         ]
         return Schedule(
             wakes=wakes, load=await self._forecast_load(call.caller) if call.request.load else None
@@ -148,13 +214,13 @@ class ForecastCommands:
         return [_describe_load(load, start) for load in found]
 
     async def plan(self, call: Call[ShowPlan]) -> Plan:
-        """Answer ``plan``: what the configuration file, as it is now, would do to keys and signatures."""
+        """Answer ``plan``: the effect of the present configuration file on keys and signatures."""
         try:
             new = await self._thread.run(call.caller, lambda wanted: load(self._config().path))
         except ConfigErrors as error:
             raise Refused(
-                f"{self._config().path} is in error, so nothing is planned by it",
-                "correct it until dnssecd check-config finds nothing",
+                f"{self._config().path} has errors, so no plan can be made",
+                "correct it until dnssecd check-config finds no error",
                 detail=[str(one) for one in error.errors],
             ) from None
         plans = []
@@ -177,26 +243,33 @@ class ForecastCommands:
         same = old_policy == new_policy
         if same and not notes:
             return None
-        events: list[ComingEvent] = []
+        events: list[SimEvent] = []
         if not same:
-            new_policy, more = _ahead_of_people(new_policy)
-            events = await self._ahead(caller, zone, _ahead_of_people(old_policy)[0], new_policy, int(now))
+            new_policy, more = forecast.ahead_of_people(new_policy)
+            events = await self._ahead(
+                caller, zone, forecast.ahead_of_people(old_policy)[0], new_policy, int(now)
+            )
             notes += more if events else []
         if not events and not notes:
-            notes = ["no step is taken or left out because of it in the time looked at"]
-        return ZonePlan(zone=zone.name, notes=notes, events=events, days=PLAN_DAYS)
+            notes = ["it adds and removes no steps in this period"]
+        return ZonePlan(
+            zone=zone.name,
+            notes=notes,
+            events=_list_events(zone.name, events),
+            days=PLAN_DAYS,
+            summary=summarize(events, outlook.hands_of(zone), _known_tags(zone)),
+        )
 
     async def _ahead(
         self, caller: Caller, zone: FrontZone, old: RolloverPolicy, new: RolloverPolicy, start: int
-    ) -> list[ComingEvent]:
+    ) -> list[SimEvent]:
         keyset, evidence = await self._known(zone)
         assume = forecast.assumptions(zone, evidence, new, DS_DELAY_S)
         keyset = replace(keyset, held=())
         stop = start + PLAN_DAYS * DAY_S
-        events = await self._thread.run(
+        return await self._thread.run(
             caller, lambda wanted: forecast.compare(keyset, old, new, assume, start, stop, wanted)
         )
-        return _list_events(zone.name, events)
 
     async def _known(self, zone: FrontZone) -> tuple[Keyset, Evidence]:
         known = await self._commands.known(zone)
@@ -220,6 +293,16 @@ def _list_events(zone: str, events: Iterable[SimEvent]) -> list[ComingEvent]:
     ]
 
 
+def _known_tags(zone: FrontZone) -> frozenset[int]:
+    return frozenset() if zone.ds is None else frozenset(key.tag for key in zone.ds.keyset.keys)
+
+
+def _summarize_calendar(ahead: Simulation, hands: Hands) -> str:
+    """Return the sentence under the calendar; its last step ends it, or the period does."""
+    text = summarize(ahead.events, hands)
+    return text and "In this period: " + text[0].lower() + text[1:]
+
+
 def _describe_load(load: forecast.Load, start: int) -> StoreLoad:
     first = load.earliest_expiration
     return StoreLoad(
@@ -230,34 +313,21 @@ def _describe_load(load: forecast.Load, start: int) -> StoreLoad:
     )
 
 
-def _ahead_of_people(policy: RolloverPolicy) -> tuple[RolloverPolicy, list[str]]:
-    """Return the policy with every approval given at once, and what is to be said about that."""
-    kinds = sorted(policy.manual - {"denial"})
-    if not kinds:
-        return policy, []
-    note = f"roll-overs of kind {', '.join(kinds)} wait for dnssecd key approve; here it is given at once"
-    return replace(policy, manual=policy.manual & {"denial"}), [note]
-
-
 def _simulated(
-    zone: str,
-    keyset: Keyset,
-    policy: RolloverPolicy,
-    assume: Assumptions,
-    start: int,
-    stop: int,
-    wanted: Wanted,
-    *,
-    picture: bool,
+    zone: str, basis: Basis, stop: int, wanted: Wanted, *, picture: bool
 ) -> tuple[Simulation, str | None]:
-    """Simulate, and draw the picture if it is asked for. For a thread."""
-    ahead = simulate(keyset, policy, assume, start, stop, wanted)
-    return ahead, forecast.picture(zone, ahead, start, stop) if picture else None
+    """Simulate, and draw the picture if requested. Run it in a thread."""
+    start = basis.start
+    ahead = simulate(basis.approved, basis.policy, basis.assume, start, stop, wanted)
+    if not picture:
+        return ahead, None
+    spans = joined(past_spans(basis.approved, (), start), ahead.spans)
+    return ahead, forecast.picture(zone, spans, ahead.events, start, stop, basis.hands)
 
 
 def _spec_notes(zone: FrontZone, new: Config) -> list[str]:
-    """Say what a new configuration changes in all signatures or in the chain."""
-    after = specs.zone_spec(new, new.zones[zone.name], zone.spec.signer_socket)
+    """Return notes on changes of the configuration that affect all signatures or the chain."""
+    after = specs.zone_spec(new, new.zones[zone.name], zone.spec.signer_socket, zone.spec.signer_owners)
     notes = []
     for name, words in SPEC_WORDS.items():
         before, then = getattr(zone.spec, name), getattr(after, name)

@@ -1,4 +1,4 @@
-"""Where forecasts are computed: one thread of their own, few at a time, and none for a client that has gone."""
+"""The thread that computes forecasts: a limited number of them, and none for a client that has left."""
 
 import asyncio
 import threading
@@ -15,7 +15,7 @@ FORECASTS_MAX = 8
 FORECASTS_PER_USER_MAX = 2
 
 Result = TypeVar("Result")
-#: Tells whether the result is still wanted; long work asks now and then, and ends by raising simulate.Unwanted.
+#: Tells whether the result is still wanted; long work checks it at intervals, and ends with simulate.Unwanted.
 Wanted = Callable[[], bool]
 
 
@@ -27,7 +27,7 @@ class ForecastThread:
         self._users: Counter[int] = Counter()
 
     async def run(self, caller: Caller, work: Callable[[Wanted], Result]) -> Result:
-        """Return the result of ``work``; raise Refused when too many wait. Cancelled, the work ends soon."""
+        """Return the result of ``work``; raise Refused if too many wait. If cancelled, the work ends soon."""
         if self._users[caller.uid] >= FORECASTS_PER_USER_MAX or self._users.total() >= FORECASTS_MAX:
             raise Refused(
                 f"{self._users.total()} forecasts are being computed",
@@ -44,5 +44,5 @@ class ForecastThread:
             self._users[caller.uid] -= 1
 
     def close(self) -> None:
-        """Take no more; what is being computed ends with its client."""
+        """Accept no more work; a running forecast ends with its client."""
         self._thread.shutdown(wait=False, cancel_futures=True)

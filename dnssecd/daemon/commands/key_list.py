@@ -1,4 +1,4 @@
-"""The command ``key.list``: the keys of zones as they are published, with the states of their records."""
+"""The command ``key.list``: the published keys of zones, with the states of their records."""
 
 import asyncio
 from base64 import b64encode
@@ -9,11 +9,12 @@ from dnssecd.control.command import Call, Command
 from dnssecd.control.messages.keys import KeyRow, KeyRows, ListKeys
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.core.keys.keystate import Rec
+from dnssecd.core.keys.label import label
 from dnssecd.daemon.commands.common import zone_of
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.pipeline.version import state
 
-#: This many zones' databases are read before other work of the event loop gets its turn.
+#: This many zones' databases are read before other tasks run.
 READ_AT_ONCE = 20
 
 
@@ -38,7 +39,7 @@ class KeyList:
 
 
 def read_keyset(zone: FrontZone) -> Keyset | None:
-    """Return the keys of the published version; StoreError or OSError."""
+    """Return the keys of the published version; raise StoreError or OSError."""
     if zone.serial is None:
         return None
     with zone.database.snapshot() as snapshot:
@@ -46,7 +47,7 @@ def read_keyset(zone: FrontZone) -> Keyset | None:
 
 
 def read_key_rows(zone: FrontZone) -> list[KeyRow]:
-    """Return the keys of a zone as commands show them; none before its first publication. Errors as read_keyset."""
+    """Return the keys of a zone in the form for commands; none before its first publication. Errors as read_keyset."""
     keyset = read_keyset(zone)
     return [] if keyset is None else [_describe(zone, key) for key in keyset.keys]
 
@@ -66,10 +67,12 @@ def _describe(zone: FrontZone, key: Key) -> KeyRow:
         tag=key.tag,
         public_key=f"{key.flags} 3 {key.algorithm} {b64encode(key.public_key).decode()}",
         goal=key.goal.value,
+        state=label(key),
         keystore=key.keystore,
         label=key.key_id,
         dnskey=state_of(Rec.DNSKEY),
         zrrsig=state_of(Rec.ZRRSIG),
         krrsig=state_of(Rec.KRRSIG),
         ds=state_of(Rec.DS),
+        signer=key.signer,
     )

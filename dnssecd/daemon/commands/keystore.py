@@ -1,4 +1,4 @@
-"""Commands on key stores: which there are, whether they work, how fast they sign."""
+"""Commands on key stores: list them, test them, measure their signing rate."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class KeyStoreCommands:
         return KeyStores(stores=list(status.stores), warnings=warnings)
 
     async def test(self, call: Call[TestKeyStore]) -> StoreTests:
-        """Answer ``keystore.test``: each store with each algorithm that zones want of it."""
+        """Answer ``keystore.test``: test each store with each algorithm that zones need from it."""
         results: list[StoreTest] = []
         for store in await self._choose_stores(call.request.keystore):
             for algorithm in self._choose_algorithms(call.request.algorithm, store.name):
@@ -65,13 +65,14 @@ class KeyStoreCommands:
 
     async def _test(self, store: StoreStatus, algorithm: int) -> StoreTest:
         try:
-            ok, detail = True, await self._client.test_store(store.name, algorithm)
+            detail = await self._client.test_store(store.name, algorithm, timeout_ms=int(DEADLINE_S * 1000))
+            ok = True
         except SignerError as error:
             ok, detail = False, str(error)
         return StoreTest(keystore=store.name, algorithm=algorithm_name(algorithm), ok=ok, detail=detail)
 
     async def bench(self, call: Call[BenchKeyStore]) -> BenchResults:
-        """Answer ``keystore.bench``: signatures a second by sessions and batch size, token by token."""
+        """Answer ``keystore.bench``: signatures a second by sessions and batch size, for each token."""
         seconds = min(max(call.request.seconds, BENCH_SECONDS_MIN), BENCH_SECONDS_MAX)
         measured: list[BenchResult] = []
         for store in await self._choose_stores(call.request.keystore):
@@ -101,21 +102,24 @@ class KeyStoreCommands:
         chosen = [store for store in stores if wanted in (None, store.name)]
         if not chosen:
             have = ", ".join(store.name for store in stores)
-            raise Refused(f"there is no key store {wanted}", f"there are: {have}")
+            raise Refused(f"there is no key store {wanted}", f"the key stores are: {have}")
         return chosen
 
     def _choose_algorithms(self, wanted: int | None, store: str) -> list[int]:
-        """Return the algorithm that was asked for, or those that zones want of the store."""
+        """Return the requested algorithm, or those that zones need from the store."""
         if wanted is not None:
             return [wanted]
-        wishes = (
-            wish for zone in self._zones.values() if zone.spec.keystore == store for wish in zone.spec.keys
+        algorithms = (
+            wish.algorithm
+            for zone in self._zones.values()
+            for wish in zone.spec.keys
+            if wish.keystore == store
         )
-        return sorted({wish.algorithm for wish in wishes}) or [DEFAULT_ALGORITHM]
+        return sorted(set(algorithms)) or [DEFAULT_ALGORITHM]
 
 
 def _steps(store: StoreStatus) -> Iterable[tuple[str, int, int]]:
-    """Return what is measured of a store: (token, sessions, batch)."""
+    """Return the measurements for a store: (token, sessions, batch)."""
     if not store.tokens:
         yield from (("", 0, batch) for batch in BENCH_BATCHES)
         return

@@ -1,4 +1,4 @@
-"""Coming over from another signer: keys with their states noted, the change rehearsed (`migrate check`), then made."""
+"""Migration from another signer: note its keys and states, rehearse the change (``migrate check``), then make it."""
 
 import asyncio
 import os
@@ -27,15 +27,17 @@ from dnssecd.control.messages.migration import (
     NoteKeys,
     SerialPair,
 )
+from dnssecd.core.dns.names import full_name
 from dnssecd.daemon.commands.common import configured_zone_of, octets_of, patiently, refusal
 from dnssecd.daemon.rollover.policy import rollover_policy
 from dnssecd.daemon.zones import specs
 from dnssecd.daemon.zones.first_publication import Permission, ask_adoption
+from dnssecd.daemon.zones.transfers_in import fetch_peer
 from dnssecd.daemon.zones.work import ZoneJobs
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.migration.foreign import ForeignKey
 from dnssecd.pipeline.fetch.link import FetchLink
-from dnssecd.pipeline.fetch.plan import FetchPeer, FetchPlan
+from dnssecd.pipeline.fetch.plan import FetchPlan
 from dnssecd.pipeline.jobs.input import AdoptionJob
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.version import state
@@ -44,13 +46,13 @@ from dnssecd.publish.exchange import Peer
 KEYS_MAX = 100
 COMMAND_S = 3600.0
 
-#: A call that compares the zone with the zone that is served.
+#: The call that compares the zone with the served zone.
 Judged = Call[CheckMigration] | Call[AdoptZone]
 
 
 @dataclass(frozen=True)
 class _Signed:
-    """The zone as it is served: a file or, with ``server``, the messages of a transfer."""
+    """The served zone: a file or, with ``server``, the messages of a transfer."""
 
     path: Path
     octets: int
@@ -58,17 +60,16 @@ class _Signed:
 
 
 class Adoptions:
-    """The handlers; one instance per daemon. ``lock`` keeps a zone's jobs apart."""
+    """The handlers; one instance per daemon."""
 
     def __init__(
         self,
         zones: Mapping[str, FrontZone],
         jobs: ZoneJobs,
         config: Callable[[], Config],
-        lock: Callable[[str], asyncio.Lock],
         clock: Clock,
     ) -> None:
-        self._zones, self._jobs, self._config, self._lock, self._clock = zones, jobs, config, lock, clock
+        self._zones, self._jobs, self._config, self._clock = zones, jobs, config, clock
         self._link = FetchLink()
         self._numbers = count()
 
@@ -86,10 +87,13 @@ class Adoptions:
         await self._link.close()
 
     async def note_keys(self, call: Call[NoteKeys]) -> KeysNoted:
-        """Answer ``migrate.keys``: note another signer's keys; the zone then waits to come over with them."""
+        """Answer ``migrate.keys``: note another signer's keys; the zone then waits for its adoption with them."""
         zone = configured_zone_of(self._zones, call.request.zone)
         if zone.serial is not None:
-            raise Refused(f"{zone.name} is published here already", "keys come over before that only")
+            raise Refused(
+                f"{zone.name} is already published here",
+                "keys can be imported only before the first publication",
+            )
         try:
             keys = [msgspec.json.decode(text, type=ForeignKey) for text in call.request.keys]
         except msgspec.DecodeError as error:
@@ -97,12 +101,13 @@ class Adoptions:
                 f"a key cannot be read: {error}", "use the command of the same version", exit=2
             ) from None
         if any(key.zone != zone.origin for key in keys):
-            raise Refused("a key is of another zone", f"give the keys of {zone.name} only")
+            raise Refused("a key belongs to another zone", f"give only keys of {zone.name}")
         strange = sorted({key.algorithm for key in keys} - set(ALGORITHMS.values()))
         if strange:
             raise Refused(
-                f"keys of {zone.name} are of algorithm {strange[0]}, with which this signer does not sign",
-                f"roll to another at the old signer first, then move; there are {', '.join(ALGORITHMS)}",
+                f"keys of {zone.name} are of algorithm {strange[0]}, which dnssecd does not support",
+                f"first roll to a supported algorithm at the old signer, then migrate; supported: "
+                f"{', '.join(ALGORITHMS)}",
             )
         known = {key.rdata: key for key in (*await self._waiting(zone), *keys)}
         if not 0 < len(known) <= KEYS_MAX:
@@ -112,21 +117,22 @@ class Adoptions:
         )
         tags = sorted(key.tag for key in known.values())
         message = (
-            f"{zone.name} waits to come over with keys {', '.join(map(str, tags))}: dnssecd migrate check {zone.name} "
+            f"{zone.name} waits for its adoption with keys {', '.join(map(str, tags))}: dnssecd migrate "
+            f"check {zone.name} "
             "--against SERVER"
         )
         return KeysNoted(zone=zone.name, tags=tags, message=message)
 
     async def forget(self, call: Call[ForgetMigration]) -> MigrationForgotten:
-        """Answer ``migrate.forget``: the zone waits no longer to come over; its keys stay in their stores."""
+        """Answer ``migrate.forget``: cancel the adoption of the zone; its keys stay in their stores."""
         zone = configured_zone_of(self._zones, call.request.zone)
         if not await self._waiting(zone):
-            raise Refused(f"{zone.name} does not wait to come over from another signer", "nothing to do")
+            raise Refused(f"{zone.name} does not wait for adoption from another signer", "nothing to do")
         await self._note(zone, (), call.caller.user, "keys of another signer forgotten")
-        return MigrationForgotten(zone=zone.name, message=f"{zone.name} does not wait to come over any more")
+        return MigrationForgotten(zone=zone.name, message=f"{zone.name} no longer waits for adoption")
 
     async def check(self, call: Call[CheckMigration]) -> MigrationReport:
-        """Answer ``migrate.check``: sign in shadow and compare with what is served; nothing is published."""
+        """Answer ``migrate.check``: rehearse signing and compare with the served zone; nothing is published."""
         zone = configured_zone_of(self._zones, call.request.zone)
         outcome = await self._carry_out(zone, call, shadow=True)
         comparison = outcome.comparison
@@ -135,10 +141,10 @@ class Adoptions:
         return _report(zone, outcome)
 
     async def adopt(self, call: Call[AdoptZone]) -> MigrationReport:
-        """Answer ``migrate.adopt``: take the zone over; it is served from here from then on."""
+        """Answer ``migrate.adopt``: take over the zone; dnssecd then publishes it."""
         zone = configured_zone_of(self._zones, call.request.zone)
         if zone.serial is not None:
-            raise Refused(f"{zone.name} is published here already", f"dnssecd zone show {zone.name}")
+            raise Refused(f"{zone.name} is already published here", f"dnssecd zone show {zone.name}")
         outcome = await self._carry_out(zone, call, shadow=False)
         if outcome.result != "published":
             raise refusal(outcome, "; nothing was published")
@@ -147,7 +153,7 @@ class Adoptions:
         return _report(zone, outcome)
 
     async def _carry_out(self, zone: FrontZone, call: Judged, *, shadow: bool) -> Outcome:
-        """Have a worker rehearse the change, or make it; a zone that is published here is compared as it is."""
+        """Let a worker rehearse the change, or make it; a zone that is published here is compared as it is."""
         keys = await self._waiting(zone)
         permission, at_parent = Permission(True), None
         if zone.serial is None:
@@ -175,11 +181,12 @@ class Adoptions:
     async def _permitted(
         self, zone: FrontZone, keys: tuple[ForeignKey, ...], call: Judged, *, shadow: bool
     ) -> tuple[Permission, tuple[bytes, ...] | None]:
-        """Ask secondaries and parent; return what they say, and the DNSKEYs that the parent has a DS of."""
+        """Query secondaries and parent; return the result, and the DNSKEYs for which the parent has a DS."""
         if not keys:
             raise Refused(
                 f"no keys of another signer were imported for {zone.name}",
-                f"dnssecd key import {zone.name} K*.key, with the .state and .private files beside them",
+                f"dnssecd key import {zone.name} K*.key, with the .state and .private files in the same "
+                f"directory",
             )
         found, at_parent = await ask_adoption(
             zone, self._config(), [key.rdata for key in keys], self._clock.now
@@ -190,26 +197,22 @@ class Adoptions:
         return found, at_parent
 
     def _content(self, zone: FrontZone) -> str:
-        """The file that the zone's content is from; "": it is what is served."""
+        """Return the file with the zone's content; "": the served content."""
         return str(zone.config.file) if zone.config.source == "file" and zone.config.file is not None else ""
 
     async def _signed(self, zone: FrontZone, call: Judged) -> _Signed:
         file, server = call.request.file, call.request.server
         if (file is None) == (server is None):
-            raise Refused("what to compare with is not clear", "give either a file or a server", exit=2)
+            raise Refused("it is not clear what to compare with", "give either a file or a server", exit=2)
         if file is not None:
             return _Signed(Path(file), await asyncio.to_thread(octets_of, Path(file)))
         assert server is not None
         peer = self._peer(zone, server, call.request.tsig)
         path = self._config().server.state_dir / "transfers" / f"signed-{os.getpid()}-{next(self._numbers)}"
-        key = peer.key
-        more = () if key is None else (key.name, key.algorithm, key.secret)
-        plan = FetchPlan(
-            origin=zone.origin, primaries=(FetchPeer(peer.name, peer.host, peer.port, *more),), path=str(path)
-        )
+        plan = FetchPlan(origin=zone.origin, primaries=(fetch_peer(peer),), path=str(path))
         try:
             fetched = await patiently(call, self._link.fetch(plan), f"transferring {zone.name} from {server}")
-        except BaseException:  # whoever asked left: nobody will want what has come so far
+        except BaseException:  # the client left: the part received so far is not needed
             path.unlink(missing_ok=True)
             raise
         if fetched.result == "failed":
@@ -217,12 +220,13 @@ class Adoptions:
             causes = "; ".join(str(attempt) for attempt in fetched.attempts)
             raise Refused(
                 f"{zone.name} could not be transferred: {causes}",
-                "does that server allow us to transfer the zone? see --tsig; or give the signed zone as a file",
+                "check that the server allows this host to transfer the zone (see --tsig); or give the "
+                "signed zone as a file",
             )
         return _Signed(path, fetched.octets, server)
 
     def _peer(self, zone: FrontZone, server: str, tsig: str | None) -> Peer:
-        """The server named: one of the configuration, or an address with the TSIG key asked for."""
+        """Return the named server: one of the configuration, or an address with the given TSIG key."""
         config = self._config()
         named = config.secondaries.get(server) or config.primaries.get(server)
         if named is not None:
@@ -233,22 +237,22 @@ class Adoptions:
             raise Refused(
                 f"{bad.what}, nor a secondary or primary of the configuration", bad.remedy, exit=2
             ) from None
-        if tsig is not None and tsig not in config.tsig and not tsig.endswith("."):
-            tsig += "."
         if tsig is not None and tsig not in config.tsig:
-            raise Refused(f"the configuration has no TSIG key {tsig}", "name one of [tsig]", exit=2)
+            tsig = full_name(tsig)
+        if tsig is not None and tsig not in config.tsig:
+            raise Refused(f"the configuration has no TSIG key {tsig}", "name a key of [tsig]", exit=2)
         return specs.peer(config, ConfiguredPeer(server, address, tsig))
 
     async def _waiting(self, zone: FrontZone) -> tuple[ForeignKey, ...]:
         return await asyncio.to_thread(waiting_keys, zone)
 
     async def _note(self, zone: FrontZone, keys: tuple[ForeignKey, ...], who: str, what: str) -> None:
-        async with self._lock(zone.name):
+        async with zone.jobs.turn:
             await asyncio.to_thread(_store, zone, keys, who, what, int(self._clock.now()))
 
 
 def waiting_keys(zone: FrontZone) -> tuple[ForeignKey, ...]:
-    """Return the keys that a zone waits to come over with; none where it does not wait for that."""
+    """Return the keys with which a zone waits for adoption; none if it does not wait."""
     with zone.database.snapshot() as snapshot:
         return state.foreign_keys(snapshot.state(state.ADOPTION))
 
@@ -261,9 +265,9 @@ def _store(zone: FrontZone, keys: tuple[ForeignKey, ...], who: str, what: str, n
 
 
 def _report(zone: FrontZone, outcome: Outcome) -> MigrationReport:
-    """What is shown of a rehearsal, or of the change itself."""
+    """Return the report of a rehearsal, or of the change itself."""
     found = outcome.comparison
-    assert found is not None, "a job that ended well has compared"
+    assert found is not None, "a successful job has a comparison"
     return MigrationReport(
         zone=zone.name,
         ok=not found.differing,

@@ -10,32 +10,36 @@ import msgspec
 from dnssecd import __version__
 from dnssecd.clock import Clock
 from dnssecd.control.command import Call, Command
-from dnssecd.control.messages.status import Delivery, KeyServiceState, ShowStatus, Status
-from dnssecd.control.messages.zones import ServerSeen, ZoneStatus
+from dnssecd.control.messages.status import Delivery, KeyServiceState, ShowStatus, Status, TsigKeyUse
+from dnssecd.control.messages.zones import PersonTask, ServerSeen, ZoneStatus
 from dnssecd.daemon.commands.alerts import describe_alert, list_firing
 from dnssecd.daemon.commands.common import zone_of
+from dnssecd.daemon.commands.verdict import judge
+from dnssecd.daemon.key_usage import KeyUse
+from dnssecd.daemon.zones import outlook
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.publish.exchange import Peer
-from dnssecd.publish.notify import Notifier
 
-#: After this many zones, other work of the event loop gets its turn.
+#: After this many zones, other tasks run.
 SHOWN_AT_ONCE = 100
 
 
 class ZoneStates:
-    """What is shown of zones."""
+    """The state of zones for display."""
 
-    def __init__(self, events: EventCore, notifier: Notifier, clock: Clock) -> None:
-        self._events, self._notifier, self._clock = events, notifier, clock
+    def __init__(self, events: EventCore, clock: Clock) -> None:
+        self._events, self._clock = events, clock
 
     def describe(self, zone: FrontZone) -> ZoneStatus:
         """Return the state of a zone."""
+        now = self._clock.now()
+        security = outlook.security(zone)
         return ZoneStatus(
             zone=zone.name,
             serial=zone.serial,
             input_serial=zone.input_serial,
-            runway_seconds=zone.runway_s(self._clock.now()),
+            runway_seconds=zone.runway_s(now),
             secondaries=self.list_secondaries(zone),
             primaries=msgspec.convert(zone.primaries, list[ServerSeen]),
             blockers=zone.blockers,
@@ -47,15 +51,28 @@ class ZoneStates:
             input_error="; ".join(problem.cause for problem in zone.problems) or None,
             warnings=[*_warn_frozen(zone), *(warning.cause for warning in zone.warnings)],
             frozen=zone.frozen,
+            owner=None if zone.cluster is None else zone.cluster.owner or None,
+            signed_ahead_until=None if zone.keys is None else zone.keys.signed_until,
+            security=security.word.value,
+            security_detail=security.detail,
+            ds_due_at=security.due_at,
+            validated_at=None if zone.served is None else zone.served.checked_at,
+            next_step=outlook.next_step(zone, now),
+            refresh_seconds=zone.refresh_s or None,
+            waits_for_person=[
+                PersonTask(what=what, command=command, at=at, by=by)
+                for what, command, at, by in outlook.person_tasks(zone, security)
+            ],
         )
 
     async def describe_all(self, zones: Iterable[FrontZone]) -> list[ZoneStatus]:
-        """Return the states of zones, however many, without delaying other work."""
+        """Return the states of any number of zones without delaying other work."""
         return [self.describe(zone) async for zone in _in_turns(zones)]
 
     def list_secondaries(self, zone: FrontZone) -> list[ServerSeen]:
-        """Return what each public server of a zone was last seen to serve."""
-        seen = {sighting.server: sighting for sighting in self._notifier.ledger.last(zone.name)}
+        """Return the last sighting of each public server of a zone."""
+        servers = [] if zone.servers is None else zone.servers.last()
+        seen = {sighting.server: sighting for sighting in servers}
         peers = {peer.name: peer for peer in (*zone.secondaries, *zone.watched)}
         return [
             ServerSeen(
@@ -71,7 +88,7 @@ class ZoneStates:
 class StatusCommand:
     """The handler; one instance per daemon.
 
-    clock_doubt: why the time is in doubt, "" when it is not. delivery: the channels for alerts.
+    clock_doubt: why the time is in doubt, "" when it is not. delivery: the channels for alerts. key_uses: of TSIG keys.
     """
 
     def __init__(
@@ -83,10 +100,12 @@ class StatusCommand:
         signer_state: Callable[[], dict[str, str]],
         delivery: Callable[[], Awaitable[list[dict[str, Any]]]],
         clock_doubt: Callable[[], str],
+        key_uses: Callable[[], list[KeyUse]],
     ) -> None:
         self._zones, self._states, self._events = zones, states, events
         self._signer_state, self._delivery, self._clock_doubt = signer_state, delivery, clock_doubt
-        self._started_at = clock.now()
+        self._clock, self._started_at = clock, clock.now()
+        self._key_uses = key_uses
 
     def commands(self) -> list[Command[Any]]:
         """Return the command."""
@@ -95,23 +114,41 @@ class StatusCommand:
     async def show(self, call: Call[ShowStatus]) -> Status:
         """Answer ``status``."""
         wanted = call.request.zone
-        one = zone_of(self._zones, wanted) if wanted else None
+        return await self.compose(zone_of(self._zones, wanted) if wanted else None)
+
+    async def compose(self, one: FrontZone | None) -> Status:
+        """Return the state of one zone, or of all (None)."""
         doubt = self._clock_doubt()
+        shown = list(self._zones.values()) if one is None else [one]
+        zones = await self._states.describe_all(shown)
+        alerts = list_firing(self._events, None if one is None else one.name)
+        signer = msgspec.convert(self._signer_state(), KeyServiceState)
+        keys = sum(count_keys(zone) for zone in shown)
         return Status(
-            zones=await self._states.describe_all(self._zones.values() if one is None else [one]),
-            alerts=list_firing(self._events, None if one is None else one.name),
+            zones=zones,
+            alerts=alerts,
             version=__version__,
             pid=os.getpid(),
             started_at=self._started_at,
-            signer=msgspec.convert(self._signer_state(), KeyServiceState),
+            signer=signer,
             clock_suspect=bool(doubt),
             clock=doubt,
             delivery=msgspec.convert(await self._delivery(), list[Delivery]),
+            verdict=judge(zones, alerts, keys, signer.state, doubt, self._clock.now()),
+            tsig_keys=[
+                TsigKeyUse(peer=use.peer, key=use.key, received_at=use.received_at, sent_at=use.sent_at)
+                for use in self._key_uses()
+            ],
         )
 
 
+def count_keys(zone: FrontZone) -> int:
+    """Return how many keys a published zone has."""
+    return 0 if zone.ds is None else len(zone.ds.keyset.keys)
+
+
 def _warn_frozen(zone: FrontZone) -> list[str]:
-    text = f"frozen: it takes no input and begins no roll-over step until dnssecd zone thaw {zone.name}"
+    text = f"frozen: it takes no input and begins no rollover step until dnssecd zone thaw {zone.name}"
     return [text] if zone.frozen else []
 
 
@@ -123,4 +160,4 @@ async def _in_turns(zones: Iterable[FrontZone]) -> AsyncIterator[FrontZone]:
 
 
 def _describe_unseen(peer: Peer) -> str:
-    return "not asked yet" if peer.query else "takes NOTIFY only (query = false)"
+    return "not queried yet" if peer.query else "gets only NOTIFY (query = false)"

@@ -1,13 +1,14 @@
-"""Commands on zones that need no module of their own: list, show, export, history, wait, freeze and thaw."""
+"""Commands on zones: list, show, export, history, wait, freeze and thaw."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
 
 from dnssecd.clock import Clock
 from dnssecd.control.command import Call, Command, Refused
+from dnssecd.control.messages.keys import KeyRow
 from dnssecd.control.messages.zones import (
     ExportZone,
     FreezeZone,
@@ -30,6 +31,7 @@ from dnssecd.core.dns.serial import is_after
 from dnssecd.daemon.commands.common import zone_of
 from dnssecd.daemon.commands.key_list import read_key_rows
 from dnssecd.daemon.commands.status import ZoneStates
+from dnssecd.daemon.commands.verdict import count_current
 from dnssecd.daemon.zones.work import ZoneJobs
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.pipeline.export import export_text
@@ -42,7 +44,7 @@ SHOWN_MAX = 1000
 class ZoneCommands:
     """The handlers; one instance per daemon.
 
-    read_acts: operator actions on a zone, or on none, newest first, at most as many as asked for.
+    read_acts: returns operator actions on a zone, or on none, newest first, at most the given number.
     """
 
     def __init__(
@@ -76,17 +78,7 @@ class ZoneCommands:
     async def show(self, call: Call[ShowZone]) -> ZoneDetails:
         """Answer ``zone.show``."""
         zone = zone_of(self._zones, call.request.zone)
-        return ZoneDetails(
-            **msgspec.structs.asdict(self._states.describe(zone)),
-            denial=zone.spec.denial + (" opt-out" if zone.spec.denial_parameters.opt_out else ""),
-            signatures=zone.last.signatures if zone.last else None,
-            file=str(zone.config.file) if zone.config.file else None,
-            last_published=zone.published_at,
-            earliest_expiration=zone.earliest_expiration,
-            next_wake=zone.next_due,
-            keys=read_key_rows(zone),
-            stripped=zone.stripped,
-        )
+        return describe_details(self._states, zone, read_key_rows(zone))
 
     async def export(self, call: Call[ExportZone]) -> ZoneExported:
         """Answer ``zone.export``."""
@@ -94,7 +86,7 @@ class ZoneCommands:
         held = None if zone.serial is None else zone.database.snapshot()
         if held is None:
             raise Refused(
-                f"{zone.name} has not been published yet", f"dnssecd zone show {zone.name} says why"
+                f"{zone.name} has not been published yet", f"dnssecd zone show {zone.name} shows why"
             )
         records = 0
         with held as snapshot:
@@ -105,7 +97,7 @@ class ZoneCommands:
             return ZoneExported(zone=zone.name, serial=snapshot.serial, records=records)
 
     async def show_history(self, call: Call[ShowHistory]) -> History:
-        """Answer ``zone.history``: what happened to a zone, and what operators did to it."""
+        """Answer ``zone.history``: the history of a zone, with operator actions."""
         limit = min(call.request.limit, SHOWN_MAX)
         if call.request.zone is None:
             entries = await self._read_acts(None, limit)
@@ -113,12 +105,11 @@ class ZoneCommands:
             zone = zone_of(self._zones, call.request.zone)
             acts = await self._read_acts(zone.name, limit)
             with zone.database.snapshot() as snapshot:
-                both = [*acts, *snapshot.history(limit)]
-            entries = sorted(both, key=lambda entry: int(entry["at"]), reverse=True)[:limit]
+                entries = newest_of(acts, snapshot.history(limit), limit)
         return History(entries=msgspec.convert(entries, list[HistoryEntry]))
 
     async def wait(self, call: Call[WaitForSerial]) -> SerialServed:
-        """Answer ``zone.wait``: until the zone, and its secondaries, serve a serial or a later one."""
+        """Answer ``zone.wait``: wait until the zone, and its secondaries, serve a serial or a later one."""
         zone, request = zone_of(self._zones, call.request.zone), call.request
         wanted = zone.serial if request.serial is None or request.serial < 0 else request.serial
         ends = self._clock.monotonic() + request.timeout
@@ -140,7 +131,7 @@ class ZoneCommands:
         )
 
     def _list_missing(self, zone: FrontZone, wanted: int | None, secondaries: bool) -> list[str]:
-        """Return which servers do not serve a serial yet (None: the current one)."""
+        """Return the servers that do not serve a serial yet (None: the current one)."""
         if zone.serial is None or (wanted is not None and is_after(wanted, zone.serial)):
             return ["the daemon itself"]
         if not secondaries:
@@ -153,9 +144,9 @@ class ZoneCommands:
         ]
 
     async def freeze(self, call: Call[FreezeZone]) -> ZoneFrozen:
-        """Answer ``zone.freeze``: no input is taken until the zone is thawed; signatures are still renewed."""
+        """Answer ``zone.freeze``: take no input until the zone is thawed; signatures are still renewed."""
         zone = self._set_frozen(call.request.zone, frozen=True)
-        message = f"{zone.name} takes no input and begins no roll-over until it is thawed; signatures are still renewed"
+        message = f"{zone.name} takes no input and begins no rollover until it is thawed; signatures are still renewed"
         return ZoneFrozen(zone=zone.name, frozen=True, message=message)
 
     async def thaw(self, call: Call[ThawZone]) -> ZoneFrozen:
@@ -172,6 +163,28 @@ class ZoneCommands:
         return zone
 
 
+def describe_details(states: ZoneStates, zone: FrontZone, keys: list[KeyRow]) -> ZoneDetails:
+    """Return all about a zone. keys: as ``read_key_rows`` has them."""
+    return ZoneDetails(
+        **msgspec.structs.asdict(states.describe(zone)),
+        denial=zone.spec.denial + (" opt-out" if zone.spec.denial_parameters.opt_out else ""),
+        signatures=zone.last.signatures if zone.last else None,
+        file=str(zone.config.file) if zone.config.file else None,
+        last_published=zone.published_at,
+        earliest_expiration=zone.earliest_expiration,
+        next_wake=zone.next_due,
+        keys=keys,
+        stripped=zone.stripped,
+    )
+
+
+def newest_of(
+    acts: Iterable[dict[str, Any]], history: Iterable[dict[str, Any]], limit: int
+) -> list[dict[str, Any]]:
+    """Return operator actions and the history of a zone together, newest first."""
+    return sorted([*acts, *history], key=lambda entry: int(entry["at"]), reverse=True)[:limit]
+
+
 def _make_row(state: ZoneStatus) -> ZoneRow:
     return ZoneRow(
         zone=state.zone,
@@ -182,4 +195,10 @@ def _make_row(state: ZoneStatus) -> ZoneRow:
         policy=state.policy,
         source=state.source,
         records=state.records,
+        security=state.security,
+        ds_due_at=state.ds_due_at,
+        servers=len(state.secondaries),
+        servers_current=count_current(state),
+        alert_names=list(dict.fromkeys(alert.name for alert in state.alerts)),
+        severity=state.alerts[0].severity if state.alerts else "",
     )

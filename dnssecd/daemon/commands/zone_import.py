@@ -1,4 +1,4 @@
-"""``zone import``: a file into a dynamic zone; and the hint for who edits such a zone's file instead."""
+"""``zone import``: import a file into a dynamic zone; and the hint for operators who edit such a zone's file."""
 
 import asyncio
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _SUBJECT = "edited file"
 
 
 class Imports:
-    """Carries out ``zone.import``, and notices edits of files that are not read any more."""
+    """Carries out ``zone.import``, and notices edits of files that are no longer read."""
 
     def __init__(self, zones: Mapping[str, FrontZone], jobs: ZoneJobs, events: EventCore) -> None:
         self._zones, self._jobs, self._events = zones, jobs, events
@@ -65,9 +65,9 @@ class Imports:
         )
 
     def edited(self, zone: FrontZone) -> None:
-        """Note that the file of a zone changed; where it is read once only, say how to bring it in.
+        """Handle a change of a zone's file; if the file is read only once, report how to import it.
 
-        A file that says what the zone holds (``zone export`` wrote it) is no edit.
+        A file that equals the zone (written by ``zone export``) does not count as an edit.
         """
         if zone.config.source == "dynamic" and zone.serial is not None and zone.config.file is not None:
             task = asyncio.get_running_loop().create_task(self._compare(zone, zone.config.file))
@@ -78,7 +78,7 @@ class Imports:
         try:
             octets = (await asyncio.to_thread(file.stat)).st_size
         except OSError:
-            return  # gone: nobody asks for anything
+            return  # the zone is gone: no action needed
         job = ImportJob(path=str(file), merge=False, compare=True)
         try:
             outcome = await self._jobs.take(zone, "import", octets, imported=job)
@@ -92,8 +92,8 @@ class Imports:
             zone.name,
             f"the edit of {file} is refused: the file of a dynamic zone is read once",
             subject=_SUBJECT,
-            effect="none: the zone is what its updates made of it",
-            remedy=f"to bring the file in: dnssecd zone import {zone.name} {file} --replace (or --merge)",
+            effect="none: content of a dynamic zone comes from updates only",
+            remedy=f"to import the file: dnssecd zone import {zone.name} {file} --replace (or --merge)",
             severity="warning",
         )
 
@@ -101,10 +101,11 @@ class Imports:
         zone = configured_zone_of(self._zones, name)
         if zone.config.source == "file":
             raise Refused(
-                f"{zone.name} is what its file says", f"edit {zone.config.file}; it is read at once"
+                f"the content of {zone.name} comes from its file",
+                f"edit {zone.config.file}; dnssecd reads it immediately",
             )
         if zone.config.source == "primaries":
-            raise Refused(f"{zone.name} is what its primaries say", "change the zone there")
+            raise Refused(f"the content of {zone.name} comes from its primaries", "change the zone there")
         if zone.frozen:
             raise Refused(f"{zone.name} is frozen", f"dnssecd zone thaw {zone.name}")
         return zone

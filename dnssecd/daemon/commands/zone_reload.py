@@ -25,7 +25,7 @@ class ZoneReload:
         return [Command(ReloadZone, self.reload, timeout=COMMAND_S)]
 
     async def reload(self, call: Call[ReloadZone]) -> ZoneReloaded:
-        """Answer ``zone.reload``: by what the zone comes from."""
+        """Answer ``zone.reload``, depending on the source of the zone."""
         zone = zone_of(self._zones, call.request.zone)
         if zone.held is not None:
             return await self._publish_restored(zone, call)
@@ -34,7 +34,7 @@ class ZoneReload:
         return await self._load(zone, call)
 
     async def _publish_restored(self, zone: FrontZone, call: Call[ReloadZone]) -> ZoneReloaded:
-        """Publish a zone that came out of a back-up; Refused while it may not be."""
+        """Publish a restored zone; raise Refused while it may not be."""
         permission = await self._jobs.permit(zone, first_publication=call.request.first_publication)
         if not permission.allowed:
             raise Refused(permission.cause, permission.remedy)
@@ -47,7 +47,7 @@ class ZoneReload:
         )
 
     async def _transfer(self, zone: FrontZone, call: Call[ReloadZone]) -> ZoneReloaded:
-        """Ask the primaries now; with ``accept_change`` the whole zone is transferred, whatever its serial."""
+        """Query the primaries now; with ``accept_change`` the whole zone is transferred, with any serial."""
         if zone.frozen:
             raise Refused(f"{zone.name} is frozen and takes no input", f"dnssecd zone thaw {zone.name}")
         before, accept = zone.serial, call.request.accept_change
@@ -56,7 +56,10 @@ class ZoneReload:
         if checked.permission is not None:
             raise Refused(checked.permission.cause, checked.permission.remedy)
         if checked.failure:
-            raise Refused(checked.failure, "see the log, and whether the primaries allow us to transfer")
+            raise Refused(
+                checked.failure,
+                "see the log, and check that the primaries allow this host to transfer the zone",
+            )
         outcome = checked.outcome
         if outcome is not None and outcome.result not in ("published", "unchanged"):
             raise refusal(outcome)
@@ -69,12 +72,17 @@ class ZoneReload:
         _check_has_input(zone)
         before, accept = zone.serial, call.request.accept_change
         ended = await self._jobs.load(
-            zone, accept_change=accept, first_publication=call.request.first_publication
+            zone,
+            accept_change=accept,
+            accept_older=call.request.accept_older,
+            first_publication=call.request.first_publication,
         )
         if isinstance(ended, Permission):
             raise Refused(ended.cause, ended.remedy)
         if accept and ended.result == "published":
             call.note("delta guard overridden")
+        if call.request.accept_older and ended.result == "published":
+            call.note("an older input accepted")
         if ended.result not in ("published", "unchanged"):
             raise refusal(ended)
         return _report(zone, before, ended.signatures)
@@ -92,18 +100,18 @@ def _report(zone: FrontZone, before: int | None, signatures: int) -> ZoneReloade
 
 
 def _check_has_input(zone: FrontZone) -> None:
-    """Refuse a zone that has no input to read, or must not take any."""
+    """Refuse a zone that has no input to read, or must not take input."""
     if zone.orphan:
         raise Refused(
-            f"{zone.name} is not in the configuration; it is served as it was",
+            f"{zone.name} is not in the configuration; its last version is served",
             f"put it back there, or: dnssecd config reload --remove {zone.name}",
         )
     if zone.frozen:
         raise Refused(f"{zone.name} is frozen and takes no input", f"dnssecd zone thaw {zone.name}")
     if zone.config.source == "dynamic" and zone.serial is not None:
         raise Refused(
-            f"{zone.name} is what its updates made of it: its file is read once",
-            f"to bring a file in: dnssecd zone import {zone.name} FILE --replace (or --merge)",
+            f"the content of {zone.name} comes from updates: its file is read once",
+            f"to import a file: dnssecd zone import {zone.name} FILE --replace (or --merge)",
         )
     if zone.config.file is None:
         raise Refused(

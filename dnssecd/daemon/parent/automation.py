@@ -1,18 +1,17 @@
-"""DS automation: what the parent is to have is brought to it, checked, and handed to people where it must be.
+"""DS automation: bring the wanted DS to the parent, check the result, and ask an operator if necessary.
 
-The roll-over wiring says what is wanted after each plan (:meth:`DsAutomation.ds_wanted`) and what the parent's
-servers were seen to have (:meth:`DsAutomation.ds_seen`). From then on a request is followed until it is seen to be
-done: pushed, given to the hook, told by NOTIFY, each again and again with growing intervals; people are told at
-once if there is no way without them, else when the ways fail or the time is over. All calls are level-triggered:
-repeating one changes nothing, and after a restart the first call takes everything up again. Nothing is stored here.
+After each plan, the rollover engine reports the wanted DS (:meth:`DsAutomation.ds_wanted`) and the DS seen at
+the parent's servers (:meth:`DsAutomation.ds_seen`). A request is then followed until it is seen to be done:
+by push, hook or NOTIFY, each repeated at growing intervals. If there is no automatic channel, an alert asks
+the operator immediately; otherwise when the channels fail or the time is over. All calls are level-triggered:
+repeating one changes nothing, and after a restart the first call resumes everything. Nothing is stored here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
 import structlog
 
@@ -35,6 +34,7 @@ from dnssecd.daemon.parent.channels import (
     Way,
     ways_of,
 )
+from dnssecd.daemon.parent.room import DsRoom, DsZone
 from dnssecd.ops.ds_hook import HookRunner
 from dnssecd.ops.events import EventCore
 from dnssecd.store.event_log import Event, Severity
@@ -45,28 +45,6 @@ MISSING, MISMATCH, OVERDUE = "ds-missing", "ds-mismatch", "rollover-overdue"
 DETAILED = frozenset({HANDOVER, FAILED, MISSING, MISMATCH, OVERDUE})
 
 log = structlog.get_logger("dnssecd.ds")
-
-
-@dataclass(eq=False)
-class _Zone:
-    """What is known of one zone; `handover` is the request that is followed while `task` runs."""
-
-    parent: Parent
-    keyset: Keyset
-    handover: Handover
-    ways: dict[str, Way] = field(default_factory=dict)
-    seen: tuple[ParentSight, ...] = ()
-    public: bool = True
-    closing: str = ""
-    overdue: bool = False
-    raised: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
-    task: asyncio.Task[None] | None = None
-    news: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def reached(self) -> bool:
-        """Whether every server of the parent was seen, since the request, to have just what is wanted."""
-        return dsjudge.reached(self.handover, self.seen)
 
 
 class DsAutomation:
@@ -83,32 +61,31 @@ class DsAutomation:
         pace: Pace | None = None,
         at_once_max: int = AT_ONCE_MAX,
     ) -> None:
-        """count: (way, "done" or "failed"), for metrics. history: (zone, what, detail) of what was done outside."""
+        """Take the interfaces.
+
+        count: (channel, "done" or "failed"), for metrics. history: (zone, what, detail) of actions at the
+        parent.
+        """
         self._events, self._clock = events, clock
         self._count, self._history = count, history
         self._doer = doer or Doer(HookRunner())
         self._pace = pace or Pace()
         self._free = asyncio.Semaphore(at_once_max)
-        self._zones: dict[str, _Zone] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    @property
-    def zones(self) -> Set[str]:
-        """The names of the zones that are known."""
-        return self._zones.keys()
-
-    # What the roll-over wiring says
+    # Reports of the rollover engine
 
     def ds_wanted(
-        self, zone: str, keyset: Keyset, parent: Parent, *, public: bool = True, reason: str = ""
+        self, zone: DsZone, keyset: Keyset, parent: Parent, *, public: bool = True, reason: str = ""
     ) -> None:
-        """These are the zone's keys now, as stored; the parent is to follow. To be called after each plan.
+        """Take the stored keys that the parent must follow; call this after each plan.
 
-        public: all secondaries serve the CDS that go with it (NOTIFY waits for that, RFC 9859 section 4.2).
+        public: all secondaries serve the CDS for these keys (NOTIFY waits for that, RFC 9859 §4.2).
         """
-        handover = handover_of(zone, keyset, grace_s=parent.grace_s, reason=reason)
-        known = self._zones.get(zone)
+        handover = handover_of(zone.name, keyset, grace_s=parent.grace_s, reason=reason)
+        known = zone.ds
         if known is None:
-            known = self._zones[zone] = _Zone(parent, keyset, handover, public=public)
+            known = zone.ds = DsRoom(parent, keyset, handover, public=public)
             self._begin(known)
             return
         if public and not known.public:
@@ -122,57 +99,50 @@ class DsAutomation:
             self._begin(known)
         self._judge_sights(known)
 
-    def ds_seen(self, zone: str, sights: Sequence[ParentSight]) -> None:
-        """This is what the parent's servers last said, all of them; whether or not it is something new."""
-        known = self._zones.get(zone)
+    def ds_seen(self, zone: DsZone, sights: Sequence[ParentSight]) -> None:
+        """Take the last answers of all parent servers, new or not."""
+        known = zone.ds
         if known is None:
             return
         known.seen = tuple(sights)
         self._judge_sights(known)
         known.news.set()
 
-    def ds_overdue(self, zone: str) -> None:
-        """The planner waits longer than it should: people are told now, whatever else is tried."""
-        known = self._zones.get(zone)
+    def ds_overdue(self, zone: DsZone) -> None:
+        """Raise an alert now, because the planner waits longer than it should, even if channels are still tried."""
+        known = zone.ds
         if known is not None and known.handover.task is not Task.NOTHING and not known.overdue:
             known.overdue = True
             known.news.set()
 
-    def forget(self, zone: str) -> None:
-        """The zone is gone."""
-        known = self._zones.pop(zone, None)
-        if known is not None:
-            self._stop(known)
-
     async def close(self) -> None:
-        """Stop everything; a hook that runs is killed."""
-        tasks = [known.task for known in self._zones.values() if known.task is not None]
+        """Stop everything; a running hook is killed."""
+        tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._zones.clear()
 
-    # What people read
+    # Texts for operators
 
-    def details(self, event: Event) -> str:
-        """The text that goes with an event's mail; "" for events that are not about DS. From any thread."""
-        known = self._zones.get(event.zone) if event.name in DETAILED else None
+    def details(self, zone: DsZone, event: Event) -> str:
+        """Return the text for an event's mail; "" for events that are not about DS. Any thread may call it."""
+        known = zone.ds if event.name in DETAILED else None
         if known is None:
             return ""
         if not event.firing:
             return known.closing
         return handover_text.request_text(known.handover, _progress(known), self._clock.now())
 
-    def progress(self, zone: str) -> Progress | None:
-        """How it fares, for `ds show`; None where nothing is known of the zone."""
-        known = self._zones.get(zone)
+    def progress(self, zone: DsZone) -> Progress | None:
+        """Return the progress, for ``ds show``; None if nothing is known of the zone."""
+        known = zone.ds
         return None if known is None else _progress(known)
 
     # Following a request
 
-    def _begin(self, known: _Zone) -> None:
-        """Follow the request there is now; for none, nothing is to be told any more."""
-        self._stop(known)
+    def _begin(self, known: DsRoom) -> None:
+        """Follow the current request; if there is none, stop and resolve its alerts."""
+        known.stop()
         known.ways = ways_of(known.parent)
         known.news = asyncio.Event()
         handover = known.handover
@@ -181,15 +151,12 @@ class DsAutomation:
             return
         known.closing = ""
         log.info("ds wanted", zone=handover.zone, what=handover_text.cause(handover))
-        known.task = asyncio.get_running_loop().create_task(self._follow(known))
+        known.task = task = asyncio.get_running_loop().create_task(self._follow(known))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    def _stop(self, known: _Zone) -> None:
-        if known.task is not None:
-            known.task.cancel()
-            known.task = None
-
-    async def _follow(self, known: _Zone) -> None:
-        """Until a plan asks for something else; what was seen done may be undone."""
+    async def _follow(self, known: DsRoom) -> None:
+        """Follow a request until a plan makes another; a change that was seen done may be undone."""
         while True:
             known.news.clear()
             if known.reached:
@@ -205,7 +172,7 @@ class DsAutomation:
                 async with asyncio.timeout(self._pause_s(known)):
                     await known.news.wait()
 
-    def _pause_s(self, known: _Zone) -> float:
+    def _pause_s(self, known: DsRoom) -> float:
         now = self._clock.now()
         ways = [way for way in known.ways.values() if way.name != NOTIFY or known.public]
         times = [now + self._pace.look_s, *(way.next_at for way in ways)]
@@ -213,7 +180,7 @@ class DsAutomation:
             times.append(known.handover.due_at)
         return max(0.01, min(times) - now)
 
-    async def _use_ways(self, known: _Zone) -> None:
+    async def _use_ways(self, known: DsRoom) -> None:
         for way in known.ways.values():
             if self._clock.now() < way.next_at:
                 continue
@@ -223,11 +190,11 @@ class DsAutomation:
             async with self._free:
                 await self._use(known, way)
 
-    async def _use(self, known: _Zone, way: Way) -> None:
+    async def _use(self, known: DsRoom, way: Way) -> None:
         handover, parent = known.handover, known.parent
         try:
             worked, detail = await self._act(way, handover, parent)
-        except Exception as error:  # a fault of ours must not end the request
+        except Exception as error:  # a bug must not end the request
             log.exception("a way to the parent failed", zone=handover.zone, way=way.name)
             worked, detail = False, f"fault in dnssecd: {type(error).__name__}: {error}"
         now = self._clock.now()
@@ -256,16 +223,16 @@ class DsAutomation:
 
     # Telling people
 
-    def _tell(self, known: _Zone) -> None:
-        """Raise the hand-over where it cannot wait, or need not, for what goes on by itself."""
+    def _tell(self, known: DsRoom) -> None:
+        """Raise the handover event unless an automatic channel may still complete the request."""
         handover, now = known.handover, self._clock.now()
-        if handover.task is Task.RESTORE:  # that a DS is gone is an event of its own
+        if handover.task is Task.RESTORE:  # a lost DS has a separate event
             self._events.resolve(HANDOVER, handover.zone)
             return
         late = known.overdue or now >= handover.due_at
         if not late and self._helped(known, now):
             return
-        effect = "the roll-over waits; the keys in use stay in use, nothing breaks"
+        effect = "the rollover waits; the keys in use stay in use, nothing breaks"
         if handover.urgent:
             effect = "the compromised key is trusted until its DS is gone"
         self._raise(
@@ -274,13 +241,13 @@ class DsAutomation:
             handover_text.cause(handover) + (": overdue" if late else ""),
             "error" if late or handover.urgent else "warning",
             effect=effect,
-            remedy="hand over what is listed, unless the parent takes it automatically: "
-            f"dnssecd ds show {handover.zone}",
+            remedy=f"hand over what is listed, unless the parent takes it automatically: dnssecd ds show "
+            f"{handover.zone}",
         )
 
     def _raise(
         self,
-        known: _Zone,
+        known: DsRoom,
         name: str,
         cause: str,
         severity: Severity,
@@ -289,7 +256,7 @@ class DsAutomation:
         effect: str | None = None,
         remedy: str | None = None,
     ) -> None:
-        """Raise what is news; looking again at what fires already is not counted."""
+        """Raise an event if it is new or changed; a repeated check of a firing event is not counted."""
         zone, told = known.handover.zone, (cause, severity)
         if known.raised.get((name, subject)) != told or not self._events.is_firing(name, zone, subject):
             known.raised[name, subject] = told
@@ -297,8 +264,8 @@ class DsAutomation:
                 name, zone, cause, subject=subject, severity=severity, effect=effect, remedy=remedy
             )
 
-    def _helped(self, known: _Zone, now: float) -> bool:
-        """Whether something that goes on by itself may well do it; a failing push or hook is told by itself."""
+    def _helped(self, known: DsRoom, now: float) -> bool:
+        """Tell whether an automatic channel may complete the request; a failing push or hook has its own event."""
         notify = known.ways.get(NOTIFY)
         if notify is None or notify.tried_at or HOOK in known.ways:
             return any(way.helps for way in known.ways.values())
@@ -316,8 +283,8 @@ class DsAutomation:
             f"dnssecd ds show {handover.zone}",
         )
 
-    def _close(self, known: _Zone) -> None:
-        """The parent has what was asked for, as seen or as confirmed by a person."""
+    def _close(self, known: DsRoom) -> None:
+        """End the request: the parent has the wanted DS, as seen or as confirmed by an operator."""
         handover = known.handover
         if not known.closing:
             known.closing = handover_text.closing_text(handover, _progress(known), self._clock.now())
@@ -329,15 +296,17 @@ class DsAutomation:
             self._events.resolve(FAILED, zone, name)
         self._events.resolve(HANDOVER, zone)
 
-    def _judge_sights(self, known: _Zone) -> None:
-        """Raise and resolve what the parent's servers show, at any time."""
+    def _judge_sights(self, known: DsRoom) -> None:
+        """Raise and resolve the events for what the parent's servers show."""
         zone = known.handover.zone
         if known.parent.alone:
             return
         verdict = dsjudge.judge(zone, known.keyset, known.handover, known.seen)
         if verdict.foreign:
             effect = (
-                None if verdict.bogus else "the zone validates by another DS; nobody here asked for this one"
+                None
+                if verdict.bogus
+                else "the zone validates by another DS; dnssecd did not request this one"
             )
             severity: Severity = "critical" if verdict.bogus else "error"
             self._raise(known, MISMATCH, verdict.foreign, severity, effect=effect)
@@ -346,10 +315,10 @@ class DsAutomation:
         if verdict.missing:
             self._raise(known, MISSING, verdict.missing, "error")
         elif verdict.answered and (verdict.held or not known.handover.wanted):
-            self._events.resolve(MISSING, zone)  # not before: the key that had the DS may have left meanwhile
+            self._events.resolve(MISSING, zone)  # not earlier: the key with this DS may have left meanwhile
 
 
-def _progress(known: _Zone) -> Progress:
+def _progress(known: DsRoom) -> Progress:
     open_request = known.handover.task is not Task.NOTHING and not known.parent.alone
     return Progress(
         cds=known.parent.cds and bool(known.handover.having(Change.ADD, Change.REMOVE)),
@@ -360,6 +329,6 @@ def _progress(known: _Zone) -> Progress:
 
 
 def seen_at(sight: ParentSight) -> SeenAt:
-    """A sight for people."""
+    """Return a sight for display."""
     tags = None if sight.ds is None else tuple(sorted({int.from_bytes(ds[:2]) for ds in sight.ds}))
     return SeenAt(sight.name, tags, sight.at, sight.answer)

@@ -1,31 +1,33 @@
-"""The ways to bring a DS set to the parent without a person, and the account of how each one fares."""
+"""The automatic channels that bring a DS set to the parent, and the state of each."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from dnssecd.backoff import Backoff
 from dnssecd.config.model import Config, ZoneConfig
 from dnssecd.core.parent.forms import document
 from dnssecd.core.parent.handover import GRACE_S, Handover, Task
-from dnssecd.core.parent.text import moment
+from dnssecd.core.utc import minute
 from dnssecd.daemon.zones import specs
 from dnssecd.ops.ds_hook import HookRunner
 from dnssecd.publish import exchange
+from dnssecd.publish.consistency import find_inconsistency
 from dnssecd.publish.dspush import push_ds
 from dnssecd.publish.dsync import Notified, by_resolver, by_servers, notify_parent
 from dnssecd.publish.parent import ParentUnknown, resolver
 
 PUSH, HOOK, NOTIFY = "push", "hook", "notify"
-FAILURES_TOLD = 5  # as many failures in a row are told
+FAILURES_TOLD = 5  # after this many failures in a row an alert is sent
 
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """How a zone's parent is reached. alone: an island of trust, nobody is asked. cds: CDS are published.
+    """How a zone's parent is reached. alone: an island of trust, no parent is queried. cds: CDS are published.
 
-    servers: as configured, none: found by resolver. ds_ttl: of a DS RRset that is pushed where there was none, s.
-    grace_s: how long a change may take until it is overdue.
+    servers: as configured; empty: found by the resolver. ds_ttl: TTL of a new DS RRset that is pushed, s.
+    grace_s: how long a change may take before it is overdue, s. public: the zone's public servers that may be queried.
     """
 
     alone: bool = False
@@ -36,10 +38,11 @@ class Parent:
     cds: bool = True
     ds_ttl: int = 86_400
     grace_s: int = GRACE_S
+    public: tuple[exchange.Peer, ...] = ()
 
 
 def parent_of(config: Config, zone: ZoneConfig) -> Parent:
-    """Return how the parent of a zone is reached, by its configuration."""
+    """Return the configuration of a zone's parent."""
     policy, parent = config.policies[zone.policy], zone.parent
     return Parent(
         alone=parent.none or zone.name == ".",
@@ -50,15 +53,31 @@ def parent_of(config: Config, zone: ZoneConfig) -> Parent:
         cds=policy.cds == "auto",
         ds_ttl=policy.parent_ds_ttl,
         grace_s=max(GRACE_S, policy.parent_propagation_delay),
+        public=_public_servers(config, zone),
     )
+
+
+def _public_servers(config: Config, zone: ZoneConfig) -> tuple[exchange.Peer, ...]:
+    """Return the servers that a parent may query for CDS, as far as they are configured, each once."""
+    own = [
+        specs.peer(config, peer)
+        for peer in (*zone.check_servers, *config.secondaries_of(zone.name))
+        if peer.query
+    ]
+    others = [
+        exchange.Peer(f"{signer.name} {address}", address.host, address.port)
+        for signer in zone.other_signers
+        for address in signer.servers
+    ]
+    return tuple({(peer.host, peer.port): peer for peer in (*own, *others)}.values())
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """Seconds: between tries of a way (doubled from first to last) and until one that worked is used again.
+    """Seconds between attempts of a channel (doubled from first to last), and until a successful one is used again.
 
-    tell_s: when people are told although NOTIFY could not be sent yet; look_s: at least this often a request is
-    looked at.
+    tell_s: when an alert is sent although NOTIFY could not be sent yet; look_s: the longest time between
+    checks of a request.
     """
 
     first_s: float = 15.0
@@ -70,9 +89,9 @@ class Pace:
 
 @dataclass(slots=True)
 class Way:
-    """One way and how it fares. Times in epoch seconds, 0: never. target: whom it reaches, for people.
+    """One channel and its state. Times in epoch seconds, 0: never. target: its receiver, for display.
 
-    offered: whether somebody listens; None: not known yet (NOTIFY: has the parent an endpoint?).
+    offered: whether there is a receiver; None: not known yet (NOTIFY: whether the parent has an endpoint).
     """
 
     name: str
@@ -86,38 +105,38 @@ class Way:
 
     @property
     def helps(self) -> bool:
-        """Whether nobody else has to act, for all that is known: it was set up for this, or it works."""
+        """Tell whether the channel probably needs no help of an operator: it is configured for this, or it works."""
         if self.name != NOTIFY:
             return True
         return self.offered is not False and (bool(self.done_at) or self.failures < FAILURES_TOLD)
 
     def succeeded(self, now: float, detail: str, again_s: float) -> None:
-        """It worked; a registrar's hook is not run a second time for it."""
+        """Note a success; a registrar's hook does not run a second time for the same request."""
         self.failures, self.tried_at, self.done_at, self.detail = 0, now, now, detail
         self.next_at = float("inf") if self.name == HOOK else now + again_s
 
     def failed(self, now: float, detail: str, pace: Pace) -> None:
-        """It did not work; the next try comes later than the last."""
+        """Note a failure; the next attempt comes after a longer interval."""
         self.failures, self.tried_at, self.detail = self.failures + 1, now, detail
-        self.next_at = now + min(pace.first_s * 2.0 ** min(self.failures - 1, 30), pace.last_s)
+        self.next_at = now + Backoff(pace.first_s, pace.last_s).delay_s(self.failures)
 
     def line(self) -> str:
-        """What it is and how it fares, for people."""
+        """Return the channel and its state in one line, for display."""
         what = {
             PUSH: f"The DS set is sent to {self.target} by dynamic update (RFC 2136)",
-            HOOK: f"{self.target} is run to tell the registrar",
-            NOTIFY: "The parent is told of new CDS (NOTIFY, RFC 9859)",
+            HOOK: f"{self.target} is run to notify the registrar",
+            NOTIFY: "The parent is notified of new CDS (NOTIFY, RFC 9859)",
         }[self.name]
         if self.failures:
             often = "once" if self.failures == 1 else f"{self.failures} times"
-            return f"{what}: failed {often}, last {moment(self.tried_at)}: {self.detail}"
+            return f"{what}: failed {often}, last {minute(self.tried_at)}: {self.detail}"
         if self.done_at:
-            return f"{what}: {moment(self.done_at)}: {self.detail}"
+            return f"{what}: {minute(self.done_at)}: {self.detail}"
         return f"{what}: {self.detail or 'not yet'}"
 
 
 def ways_of(parent: Parent) -> dict[str, Way]:
-    """Return the ways there are to this parent, in the order in which they are tried."""
+    """Return the channels to this parent, in the order in which they are tried."""
     ways: dict[str, Way] = {}
     if parent.push is not None:
         ways[PUSH] = Way(PUSH, f"{parent.push.host} port {parent.push.port}")
@@ -129,13 +148,13 @@ def ways_of(parent: Parent) -> dict[str, Way]:
 
 
 class Doer:
-    """Does it: one method per way, each ends within its deadlines and tells failure as data: (worked, detail)."""
+    """Uses the channels: one method for each; each ends within its deadlines and returns (success, detail)."""
 
     def __init__(self, hooks: HookRunner, timing: exchange.Timing | None = None) -> None:
         self._hooks, self._timing = hooks, timing
 
     async def push(self, handover: Handover, parent: Parent) -> tuple[bool, str]:
-        """Push the set wanted to the parent's primary."""
+        """Push the wanted set to the parent's primary."""
         assert parent.push is not None
         pushed = await push_ds(
             handover.zone,
@@ -148,13 +167,13 @@ class Doer:
         return pushed.ok, pushed.detail
 
     async def hook(self, handover: Handover, parent: Parent) -> tuple[bool, str]:
-        """Run the registrar's hook; `id` is the same for the same request."""
+        """Run the registrar's hook; ``id`` is the same for the same request."""
         request = f"{handover.zone}{handover.task.value}-{handover.asked_at}"
         ran = await self._hooks.run(parent.hook, {"id": request, **document(handover)})
         return ran.ok, ran.detail
 
     async def notify(self, handover: Handover, parent: Parent) -> Notified:
-        """Tell the parent that there are new CDS, if it wants to be told."""
+        """Notify the parent of new CDS, if it takes notifications and will find all servers alike (RFC 9975)."""
         try:
             lookup = by_resolver(resolver(parent.resolver))
         except ParentUnknown as error:
@@ -164,7 +183,11 @@ class Doer:
         else:
             if parent.servers:
                 lookup = by_servers(parent.servers, lookup, self._timing)
-        return await notify_parent(handover.zone, lookup)
+
+        async def differences() -> str:
+            return await find_inconsistency(handover.zone, parent.public, self._timing)
+
+        return await notify_parent(handover.zone, lookup, differences=differences)
 
 
 Count = Callable[[str, str], None]

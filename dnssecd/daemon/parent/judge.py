@@ -1,4 +1,4 @@
-"""What the parent's servers show, held against the zone's keys: done, missing, foreign."""
+"""Compare the DS at the parent's servers with the zone's keys: done, missing, foreign."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SERVERS_TOLD = 10
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Texts for events, "" where all is well. answered: somebody answered at all.
+    """Texts for events, "" if there is no fault. answered: at least one server answered.
 
-    bogus: some server has DS only of which none is of a key that signs the DNSKEY RRset. held: every server that
-    answered has a DS of a key of ours.
+    bogus: some server has DS, but none of a key that signs the DNSKEY RRset. held: every server that answered
+    has a DS of one of our keys.
     """
 
     answered: bool
@@ -31,7 +31,7 @@ class Verdict:
 
 
 def reached(handover: Handover, seen: Sequence[ParentSight]) -> bool:
-    """Whether every server has shown, since it was asked for, the DS of all keys wanted and of none that goes."""
+    """Tell whether every server, since the request, has shown the DS of all wanted keys and of no leaving key."""
     if not seen or any(sight.ds is None or sight.at < handover.asked_at for sight in seen):
         return False
     removed = handover.having(Change.REMOVE)
@@ -43,7 +43,7 @@ def reached(handover: Handover, seen: Sequence[ParentSight]) -> bool:
 
 
 def judge(zone: str, keyset: Keyset, handover: Handover, seen: Sequence[ParentSight]) -> Verdict:
-    """Judge the last answers; servers that never answered say nothing."""
+    """Judge the last answers; servers that never answered are ignored."""
     ours = [key.rdata for key in keyset.keys if Rec.DS in key.records]
     signing = [key.rdata for key in keyset.keys if key.krrsig.visible and key.dnskey.visible]
     foreign, missing, bogus = [], [], False
@@ -57,7 +57,7 @@ def judge(zone: str, keyset: Keyset, handover: Handover, seen: Sequence[ParentSi
         missing += _missing(handover, sight, there)
     return Verdict(
         any(sight.ds is not None for sight in seen),
-        _told("the parent has a DS that is of none of this zone's keys", foreign),
+        _told("the parent has a DS that matches none of this zone's keys", foreign),
         _told("the parent has lost a DS that it had", missing),
         bogus,
         all(
@@ -67,7 +67,7 @@ def judge(zone: str, keyset: Keyset, handover: Handover, seen: Sequence[ParentSi
 
 
 def _missing(handover: Handover, sight: ParentSight, there: list[tuple[ParentKey, int]]) -> list[str]:
-    """What an answer lacks: a DS that was there, or, in the middle of a replacement, both the old and the new."""
+    """Return what an answer lacks: a DS that was there, or, during a replacement, both the old and the new one."""
     if sight.ds is None:
         return []
     gone = [str(key.tag) for key, since in there if sight.at >= since and not _has(handover, sight, key)]
@@ -80,7 +80,7 @@ def _missing(handover: Handover, sight: ParentSight, there: list[tuple[ParentKey
 
 
 def _was_there(keyset: Keyset, handover: Handover) -> list[tuple[ParentKey, int]]:
-    """Keys whose DS was at all of the parent's servers and should be there still, and since when."""
+    """Return the keys whose DS was at all parent servers and should still be there, and since when."""
     since = {key.rdata: key.ds.changed for key in keyset.keys if key.ds.state is State.OMNIPRESENT}
     kept = [(key, since[key.rdata]) for key in handover.having(Change.KEEP) if key.rdata in since]
     return kept + [(key, 0) for key in handover.having(Change.ADD) if key.lost]

@@ -1,4 +1,4 @@
-"""DS automation as the daemon runs it: it hears of every plan of the roll-over engine, and leaves its marks."""
+"""DS automation in the daemon: it listens to every plan of the rollover engine, and writes history and events."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -16,9 +16,10 @@ from dnssecd.daemon.rollover.engine import RolloverListener
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
+from dnssecd.store.event_log import Event
 
 
-class DsOffice(RolloverListener):
+class DsService(RolloverListener):
     """One per daemon. ``config`` gives the configuration in force."""
 
     def __init__(
@@ -32,24 +33,27 @@ class DsOffice(RolloverListener):
         listeners: list[RolloverListener],
         mailbox: Mailbox,
     ) -> None:
-        """count: (way, "done" or "failed"), for metrics. listeners: those of the rollover engine."""
+        """Take the interfaces.
+
+        count: (channel, "done" or "failed"), for metrics. listeners: those of the rollover engine.
+        """
         self._config, self._zones, self._acts = config, zones, acts
         self.automation = DsAutomation(events, clock, count=count, history=self._remember)
         self._writing: set[asyncio.Task[None]] = set()
         listeners.append(self)
-        mailbox.ds_overdue.subscribe(lambda zone: self.automation.ds_overdue(zone.name))
-        mailbox.removed.subscribe(self.forget)
+        mailbox.ds_overdue.subscribe(self.automation.ds_overdue)
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
-        """Tell what the zone's keys want of the parent, and what its servers were seen to have."""
+        """Report the DS that the zone's keys need, and the DS that the parent's servers were seen to have."""
         parent = parent_of(self._config(), zone.config)
-        self.automation.ds_wanted(zone.name, keyset, parent, public=cds_public(keyset, evidence))
-        self.automation.ds_seen(zone.name, evidence.parents)
+        self.automation.ds_wanted(zone, keyset, parent, public=cds_public(keyset, evidence))
+        self.automation.ds_seen(zone, evidence.parents)
         return None
 
-    def forget(self, zone: FrontZone) -> None:
-        """Drop a zone that was removed."""
-        self.automation.forget(zone.name)
+    def details(self, event: Event) -> str:
+        """Return the text for an event's mail; "" for events that are not about DS. Any thread may call it."""
+        zone = self._zones.get(event.zone)
+        return "" if zone is None else self.automation.details(zone, event)
 
     async def close(self) -> None:
         """Stop everything."""
@@ -57,7 +61,7 @@ class DsOffice(RolloverListener):
         await asyncio.gather(*self._writing, return_exceptions=True)
 
     def _remember(self, name: str, what: str, detail: str) -> None:
-        """Put what was done outside into the zone's history; the log has it too."""
+        """Write an action at the parent into the zone's history and the log."""
         if name in self._zones:
             noting = self._acts.note("dnssecd", OURSELVES, what, detail, [name])
             task = asyncio.get_running_loop().create_task(noting)
@@ -66,7 +70,7 @@ class DsOffice(RolloverListener):
 
 
 def cds_public(keyset: Keyset, evidence: Evidence) -> bool:
-    """Tell whether every secondary was seen to serve the CDS that go with the last changes of DS."""
+    """Tell whether every secondary was seen to serve the CDS for the last changes of DS."""
     serials = [key.ds.serial for key in keyset.keys if key.ds.serial is not None]
     return all(
         sight.serial is not None and not is_after(serial, sight.serial)

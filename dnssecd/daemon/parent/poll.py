@@ -1,7 +1,7 @@
-"""Looks at what DS the parents' servers have: every address of every server, over TCP, and not more often than needed.
+"""Poll the parents' servers for their DS: every address of every server, over TCP, no more often than needed.
 
-Servers are those configured, or those found by the resolver, which are looked up again every hour. While a DS is
-awaited (or awaited to go) looks are short after one another, else rare. All looks together are bounded.
+The servers are configured, or found by the resolver and looked up again every hour. While a DS is expected to
+appear or disappear, polls are frequent, otherwise rare. The total number of polls is bounded.
 """
 
 import asyncio
@@ -16,7 +16,15 @@ from dnssecd.daemon.zones.rooms import ParentRoom
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
 from dnssecd.publish.exchange import Peer
-from dnssecd.publish.parent import ParentAnswer, ParentUnknown, ask_ds, find_parent_servers, resolver
+from dnssecd.publish.parent import (
+    ParentAnswer,
+    ParentUnknown,
+    ask_delegation,
+    ask_ds,
+    find_parent_servers,
+    resolver,
+)
+from dnssecd.publish.signers import SignerAnswer, ask_dnskeys
 
 ZONES_AT_ONCE = 16
 ADDRESSES_MAX = 64
@@ -24,13 +32,15 @@ FIND_AGAIN_S = 3600.0
 LOOK_WAITING_S = (1.0, 300.0)
 LOOK_IDLE_S = (5.0, 6 * 3600.0)
 SPREAD_S = 600.0
-#: While something is awaited for very many zones, so many of them are looked at in a second.
+#: While changes are expected for very many zones, at most this many zones are polled in a second.
 LOOKS_PER_S = 10.0
 
 log = structlog.get_logger("dnssecd.parents")
 
-#: zone, what its parent's servers answered, when they are asked next (epoch s).
+#: zone, the answers of its parent's servers, when they are polled next (epoch s).
 OnAnswers = Callable[[FrontZone, list[ParentAnswer], int], None]
+#: zone, the answers of the servers of its other signers, when they are polled next (epoch s).
+OnSigners = Callable[[FrontZone, list[SignerAnswer], int], None]
 
 
 class ParentWatch:
@@ -42,26 +52,27 @@ class ParentWatch:
         clock: Clock,
         schedule: Schedule,
         on_answers: OnAnswers,
+        on_signers: OnSigners,
     ) -> None:
         self._config, self._clock, self._schedule = config, clock, schedule
-        self._on_answers = on_answers
+        self._on_answers, self._on_signers = on_answers, on_signers
         self._waits = 0
         self._free = asyncio.Semaphore(ZONES_AT_ONCE)
         self._tasks: set[asyncio.Task[object]] = set()
 
     def servers(self, zone: FrontZone) -> tuple[str, ...] | None:
-        """Return the names of the addresses that are asked; None while they are not known."""
+        """Return the names of the polled addresses; None while they are not known."""
         if zone.config.parent.servers:
             return tuple(str(address) for address in zone.config.parent.servers)
         servers = None if zone.parent is None else zone.parent.servers
         return None if servers is None else tuple(server.name for server in servers)
 
     def trouble(self, zone: FrontZone) -> str:
-        """Return why the parent's servers are not known ("" if they are)."""
+        """Return why the parent's servers are not known; "" if they are."""
         return "" if zone.parent is None else zone.parent.trouble
 
     def watch(self, zone: FrontZone, *, waiting: bool) -> None:
-        """Keep looking at a zone's parent; ``waiting``: something is awaited there."""
+        """Poll a zone's parent; ``waiting``: a change is expected there."""
         if zone.gone:
             return
         if zone.config.parent.none or zone.name == ".":
@@ -78,25 +89,45 @@ class ParentWatch:
             self._plan(zone, parent, 0.0)
 
     def forget(self, zone: FrontZone) -> None:
-        """Look no more."""
+        """Stop polling."""
         parent, zone.parent = zone.parent, None
         if parent is not None and parent.waiting:
             self._waits -= 1
-        self._schedule.forget(f"parent {zone.name}")
+        self._schedule.forget(zone, "parent")
 
     async def look(self, zone: FrontZone) -> list[ParentAnswer]:
-        """Ask all servers now; ParentUnknown when they cannot be found, ZoneGone."""
+        """Poll all servers now; raise ParentUnknown if they cannot be found, or ZoneGone."""
         zone.check()
         parent = _room(zone)
+        await self._look_at_signers(zone, parent)
         async with parent.looking, self._free:
             servers = await self._servers(zone, parent)
-            answers = await asyncio.gather(
-                *(ask_ds(zone.name, server, self._clock.now, tcp=True) for server in servers[:ADDRESSES_MAX])
-            )
+            answers = await asyncio.gather(*(self._ask(zone, server) for server in servers[:ADDRESSES_MAX]))
         zone.check()
         next_look = self._clock.now() + self._interval(zone, parent)
         self._on_answers(zone, answers, int(next_look))
         return answers
+
+    async def _ask(self, zone: FrontZone, server: Peer) -> ParentAnswer:
+        """Ask for the DS; where other signers sign the zone, for the delegation's NS as well."""
+        if zone.config.other_signers:
+            return await ask_delegation(zone.name, server, self._clock.now)
+        return await ask_ds(zone.name, server, self._clock.now, tcp=True)
+
+    async def _look_at_signers(self, zone: FrontZone, parent: ParentRoom) -> None:
+        asked = [
+            (signer.name, Peer(str(address), address.host, address.port))
+            for signer in zone.config.other_signers
+            for address in signer.servers
+        ]
+        if not asked:
+            return
+        async with self._free:
+            answers = await asyncio.gather(
+                *(ask_dnskeys(zone.name, signer, server, self._clock.now) for signer, server in asked)
+            )
+        if not zone.gone:
+            self._on_signers(zone, answers, int(self._clock.now() + self._interval(zone, parent)))
 
     async def close(self) -> None:
         """Stop everything."""
@@ -106,7 +137,7 @@ class ParentWatch:
 
     def _plan(self, zone: FrontZone, parent: ParentRoom, delay: float) -> None:
         parent.next_look = self._clock.now() + delay
-        self._schedule.wake(f"parent {zone.name}", parent.next_look, lambda: self._due(zone))
+        self._schedule.wake(zone, "parent", parent.next_look, lambda: self._due(zone))
 
     def _due(self, zone: FrontZone) -> None:
         task: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._look_again(zone))

@@ -1,12 +1,13 @@
-"""Is this machine's time right? After a jump of the clock nothing new is signed until somebody vouches for it.
+"""Check this host's clock: after a jump, nothing is signed until a secondary or an operator confirms the time.
 
-A jump is seen beside the monotonic clock; at start, beside the time recorded last (`clock` in state_dir). The time is
-vouched for by a secondary whose TSIG carries about the same time, or by an operator (`dnssecd clock confirm`).
-Meanwhile what was published is served on.
+A jump is detected by comparison with the monotonic clock; at start, with the last recorded time (``clock`` in
+state_dir). A secondary confirms the time if its TSIG carries about the same time; an operator confirms it
+with ``dnssecd clock confirm``. Meanwhile the published versions are still served.
 
-The file holds when it was written and when a secondary last agreed (epoch s). Where one agreed shortly before a stop
-and one agrees after it, the clock did not step, however long the stop was. It also holds the boot and the monotonic
-clock: within one boot they tell how long a stop was, so that a step cannot hide in it.
+The file holds when it was written and when a secondary last agreed (epoch s). If a secondary agreed shortly
+before a stop and one agrees after it, the clock did not step during the stop. The file also holds the boot id
+and the monotonic clock: within one boot they show how long a stop was, so that a step during the stop is
+detected.
 """
 
 import asyncio
@@ -17,26 +18,27 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from dnssecd.backoff import Backoff
 from dnssecd.clock import Clock
+from dnssecd.core.utc import about
 from dnssecd.daemon.rollover.text import moment
-from dnssecd.durations import about
 from dnssecd.ops.events import EventCore
 from dnssecd.publish.exchange import Peer
 from dnssecd.publish.watch import Sighting, sight
 
 LOOK_S = 1.0
-#: A jump by less is none: the margin of every wait covers it.
+#: A smaller jump is ignored: the margin of every wait covers it.
 JUMP_MIN_S = 5.0
-#: Smaller jumps add up, and are forgotten at this rate: what an undisciplined clock is off, NTP puts right in steps.
+#: Smaller jumps add up, and the sum decreases at this rate: NTP corrects an undisciplined clock in small steps.
 FORGOTTEN_S_PER_S = 1 / 3600
-#: No time before this (2022-01-01) can be right: it is years before the first release. A dead clock begins earlier.
+#: A time before this (2022-01-01) is wrong, because it is years before the first release. A clock without
+#: battery starts earlier.
 EARLIEST = 1_640_995_200
 READ_S_MAX = 0.5
 RECORD_S = 30.0
 AGREES_S = 60.0
 VOUCHED_FOR_S = 3600.0
-ASK_FIRST_S = 2.0
-ASK_LAST_S = 60.0
+ASK = Backoff(2.0, 60.0)
 ASKED_MAX = 10
 EVENT = "clock-step"
 REMEDY = "check the time on this host (chronyc tracking), then: dnssecd clock confirm"
@@ -47,7 +49,7 @@ Peers = Callable[[], Iterable[tuple[str, Peer]]]
 
 
 class Recorded(msgspec.Struct, frozen=True):
-    """What the file holds."""
+    """The content of the file."""
 
     at: float
     vouched_at: float | None = None
@@ -58,9 +60,10 @@ class Recorded(msgspec.Struct, frozen=True):
 class ClockWatch:
     """``suspect`` says why the time is in doubt, "" while it is not.
 
-    peers: (zone, server) that share a TSIG key with us; on_sure: told when doubt is over, and whether the clock
-    may have stepped, so that times from before cannot be relied on. unsettled: whether something still goes by times
-    from before a step; until it does not, no time is recorded, so that a restart finds the clock in doubt again.
+    peers: (zone, server) that share a TSIG key with dnssecd. on_sure: called when the doubt is over, with
+    whether the clock may have stepped, so that earlier times are unreliable. unsettled: whether some part
+    still uses times from before a step; while it does, no time is recorded, so that a restart doubts the
+    clock again.
     """
 
     def __init__(
@@ -80,19 +83,19 @@ class ClockWatch:
         self.suspect = ""
         self._unsettled = unsettled
         self._boot = boot
-        #: What a step forward that went unnoticed while we were stopped can have been (s).
+        #: The largest step forward (s) that may have happened unnoticed during the last stop.
         self.hidden_step_s = 0
         self._since = 0.0
         self._stepped = False
         self._vouched_at: float | None = None
         self._offset = clock.now() - clock.monotonic()
-        #: What small jumps have added up to since the time was last vouched for, and when that was reckoned.
+        #: The sum of small jumps since the time was last confirmed, and when it was computed.
         self._crept = 0.0
         self._reckoned = clock.monotonic()
         self._recorded = float("-inf")
 
     def begin(self, published_at: float) -> None:
-        """Judge the time at start by what was recorded last, and by when anything was last published."""
+        """Judge the time at start by the last recorded time, and by the last publication."""
         now = self._clock.now()
         last = self._read()
         if self._impossible():
@@ -115,7 +118,7 @@ class ClockWatch:
             self._events.resolve(EVENT)
 
     def _counted_on(self, last: Recorded, now: float) -> bool:
-        """Tell whether the monotonic clock shows that just time has passed since, however much."""
+        """Tell whether the monotonic clock shows that the time since then has simply passed."""
         step = now - last.at - (self._clock.monotonic() - last.monotonic)
         return (
             bool(self._boot) and last.boot == self._boot and abs(step) <= min(JUMP_MIN_S, self._tolerance_s)
@@ -125,11 +128,11 @@ class ClockWatch:
         return int(min(max(0.0, now - last.at), self._tolerance_s))
 
     def look(self) -> None:
-        """Compare the clocks; record the time now and then."""
+        """Compare the clocks; record the time at intervals."""
         before = self._clock.monotonic()
         offset = self._clock.now() - before
         if self._clock.monotonic() - before > READ_S_MAX:
-            return  # we were held up between the two: the next look will tell
+            return  # the process was delayed between the two calls: the next look decides
         jump, self._offset = offset - self._offset, offset
         crept = self._creep(jump, before)
         limit = min(JUMP_MIN_S, self._tolerance_s)
@@ -146,7 +149,7 @@ class ClockWatch:
             self.record()
 
     def _creep(self, jump: float, now: float) -> float:
-        """Add a jump to those before, some of which are forgotten by now (monotonic); return what they come to."""
+        """Add a jump to the sum, which decreases with (monotonic) time; return the sum."""
         forgotten = FORGOTTEN_S_PER_S * (now - self._reckoned)
         self._reckoned = now
         left = max(0.0, abs(self._crept) - forgotten)
@@ -154,20 +157,20 @@ class ClockWatch:
         return self._crept
 
     def _impossible(self) -> bool:
-        """Doubt a time that cannot be right; tell whether it is one."""
+        """Doubt a time that cannot be right; return whether this is one."""
         now = self._clock.now()
         impossible = now < EARLIEST
         if impossible and not self.suspect:
-            self._doubt(f"it is {moment(now)}, when there was no dnssecd", stepped=True)
+            self._doubt(f"it is {moment(now)}, which is before the first release of dnssecd", stepped=True)
         return impossible
 
     def held(self) -> str:
-        """Look, and say why nothing may be signed now ("": it may)."""
+        """Compare the clocks; return why nothing may be signed now ("": it may)."""
         self.look()
         return self.suspect and f"the time is in doubt: {self.suspect}"
 
     def record(self) -> None:
-        """Write the time down, unless it is in doubt."""
+        """Record the time, unless it is in doubt."""
         if self.suspect or self._unsettled():
             return
         self._recorded = self._clock.monotonic()
@@ -183,7 +186,7 @@ class ClockWatch:
             log.warning("the time cannot be recorded", path=str(self._path), cause=str(error))
 
     def seen(self, sighting: Sighting) -> None:
-        """Take in a look at a secondary: its TSIG time, if it has one, agrees or not."""
+        """Take a look at a secondary: its TSIG time, if it has one, agrees or not."""
         theirs = sighting.tsig_time
         if theirs is None or sighting.at < self._since or abs(theirs - sighting.at) > self._agrees_s:
             return
@@ -196,7 +199,7 @@ class ClockWatch:
             self._sure()
 
     def confirm(self, who: str) -> bool:
-        """Take an operator's word that the time is right now; False for a time that cannot be."""
+        """Accept an operator's confirmation of the time; return False for a time that cannot be right."""
         if self._impossible():
             return False
         if self.suspect:
@@ -205,14 +208,14 @@ class ClockWatch:
         return True
 
     async def run(self) -> None:
-        """Look for ever; while in doubt ask those who might know."""
-        pause, asked = ASK_FIRST_S, float("-inf")
+        """Compare the clocks until cancelled; while in doubt, query the peers."""
+        times, asked = 0, float("-inf")
         while True:
             self.look()
             if not self.suspect:
-                pause = ASK_FIRST_S
-            elif self._clock.monotonic() - asked >= pause:
-                pause, asked = min(2 * pause, ASK_LAST_S), self._clock.monotonic()
+                times = 0
+            elif self._clock.monotonic() - asked >= ASK.delay_s(times + 1):
+                times, asked = times + 1, self._clock.monotonic()
                 await self._ask()
             await asyncio.sleep(LOOK_S)
 
@@ -236,11 +239,11 @@ class ClockWatch:
         self.record()
 
     def _read(self) -> Recorded | None:
-        """Return what was recorded; None where there is nothing (a first start) or nothing readable."""
+        """Return the recorded data; None if there is none (first start) or it is unreadable."""
         try:
             return msgspec.json.decode(self._path.read_bytes(), type=Recorded)
         except FileNotFoundError:
             return None
         except (OSError, msgspec.DecodeError) as error:
-            log.warning("the time recorded last cannot be read", path=str(self._path), cause=str(error))
+            log.warning("the last recorded time cannot be read", path=str(self._path), cause=str(error))
             return None

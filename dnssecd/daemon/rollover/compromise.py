@@ -1,4 +1,4 @@
-"""A key is compromised: the fastest safe way out, what it costs, and what people have to do meanwhile."""
+"""A compromised key: the fastest safe recovery, its effects, and the tasks of operators meanwhile."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -11,9 +11,10 @@ from dnssecd.core.keys.keyset import Key, Keyset, KeysetError
 from dnssecd.core.keys.keystate import Rec, Role, State
 from dnssecd.core.keys.recovery import RecoveryPlan, recovery_plan
 from dnssecd.core.keys.types import Plan
-from dnssecd.daemon.commands.rollover import RolloverCommands, key_of
+from dnssecd.daemon.commands.rollover import RolloverCommands, own_key_of
 from dnssecd.daemon.rollover import forecast
 from dnssecd.daemon.rollover.engine import RolloverListener, Rollovers
+from dnssecd.daemon.rollover.recovery_plans import RecoveryPlans, step_lines
 from dnssecd.daemon.rollover.text import moment
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
@@ -24,10 +25,10 @@ DS_DELAY_S = 86_400
 
 
 class Emergency(RolloverListener):
-    """Takes the report of a compromised key, and keeps the alert until nobody can trust the key any more."""
+    """Takes the report of a compromised key; its alert fires until no validator can trust the key any more."""
 
     def __init__(self, rollovers: Rollovers, events: EventCore, zones: Mapping[str, FrontZone]) -> None:
-        self._rollovers, self._events, self._zones = rollovers, events, zones
+        self._rollovers, self._plans = rollovers, RecoveryPlans(EVENT, events, zones)
 
     def command(self, zones: RolloverCommands) -> Command[ReportCompromise]:
         """Return the command ``key.compromised``."""
@@ -39,25 +40,12 @@ class Emergency(RolloverListener):
 
     def details(self, event: Event) -> str:
         """Return the recovery plan that goes with an alert ("" for other events). For a thread."""
-        zone = self._zones.get(event.zone) if event.name == EVENT else None
-        plans = None if zone is None else zone.recovery
-        if plans is None:
-            return ""
-        found = plans.get(event.subject, "")
-        if not isinstance(found, str):
-            found = plans[event.subject] = found()
-        return found
+        return self._plans.details(event)
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
-        """Resolve the alert of every key that nobody can trust any more; have a plan ready for the others."""
-        trusted = {_subject(key): key for key in keyset.keys if key.compromised and is_trusted(key)}
-        for event in self._events.firing(zone.name):
-            if event.name == EVENT and event.subject not in trusted:
-                self._events.resolve(EVENT, zone.name, event.subject)
-                _plans(zone).pop(event.subject, None)
-        for subject, key in trusted.items():
-            if subject not in _plans(zone):
-                _plans(zone)[subject] = self._later(zone, key, keyset, evidence)
+        """Resolve the alert of every key that no validator can trust any more; prepare a plan for the others."""
+        trusted = [key for key in keyset.keys if key.compromised and is_trusted(key)]
+        self._plans.keep(zone, trusted, lambda key: self._later(zone, key, keyset, evidence))
         return None
 
     def _later(self, zone: FrontZone, key: Key, keyset: Keyset, evidence: Evidence) -> Callable[[], str]:
@@ -69,7 +57,7 @@ class Emergency(RolloverListener):
         zone, tag = zones.zone(call.request.zone), call.request.key_tag
         known = await zones.known(zone)
         try:
-            key = key_of(known.keyset, tag)
+            key = own_key_of(known.keyset, tag)
         except KeysetError as error:
             raise Refused(str(error), f"dnssecd key list {zone.name}") from None
         evidence = self._rollovers.of(zone).gathered(zone, self._rollovers.parents(zone), clock_sure=True)
@@ -80,9 +68,8 @@ class Emergency(RolloverListener):
         text = plan_text(zone.name, key, way_out)
         who = call.caller.user
         if is_trusted(key):
-            _plans(zone)[_subject(key)] = text
             cause = f"{key.role.value} {tag} was reported compromised by {who}; {_safe(way_out)}"
-            self._events.raise_event(EVENT, zone.name, cause, subject=_subject(key))
+            self._plans.begin(zone, key, cause, text)
         what = f"key {tag} ({key.role.value}) reported compromised"
         await zones.change(zone, lambda keyset: commands.compromised(keyset, key.ref), what, who)
         return Recovery(
@@ -96,49 +83,35 @@ class Emergency(RolloverListener):
 
 
 def is_trusted(key: Key) -> bool:
-    """Tell whether some validator may still believe what the key signs."""
+    """Tell whether some validator may still trust signatures of the key."""
     record = key.record(Rec.DNSKEY if key.role is Role.ZSK else Rec.DS)
     return record.state is not State.HIDDEN
 
 
 def plan_text(zone: str, key: Key, way_out: RecoveryPlan) -> str:
-    """Return the recovery plan as people read it at night."""
+    """Return the recovery plan as text."""
     lines = [
         f"Recovery plan: {key.role.value} {way_out.tag} of {zone} is compromised",
         "",
-        f"When it is over: {_safe(way_out)}.",
-        "(If the parent changes the DS within a day of being asked, and nothing else is in the way.)",
+        f"End: {_safe(way_out)}.",
+        "(This assumes that the parent changes the DS within a day of the request, and that there is no "
+        "other obstacle.)",
         "",
-        "What it costs:",
+        "Effects:",
         *(f"* {cost}" for cost in way_out.costs),
         "",
-        "What people do:",
-        *(f"* {_when(step.at)}{step.text}" for step in way_out.steps if step.who == "people"),
+        "What you do:",
+        *step_lines(way_out.steps, people=True),
         "",
-        "What dnssecd does by itself, as soon as it is safe:",
-        *(f"* {_when(step.at)}{step.text}" for step in way_out.steps if step.who != "people"),
+        "What dnssecd does automatically, as soon as it is safe:",
+        *step_lines(way_out.steps, people=False),
         "",
-        f"How far it is: dnssecd explain {zone}",
+        f"Progress: dnssecd explain {zone}",
     ]
     return "\n".join(lines) + "\n"
 
 
 def _safe(way_out: RecoveryPlan) -> str:
     if way_out.safe_at is None:
-        return "no end is in sight while the parent does not change the DS"
+        return "the end depends on when the parent changes the DS"
     return f"no validator trusts it from {moment(way_out.safe_at)}"
-
-
-def _when(at: int | None) -> str:
-    return "" if at is None else f"{moment(at)}: "
-
-
-def _subject(key: Key) -> str:
-    return f"key {key.tag}"
-
-
-def _plans(zone: FrontZone) -> dict[str, str | Callable[[], str]]:
-    """Return the recovery plans of a zone, by the alert's subject."""
-    if zone.recovery is None:
-        zone.recovery = {}
-    return zone.recovery

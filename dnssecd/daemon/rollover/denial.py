@@ -1,4 +1,4 @@
-"""A change of denial (NSEC, NSEC3, opt-out) waits for the same gates as roll-overs, then is one version."""
+"""A change of denial (NSEC, NSEC3, opt-out) waits for the same gates as rollovers, then takes one version."""
 
 import msgspec
 
@@ -11,14 +11,14 @@ from dnssecd.pipeline.version.held_denial import words
 
 
 def wanted_change(zone: FrontZone, known: Committed) -> str:
-    """Return the change the configuration asks for, as "nsec to nsec3" ("": none)."""
+    """Return the change in the configuration, as "nsec to nsec3" ("": none)."""
     if known.denial is None or known.denial == zone.spec.denial_parameters:
         return ""
     return f"{words(known.denial)} to {words(zone.spec.denial_parameters)}"
 
 
 def held_change(zone: FrontZone, known: Committed, policy: RolloverPolicy, now: int) -> Blocker | None:
-    """Return why a change waits; None where there is none, or it may be made (and then is no longer held)."""
+    """Return why a change waits; None if there is none, or it may be made now."""
     change = wanted_change(zone, known)
     if not change or not (zone.spec.hold_denial or f"{DENIAL}{change}" in known.keyset.held):
         return None
@@ -29,7 +29,7 @@ def held_change(zone: FrontZone, known: Committed, policy: RolloverPolicy, now: 
 
 
 def used_approvals(zone: FrontZone, keyset: Keyset, known: Committed) -> tuple[str, ...]:
-    """Return approvals of changes that have been made, or that nobody asks for any more."""
+    """Return approvals of changes that have been made, or are no longer requested."""
     change = wanted_change(zone, known)
     return tuple(
         token

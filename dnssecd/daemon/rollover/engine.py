@@ -1,26 +1,25 @@
-"""The roll-over engine: asks the planner after every commit, sighting, command and wake-up, and does what it says.
+"""The rollover engine: run the planner after every commit, sighting, command and wake-up, and carry out its plans.
 
-The planner is pure (core.rollover); this is its shell. A plan that changes what is published becomes a job that
-commits the new key set with the version made from it; any other is stored at once. Whatever goes wrong, the next
-plan starts from what is stored. Nothing here starts a wait: only evidence does, in the planner.
+The planner is pure (core.keys); this is its shell. A plan that changes the published zone becomes a job that
+commits the new key set with the version made from it; any other plan is stored immediately. After any
+failure, the next plan starts from the stored key set. This module never starts a wait: only evidence does, in
+the planner.
 """
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
 import structlog
 
+from dnssecd.backoff import Backoff
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config, ZoneConfig
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.keys.planner import plan_rollover
-from dnssecd.core.keys.simulate import describe
 from dnssecd.core.keys.types import (
     Effect,
     GenerateKey,
@@ -35,8 +34,12 @@ from dnssecd.core.keys.types import (
 )
 from dnssecd.daemon.rollover.denial import held_change, used_approvals, wanted_change
 from dnssecd.daemon.rollover.evidence import write_evidence
+from dnssecd.daemon.rollover.held_by_tokens import note_held
 from dnssecd.daemon.rollover.key_service import destroy_key, make_key, prove_key
+from dnssecd.daemon.rollover.notes import notes_of
+from dnssecd.daemon.rollover.planning import Planning
 from dnssecd.daemon.rollover.policy import FOREVER, rollover_policy
+from dnssecd.daemon.rollover.spares import with_spares
 from dnssecd.daemon.rollover.zone_keys import ZoneKeys
 from dnssecd.daemon.zones.gates import Work, shut_for
 from dnssecd.daemon.zones.machine import possible
@@ -45,20 +48,17 @@ from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.ops.events import EventCore
+from dnssecd.pipeline.jobs.foreign_input import follow_usable_input
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.rekey import removed, store_keyset
 from dnssecd.pipeline.version.committed import Committed
 from dnssecd.pipeline.version.keychange import KeyChange, Note
 from dnssecd.store.errors import StoreError
+from dnssecd.uninterrupted import to_the_end
 
-COALESCE_S = 0.05
-#: Plans made in a row before they are spread out: so many within so long. A stream of updates brings a version and
-#: a sighting of it every few milliseconds, and a plan for each would stand in the way of the next.
-PLANS_MAX, PLANS_S = 5, 5.0
 ROUNDS_MAX = 8
 ZONES_AT_ONCE = 8
-RETRY_FIRST_S = 5.0
-RETRY_LAST_S = 300.0
+RETRY = Backoff(5.0, 300.0)
 STORE_ERRORS = (StoreError, OSError)
 
 log = structlog.get_logger("dnssecd.rollover")
@@ -66,9 +66,9 @@ log = structlog.get_logger("dnssecd.rollover")
 
 @dataclass(frozen=True)
 class Engine:
-    """What the engine works with. ``lock`` keeps a zone's jobs apart.
+    """The dependencies of the engine.
 
-    ``rekey`` makes a version with a key set, ``resign`` asks for one that is as the policy now wants it.
+    ``rekey`` makes a version with a key set; ``resign`` requests a version for the present policy.
     """
 
     config: Callable[[], Config]
@@ -76,51 +76,30 @@ class Engine:
     events: EventCore
     clock: Clock
     schedule: Schedule
-    lock: Callable[[str], asyncio.Lock]
     rekey: Callable[[FrontZone, KeyChange], Awaitable[Outcome]]
     resign: Callable[[FrontZone], None]
     clock_sure: Callable[[], bool]
-    #: What a step of the clock while the daemon was stopped can have taken off every wait (s).
+    #: The time (s) by which a clock step during a stop of the daemon may have shortened every wait.
     hidden_step_s: Callable[[], int]
 
 
 class RolloverListener:
-    """What others may want to know; override what is wanted. Called on the event loop, errors are theirs."""
+    """Notifications of the engine; override the methods you need.
+
+    They are called on the event loop; the listener handles its errors.
+    """
 
     def ds_due(self, zone: FrontZone, keyset: Keyset, effects: Sequence[KeyEffect]) -> None:
-        """The parent is to get, or to drop, DS: SubmitDs and WithdrawDs effects, committed."""
+        """Take committed SubmitDs and WithdrawDs effects: the parent must add or remove DS."""
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
-        """A plan was made and carried out. Return when (epoch s) to be told again at the latest."""
+        """Take a plan that was made and carried out; return when (epoch s) the next call is needed at the latest."""
         return None
-
-
-@dataclass(eq=False, slots=True)
-class Planning:
-    """When a zone's next plan is made. ``task`` makes plans while they are asked for (``again``)."""
-
-    task: "asyncio.Task[None] | None" = None
-    again: bool = False
-    urgent: asyncio.Event = field(default_factory=asyncio.Event)
-    planned: deque[float] = field(
-        default_factory=lambda: deque(maxlen=PLANS_MAX)
-    )  # when, on the loop's clock
-
-    async def gather(self) -> None:
-        """Wait for more to be asked, the longer the more plans there were lately, unless somebody waits."""
-        await asyncio.sleep(COALESCE_S)
-        now = asyncio.get_running_loop().time()
-        if len(self.planned) == PLANS_MAX and self.planned[0] + PLANS_S > now:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self.planned[0] + PLANS_S - now):
-                    await self.urgent.wait()
-        self.urgent.clear()
-        self.planned.append(asyncio.get_running_loop().time())
 
 
 @dataclass(eq=False)
 class Rollovers:
-    """All zones' roll-overs. Methods belong to the event loop."""
+    """The rollovers of all zones. Methods belong to the event loop."""
 
     engine: Engine
     parents: Callable[[FrontZone], tuple[str, ...]]
@@ -129,22 +108,29 @@ class Rollovers:
     _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ZONES_AT_ONCE))
 
     def of(self, zone: FrontZone) -> ZoneKeys:
-        """Return what is remembered of a zone's keys."""
+        """Return the data on a zone's keys."""
         if zone.keys is None:
             zone.keys = ZoneKeys()
         return zone.keys
 
     def committed(self, zone: FrontZone) -> None:
-        """A version was committed, or a job ended: look at the zone again."""
+        """Plan again, because a version was committed or a job ended."""
         if zone.gone:
             return
         self.of(zone).stale = True
         self.ask(zone)
+        if zone.planning is not None and zone.servers is not None and zone.servers.waiting_for():
+            zone.planning.await_sightings()
+
+    def all_seen(self, zone: FrontZone) -> None:
+        """Plan without waiting for further sightings: every secondary was seen with the published version."""
+        if zone.planning is not None:
+            zone.planning.seen.set()
 
     def ask(self, zone: FrontZone, *, urgent: bool = False) -> "asyncio.Task[None]":
-        """Have the planner asked about a zone soon; asking twice before that is asking once.
+        """Request a plan for a zone; further requests before it is made have no effect.
 
-        urgent: somebody waits for it.
+        urgent: a command waits for it.
         """
         if zone.planning is None:
             zone.planning = Planning()
@@ -152,6 +138,7 @@ class Rollovers:
         asked.again = True
         if urgent:
             asked.urgent.set()
+            asked.seen.set()
         if asked.task is None or asked.task.done():
             asked.task = asyncio.get_running_loop().create_task(self._answer(zone, asked))
             self._tasks.add(asked.task)
@@ -159,25 +146,25 @@ class Rollovers:
         return asked.task
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
-        """A defect of ours in one zone's plan is told, and stays that zone's."""
+        """Report a bug in one zone's plan; other zones are not affected."""
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("planning failed", exc_info=task.exception())
 
     def clock_stepped(self, zone: FrontZone) -> None:
-        """Begin every wait of a zone anew: no time from before can be relied on."""
+        """Restart every wait of a zone, because earlier times are unreliable."""
         zone.stepped = zone.serial is not None and not zone.orphan
         self.committed(zone)
 
     def forget(self, zone: FrontZone) -> None:
-        """Plan nothing more for a zone that was removed."""
+        """Stop planning for a removed zone."""
         if zone.planning is not None and zone.planning.task is not None:
             zone.planning.task.cancel()
         zone.planning = zone.keys = None
-        self.engine.schedule.forget(f"rollover {zone.name}")
+        self.engine.schedule.forget(zone, "rollover")
 
     async def close(self) -> None:
-        """Plan nothing more."""
+        """Stop planning."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -187,14 +174,14 @@ class Rollovers:
         while asked.again:
             await asked.gather()
             asked.again = False
-            if not possible(zone.state, Work.PLAN) or shut_for(zone, Work.PLAN):
+            if not possible(zone.state, Work.PLAN) or shut_for(zone, Work.PLAN) or zone.spec.verify_only:
                 return
             keys = self.of(zone)
             async with self._free, keys.turn:
                 await self._advance(zone, keys)
 
     async def _advance(self, zone: FrontZone, keys: ZoneKeys) -> None:
-        """Plan and act until a plan asks for nothing more; put off what fails, and leave it at that for a while."""
+        """Plan and act until a plan changes nothing; postpone a step that fails, and try it again later."""
         if zone.gone:
             return
         early = keys.not_before - self.engine.clock.monotonic()
@@ -204,11 +191,11 @@ class Rollovers:
         try:
             await self._rounds(zone, keys)
             keys.failures, keys.trouble, keys.not_before = 0, "", 0.0
-            self.engine.events.resolve("signing-failed", zone.name, "roll-over")
-        except (SignerError, _PutOff) as error:
+            self.engine.events.resolve("signing-failed", zone.name, "rollover")
+        except (SignerError, PutOff) as error:
             self._failed(zone, keys, str(error))
             if isinstance(error, SignerError):
-                self.engine.events.raise_event("signing-failed", zone.name, str(error), subject="roll-over")
+                self.engine.events.raise_event("signing-failed", zone.name, str(error), subject="rollover")
         except STORE_ERRORS as error:
             self._failed(zone, keys, f"{type(error).__name__}: {error}")
             self.engine.events.raise_event("store-failed", zone.name, str(error))
@@ -218,17 +205,17 @@ class Rollovers:
             return
         keys.rekeyed()
         keys.trouble = why
-        delay = min(RETRY_FIRST_S * 2 ** min(keys.failures, 10), RETRY_LAST_S)
         keys.failures += 1
+        delay = RETRY.delay_s(keys.failures)
         keys.not_before = self.engine.clock.monotonic() + delay
-        log.warning("roll-over step put off", zone=zone.name, cause=why, retry_in_s=delay)
+        log.warning("rollover step postponed", zone=zone.name, cause=why, retry_in_s=delay)
         self._wake(zone, self.engine.clock.now() + delay)
 
     async def _step_clock(self, zone: FrontZone, keys: ZoneKeys, known: Committed) -> None:
         assert keys.evidence is not None
         keys.evidence.doubt_all()
         after = commands.clock_stepped(known.keyset, int(self.engine.clock.now()))
-        note = Note("clock stepped", "every wait begins anew, from evidence seen from now on")
+        note = Note("clock stepped", "every wait restarts, from evidence seen from now on")
         await self.store(zone, keys, KeyChange(known.keyset, after, (note,)))
         zone.stepped = keys.stale
 
@@ -241,26 +228,53 @@ class Rollovers:
                 await self._step_clock(zone, keys, known)
                 continue
             await self._destroy(zone, keys, known)
+            if await self._follow_input(zone, keys, known):
+                continue
             recount = await keys.count(zone, self.engine.clock)
             now = self.engine.clock.now()
             keys.policy = self.policy(zone)
             evidence = keys.gathered(zone, self.parents(zone), clock_sure=self.engine.clock_sure())
             keys.plan = plan_rollover(known.keyset, keys.policy, evidence, int(now))
+            spares = partial(self.engine.signer.keys, zone.origin)
+            more = await with_spares(
+                keys.plan, evidence, keys.policy, known, spares, shared=bool(zone.spec.share)
+            )
+            if more is not None:
+                keys.plan = plan_rollover(known.keyset, keys.policy, more, int(now))
             if await self._perform(zone, keys, known, keys.plan):
                 continue
             if await self._judge_denial(zone, keys, known):
                 continue
+            if await note_held(self.engine.signer, zone, keys, now, self.engine.clock.monotonic()):
+                continue
             await self.keep_evidence(zone, keys)
             self._conclude(zone, known, keys.plan, evidence, recount)
             return
-        raise _PutOff(f"{ROUNDS_MAX} plans in a row each asked for more")
+        raise PutOff(f"{ROUNDS_MAX} plans in a row each requested another")
+
+    async def _follow_input(self, zone: FrontZone, keys: ZoneKeys, known: Committed) -> bool:
+        """Take over foreign keys that came into the input or left it; return whether the key set changed."""
+        if known.foreign is None or not zone.spec.foreign_input:
+            self.engine.events.resolve("foreign-key-refused", zone.name)
+            return False
+        after, refused = follow_usable_input(known.keyset, known.foreign, int(self.engine.clock.now()))
+        if refused:
+            self.engine.events.raise_event("foreign-key-refused", zone.name, "; ".join(refused))
+        else:
+            self.engine.events.resolve("foreign-key-refused", zone.name)
+        if after == known.keyset:
+            return False
+        await self.store(
+            zone, keys, KeyChange(known.keyset, after, (Note("foreign keys of the input changed"),))
+        )
+        return True
 
     def policy(self, zone: FrontZone) -> RolloverPolicy:
-        """Return the planner's policy for a zone; nothing is begun in a frozen one."""
+        """Return the planner's policy for a zone; in a frozen zone nothing is started."""
         return self.policy_by(self.engine.config(), zone.config, zone)
 
     def policy_by(self, config: Config, given: ZoneConfig, zone: FrontZone) -> RolloverPolicy:
-        """Return what the planner's policy for a zone is under a configuration."""
+        """Return the planner's policy for a zone under a given configuration."""
         policy = rollover_policy(config, given, self.engine.clock.now())
         margin = min(config.server.clock_tolerance, policy.margin + self.engine.hidden_step_s())
         policy = replace(policy, margin=margin)
@@ -269,7 +283,7 @@ class Rollovers:
         return replace(policy, freeze=((0, FOREVER), *policy.freeze))
 
     async def _perform(self, zone: FrontZone, keys: ZoneKeys, known: Committed, plan: Plan) -> bool:
-        """Carry a plan out; tell whether there may be more to plan now."""
+        """Carry out a plan; return whether another plan may be needed now."""
         keyset, trouble = plan.keyset, None
         for request in plan.effects:
             if isinstance(request, GenerateKey):
@@ -281,6 +295,7 @@ class Rollovers:
                         request,
                         int(self.engine.clock.now()),
                         zone.spec.share,
+                        zone.spec.tag_range,
                     )
                 except SignerError as error:
                     trouble = error
@@ -291,7 +306,7 @@ class Rollovers:
         return keyset != known.keyset
 
     async def _judge_denial(self, zone: FrontZone, keys: ZoneKeys, known: Committed) -> bool:
-        """Let a change of denial happen, or tell why it waits; tell whether to plan again."""
+        """Start a change of denial, or note why it waits; return whether to plan again."""
         assert keys.plan is not None
         assert keys.policy is not None
         spent = used_approvals(zone, known.keyset, known)
@@ -322,58 +337,63 @@ class Rollovers:
         change = KeyChange(known.keyset, keyset, notes_of(plan.effects, keyset, known.keyset), removals)
         if not plan.republish:
             await self.store(zone, keys, change)
-            return
-        await self._prove(zone, plan.effects, keyset)
-        outcome = await self.engine.rekey(zone, change)
-        keys.rekeyed()
-        if outcome.result == "failed":
-            raise _PutOff("; ".join(problem.cause for problem in outcome.problems))
+        else:
+            await self._prove(zone, plan.effects, keyset)
+            await self.publish(zone, keys, change)
         due = [effect for effect in plan.effects if isinstance(effect, SubmitDs | WithdrawDs)]
         for listener in self.listeners if due else ():
             listener.ds_due(zone, keyset, due)
 
+    async def publish(self, zone: FrontZone, keys: ZoneKeys, change: KeyChange) -> None:
+        """Commit a version with a key set; the caller has the zone's turn."""
+        outcome = await self.engine.rekey(zone, change)
+        keys.rekeyed()
+        if outcome.result == "failed":
+            raise PutOff("; ".join(problem.cause for problem in outcome.problems))
+
     async def store(self, zone: FrontZone, keys: ZoneKeys, change: KeyChange) -> None:
-        """Store a key set that publishes nothing new; the caller has the zone's turn."""
-        async with self.engine.lock(zone.name):
-            done = await asyncio.to_thread(
-                store_keyset, zone.database, zone.spec, change, int(self.engine.clock.now())
-            )
+        """Store a key set that does not change the published zone; the caller holds the zone's turn."""
+        async with zone.jobs.turn:
+            now = int(self.engine.clock.now())
+            done = await to_the_end(asyncio.to_thread(store_keyset, zone.database, zone.spec, change, now))
         keys.stale = keys.stale or not done or bool(change.removals)
         if done:
             keys.stored(change.after)
 
     async def _prove(self, zone: FrontZone, effects: Sequence[Effect], keyset: Keyset) -> None:
-        """Keys about to be published, to sign, or to be known to the parent: every token has to have them."""
+        """Prove keys that will be published, sign, or be known to the parent: every token must have them."""
         refs = {e.ref for e in effects if isinstance(e, PublishDnskey | SignWith | SubmitDs)}
         for key in keyset.keys:
-            if key.ref in refs and not key.revoked:
+            if key.foreign or key.revoked or key.keystore in zone.spec.offline:
+                continue
+            if key.ref in refs:
                 await prove_key(self.engine.signer, zone.origin, key.key_id, key.rdata)
 
     async def _destroy(self, zone: FrontZone, keys: ZoneKeys, known: Committed) -> None:
-        """Destroy private keys that a stored key set has done without."""
+        """Destroy private keys that the stored key set no longer needs."""
         if not known.removals:
             return
         used = {key.key_id for key in known.keyset.keys}
         for key_id in known.removals:
             if key_id not in used:
                 await destroy_key(self.engine.signer, zone.origin, key_id)
-        async with self.engine.lock(zone.name):
-            await asyncio.to_thread(removed, zone.database, frozenset(known.removals))
+        async with zone.jobs.turn:
+            await to_the_end(asyncio.to_thread(removed, zone.database, frozenset(known.removals)))
         keys.stale = True
 
     async def keep_evidence(self, zone: FrontZone, keys: ZoneKeys) -> None:
-        """Store what was seen that is news; the caller has the zone's turn."""
+        """Store new evidence; the caller holds the zone's turn."""
         assert keys.evidence is not None
         rows = keys.evidence.to_write()
         if rows:
-            async with self.engine.lock(zone.name):
-                await asyncio.to_thread(write_evidence, zone.database, rows)
+            async with zone.jobs.turn:
+                await to_the_end(asyncio.to_thread(write_evidence, zone.database, rows))
             keys.evidence.written(rows)
 
     def _conclude(
         self, zone: FrontZone, known: Committed, plan: Plan, evidence: Evidence, recount: float | None
     ) -> None:
-        """Tell what waits, and see to it that somebody looks again."""
+        """Report what waits, and schedule the next look."""
         if zone.gone:
             return
         now = self.engine.clock.now()
@@ -386,31 +406,15 @@ class Rollovers:
         self._wake(zone, min((wake for wake in wakes if wake is not None), default=None))
 
     def _wake(self, zone: FrontZone, when: float | None) -> None:
-        place = f"rollover {zone.name}"
         if when is None or when >= FOREVER:
-            self.engine.schedule.forget(place)
+            self.engine.schedule.forget(zone, "rollover")
         else:
-            self.engine.schedule.wake(place, when, partial(self._woken, zone))
+            self.engine.schedule.wake(zone, "rollover", when, partial(self._woken, zone))
 
     def _woken(self, zone: FrontZone) -> None:
         if not zone.gone:
             self.ask(zone)
 
 
-class _PutOff(Exception):
+class PutOff(Exception):
     """A plan could not be carried out now; the text says why."""
-
-
-def notes_of(effects: Sequence[Effect], *keysets: Keyset) -> tuple[Note, ...]:
-    """Return the history entries for what a plan does."""
-    roles = {key.ref: key.role.value for keyset in keysets for key in keyset.keys}
-    notes = []
-    for effect in effects:
-        if isinstance(effect, GenerateKey):
-            detail = f"algorithm {effect.algorithm}, key store {effect.keystore}: {effect.reason}"
-            notes.append(Note(f"{effect.role.value} made", detail))
-        elif isinstance(effect, KeyEffect):
-            with suppress(KeyError):
-                what, detail = describe(effect)
-                notes.append(Note(f"{roles[effect.ref]} {effect.tag}: {what}", detail))
-    return tuple(notes)

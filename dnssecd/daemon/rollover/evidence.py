@@ -1,22 +1,25 @@
-"""What was seen of a zone's secondaries and parent, kept over restarts: the last *answer* of every server.
+"""The evidence from a zone's secondaries and parent, kept over restarts: the last *answer* of every server.
 
-A server that falls silent does not take back what it showed; its failure is told beside the answer. Rows go to the
-zone's evidence table when what they say changed, and once an hour for their times. A secondary's serial, which every
-dynamic update changes, is written twice a minute at most: after a crash an older one is known, which only delays.
+If a server stops answering, its last answer remains valid; the failure is shown with it. Rows are written to
+the zone's evidence table when their content changes, and once an hour for their times. A secondary's serial,
+which every dynamic update changes, is written at most twice a minute: after a crash an older serial is known,
+which only causes a delay.
 """
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from dnssecd.core.keys.evidence import Confirmation, ParentSight, SecondarySight
+from dnssecd.core.keys.evidence import Confirmation, KeyBackup, ParentSight, SecondarySight, SignerSight
 from dnssecd.publish.parent import DsRecord, ParentAnswer
+from dnssecd.publish.signers import SignerAnswer
 from dnssecd.publish.watch import Sighting
 from dnssecd.store.interface import ZoneStore
 
 REWRITE_S = 3600
 SERIAL_REWRITE_S = 30
-SECONDARY, PARENT, CONFIRMATION = "secondary", "parent", "confirmation"
+SECONDARY, PARENT, CONFIRMATION, BACKUP = "secondary", "parent", "confirmation", "backup"
+SIGNER = "signer"
 
 Row = tuple[str, str, dict[str, Any], int]  # source, subject, value, at
 
@@ -28,10 +31,12 @@ class ZoneEvidence:
     secondaries: dict[str, SecondarySight] = field(default_factory=dict)
     parents: dict[str, ParentSight] = field(default_factory=dict)
     confirmations: dict[str, Confirmation] = field(default_factory=dict)
+    backups: dict[str, KeyBackup] = field(default_factory=dict)
+    signers: dict[str, SignerSight] = field(default_factory=dict)
     _written: dict[tuple[str, str], Row] = field(default_factory=dict)
 
     def sighted(self, sighting: Sighting, next_look: int) -> bool:
-        """Take in a look at a secondary; tell whether it says something new."""
+        """Take a look at a secondary; return whether it is new evidence."""
         before = self.secondaries.get(sighting.server, SecondarySight(sighting.server))
         if sighting.serial is None:
             sight = replace(before, answer=sighting.detail, next_look=next_look)
@@ -41,35 +46,64 @@ class ZoneEvidence:
         return (sight.serial, sight.answer) != (before.serial, before.answer)
 
     def answered(self, answer: ParentAnswer, next_look: int) -> bool:
-        """Take in what a server of the parent says; tell whether it is something new."""
+        """Take the answer of a parent server; return whether it is new evidence."""
         before = self.parents.get(answer.server, ParentSight(answer.server))
         if answer.ds is None:
             sight = replace(before, answer=answer.failure, next_look=next_look)
         else:
             rdatas = tuple(sorted(map(ds_rdata, answer.ds)))
-            sight = ParentSight(answer.server, rdatas, answer.ttl, int(answer.at), next_look=next_look)
+            sight = ParentSight(
+                answer.server,
+                rdatas,
+                answer.ttl,
+                int(answer.at),
+                next_look=next_look,
+                ns=answer.ns,
+                ns_ttl=answer.ns_ttl,
+            )
         self.parents[answer.server] = sight
-        return (sight.ds, sight.ttl, sight.answer) != (before.ds, before.ttl, before.answer)
+        return _shown(sight) != _shown(before)
+
+    def heard(self, answer: SignerAnswer, next_look: int) -> SignerSight:
+        """Take the answer of a server of another signer: each key counts from when it is seen without a gap."""
+        before = self.signers.get(answer.server, SignerSight(answer.server, answer.signer))
+        if answer.dnskeys is None:
+            sight = replace(before, answer=answer.failure, next_look=next_look)
+        else:
+            since, at = dict(before.dnskeys or ()), int(answer.at)
+            keys = tuple((rdata, since.get(rdata, at)) for rdata in answer.dnskeys)
+            ttl = max(answer.ttl, before.ttl)
+            sight = SignerSight(answer.server, answer.signer, keys, ttl, at, next_look=next_look)
+        self.signers[answer.server] = sight
+        return sight
+
+    def of_signers(self, servers: Iterable[tuple[str, str]]) -> tuple[SignerSight, ...]:
+        """Return a sight for each of these servers (signer, server), even if it never answered."""
+        return tuple(
+            self.signers.get(name, SignerSight(name, signer, answer="not queried yet"))
+            for signer, name in servers
+        )
 
     def of_secondaries(self, names: Iterable[str]) -> tuple[SecondarySight, ...]:
-        """Return a sight for each of these servers, whether it ever answered or not."""
+        """Return a sight for each of these servers, even if it never answered."""
         return tuple(
-            self.secondaries.get(name, SecondarySight(name, answer="not asked yet")) for name in names
+            self.secondaries.get(name, SecondarySight(name, answer="not queried yet")) for name in names
         )
 
     def of_parents(self, names: Iterable[str]) -> tuple[ParentSight, ...]:
-        """Return a sight for each of these servers, whether it ever answered or not."""
-        return tuple(self.parents.get(name, ParentSight(name, answer="not asked yet")) for name in names)
+        """Return a sight for each of these servers, even if it never answered."""
+        return tuple(self.parents.get(name, ParentSight(name, answer="not queried yet")) for name in names)
 
     def doubt_all(self) -> None:
-        """Forget all answers: their times cannot be relied on. What people confirmed goes with them."""
+        """Forget all answers and confirmations, because their times are unreliable."""
         self.secondaries.clear()
         self.parents.clear()
+        self.signers.clear()
         self.confirmations.clear()
         self._written.clear()
 
     def to_write(self) -> list[Row]:
-        """Return the rows that differ from what was written last, or are older by an hour."""
+        """Return the rows that differ from the last written ones, or are newer by an hour."""
         return [row for row in self._rows() if self._is_news(row)]
 
     def written(self, rows: Iterable[Row]) -> None:
@@ -83,9 +117,18 @@ class ZoneEvidence:
         for parent in self.parents.values():
             if parent.ds is not None:
                 value = {"ds": [ds.hex() for ds in parent.ds], "ttl": parent.ttl}
+                if parent.ns is not None:
+                    value |= {"ns": list(parent.ns), "ns_ttl": parent.ns_ttl}
                 yield PARENT, parent.name, value, parent.at
+        for signer in self.signers.values():
+            if signer.dnskeys is not None:
+                seen = {rdata.hex(): since for rdata, since in signer.dnskeys}
+                value = {"signer": signer.signer, "dnskeys": seen, "ttl": signer.ttl}
+                yield SIGNER, signer.name, value, signer.at
         for word in self.confirmations.values():
             yield CONFIRMATION, word.ref, {"present": word.present, "who": word.who}, word.at
+        for backup in self.backups.values():
+            yield backup_row(backup)
 
     def _is_news(self, row: Row) -> bool:
         before = self._written.get(row[:2])
@@ -95,13 +138,17 @@ class ZoneEvidence:
         return before[2] != row[2] and not rests
 
 
+def _shown(sight: ParentSight) -> tuple[object, ...]:
+    return sight.ds, sight.ttl, sight.answer, sight.ns, sight.ns_ttl
+
+
 def ds_rdata(ds: DsRecord) -> bytes:
-    """Return DS RDATA (RFC 4034 section 5.1)."""
+    """Return DS RDATA (RFC 4034 §5.1)."""
     return ds.key_tag.to_bytes(2) + bytes((ds.algorithm, ds.digest_type)) + ds.digest
 
 
 def read_evidence(db: ZoneStore, now: float) -> ZoneEvidence:
-    """Return the evidence as stored, but for what is dated later than ``now``: a clock that was wrong wrote it."""
+    """Return the stored evidence, without entries later than ``now``, which were written with a wrong clock."""
     rows = [row for row in db.evidence() if row[3] <= now]
     found = ZoneEvidence()
     for source, subject, value, at in rows:
@@ -109,16 +156,28 @@ def read_evidence(db: ZoneStore, now: float) -> ZoneEvidence:
             found.secondaries[subject] = SecondarySight(subject, int(value["serial"]), at)
         elif source == PARENT:
             ds = tuple(bytes.fromhex(text) for text in value["ds"])
-            found.parents[subject] = ParentSight(subject, ds, int(value["ttl"]), at)
+            ns = None if value.get("ns") is None else tuple(map(str, value["ns"]))
+            ns_ttl = int(value.get("ns_ttl", 0))
+            found.parents[subject] = ParentSight(subject, ds, int(value["ttl"]), at, ns=ns, ns_ttl=ns_ttl)
+        elif source == SIGNER:
+            keys = tuple((bytes.fromhex(text), int(since)) for text, since in value["dnskeys"].items())
+            found.signers[subject] = SignerSight(subject, str(value["signer"]), keys, int(value["ttl"]), at)
         elif source == CONFIRMATION:
             found.confirmations[subject] = Confirmation(
                 subject, bool(value["present"]), at, str(value["who"])
             )
+        elif source == BACKUP:
+            found.backups[subject] = KeyBackup(subject, at, str(value["detail"]))
     found.written(rows)
     return found
 
 
+def backup_row(backup: KeyBackup) -> Row:
+    """Return the row that records a backup of a key."""
+    return BACKUP, backup.key_id, {"detail": backup.detail}, backup.at
+
+
 def write_evidence(db: ZoneStore, rows: Iterable[Row]) -> None:
-    """Store rows; nobody else may be writing to the zone."""
+    """Store rows; no other writer may use the zone's database."""
     for source, subject, value, at in rows:
         db.set_evidence(source, subject, value, at)

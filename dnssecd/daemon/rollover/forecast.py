@@ -1,8 +1,8 @@
-"""What will happen to keys, when, and how much the key stores will have to sign."""
+"""Forecasts: the future steps of keys, and the signing load of the key stores."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from dnssecd.core.keys.evidence import Evidence, ParentSight
 from dnssecd.core.keys.keyset import Keyset, signing_view
@@ -12,17 +12,25 @@ from dnssecd.core.keys.simulate import (
     Outage,
     SimEvent,
     Simulation,
+    Span,
     Unwanted,
     simulate,
 )
-from dnssecd.core.keys.timeline_svg import render_svg
+from dnssecd.core.keys.summary import Hands, list_acts
+from dnssecd.core.keys.timeline_svg import Flag, render_svg
 from dnssecd.core.keys.types import RolloverPolicy, SubmitDs
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import PROMPT_RECORDS_MAX
 
 DAY_S = 86_400
+#: A parent that follows a request within this time is assumed.
+DS_DELAY_S = DAY_S
+#: A rollover is looked at so far ahead.
+AHEAD_DAYS = 120
 LAG_S = 60
+#: The part of the time ahead that a picture shows of the past.
+PAST_SHARE = 6
 OUTAGES = ("secondaries", "parent", "signer")
 
 
@@ -33,7 +41,7 @@ def assumptions(
     ds_delay: int | None,
     outages: tuple[Outage, ...] = (),
 ) -> Assumptions:
-    """Return what is assumed of the world for a zone as it is: its TTLs, its pace of re-signing."""
+    """Return the assumptions for a zone as it is now: its TTLs, its pace of re-signing."""
     prompt = (zone.records or 0) <= PROMPT_RECORDS_MAX
     return Assumptions(
         secondary_lag=min(LAG_S, policy.propagation_delay),
@@ -48,24 +56,50 @@ def assumptions(
     )
 
 
+def ahead_of_people(policy: RolloverPolicy) -> tuple[RolloverPolicy, list[str]]:
+    """Return the policy with every approval given immediately, and a note about that."""
+    kinds = sorted(policy.manual - {"denial"})
+    if not kinds:
+        return policy, []
+    note = f"rollovers of kind {', '.join(kinds)} wait for dnssecd key approve; here they are approved immediately"
+    return replace(policy, manual=policy.manual & {"denial"}), [note]
+
+
 def _ds_seen(parents: Iterable[ParentSight]) -> tuple[bytes, ...] | None:
-    """Return the DS RRset that all the parent's servers serve; None when they differ, or none has answered yet."""
+    """Return the DS RRset that all parent servers serve; None if they differ, or none has answered yet."""
     answers = {tuple(sorted(sight.ds)) for sight in parents if sight.ds is not None}
     return answers.pop() if len(answers) == 1 else None
 
 
 def parse_outage(text: str, start: int, seconds: Mapping[str, int]) -> Outage:
-    """Return the outage ``WHAT:FROM:FOR`` (durations in seconds given by ``seconds``); ValueError."""
+    """Return the outage ``WHAT:FROM:FOR`` (``seconds`` parses its durations); raise ValueError."""
     what, _, span = text.partition(":")
     begin, _, length = span.partition(":")
     if what not in OUTAGES or begin not in seconds or length not in seconds:
-        raise ValueError(f'"{text}" is no outage: write WHAT:FROM:FOR, WHAT one of {", ".join(OUTAGES)}')
+        raise ValueError(
+            f'"{text}" is not an outage: write WHAT:FROM:FOR, with WHAT one of {", ".join(OUTAGES)}'
+        )
     return Outage(what, start + seconds[begin], start + seconds[begin] + seconds[length])
 
 
-def picture(zone: str, ahead: Simulation, start: int, stop: int) -> str:
-    """Return the keys' states over time as SVG."""
-    return render_svg(ahead.spans, start, stop, f"Keys of {zone}")
+def picture(
+    zone: str,
+    spans: Sequence[Span],
+    events: Iterable[SimEvent],
+    now: int,
+    stop: int,
+    hands: Hands,
+    back: int | None = None,
+) -> str:
+    """Return the keys' states over time as SVG, with a flag where a person acts.
+
+    It begins a part of the time ahead before now, or ``back`` seconds, but not long before the first state.
+    """
+    back = (stop - now) // PAST_SHARE if back is None else back
+    first = min((span.start for span in spans), default=now)
+    start = max(now - back, min(first, now) - (stop - now) // 40)
+    flags = [Flag(act.at, act.text) for act in list_acts(events, hands)]
+    return render_svg(spans, start, stop, f"Keys of {zone}", now=now, flags=flags)
 
 
 def ds_ready_at(ahead: Simulation) -> dict[int, int]:
@@ -86,7 +120,7 @@ def compare(
     stop: int,
     wanted: Callable[[], bool] = lambda: True,
 ) -> list[SimEvent]:
-    """Return what would happen under a new policy and would not under the old one; wanted: as of simulate."""
+    """Return the steps that happen only under the new policy; wanted: as in simulate."""
     usual = Counter(map(_kind, simulate(keyset, old, assume, start, stop, wanted).events))
     ahead = []
     for event in simulate(keyset, new, assume, start, stop, wanted).events:
@@ -111,7 +145,7 @@ class Load:
 
 
 def zone_load(zone: FrontZone, start: int, days: int) -> Counter[int]:
-    """Return how many RRSIGs of a zone come due by day, each again when its successor does. For a thread."""
+    """Return how many RRSIGs of a zone are due on each day, with those of their successors. Run it in a thread."""
     spec = zone.spec
     cycle = max(DAY_S, spec.validity_s - zone.refresh_s - spec.jitter_s // 2)
     due: Counter[int] = Counter()
@@ -130,13 +164,16 @@ def zone_load(zone: FrontZone, start: int, days: int) -> Counter[int]:
 def loads(
     zones: Iterable[FrontZone], start: int, days: int, wanted: Callable[[], bool] = lambda: True
 ) -> list[Load]:
-    """Return the forecast of every key store. For a thread: one index walk a zone; wanted: as of simulate."""
+    """Return the forecast of every key store.
+
+    Run it in a thread: it walks over an index of each zone. wanted: as in simulate.
+    """
     due: dict[str, Counter[int]] = {}
     first: dict[str, list[int]] = {}
     for zone in zones:
         if not wanted():
             raise Unwanted
-        store = zone.spec.keystore
+        store = zone.spec.data_keystore
         due.setdefault(store, Counter()).update(zone_load(zone, start, days))
         if zone.earliest_expiration is not None:
             first.setdefault(store, []).append(zone.earliest_expiration)

@@ -1,4 +1,4 @@
-"""Roll-overs as the daemon runs them: engine, evidence, parents, events and commands wired together."""
+"""Rollovers in the daemon: engine, evidence, parents, events and commands, connected."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -10,18 +10,25 @@ from dnssecd.control.command import Call, Command, Refused
 from dnssecd.control.messages.status import ClockConfirmed, ConfirmClock
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.other_signers import awaits_signers
 from dnssecd.core.keys.types import Plan
+from dnssecd.daemon.commands.ceremony import CeremonyCommands
 from dnssecd.daemon.commands.ds import DsCommands
 from dnssecd.daemon.commands.forecast import ForecastCommands
+from dnssecd.daemon.commands.foreign_keys import ForeignKeyCommands
 from dnssecd.daemon.commands.rollover import RolloverCommands
 from dnssecd.daemon.parent.poll import ParentWatch
+from dnssecd.daemon.rollover.backups import Backups
+from dnssecd.daemon.rollover.ceremony_watch import CeremonyWatch
 from dnssecd.daemon.rollover.clock_watch import EVENT, ClockWatch
 from dnssecd.daemon.rollover.compromise import Emergency
 from dnssecd.daemon.rollover.engine import Engine, RolloverListener, Rollovers
+from dnssecd.daemon.rollover.key_wanted import KeyWanted
+from dnssecd.daemon.rollover.lost_keys import LostKeys
 from dnssecd.daemon.rollover.overdue import Overdue
 from dnssecd.daemon.rollover.text import line
 from dnssecd.daemon.rollover.zone_keys import awaits_ds
-from dnssecd.daemon.server_reports import SecondaryHooks
+from dnssecd.daemon.server_reports import PeerReports, SecondaryHooks
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.work import ZoneJobs
@@ -30,9 +37,9 @@ from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.version.committed import Committed
-from dnssecd.pipeline.workers.pool import WorkerPool
 from dnssecd.publish.notify import Pace
 from dnssecd.publish.parent import ParentAnswer
+from dnssecd.publish.signers import SignerAnswer
 from dnssecd.publish.watch import Judgement, Sighting
 from dnssecd.store.event_log import Event
 
@@ -40,22 +47,29 @@ BLOCKERS_SHOWN_MAX = 20
 
 
 class EvidenceHooks(SecondaryHooks):
-    """What is seen of secondaries, sent to the rollover engine as well."""
+    """Reports on secondaries, sent to the rollover engine as well."""
 
-    def __init__(self, metrics: Metrics, events: EventCore, mailbox: Mailbox) -> None:
-        super().__init__(metrics, events)
+    def __init__(
+        self,
+        metrics: Metrics,
+        events: EventCore,
+        peers: PeerReports,
+        mailbox: Mailbox,
+        stored: Callable[[str], int | None],
+    ) -> None:
+        super().__init__(metrics, events, peers, stored)
         self._seen = mailbox.seen
 
     def seen(self, judgement: Judgement) -> None:
-        """Pass a look on."""
+        """Pass on a look."""
         super().seen(judgement)
         self._seen.send(judgement)
 
 
-class RolloverOffice:
+class RolloverService:
     """The daemon's part for keys and time. ``config`` gives the configuration in force.
 
-    sweep_s: how soon a server of a zone is looked at again, after it was seen to serve what is published.
+    sweep_s: the interval between looks at a server that serves the published version.
     """
 
     def __init__(
@@ -67,7 +81,6 @@ class RolloverOffice:
         events: EventCore,
         clock: Clock,
         schedule: Schedule,
-        pool: WorkerPool,
         clock_watch: ClockWatch,
         sweep_s: Callable[[], float],
         mailbox: Mailbox,
@@ -80,19 +93,27 @@ class RolloverOffice:
             events,
             clock,
             schedule,
-            pool.lock,
             jobs.rekey,
             self._resign,
             lambda: not self.clock.held(),
             lambda: self.clock.hidden_step_s,
         )
         self.rollovers = Rollovers(engine, self._parent_names)
-        self.parents = ParentWatch(config, clock, schedule, self._answered)
+        self.parents = ParentWatch(config, clock, schedule, self._answered, self._heard)
         self.overdue = Overdue(events, clock, self.rollovers.policy, mailbox.ds_overdue.send)
         self.emergency = Emergency(self.rollovers, events, zones)
         self._commands = RolloverCommands(zones, self.rollovers)
         self.ahead = ForecastCommands(zones, self.rollovers, self._commands, self.rollovers.engine.config)
+        self.lost = LostKeys(self.rollovers, events, zones)
         self.rollovers.listeners += [_Shown(self.parents), self.overdue, self.emergency]
+        self._backups = Backups(self.rollovers, events, zones, config, mailbox)
+        self.rollovers.listeners += [
+            self.lost,
+            self._backups,
+            KeyWanted(events),
+            CeremonyWatch(events, clock, config),
+        ]
+        self._ceremonies = CeremonyCommands(self.rollovers, self._commands, mailbox)
         mailbox.seen.subscribe(self._seen)
         mailbox.finished.subscribe(self.rollovers.committed)
         mailbox.clock_sure.subscribe(self._sure)
@@ -105,35 +126,39 @@ class RolloverOffice:
             *self._commands.commands(),
             *ds.commands(),
             *self.ahead.commands(),
+            *self._ceremonies.commands(),
             Command(ConfirmClock, self._confirm_clock),
             self.emergency.command(self._commands),
+            *self.lost.commands(self._commands),
+            *self._backups.commands(),
+            *ForeignKeyCommands(self.rollovers, self._commands).commands(),
         ]
 
     def begin(self) -> None:
-        """Judge the clock by what is known from before; nothing is signed while it is in doubt."""
+        """Judge the clock by recorded data; nothing is signed while it is in doubt."""
         self.clock.begin(max((zone.published_at or 0.0 for zone in self._zones.values()), default=0.0))
 
     async def run(self) -> None:
-        """Take up all zones that are served, and keep an eye on the clock for ever."""
+        """Plan for all served zones, then watch the clock until cancelled."""
         self.take_up()
         await self.clock.run()
 
     def take_up(self) -> None:
-        """Look at all zones."""
+        """Request a plan for all zones."""
         for zone in self._zones.values():
             self.rollovers.committed(zone)
 
     def configure(self, changed: Iterable[str]) -> None:
-        """A new configuration is in force, which says something new about these zones."""
+        """Apply a new configuration that changes these zones."""
         for name in changed:
             self.rollovers.committed(self._zones[name])
 
     def details(self, event: Event) -> str:
         """Return more text for an alert: the recovery plan of a compromised key."""
-        return self.emergency.details(event)
+        return self.emergency.details(event) or self.lost.details(event)
 
     def forget(self, zone: FrontZone) -> None:
-        """Drop a zone that was removed."""
+        """Drop a removed zone."""
         self.rollovers.forget(zone)
         self.parents.forget(zone)
 
@@ -151,14 +176,14 @@ class RolloverOffice:
             raise Refused(
                 f"the time cannot be right: {doubt}", "set the clock of this host, then confirm again"
             )
-        message = "the time is taken to be right; signing goes on" if doubt else "the time is not in doubt"
+        message = "the time is confirmed; signing continues" if doubt else "the time is not in doubt"
         return ClockConfirmed(changed=bool(doubt), doubt=doubt, message=message)
 
     def _resign(self, zone: FrontZone) -> None:
         self._jobs.request(zone, "resign")
 
     def _sure(self, stepped: bool) -> None:
-        """The time is right: what was put off is done; after a step waits begin anew."""
+        """Resume postponed work, because the time is right; after a clock step all waits restart."""
         for zone in self._zones.values():
             if stepped:
                 self.rollovers.clock_stepped(zone)
@@ -180,6 +205,8 @@ class RolloverOffice:
         seen = judged(sighting, keys.committed)
         if keys.take(lambda evidence: evidence.sighted(seen, int(sighting.at + pause))):
             self.rollovers.ask(zone)
+        if judgement.state == "current" and _is_last(zone, sighting.server):
+            self.rollovers.all_seen(zone)
 
     def _answered(self, zone: FrontZone, answers: list[ParentAnswer], next_look: int) -> None:
         if zone.gone:
@@ -188,8 +215,15 @@ class RolloverOffice:
         keys.take(lambda evidence: [evidence.answered(answer, next_look) for answer in answers])
         self.rollovers.ask(zone)
 
+    def _heard(self, zone: FrontZone, answers: list[SignerAnswer], next_look: int) -> None:
+        if zone.gone:
+            return
+        keys = self.rollovers.of(zone)
+        keys.take(lambda evidence: [evidence.heard(answer, next_look) for answer in answers])
+        self.rollovers.ask(zone)
+
     def _parent_names(self, zone: FrontZone) -> tuple[str, ...]:
-        """The parent's servers; those known from before a restart while they cannot be found."""
+        """Return the parent's servers; while they cannot be found, those known before a restart."""
         evidence = self.rollovers.of(zone).evidence
         if zone.config.parent.none or zone.name == ".":
             return ()
@@ -199,21 +233,27 @@ class RolloverOffice:
         return names
 
 
+def _is_last(zone: FrontZone, server: str) -> bool:
+    """Tell whether no other server of a zone is being brought to the published version."""
+    return zone.servers is None or not set(zone.servers.waiting_for()) - {server}
+
+
 def judged(sighting: Sighting, known: Committed | None) -> Sighting:
-    """Return a sighting as evidence: our serial with signatures that are not ours is no sight of our version."""
+    """Return a sighting as evidence: our serial with other signatures does not count as our version."""
     if known is None or sighting.serial != known.serial or sighting.signatures in (None, known.signatures):
         return sighting
-    detail = f"serial {sighting.serial}, but its SOA is signed otherwise than ours"
+    detail = f"serial {sighting.serial}, but its SOA has other signatures than ours"
     return replace(sighting, serial=None, detail=detail)
 
 
 class _Shown(RolloverListener):
-    """Keeps what ``status`` shows, and the pace of looks at the parent, in step with the plan."""
+    """Updates the data for ``status``, and the pace of polls of the parent, after each plan."""
 
     def __init__(self, parents: ParentWatch) -> None:
         self._parents = parents
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
         zone.blockers = [line(blocker, keyset) for blocker in plan.blockers[:BLOCKERS_SHOWN_MAX]]
-        self._parents.watch(zone, waiting=awaits_ds(keyset))
+        waiting = awaits_ds(keyset) or any(awaits_signers(blocker) for blocker in plan.blockers)
+        self._parents.watch(zone, waiting=waiting)
         return None

@@ -1,4 +1,4 @@
-"""Roll-over steps that wait longer than they should: an event that says for what, and from whom."""
+"""Rollover steps that wait longer than usual: an event that names the awaited evidence and server."""
 
 from collections.abc import Callable
 
@@ -13,12 +13,12 @@ from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 
 EVENT = "rollover-overdue"
-PATIENCE = 3  # times what a step usually takes
+PATIENCE = 3  # times the usual duration of a step
 TOLD_MAX = 5
 
 
 class Overdue(RolloverListener):
-    """Raises the event while evidence is awaited long past the usual time. ``on_ds`` is called when it is a DS."""
+    """Raises the event while evidence is long overdue. ``on_ds`` is called if it is a DS."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class Overdue(RolloverListener):
         self._events, self._clock, self._policy, self._on_ds = events, clock, policy, on_ds
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
-        """Judge every wait by how long it has lasted; return when the next one is due."""
+        """Judge every wait by its duration; return when the next one is overdue."""
         policy, now = self._policy(zone), self._clock.now()
         due = [(due_at(blocker, policy, zone.spec.validity_s), blocker) for blocker in plan.blockers]
         late = [blocker for at, blocker in due if at is not None and at <= now]
@@ -47,7 +47,7 @@ class Overdue(RolloverListener):
 
 
 def due_at(blocker: Blocker, policy: RolloverPolicy, validity_s: int) -> int | None:
-    """Return when (epoch s) a wait for evidence is overdue; None for what only time, or another wait, holds up."""
+    """Return when (epoch s) a wait for evidence is overdue; None for a wait for time or for another step."""
     if blocker.since is None or not blocker.missing:
         return None
     usual = policy.propagation_delay + policy.margin
@@ -55,5 +55,5 @@ def due_at(blocker: Blocker, policy: RolloverPolicy, validity_s: int) -> int | N
         usual = policy.parent_propagation_delay + policy.parent_ds_ttl
     patience = PATIENCE * usual
     if blocker.rec is Rec.ZRRSIG:
-        patience += validity_s  # signatures are replaced as they come due
+        patience += validity_s  # signatures are replaced when they are due
     return blocker.since + patience

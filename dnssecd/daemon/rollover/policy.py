@@ -1,4 +1,4 @@
-"""From a zone's configuration to what the roll-over planner is told."""
+"""Make the rollover planner's policy from a zone's configuration."""
 
 from datetime import UTC, datetime
 
@@ -7,17 +7,17 @@ from dnssecd.core.keys.keystate import Role
 from dnssecd.core.keys.types import KeySpec, RolloverPolicy
 
 YEARS_AHEAD = 3
-#: When a freeze ends that a person has to end (epoch s).
+#: The end of a freeze that an operator must end (epoch s).
 FOREVER = 1 << 40
-#: The least that every wait is longer by (s): a jump of the clock by less is not noticed.
+#: The smallest margin of every wait (s): a smaller clock jump is not noticed.
 MARGIN_S_MIN = 5
 
 
 def rollover_policy(config: Config, zone: ZoneConfig, now: float) -> RolloverPolicy:
     """Return the planner's policy for a zone; freeze windows from last year on and some years ahead.
 
-    The margin for a clock that is off goes with the pace of the policy: what is to be done within seconds does not
-    wait for minutes.
+    The margin for a wrong clock depends on the pace of the policy: steps within seconds do not wait for
+    minutes.
     """
     policy = config.policies[zone.policy]
     return RolloverPolicy(
@@ -29,6 +29,9 @@ def rollover_policy(config: Config, zone: ZoneConfig, now: float) -> RolloverPol
         parent_propagation_delay=policy.parent_propagation_delay,
         parent_ds_ttl=policy.parent_ds_ttl,
         standby_ksk=policy.standby_ksk,
+        standby_zsk=policy.standby_zsk,
+        given=policy.keys == "given",
+        require_backup=policy.require_backup,
         rfc5011=policy.rfc5011,
         manual=policy.manual,
         freeze=_freeze(policy, now),
@@ -37,11 +40,9 @@ def rollover_policy(config: Config, zone: ZoneConfig, now: float) -> RolloverPol
 
 
 def _specs(policy: Policy) -> tuple[KeySpec, ...]:
-    templates = ((Role.KSK, policy.ksk), (Role.ZSK, policy.zsk), (Role.CSK, policy.csk))
     return tuple(
-        KeySpec(role, key.algorithm, policy.keystore, key.lifetime, key.bits)
-        for role, key in templates
-        if key is not None
+        KeySpec(Role(role), key.algorithm, key.keystore, key.lifetime, key.bits)
+        for role, key in policy.templates
     )
 
 

@@ -1,4 +1,4 @@
-"""What zones a rate of signatures can sustain."""
+"""The zone sizes that a signing rate can sustain."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ SIGNATURES_PER_NAME = {"hosts": 2.7, "delegations, half of them with DS": 1.5}
 
 MILLION = 1_000_000
 HOUR_S = 3600
-#: With the default policy each signature is made anew after 15 of its 30 days at the latest.
+#: With the default policy each signature is renewed after 15 of its 30 days at the latest.
 RENEWED_EVERY_S = 15 * 86_400
 
 
 def sustained(per_second: float) -> list[dict[str, Any]]:
-    """For each kind of zone: how long a million names take, how many fit into an hour, how many stay fresh.
+    """Return, for each kind of zone, the time for a million names, the names per hour, the sustainable names.
 
-    ``names_fresh`` is what re-signing alone keeps up with when nothing else is signed.
+    ``names_fresh``: the names whose signatures can be renewed in time if nothing else is signed.
     """
     return [
         {

@@ -1,15 +1,15 @@
-"""What a roll-over waits for, in words: which gate, which rule, who is awaited, the answer seen, the next look."""
+"""Texts on the waits of a rollover: gate, rule, awaited server, its last answer, next look."""
 
 from dnssecd.control.messages.rollovers import Missing as MissingFrom
 from dnssecd.control.messages.rollovers import Wait
 from dnssecd.core.keys.keyset import Keyset
-from dnssecd.core.keys.keystate import Rec, State
+from dnssecd.core.keys.keystate import Rec
 from dnssecd.core.keys.label import label
 from dnssecd.core.keys.rules import RULES
 from dnssecd.core.keys.types import Blocker, Gate, Missing
+from dnssecd.core.utc import about
 from dnssecd.core.utc import moment as written
 from dnssecd.daemon.rollover.policy import FOREVER
-from dnssecd.durations import about
 
 REC_WORDS = {
     Rec.DNSKEY: "DNSKEY",
@@ -18,7 +18,9 @@ REC_WORDS = {
     Rec.DS: "DS",
 }
 
-FOLLOWING = "these follow by themselves, none before it is safe:"
+#: The source of evidence that only a person can give.
+OPERATOR = "an operator"
+FOLLOWING = "then, automatically, when it is safe:"
 RULE_NAMES = frozenset(rule.name for rule in RULES)
 
 
@@ -30,7 +32,7 @@ def moment(when: float | None) -> str:
 
 
 def step(blocker: Blocker, keyset: Keyset) -> str:
-    """Name what is held up: key, record and event."""
+    """Name the waiting step: key, record and event."""
     key = keyset.find(blocker.ref)
     parts = [f"{key.role.value} {blocker.tag}"] if key is not None else []
     if blocker.rec is not None:
@@ -38,12 +40,12 @@ def step(blocker: Blocker, keyset: Keyset) -> str:
     if blocker.event is not None:
         parts.append(blocker.event.value)
     else:
-        parts.append("roll-over" if key is not None else blocker.rule)
+        parts.append("rollover" if key is not None else blocker.rule)
     return " ".join(parts)
 
 
 def line(blocker: Blocker, keyset: Keyset, *, looks: bool = True) -> str:
-    """Return one line for ``status``; without the times of the next looks the same as long as nothing changes."""
+    """Return one line for ``status``; without the times of next looks, so that it changes only if the state changes."""
     what = step(blocker, keyset)
     if blocker.missing:
         awaited = "; ".join(_missing(missing, looks=looks) for missing in blocker.missing)
@@ -57,11 +59,13 @@ def line(blocker: Blocker, keyset: Keyset, *, looks: bool = True) -> str:
 def _missing(missing: Missing, *, looks: bool = True) -> str:
     told = looks and missing.next_look is not None
     look = f", next look {moment(missing.next_look)}" if told else ""
+    if missing.whom == OPERATOR and missing.seen == "nothing":
+        return f"{missing.wanted}{look}"
     return f"{missing.whom} has {missing.seen or 'nothing'}, wanted {missing.wanted}{look}"
 
 
 def waiting(blocker: Blocker, keyset: Keyset) -> Wait:
-    """Return a blocker as commands get it."""
+    """Return a blocker in the form for commands."""
     looks = [missing.next_look for missing in blocker.missing if missing.next_look is not None]
     until = None if blocker.until is None or blocker.until >= FOREVER else blocker.until
     if until is not None:
@@ -72,7 +76,7 @@ def waiting(blocker: Blocker, keyset: Keyset) -> Wait:
         rule=blocker.rule,
         detail=blocker.detail,
         key_tag=blocker.tag or None,
-        since=blocker.since or None,  # 0: nothing was ever done with the record
+        since=blocker.since or None,  # 0: the record was never changed
         until=until,
         token=blocker.token or None,
         missing=[
@@ -84,16 +88,33 @@ def waiting(blocker: Blocker, keyset: Keyset) -> Wait:
 
 
 def states(keyset: Keyset) -> list[str]:
-    """Return a line for each key: its name for people, its goal and the state of each record."""
+    """Return a line for each key: its name, its state in words, and the state of each record."""
     lines = []
     for key in keyset.keys:
         records = ", ".join(f"{rec.value} {key.record(rec).state.value}" for rec in key.records)
-        lines.append(f"{key.role.value} {key.tag} (algorithm {key.algorithm}): {label(key)}; {records}")
+        whose = f" of signer {key.signer}" if key.foreign else ""
+        name = f"{key.role.value} {key.tag}{whose} (algorithm {key.algorithm})"
+        lines.append(f"{name}: {label(key)}; {records}")
     return lines
 
 
+def signed_ahead(present: int | None, until: int | None, now: float) -> list[str]:
+    """Return a line on what an off-line KSK signed ahead; none without one. ``present``: of the present RRset."""
+    if present is None or until is None:
+        return []
+    if present <= now:
+        return ["the KSK is off-line, and the DNSKEY RRset is not signed any more: hold a ceremony"]
+    line = (
+        f"the KSK is off-line; the DNSKEY RRset is signed until {moment(present)}, for {about(present - now)}"
+    )
+    return [line + (f"; those that follow it until {moment(until)}" if until > present else "")]
+
+
 def waits(zone: str, blockers: tuple[Blocker, ...], keyset: Keyset, now: float) -> list[str]:
-    """Return what is awaited, some lines for each: first what somebody or time has to bring, then what follows."""
+    """Return the waits, some lines for each: first those for an operator, a server or time, then those that follow.
+
+    They have the names and the wording of the rules (docs/key-states.md).
+    """
     lines: list[str] = []
     for blocker in in_order(blockers):
         if lines and _follows(blocker) and FOLLOWING not in lines:
@@ -103,19 +124,20 @@ def waits(zone: str, blockers: tuple[Blocker, ...], keyset: Keyset, now: float) 
 
 
 def in_order(blockers: tuple[Blocker, ...]) -> list[Blocker]:
-    """Return what somebody or time has to bring before what follows from it."""
+    """Return the waits for an operator, a server or time, then those that follow from them."""
     return sorted(blockers, key=_follows)
 
 
 def _follows(blocker: Blocker) -> bool:
-    """Tell whether other steps decide when it happens: nobody has to do anything about it."""
+    """Tell whether only other steps decide when it happens, so that no action is needed."""
     return blocker.gate in (Gate.POLICY, Gate.SAFETY) and not blocker.missing
 
 
 def _wait(zone: str, blocker: Blocker, keyset: Keyset, now: float) -> list[str]:
-    lines = [f"{step(blocker, keyset)}: held by {blocker.gate.value} ({blocker.rule})"]
-    rule = "must stay true: " if blocker.rule in RULE_NAMES else ""
-    lines.append(f"  {rule}{blocker.detail}")
+    lines = [
+        f"{step(blocker, keyset)}: held by {blocker.gate.value} ({blocker.rule})",
+        f"  {_why(blocker)}",
+    ]
     lines += [f"  {_missing(missing)}" for missing in blocker.missing]
     if blocker.until is not None:
         left = "" if blocker.until >= FOREVER else f", in {about(max(0.0, blocker.until - now))}"
@@ -125,7 +147,5 @@ def _wait(zone: str, blocker: Blocker, keyset: Keyset, now: float) -> list[str]:
     return lines
 
 
-def is_settled(keyset: Keyset) -> bool:
-    """Tell whether nothing at all is under way."""
-    moving = (State.RUMOURED, State.UNRETENTIVE)
-    return not any(key.record(rec).state in moving for key in keyset.keys for rec in key.records)
+def _why(blocker: Blocker) -> str:
+    return f"must stay true: {blocker.detail}" if blocker.rule in RULE_NAMES else blocker.detail

@@ -1,4 +1,4 @@
-"""What the front remembers of one zone's keys between two plans."""
+"""The daemon's data on one zone's keys between two plans."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,9 +11,10 @@ from dnssecd.core.keys.keystate import Rec, State
 from dnssecd.core.keys.types import Plan, RolloverPolicy
 from dnssecd.daemon.rollover.evidence import ZoneEvidence, read_evidence
 from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.pipeline.version.ahead import supply_of
 from dnssecd.pipeline.version.committed import Committed, count_signatures, read_committed
 
-#: A count of all signatures is made anew only after this many times as long as the last one took.
+#: A new count of all signatures starts only after this many times the duration of the last count.
 COUNT_PAUSE = 20.0
 EARLY_MAX = 256
 WAITING = (State.RUMOURED, State.UNRETENTIVE)
@@ -21,7 +22,7 @@ WAITING = (State.RUMOURED, State.UNRETENTIVE)
 
 @dataclass(eq=False, slots=True)
 class ZoneKeys:
-    """One zone. ``turn`` keeps plans and commands apart; ``stale``: another version may be stored than we know of."""
+    """One zone. ``turn`` allows one plan or command at a time; ``stale``: a newer version may be stored."""
 
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     committed: Committed | None = None
@@ -34,12 +35,17 @@ class ZoneKeys:
     plan: Plan | None = None
     policy: RolloverPolicy | None = None
     failures: int = 0
-    not_before: float = 0.0  # monotonic: what failed is not tried again earlier
-    denial_asked: str = ""  # the change of denial that a version was asked for
+    not_before: float = 0.0  # monotonic: a failed step is not tried again earlier
+    denial_asked: str = ""  # the change of denial for which a version was requested
+    present_until: int | None = None  # until when an off-line KSK signed the present DNSKEY RRset (epoch s)
+    signed_until: int | None = None  # and until when that and those that follow it
+    held_look: float = (
+        0.0  # monotonic: tokens are not asked earlier whether they hold a key that waits for its backup
+    )
     trouble: str = ""  # why the last plan could not be carried out
 
     async def known(self, zone: FrontZone, now: float) -> Committed | None:
-        """Return what is published, read again where it may have changed; None while there is nothing."""
+        """Return the published version, read again if it may have changed; None if there is none."""
         if self.evidence is None:
             evidence = await asyncio.to_thread(read_evidence, zone.database, now)
             for take in self.early:
@@ -52,7 +58,7 @@ class ZoneKeys:
         return self.committed
 
     def take(self, sight: Callable[[ZoneEvidence], object]) -> object:
-        """Take in what was seen, or keep it until the evidence there is has been read; that is news."""
+        """Take new evidence, or keep it until stored evidence has been read; return whether it is new."""
         if self.evidence is not None:
             return sight(self.evidence)
         if len(self.early) < EARLY_MAX:
@@ -60,7 +66,7 @@ class ZoneKeys:
         return True
 
     async def count(self, zone: FrontZone, clock: Clock) -> float | None:
-        """Count signatures where a plan needs it; return when (monotonic) to ask again, if it is too early now."""
+        """Count signatures if a plan needs it; return when (monotonic) to try again, if it is too early now."""
         known = self.committed
         if known is None or not _replacing(known.keyset):
             self.counts, self.counted_serial = (), None
@@ -77,17 +83,17 @@ class ZoneKeys:
         return None
 
     def rekeyed(self) -> None:
-        """Another key set was committed: what was counted before says nothing of it."""
+        """Discard the counts, because another key set was committed."""
         self.stale = True
         self.counts, self.counted_serial, self.count_again = (), None, 0.0
 
     def stored(self, keyset: Keyset) -> None:
-        """A key set was stored that publishes what the one before did."""
+        """Note a stored key set that publishes the same as the previous one."""
         assert self.committed is not None
         self.committed = replace(self.committed, keyset=keyset)
 
     def gathered(self, zone: FrontZone, parents: tuple[str, ...], *, clock_sure: bool) -> Evidence:
-        """Return all that the planner may go by."""
+        """Return all evidence for the planner."""
         known, seen = self.committed, self.evidence
         assert known is not None
         assert seen is not None
@@ -98,11 +104,20 @@ class ZoneKeys:
             secondaries=seen.of_secondaries(names),
             parents=seen.of_parents(parents),
             confirmations=tuple(seen.confirmations.values()),
+            backups=tuple(seen.backups.values()),
             signatures=self.counts,
             ttl_dnskey=known.ttl_dnskey,
             ttl_zone=known.ttl_zone,
             ttl_negative=known.ttl_negative,
             clock_sure=clock_sure,
+            ahead=supply_of(known.ceremony, zone.spec),
+            signers=seen.of_signers(
+                (signer.name, str(address))
+                for signer in zone.config.other_signers
+                for address in signer.servers
+            ),
+            signer_ns=tuple((signer.name, signer.ns) for signer in zone.config.other_signers),
+            ns=known.ns,
         )
 
 
@@ -111,5 +126,5 @@ def _replacing(keyset: Keyset) -> bool:
 
 
 def awaits_ds(keyset: Keyset) -> bool:
-    """Tell whether something is awaited at the parent."""
+    """Tell whether a change at the parent is awaited."""
     return any(key.record(Rec.DS).state in WAITING for key in keyset.keys)

@@ -1,4 +1,4 @@
-"""The configuration in force, and what is derived from it as a whole."""
+"""The configuration in force, and values derived from it."""
 
 from dnssecd.config.model import Config
 from dnssecd.core.dns.tsig import TsigKey

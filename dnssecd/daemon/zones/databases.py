@@ -1,61 +1,75 @@
-"""Zone databases opened on demand, at most a bounded number at a time."""
+"""Zone databases, opened on demand; the number of open ones is bounded."""
 
 import threading
 from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from functools import partial
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from dnssecd.store.interface import Identity
+from dnssecd.store.version_log import NodeLog
+from dnssecd.store.zone_log import ZoneLog
 from dnssecd.store.zonedb import ZoneDatabase, identity_of
 
 OPEN_MAX = 256
 
+Zone = TypeVar("Zone", bound=Hashable)
 
-class Databases:
-    """Keeps the databases used last open. May be used from any thread."""
 
-    def __init__(self, open_max: int = OPEN_MAX) -> None:
-        self._open: OrderedDict[Path, ZoneDatabase] = OrderedDict()
+class Databases(Generic[Zone]):
+    """Keeps the most recently used databases open. Any thread may use it.
+
+    A database belongs to a zone, by which its user means the object: another zone under the same path does not get it.
+    """
+
+    def __init__(
+        self, open_max: int = OPEN_MAX, log_of: Callable[[Zone], ZoneLog[NodeLog] | None] = lambda zone: None
+    ) -> None:
+        """log_of: returns the log of a zone that several nodes share."""
+        self._open: OrderedDict[Zone, ZoneDatabase] = OrderedDict()
         self._open_max = open_max
         self._lock = threading.Lock()
-        self._written: set[bytes] = set()
+        self._written: set[Zone] = set()
+        self._log_of = log_of
 
-    def get(self, path: Path, origin: bytes) -> ZoneDatabase:
-        """Return the database of a zone, opening (or creating) it if need be; StoreError, OSError."""
+    def get(self, zone: Zone, path: Path, origin: bytes) -> ZoneDatabase:
+        """Return the database of a zone, opened or created if necessary; raise StoreError or OSError."""
         with self._lock:
-            found = self._open.pop(path, None) or self._opened(path, origin)
-            self._open[path] = found
-            self._close_idle(keep=path)
+            found = self._open.pop(zone, None) or self._opened(zone, path, origin)
+            self._open[zone] = found
+            self._close_idle(keep=zone)
             return found
 
-    def _close_idle(self, keep: Path) -> None:
-        """Close those used longest ago. One that is read or written now stays open, also beyond the bound."""
+    def _close_idle(self, keep: Zone) -> None:
+        """Close the least recently used ones. A database in use stays open, even above the bound."""
         over = len(self._open) - self._open_max
-        for place in list(self._open) if over > 0 else ():
-            if over > 0 and place != keep and not self._open[place].in_use:
-                self._open.pop(place).close()
+        for zone in list(self._open) if over > 0 else ():
+            if over > 0 and zone is not keep and not self._open[zone].in_use:
+                self._open.pop(zone).close()
                 over -= 1
 
-    def _opened(self, path: Path, origin: bytes) -> ZoneDatabase:
-        return ZoneDatabase(path, origin, on_write=partial(self._written.add, origin))
+    def _opened(self, zone: Zone, path: Path, origin: bytes) -> ZoneDatabase:
+        written = partial(self._written.add, zone)
+        return ZoneDatabase(path, origin, on_write=written, log=self._log_of(zone))
 
-    def written(self) -> set[bytes]:
-        """Return the zones (origins) whose files were written here since this was last asked."""
+    def written(self) -> set[Zone]:
+        """Return the zones whose files were written here since the last call."""
         found, written = set(), self._written
         while written:
             found.add(written.pop())
         return found
 
-    def identity(self, path: Path) -> Identity | None:
-        """Return which file a database is: as it was opened, else as it lies there; None where there is none yet."""
+    def identity(self, zone: Zone, path: Path) -> Identity | None:
+        """Return the identity of a database file: as opened, else as on disk; None if there is no file yet."""
         with self._lock:
-            found = self._open.get(path)
+            found = self._open.get(zone)
         return found.identity if found is not None else identity_of(path)
 
-    def retire(self, path: Path) -> ZoneDatabase | None:
-        """Take out a database whose zone is gone; who uses it may end that, nobody begins to. None: it is not open."""
+    def retire(self, zone: Zone) -> ZoneDatabase | None:
+        """Remove the database of a removed zone: running use may end, no new use begins. None: it is not open."""
         with self._lock:
-            found = self._open.pop(path, None)
+            found = self._open.pop(zone, None)
         if found is not None:
             found.retire()
         return found
@@ -63,5 +77,5 @@ class Databases:
     def close(self) -> None:
         """Close all databases."""
         with self._lock:
-            for place in list(self._open):
-                self._open.pop(place).close()
+            for zone in list(self._open):
+                self._open.pop(zone).close()

@@ -1,4 +1,4 @@
-"""A zone leaves: it is served no more, everything about it is forgotten at once, and its database is set aside."""
+"""Remove a zone: it is no longer served, its data is forgotten in one step, and its database is set aside."""
 
 import asyncio
 from contextlib import suppress
@@ -17,8 +17,9 @@ from dnssecd.pipeline.workers.pool import WorkerPool
 from dnssecd.store.aside import set_aside
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.zonedb import ZoneDatabase
+from dnssecd.uninterrupted import to_the_end
 
-#: So long what is under way for the zone may take to end: a commit, a transfer to a secondary.
+#: The time for running work of the zone to end: a commit, a transfer to a secondary.
 LET_GO_S = 10.0
 LOOK_S = 0.01
 
@@ -26,12 +27,12 @@ log = structlog.get_logger("dnssecd.zones")
 
 
 class Departures:
-    """Takes zones out. Every part of the daemon that keeps something of a zone takes ``mailbox.removed``."""
+    """Removes zones. Every part of the daemon with data on a zone subscribes to ``mailbox.removed``."""
 
     def __init__(
         self,
         table: ZoneTable,
-        databases: Databases,
+        databases: Databases[FrontZone],
         pool: WorkerPool,
         clock: Clock,
         events: EventCore,
@@ -43,10 +44,11 @@ class Departures:
         self._events, self._metrics, self._catalogue, self._mailbox = events, metrics, catalogue, mailbox
 
     async def remove(self, name: str) -> None:
-        """Remove a zone; KeyError when there is none.
+        """Remove a zone; raise KeyError if there is none.
 
-        Nothing of it is served or begun from the first step on. Its database is moved when nobody has it open: SQLite
-        removes the side files of a database by their names, which may be another zone's by then.
+        From the first step on it is not served, and no work on it begins. Its database is moved when it is no
+        longer open, also if the caller is cancelled meanwhile: SQLite removes the side files of a database by their
+        names, which may by then belong to another zone.
         """
         zone = self._table.remove(name)
         self._mailbox.removed.send(zone)
@@ -54,24 +56,27 @@ class Departures:
         self._events.remove_zone(name)
         self._metrics.forget_zone(name)
         self._catalogue.remove(name)
+        await to_the_end(self._set_aside(zone))
+
+    async def _set_aside(self, zone: FrontZone) -> None:
         path = Path(zone.spec.database)
         await self._pool.release(zone.spec.database)
         await self._quiet(zone)
-        database = self._databases.retire(path)
+        database = self._databases.retire(zone)
         if database is not None:
             await _released(database)
             await asyncio.to_thread(database.close)
         kept = await asyncio.to_thread(set_aside, path, int(self._clock.now()))
-        log.info("zone removed", zone=name, kept=str(kept) if kept else None)
+        log.info("zone removed", zone=zone.name, kept=str(kept) if kept else None)
 
     async def _quiet(self, zone: FrontZone) -> None:
-        """Wait until what was under way in threads of ours has ended; what comes after it finds the zone gone."""
+        """Wait until running work in the daemon's threads has ended; later work finds the zone gone."""
         with suppress(TimeoutError):
-            async with asyncio.timeout(LET_GO_S), self._pool.lock(zone.name):
+            async with asyncio.timeout(LET_GO_S), zone.jobs.turn:
                 return
 
 
 async def _released(database: ZoneDatabase) -> None:
     ends = asyncio.get_running_loop().time() + LET_GO_S
-    while database.held and asyncio.get_running_loop().time() < ends:
+    while database.in_use and asyncio.get_running_loop().time() < ends:
         await asyncio.sleep(LOOK_S)

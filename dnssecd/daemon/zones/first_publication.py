@@ -1,4 +1,4 @@
-"""Before a zone's first publication: does anybody sign it already, and may we begin?"""
+"""The check before a zone's first publication: whether another signer signs it, and whether dnssecd may begin."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -17,18 +17,22 @@ CAME_BACK = "removed-zone-back"
 
 @dataclass(frozen=True)
 class Permission:
-    """Whether a zone may be published for the first time. ``event`` and ``cause`` say why not."""
+    """Whether a zone may be published for the first time; ``event`` and ``cause`` say why not.
+
+    ``at_parent``: of a restored zone, see ``pipeline/jobs/restore.py``.
+    """
 
     allowed: bool
     serial_floor: int | None = None
     event: str = ""
     cause: str = ""
     remedy: str = ""
+    at_parent: tuple[bytes, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Earlier:
-    """What there is of a zone from before: all of its keys in the key stores (DNSKEY RDATA), and its last database."""
+    """Data of a zone from an earlier time: all its keys in the key stores (DNSKEY RDATA), and its last database."""
 
     keys: tuple[bytes, ...] = ()
     kept: Kept | None = None
@@ -41,7 +45,7 @@ async def ask_permission(
     now: Callable[[], float],
     earlier: Earlier = Earlier(),
 ) -> Permission:
-    """Ask the zone's secondaries and its parent's servers, and decide. our_keys: those that it would begin with."""
+    """Query the zone's secondaries and its parent's servers, and decide. our_keys: the keys of its first version."""
     permission, found = await _ask(zone, config, our_keys, now)
     if permission.allowed and earlier.kept is not None:
         floor = permission.serial_floor
@@ -53,9 +57,9 @@ async def ask_permission(
 async def ask_adoption(
     zone: FrontZone, config: Config, keys: list[bytes], now: Callable[[], float]
 ) -> tuple[Permission, tuple[bytes, ...] | None]:
-    """The same for a zone that comes over with these keys (DNSKEY RDATA); also those that the parent has a DS of.
+    """Decide the same for an adoption with these keys (DNSKEY RDATA); also return those with a DS at the parent.
 
-    None in their place: no server of the parent answered, or there is none to be asked.
+    None instead: no server of the parent answered, or there is none to query.
     """
     permission, found = await _ask(zone, config, keys, now)
     answers = [answer.ds for answer in found.ds_seen if answer.ds is not None]
@@ -84,16 +88,16 @@ async def _ask(
         waiting = Permission(
             False,
             event="first-publication-waiting",
-            cause=f"the parent's servers could not be asked for a DS of {zone.name}: {failures}",
+            cause=f"the parent's servers could not be queried for a DS of {zone.name}: {failures}",
             remedy=f'name them: zone."{zone.name}".parent = {{ servers = ["…"] }}; for an island of trust parent = '
-            f'"none"; to publish all the same: dnssecd zone reload {zone.name} --first-publication',
+            f'"none"; to publish anyway: dnssecd zone reload {zone.name} --first-publication',
         )
         return waiting, found
     return Permission(True, found.highest_serial), found
 
 
 async def parent_servers(zone: FrontZone, config: Config) -> list[exchange.Peer]:
-    """Return the parent's servers, configured or found; ParentUnknown."""
+    """Return the parent's servers, configured or found; raise ParentUnknown."""
     if zone.config.parent.servers:
         return [exchange.Peer(str(a), a.host, a.port) for a in zone.config.parent.servers]
     servers = [(a.host, a.port) for a in config.server.resolver]
@@ -101,29 +105,29 @@ async def parent_servers(zone: FrontZone, config: Config) -> list[exchange.Peer]
 
 
 def _came_back(zone: FrontZone, found: FirstCheck, earlier: Earlier) -> Permission | None:
-    """Return the refusal for a zone that is still signed, or has a DS, from its earlier time here; None for others."""
+    """Return the refusal for a zone whose DNSKEY or DS from an earlier time here are still served; None for others."""
     known = [rdata[2:] for rdata in earlier.keys]
     if not found.foreign or not all(key.rdata[2:] in known for key in found.foreign_keys):
         return None
     if not all(any(ds_matches(one.ds, key, zone.name) for key in earlier.keys) for one in found.foreign_ds):
         return None
-    what = f"{zone.name} is still known by keys of its earlier time here: {_seen(found)}"
+    what = f"{zone.name} is still published with keys from an earlier time here: {_seen(found)}"
     if earlier.kept is None:
         return Permission(
             False,
             event="foreign-dnskey",
-            cause=f"{what}. They are in our key store; their states are not known here",
-            remedy="nothing was published. Restore a back-up of the zone (dnssecd restore); or, to begin anew, first "
-            "remove the DS at the parent and wait its TTL",
+            cause=f"{what}. The keys are in dnssecd's key store; their states are not known",
+            remedy="nothing was published. Restore a backup of the zone (dnssecd restore); or, to start "
+            "with new keys, first remove the DS at the parent and wait for its TTL",
         )
     return Permission(
         False,
         event=CAME_BACK,
-        cause=f"{what}. It was removed at {moment(earlier.kept.at)}, at serial {earlier.kept.serial}, and would begin "
-        "anew with other keys",
-        remedy=f"bring it back with keys, their states and serial: dnssecd zone restore {zone.name}. To begin anew "
-        "instead, first remove the DS at the parent and wait its TTL, and let the secondaries drop the zone; it is "
-        "tried again by itself",
+        cause=f"{what}. It was removed at {moment(earlier.kept.at)}, at serial {earlier.kept.serial}, and "
+        f"would start again with other keys",
+        remedy=f"restore it with keys, their states and serial: dnssecd zone restore {zone.name}. To start "
+        f"with new keys instead, first remove the DS at the parent and wait for its TTL, and remove the "
+        f"zone from the secondaries; dnssecd tries again automatically",
     )
 
 
@@ -137,8 +141,8 @@ def _foreign(zone: FrontZone, found: FirstCheck) -> Permission:
     return Permission(
         False,
         event="foreign-dnskey" if found.foreign_keys else "ds-mismatch",
-        cause=f"{zone.name} is signed already with keys that are not in our key store: {_seen(found)}",
-        remedy="nothing was published. To take the zone over as it is signed import its keys with their states "
-        f"(dnssecd key import {zone.name} …), then dnssecd migrate check: docs/migration.md; if it is to begin anew, "
-        "first remove the DS at the parent and wait its TTL",
+        cause=f"{zone.name} is already signed with keys that are not in dnssecd's key store: {_seen(found)}",
+        remedy="nothing was published. To take over the signed zone, import its keys with their states "
+        f"(dnssecd key import {zone.name} …), then dnssecd migrate check: docs/migration.md; to start with "
+        f"new keys, first remove the DS at the parent and wait for its TTL",
     )

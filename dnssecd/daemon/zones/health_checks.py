@@ -1,4 +1,4 @@
-"""Looks at everything once a minute: how long signatures last, how much disk is left."""
+"""Health checks once a minute: remaining lifetime of signatures, free disk space."""
 
 import asyncio
 import shutil
@@ -19,12 +19,19 @@ PERIOD_S = 60.0
 DISK_FREE_MIN_OCTETS = 256 << 20
 DISK_FREE_MIN_SHARE = 0.02
 
-#: The runway is low when less than this share of the refresh is left: re-signing should have happened long before.
+#: The runway is low if less than this share of the refresh is left: signatures should have been renewed long
+#: before.
 RUNWAY_SHARE = 0.5
 
 
+def disk_short(directory: Path) -> tuple[bool, int]:
+    """Return whether little space is free on a directory's file system, and the free octets; raise OSError."""
+    usage = shutil.disk_usage(directory)
+    return usage.free < max(DISK_FREE_MIN_OCTETS, DISK_FREE_MIN_SHARE * usage.total), usage.free
+
+
 class Guard:
-    """Raises and resolves what only time brings."""
+    """Raises and resolves the events of health checks."""
 
     def __init__(
         self,
@@ -38,13 +45,13 @@ class Guard:
         self._clock, self._state_dir = clock, state_dir
 
     async def watch(self) -> None:
-        """Look for ever."""
+        """Check until cancelled."""
         while True:
             self.look()
             await asyncio.sleep(PERIOD_S)
 
     def look(self) -> None:
-        """Look once."""
+        """Check once."""
         served = sum(zone.serial is not None for zone in self._zones.values())
         self._metrics.zone.zones.labels("served").set(served)
         self._metrics.zone.zones.labels("waiting").set(len(self._zones) - served)
@@ -69,9 +76,9 @@ class Guard:
             self._events.resolve("runway-low", zone.name)
 
     def _disk(self) -> None:
-        usage = shutil.disk_usage(self._state_dir)
-        if usage.free < max(DISK_FREE_MIN_OCTETS, DISK_FREE_MIN_SHARE * usage.total):
-            cause = f"{usage.free >> 20} MiB are free on the file system of {self._state_dir}"
+        short, free = disk_short(self._state_dir)
+        if short:
+            cause = f"{free >> 20} MiB are free on the file system of {self._state_dir}"
             self._events.raise_event("disk-low", None, cause)
         else:
             self._events.resolve("disk-low")

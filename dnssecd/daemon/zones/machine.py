@@ -1,8 +1,8 @@
-"""The states that a zone can be in, the events that move it, and the work that is possible in each.
+"""The states of a zone, the events that change them, and the work that is possible in each.
 
-This module is pure, and the only place that says so; docs/zone-states.md is made from it. A state is *what is served
-and why*. Frozen and unconfigured are no states: a zone in any state can be either, and they stop some work
-(``gates.py``). An event or a kind of work without an entry is an error.
+This module is pure, and the only place that defines them; docs/zone-states.md is generated from it. A state
+is *what is served, and why*. Frozen and unconfigured are not states: a zone in any state can be either, and
+they stop some work (``gates.py``). An event or a kind of work without entry is an error.
 """
 
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from dnssecd.daemon.zones.gates import Work
 
 
 class State(Enum):
-    """The states, in the words that operators read."""
+    """The states; the values are shown to operators."""
 
     WAITING = "waiting"
     SERVED = "served"
@@ -24,30 +24,33 @@ class State(Enum):
 
 
 MEANING: Mapping[State, str] = {
-    State.WAITING: "no version was made yet; nothing is served",
+    State.WAITING: "there is no version yet; nothing is served",
     State.SERVED: "the last verified version is served",
-    State.EXPIRED: "no primary confirmed it for longer than SOA expire; its version is kept, and not served",
-    State.HELD: "it comes from a backup; nothing is served before a version above all that is public was made",
-    State.IN_DOUBT: "its database is not as it was left, or is damaged; nothing is served before all of it is verified",
-    State.GONE: "it was removed; a zone that comes back under the same name is another zone",
+    State.EXPIRED: "no primary has confirmed it for longer than SOA expire; its version is kept, but not "
+    "served",
+    State.HELD: "it comes from a backup; nothing is served before it has a version with a serial after all "
+    "public ones",
+    State.IN_DOUBT: "its database was changed or is damaged; nothing is served before the whole zone is "
+    "verified",
+    State.GONE: "it was removed; a zone that is added under the same name is another zone",
 }
 
 
 class Event(Enum):
-    """What moves a zone."""
+    """The events that change the state."""
 
-    RECALLED = "its stored version is as it was left, or was verified whole"
-    CHANGED = "its database is not as it was left"
+    RECALLED = "its stored version is unchanged, or was verified as a whole"
+    CHANGED = "its database was changed"
     RESTORED = "its stored version comes from a backup"
-    EMPTY = "nothing was published in its database"
+    EMPTY = "its database has no published version"
     PUBLISHED = "a verified version was committed"
     DAMAGED = "its version no longer verifies"
-    SILENT = "no primary confirmed it for SOA expire"
+    SILENT = "no primary has confirmed it for SOA expire"
     CONFIRMED = "a primary confirmed it, or expiry is no longer followed"
     REMOVED = "it was removed"
 
 
-#: Event -> the state after it, for each state.
+#: For each state: event -> next state.
 TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
     State.WAITING: {
         Event.RECALLED: State.SERVED,
@@ -93,29 +96,41 @@ TRANSITIONS: Mapping[State, Mapping[Event, State]] = {
 }
 
 _INPUT = frozenset({Work.LOAD, Work.TRANSFER, Work.IMPORT, Work.ADOPT, Work.LOOK})
-_KEPT_SIGNED = frozenset({Work.RESIGN, Work.REKEY, Work.PLAN, Work.VERIFY, Work.PROVE, Work.EXPIRE})
+_KEPT_SIGNED = frozenset(
+    {
+        Work.RESIGN,
+        Work.REKEY,
+        Work.PLAN,
+        Work.VERIFY,
+        Work.PROVE,
+        Work.EXPIRE,
+        Work.SNAPSHOT,
+        Work.SHARE,
+        Work.OUTPUT,
+    }
+)
 
-#: The work that is possible in each state, where no gate stops it.
+#: The work that is possible in each state, if no gate stops it.
 POSSIBLE: Mapping[State, frozenset[Work]] = {
-    # RESIGN, too: a stored version that could not be read at the start is found again.
-    State.WAITING: _INPUT | {Work.EXPIRE, Work.RESIGN},
-    State.SERVED: _INPUT | _KEPT_SIGNED | {Work.UPDATE},
-    State.EXPIRED: _INPUT | _KEPT_SIGNED,
+    # RESIGN, too: it finds a stored version that could not be read at start.
+    State.WAITING: _INPUT | {Work.EXPIRE, Work.RESIGN, Work.FOLLOW},
+    State.SERVED: _INPUT | _KEPT_SIGNED | {Work.UPDATE, Work.FOLLOW},
+    State.EXPIRED: _INPUT | _KEPT_SIGNED | {Work.FOLLOW},
     State.HELD: frozenset({Work.RETURN}),
     State.IN_DOUBT: frozenset({Work.PROVE}),
     State.GONE: frozenset(),
 }
 
-#: In these states other work comes first, whatever was asked for: afterwards a load is asked for.
+#: In these states this work replaces any requested work; afterwards a load is requested.
 FIRST: Mapping[State, Work] = {State.IN_DOUBT: Work.PROVE, State.HELD: Work.RETURN}
 
 
 class Impossible(AssertionError):
-    """An event, or work, in a state that has no entry for it: a fault of ours."""
+    """An event, or work, in a state without entry for it: a bug in dnssecd."""
 
 
 def after(state: State, event: Event) -> State:
-    """Return the state after an event; Impossible."""
+    """Return the state after an event; raise Impossible."""
     try:
         return TRANSITIONS[state][event]
     except KeyError:
@@ -123,17 +138,17 @@ def after(state: State, event: Event) -> State:
 
 
 def possible(state: State, work: Work) -> bool:
-    """Tell whether some work is possible in a state. Gates are asked apart."""
+    """Tell whether a kind of work is possible in a state; gates are checked separately."""
     return work in POSSIBLE[state]
 
 
 def instead(state: State, work: Work) -> Work:
-    """Return what is done in a state when some work is asked for."""
+    """Return the work that is done in a state instead of the requested work."""
     return FIRST.get(state, work)
 
 
 class Flags(Protocol):
-    """A zone, as far as its state goes."""
+    """A zone with the fields that determine its state."""
 
     state: State
     gone: bool
@@ -142,15 +157,15 @@ class Flags(Protocol):
 
     @property
     def held(self) -> object | None:
-        """Not None: it comes from a backup."""
+        """Return a value other than None if the zone comes from a backup."""
 
     @property
     def doubt(self) -> object | None:
-        """Not None: it is not verified."""
+        """Return a value other than None if the zone is not verified."""
 
 
 def state_of(zone: Flags) -> State:
-    """Return the state by what is known of a zone: what its ``state`` has to agree with."""
+    """Return the state according to a zone's fields; its ``state`` must agree with it."""
     if zone.gone:
         return State.GONE
     if zone.doubt is not None:
@@ -163,7 +178,7 @@ def state_of(zone: Flags) -> State:
 
 
 def happened(zone: Flags, event: Event) -> None:
-    """Move a zone; Impossible. One that expired before it was read again has expired still."""
+    """Change a zone's state; raise Impossible. A zone that expired before it was read again is still expired."""
     state = after(zone.state, event)
     if state is State.SERVED and zone.expired:
         state = after(state, Event.SILENT)

@@ -1,14 +1,13 @@
-"""`docs/zone-states.md`, written from the tables that the daemon runs on."""
+"""Generate ``docs/zone-states.md`` from the tables that the daemon uses."""
 
 from dnssecd.daemon.zones.gates import STOPPED_BY, Gate, Work
 from dnssecd.daemon.zones.machine import FIRST, MEANING, POSSIBLE, TRANSITIONS, State
 
 HEAD = """# The states of a zone
 
-<!-- Made by dnssecd/daemon/zones/machine_doc.py from the tables in dnssecd/daemon/zones/machine.py and gates.py. A test
-fails when it is out of date and says how to write it again. -->
-
-A state says what is served of a zone, and why. A zone in any state can be frozen, or be missing from the configuration.
+<!-- Made by dnssecd/daemon/zones/machine_doc.py from the tables in dnssecd/daemon/zones/machine.py and
+gates.py. A test fails when it is out of date and says how to write it again. --> A state says what is served
+of a zone, and why. A zone in any state can be frozen, or be missing from the configuration.
 
 | state | meaning |
 |---|---|
@@ -22,18 +21,23 @@ WORDS = {
     Work.IMPORT: "take an import",
     Work.ADOPT: "take over from another signer",
     Work.UPDATE: "carry out dynamic updates",
-    Work.RETURN: "make a version above all that is public",
-    Work.PROVE: "verify all that is stored",
+    Work.RETURN: "make a version with a serial after all public ones",
+    Work.PROVE: "verify the whole stored version",
     Work.VERIFY: "verify the published version",
-    Work.LOOK: "ask the primaries for their serial",
+    Work.LOOK: "query the primaries for their serial",
     Work.PLAN: "plan the next rollover step",
     Work.EXPIRE: "let the zone expire",
+    Work.FOLLOW: "apply the versions of another node",
+    Work.SNAPSHOT: "put a snapshot into the log",
+    Work.SHARE: "put a zone of a single host into its log",
+    Work.OUTPUT: "write the served version to its output file",
 }
 
 GATE_HEAD = """## Gates
 
-A gate stops work in any state. The time and the key service are the daemon's; the others are the zone's own. Without a
-key service other work fails and is tried again; an UPDATE is answered SERVFAIL at once.
+A gate stops work in any state. The time and the key service are the daemon's; the others belong to the zone.
+Without a key service other work fails and is tried again; an UPDATE is answered SERVFAIL immediately.
+
 
 """
 

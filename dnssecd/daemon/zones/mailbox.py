@@ -1,7 +1,7 @@
-"""Signals between the parts of the daemon: made before them, and given to all of them.
+"""Signals between the parts of the daemon, made before the parts and passed to all of them.
 
-Parts that concern each other need not know each other then: one sends, others subscribe in their constructors. A signal
-that no part subscribed to is a fault of the wiring (:meth:`Mailbox.unheard`).
+So the parts do not need references to each other: one sends, others subscribe in their constructors. A signal
+without subscriber is an error of the wiring (:meth:`Mailbox.unheard`).
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ Args = TypeVarTuple("Args")
 
 
 class Signal(Generic[*Args]):
-    """One kind of message. It is taken at once, in the order of subscription; errors are the sender's to handle."""
+    """One kind of message. Subscribers are called immediately, in order of subscription; the sender handles errors."""
 
     __slots__ = ("_takers",)
 
@@ -24,33 +24,33 @@ class Signal(Generic[*Args]):
         self._takers: tuple[Callable[[*Args], object], ...] = ()
 
     def subscribe(self, taker: Callable[[*Args], object]) -> None:
-        """Call ``taker`` with every message."""
+        """Call ``taker`` for every message."""
         self._takers = (*self._takers, taker)
 
     def send(self, *message: *Args) -> None:
-        """Give a message to all subscribers."""
+        """Pass a message to all subscribers."""
         for taker in self._takers:
             taker(*message)
 
     @property
     def heard(self) -> bool:
-        """Whether any part takes these messages."""
+        """Tell whether any part takes these messages."""
         return bool(self._takers)
 
 
 @dataclass(frozen=True)
 class Mailbox:
-    """All signals. Unless said otherwise a message is a zone, and is sent on the event loop."""
+    """All signals. Unless stated otherwise, a message is a zone, and is sent on the event loop."""
 
-    #: A job (``load``, ``resign``) is wanted for a zone.
+    #: A job (``load``, ``resign``) is requested for a zone.
     wanted: Signal[FrontZone, str] = field(default_factory=Signal)
-    #: A load was asked for: zones from primaries are looked after elsewhere.
+    #: A load was requested; this is for zones from primaries, which another part handles.
     load_requested: Signal[FrontZone] = field(default_factory=Signal)
     #: A job ended.
     finished: Signal[FrontZone] = field(default_factory=Signal)
     #: The catalogue has a new entry for a zone.
     remembered: Signal[FrontZone] = field(default_factory=Signal)
-    #: Another version is served than before.
+    #: A different version is served.
     published: Signal[FrontZone] = field(default_factory=Signal)
     #: Updates were committed just now: zone, serial, SOA. ``finished`` follows.
     committed: Signal[FrontZone, int, RRset] = field(default_factory=Signal)
@@ -64,11 +64,13 @@ class Mailbox:
     seen: Signal[Judgement] = field(default_factory=Signal)
     #: The time is no longer in doubt; whether the clock may have stepped.
     clock_sure: Signal[bool] = field(default_factory=Signal)
-    #: The key service answers again, or a key store of it can be used again.
+    #: The key service answers again, or one of its key stores can be used again.
     key_service_recovered: Signal[()] = field(default_factory=lambda: Signal[()]())
+    #: A changed configuration file is in force.
+    configured: Signal[()] = field(default_factory=lambda: Signal[()]())
     #: A rollover waits too long for a DS.
     ds_overdue: Signal[FrontZone] = field(default_factory=Signal)
 
     def unheard(self) -> list[str]:
-        """Return the names of the signals that no part subscribed to."""
+        """Return the names of the signals without subscriber."""
         return [one.name for one in fields(self) if not getattr(self, one.name).heard]

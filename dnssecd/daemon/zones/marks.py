@@ -1,7 +1,7 @@
-"""Keeping the catalogue's marks of the databases right while they are written: by jobs, updates, sightings.
+"""Keep the catalogue's marks of the databases correct while jobs, updates and sightings write to them.
 
-A mark that is behind is no harm but work: the next start verifies that zone before it serves it. So marks are taken a
-moment after the write, for all zones written meanwhile, and once more at the end, when all databases are closed.
+An outdated mark only costs work: the next start verifies that zone before it serves it. So marks are taken
+shortly after a write, for all zones written meanwhile, and again at the end, when all databases are closed.
 """
 
 import asyncio
@@ -17,8 +17,8 @@ from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
 
 ROUND_S = 2.0
-#: A worker moves what it committed into the file when it has been idle for a moment: a file that stays the same for so
-#: many rounds is at rest.
+#: A worker moves its commits into the main file when it has been idle for a moment; a file that is unchanged
+#: for this many rounds is at rest.
 RESTING_ROUNDS = 5
 _AT_ONCE = 100
 
@@ -26,28 +26,27 @@ log = structlog.get_logger("dnssecd.store")
 
 
 class MarkKeeper:
-    """Takes the marks. ``zones`` by name and by origin are the front's."""
+    """Takes the marks. ``zones``: all there are."""
 
     def __init__(
         self,
         zones: Mapping[str, FrontZone],
-        by_origin: Mapping[bytes, FrontZone],
-        databases: Databases,
+        databases: Databases[FrontZone],
         catalogue: Catalogue,
         mailbox: Mailbox,
     ) -> None:
-        self._zones, self._by_origin = zones, by_origin
+        self._zones = zones
         self._databases, self._catalogue = databases, catalogue
-        #: Zones whose databases were written of late, and for how many rounds they have been the same.
+        #: Zones whose databases were recently written, and for how many rounds they have been unchanged.
         self._moving: dict[FrontZone, int] = {}
         mailbox.remembered.subscribe(self.note)
 
     def note(self, zone: FrontZone) -> None:
-        """Look after a zone whose database was written by a job, or may be."""
+        """Watch a zone whose database a job has written, or may have written."""
         self._moving[zone] = 0
 
     async def run(self) -> None:
-        """Take marks for ever."""
+        """Take marks until cancelled."""
         while True:
             await asyncio.sleep(ROUND_S)
             if await self.round():
@@ -55,14 +54,13 @@ class MarkKeeper:
                     await asyncio.to_thread(self._catalogue.sync)
                 except (
                     StoreError
-                ) as error:  # it is on the disk later; what is lost costs work at the next start
+                ) as error:  # it is on the disk later; a lost mark costs work at the next start
                     log.warning("the catalogue is not on the disk yet", cause=str(error))
 
     async def round(self) -> int:
-        """Take the marks of the zones that were written of late; return how many were new."""
-        for origin in self._databases.written():
-            if origin in self._by_origin:
-                self._moving[self._by_origin[origin]] = 0
+        """Take the marks of recently written zones; return how many were new."""
+        for zone in self._databases.written():
+            self._moving[zone] = 0
         taken = 0
         for number, zone in enumerate(list(self._moving), 1):
             if number % _AT_ONCE == 0:
@@ -94,6 +92,6 @@ class MarkKeeper:
         return True
 
     def finish(self) -> None:
-        """Take all marks, when all databases have been closed."""
+        """Take all marks, after all databases were closed."""
         for zone in self._zones.values():
             self._put(zone)

@@ -1,10 +1,13 @@
-"""From how a job ended to the events that fire and resolve."""
+"""Raise and resolve events from the outcomes of jobs."""
 
 from dnssecd.ops.events import EventCore
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 
-#: Events a finished load or re-signing may raise, and which of them a good end resolves.
-INPUT_EVENTS = ("input-error", "ttl-rejected", "delta-guard")
+#: The events that a load or re-signing may raise, and those that a successful end resolves.
+INPUT_EVENTS = ("input-error", "ttl-rejected", "delta-guard", "input-stale")
+REVIEW_EVENTS = ("review-waiting", "review-rejected", "review-failed")
+#: The subject of a review of a version without new content, which is resolved separately.
+RENEWAL = "renewal"
 WORK_EVENTS = ("verification-failed", "signing-failed", "store-failed", "key-missing")
 WARNING_EVENTS = ("refresh-capped", "grant-overlap")
 
@@ -12,14 +15,20 @@ _KNOWN = {"worker-died": "store-failed", "file-changing": "input-error"}
 
 
 def report(events: EventCore, outcome: Outcome, *, load: bool) -> None:
-    """Raise what is wrong and resolve what is right again."""
+    """Raise the events of problems, and resolve those of solved ones."""
     zone = outcome.zone
     raised = set()
     for problem in (*outcome.problems, *outcome.warnings):
         name = _KNOWN.get(problem.event, problem.event)
-        if name in (*INPUT_EVENTS, *WORK_EVENTS, *WARNING_EVENTS):
+        if name in (*REVIEW_EVENTS, *INPUT_EVENTS, *WORK_EVENTS, *WARNING_EVENTS):
             raised.add(name)
-            events.raise_event(name, zone, _cause(outcome, problem), remedy=problem.remedy or None)
+            subject = "" if load or name not in REVIEW_EVENTS else RENEWAL
+            cause = _cause(outcome, problem)
+            events.raise_event(name, zone, cause, subject=subject, remedy=problem.remedy or None)
+    if outcome.result in ("published", "unchanged") or raised.intersection(REVIEW_EVENTS):
+        for name in REVIEW_EVENTS:
+            if name not in raised:
+                events.resolve(name, zone, "" if load else RENEWAL)
     if outcome.result in ("published", "unchanged"):
         good = (*WORK_EVENTS, *INPUT_EVENTS, *WARNING_EVENTS) if load else WORK_EVENTS
         for name in good:
@@ -28,7 +37,7 @@ def report(events: EventCore, outcome: Outcome, *, load: bool) -> None:
 
 
 def report_sweep(events: EventCore, zone: str, faults: list[Problem]) -> None:
-    """Raise what the verification of the published version found, apart from that of new versions."""
+    """Raise the findings on the published version, separately from those on new versions."""
     for problem in faults:
         events.raise_event(
             "verification-failed",

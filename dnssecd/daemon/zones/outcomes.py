@@ -1,4 +1,4 @@
-"""Taking over what came of jobs: serial and times, events, metrics, the catalogue, and when there is more to do."""
+"""Apply the outcomes of jobs: serial and times, events, metrics, the catalogue, and the next job."""
 
 import asyncio
 from collections.abc import Mapping
@@ -6,11 +6,13 @@ from typing import Any
 
 import structlog
 
+from dnssecd.backoff import Backoff
 from dnssecd.clock import Clock
 from dnssecd.core.dns.serial import is_after
 from dnssecd.daemon.zones import outcome_events as job_events
 from dnssecd.daemon.zones.machine import Event, happened
 from dnssecd.daemon.zones.mailbox import Mailbox
+from dnssecd.daemon.zones.rooms import ReviewRoom
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
@@ -19,25 +21,25 @@ from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
 
-RETRY_FIRST_S = 5.0
-RETRY_LAST_S = 300.0
+RETRY = Backoff(5.0, 300.0)
 DUE_MARGIN_S = 1
-#: RRSIGs that come due are renewed together, in strides of this long or a tenth of the refresh, so that a level stream
-#: of them makes few versions.
+#: Due RRSIGs are renewed together, in intervals of this length or a tenth of the refresh, so that a steady
+#: stream of them makes few versions.
 RESIGN_STRIDE_S = 3600.0
-#: The catalogue may lag behind a zone's updates by this much: what is served comes from the zone's own database.
+#: The catalogue may lag behind a zone's updates by this much: the served version comes from the zone's own
+#: database.
 REMEMBER_S = 1.0
 
-#: Jobs that bring content, whole or in part.
+#: Jobs that bring content, complete or partial.
 INPUT_KINDS = frozenset({"load", "transfer", "import", "adopt"})
-#: Jobs that are tried again after a failure by the part that asked for them.
+#: Jobs that the requesting part tries again after a failure.
 _NOT_RETRIED = frozenset({"update", "rekey", "transfer", "import", "adopt"})
 
 log = structlog.get_logger("dnssecd.zones")
 
 
 class Outcomes:
-    """Takes outcomes over into the zone, and asks for the next job (``mailbox.wanted``). Belongs to the event loop."""
+    """Applies outcomes to the zone, and requests the next job (``mailbox.wanted``). Belongs to the event loop."""
 
     def __init__(
         self,
@@ -56,15 +58,16 @@ class Outcomes:
         mailbox.removed.subscribe(self.forget)
 
     def forget(self, zone: FrontZone) -> None:
-        """Write nothing more of a zone that was removed."""
+        """Stop writing about a removed zone."""
         self._learnt(zone)
 
     def close(self) -> None:
-        """Write what the catalogue is still to learn."""
+        """Write the pending catalogue entries."""
         for zone in list(self._unremembered):
             self.remember(zone)
 
     def take_over(self, zone: FrontZone, outcome: Outcome, kind: str) -> None:
+        """Apply the outcome of a job to the zone, its events, metrics and catalogue entry."""
         if zone.gone:
             return
         before = zone.serial
@@ -80,23 +83,28 @@ class Outcomes:
             zone.warnings = outcome.warnings
             zone.files = outcome.files or zone.files
             zone.stripped = outcome.stripped
-        if outcome.serial is not None and zone.doubt is None:  # else it was found damaged while the job ran
+        if (
+            outcome.serial is not None and zone.doubt is None
+        ):  # otherwise it was found damaged while the job ran
             self._served(zone, outcome)
             if kind == "update":
                 self._remember_soon(zone)
             else:
                 self.remember(zone)
-        if outcome.result in ("failed", "retry") and kind not in _NOT_RETRIED:
+        if zone.spec.review is not None:
+            _note_review(zone, outcome, kind)
+        repeated = ("failed", "retry") if kind in INPUT_KINDS else ("failed", "retry", "rejected")
+        if outcome.result in repeated and kind not in _NOT_RETRIED:
             self.retry(zone, kind)
         else:
             zone.jobs.succeed(kind)
-            self.wake_when_due(zone)
+            self.wake_when_due(zone, renewed=(kind, outcome.result) != ("resign", "unchanged"))
         if zone.serial is not None and zone.serial != before:
             self._mailbox.published.send(zone)
         self._mailbox.finished.send(zone)
 
     def _believed(self, zone: FrontZone, outcome: Outcome) -> Outcome:
-        """Return an outcome as it is, or as a failure when what it tells of is not in the database served from."""
+        """Return an outcome unchanged, or as a failure if its version is not in the database that is served from."""
         if outcome.serial is None or outcome.serial == zone.serial:
             return outcome
         try:
@@ -109,11 +117,11 @@ class Outcomes:
         if held is not None and not is_after(outcome.serial, held):
             return outcome
         cause = f"a worker made serial {outcome.serial}, which is not in {zone.spec.database}: {why}"
-        remedy = "it is tried again; look whether something else moves or replaces files in state_dir"
+        remedy = "dnssecd tries again; check whether another program moves or replaces files in state_dir"
         return Outcome(zone=zone.name, result="failed", problems=(Problem("store-failed", cause, remedy),))
 
     def _served(self, zone: FrontZone, outcome: Outcome) -> None:
-        """Take over what the zone's database now holds."""
+        """Apply the data of the zone's database."""
         zone.serial = outcome.serial
         happened(zone, Event.PUBLISHED)
         zone.earliest_expiration = outcome.earliest_expiration
@@ -158,24 +166,31 @@ class Outcomes:
         if any(problem.event == "store-failed" for problem in outcome.problems):
             metrics.store_errors.inc()
 
-    def wake_when_due(self, zone: FrontZone) -> None:
+    def wake_when_due(self, zone: FrontZone, *, renewed: bool = True) -> None:
+        """Schedule the next renewal of signatures.
+
+        renewed: False after a renewal that could renew nothing: signatures by a lost key stay due until it is replaced.
+        """
         if zone.next_due is None:
             return
-        stride = min(RESIGN_STRIDE_S, zone.refresh_s / 10)
-        when = zone.next_due + max(stride, DUE_MARGIN_S)
-        self._schedule.wake(f"resign {zone.name}", when, lambda: self._mailbox.wanted.send(zone, "resign"))
+        stride = max(min(RESIGN_STRIDE_S, zone.refresh_s / 10), DUE_MARGIN_S)
+        when = zone.next_due + stride
+        if not renewed:
+            when = max(when, self._clock.now() + stride)
+        waiting = (zone.wakes or {}).get("resign")
+        if waiting is not None and waiting.at == when:
+            return  # as after nearly every update
+        self._schedule.wake(zone, "resign", when, lambda: self._mailbox.wanted.send(zone, "resign"))
 
     def retry(self, zone: FrontZone, kind: str) -> None:
+        """Schedule a failed job again, after a back-off."""
         if zone.gone:
             return
-        failures = zone.jobs.fail(kind)
-        delay = min(RETRY_FIRST_S * 2 ** (failures - 1), RETRY_LAST_S)
-        self._schedule.wake(
-            f"{kind} {zone.name}", self._clock.now() + delay, lambda: self._mailbox.wanted.send(zone, kind)
-        )
+        when = self._clock.now() + RETRY.delay_s(zone.jobs.fail(kind))
+        self._schedule.wake(zone, kind, when, lambda: self._mailbox.wanted.send(zone, kind))
 
     def remember(self, zone: FrontZone) -> None:
-        """Write what the catalogue keeps of a zone."""
+        """Write a zone's catalogue entry."""
         if zone.gone:
             return
         self._learnt(zone)
@@ -195,11 +210,22 @@ class Outcomes:
             zone.jobs.remember = None
 
     def retry_failed(self) -> None:
-        """Try now what could not be signed: the key service, or a token of it, is there again."""
+        """Retry failed signing now, because the key service, or one of its tokens, is available again."""
         for zone in self._zones.values():
             if any(problem.event == "signing-failed" for problem in zone.problems):
                 for kind in zone.jobs.retry():
                     self._mailbox.wanted.send(zone, kind)
+
+
+def _note_review(zone: FrontZone, outcome: Outcome, kind: str) -> None:
+    """Remember the content that waits for an operator; a decision counts until its content is published."""
+    if kind not in INPUT_KINDS:
+        return
+    if zone.review is None:
+        zone.review = ReviewRoom()
+    zone.review.waiting = outcome.review
+    if outcome.result == "published" or outcome.review:
+        zone.review.approved = ""
 
 
 def _log(outcome: Outcome, kind: str) -> None:

@@ -1,4 +1,4 @@
-"""May a zone be published? First publications, zones that are in doubt, and zones from a backup ask here first."""
+"""Permission to publish: it is needed for first publications, zones in doubt, and zones from a backup."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import structlog
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
 from dnssecd.daemon.zones import outcome_events as job_events
+from dnssecd.daemon.zones.first_keys_ready import KEY_WANTED, NOT_BACKED_UP, keys_lacking, keys_unsaved
 from dnssecd.daemon.zones.first_publication import CAME_BACK, Earlier, Permission, ask_permission
 from dnssecd.daemon.zones.job_runner import JobRunner
 from dnssecd.daemon.zones.machine import Event, happened
@@ -25,6 +26,7 @@ from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.jobs.load import adoption_awaited
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.version import state
+from dnssecd.pipeline.version.ahead import read_ceremony
 from dnssecd.pipeline.version.first_keys import held_keys
 from dnssecd.pipeline.workers.pool import BULK_OCTETS
 from dnssecd.store import filemark
@@ -33,15 +35,26 @@ from dnssecd.store.errors import StoreError
 from dnssecd.store.filemark import FileMark
 
 #: Events that say why a zone may not be published.
-_PERMITS = ("first-publication-waiting", "foreign-dnskey", "ds-mismatch", CAME_BACK, EVENT)
+_PERMITS = (
+    "first-publication-waiting",
+    "foreign-dnskey",
+    "ds-mismatch",
+    KEY_WANTED,
+    NOT_BACKED_UP,
+    CAME_BACK,
+    EVENT,
+)
 #: Events that say why a stored zone is not served.
 PROOF_EVENTS = ("verification-failed", "store-failed")
+#: Zones that ask the key service for their keys at the same time. All of a first start at once would wait longer for
+#: its answers than the deadline of a call, fail together, and be tried again together.
+ASKING_MAX = 64
 
 log = structlog.get_logger("dnssecd.zones")
 
 
 class Permits:
-    """Opens a zone's own gates where that may be. Belongs to the event loop."""
+    """Opens a zone's own gates if that is allowed. Belongs to the event loop."""
 
     def __init__(
         self,
@@ -56,11 +69,12 @@ class Permits:
     ) -> None:
         self._config, self._runner, self._outcomes, self._signer = config, runner, outcomes, signer
         self._events, self._metrics, self._clock, self._mailbox = events, metrics, clock, mailbox
+        self._asking = asyncio.Semaphore(ASKING_MAX)
 
     async def permit(self, zone: FrontZone, *, first_publication: bool = False) -> Permission:
-        """Find out whether the zone may be published; where it may not, that is told, and tried again later. ZoneGone.
+        """Return whether the zone may be published; if not, raise an event and try again later. May raise ZoneGone.
 
-        first_publication: a person has said that it may although its parent cannot be asked.
+        first_publication: an operator allows it although the parent cannot be queried.
         """
         if zone.doubt is not None:
             refused = await self.prove(zone)
@@ -69,7 +83,7 @@ class Permits:
         if zone.held is not None:
             return await self._bring_back(zone, unheard=first_publication)
         permission = Permission(True)
-        if zone.serial is None:
+        if zone.serial is None and not zone.spec.verify_only:
             comes_over = await asyncio.to_thread(_comes_over, zone)
             zone.check()
             if comes_over:
@@ -90,7 +104,7 @@ class Permits:
         return Permission(True, permission.serial_floor)
 
     async def prove(self, zone: FrontZone) -> Permission | None:
-        """Verify all of a stored zone that is in doubt, then serve it; or return why it is not served."""
+        """Verify a stored zone in doubt as a whole, then serve it; or return why it is not served."""
         assert zone.doubt is not None
         doubt = zone.doubt
         mark = mark_now(zone)
@@ -99,12 +113,12 @@ class Permits:
             job = self._runner.job(zone, "prove", serial_floor=known)
             outcome = await self._runner.run(zone, job, mark.size if mark else 0)
             if zone.doubt is not doubt:
-                return None  # another look at it ended meanwhile, and said what came of it
+                return None  # another check of it ended meanwhile, with its own result
             self._metrics.zone.verifications.labels("ok" if outcome.whole else "failed").inc()
             if not outcome.problems:
                 return self._proven(zone, outcome)
             zone.doubt = replace(doubt, refusal=outcome.problems[0], mark=mark)
-            if outcome.problems[0].event not in PROOF_EVENTS:  # the worker died, say
+            if outcome.problems[0].event not in PROOF_EVENTS:  # for example, the worker died
                 zone.doubt = doubt
             doubt = replace(doubt, refusal=outcome.problems[0])
         assert doubt.refusal is not None
@@ -114,7 +128,7 @@ class Permits:
         return permission
 
     def _proven(self, zone: FrontZone, outcome: Outcome) -> Permission | None:
-        """Serve a zone that was in doubt as it is stored; the Permission says why that cannot be."""
+        """Serve a zone in doubt as it is stored; a Permission says why this is impossible."""
         zone.doubt = None
         try:
             read(zone)
@@ -129,7 +143,7 @@ class Permits:
         zone.jobs.succeed("load")
         if zone.serial is not None:
             zone.verified_at = self._clock.now()
-            log.info("stored zone verified whole; it is served", zone=zone.name, serial=zone.serial)
+            log.info("stored zone verified; it is served", zone=zone.name, serial=zone.serial)
             self._outcomes.measure(zone)
             self._outcomes.remember(zone)
             self._outcomes.wake_when_due(zone)
@@ -139,11 +153,13 @@ class Permits:
         return None
 
     async def _bring_back(self, zone: FrontZone, *, unheard: bool) -> Permission:
-        """Publish a zone that came out of a back-up, above all that is public; or say why it may not be yet."""
+        """Publish a restored zone with a serial after all public ones; or return why it may not be published yet."""
         permission = await self._may_return(zone, unheard)
         zone.check()
         if permission.allowed:
-            job = self._runner.job(zone, "return", serial_floor=permission.serial_floor)
+            job = self._runner.job(
+                zone, "return", serial_floor=permission.serial_floor, at_parent=permission.at_parent
+            )
             outcome = await self._runner.run(zone, job, BULK_OCTETS)
             if outcome.result in ("published", "unchanged"):
                 self._brought_back(zone, outcome)
@@ -178,23 +194,35 @@ class Permits:
 
     async def _permission(self, zone: FrontZone) -> Permission:
         try:
-            keys = await self._signer.keys(zone.origin)
+            async with self._asking:
+                keys = await self._signer.keys(zone.origin)
         except SignerError as error:
             self._outcomes.retry(zone, "load")
             return Permission(
                 False,
                 event="signing-failed",
                 cause=str(error),
-                remedy="the zone is signed when the signer answers",
+                remedy="the zone is signed when the key service answers",
             )
-        ours = [key.dnskey for key in held_keys(zone.spec, keys).values()]
+        held = held_keys(zone.spec, keys)
+        lacking = keys_lacking(zone, held)
+        if lacking is not None:
+            return lacking
+        ours = [key.dnskey for key in held.values()]
+        ours += await asyncio.to_thread(_offline_ksks, zone)
         try:
             kept = await asyncio.to_thread(kept_of, Path(zone.spec.database))
         except OSError as error:
             cause = f"{Path(zone.spec.database).parent / DIRECTORY} cannot be read: {error.strerror}"
-            return Permission(False, event="store-failed", cause=cause, remedy="see to permissions and disk")
+            return Permission(False, event="store-failed", cause=cause, remedy="check permissions and disk")
         earlier = Earlier(tuple(key.dnskey for key in keys), kept[0] if kept else None)
-        return await ask_permission(zone, self._config(), ours, self._clock.now, earlier)
+        permission = await ask_permission(zone, self._config(), ours, self._clock.now, earlier)
+        if not permission.allowed:
+            return permission
+        try:
+            return await keys_unsaved(zone, self._signer, held) or permission
+        except SignerError as error:
+            return Permission(False, event="signing-failed", cause=str(error))
 
     def _blocked(self, zone: FrontZone, permission: Permission) -> None:
         zone.blockers = [permission.cause]
@@ -205,10 +233,21 @@ class Permits:
         self._outcomes.retry(zone, "load")
 
 
+def _offline_ksks(zone: FrontZone) -> tuple[bytes, ...]:
+    """Return the off-line KSKs (DNSKEY RDATA) of responses that were imported before the first publication."""
+    if not zone.spec.offline or not Path(zone.spec.database).exists():
+        return ()
+    try:
+        with zone.database.snapshot() as snapshot:
+            return read_ceremony(snapshot).ksks
+    except (StoreError, OSError):
+        return ()
+
+
 def _comes_over(zone: FrontZone) -> bool:
-    """Tell whether a zone waits to come over from another signer; one whose database fails is told so elsewhere."""
+    """Tell whether a zone waits for adoption from another signer; a failing database is reported elsewhere."""
     if not Path(zone.spec.database).exists():
-        return False  # so that a first start with thousands of zones makes no database here
+        return False  # a first start with thousands of zones must not make databases here
     try:
         with zone.database.snapshot() as snapshot:
             return bool(state.foreign_keys(snapshot.state(state.ADOPTION)))
@@ -217,7 +256,7 @@ def _comes_over(zone: FrontZone) -> bool:
 
 
 def mark_now(zone: FrontZone) -> FileMark | None:
-    """Return the mark of a zone's database as it is now; None where it cannot be taken."""
+    """Return the present mark of a zone's database; None if it cannot be taken."""
     try:
         return filemark.take(zone.spec.database)
     except OSError:

@@ -1,10 +1,11 @@
-"""What is known of a zone's primaries, and what a look at them means; no I/O but the reading of the zone's database."""
+"""The state of a zone's primaries, and the decisions from it; its only I/O is reading the zone's database."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cmp_to_key
 from zlib import crc32
 
+from dnssecd.backoff import Backoff
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.core.dns.serial import compare, is_after
@@ -15,8 +16,8 @@ from dnssecd.pipeline.version.apex import soa_expire
 
 REFRESH_MIN_S, REFRESH_MAX_S = 2, 7 * 86_400
 RETRY_MIN_S, RETRY_MAX_S = 1, 3600
-#: While there is no version, and so no SOA to say how often.
-FIRST_RETRY_S, FIRST_RETRY_LAST_S = 2, 300
+#: The intervals while there is no version, and so no SOA.
+FIRST_RETRY = Backoff(2.0, 300.0)
 JITTER_SHARE = 0.1
 
 
@@ -31,7 +32,7 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What the store holds: the primaries' serial (None: the content did not come from them), SOA timers (s)."""
+    """The held data: the primaries' serial (None: the content did not come from them), SOA timers (s)."""
 
     serial: int | None
     refresh_s: int
@@ -41,10 +42,10 @@ class Held:
 
 @dataclass(eq=False)
 class Upstream:
-    """A zone's primaries. ``fresh_at``: when one last confirmed what is held (epoch seconds).
+    """A zone's primaries. ``fresh_at``: when one last confirmed the held version (epoch seconds).
 
-    ``same``: the serial of the version's content (None: not from primaries), and one that was seen to have the same.
-    ``rejected``: by primary, the last serial of it that was not taken, and when.
+    ``same``: the serial of the version's content (None: not from primaries), and a serial seen to have the
+    same content. ``rejected``: by primary, its last rejected serial, and when.
     """
 
     fresh_at: float
@@ -60,14 +61,14 @@ class Upstream:
         )
 
     def at_hand(self, held: Held | None) -> int | None:
-        """Return the primaries' serial that what is held is equal to."""
+        """Return the primaries' serial with the same content as the held version."""
         if held is None:
             return None
         return self.same[1] if self.same is not None and self.same[0] == held.serial else held.serial
 
 
 def held_of(zone: FrontZone) -> Held | None:
-    """Return what is held of a zone, None before its first version; StoreError or OSError."""
+    """Return the held data of a zone, None before its first version; raise StoreError or OSError."""
     if zone.serial is None:
         return None
     with zone.database.snapshot() as snapshot:
@@ -81,7 +82,7 @@ def held_of(zone: FrontZone) -> Held | None:
 
 
 def newest_first(seen: Iterable[tuple[str, int]]) -> list[str]:
-    """Return primaries, given with their serials, by falling serial; equal ones stay in their order."""
+    """Return primaries, given with their serials, by decreasing serial; equal ones keep their order."""
 
     def order(one: tuple[str, int], other: tuple[str, int]) -> int:
         return compare(other[1], one[1])
@@ -90,7 +91,7 @@ def newest_first(seen: Iterable[tuple[str, int]]) -> list[str]:
 
 
 def to_fetch_from(sights: Sequence[tuple[str, Sight]], serial: int | None) -> list[str]:
-    """Return the primaries that have something newer than ``serial`` (None: anything), the newest first."""
+    """Return the primaries with a later serial than ``serial`` (None: any serial), the latest first."""
     return newest_first(
         (name, sight.serial)
         for name, sight in sights
@@ -99,25 +100,31 @@ def to_fetch_from(sights: Sequence[tuple[str, Sight]], serial: int | None) -> li
 
 
 def refresh_delay_s(zone: str, held: Held | None) -> float:
-    """Return the seconds until the primaries are looked at again when all is well; a little less, by zone name."""
+    """Return the seconds until the next poll after a success, reduced a little depending on the zone name."""
     if held is None:
-        return FIRST_RETRY_LAST_S
+        return FIRST_RETRY.longest_s
     share = crc32(zone.encode()) / 2**32
     return min(max(held.refresh_s, REFRESH_MIN_S), REFRESH_MAX_S) * (1 - JITTER_SHARE * share)
 
 
 def retry_delay_s(held: Held | None, failures: int) -> float:
-    """Return the seconds until the next try after a failure, the ``failures``-th in a row."""
+    """Return the seconds until the next attempt after a failure, the ``failures``-th in a row."""
     if held is None:
-        return float(min(FIRST_RETRY_S * 2 ** min(failures - 1, 10), FIRST_RETRY_LAST_S))
+        return FIRST_RETRY.delay_s(failures)
     return min(max(held.retry_s, RETRY_MIN_S), RETRY_MAX_S)
 
 
-def shown(seen: dict[str, Sight], names: Iterable[str]) -> list[dict[str, object]]:
-    """Return what ``status`` shows of the primaries."""
-    nothing = Sight(None, 0, "not asked yet")
-    rows = [(name, seen.get(name, nothing)) for name in names]
+def shown(seen: dict[str, Sight], protections: Mapping[str, str]) -> list[dict[str, object]]:
+    """Return the primaries for ``status``. protections: how transfers are protected, by name of the primary."""
+    nothing = Sight(None, 0, "not queried yet")
+    rows = [(name, seen.get(name, nothing), protection) for name, protection in protections.items()]
     return [
-        {"name": name, "serial": sight.serial, "seen_at": sight.at or None, "detail": sight.detail}
-        for name, sight in rows
+        {
+            "name": name,
+            "serial": sight.serial,
+            "seen_at": sight.at or None,
+            "detail": sight.detail,
+            "protection": protection,
+        }
+        for name, sight, protection in rows
     ]

@@ -1,4 +1,4 @@
-"""Sends secondaries the news of versions: those of jobs, of updates, and of zones that are served again or no more."""
+"""Notify secondaries of versions: of jobs, of updates, and of zones that are served again or no longer served."""
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset
@@ -7,7 +7,7 @@ from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.pipeline.version.apex import soa_rdata
-from dnssecd.publish.notify import Goal, Notifier
+from dnssecd.publish.notify import Goal, Notifier, ZoneServers
 from dnssecd.store.errors import StoreError
 
 
@@ -20,18 +20,17 @@ class Publisher:
         mailbox.committed.subscribe(self.announce)
         mailbox.expiry_changed.subscribe(self._expiry_changed)
         mailbox.withheld.subscribe(self._withdraw)
-        mailbox.removed.subscribe(self._withdraw)
 
     def followed(self, zone: FrontZone) -> bool:
-        """Tell whether the servers that the configuration names are followed."""
-        return self._notifier.follows(zone.name, zone.secondaries, zone.watched)
+        """Tell whether the configured servers are followed."""
+        return zone.servers is not None and zone.servers.follows(zone.secondaries, zone.watched)
 
     def publish(self, zone: FrontZone, *, resume: bool = False) -> None:
-        """Send NOTIFY for the version that is served, and follow the secondaries until they have it.
+        """Send NOTIFY for the served version, and follow the secondaries until they have it.
 
         resume: it was published before this start; secondaries that have it get no NOTIFY.
         """
-        if zone.expired or zone.gone:
+        if zone.expired or zone.gone or not zone.owned:
             return
         try:
             with zone.database.snapshot() as snapshot:
@@ -44,12 +43,17 @@ class Publisher:
         self.announce(zone, serial, soa, resume=resume)
 
     def announce(self, zone: FrontZone, serial: int, soa: RRset, *, resume: bool = False) -> None:
-        """Send NOTIFY for a version that was committed just now; its SOA need not be read."""
+        """Send NOTIFY for a version that was just committed; its SOA is given."""
+        if zone.gone or not zone.owned:  # the owner notifies: secondaries may transfer from any node
+            return
         goal = Goal(serial, soa_rdata(soa), soa.ttl)
-        self._notifier.published(zone.name, goal, zone.secondaries, zone.watched, resume=resume)
+        if zone.servers is None:
+            zone.servers = ZoneServers(zone.name, self._notifier)
+        zone.servers.published(goal, zone.secondaries, zone.watched, resume=resume)
 
     def _withdraw(self, zone: FrontZone) -> None:
-        self._notifier.withdraw(zone.name)
+        if zone.servers is not None:
+            zone.servers.withdraw()
 
     def _expiry_changed(self, zone: FrontZone) -> None:
         if zone.gone:

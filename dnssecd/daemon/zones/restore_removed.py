@@ -1,4 +1,4 @@
-"""``zone restore``: a zone that was removed comes back as it was, with keys, their states and serial."""
+"""``zone restore``: restore a removed zone with its keys, their states and its serial."""
 
 import asyncio
 import os
@@ -17,8 +17,8 @@ from dnssecd.control.messages.zones import RestoreZone, ZoneRestored
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.keys.restore_limits import highest
 from dnssecd.daemon.commands.common import configured_zone_of
-from dnssecd.daemon.rollover.text import moment
 from dnssecd.daemon.zones import unconfigured as serving
+from dnssecd.daemon.zones.added_zones import AddedZones
 from dnssecd.daemon.zones.departure import Departures
 from dnssecd.daemon.zones.restored_zone import may_return
 from dnssecd.daemon.zones.start_up import recall
@@ -33,22 +33,15 @@ from dnssecd.store.aside import Kept, copy_kept, discard, kept_of
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
 from dnssecd.store.zonedb import ZoneDatabase
+from dnssecd.uninterrupted import to_the_end
 
 COMMAND_S = 3600.0
 STORE_ERRORS = (StoreError, OSError)
 
 
-def begins_anew(name: str, kept: Kept) -> str:
-    """Tell of a zone that is added what is kept of it, and how to go on with that."""
-    return (
-        f"{name} was removed at {moment(kept.at)}, at serial {kept.serial}, and begins anew with a later serial; "
-        f"to bring it back with keys, their states and content as they were: dnssecd zone restore {name}"
-    )
-
-
 @dataclass(frozen=True)
 class Parts:
-    """What zones come back with. ``turn`` is held while zones come and go."""
+    """The parts that a restore needs."""
 
     config: Callable[[], Config]
     table: ZoneTable
@@ -58,7 +51,7 @@ class Parts:
     catalogue: Catalogue
     clock: Clock
     signer: AsyncSignerClient
-    turn: asyncio.Lock
+    added: AddedZones
 
 
 class RemovedZones:
@@ -72,52 +65,60 @@ class RemovedZones:
         return [Command(RestoreZone, self.restore, timeout=COMMAND_S)]
 
     async def restore(self, call: Call[RestoreZone]) -> ZoneRestored:
-        """Answer ``zone.restore``; the version that is served now is set aside, too."""
-        unheard = call.request.first_publication
-        async with self._parts.turn:
-            zone = configured_zone_of(self._parts.table.by_name, call.request.zone)
-            kept = await self._newest(zone)
-            note = state.Restored(
-                at=int(self._parts.clock.now()),
-                who=call.caller.user,
-                source=kept.path.name,
-                floor=zone.serial,
-            )
-            prepared = Path(f"{zone.spec.database}.back")
+        """Answer ``zone.restore``; the version served now is also set aside."""
+        unheard, added = call.request.first_publication, self._parts.added
+        async with added.turn:
+            was_added = await added.put_back(call.request.zone)
             try:
-                keyset = await asyncio.to_thread(_prepare, kept, prepared, zone.origin, note)
-                await self._check(zone, keyset, note, unheard=unheard)
-                back = await self._exchange(zone, kept, prepared)
-            except STORE_ERRORS as error:
-                raise Refused(f"{kept.path}: {error}", "see to permissions and disk") from None
-            finally:
-                await asyncio.to_thread(discard, prepared)
+                back, kept = await self._bring_back(call, unheard=unheard)
+            except Refused:
+                if was_added:
+                    await added.take_back(call.request.zone)
+                raise
         permission = await self._parts.jobs.permit(back, first_publication=unheard)
         if not permission.allowed:
             raise Refused(permission.cause, permission.remedy)
-        message = (
-            f"{back.name} is back as it was at serial {kept.serial}, and published at serial {back.serial}"
-        )
+        message = f"{back.name} is restored from serial {kept.serial}, and published at serial {back.serial}"
         return ZoneRestored(zone=back.name, changed=True, serial=back.serial, message=message)
+
+    async def _bring_back(self, call: Call[RestoreZone], *, unheard: bool) -> tuple[FrontZone, Kept]:
+        zone = configured_zone_of(self._parts.table.by_name, call.request.zone)
+        kept = await self._newest(zone)
+        note = state.Restored(
+            at=int(self._parts.clock.now()),
+            who=call.caller.user,
+            source=kept.path.name,
+            floor=zone.serial,
+        )
+        prepared = Path(f"{zone.spec.database}.back")
+        try:
+            keyset = await asyncio.to_thread(_prepare, kept, prepared, zone.origin, note)
+            await self._check(zone, keyset, note, unheard=unheard)
+            return await to_the_end(self._exchange(zone, kept, prepared)), kept
+        except STORE_ERRORS as error:
+            raise Refused(f"{kept.path}: {error}", "check permissions and disk") from None
+        finally:
+            await asyncio.to_thread(discard, prepared)
 
     async def _newest(self, zone: FrontZone) -> Kept:
         try:
             kept = await asyncio.to_thread(kept_of, Path(zone.spec.database))
         except OSError as error:
             raise Refused(
-                f"what is kept of {zone.name} cannot be read: {error}", "see to permissions"
+                f"the kept database of {zone.name} cannot be read: {error}", "check permissions"
             ) from None
         if not kept:
             raise Refused(
-                f"nothing is kept of {zone.name}: it was not removed from this state_dir, or never published",
-                "bring it back from a back-up: dnssecd restore",
+                f"there is no kept database of {zone.name}: it was not removed from this state_dir, or "
+                f"never published",
+                "restore it from a backup: dnssecd restore",
             )
         return kept[0]
 
     async def _check(
         self, zone: FrontZone, keyset: Keyset | None, note: state.Restored, *, unheard: bool
     ) -> None:
-        """Refuse, with nothing changed, what could not be published after the exchange."""
+        """Refuse, with nothing changed, a zone that could not be published after the exchange."""
         if keyset is None:
             return
         await self._check_keys(zone, keyset)
@@ -131,18 +132,20 @@ class RemovedZones:
         try:
             held = {info.id for info in await self._parts.signer.keys(zone.origin) if info.state != "missing"}
         except SignerError as error:
-            raise Refused(
-                f"its keys cannot be looked for: {error}", "nothing was changed; try again"
-            ) from None
-        missing = [f"{key.tag} ({key.role.value})" for key in keyset.keys if key.key_id not in held]
+            raise Refused(f"its keys cannot be checked: {error}", "nothing was changed; try again") from None
+        missing = [
+            f"{key.tag} ({key.role.value})"
+            for key in keyset.keys
+            if not key.foreign and key.key_id not in held
+        ]
         if missing:
             raise Refused(
                 f"keys of {zone.name} are not in their key stores: {', '.join(missing)}",
-                "bring the key store back, or restore its back-up; nothing was changed",
+                "make the key store available, or restore its backup; nothing was changed",
             )
 
     async def _exchange(self, zone: FrontZone, kept: Kept, prepared: Path) -> FrontZone:
-        """Put what was kept in the place of what is there now, which is set aside; return the zone that came back."""
+        """Replace the present database, which is set aside, by the kept one; return the restored zone."""
         zone.check()
         config = self._parts.config()
         await self._parts.departures.remove(zone.name)
@@ -156,7 +159,7 @@ class RemovedZones:
 
 
 def _prepare(kept: Kept, prepared: Path, origin: bytes, note: state.Restored) -> Keyset | None:
-    """Make a copy that is held until its next version, above all that is public; return its key set."""
+    """Make a copy that is held until it has a version with a serial after all public ones; return its key set."""
     copy_kept(kept.path, prepared)
     database = ZoneDatabase(prepared, origin)
     try:
@@ -174,7 +177,7 @@ def _prepare(kept: Kept, prepared: Path, origin: bytes, note: state.Restored) ->
 
 
 def _place(prepared: Path, target: Path) -> None:
-    """Have a prepared database on the disk, under its zone's name."""
+    """Put a prepared database on the disk under its zone's name."""
     for suffix in ("-wal", "-shm"):
         with suppress(FileNotFoundError):
             os.unlink(f"{prepared}{suffix}")

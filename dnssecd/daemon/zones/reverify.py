@@ -1,4 +1,4 @@
-"""Verifying every published zone as a whole, at least weekly, one after another and not in a hurry."""
+"""Verify every published zone as a whole, at least weekly, one after another at low speed."""
 
 import asyncio
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ LOOK_S = 600.0
 
 
 class Sweep:
-    """Takes the zone whose last whole verification is longest ago, when that is long enough."""
+    """Verifies the zone with the oldest whole verification, if that is old enough."""
 
     def __init__(self, zones: Mapping[str, FrontZone], jobs: ZoneJobs, clock: Clock) -> None:
         self._zones, self._jobs, self._clock = zones, jobs, clock
 
     async def run(self) -> None:
-        """Sweep for ever."""
+        """Verify zones until cancelled."""
         while True:
             zone = self._due()
             if zone is None:
@@ -33,7 +33,7 @@ class Sweep:
             await asyncio.sleep(PAUSE_S)
 
     def _due(self) -> FrontZone | None:
-        """Return the zone to verify next: one that is not known to have been verified whole comes first."""
+        """Return the zone to verify next: zones without a known whole verification come first."""
         now = self._clock.now()
         waiting = [
             (max(z.verified_at or 0.0, z.swept_at or 0.0), z.name)

@@ -1,10 +1,13 @@
-"""What each part of the daemon keeps of one zone. The zone holds all of it, and closes all of it in one act.
+"""The data that each part of the daemon keeps on one zone. The zone holds all of it, and closes it in one step.
 
-Parts keep nothing by a zone's name: a zone that comes back under the same name is another object with empty rooms.
+Parts keep no data by zone name: a zone that is added again under the same name is another object with empty
+rooms.
 """
 
 import asyncio
+import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dnssecd.core.update.types import SERVFAIL
@@ -13,34 +16,78 @@ from dnssecd.daemon.zones.update_queue import ZoneQueue
 from dnssecd.pipeline.jobs.spec import GrantSpec
 from dnssecd.pipeline.jobs.update import Answer
 from dnssecd.publish.exchange import Peer
+from dnssecd.store.version_log import NodeLog
+from dnssecd.store.zone_log import ZoneLog
 
 if TYPE_CHECKING:
     from dnssecd.daemon.zones.primary_state import Upstream
+
+#: Settle an append in doubt: sequence and epoch of the record.
+Doubtful = tuple[int, int]
 
 GONE = Answer(SERVFAIL, "the zone was removed")
 
 
 @dataclass(slots=True, eq=False)
-class JobsRoom:
-    """The jobs of a zone by kind: those not begun, and failures in a row. ``remember``: a write that is due.
+class ClusterRoom:
+    """A zone that several nodes share. ``log``: its log; with an epoch this node may make versions.
 
-    Most zones have neither, so that there is a dictionary only where there is something to keep.
+    ``owner``, ``epoch``: the owner, "" as long as it is not known. ``applied``: the sequence up to which this node's
+    database has the log, None: not read yet. ``refused``: why the next record is not applied. ``doubtful``: an append
+    in doubt. ``behind_since``: monotonic time since when the database lacks a record of this node's own, None: it has
+    all. ``follow``: the task that reads the log; ``again``: there is more to read. ``unheard_since``: monotonic time
+    since when its owner may be replaced. ``keys``: which key this node's key service cannot use, "" for none, None: not
+    asked yet; ``proved_at``: monotonic time of the answer.
     """
 
+    log: ZoneLog[NodeLog]
+    owner: str = ""
+    epoch: int = 0
+    applied: int | None = None
+    refused: str = ""
+    doubtful: Doubtful | None = None
+    behind_since: float | None = None
+    follow: asyncio.Task[None] | None = None
+    again: bool = False
+    unheard_since: float | None = None
+    keys: str | None = None
+    proved_at: float = -math.inf
+
+    @property
+    def owned(self) -> bool:
+        """Whether this node may make versions of the zone now."""
+        return self.log.epoch is not None
+
+    def close(self) -> None:
+        """Stop reading the log."""
+        self.log.epoch = None
+        if self.follow is not None:
+            self.follow.cancel()
+
+
+@dataclass(slots=True, eq=False)
+class JobsRoom:
+    """The jobs of a zone by kind: those not started, and failures in a row. ``remember``: a pending catalogue write.
+
+    ``turn`` allows one job of the zone at a time, in workers and in threads of the daemon. Most zones have no
+    requests and no failures, so dictionaries are made only when needed.
+    """
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _requested: dict[str, asyncio.Task[Any]] | None = None
     _failures: dict[str, int] | None = None
     remember: asyncio.TimerHandle | None = None
 
     def is_requested(self, kind: str) -> bool:
-        """Tell whether a job of a kind waits to begin."""
+        """Tell whether a job of a kind waits to start."""
         return self._requested is not None and kind in self._requested
 
     def request(self, kind: str, task: asyncio.Task[Any]) -> None:
-        """Keep the task of a job until it begins."""
+        """Keep the task of a job until it starts."""
         self._requested = {**(self._requested or {}), kind: task}
 
     def begin(self, kind: str) -> None:
-        """A job begins: another of its kind may be requested."""
+        """Note that a job starts: another of its kind may then be requested."""
         left = {other: task for other, task in (self._requested or {}).items() if other != kind}
         self._requested = left or None
 
@@ -62,7 +109,7 @@ class JobsRoom:
         return tuple(self._failures or ())
 
     def close(self) -> None:
-        """Begin nothing more."""
+        """Stop starting jobs."""
         for task in (self._requested or {}).values():
             task.cancel()
         self._requested = self._failures = None
@@ -72,26 +119,45 @@ class JobsRoom:
 
 
 @dataclass(slots=True, eq=False)
+class NoteWindow:
+    """Notes of one kind on updates: when the window began, what was logged in it, when the last one happened.
+
+    ``timer``: resolves the event after a quiet time.
+    """
+
+    began_at: float
+    last_at: float
+    logged: set[str] = field(default_factory=set)
+    timer: asyncio.TimerHandle | None = None
+
+
+@dataclass(slots=True, eq=False)
 class UpdatesRoom:
-    """``queue``: made with the first update. ``grants``: those configured, and what they compile to."""
+    """``queue``: made with the first update. ``grants``: as configured, and compiled.
+
+    ``noted``: by the name of the event, None if there are no notes.
+    """
 
     queue: ZoneQueue | None = None
     grants: tuple[tuple[GrantSpec, ...], Grants] | None = None
+    noted: dict[str, NoteWindow] | None = None
 
     def close(self) -> None:
-        """Answer what waits; what is being committed is answered when that ends."""
-        queue, self.queue, self.grants = self.queue, None, None
+        """Answer waiting updates; those being committed are answered when that ends."""
+        for window in (self.noted or {}).values():
+            if window.timer is not None:
+                window.timer.cancel()
+        queue, self.queue, self.grants, self.noted = self.queue, None, None, None
         if queue is None:
             return
         if queue.tidy is not None:
             queue.tidy.cancel()
-        while queue.waiting:
-            queue.waiting.popleft().give(GONE)
+        queue.answer_all(GONE)
 
 
 @dataclass(slots=True, eq=False)
 class PrimariesRoom:
-    """Of a zone with primaries. ``task`` looks at them, and looks ``again`` after that where that was asked for."""
+    """Data of a zone with primaries. ``task`` polls them, and polls ``again`` afterwards if requested."""
 
     upstream: "Upstream | None" = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -99,7 +165,7 @@ class PrimariesRoom:
     again: bool = False
 
     def close(self) -> None:
-        """Look no more."""
+        """Stop polling."""
         if self.task is not None:
             self.task.cancel()
         self.task, self.again, self.upstream = None, False, None
@@ -115,3 +181,60 @@ class ParentRoom:
     waiting: bool = False
     next_look: float | None = None
     looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+@dataclass(slots=True, eq=False)
+class ReviewRoom:
+    """The review of the zone's versions. ``waiting``: the digest of content that waits for an operator, "" for none."""
+
+    waiting: str = ""
+    approved: str = ""
+    refused: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class FollowUpRoom:
+    """What follows a publication. ``written``: serial and path of the file; ``told``: the serial of the command.
+
+    ``is_new``: a version was published since the start.
+    """
+
+    written: tuple[int | None, Path] | None = None
+    told: int | None = None
+    is_new: bool = False
+    task: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        """Stop."""
+        if self.task is not None:
+            self.task.cancel()
+
+
+@dataclass(slots=True, eq=False)
+class TransfersRoom:
+    """Transfers out of a zone whose store's log is too long. ``shut_at``: since when new ones wait (monotonic).
+
+    ``kept_octets``: this much of the log could not be cut at the last attempt, because another reader holds
+    it; ``tries``: the attempts since ``shut_at``.
+    """
+
+    shut_at: float | None = None
+    tries: int = 0
+    kept_octets: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class ServedRoom:
+    """Whether the answers of the public servers validate. ``checked_at``: when that was judged last.
+
+    ``faults``: why not, by server; ``next_at``: the next check.
+    """
+
+    checked_at: float | None = None
+    next_at: float = 0.0
+    faults: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def bogus(self) -> str:
+        """Return why validators refuse the answers, "" if they do not."""
+        return "; ".join(f"{server}: {fault}" for server, fault in sorted(self.faults.items()))

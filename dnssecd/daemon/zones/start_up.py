@@ -1,4 +1,4 @@
-"""Knowing again, at start, what was published before; and which of it has to be verified before it is served."""
+"""Restore each zone's published state at start, and decide which zones must be verified before they are served."""
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import SOA
@@ -13,20 +13,21 @@ from dnssecd.store.catalogue import CatalogueEntry
 from dnssecd.store.errors import DAMAGE, StoreError
 from dnssecd.store.filemark import Standing
 
-#: The event for a database that was changed while dnssecd was not running; so many zones are named in one of their own.
+#: The event for a database that was changed while dnssecd was not running; up to this many zones get separate
+#: events.
 CHANGED = "stored-zone-changed"
 REPORTED_EACH_MAX = 10
-NO_ENTRY = "the catalogue has nothing of it: it was restored, or the catalogue was lost"
+NO_ENTRY = "the catalogue has no entry for it: it was restored, or the catalogue was lost"
 
 
 def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> bool:
-    """Set what is served of a zone: from its database if ``exact`` or changed, else from the catalogue.
+    """Set the served version of a zone: from its database if ``exact`` or changed, else from the catalogue.
 
-    A zone is in ``doubt``, and not served yet, when its database is not as it was left, or was put there by a
-    restore. Return whether its database was changed while dnssecd was not running. What a killed dnssecd can have
-    written itself, with the log still there, is served at once, and is the first that the sweep verifies.
+    A zone is in ``doubt``, and not served yet, if its database was changed, or a restore put it there. Return
+    whether its database was changed while dnssecd was not running. A change that a killed dnssecd may have
+    made itself, with the log still present, is served immediately, and the sweep verifies it first.
 
-    StoreError or OSError when the database is there and cannot be read.
+    Raises StoreError or OSError if the database exists and cannot be read.
     """
     if entry is not None:
         zone.verified_at, zone.frozen = entry.verified_at, bool(entry.frozen)
@@ -53,11 +54,11 @@ def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> boo
 def _doubt(zone: FrontZone, doubt: Doubt) -> None:
     zone.doubt = doubt
     happened(zone, Event.CHANGED)
-    zone.blockers = [f"all of what is stored is verified first: {doubt.cause}"]
+    zone.blockers = [f"the whole stored version is verified first: {doubt.cause}"]
 
 
 def report_changed(events: EventCore, zones: list[FrontZone]) -> None:
-    """Report zones whose databases were changed while dnssecd was not running: each, or many as one."""
+    """Report zones whose databases were changed while dnssecd was not running: one by one, or many together."""
     many = len(zones) > REPORTED_EACH_MAX
     each = {} if many else {zone.name: zone for zone in zones}
     for event in events.firing():
@@ -86,9 +87,9 @@ def _from_catalogue(zone: FrontZone, entry: CatalogueEntry) -> None:
 
 
 def read(zone: FrontZone) -> None:
-    """Set what is served of a zone by its database; StoreError, OSError.
+    """Set the served version of a zone from its database; raise StoreError or OSError.
 
-    One that came out of a back-up is ``held`` until its next version.
+    A restored zone is ``held`` until its next version.
     """
     try:
         _read(zone)

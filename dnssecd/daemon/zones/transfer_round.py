@@ -1,8 +1,8 @@
-"""One round of transfers for a zone: which primary is asked next, by IXFR or AXFR, until one gives a good zone.
+"""One round of transfers for a zone: the next primary and IXFR or AXFR, until one provides a good zone.
 
-IXFR is asked for once. Where the differences do not fit, or make no good zone, the zone is fetched whole: the
-primary's journal may be damaged and its zone sound. A primary whose whole zone is not good is passed over for the next.
-So a round ends after at most one IXFR and one AXFR from each primary.
+IXFR is requested once. If the differences do not fit, or lead to a bad zone, the whole zone is fetched: the
+primary's journal may be damaged but its zone good. If the whole zone of a primary is bad, the next primary
+follows. So a round ends after at most one IXFR and one AXFR from each primary.
 """
 
 from collections.abc import Sequence
@@ -13,36 +13,36 @@ import msgspec
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.jobs.transfer import IXFR_UNUSABLE, TRANSFER_BROKEN
 
-#: What a job says of content that another transfer may not have.
+#: Problems with content that another transfer may not have.
 _BAD_CONTENT = frozenset({"input-error", "ttl-rejected", "delta-guard"})
-#: A version that was made of differences may fail for their sake alone.
+#: A version made of differences may fail only because of the differences.
 _BAD_DIFFERENCES = _BAD_CONTENT | {IXFR_UNUSABLE, TRANSFER_BROKEN, "verification-failed"}
 
 
 class PassedOver(NamedTuple):
-    """A primary whose whole zone was not taken, and how the job ended."""
+    """A primary whose whole zone was rejected, and the outcome of the job."""
 
     primary: str
     outcome: Outcome
 
 
 class TransferRound:
-    """The primaries still to be asked, the latest serial first; ``base``: the serial for IXFR, None for AXFR."""
+    """The remaining primaries, the latest serial first; ``base``: the serial for IXFR, None for AXFR."""
 
     def __init__(self, names: Sequence[str], base: int | None) -> None:
         self.names = list(names)
         self.base = base
-        #: The primaries passed over, in order.
+        #: The rejected primaries, in order.
         self.passed: list[PassedOver] = []
-        #: Why differences were not used, "" where they were or were not asked for.
+        #: Why differences were not used; "" if they were, or were not requested.
         self.unusable = ""
 
     def no_differences(self) -> None:
-        """Go on with AXFR: the primary has no differences after all."""
+        """Continue with AXFR: the primary has no differences."""
         self.base = None
 
     def took(self, primary: str, base: int | None, outcome: Outcome) -> Outcome | None:
-        """Take the end of a job on what ``primary`` sent for ``base``; return the round's outcome, None: go on."""
+        """Take the outcome of a job on a transfer from ``primary``; return the round's outcome, None: continue."""
         event = outcome.problems[0].event if outcome.problems else ""
         if base is not None and event in _BAD_DIFFERENCES:
             self.unusable = outcome.problems[0].cause
@@ -55,11 +55,11 @@ class TransferRound:
         return None if self.names else self.verdict()
 
     def failed(self, outcome: Outcome) -> Outcome:
-        """Return the round's outcome where no primary is left that sends anything; ``outcome`` says why not."""
+        """Return the round's outcome if no primary remains; ``outcome`` says why the last transfer failed."""
         return self.verdict(*outcome.problems) if self.passed else outcome
 
     def verdict(self, *more: Problem) -> Outcome:
-        """Return the outcome of the latest zone that was rejected, with why the others were not taken either."""
+        """Return the outcome of the last rejected zone, with the reasons for rejecting the others."""
         first = next(
             (p.outcome for p in self.passed if p.outcome.result == "rejected"), self.passed[0].outcome
         )
@@ -70,7 +70,7 @@ class TransferRound:
 
 
 def as_event(problem: Problem) -> Problem:
-    """Return why a primary's zone was not taken, under the name of an event."""
+    """Return why a primary's zone was rejected, under the name of an event."""
     if problem.event != TRANSFER_BROKEN:
         return problem
     return Problem("input-error", f"the zone could not be transferred: {problem.cause}", problem.remedy)

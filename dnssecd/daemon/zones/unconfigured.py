@@ -1,11 +1,24 @@
-"""What must be known of a zone to serve it on when the configuration has lost it: stored in the catalogue."""
+"""The catalogue's data for serving a zone that is no longer in the configuration."""
 
 from ipaddress import ip_network
+from pathlib import Path
 
 import msgspec
 
 from dnssecd.config.model import Acl, Address, Config, ParentConfig, Peer, ZoneConfig
+from dnssecd.config.tls_model import PeerTls
 from dnssecd.pipeline.jobs.spec import ZoneSpec
+
+
+class StoredTls(msgspec.Struct, frozen=True):
+    """The TLS settings of a server (config.tls_model.PeerTls)."""
+
+    name: str
+    ca: str | None
+    pins: tuple[str, ...]
+    port: int
+    mutual: bool
+    queries: bool
 
 
 class StoredPeer(msgspec.Struct, frozen=True):
@@ -18,10 +31,12 @@ class StoredPeer(msgspec.Struct, frozen=True):
     source: str | None = None
     query: bool = True
     notify_tsig: str | bool = True
+    tsig_others: tuple[str, ...] = ()
+    tls: StoredTls | None = None
 
 
 class Serving(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone's place, policy values and readers, as last configured."""
+    """A zone's files, policy values and allowed clients, as last configured."""
 
     name: str
     policy: str
@@ -50,6 +65,8 @@ def remember(config: Config, zone: ZoneConfig, spec: ZoneSpec) -> str:
                 peer.source,
                 peer.query,
                 peer.notify_tsig,
+                peer.tsig_others,
+                _stored(peer.tls),
             )
             for peer in config.secondaries_of(zone.name)
         ),
@@ -64,12 +81,12 @@ def remember(config: Config, zone: ZoneConfig, spec: ZoneSpec) -> str:
 
 
 def read(document: str) -> Serving:
-    """Return a stored document; msgspec.DecodeError when it is none."""
+    """Return a stored document; raise msgspec.DecodeError for a malformed one."""
     return msgspec.json.decode(document, type=Serving)
 
 
 def as_config(serving: Serving, tsig: frozenset[str]) -> tuple[ZoneConfig, tuple[Peer, ...]]:
-    """Return the zone as if configured, and its secondaries; those whose TSIG key is gone are left out."""
+    """Return the zone as if configured, and its secondaries; those with a missing TSIG key are left out."""
     peers = tuple(
         Peer(
             peer.name,
@@ -78,6 +95,8 @@ def as_config(serving: Serving, tsig: frozenset[str]) -> tuple[ZoneConfig, tuple
             source=peer.source,
             query=peer.query,
             notify_tsig=peer.notify_tsig,
+            tsig_others=tuple(key for key in peer.tsig_others if key in tsig),
+            tls=_as_tls(peer.tls),
         )
         for peer in serving.secondaries
         if {key for key in (peer.tsig, peer.notify_tsig) if isinstance(key, str)} <= tsig
@@ -100,6 +119,20 @@ def as_config(serving: Serving, tsig: frozenset[str]) -> tuple[ZoneConfig, tuple
         max_change=1.0,
     )
     return zone, peers
+
+
+def _stored(tls: PeerTls | None) -> StoredTls | None:
+    if tls is None:
+        return None
+    ca = None if tls.ca is None else str(tls.ca)
+    return StoredTls(tls.name, ca, tls.pins, tls.port, tls.mutual, tls.queries)
+
+
+def _as_tls(tls: StoredTls | None) -> PeerTls | None:
+    if tls is None:
+        return None
+    ca = None if tls.ca is None else Path(tls.ca)
+    return PeerTls(tls.name, ca, tls.pins, tls.port, tls.mutual, tls.queries)
 
 
 def _acl(keys: tuple[str, ...], networks: tuple[str, ...]) -> Acl:

@@ -1,4 +1,4 @@
-"""Dynamic updates in the front: each zone's messages queue, and what waits together is committed together."""
+"""Dynamic updates in the daemon: each zone's messages queue, and queued updates are committed together."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -13,38 +13,38 @@ from dnssecd.clock import Clock
 from dnssecd.core.dns.message import FORMERR, FormError
 from dnssecd.core.dns.names import BadName, wire_to_text
 from dnssecd.core.dns.rrset import RRset
-from dnssecd.core.signing.lifetimes import refresh_s
-from dnssecd.core.update.types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, UpdateMessage, UpdatePolicy
-from dnssecd.core.verify import ExecutorChecker, inline_checker
-from dnssecd.core.zone.grants import Grants, NameGrants
+from dnssecd.core.update.types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, UpdateMessage
+from dnssecd.core.verify import inline_checker
+from dnssecd.core.zone.grants import Grants
 from dnssecd.daemon.zones.gates import Gate, Gates, Work, shut_for
 from dnssecd.daemon.zones.machine import Event, happened, possible
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.rooms import GONE
 from dnssecd.daemon.zones.update_notes import UpdateNotes
+from dnssecd.daemon.zones.update_policy import update_policy
 from dnssecd.daemon.zones.update_queue import Waiting, ZoneQueue
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
 from dnssecd.keyservice_client.client import SignerClient
+from dnssecd.keyservice_client.peer import KeyServicePlace
 from dnssecd.pipeline.jobs.grants import compiled
-from dnssecd.pipeline.jobs.load import Tools
+from dnssecd.pipeline.jobs.job import Tools
 from dnssecd.pipeline.jobs.outcome import Outcome
-from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.jobs.update import Answer, Committed, Told, Update, commit_updates
 from dnssecd.repeats import Repeated, Repeats
 from dnssecd.server.acl import Address
 from dnssecd.server.interfaces import Request, ServedZone, Verdict
+from dnssecd.server.reasons import Refusal
 from dnssecd.server.update_message import parse_update
 from dnssecd.store.errors import StoreError
+from dnssecd.uninterrupted import to_the_end
 
 THREADS = 2
 SIGNER_DEADLINE_S = 5.0
-CHECK_DEADLINE_S = 30.0
-#: So long an update waits for a key service that is just being started.
+#: How long an update waits for a key service that is starting.
 SETTLING_S = 5.0
-#: Signatures of a group's version are checked so many at a time in a thread beside, while the next are looked up.
-CHECK_BATCH = 4
-#: A zone's database is tidied when no update has come for so long.
+#: A zone's database is tidied when no update has arrived for this long.
 QUIET_S = 0.25
+STOPPING = Answer(SERVFAIL, "dnssecd is stopping")
 
 log = structlog.get_logger("dnssecd.updates")
 
@@ -52,45 +52,42 @@ log = structlog.get_logger("dnssecd.updates")
 class Updates:
     """The handler of UPDATE requests (server.interfaces.Handler).
 
-    lock: the lock that keeps a zone's jobs apart; committed: takes every outcome that made a version. The mailbox gets
-    a version (serial, SOA) the moment it is committed: the secondaries get NOTIFY before the outcome is taken over.
-    settled: waits, up to so many seconds, until it is known whether anything can be signed. refused: reports an update
-    that was refused, as server.interfaces.Hooks has it. notes: reports updates that operators are to know of.
+    committed: takes every outcome that made a version. The mailbox gets a version (serial, SOA) as soon as it
+    is committed: NOTIFY is sent before metrics and catalogue are updated. settled: waits, up to the given
+    seconds, until it is known whether signing is possible. refused: reports a refused update, as in
+    server.interfaces.Hooks. notes: reports updates that operators should know of.
     """
 
     def __init__(
         self,
         clock: Clock,
-        signer_socket: str,
-        lock: Callable[[str], asyncio.Lock],
+        key_service: KeyServicePlace,
         committed: Callable[[FrontZone, Outcome], None],
         today: Callable[[int], int],
         counted: Callable[[str], None],
         gates: Gates,
         settled: Callable[[float], Awaitable[None]],
-        refused: Callable[[bytes, str, Address, bytes, str], None],
+        refused: Callable[[bytes, str, Address, bytes, Refusal, str], None],
         notes: UpdateNotes,
         mailbox: Mailbox,
     ) -> None:
-        self._clock, self._socket, self._lock = clock, signer_socket, lock
+        self._clock, self._key_service = clock, key_service
         self._committed, self._today, self._counted = committed, today, counted
         self._gates, self._settled, self._refused, self._notes = gates, settled, refused, notes
         self._mailbox = mailbox
-        mailbox.removed.subscribe(self.forget)
         self._repeats = Repeats(_tell_again)
-        #: Queues that a task works on, or will tidy up after.
+        self._closing = False
+        #: Queues with a running or tidying task.
         self._active: set[ZoneQueue] = set()
         self._threads = ThreadPoolExecutor(THREADS, "updates")
-        self._checks = ThreadPoolExecutor(1, "update-checks")
-        self._checker = ExecutorChecker(self._checks, CHECK_DEADLINE_S, CHECK_BATCH)
         self._local = local()
 
     def start(self) -> None:
-        """Begin; belongs to the event loop."""
+        """Start; call it on the event loop."""
         self._notes.start()
 
     async def handle(self, served: ServedZone, request: Request) -> Verdict:
-        """Carry out one request; returns its RCODE, and what to tell the client, when the outcome is durable."""
+        """Carry out one request; return its RCODE, and a text for the client, when the outcome is durable."""
         assert isinstance(served, FrontZone)
         answer = await self._handle(served, request)
         self._counted(dns.rcode.to_text(dns.rcode.Rcode(answer.rcode)))
@@ -99,34 +96,35 @@ class Updates:
         return _verdict(answer)
 
     def _report(self, zone: FrontZone, request: Request, answer: Answer) -> None:
-        """Tell operators of an update that was not carried out, or that has less effect than it seems."""
+        """Report an update to operators that was not carried out, or has less effect than it seems."""
         if answer.rcode != NOERROR and not answer.notable:
-            return self._tell(zone, request, answer.rcode, answer.reason)
+            return self._tell(zone, request, answer)
         client = (
             f"{request.address} with key {wire_to_text(request.key)}" if request.key else f"{request.address}"
         )
         if answer.notable:
-            return self._notes.refused(zone.name, client, answer.reason)
-        return self._notes.ignored(zone.name, client, answer.ignored)
+            return self._notes.refused(zone, client, answer.reason)
+        return self._notes.ignored(zone, client, answer.ignored)
 
-    def _tell(self, zone: FrontZone, request: Request, rcode: int, reason: str) -> None:
-        """Log an update that was not carried out: the first of a kind at once, then a count each minute."""
-        if rcode in (REFUSED, NOTAUTH):
-            self._refused(zone.origin, "update", request.address, request.key or b"", reason)
+    def _tell(self, zone: FrontZone, request: Request, answer: Answer) -> None:
+        """Log an update that was not carried out: the first of a kind immediately, then a count each minute."""
+        if answer.rcode in (REFUSED, NOTAUTH):
+            key = request.key or b""
+            self._refused(zone.origin, "update", request.address, key, answer.refusal, answer.reason)
             return
         now = self._clock.monotonic()
         self._repeats.flush(now)
-        window = self._repeats.first((zone.name, request.key, rcode), now)
+        window = self._repeats.first((zone.name, request.key, answer.rcode), now)
         if window is None:
-            log.info("update not carried out", zone=zone.name, rcode=rcode, reason=reason)
+            log.info("update not carried out", zone=zone.name, rcode=answer.rcode, reason=answer.reason)
         else:
-            window.add({"reason": reason})
+            window.add({"reason": answer.reason})
 
     async def _handle(self, zone: FrontZone, request: Request) -> Answer:
         refusal = self._refusal(zone, request.key)
         if refusal is not None:
             return refusal
-        # Its records take long to read: a key that may not update this zone has none of them read.
+        # Its records take long to parse: if the key may not update this zone, they are not parsed.
         try:
             message = parse_update(request.wire)
         except FormError as error:
@@ -134,6 +132,8 @@ class Updates:
         queue = zone.updates.queue
         if queue is None:
             queue = zone.updates.queue = ZoneQueue()
+        if self._closing:
+            return STOPPING
         if zone.serial is None or not possible(zone.state, Work.UPDATE) or queue.full:
             why = "no version yet" if zone.serial is None else "too many updates are waiting"
             return Answer(SERVFAIL, why)
@@ -144,24 +144,25 @@ class Updates:
         return await answer
 
     def _refusal(self, zone: FrontZone, key: bytes | None) -> Answer | None:
-        """Return the answer to any update that a key may not make of the zone now; None where it may."""
+        """Return the refusal for any update by a key of the zone now; None if the key may update it."""
         if zone.config.source == "primaries":
             return Answer(NOTAUTH, "the zone comes from its primaries; update it there")
         if not self._grants_of(zone).of(key):
-            return Answer(REFUSED, "no grant")
+            return Answer(REFUSED, "no grant", refusal=Refusal.NO_GRANT)
         gate = shut_for(zone, Work.UPDATE)
         if gate is not None:
-            return Answer(REFUSED if gate is Gate.FROZEN else SERVFAIL, gate.value)
+            rcode = REFUSED if gate is Gate.FROZEN else SERVFAIL
+            return Answer(rcode, gate.value, refusal=Refusal.FROZEN)
         return None
 
     def _update(self, zone: FrontZone, key: bytes | None, message: UpdateMessage, serial_max: int) -> Update:
-        """Return a message with what it must keep to, by the configuration in force."""
-        return message, _policy(zone, self._grants_of(zone).of(key), serial_max)
+        """Return a message with its policy from the configuration in force."""
+        return message, update_policy(zone.spec, self._grants_of(zone).of(key), serial_max)
 
     def _still_allowed(self, zone: FrontZone, queue: ZoneQueue, group: list[Waiting]) -> list[Waiting]:
-        """Answer those whose key may no longer update the zone; return the others.
+        """Answer messages whose key may no longer update the zone; return the others.
 
-        Configuration and freezes may have changed while they waited. Who revokes a grant must not find it used later.
+        Configuration and freezes may have changed while they waited. A revoked grant must not be used later.
         """
         allowed = []
         for waiting in group:
@@ -187,10 +188,6 @@ class Updates:
             held = zone.updates.grants = zone.spec.grants, made
         return held[1]
 
-    def forget(self, zone: FrontZone) -> None:
-        """Report nothing more of a zone that was removed."""
-        self._notes.forget(zone.name)
-
     async def _drain(self, zone: FrontZone, queue: ZoneQueue, *, tidy: bool = False) -> None:
         """Commit group after group until nothing waits."""
         self._active.add(queue)
@@ -200,24 +197,26 @@ class Updates:
             while queue.waiting:
                 await self._settled(SETTLING_S)
                 await queue.gather()
-                async with self._lock(zone.name):
+                async with zone.jobs.turn:
                     group = queue.take()
                     held = GONE.reason if zone.gone else self._gates.why_stopped(Work.UPDATE)
                     if not held:
                         group = self._still_allowed(zone, queue, group)
                     if group and not held:
-                        queue.put_back(await self._commit(zone, group))
+                        await to_the_end(self._carry_out(zone, queue, group))
                     for waiting in group if held else ():
                         waiting.give(Answer(SERVFAIL, held))
                 queue.ended_at = asyncio.get_running_loop().time()
         finally:
+            if self._closing:
+                queue.answer_all(STOPPING)
             queue.task = None
             self._tidy_soon(zone, queue)
 
     def _tidy_soon(self, zone: FrontZone, queue: ZoneQueue) -> None:
-        """Have the zone's database looked after when no update has come for a moment: that keeps the disk busy."""
+        """Tidy the zone's database when no update has arrived for a moment, because that keeps the disk busy."""
         self._active.discard(queue)
-        if zone.gone:
+        if zone.gone or self._closing:
             return
         if queue.tidy is not None:
             queue.tidy.cancel()
@@ -233,17 +232,21 @@ class Updates:
             queue.task = asyncio.get_running_loop().create_task(self._drain(zone, queue, tidy=True))
 
     async def _tidy(self, zone: FrontZone) -> None:
-        async with self._lock(zone.name):
-            with suppress(StoreError):  # a full disk, say: the next commit tells of it
+        async with zone.jobs.turn:
+            with suppress(StoreError):  # for example a full disk: the next commit reports it
                 if not zone.gone:
-                    await asyncio.get_running_loop().run_in_executor(self._threads, zone.database.checkpoint)
+                    loop = asyncio.get_running_loop()
+                    await to_the_end(loop.run_in_executor(self._threads, zone.database.checkpoint))
 
-    async def _commit(self, zone: FrontZone, group: list[Waiting]) -> list[Waiting]:
-        """Carry out messages in one version; return those that are left for the next one."""
+    async def _carry_out(self, zone: FrontZone, queue: ZoneQueue, group: list[Waiting]) -> None:
+        queue.put_back(await self._commit(zone, queue, group))
+
+    async def _commit(self, zone: FrontZone, queue: ZoneQueue, group: list[Waiting]) -> list[Waiting]:
+        """Carry out messages in one version; return those for the next one."""
         loop = asyncio.get_running_loop()
 
         def told(answers: list[Answer], serial: int, soa: RRset) -> None:
-            loop.call_soon_threadsafe(self._told, zone, group, answers, serial, soa)
+            loop.call_soon_threadsafe(self._told, zone, queue, group, answers, serial, soa)
 
         updates = [waiting.update for waiting in group]
         try:
@@ -252,24 +255,30 @@ class Updates:
             group = group[: len(done.answers)]
             answered = all(waiting.answer.done() for waiting in group)
             alone = len(group) == 1 or answered or done.outcome.result != "failed"
+            alone = alone or done.outcome.failed_by_log  # no message is to blame
             if alone:
                 self._committed(zone, done.outcome)
         except ZoneGone:
             for waiting in group:
                 waiting.give(GONE)
             return []
-        except BaseException as error:
-            # A defect of ours: the listener logs it and answers SERVFAIL to each of them. The queue goes on.
+        except Exception as error:
+            # A bug: the listener logs it and answers SERVFAIL to each of them. The queue continues.
             unanswered = [waiting for waiting in group if not waiting.answer.done()]
             for waiting in unanswered:
                 waiting.answer.set_exception(error)
             if not unanswered:
-                log.error("what follows an update failed", zone=zone.name, exc_info=error)
+                log.error("work after an update failed", zone=zone.name, exc_info=error)
             return []
         if not alone:
-            # One message may be what the version failed for: let it not stand in the way of the others.
+            # One message may have caused the failure of the version: it must not block the others.
             for waiting in group:
-                await self._commit(zone, [waiting])
+                if waiting.late:
+                    waiting.expire()
+                elif self._closing:
+                    waiting.give(STOPPING)
+                else:
+                    await self._commit(zone, queue, [waiting])
             return rest
         for waiting, answer in zip(group, done.answers, strict=True):
             waiting.give(answer)
@@ -277,14 +286,21 @@ class Updates:
 
     def _work(self, zone: FrontZone, updates: list[Update], told: Told) -> Committed:
         now = int(self._clock.now())
-        checker = self._checker if len(updates) > 1 else inline_checker
-        tools = Tools(self._signer(), checker, now, self._today(now), self._clock.monotonic)
+        # Not in another thread: checking a signature holds Python's lock.
+        tools = Tools(self._signer(), inline_checker, now, self._today(now), self._clock.monotonic)
         return commit_updates(zone.database, zone.spec, updates, tools, told)
 
     def _told(
-        self, zone: FrontZone, group: list[Waiting], answers: list[Answer], serial: int, soa: RRset
+        self,
+        zone: FrontZone,
+        queue: ZoneQueue,
+        group: list[Waiting],
+        answers: list[Answer],
+        serial: int,
+        soa: RRset,
     ) -> None:
-        """A version is committed: NOTIFY first, then the answers; all else can wait."""
+        """Send NOTIFY for a committed version, then the answers; other work comes later."""
+        queue.answered(len(answers))
         if zone.gone:
             answers = [GONE] * len(answers)
         else:
@@ -295,7 +311,7 @@ class Updates:
             waiting.give(answer)
 
     def _publish(self, zone: FrontZone, serial: int, soa: RRset) -> None:
-        if not possible(zone.state, Work.UPDATE):  # found damaged meanwhile: nothing more of it is served
+        if not possible(zone.state, Work.UPDATE):  # found damaged meanwhile: it is no longer served
             return
         self._mailbox.committed.send(zone, serial, soa)
         zone.serial = serial
@@ -304,12 +320,15 @@ class Updates:
     def _signer(self) -> SignerClient:
         """Return this thread's connection to the key service."""
         if not hasattr(self._local, "signer"):
-            self._local.signer = SignerClient(self._socket, SIGNER_DEADLINE_S)
+            self._local.signer = SignerClient(
+                self._key_service.path, SIGNER_DEADLINE_S, owners=self._key_service.owners
+            )
         signer: SignerClient = self._local.signer
         return signer
 
     async def close(self) -> None:
-        """Let what is being committed end; answer nothing more."""
+        """Wait for running commits and their answers; carry out no further updates: they are answered SERVFAIL."""
+        self._closing = True
         for queue in list(self._active):
             if queue.tidy is not None:
                 queue.tidy.cancel()
@@ -318,7 +337,6 @@ class Updates:
                 await asyncio.gather(queue.task, return_exceptions=True)
         self._notes.close()
         self._threads.shutdown(wait=True)
-        self._checks.shutdown(wait=True)
 
 
 def _tell_again(window: Repeated) -> None:
@@ -334,30 +352,9 @@ def _tell_again(window: Repeated) -> None:
 
 
 def _verdict(answer: Answer) -> Verdict:
-    """Return what the client is told; why something of ours failed is for the log alone."""
+    """Return the text for the client; the cause of a failure of dnssecd is only logged."""
     if answer.rcode == NOERROR:
         return Verdict(NOERROR, "; ".join(answer.ignored))
     if answer.rcode == SERVFAIL:
         return Verdict(SERVFAIL)
     return Verdict(answer.rcode, answer.reason)
-
-
-def _policy(zone: FrontZone, grants: NameGrants, serial_max: int) -> UpdatePolicy:
-    """Return what a key's update of the zone must keep to."""
-    limits = zone.spec.updates
-    return UpdatePolicy(
-        grants=grants,
-        ttl_max=_ttl_max(zone.spec),
-        rrs_per_rrset_max=limits.records,
-        types_per_name_max=limits.types,
-        names_changed_max=limits.names,
-        knot_secondaries=limits.strict,
-        allow_missing_glue=zone.spec.allow_missing_glue,
-        serial_max=serial_max,
-    )
-
-
-def _ttl_max(spec: ZoneSpec) -> int:
-    """Return the largest TTL an update may bring: less than the refresh it leads to, as for every other input."""
-    refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, spec.validity_s, 0)
-    return max(1, refresh - 1)

@@ -1,4 +1,4 @@
-"""Running a zone's jobs: loads when the input changes, re-signing when it is due, retries."""
+"""Run a zone's jobs: loads when the input changes, re-signing when it is due, retries."""
 
 import asyncio
 import os
@@ -33,14 +33,14 @@ from dnssecd.pipeline.workers.pool import BULK_OCTETS
 
 RETRY_CHANGING_S = 0.5
 RETRIES_CHANGING_MAX = 20
-#: A file without a line end at its end that was the same so many times in a row is taken as it is.
+#: A file without final line end that was unchanged for this many checks is read as it is.
 RESTING_LOOKS = 10
 
 log = structlog.get_logger("dnssecd.zones")
 
 
 class ZoneJobs:
-    """Does jobs for all zones; a zone has at most one running and one of each kind waiting."""
+    """Runs jobs for all zones; a zone has at most one running and one of each kind waiting."""
 
     def __init__(
         self,
@@ -52,7 +52,7 @@ class ZoneJobs:
         metrics: Metrics,
         clock: Clock,
         schedule: Schedule,
-        watcher: ZoneWatcher,
+        watcher: ZoneWatcher[FrontZone],
         mailbox: Mailbox,
     ) -> None:
         self._config, self._runner, self._outcomes, self._permits = config, runner, outcomes, permits
@@ -65,20 +65,20 @@ class ZoneJobs:
 
     @property
     def config(self) -> Config:
-        """The configuration in force."""
+        """Return the configuration in force."""
         return self._config()
 
     @property
     def busy(self) -> bool:
-        """Whether jobs are wanted that have not begun."""
+        """Tell whether there are requested jobs that have not started."""
         return bool(self._tasks)
 
     def request(self, zone: FrontZone, kind: str) -> None:
-        """Ask for a job, ``load`` or ``resign``, as soon as may be; asking twice before it begins is asking once."""
+        """Request a job, ``load`` or ``resign``, as soon as possible; repeated requests make one job."""
         if zone.gone:
             return
         work = instead(zone.state, Work(kind))
-        if not possible(zone.state, work):
+        if not possible(zone.state, work) or shut_for(zone, work) is Gate.OWNER:
             return
         kind = work.value
         if kind == "load":
@@ -103,13 +103,11 @@ class ZoneJobs:
                 await (self.load(zone) if kind == "load" else self.resign(zone))
 
     def forget(self, zone: FrontZone) -> None:
-        """Drop what is planned for a zone that was removed."""
-        self._watcher.forget(zone.name)
-        for kind in ("load", "resign", "return", "prove"):
-            self._schedule.forget(f"{kind} {zone.name}")
+        """Drop the requested jobs of a removed zone."""
+        self._watcher.forget(zone)
 
     async def close(self) -> None:
-        """Start nothing more; write what the catalogue is still to learn."""
+        """Start no more jobs; write the pending catalogue entries."""
         self._outcomes.close()
         tasks = list(self._tasks)
         for task in tasks:
@@ -117,41 +115,50 @@ class ZoneJobs:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def permit(self, zone: FrontZone, *, first_publication: bool = False) -> Permission:
-        """Find out whether the zone may be published (:meth:`Permits.permit`)."""
+        """Return whether the zone may be published (:meth:`Permits.permit`)."""
         return await self._permits.permit(zone, first_publication=first_publication)
 
     def remember(self, zone: FrontZone) -> None:
-        """Write what the catalogue keeps of a zone."""
+        """Write a zone's catalogue entry."""
         self._outcomes.remember(zone)
 
     async def load(
-        self, zone: FrontZone, *, accept_change: bool = False, first_publication: bool = False
+        self,
+        zone: FrontZone,
+        *,
+        accept_change: bool = False,
+        accept_older: bool = False,
+        first_publication: bool = False,
     ) -> Outcome | Permission:
-        """Load the zone's file; a Permission comes back where a first publication has to wait."""
+        """Load the zone's file; return a Permission if a first publication must wait."""
         permission = await self._permits.permit(zone, first_publication=first_publication)
         if not permission.allowed:
             return permission
-        outcome = await self._load_settled(zone, accept_change, permission.serial_floor)
+        outcome = await self._load_settled(zone, accept_change, accept_older, permission.serial_floor)
+        zone.seen_input = outcome.seen or zone.seen_input
         self._outcomes.take_over(zone, outcome, "load")
         return outcome
 
     async def take(self, zone: FrontZone, kind: str, octets: int, **more: Any) -> Outcome:
-        """Do a job that brings input of so many octets; what comes of it is not taken over yet (:meth:`took`)."""
+        """Run a job with input of ``octets`` octets; its outcome is not applied yet (:meth:`took`)."""
         if shut_for(zone, Work(kind)) is Gate.DOUBT and zone.doubt is not None:
             problem = Problem(
-                "store-failed", f"what is stored of {zone.name} is not verified: {zone.doubt.cause}"
+                "store-failed", f"the stored version of {zone.name} is not verified: {zone.doubt.cause}"
             )
             return Outcome(zone=zone.name, result="failed", problems=(problem,))
         return await self._runner.run(zone, self._runner.job(zone, kind, **more), octets)
 
     def took(self, zone: FrontZone, outcome: Outcome, kind: str) -> None:
-        """Take over what came of a job that brings input."""
+        """Apply the outcome of a job with input."""
         self._outcomes.take_over(zone, outcome, kind)
 
-    async def _load_settled(self, zone: FrontZone, accept_change: bool, floor: int | None) -> Outcome:
-        """Load, waiting out a file that is being written; one that rests is read without asking for its last line end.
+    async def _load_settled(
+        self, zone: FrontZone, accept_change: bool, accept_older: bool, floor: int | None
+    ) -> Outcome:
+        """Load after waiting for a file that is being written; a file at rest may lack its last line end.
 
-        Editors and provisioning tools leave that out; a file that was cut lacks it too, so the file has to rest first.
+        Some editors and provisioning tools omit it; a file that was cut lacks it too, so the file must be at
+        rest first.
         """
         resting = False
         for attempt in range(RETRIES_CHANGING_MAX):
@@ -163,9 +170,11 @@ class ZoneJobs:
                 accept_change=accept_change,
                 serial_floor=floor,
                 resting=resting,
+                accept_older=accept_older,
+                seen=zone.seen_input,
             )
             outcome = await self._runner.run(zone, job, _octets(zone))
-            self._watcher.watch(zone.name, outcome.files or before)
+            self._watcher.watch(zone, outcome.files or before)
             if outcome.result != "retry":
                 return outcome
             if not attempt:
@@ -174,7 +183,7 @@ class ZoneJobs:
         return msgspec.structs.replace(outcome, result="rejected")
 
     async def _rests(self, zone: FrontZone, before: list[FileIdentity]) -> bool:
-        """Wait until a file has rested for a while, or was written."""
+        """Wait until a file has been unchanged for a while, or was written."""
         for _ in range(RESTING_LOOKS):
             await asyncio.sleep(RETRY_CHANGING_S)
             if _files_now(zone) != before:
@@ -182,7 +191,7 @@ class ZoneJobs:
         return True
 
     async def resign(self, zone: FrontZone) -> Outcome:
-        """Make anew what is due."""
+        """Renew signatures that are due."""
         outcome = await self._runner.run(zone, self._runner.job(zone, "resign"))
         self._outcomes.take_over(zone, outcome, "resign")
         return outcome
@@ -194,9 +203,10 @@ class ZoneJobs:
         return outcome
 
     async def sweep(self, zone: FrontZone) -> Outcome:
-        """Verify the whole zone as it is published; what is wrong is an event until a good sweep.
+        """Verify the whole published zone; faults are an event until a successful sweep.
 
-        A zone that is not even what was published once is not served on: secondaries would transfer it.
+        A zone that differs from its published version is no longer served, because secondaries would transfer
+        it.
         """
         outcome = await self._runner.run(zone, self._runner.job(zone, "verify"), BULK_OCTETS)
         zone.swept_at = self._clock.now()
@@ -215,7 +225,7 @@ class ZoneJobs:
         return outcome
 
     async def _withhold_damaged(self, zone: FrontZone) -> None:
-        """Find out whether a zone with faults is still what was published; serve it no more if it is not."""
+        """Check whether a zone with faults is still its published version; if not, stop serving it."""
         mark = mark_now(zone)
         outcome = await self._runner.run(zone, self._runner.job(zone, "prove"), BULK_OCTETS)
         damage = [problem for problem in outcome.problems if problem.event in PROOF_EVENTS]
@@ -227,20 +237,20 @@ class ZoneJobs:
             self.request(zone, "load")
 
     def updated(self, zone: FrontZone, outcome: Outcome) -> None:
-        """Take over what a group of dynamic updates made."""
+        """Apply the outcome of a group of dynamic updates."""
         if outcome.result != "unchanged":
             self._outcomes.take_over(zone, outcome, "update")
 
 
 def _loads(zone: FrontZone) -> bool:
-    """Tell whether a zone's file is read: a dynamic zone's only once."""
+    """Tell whether a zone's file is read: the file of a dynamic zone only once."""
     if zone.config.file is None or shut_for(zone, Work.LOAD) is not None:
         return False
     return zone.config.source == "file" or (zone.config.source == "dynamic" and zone.serial is None)
 
 
 def _files_now(zone: FrontZone) -> list[FileIdentity]:
-    """Return the zone's files as they are before they are read: what changes from here on is a change."""
+    """Return the identities of the zone's files before they are read: a difference from now on is a change."""
     paths = {str(zone.config.file), *(file.path for file in zone.files)}
     return [identity_now(Path(path)) for path in sorted(paths)]
 

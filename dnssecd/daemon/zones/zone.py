@@ -1,4 +1,4 @@
-"""A configured zone in the front: what is served of it and how it fares."""
+"""A zone in the daemon: its served version and its state."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
@@ -9,14 +9,26 @@ from typing import TYPE_CHECKING
 
 from dnssecd.config.model import ZoneConfig
 from dnssecd.control.command import Refused
+from dnssecd.core.zone.stale_input import SeenInput
 from dnssecd.daemon.zones.databases import Databases
 from dnssecd.daemon.zones.machine import State
-from dnssecd.daemon.zones.rooms import JobsRoom, ParentRoom, PrimariesRoom, UpdatesRoom
+from dnssecd.daemon.zones.rooms import (
+    ClusterRoom,
+    FollowUpRoom,
+    JobsRoom,
+    ParentRoom,
+    PrimariesRoom,
+    ReviewRoom,
+    ServedRoom,
+    TransfersRoom,
+    UpdatesRoom,
+)
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version.state import Restored
 from dnssecd.publish import exchange
+from dnssecd.publish.notify import ZoneServers
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.store import filemark
 from dnssecd.store.catalogue import CatalogueEntry
@@ -25,24 +37,26 @@ from dnssecd.store.filemark import FileMark
 from dnssecd.store.interface import Identity, ZoneSnapshot, ZoneStore
 
 if TYPE_CHECKING:
-    from dnssecd.daemon.rollover.engine import Planning
+    from dnssecd.daemon.parent.room import DsRoom
+    from dnssecd.daemon.rollover.planning import Planning
     from dnssecd.daemon.rollover.zone_keys import ZoneKeys
+    from dnssecd.daemon.zones.schedule import Wake
 
 _path = lru_cache(maxsize=16_384)(Path)
 
 
 class ZoneGone(Refused, StoreError):
-    """The zone was removed. What is still under way for it ends with this; its database is not opened again."""
+    """The zone was removed. Running work on it ends with this exception; its database is not opened again."""
 
     def __init__(self, zone: str) -> None:
-        super().__init__(f"{zone} was removed meanwhile", "nothing is left to do")
+        super().__init__(f"{zone} was removed meanwhile", "no action is needed")
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """Why a stored zone is verified whole before it is served. ``entry``: what the catalogue has of it, and keeps.
+    """Why a stored zone must be verified before it is served. ``entry``: its catalogue entry, which is kept.
 
-    ``refusal``: why it is not served after it was verified, and ``mark``: its database as it was then.
+    ``refusal``: why it is not served after verification; ``mark``: the mark of its database at that time.
     """
 
     cause: str
@@ -53,22 +67,29 @@ class Doubt:
 
 @dataclass(eq=False, slots=True)
 class FrontZone:
-    """One zone. ``state``: what is served of it, and why (``machine.py``); it moves when the fields below change.
+    """One zone. ``state``: what is served, and why (``machine.py``); it changes with the fields below.
 
-    ``serial`` None: nothing has been published yet. ``orphan``: stored, but not configured any more.
-    ``held``: it came out of a back-up and is not served before a version above all that is public was made.
-    ``doubt``: its database is not as it was left, and is not served before all of it was verified.
-    ``verified_at``: when all of it was last verified; ``swept_at``: when that was last tried by this process.
+    ``serial`` None: nothing has been published yet. ``orphan``: stored, but no longer configured. ``held``:
+    restored from a backup; it is not served before it has a version with a serial after all public ones.
+    ``doubt``: its database was changed; it is not served before the whole zone was verified. ``verified_at``:
+    when the whole zone was last verified; ``swept_at``: when this process last tried that.
 
-    ``expired``: by its SOA's expire, and the configuration follows that; the version is kept and not served.
+    ``expired``: by its SOA's expire, if the configuration follows that; the version is kept but not served.
+    ``expires_at``: when it will be, if no primary confirms it (epoch seconds).
 
-    ``stepped``: the clock did, and the zone's key set does not have that yet.
-    ``gone``: it was removed. The object is the identity of the zone: one that comes back under the same name is another
-    object. What was asked for on behalf of this one looks at ``gone`` before its result is used.
+    ``stepped``: the clock stepped, and the zone's key set has not yet taken account of it. ``gone``: it was
+    removed. The object is the identity of the zone: a zone that is added again under the same name is another
+    object. Results of work for this zone are used only after a check of ``gone``.
 
-    ``jobs``, ``updates``, ``upstream``, ``keys``, ``planning``, ``parent``: the rooms of the parts that work on it.
+    ``cluster``: of a zone that several nodes share; None on a single host.
 
-    Times in epoch seconds. ``primaries``: what each was last seen to serve, as ``status`` shows it.
+    ``jobs``, ``updates``, ``upstream``, ``keys``, ``planning``, ``parent``, ``ds``, ``transfers``, ``served``,
+    ``review``, ``follow_up``: the data of the parts that work on it. ``wakes``: its wake-ups, by purpose
+    (``schedule.py``).
+
+    ``seen_input``: what inputs this node saw since it owns the zone, in a cluster.
+
+    Times in epoch seconds. ``primaries``: the last sighting of each, for ``status``.
     """
 
     config: ZoneConfig
@@ -76,7 +97,7 @@ class FrontZone:
     access: ZoneAccess
     secondaries: list[exchange.Peer]
     watched: list[exchange.Peer]
-    databases: Databases
+    databases: "Databases[FrontZone]"
     state: State = State.WAITING
     serial: int | None = None
     input_serial: int | None = None
@@ -91,6 +112,7 @@ class FrontZone:
     frozen: bool = False
     orphan: bool = False
     expired: bool = False
+    expires_at: float | None = None
     gone: bool = False
     stepped: bool = False
     held: Restored | None = None
@@ -100,6 +122,7 @@ class FrontZone:
     warnings: tuple[Problem, ...] = ()
     blockers: list[str] = field(default_factory=list)
     files: tuple[FileIdentity, ...] = ()
+    seen_input: SeenInput | None = None
     primaries: list[dict[str, object]] = field(default_factory=list)
     last: Outcome | None = None
     jobs: JobsRoom = field(default_factory=JobsRoom)
@@ -108,59 +131,85 @@ class FrontZone:
     keys: "ZoneKeys | None" = None
     planning: "Planning | None" = None
     parent: ParentRoom | None = None
-    #: Recovery plans of compromised keys by the alert's subject, as text or what makes it; none outlives a restart.
+    ds: "DsRoom | None" = None
+    servers: ZoneServers | None = None
+    wakes: "dict[str, Wake] | None" = None
+    transfers: TransfersRoom | None = None
+    served: ServedRoom | None = None
+    review: ReviewRoom | None = None
+    follow_up: FollowUpRoom | None = None
+    #: Of a catalog that dnssecd makes: the members that its file has, with their groups.
+    listed: dict[str, str] | None = None
+    cluster: ClusterRoom | None = None
+    #: Recovery plans of compromised and lost keys by alert, as text or the function that makes it; not stored.
     recovery: dict[str, str | Callable[[], str]] | None = None
 
     @property
     def asked_servers(self) -> tuple[exchange.Peer, ...]:
-        """The public servers that may be asked what they serve: those of ``check_servers``, then secondaries."""
+        """Return the public servers that may be queried: those of ``check_servers``, then secondaries."""
         return (*self.watched, *(peer for peer in self.secondaries if peer.query))
 
     @property
+    def owned(self) -> bool:
+        """Whether this node may make versions of it: always on a single host."""
+        return self.cluster is None or self.cluster.owned
+
+    @property
     def name(self) -> str:
-        """The zone's name, text, absolute."""
+        """Return the zone's name, text, absolute."""
         return self.config.name
 
     @property
     def origin(self) -> bytes:
-        """The zone's name, wire form, lower-cased."""
+        """Return the zone's name, wire form, lower-cased."""
         return self.spec.origin
 
     @property
     def database(self) -> ZoneStore:
-        """The zone's database; ZoneGone, StoreError or OSError when it cannot be opened."""
+        """Return the zone's database; raise ZoneGone, StoreError or OSError if it cannot be opened."""
         self.check()
-        return self.databases.get(_path(self.spec.database), self.spec.origin)
+        return self.databases.get(self, _path(self.spec.database), self.spec.origin)
 
     def database_identity(self) -> Identity | None:
-        """Which file its database is (device, inode), None while there is none; OSError."""
-        return self.databases.identity(_path(self.spec.database))
+        """Return the identity of its database file (device, inode), None if there is none; raise OSError."""
+        return self.databases.identity(self, _path(self.spec.database))
 
     def close(self) -> None:
-        """Forget all that the parts of the daemon keep of it; it is gone."""
+        """Forget all data of the parts of the daemon; the zone is gone."""
         self.jobs.close()
         self.updates.close()
+        if self.cluster is not None:
+            self.cluster.close()
         if self.upstream is not None:
             self.upstream.close()
         if self.planning is not None and self.planning.task is not None:
             self.planning.task.cancel()
-        self.upstream = self.keys = self.planning = self.parent = self.recovery = None
+        if self.ds is not None:
+            self.ds.stop()
+        if self.servers is not None:
+            self.servers.withdraw()
+        if self.follow_up is not None:
+            self.follow_up.close()
+        for wake in (self.wakes or {}).values():
+            wake.cancel()
+        self.upstream = self.keys = self.planning = self.parent = self.ds = self.recovery = None
+        self.transfers = self.wakes = self.servers = self.served = self.review = self.follow_up = None
 
     def check(self) -> None:
-        """ZoneGone if the zone was removed."""
+        """Raise ZoneGone if the zone was removed."""
         if self.gone:
             raise ZoneGone(self.name)
 
     def snapshot(self) -> AbstractContextManager[ZoneSnapshot] | None:
-        """Return the published version to serve, or None while there is none, or it has expired."""
+        """Return the published version to serve, or None if there is none, or it has expired."""
         return self.database.snapshot() if self.state is State.SERVED else None
 
     def catalogue_entry(self) -> CatalogueEntry:
-        """Return what the catalogue keeps of it, with its database marked as it is now."""
+        """Return its catalogue entry, with the present mark of its database."""
         if self.doubt is not None:
             entry = self.doubt.entry or CatalogueEntry(self.name)
             return entry._replace(frozen=int(self.frozen))
-        with suppress(OSError):  # without a mark it is verified by the next start's sweep
+        with suppress(OSError):  # without a mark the sweep after the next start verifies it
             self.mark = filemark.take(self.spec.database)
         return CatalogueEntry(
             self.name,

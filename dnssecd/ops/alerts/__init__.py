@@ -1,1 +1,1 @@
-"""Alerts: from events to mail, webhook and command, durably; who is told what, when, and how often."""
+"""Alerts: deliver events reliably by mail, webhook and command; decide what is sent to whom, when and how often."""

@@ -1,4 +1,4 @@
-"""Mail: SMTP with STARTTLS or TLS (certificates verified) and authentication, through aiosmtplib."""
+"""The mail channel: SMTP with STARTTLS or TLS (certificates verified) and authentication, by aiosmtplib."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import ssl
 import aiosmtplib
 
 from dnssecd.config.model import MailConfig
-from dnssecd.ops.alerts.channels import Deferred, Parcel, Rejected, Sent, WayDown, WayName, reason
+from dnssecd.ops.alerts.channels import ChannelDown, ChannelName, Deferred, Parcel, Rejected, Sent, reason
 
 DEADLINE_S = 60.0
 _QUIT_S = 2.0
 
 
-class MailWay:
-    """To one mail server. host: our name, for EHLO. context: trust for TLS; default: the system's."""
+class MailChannel:
+    """Mail through one server. host: this host's name for EHLO. context: trust for TLS; default: the system's."""
 
     def __init__(
         self,
@@ -32,15 +32,17 @@ class MailWay:
         self._deadline_s = deadline_s
 
     @property
-    def name(self) -> WayName:
+    def name(self) -> ChannelName:
+        """The kind of the channel."""
         return "mail"
 
     @property
     def target(self) -> str:
+        """Host and port of the mail server."""
         return f"{self._config.host} port {self._config.port}"
 
     async def send(self, parcel: Parcel) -> Sent:
-        """Hand *parcel* over to the server; when this returns, the server has taken the responsibility."""
+        """Send *parcel* to the server. When this returns, the server has accepted responsibility (RFC 5321 §6.1)."""
         client = self._client()
         try:
             async with asyncio.timeout(self._deadline_s):
@@ -48,15 +50,15 @@ class MailWay:
                 refused, _ = await client.sendmail(self._config.sender, list(parcel.recipients), parcel.body)
                 answers = {address: (one.code, one.message) for address, one in refused.items()}
         except TimeoutError as error:
-            raise WayDown(f"{self.target} did not answer within {self._deadline_s:.0f} s") from error
+            raise ChannelDown(f"{self.target} did not answer within {self._deadline_s:.0f} s") from error
         except aiosmtplib.SMTPRecipientsRefused as error:
             answers = {one.recipient: (one.code, one.message) for one in error.recipients}
         except aiosmtplib.SMTPAuthenticationError as error:
-            raise WayDown(f"{self.target} refused the password: {_answer(error)}") from error
+            raise ChannelDown(f"{self.target} refused the password: {_answer(error)}") from error
         except aiosmtplib.SMTPResponseException as error:
             raise _refused(error, self.target) from error
         except (aiosmtplib.SMTPException, OSError) as error:
-            raise WayDown(f"{self.target}: {reason(error)}") from error
+            raise ChannelDown(f"{self.target}: {reason(error)}") from error
         finally:
             await _leave(client)
         return _sent(answers)
@@ -84,11 +86,13 @@ class MailWay:
         try:
             await client.connect()
         except ssl.SSLCertVerificationError as error:
-            raise WayDown(f"{self.target}: its certificate is not trusted: {error.verify_message}") from error
+            raise ChannelDown(
+                f"{self.target}: its certificate is not trusted: {error.verify_message}"
+            ) from error
 
 
 async def _leave(client: aiosmtplib.SMTP) -> None:
-    """Say goodbye; what was taken is taken, whatever happens now."""
+    """End the session; a failure now does not change that the server has accepted the message."""
     with contextlib.suppress(Exception):
         async with asyncio.timeout(_QUIT_S):
             await client.quit()
@@ -102,7 +106,7 @@ def _answer(error: aiosmtplib.SMTPResponseException) -> str:
 def _refused(error: aiosmtplib.SMTPResponseException, target: str) -> Exception:
     text = f"{target} answered {_answer(error)}"
     if isinstance(error, aiosmtplib.SMTPConnectError | aiosmtplib.SMTPHeloError) or error.code == 421:
-        return WayDown(text)
+        return ChannelDown(text)
     return Rejected(text) if 500 <= error.code < 600 else Deferred(text)
 
 

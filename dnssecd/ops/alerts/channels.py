@@ -1,4 +1,4 @@
-"""What the ways by which alerts leave the machine have in common: what they are given, and how they fail."""
+"""The interface of the channels that deliver alerts: their input and their failures."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-WayName = Literal["mail", "webhook", "command"]
-WAYS: tuple[WayName, ...] = ("mail", "webhook", "command")
+ChannelName = Literal["mail", "webhook", "command"]
+CHANNELS: tuple[ChannelName, ...] = ("mail", "webhook", "command")
 
 REASON_MAX = 500
 
 
 class Undelivered(Exception):
-    """A message was not taken. Its text says by whom and why; it holds no secret."""
+    """A message was not accepted. The text has the server and the reason; it contains no secret."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason[:REASON_MAX])
 
 
-class WayDown(Undelivered):
-    """The way does not work at present (server unreachable, password refused): nothing can go by it."""
+class ChannelDown(Undelivered):
+    """The channel does not work now (server unreachable, password refused): it can deliver nothing."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
         super().__init__(reason)
@@ -28,16 +28,16 @@ class WayDown(Undelivered):
 
 
 class Deferred(Undelivered):
-    """This message was refused for now; others may be taken."""
+    """This message was refused temporarily; others may be accepted."""
 
 
 class Rejected(Undelivered):
-    """This message was refused for good; it would be refused again."""
+    """This message was refused permanently."""
 
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """What is sent. id: the same whenever the same is sent. recipients: of mail, else empty."""
+    """A message to send. id: the same when the message is sent again. recipients: for mail only."""
 
     id: str
     body: bytes
@@ -46,26 +46,28 @@ class Parcel:
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """deferred: recipients to try again; rejected: those that will never be served. Both with the reason."""
+    """The result. deferred: recipients to try again; rejected: recipients refused permanently. With reasons."""
 
     deferred: Mapping[str, str] = field(default_factory=dict)
     rejected: Mapping[str, str] = field(default_factory=dict)
 
 
-class Way(Protocol):
-    """One way. send() ends within its deadline; it raises WayDown, Deferred or Rejected."""
+class Channel(Protocol):
+    """One channel. send() returns within its deadline or raises ChannelDown, Deferred or Rejected."""
 
     @property
-    def name(self) -> WayName: ...
+    def name(self) -> ChannelName:
+        """The kind of the channel."""
 
     @property
     def target(self) -> str:
-        """Where it leads, for people; without secrets."""
+        """The server or program, for messages; without secrets."""
 
-    async def send(self, parcel: Parcel) -> Sent: ...
+    async def send(self, parcel: Parcel) -> Sent:
+        """Send a message."""
 
 
 def reason(error: BaseException) -> str:
-    """What an exception says, on one line."""
+    """Return the text of an exception on one line."""
     text = " ".join(str(error).split()) or type(error).__name__
     return text[:REASON_MAX]

@@ -1,7 +1,7 @@
-"""Brings one way's queue to its end: one message after the other, retries with back-off, failures told.
+"""Delivers the queue of one channel: one message after the other, with retries; failures are reported.
 
-A way that is down pauses as a whole, so that a thousand messages do not each wait for its deadline; a message
-that is deferred waits alone. Nothing is given up before GIVE_UP_S, but what the other side refuses for good.
+A channel that is down pauses completely, so that not each of many messages waits for the deadline. A deferred message
+waits without delaying others. A message is dropped after GIVE_UP_S, or when the receiver refuses it permanently.
 """
 
 from __future__ import annotations
@@ -11,17 +11,27 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from dnssecd.backoff import Backoff
 from dnssecd.clock import Clock
-from dnssecd.ops.alerts.channels import Deferred, Parcel, Rejected, Sent, Way, WayDown, WayName, reason
+from dnssecd.ops.alerts.channels import (
+    Channel,
+    ChannelDown,
+    ChannelName,
+    Deferred,
+    Parcel,
+    Rejected,
+    Sent,
+    reason,
+)
 from dnssecd.ops.alerts.lifecycle import Alert
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.events import EventCore
 from dnssecd.store.alert_queue import AlertStore, Delivery
 from dnssecd.store.event_log import EventKey
 
-BACKOFF_S = (15.0, 30.0, 60.0, 120.0, 300.0, 900.0)
+RETRY = Backoff(15.0, 900.0)
 GIVE_UP_S = 7 * 86_400.0
-#: A way that has been down so long, or failed so often, is an event.
+#: After this time, or this number of failures, a failing channel raises an event.
 DOWN_EVENT_S = 300.0
 DOWN_EVENT_TRIES = 3
 IDLE_S = 60.0
@@ -30,12 +40,12 @@ _EVENT = "alert-undeliverable"
 log = structlog.get_logger("dnssecd.alerts")
 
 
-class Courier:
-    """Of one way; *way* None: it is not configured. on_rejected is told the events of a message given up."""
+class DeliveryLoop:
+    """The delivery of one channel; *way* None: not configured. on_rejected gets the events of a dropped message."""
 
     def __init__(
         self,
-        name: WayName,
+        name: ChannelName,
         store: AlertStore[Alert],
         clock: Clock,
         events: EventCore,
@@ -43,7 +53,7 @@ class Courier:
         on_rejected: Callable[[Sequence[EventKey]], None] = lambda keys: None,
     ) -> None:
         self.name = name
-        self.way: Way | None = None
+        self.way: Channel | None = None
         self._store, self._clock, self._events, self._metrics = store, clock, events, metrics
         self._on_rejected = on_rejected
         self._wake = asyncio.Event()
@@ -54,16 +64,16 @@ class Courier:
         self._stopping = False
 
     def stop(self) -> None:
-        """Send nothing more: run() ends when what is being sent has ended."""
+        """Send no more messages: run() returns after the message that is being sent."""
         self._stopping = True
         self._wake.set()
 
     def wake(self) -> None:
-        """There may be something to send."""
+        """Check the queue now: there may be a message to send."""
         self._wake.set()
 
-    def use(self, way: Way | None) -> None:
-        """From now on send by *way*; what is known of the one before is forgotten."""
+    def use(self, way: Channel | None) -> None:
+        """Send by *way* from now on, and forget failures of the previous one."""
         self.way = way
         self._failures, self._paused_until, self.last_error = 0, 0.0, ""
         self.wake()
@@ -74,7 +84,7 @@ class Courier:
             self._wake.clear()
             try:
                 wait_s = await self.step()
-            except Exception:  # the disk, or a fault of ours: the other ways and the next try must not suffer
+            except Exception:  # a disk fault or a bug: other channels and the next attempt must continue
                 log.exception("delivery of alerts failed", way=self.name)
                 wait_s = IDLE_S
             if wait_s > 0:
@@ -88,7 +98,7 @@ class Courier:
             return
 
     async def step(self) -> float:
-        """Send what is due, one message. Seconds until there is something to do; 0: at once."""
+        """Send one message if one is due. Return the seconds until the next step; 0: immediately."""
         if self.way is None:
             return IDLE_S
         pause = self._paused_until - self._clock.monotonic()
@@ -106,11 +116,11 @@ class Courier:
         await asyncio.to_thread(self._measure)
         return 0.0
 
-    async def _send(self, way: Way, delivery: Delivery) -> None:
+    async def _send(self, way: Channel, delivery: Delivery) -> None:
         parcel = Parcel(delivery.message, delivery.body, delivery.recipients)
         try:
             sent = await way.send(parcel)
-        except WayDown as error:
+        except ChannelDown as error:
             await self._down(delivery, str(error), error.retry_after_s)
         except Deferred as error:
             self._failed(str(error))
@@ -119,7 +129,7 @@ class Courier:
             self._tell("", str(error))
             await self._give_up(delivery, str(error))
         except Exception as error:
-            log.exception("a way to deliver alerts failed unexpectedly", way=self.name)
+            log.exception("a channel for alerts failed unexpectedly", way=self.name)
             await self._down(delivery, reason(error), None)
         else:
             await self._sent(delivery, sent)
@@ -144,7 +154,7 @@ class Courier:
 
     async def _down(self, delivery: Delivery, why: str, retry_after_s: float | None) -> None:
         self._failed(why)
-        pause = BACKOFF_S[min(self._failures - 1, len(BACKOFF_S) - 1)]
+        pause = RETRY.delay_s(self._failures)
         self._paused_until = self._clock.monotonic() + max(pause, retry_after_s or 0.0)
         await self._again(delivery, why, at_once=True)
 
@@ -156,19 +166,19 @@ class Courier:
         self.last_error = why
         self._metrics.working.labels(self.name).set(0)
         self._metrics.deliveries.labels(self.name, "deferred").inc()
-        log.warning("alert not delivered, will be tried again", way=self.name, cause=why)
+        log.warning("alert not delivered, retry scheduled", way=self.name, cause=why)
         if self._failures >= DOWN_EVENT_TRIES or now - self._failing_since >= DOWN_EVENT_S:
             self._tell("", why)
 
     def works(self) -> None:
-        """The way works: a message was taken."""
+        """Note that the channel works: a message was accepted."""
         self._failures, self._paused_until, self.last_error = 0, 0.0, ""
         self._wake.set()
         self._metrics.working.labels(self.name).set(1)
         self._events.resolve(_EVENT, None, self.name)
 
     def _tell(self, recipient: str, why: str) -> None:
-        """Raise the event: for the way as a whole, or for one *recipient*."""
+        """Raise the event for the channel as a whole, or for one *recipient*."""
         subject = f"{self.name} to {recipient}" if recipient else self.name
         cause = f"alerts cannot be delivered to {recipient}: {why}" if recipient else why
         effect = (
@@ -190,11 +200,11 @@ class Courier:
         if now - delivery.created_at > GIVE_UP_S:
             await self._give_up(delivery, why)
             return
-        wait = 0.0 if at_once else BACKOFF_S[min(delivery.attempts, len(BACKOFF_S) - 1)]
+        wait = 0.0 if at_once else RETRY.delay_s(delivery.attempts + 1)
         await asyncio.to_thread(self._store.tried, delivery, now + wait, why, recipients)
 
     async def _give_up(self, delivery: Delivery, why: str) -> None:
-        log.error("alert given up", way=self.name, kind=delivery.kind, message=delivery.message, cause=why)
+        log.error("alert dropped", way=self.name, kind=delivery.kind, message=delivery.message, cause=why)
         self.last_error = why
         self._metrics.deliveries.labels(self.name, "rejected").inc()
         await asyncio.to_thread(self._store.ended, delivery, "failed", self._clock.now(), why)

@@ -1,4 +1,4 @@
-"""The heartbeat: a digest, daily or weekly, that proves that alerts arrive."""
+"""The digest: a daily or weekly mail that shows that alerts arrive."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from dnssecd.durations import about
+from dnssecd.core.utc import about, minute
 from dnssecd.ops.alerts import words
 from dnssecd.ops.alerts.lifecycle import DAY, HOUR
 from dnssecd.ops.alerts.note import Sender, Written
@@ -25,10 +25,10 @@ COMING_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the daemon says of itself. Times are epoch seconds.
+    """The state of the daemon. Times are epoch seconds.
 
     served, waiting: numbers of zones. runway: (seconds, zone) of the zone whose first RRSIG expires soonest.
-    coming: (when, zone, what), soonest first. since: when the daemon was started. signer: how the key service is.
+    coming: (when, zone, what), soonest first. since: start of the daemon. signer: state of the key service.
     """
 
     served: int = 0
@@ -41,7 +41,7 @@ class Facts:
 
 @dataclass(frozen=True, slots=True)
 class Mailed:
-    """Messages since the last digest, all ways together; waiting: now."""
+    """Numbers of messages since the last digest, on all channels; waiting: now."""
 
     delivered: int = 0
     waiting: int = 0
@@ -49,9 +49,9 @@ class Mailed:
 
 
 def due_at(rhythm: Rhythm, last: float | None, started_at: float) -> float | None:
-    """When the next digest goes out (at once where that has passed); None: never. *last*: when the last one did.
+    """Return when the next digest is due (in the past: immediately); None: never. *last*: time of the last one.
 
-    The first one goes out soon after the daemon was first started, so that a fault in the set-up shows then.
+    The first digest is sent soon after the first start of the daemon, so that a wrong set-up is noticed early.
     """
     if rhythm == "never":
         return None
@@ -64,14 +64,14 @@ def due_at(rhythm: Rhythm, last: float | None, started_at: float) -> float | Non
 def write(
     facts: Facts, firing: Sequence[Event], mailed: Mailed, rhythm: Rhythm, at: float, sender: Sender
 ) -> Written:
-    """The digest's text."""
+    """Return the text of the digest."""
     zones = facts.served + facts.waiting
     count = f"{zones} zone" + ("" if zones == 1 else "s")
     state = "all well" if not firing else f"{len(firing)} alert" + ("s fire" if len(firing) > 1 else " fires")
     lines = [
-        *words.wrap(f"dnssecd runs on {words.one_line(sender.host)}, and its messages arrive."),
+        *words.wrap(f"dnssecd on {words.one_line(sender.host)} is running and can send mail."),
         *words.wrap(
-            f"This digest is sent {rhythm}. When it stops coming, alerts do not come either: then try on that host"
+            f"This digest is sent {rhythm}. If it does not arrive, alerts do not arrive either. Then run on that host:"
         ),
         "    dnssecd alerts test",
         "",
@@ -91,12 +91,12 @@ def _state(facts: Facts, mailed: Mailed, at: float) -> list[str]:
     rows = [("Zones", f"{facts.served} served{waiting}")]
     if facts.runway is not None:
         left, zone = facts.runway
-        shown = f"{about(left)} until the first signature of all expires ({zone})"
+        shown = f"{about(left)} until the first signature expires ({zone})"
         rows.append(("Runway", shown if left > 0 else f"EXPIRED {about(-left)} ago ({zone})"))
     if facts.signer:
         rows.append(("Signer", facts.signer))
     if facts.since is not None:
-        rows.append(("Up since", f"{words.moment(facts.since)} ({words.ago(facts.since, at)})"))
+        rows.append(("Up since", f"{minute(facts.since)} ({words.ago(facts.since, at)})"))
     failed = f", {mailed.failed} rejected" if mailed.failed else ""
     rows.append(("Messages", f"{mailed.delivered} delivered, {mailed.waiting} waiting{failed}"))
     lines = []
@@ -108,13 +108,13 @@ def _state(facts: Facts, mailed: Mailed, at: float) -> list[str]:
 
 def _firing(firing: Sequence[Event], at: float) -> list[str]:
     if not firing:
-        return ["Nothing is wrong."]
+        return ["No alert fires."]
     lines = [f"Firing now ({len(firing)})"]
     for event in firing[:EVENTS_SHOWN]:
         about_ = f" ({event.subject})" if event.subject else ""
         lines += words.wrap(f"{event.severity.upper()} {event.name} {place(event)}{about_}", 2)
-        seen = f", seen by {event.acked_by}" if event.acked_by else ""
-        lines += words.wrap(f"since {words.moment(event.first_seen)}{seen}", 4)
+        seen = f", acknowledged by {event.acked_by}" if event.acked_by else ""
+        lines += words.wrap(f"since {minute(event.first_seen)}{seen}", 4)
         lines += words.wrap(event.cause.partition("\n")[0], 4)
     if len(firing) > EVENTS_SHOWN:
         lines.append(f"  and {len(firing) - EVENTS_SHOWN} more: dnssecd alerts list")
@@ -123,8 +123,8 @@ def _firing(firing: Sequence[Event], at: float) -> list[str]:
 
 def _coming(coming: Sequence[tuple[float, str, str]]) -> list[str]:
     if not coming:
-        return ["Nothing is planned."]
+        return ["Nothing is scheduled."]
     lines = ["Coming up"]
     for when, zone, what in coming[:COMING_SHOWN]:
-        lines += words.wrap(f"{words.moment(when)}  {zone}  {what}".rstrip(), 2)
+        lines += words.wrap(f"{minute(when)}  {zone}  {what}".rstrip(), 2)
     return lines

@@ -1,8 +1,8 @@
-"""The alert engine: follows the events, decides who is told, and sees to it that it arrives.
+"""The alert engine: follows the events, decides what to send, and ensures the delivery.
 
-The event core is the truth about what fires. The engine keeps beside it what people were told (alerts.sqlite) and
-compares the two: at its start, every now and then, and at once for what the core reports. So an event is told
-although the daemon died between the two databases, and nothing is told twice because it died after.
+The event core knows what fires. The engine records what was sent (alerts.sqlite) and compares the two: at its start,
+periodically, and immediately for changes that the core reports. So an event is reported even if the daemon dies between
+the writes to the two databases, and it is not reported twice if the daemon dies after them.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ import structlog
 from dnssecd.clock import Clock
 from dnssecd.config.model import MailConfig
 from dnssecd.ops.alerts import digest, lifecycle
-from dnssecd.ops.alerts.channels import WAYS, WayName
-from dnssecd.ops.alerts.delivery import Courier
+from dnssecd.ops.alerts.channels import CHANNELS, ChannelName
+from dnssecd.ops.alerts.delivery import DeliveryLoop
 from dnssecd.ops.alerts.digest import Facts
 from dnssecd.ops.alerts.grouping import Budget, Due, Group, plan
 from dnssecd.ops.alerts.lifecycle import HOUR, Alert
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.alerts.note import Note
-from dnssecd.ops.alerts.outbox import Office, Unwritable
+from dnssecd.ops.alerts.outbox import Outbox, Unwritable
 from dnssecd.ops.events import EventCore
 from dnssecd.store.alert_queue import AlertStore, Delivery
 from dnssecd.store.errors import StoreError
@@ -45,7 +45,7 @@ log = structlog.get_logger("dnssecd.alerts")
 
 
 class Engine:
-    """One per daemon. tick() is synchronous and runs in a thread; everything else on the event loop."""
+    """The engine; one per daemon. tick() is synchronous and runs in a thread, all else on the event loop."""
 
     def __init__(
         self,
@@ -53,67 +53,74 @@ class Engine:
         events: EventCore,
         clock: Clock,
         metrics: AlertMetrics,
-        office: Office,
+        outbox: Outbox,
         *,
         deadline: Callable[[Event], float | None] = lambda event: None,
         details: Callable[[Event], str] = lambda event: "",
+        valid_until: Callable[[str], float | None] = lambda zone: None,
         facts: Callable[[], Facts] = Facts,
     ) -> None:
-        """deadline: when an event does its harm. details: text to go with it. Both are called from a thread.
+        """deadline: returns when an event causes damage. details: returns text to add. Both are called from a thread.
 
-        facts: for the digest; called on the event loop.
+        valid_until: returns when the first RRSIG of a zone expires; likewise.
+
+        facts: returns the facts for the digest; called on the event loop.
         """
-        self.office = office
+        self.outbox = outbox
         self.store = _open(path, events)
         self._events, self._clock, self._metrics = events, clock, metrics
         self._deadline, self._details, self._facts = deadline, details, facts
+        self._valid_until = valid_until
         self._started_at = clock.now()
         self._alerts: dict[EventKey, Alert] = {alert.event.key: alert for alert in self.store.alerts()}
         self._budget = Budget()
         for kind, at in self.store.made_since(clock.now() - HOUR):
-            self._budget.note(kind, at)  # type: ignore[arg-type]  # kinds that are no group are never asked for
+            self._budget.note(kind, at)  # type: ignore[arg-type]  # only kinds that are groups are looked up
         self._inbox: deque[tuple[Event, str]] = deque(maxlen=INBOX_MAX)
         self._rejected: deque[Sequence[EventKey]] = deque(maxlen=INBOX_MAX)
         self._looked_at: float | None = None
         self._reconciled_at: float | None = None
         self._disk_tried_at = 0.0
-        self._overflowed, self._drained = False, False  # messages were dropped; and the queue is empty again
+        self._overflowed, self._drained = False, False  # messages were dropped; the queue is empty again
         self._digest_at = self.store.fact("digest")
         self._looking = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake = asyncio.Event()
-        self.couriers: dict[WayName, Courier] = {
-            name: Courier(name, self.store, clock, events, metrics, self._rejected.append) for name in WAYS
+        self.delivery_loops: dict[ChannelName, DeliveryLoop] = {
+            name: DeliveryLoop(name, self.store, clock, events, metrics, self._rejected.append)
+            for name in CHANNELS
         }
-        self.use(office)
+        self.use(outbox)
         events.subscribe(self._heard)
 
-    def use(self, office: Office) -> None:
-        """From now on speak by *office*: at the start, and after a reload of the configuration."""
-        self.office = office
+    def use(self, outbox: Outbox) -> None:
+        """Send by *office* from now on: at the start, and after a reload of the configuration."""
+        self.outbox = outbox
         self._reconciled_at = None
-        for name, courier in self.couriers.items():
-            courier.use(office.ways.get(name))
+        for name, delivery_loop in self.delivery_loops.items():
+            delivery_loop.use(outbox.channels.get(name))
         self._wake.set()
 
     def _heard(self, event: Event, what: str) -> None:
-        """From whichever thread raised it; what is lost here is found when the two are compared."""
+        """Queue a reported event. Called from any thread; the comparison finds events that are lost here."""
         self._inbox.append((event, what))
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(self._wake.set)
 
     async def run(self) -> None:
-        """Work until cancelled; what is being sent then has STOP_S to end."""
+        """Work until cancelled; messages being sent then have STOP_S to finish."""
         self._loop = asyncio.get_running_loop()
-        couriers = [asyncio.create_task(courier.run()) for courier in self.couriers.values()]
+        delivery_loops = [
+            asyncio.create_task(delivery_loop.run()) for delivery_loop in self.delivery_loops.values()
+        ]
         try:
             while True:
                 self._wake.clear()
                 try:
                     facts = self._facts() if self.digest_due() else None
                     wait_s = await asyncio.to_thread(self.tick, facts)
-                except Exception:  # a fault of ours must not end all alerts
+                except Exception:  # a bug must not end all alerts
                     log.exception("the alert engine failed")
                     self._reconciled_at, wait_s = None, LOOK_S
                 await asyncio.sleep(TICK_GAP_S)
@@ -122,28 +129,28 @@ class Engine:
                         await self._wake.wait()
         finally:
             self._loop = None
-            await _stop(couriers, self.couriers.values())
+            await _stop(delivery_loops, self.delivery_loops.values())
 
     def close(self) -> None:
-        """Close the database. A look that was under way when run() was cancelled is waited for."""
+        """Close the database, after the end of a tick that was running when run() was cancelled."""
         with self._looking:
             self.store.close()
 
     def tick(self, facts: Facts | None = None) -> float:
-        """Take in what was reported and put what is to be said into the queues. Seconds until the next look."""
+        """Process reported events and queue messages. Return the seconds until the next run."""
         with self._looking:
             return self._look(facts)
 
     def _look(self, facts: Facts | None) -> float:
         now = self._clock.now()
         changed = self._take_in(now)
-        if not self.office.ways:
+        if not self.outbox.channels:
             self._alerts.clear()
             return LOOK_S
         current = {**self._alerts, **changed}
         planned = plan(
             (alert for alert in current.values() if alert is not None),
-            self.office.sender.settings,
+            self.outbox.sender.settings,
             self._budget,
             now,
         )
@@ -153,8 +160,8 @@ class Engine:
             for group, due in planned.due.items():
                 deliveries += self._say(group, [_fresh(one, firing) for one in due], now, changed)
         values = []
-        if facts is not None and self.office.config.mail is not None:
-            deliveries.append(self._digest(self.office.config.mail, facts, now))
+        if facts is not None and self.outbox.config.mail is not None:
+            deliveries.append(self._digest(self.outbox.config.mail, facts, now))
             values.append(("digest", now))
             self._digest_at = now
         forget = {key for key, alert in current.items() if alert is None or lifecycle.forgettable(alert, now)}
@@ -165,7 +172,7 @@ class Engine:
         return LOOK_S if planned.wake is None else min(max(planned.wake - now, 0), LOOK_S)
 
     def _take_in(self, now: float) -> dict[EventKey, Alert | None]:
-        """What the reports, and the comparison with the event core, make of the alerts; None: forget it."""
+        """Return the alerts that change by the reports and by the comparison with the event core; None: forget it."""
         changed: dict[EventKey, Alert | None] = {}
 
         def known(key: EventKey) -> Alert | None:
@@ -210,20 +217,24 @@ class Engine:
     def _say(
         self, group: Group, due: list[Due], now: float, changed: dict[EventKey, Alert | None]
     ) -> list[Delivery]:
-        """The messages about *due*; *changed* is brought up to what people then know."""
-        note = Note(group, now, due, [self._detailed(alert.event) for alert, _ in due])
+        """Return the messages about *due*, and update *changed* to what they report."""
+        runways = {zone: self._valid_until(zone) for zone in {alert.event.zone for alert, _ in due} if zone}
+        known = [(zone, until) for zone, until in runways.items() if until is not None]
+        note = Note(group, now, due, [self._detailed(alert.event) for alert, _ in due], known)
         keys = ["/".join(alert.event.key) for alert, _ in due]
-        id = self.office.message_id(now, group, *keys)
-        made = [delivery for way in self.office.ways if (delivery := self._write(way, note, id)) is not None]
+        id = self.outbox.message_id(now, group, *keys)
+        made = [
+            delivery for way in self.outbox.channels if (delivery := self._write(way, note, id)) is not None
+        ]
         for alert, step in due:
             changed[alert.event.key] = lifecycle.told(alert, step, now, id)
         if made:
             self._budget.note(group, now)
         return made
 
-    def _write(self, way: WayName, note: Note, id: str) -> Delivery | None:
+    def _write(self, way: ChannelName, note: Note, id: str) -> Delivery | None:
         try:
-            return self.office.delivery(way, note, id)
+            return self.outbox.delivery(way, note, id)
         except Unwritable as error:
             self._events.raise_event("alert-undeliverable", None, str(error), subject=way)
             return None
@@ -232,7 +243,7 @@ class Engine:
         try:
             return self._details(event)
         except Exception:
-            log.exception("details of an event cannot be had", name=event.name, zone=event.zone)
+            log.exception("details of an event are not available", name=event.name, zone=event.zone)
             return ""
 
     def _save(
@@ -252,16 +263,16 @@ class Engine:
         for key in forget:
             self._alerts.pop(key, None)
         for delivery in deliveries:
-            self._wake_courier(delivery.way)
+            self._wake_delivery(delivery.way)
 
-    def _wake_courier(self, way: str) -> None:
-        courier = self.couriers[way]  # type: ignore[index]  # deliveries are made for ways
+    def _wake_delivery(self, way: str) -> None:
+        delivery_loop = self.delivery_loops[way]  # type: ignore[index]  # deliveries are made for channels only
         if self._loop is not None:
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(courier.wake)
+                self._loop.call_soon_threadsafe(delivery_loop.wake)
 
     def _full(self, refused: Sequence[Delivery]) -> None:
-        """A queue is full: its way has not worked for long. What fires is told when it works again."""
+        """Handle full queues: their channels have failed for long. Firing events are sent when they work again."""
         for delivery in refused:
             self._metrics.deliveries.labels(delivery.way, "dropped").inc()
             log.error("queue of alerts is full, message dropped", way=delivery.way, kind=delivery.kind)
@@ -269,8 +280,8 @@ class Engine:
             self._overflowed = self._overflowed or delivery.way == "mail"
 
     def digest_due(self) -> bool:
-        """Whether the next tick is to be given facts."""
-        mail = self.office.config.mail
+        """Return whether the next tick needs facts."""
+        mail = self.outbox.config.mail
         if mail is None:
             return False
         if self._drained:
@@ -281,12 +292,12 @@ class Engine:
 
     def _digest(self, mail: MailConfig, facts: Facts, now: float) -> Delivery:
         since = self._digest_at or 0.0
-        waiting = sum(self.store.queue(way).waiting for way in self.office.ways)
+        waiting = sum(self.store.queue(way).waiting for way in self.outbox.channels)
         mailed = digest.Mailed(
             self.store.ended_since(since, "done"), waiting, self.store.ended_since(since, "failed")
         )
-        written = digest.write(facts, self._events.firing(), mailed, mail.heartbeat, now, self.office.sender)
-        return self.office.mail("digest", written, now, self.office.message_id(now, "digest"))
+        written = digest.write(facts, self._events.firing(), mailed, mail.heartbeat, now, self.outbox.sender)
+        return self.outbox.mail("digest", written, now, self.outbox.message_id(now, "digest"))
 
     def _look_at_disk(self) -> None:
         if not self.store.failure:
@@ -299,20 +310,20 @@ class Engine:
                 return
         _tell_store(self._events, f"{self.store.path}: {self.store.failure}")
 
-    def works(self, way: WayName) -> None:
-        """*way* is known to work (a test message arrived): what waits for it goes out now."""
-        self.couriers[way].works()
+    def works(self, way: ChannelName) -> None:
+        """Note that *way* works, because a test message was accepted: send its queue now."""
+        self.delivery_loops[way].works()
 
     def status(self) -> list[dict[str, Any]]:
-        """How each way fares. Reads the disk: call it from a thread."""
-        return [self._way_status(name) for name in self.office.ways]
+        """Return the state of each channel. Reads the disk: call it from a thread."""
+        return [self._channel_status(name) for name in self.outbox.channels]
 
-    def _way_status(self, name: WayName) -> dict[str, Any]:
-        queue, courier = self.store.queue(name), self.couriers[name]
-        error = courier.last_error or (queue.reason if queue.waiting else "")
+    def _channel_status(self, name: ChannelName) -> dict[str, Any]:
+        queue, delivery_loop = self.store.queue(name), self.delivery_loops[name]
+        error = delivery_loop.last_error or (queue.reason if queue.waiting else "")
         return {
             "way": name,
-            "target": self.office.ways[name].target,
+            "target": self.outbox.channels[name].target,
             "working": not error,
             "waiting": queue.waiting,
             "oldest": queue.oldest,
@@ -322,14 +333,14 @@ class Engine:
 
 
 def _open(path: Path, events: EventCore) -> AlertStore[Alert]:
-    """The store; where it cannot be had, one in memory: alerts must go out all the same."""
+    """Return the store; if it cannot be opened, one in memory: alerts must be sent in any case."""
     try:
         store = AlertStore(path, Alert)
     except (StoreError, OSError) as error:
         _tell_store(events, f"{path}: {error}")
         return AlertStore(None, Alert)
     if store.set_aside is not None:
-        _tell_store(events, f"{path} was damaged and has been set aside as {store.set_aside}")
+        _tell_store(events, f"{path} was damaged; dnssecd renamed it to {store.set_aside}")
     else:
         events.resolve("store-failed", None, "alerts")
     return store
@@ -341,22 +352,22 @@ def _tell_store(events: EventCore, cause: str) -> None:
         None,
         cause,
         subject="alerts",
-        effect="alerts go out, but after a restart some may come twice",
+        effect="alerts are sent, but after a restart some may be repeated",
         remedy="check disk space and the health of the file system",
     )
 
 
 def _fresh(due: Due, firing: dict[EventKey, Event]) -> Due:
-    """With the count and the last time as they are now."""
+    """Return the alerts with their current count and last time."""
     alert, step = due
     event = firing.get(alert.event.key)
     return (alert if event is None else replace(alert, event=event)), step
 
 
-async def _stop(tasks: list[asyncio.Task[None]], couriers: Any) -> None:
-    """Let what is being sent end, for a moment; what does not is sent again at the next start."""
-    for courier in couriers:
-        courier.stop()
+async def _stop(tasks: list[asyncio.Task[None]], delivery_loops: Any) -> None:
+    """Wait a moment for messages being sent; those that do not finish are sent again at the next start."""
+    for delivery_loop in delivery_loops:
+        delivery_loop.stop()
     await asyncio.wait(tasks, timeout=STOP_S)
     for task in tasks:
         task.cancel()

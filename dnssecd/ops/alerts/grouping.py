@@ -1,9 +1,9 @@
-"""Which alerts go out together, and when too much would be said.
+"""Which alerts are sent together, and the limits on the number of messages.
 
-What is due goes out by kind: new trouble, reminders, escalations, good news. New trouble takes along what still
-settles, since what fires together mostly has one cause; reminders take along those that are due soon. Between
-two messages of a kind there is a gap, and what is not urgent is held to a number an hour. What is held back
-stays due: it is told with the next message, as it is then, and nothing piles up.
+Alerts that are due are sent by kind: new trouble, reminders, escalations, resolved alerts. A message about new trouble
+includes alerts that still settle, because alerts that fire together usually have one cause; reminders include those
+that are due soon. There is a minimum gap between two messages of a kind, and a limit per hour for alerts that are not
+urgent. Alerts that exceed a limit stay due: the next message reports their state at that time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Group = Literal["trouble", "reminder", "escalation", "over"]
 
 GAP_S = MINUTE
 PER_HOUR_MAX = 12
-#: Reminders due within so long go out together.
+#: Reminders that are due within this time are sent together.
 REMIND_TOGETHER_S = HOUR / 2
 
 _GROUP: MappingProxyType[Step, Group] = MappingProxyType(
@@ -41,18 +41,20 @@ Due = tuple[Alert, Step]
 
 @dataclass
 class Budget:
-    """What was said of late, by group (epoch seconds); survives a restart in the store's deliveries."""
+    """Times of recent messages by group (epoch seconds); restored from the store's deliveries after a restart."""
 
     said: dict[Group, deque[float]] = field(default_factory=dict)
 
     def note(self, group: Group, at: float) -> None:
-        """A message of *group* went out at *at*."""
+        """Record that a message of *group* was sent at *at*."""
         self.said.setdefault(group, deque(maxlen=PER_HOUR_MAX)).append(at)
 
     def free_at(self, group: Group, now: float, *, urgent: bool) -> float:
-        """When the next message of *group* may go out (at or before *now*: at once)."""
+        """Return when the next message of *group* may be sent (at or before *now*: immediately)."""
         said = self.said.get(group)
-        if not said or said[-1] > now:  # the clock was set back: better once too often
+        if (
+            not said or said[-1] > now
+        ):  # the clock was set back: one message too many is better than one too few
             return now
         free = said[-1] + GAP_S
         if not urgent and len(said) == PER_HOUR_MAX:
@@ -62,14 +64,14 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """due: what goes out now, by group. wake: when to look again, None: when something happens."""
+    """due: alerts to send now, by group. wake: when to plan again, None: at the next event."""
 
     due: dict[Group, list[Due]]
     wake: float | None
 
 
 def plan(alerts: Iterable[Alert], settings: Settings, budget: Budget, now: float) -> Plan:
-    """What of *alerts* goes out *now*."""
+    """Return which of *alerts* are sent *now*."""
     later: list[tuple[float, Alert, Step]] = []
     ready: dict[Group, list[Due]] = {}
     for alert in alerts:

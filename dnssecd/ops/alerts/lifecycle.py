@@ -1,16 +1,16 @@
-"""What becomes of one alert, as a pure function of time: when people are told, reminded, escalated to.
+"""The states of one alert as a pure function of time: when it is sent, reminded of and escalated.
 
 States
-    settling   it fires, nobody has been told: it may be over in a moment, and others may come that belong to it
-    told       people have been told; they are reminded, and others are told, until it is acknowledged or over
-    closing    it is over; the good news waits a moment, for it may fire again
-    quiet      over and done with; kept for a day so that an alert that comes and goes does not ring each time
+    settling   it fires but was not sent: it may clear in a moment, and related alerts may follow
+    told       it was sent; reminders and escalation follow until it is acknowledged or over
+    closing    it is over; the message waits a moment, because the alert may fire again
+    quiet      it is over and reported; kept for a day, so that an alert that returns often is not sent each time
 
     none, quiet --fires--> settling --due--> told --ends--> closing --due--> quiet
-    settling --ends--> quiet (critical: closing, told as having passed)      closing --fires--> told, settling
+    settling --ends--> quiet (critical: closing, sent as "passed")      closing --fires--> told, settling
 
-Acknowledging stops reminders and escalation, except for alerts that must not be muted (EventKind.mutable): who
-has seen them is shown, and they go on.
+An acknowledgement stops reminders and escalation, except for alerts that must not be muted (EventKind.mutable): these
+continue, and show who acknowledged them.
 """
 
 from __future__ import annotations
@@ -25,21 +25,21 @@ from dnssecd.store.event_log import Event, Severity
 
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
 
-#: Seconds an alert settles. What is only worth knowing ("info") is in the digest alone.
+#: Seconds that an alert settles. Alerts of severity "info" are in the digest only.
 SETTLE_S = MappingProxyType({"critical": 10.0, "error": MINUTE, "warning": 5 * MINUTE})
 
 #: Seconds between reminders.
 REMIND_S = MappingProxyType({"critical": 4 * HOUR, "error": DAY, "warning": 7 * DAY})
 
-#: Warnings are escalated after so many times `escalate_after`.
+#: Warnings are escalated after this multiple of `escalate_after`.
 WARNING_PATIENCE = 7
 
 CLOSE_S = MINUTE
-REPEAT_S = 15 * MINUTE  # an alert that fires again is not told again sooner
+REPEAT_S = 15 * MINUTE  # an alert that fires again is not sent again earlier
 REPEAT_URGENT_S = 5 * MINUTE
-CHANGE_S = HOUR  # nor is a new cause
+CHANGE_S = HOUR  # a new cause is not sent earlier
 CHANGE_URGENT_S = 5 * MINUTE
-RETRY_S = HOUR  # after a message was rejected for good
+RETRY_S = HOUR  # after a message was rejected permanently
 REMIND_MIN_S = 15 * MINUTE
 REMEMBER_S = DAY
 
@@ -51,11 +51,11 @@ _NUMBER = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One event as people were told of it. Times are epoch seconds.
+    """One event, and what was sent about it. Times are epoch seconds.
 
-    since: when the state was entered. opened_at: when the present incident began. announced: people know of it.
-    told_at: when they were last told anything; told_mark: of which cause. deadline: when the harm is done (the
-    first RRSIG expires). thread: Message-ID of the first and the latest mail.
+    since: when the state was entered. opened_at: start of the current incident. announced: a message was sent.
+    told_at: time of the last message; told_mark: its cause. deadline: when damage occurs (the first RRSIG expires).
+    thread: Message-ID of the first and the latest mail.
     """
 
     event: Event
@@ -75,32 +75,34 @@ class Alert:
 
     @property
     def mutable(self) -> bool:
+        """Whether an acknowledgement stops reminders and escalation."""
         return EVENT_KINDS[self.event.name].mutable if self.event.name in EVENT_KINDS else True
 
     @property
     def silenced(self) -> bool:
-        """Somebody has seen it, and that is enough."""
+        """Whether an operator acknowledged it, and it may be muted."""
         return bool(self.event.acked_by) and self.mutable
 
     @property
     def urgent(self) -> bool:
+        """Whether the hourly limit on messages does not apply."""
         return self.event.severity == "critical" or not self.mutable
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """escalate_after: seconds, from the configuration."""
+    """Settings from the configuration. escalate_after: seconds."""
 
     escalate_after: float = DAY
 
 
 def mark(cause: str) -> str:
-    """What of a cause makes it another one: its words, not its numbers ("expires in 3.2 h")."""
+    """Return the part of a cause that identifies it: the words without numbers ("expires in 3.2 h")."""
     return _NUMBER.sub("#", cause)[:500]
 
 
 def fires(alert: Alert | None, event: Event, now: float, deadline: float | None = None) -> Alert:
-    """*event* began to fire, changed, was acknowledged, or is found firing."""
+    """Return the alert after *event* started to fire, changed, was acknowledged, or was found firing."""
     if alert is None or alert.state == "quiet":
         return Alert(
             event,
@@ -118,7 +120,7 @@ def fires(alert: Alert | None, event: Event, now: float, deadline: float | None 
 
 
 def ends(alert: Alert | None, event: Event, now: float) -> Alert | None:
-    """*event* no longer holds. None: nobody needs to know."""
+    """Return the alert after *event* ended; None: no message is needed."""
     if alert is None or alert.state in ("closing", "quiet"):
         return alert
     if alert.state == "settling" and alert.event.severity != "critical":
@@ -127,7 +129,7 @@ def ends(alert: Alert | None, event: Event, now: float) -> Alert | None:
 
 
 def unskewed(alert: Alert, now: float) -> Alert:
-    """*alert* with nothing in the future: the clock was set back, which must not delay anything."""
+    """Return *alert* without times in the future: a clock that was set back must not delay messages."""
     if alert.since <= now and (alert.told_at or 0.0) <= now and alert.opened_at <= now:
         return alert
     told_at = None if alert.told_at is None else min(alert.told_at, now)
@@ -135,11 +137,12 @@ def unskewed(alert: Alert, now: float) -> Alert:
 
 
 def forgettable(alert: Alert, now: float) -> bool:
+    """Return whether the alert has been quiet for a day."""
     return alert.state == "quiet" and now - alert.since > REMEMBER_S
 
 
 def next_step(alert: Alert, settings: Settings) -> tuple[float, Step] | None:
-    """When people are told what next about *alert*; None: not by the passing of time."""
+    """Return the time and kind of the next message about *alert*; None: none without a new event."""
     if alert.state == "settling":
         return _first(alert)
     if alert.state == "closing":
@@ -159,7 +162,7 @@ def _first(alert: Alert) -> tuple[float, Step] | None:
 
 
 def _further(alert: Alert, settings: Settings) -> list[tuple[float, Step]]:
-    """All that may come next after people were told; a list to take the soonest of."""
+    """Return all possible next messages after the first one; the earliest is sent."""
     told_at = alert.told_at if alert.told_at is not None else alert.since
     steps: list[tuple[float, Step]] = []
     if _worse(alert):
@@ -181,7 +184,7 @@ def _worse(alert: Alert) -> bool:
 
 
 def escalates_at(alert: Alert, settings: Settings) -> float:
-    """When others are told because nobody has acted: after escalate_after, or half-way to the deadline."""
+    """Return when the alert is escalated without a reaction: after escalate_after, or half the time to the deadline."""
     patience = WARNING_PATIENCE if alert.event.severity == "warning" else 1
     at = alert.opened_at + patience * settings.escalate_after
     if alert.deadline is not None:
@@ -190,7 +193,7 @@ def escalates_at(alert: Alert, settings: Settings) -> float:
 
 
 def reminds_at(alert: Alert) -> float:
-    """When people are reminded: more often as the deadline comes near, every hour once it is past."""
+    """Return the time of the next reminder: more frequent before the deadline, every hour after it."""
     told_at = alert.told_at if alert.told_at is not None else alert.since
     wait = REMIND_S.get(alert.event.severity, 7 * DAY)
     if alert.deadline is not None:
@@ -201,7 +204,7 @@ def reminds_at(alert: Alert) -> float:
 
 
 def told(alert: Alert, step: Step, now: float, message_id: str) -> Alert:
-    """*alert* after the message *message_id* about *step* was put into the queue."""
+    """Return *alert* after the message *message_id* about *step* was queued."""
     thread = (alert.thread[0], message_id) if alert.thread else (message_id,)
     after = replace(
         alert,
@@ -225,5 +228,5 @@ def told(alert: Alert, step: Step, now: float, message_id: str) -> Alert:
 
 
 def rejected(alert: Alert, now: float) -> Alert:
-    """*alert* after a message about it was rejected for good: it is told again before long."""
+    """Return *alert* after a message about it was rejected permanently: it is sent again soon."""
     return replace(alert, retry_at=now + RETRY_S) if alert.state == "told" else alert

@@ -1,7 +1,7 @@
-"""From text to a message as it goes over SMTP (RFC 5322), with the headers of automatic mail.
+"""Build mail messages (RFC 5322) from text, with the headers of automatic mail.
 
-Auto-Submitted (RFC 3834) and Precedence keep vacation programs from answering; References group what is said
-about one alert; the X-Dnssecd headers are for filters.
+Auto-Submitted (RFC 3834) and Precedence prevent answers of vacation programs; References group the messages about one
+alert; the X-Dnssecd headers are for filters.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.headerregistry import Address
-from email.message import EmailMessage
+from email.message import EmailMessage, MIMEPart
 from email.policy import SMTP
 from email.utils import format_datetime
 from hashlib import sha256
@@ -21,7 +21,7 @@ _REFERENCES_MAX = 20
 
 
 def message_id(host: str, sender: str, at: float, *parts: str) -> str:
-    """A Message-ID that is the same whenever the same is said: a message sent twice is seen to be one."""
+    """Return a Message-ID that depends on *parts* only, so that a message sent twice is recognized."""
     digest = sha256("\0".join([host, f"{at:.6f}", *parts]).encode(errors="replace")).hexdigest()[:32]
     domain = sender.rpartition("@")[2]
     return f"<dnssecd.{digest}@{domain if domain.isascii() else 'localhost'}>"
@@ -38,10 +38,11 @@ def compose(
     message_id: str,
     references: Sequence[str] = (),
     headers: Mapping[str, str] | None = None,
+    sealed: bytes | None = None,
 ) -> bytes:
-    """The message, lines ended by CRLF. name: of the sender, for people.
+    """Return the message with CRLF line ends. name: display name of the sender. sealed: the MIME entity of S/MIME.
 
-    Raises ValueError or email.errors.MessageError where an address cannot be written.
+    Raise ValueError or email.errors.MessageError for an address that cannot be written.
     """
     message = EmailMessage(_POLICY)
     message["From"] = Address(name, addr_spec=sender)
@@ -59,13 +60,26 @@ def compose(
     message["X-Auto-Response-Suppress"] = "All"
     for name, value in (headers or {}).items():
         message[name] = value
-    ascii_short = written.body.isascii() and all(len(line) < 900 for line in written.body.splitlines())
-    message.set_content(written.body, cte="7bit" if ascii_short else "quoted-printable")
+    if sealed is not None:
+        return message.as_bytes().rstrip(b"\r\n") + b"\r\nMIME-Version: 1.0\r\n" + sealed
+    _fill(message, written.body)
     return message.as_bytes()
 
 
+def entity(written: Written) -> bytes:
+    """Return the text as a MIME entity: its own headers and body, with CRLF line ends."""
+    part = MIMEPart(_POLICY)
+    _fill(part, written.body)
+    return part.as_bytes()
+
+
+def _fill(part: MIMEPart, body: str) -> None:
+    ascii_short = body.isascii() and all(len(line) < 900 for line in body.splitlines())
+    part.set_content(body, cte="7bit" if ascii_short else "quoted-printable")
+
+
 def note_headers(note: Note) -> dict[str, str]:
-    """Headers of a message about alerts: of the worst of them."""
+    """Return the headers of a message about alerts: those of the worst alert."""
     event = note.due[0][0].event
     headers = {
         "X-Dnssecd-Event": event.name,
@@ -79,7 +93,7 @@ def note_headers(note: Note) -> dict[str, str]:
 
 
 def references(threads: Iterable[tuple[str, ...]]) -> list[str]:
-    """What a message refers to: the first and latest of each alert's thread, the latest of the worst last."""
+    """Return the References: first and latest mail of each alert's thread; the latest of the worst alert is last."""
     found = [one for thread in reversed(list(threads)) for one in thread]
     unique = list(dict.fromkeys(reversed(found)))
     return list(reversed(unique[:_REFERENCES_MAX]))

@@ -1,4 +1,4 @@
-"""Metrics of the alerts' delivery, so that monitoring notices when alerts do not reach operators."""
+"""Metrics of the delivery of alerts: monitoring can notice that alerts do not reach operators."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge
 
 
 class AlertMetrics:
-    """One instance per registry. way: mail, webhook, command."""
+    """The metrics; one instance per registry. Label way: mail, webhook, command."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.deliveries = Counter(

@@ -1,40 +1,50 @@
-"""What is to be said to people: a note, before it is text, and what its texts need to know."""
+"""A message about alerts before it is text, and the data that its texts need."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from dnssecd.ops.alerts.grouping import Due, Group
 from dnssecd.ops.alerts.lifecycle import Settings
 
-Kind = Group | Literal["digest", "test"]
-
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """Who speaks. escalate_to: whom an escalation reaches, for people to read."""
+    """The sender. escalate_to: the recipients of an escalation, for display. docs_url: of docs/operations.md."""
 
     host: str
     version: str
     settings: Settings = field(default_factory=Settings)
     escalate_to: tuple[str, ...] = ()
+    docs_url: str = ""
+
+    def section(self, name: str) -> str:
+        """Return where the documentation of an event is: its address, or the document."""
+        return f"{self.docs_url}#{name}" if self.docs_url else f"docs/operations.md, {name}"
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """One message about alerts, worst first. at: epoch seconds. details: more text for each, "" for none."""
+    """One message about alerts, worst first. at: epoch seconds. details: additional text for each, or "".
+
+    valid_until: pairs of zone and time (epoch seconds) when its first RRSIG expires if nothing is done.
+    """
 
     kind: Group
     at: float
     due: Sequence[Due]
     details: Sequence[str]
+    valid_until: Sequence[tuple[str, float]] = ()
+
+    def runs_until(self, zone: str) -> float | None:
+        """Return when the first RRSIG of a zone expires; None: unknown, or the zone has none."""
+        return dict(self.valid_until).get(zone)
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """Subject and body, plain text, lines of at most 72 columns (but words and commands are never broken)."""
+    """Subject and body as plain text, in lines of at most 72 columns; words and commands are not broken."""
 
     subject: str
     body: str

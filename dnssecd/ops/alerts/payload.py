@@ -3,11 +3,12 @@
     {"version": 1, "kind": "trouble" | "reminder" | "escalation" | "over" | "digest" | "test", "id": str,
      "host": str, "at": epoch seconds, "summary": str,
      "alerts": [{"name", "zone", "subject", "severity", "state", "cause", "effect", "remedy", "look", "since",
-                 "last_seen", "count", "acked_by", "resolved_at", "details"}],
+                 "last_seen", "count", "acked_by", "resolved_at", "details", "valid_until", "docs"}],
      "more": how many alerts were left out}
 
-zone, subject, acked_by, resolved_at, details: null where there is none. state: as in lifecycle.Step. The same id
-means the same message: a message may come twice.
+zone, subject, acked_by, resolved_at, details, valid_until: null if absent. valid_until: epoch seconds, when the zone's
+first RRSIG expires if nothing is done. docs: where the event is documented. state: as in lifecycle.Step. A message can
+be sent twice; it has the same id then.
 """
 
 from __future__ import annotations
@@ -26,15 +27,22 @@ _DETAILS_MAX = 5_000
 
 
 def encode(kind: str, id: str, sender: Sender, at: float, summary: str, **more: Any) -> bytes:
-    """The JSON of one message."""
+    """Return the JSON of one message."""
     head = {"version": 1, "kind": kind, "id": id, "host": sender.host, "at": at, "summary": summary}
     return msgspec.json.encode(head | {"alerts": [], "more": 0} | more)
 
 
 def note_payload(note: Note, id: str, sender: Sender, summary: str) -> bytes:
-    """The JSON of a message about alerts."""
+    """Return the JSON of a message about alerts."""
     shown = list(zip(note.due, note.details, strict=True))[:ALERTS_MAX]
-    alerts = [_alert(due, details) for due, details in shown]
+    alerts = [
+        _alert(due, details)
+        | {
+            "valid_until": note.runs_until(due[0].event.zone),
+            "docs": sender.section(due[0].event.name),
+        }
+        for due, details in shown
+    ]
     return encode(
         note.kind, id, sender, note.at, summary, alerts=alerts, more=max(0, len(note.due) - ALERTS_MAX)
     )

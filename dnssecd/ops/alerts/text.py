@@ -1,10 +1,10 @@
-"""Alerts as mail that can be read at 3 a.m.: what happened, effect, what to do, since when, what comes next."""
+"""The text of a mail about one alert: what happened, effect, what to do, since when, what follows."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from dnssecd.durations import about
+from dnssecd.core.utc import about, minute
 from dnssecd.ops.alerts import words
 from dnssecd.ops.alerts.first_look import fill_zone, first_look
 from dnssecd.ops.alerts.lifecycle import Alert, Step, escalates_at, reminds_at
@@ -15,19 +15,20 @@ from dnssecd.store.event_log import Event
 
 _DETAILS_MAX = 20_000
 _OVER: tuple[Step, ...] = ("resolved", "passed")
-_ZONE_REMOVED = "The zone was removed from dnssecd, and this alert ends with it. It was this:"
+_ZONE_REMOVED = "The zone was removed from dnssecd, and this alert ends with it. The alert was:"
 
 
 def write(note: Note, sender: Sender) -> Written:
-    """The text of *note*."""
+    """Return the text of *note*."""
     alert, step = note.due[0]
     single = len(note.due) == 1
-    lines = _one(alert, step, note.details[0], note.at, sender) if single else many(note)
+    runway = note.runs_until(alert.event.zone)
+    lines = _one(alert, step, note.details[0], note.at, sender, runway) if single else many(note)
     return Written(subject(note), "\n".join([*lines, *footer(sender, alert.event.name)]) + "\n")
 
 
 def subject(note: Note) -> str:
-    """Zone, severity and event of the worst; how many more there are."""
+    """Return the subject: zone, severity and event of the worst alert, and the number of others."""
     alert, step = note.due[0]
     event = alert.event
     head = f"{event.severity.upper()} {place(event)} {event.name}"
@@ -35,7 +36,7 @@ def subject(note: Note) -> str:
         how = "REMOVED" if event.zone_removed else "RESOLVED"
         head = f"{how}: {place(event)} {event.name}"
     elif step == "acknowledged":
-        head = f"SEEN by {event.acked_by}: {place(event)} {event.name}"
+        head = f"ACKNOWLEDGED by {event.acked_by}: {place(event)} {event.name}"
     elif step == "reminder":
         head = f"REMINDER {alert.reminders + 1}: {head}"
     elif step in ("changed", "escalated"):
@@ -47,18 +48,21 @@ def subject(note: Note) -> str:
 
 
 def place(event: Event) -> str:
+    """Return the zone of an event, or ``daemon``."""
     return event.zone or "daemon"
 
 
 def footer(sender: Sender, name: str = "") -> list[str]:
-    """Who wrote this, and where more is to be read."""
-    more = f"\nMore: docs/operations.md, {name}" if name else ""
+    """Return the lines with the sender and the section of the documentation."""
+    more = f"\nMore: {sender.section(name)}" if name else ""
     return ["", "-- ", f"dnssecd {sender.version} on {words.one_line(sender.host)}{more}"]
 
 
-def _one(alert: Alert, step: Step, details: str, at: float, sender: Sender) -> list[str]:
+def _one(
+    alert: Alert, step: Step, details: str, at: float, sender: Sender, valid_until: float | None
+) -> list[str]:
     event = alert.event
-    lines = [*_news(alert, step, at), *_facts(alert, step, at)]
+    lines = [*_news(alert, step, at), *_facts(alert, step, at), *runway(valid_until, at)]
     lines += ["", "What it was" if step in _OVER else "What happened", *words.wrap(event.cause, 2)]
     if step in _OVER:
         lines += ["", *_nothing_left(event, step)]
@@ -74,22 +78,21 @@ def _one(alert: Alert, step: Step, details: str, at: float, sender: Sender) -> l
 
 
 def _news(alert: Alert, step: Step, at: float) -> list[str]:
-    """The first lines: what is new about it, and what it is."""
+    """Return the first lines: what changed, and the meaning of the event."""
     event = alert.event
     kind = EVENT_KINDS.get(event.name)
     meaning = words.wrap(words.sentence(kind.meaning if kind else event.name))
     lasted = about(at - alert.opened_at)
-    seen = f"{event.acked_by} has seen it" if event.acked_by else "nobody has acknowledged it"
-    still = f"it is not over, though {event.acked_by} has seen it" if event.acked_by else seen
+    seen = f"acknowledged by {event.acked_by}" if event.acked_by else "not acknowledged"
     news = {
         "changed": _what_changed(alert),
-        "reminder": f"This has been so for {lasted}; {seen}.",
-        "escalated": f"You get this because it has been so for {lasted} and {still}.",
-        "acknowledged": f"{event.acked_by} has seen this and takes care of it.",
-        "resolved": _ZONE_REMOVED if event.zone_removed else "It is over. It was this:",
+        "reminder": f"This alert has been firing for {lasted}; {seen}.",
+        "escalated": f"You get this escalation because the alert has been firing for {lasted}; {seen}.",
+        "acknowledged": f"{event.acked_by} has acknowledged this alert.",
+        "resolved": _ZONE_REMOVED if event.zone_removed else "Resolved. The alert was:",
         "passed": _ZONE_REMOVED
         if event.zone_removed
-        else "This came and went: it was over before anybody could be told.",
+        else "Resolved before the first message: the alert fired only briefly.",
     }.get(step)
     if news is None:
         return [*meaning, ""]
@@ -98,55 +101,71 @@ def _news(alert: Alert, step: Step, at: float) -> list[str]:
 
 def _what_changed(alert: Alert) -> str:
     if alert.told_severity not in (None, alert.event.severity):
-        return f"It has become worse: it was {alert.told_severity}."
-    return "It goes on, with another cause than before."
+        return f"The severity increased from {alert.told_severity}."
+    return "Still failing, for a different reason:"
 
 
 def _facts(alert: Alert, step: Step, at: float) -> list[str]:
     event = alert.event
-    facts = [("Zone", event.zone or "none: the daemon as a whole")]
+    facts = [("Zone", event.zone or "none (the alert concerns the daemon)")]
     if event.subject:
         facts.append(("About", event.subject))
     facts += [("Severity", event.severity), ("Event", event.name)]
     if step in _OVER:
         end = event.resolved_at if event.resolved_at is not None else at
-        lasted = f"to {words.moment(end)} ({about(end - event.first_seen)}), {words.times(event.count)}"
-        facts += [("From", words.moment(event.first_seen)), ("", lasted)]
+        lasted = f"to {minute(end)} ({about(end - event.first_seen)}), {words.times(event.count)}"
+        facts += [("From", minute(event.first_seen)), ("", lasted)]
     else:
-        since = f"{words.moment(event.first_seen)} ({words.ago(event.first_seen, at)})"
+        since = f"{minute(event.first_seen)} ({words.ago(event.first_seen, at)})"
         facts += [("Since", since), ("", words.times(event.count))]
     if alert.deadline is not None and step not in _OVER:
         left = alert.deadline - at
         shown = f"in {about(left)}" if left > 0 else f"{about(-left)} ago"
-        facts.append(("Deadline", f"{words.moment(alert.deadline)} ({shown})"))
+        facts.append(("Deadline", f"{minute(alert.deadline)} ({shown})"))
     if event.acked_by and event.acked_at is not None and step not in _OVER:
-        facts.append(("Seen by", f"{event.acked_by}, {words.moment(event.acked_at)}"))
+        facts.append(("Acked by", f"{event.acked_by}, {minute(event.acked_at)}"))
     return [f"{name + ':' if name else '':11}{words.one_line(value)}" for name, value in facts]
+
+
+def runway(valid_until: float | None, at: float) -> list[str]:
+    """Return the lines that say how long the zone is valid if nothing is done; none if that is unknown."""
+    if valid_until is None:
+        return []
+    left = valid_until - at
+    if left <= 0:
+        return words.wrap(f"Runway:    none: the first signature expired {about(-left)} ago")
+    first, *rest = words.wrap(f"valid for {about(left)} more, even if nothing is done", 11)
+    return [f"Runway:    {first.lstrip()}", *rest]
 
 
 def _nothing_left(event: Event, step: Step) -> list[str]:
     if event.zone_removed:
-        return words.wrap("dnssecd looks at the zone no more, and cannot say whether this is over.")
+        return words.wrap(
+            "dnssecd no longer checks the zone, and does not know whether the problem is solved."
+        )
     if step == "passed":
-        return words.wrap("Nothing is to be done at once. It may come again: look for its cause by daylight.")
-    return ["Nothing is left to do."]
+        return words.wrap(
+            "No immediate action needed. It can happen again: look for the cause during working hours."
+        )
+    return ["No action needed."]
 
 
 def ack_command(event: Event) -> str:
+    """Return the command that acknowledges an event."""
     return f"dnssecd alerts ack {event.name}" + (f" {event.zone}" if event.zone else "")
 
 
 def _acknowledge(alert: Alert) -> list[str]:
     if alert.silenced:
         return []
-    lines = ["Say that you take care of it", words.command(ack_command(alert.event), 4)]
+    lines = ["Acknowledge", words.command(ack_command(alert.event), 4)]
     if not alert.mutable:
-        lines += words.wrap("This alert cannot be muted: it is repeated until it is over.", 2)
+        lines += words.wrap("This alert cannot be muted: it is repeated until it is resolved.", 2)
     return lines
 
 
 def _next(alert: Alert, step: Step, at: float, sender: Sender) -> list[str]:
-    """What happens if nobody does anything, as far as it is certain."""
+    """Return what follows without a reaction, as far as it is certain."""
     if alert.silenced:
         return []
     after = alert.escalated_at
@@ -154,11 +173,12 @@ def _next(alert: Alert, step: Step, at: float, sender: Sender) -> list[str]:
     lines = []
     if step != "escalated" and after is None:
         to = " and ".join(sender.escalate_to) or "the same people, as an escalation"
-        lines.append(f"If nobody acts, it goes to {to} at {words.moment(escalation)}.")
+        unless = "acknowledged" if alert.mutable else "resolved"
+        lines.append(f"If it is not {unless}, it is escalated to {to} at {minute(escalation)}.")
     told = _as_told(alert, at)
     reminder = reminds_at(told)
     if after is not None or step == "escalated" or reminder < escalation:
-        lines.append(f"Next reminder: {words.moment(reminder)}.")
+        lines.append(f"Next reminder: {minute(reminder)}.")
     return ["", *(row for line in lines for row in words.wrap(line))]
 
 

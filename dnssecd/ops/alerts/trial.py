@@ -1,4 +1,4 @@
-"""A test message by every way, each judged for itself: `dnssecd alerts test`."""
+"""Send a test message on every channel, with a result for each: ``dnssecd alerts test``."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from dnssecd.clock import Clock
+from dnssecd.core.utc import minute
 from dnssecd.ops.alerts import payload, words
-from dnssecd.ops.alerts.channels import Parcel, Sent, Undelivered, WayName, reason
+from dnssecd.ops.alerts.channels import ChannelName, Parcel, Sent, Undelivered, reason
 from dnssecd.ops.alerts.note import Sender, Written
-from dnssecd.ops.alerts.outbox import Office
+from dnssecd.ops.alerts.outbox import Outbox
 from dnssecd.ops.alerts.text import footer
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """way: "mail", "webhook", "command". to: recipients. detail: why not, or how long it took."""
+    """The result of one channel. way: "mail", "webhook", "command". to: recipients. detail: reason of a failure."""
 
-    way: WayName
+    way: ChannelName
     target: str
     to: tuple[str, ...]
     ok: bool
@@ -29,12 +30,15 @@ class Result:
 Told = Callable[[Result], Awaitable[None]]
 
 
-async def try_ways(office: Office, clock: Clock, by: str, told: Told) -> list[Result]:
-    """Send one test message by every way, and to those escalated to, past the queue. *told* of each result."""
+async def try_channels(outbox: Outbox, clock: Clock, by: str, told: Told) -> list[Result]:
+    """Send one test message on every channel, also to the escalation recipients, without the queue.
+
+    told: called with each result.
+    """
     at = clock.now()
     trials = []
-    for way, parcel in _parcels(office, at, by):
-        trials.append(asyncio.ensure_future(_try(office, way, parcel, clock)))
+    for way, parcel in _parcels(outbox, at, by):
+        trials.append(asyncio.ensure_future(_try(outbox, way, parcel, clock)))
     try:
         for trial in asyncio.as_completed(trials):
             await told(await trial)
@@ -44,20 +48,20 @@ async def try_ways(office: Office, clock: Clock, by: str, told: Told) -> list[Re
             trial.cancel()
 
 
-def _parcels(office: Office, at: float, by: str) -> list[tuple[WayName, Parcel]]:
-    written = _text(office.sender, by, at)
-    found: list[tuple[WayName, Parcel]] = []
-    mail = office.config.mail
-    for way in office.ways:
-        id = office.message_id(at, "test", way)
+def _parcels(outbox: Outbox, at: float, by: str) -> list[tuple[ChannelName, Parcel]]:
+    written = _text(outbox.sender, by, at)
+    found: list[tuple[ChannelName, Parcel]] = []
+    mail = outbox.config.mail
+    for way in outbox.channels:
+        id = outbox.message_id(at, "test", way)
         if way != "mail" or mail is None:
-            body = payload.encode("test", id, office.sender, at, written.subject)
+            body = payload.encode("test", id, outbox.sender, at, written.subject)
             found.append((way, Parcel(id, body)))
             continue
         for recipients in (mail.to, mail.escalate_to):
             if recipients:
-                id = office.message_id(at, "test", *recipients)
-                made = office.mail("test", written, at, id, recipients)
+                id = outbox.message_id(at, "test", *recipients)
+                made = outbox.mail("test", written, at, id, recipients)
                 found.append((way, Parcel(id, made.body, recipients)))
     return found
 
@@ -66,25 +70,25 @@ def _text(sender: Sender, by: str, at: float) -> Written:
     host = words.one_line(sender.host)
     lines = [
         *words.wrap(
-            f"This is a test: {words.one_line(by)} asked dnssecd on {host} for it, {words.moment(at)}."
+            f"This is a test message of dnssecd on {host}, requested by {words.one_line(by)} at {minute(at)}."
         ),
         "",
-        "Alerts from there reach you. Nothing is to be done.",
+        "Alerts from this host reach you. No action needed.",
         *footer(sender),
     ]
     return Written(words.one_line(f"[dnssecd] test from {sender.host}"), "\n".join(lines) + "\n")
 
 
-async def _try(office: Office, way: WayName, parcel: Parcel, clock: Clock) -> Result:
+async def _try(outbox: Outbox, way: ChannelName, parcel: Parcel, clock: Clock) -> Result:
     began = clock.monotonic()
     ok, detail = True, ""
     try:
-        detail = _refusals(await office.ways[way].send(parcel))
+        detail = _refusals(await outbox.channels[way].send(parcel))
         ok = not detail
     except Undelivered as error:
         ok, detail = False, reason(error)
     seconds = round(clock.monotonic() - began, 3)
-    return Result(way, office.ways[way].target, parcel.recipients, ok, detail, seconds)
+    return Result(way, outbox.channels[way].target, parcel.recipients, ok, detail, seconds)
 
 
 def _refusals(sent: Sent) -> str:

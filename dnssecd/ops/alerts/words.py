@@ -1,12 +1,11 @@
-"""Plain text for mail: lines of 72 columns, times, durations; nothing foreign drives a reader's terminal."""
+"""Plain text for mail: lines of 72 columns, times, durations; without control characters for a terminal."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from datetime import UTC, datetime
 
-from dnssecd.durations import about
+from dnssecd.core.utc import about
 from dnssecd.ops.log import redact
 
 WIDTH = 72
@@ -15,13 +14,13 @@ _COMMAND_LAST = re.compile(r"(.*?:)\s+(dnssecd [^:]+)", re.S)
 
 
 def clean(text: str) -> str:
-    """*text* without secrets and control characters; line ends stay."""
+    """Return *text* without secrets and control characters; line ends stay."""
     shown = str(redact(None, "", {"text": text})["text"])
     return "\n".join("".join(map(_visible, line)).rstrip() for line in shown.splitlines())
 
 
 def one_line(text: str, length: int = 200) -> str:
-    """*text* fit for a header."""
+    """Return *text* as one line, at most *length* characters, for a header."""
     line = " ".join(clean(text).split())
     return line if len(line) <= length else line[: length - 1] + "…"
 
@@ -33,7 +32,7 @@ def _visible(char: str) -> str:
 
 
 def wrap(text: str, indent: int = 0) -> list[str]:
-    """Lines of *text*, each of its own lines wrapped for itself. A word that is too long stays whole."""
+    """Return *text* as lines; each of its lines is wrapped separately. A word that is too long is not broken."""
     pad = " " * indent
     lines: list[str] = []
     for line in clean(text).splitlines():
@@ -49,7 +48,7 @@ def wrap(text: str, indent: int = 0) -> list[str]:
 
 
 def advice(text: str, indent: int = 0) -> list[str]:
-    """Lines of a remedy; a command it ends with stands alone, unbroken, to be copied."""
+    """Return the lines of a remedy; a command at its end has its own line, unbroken, so that it can be copied."""
     match = _COMMAND_LAST.fullmatch(clean(text))
     if match is None:
         return wrap(sentence(text), indent)
@@ -57,26 +56,25 @@ def advice(text: str, indent: int = 0) -> list[str]:
 
 
 def command(text: str, indent: int) -> str:
+    """Return a command as one indented line."""
     return " " * indent + one_line(text, 500)
 
 
 def sentence(text: str) -> str:
-    """*text* with a capital, unless it begins with a command, and a full stop."""
+    """Return *text* with a capital letter, unless it starts with a command, and a full stop."""
     return stop(text if text.startswith("dnssecd") else text[:1].upper() + text[1:])
 
 
 def stop(text: str) -> str:
-    """*text* with a full stop, unless it ends in some other way."""
+    """Return *text* with a full stop, unless it ends with other punctuation."""
     return text + "." if text[-1:].isalnum() or text[-1:] == ")" else text
 
 
-def moment(epoch: float) -> str:
-    return datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%d %H:%M UTC")
-
-
 def ago(epoch: float, now: float) -> str:
+    """Return the age of a time as in ``3h 2m ago``, or ``just now``."""
     return f"{about(now - epoch)} ago" if now - epoch >= 1 else "just now"
 
 
 def times(count: int) -> str:
+    """Return a count as in ``seen 3 times``."""
     return "seen once" if count == 1 else f"seen {count} times"

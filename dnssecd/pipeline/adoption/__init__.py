@@ -1,1 +1,1 @@
-"""A zone that another signer served becomes ours."""
+"""Adoption: dnssecd takes over a zone that another signer serves."""

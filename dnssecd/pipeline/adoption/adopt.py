@@ -1,8 +1,8 @@
-"""A zone comes over from another signer: its keys with their states, and the zone as it is served, become ours.
+"""Take over a zone from another signer: its keys with their states, and the zone as it is served.
 
-The other signer's version is put under the first of ours (foreignzone), which goes the one path: RRSIGs that are good
-for long enough stay as they are, the rest is made, and the verifier judges the whole. A rehearsal (``shadow``) does
-the same and keeps nothing.
+The served version becomes the base (served_zone); dnssecd's first version then takes the normal path. RRSIGs
+that are valid for long enough are kept, the others are made, and the verifier checks the whole zone. A
+rehearsal (``shadow``) does the same and keeps nothing.
 """
 
 from collections.abc import Iterable
@@ -27,6 +27,7 @@ from dnssecd.ingest.words import type_text
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_protocol import KeyInfo
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Held, adopted_keyset, is_gone
+from dnssecd.ops.secret_text import redact_text
 from dnssecd.pipeline.adoption.comparison import compare
 from dnssecd.pipeline.adoption.differences import Comparison
 from dnssecd.pipeline.adoption.served_zone import (
@@ -39,25 +40,24 @@ from dnssecd.pipeline.adoption.served_zone import (
 from dnssecd.pipeline.jobs.content import judge_content
 from dnssecd.pipeline.jobs.grants import names_of_input
 from dnssecd.pipeline.jobs.input import AdoptionJob
+from dnssecd.pipeline.jobs.job import Report, Tools, run_job
 from dnssecd.pipeline.jobs.load import (
-    Report,
-    Tools,
     check_guard,
-    check_timing,
     checked_content,
     merged_with_updates,
     parse_input,
-    run_job,
     whole_input,
 )
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.jobs.timing import check_timing
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.apex import soa_expire
 from dnssecd.pipeline.version.draft import Draft, Input, Published, draft_version, verification_failed
 from dnssecd.pipeline.version.first_keys import prove
 from dnssecd.pipeline.version.held_denial import denial_token
 from dnssecd.pipeline.version.rejected import Rejected
+from dnssecd.pipeline.version.review import review
 from dnssecd.pipeline.version.verification import DraftVerifier
 from dnssecd.publish.commit import commit
 from dnssecd.store.interface import ZoneStore, ZoneTransaction
@@ -67,14 +67,14 @@ _ALL_STEPS = frozenset({"zsk", "ksk", "algorithm"})
 
 @dataclass
 class _Made:
-    """What is told of a job besides its Outcome."""
+    """What a job reports in addition to its Outcome."""
 
     comparison: Comparison | None = None
     held: tuple[str, ...] = ()
 
 
 class _BadKept(Exception):
-    """RRSIGs that were kept are no good; ``violations`` say where."""
+    """Some kept RRSIGs are bad; ``violations`` say where."""
 
     def __init__(self, violations: tuple[Violation, ...]) -> None:
         super().__init__(str(violations[0]))
@@ -82,7 +82,7 @@ class _BadKept(Exception):
 
 
 def adopt(db: ZoneStore, spec: ZoneSpec, job: AdoptionJob, tools: Tools) -> Outcome:
-    """Take the zone over, or rehearse it."""
+    """Take over the zone, or rehearse it."""
     report, made = Report(), _Made()
 
     def work() -> Published:
@@ -106,7 +106,7 @@ def adopt(db: ZoneStore, spec: ZoneSpec, job: AdoptionJob, tools: Tools) -> Outc
 
 @dataclass(frozen=True)
 class _Content:
-    """Unsigned content, and what is known of the file it is from."""
+    """Unsigned content, and its file if it has one."""
 
     rrsets: list[RRset]
     serial: int
@@ -115,7 +115,7 @@ class _Content:
 
 @dataclass(frozen=True)
 class _Task:
-    """All that an attempt works with."""
+    """The inputs and results of one attempt."""
 
     spec: ZoneSpec
     job: AdoptionJob
@@ -127,7 +127,7 @@ class _Task:
 
 
 def _compared(db: ZoneStore, served: ForeignZone, made: _Made) -> bool:
-    """Compare with what is published, and tell whether anything is."""
+    """Compare with the published version; tell whether there is one."""
     with db.snapshot() as snapshot:
         if snapshot.version is not None:
             made.comparison = compare(served, snapshot)
@@ -141,23 +141,23 @@ def _served(spec: ZoneSpec, job: AdoptionJob) -> ForeignZone:
 
 
 def _content(spec: ZoneSpec, job: AdoptionJob, served: ForeignZone, report: Report) -> _Content:
-    """Return the zone's own content: of its file or, where others make it, what is served."""
+    """Return the zone's own content: that of its file, or the served content if it has another source."""
     if job.content:
         parsed = parse_input(Path(job.content), spec, report, finished=True)
         return _Content(checked_content(parsed, spec, report), parsed.serial, parsed.digest.sha256.hex())
     rrsets = [r for r in served.scan() if r.owner or r.rtype not in APEX_DERIVED_TYPES]
-    report.warn(judge_content(rrsets, spec, "the zone as served is not good", "correct it at its source"))
+    report.warn(judge_content(rrsets, spec, "the served zone has errors", "correct it at its source"))
     return _Content(rrsets, served.serial)
 
 
 def _take_over(db: ZoneStore, task: _Task, bad: frozenset[tuple[bytes, int]] | None) -> Published:
-    """Do it, keeping no RRSIGs at the places ``bad``; None: keep none at all."""
+    """Take over the zone, without the RRSIGs at the places ``bad``; None: without any RRSIG."""
     spec, job, tools, served = task.spec, task.job, task.tools, task.served
     chain = chain_of(served, spec.name)
     with db.write() as transaction:
         if transaction.old.version is not None:
             raise Rejected(
-                "input-error", f"{spec.name} is published here already", f"dnssecd zone show {spec.name}"
+                "input-error", f"{spec.name} is already published here", f"dnssecd zone show {spec.name}"
             )
         keyset = _keyset(spec, job, served, tools)
         keyset, task.made.held = _hold(keyset, job.policy, chain, spec, tools.now)
@@ -177,20 +177,21 @@ def _take_over(db: ZoneStore, task: _Task, bad: frozenset[tuple[bytes, int]] | N
         detail = (
             f"serial {served.serial} of another signer; {task.made.comparison.kept} RRsets kept their RRSIGs"
         )
+        review(draft, tools.decisions, redact_text)
         transaction.add_history(tools.now, job.who, "zone adopted", draft.serial, detail)
         commit(verdict, transaction)
         return Published(draft.serial, len(draft.changes), draft.chain_changes, draft.signatures)
 
 
 def _check_same(task: _Task, comparison: Comparison) -> None:
-    """Raise Rejected where more than signatures would change on the way and nobody has said that it may."""
+    """Raise Rejected if more than signatures would change and the operator has not accepted that."""
     if comparison.differing and not task.job.accept_change:
         first = comparison.differences[0]
         raise Rejected(
             "delta-guard",
             f"{comparison.differing} RRset(s) differ in more than signatures, the first: {first.owner} {first.type}: "
             f"{first.detail}",
-            f"dnssecd migrate check {task.spec.name} lists them; if they are meant, give --accept-change",
+            f"dnssecd migrate check {task.spec.name} lists them; to accept them, add --accept-change",
         )
 
 
@@ -213,9 +214,9 @@ def _input(transaction: ZoneTransaction, task: _Task) -> Input:
 
 
 def _judge(draft: Draft, task: _Task, *, kept: bool) -> VerifiedVersion:
-    """Have the whole zone verified, as a first version is; bad RRSIGs of another's are no fault of our signer."""
+    """Verify the whole zone, as a first version; our signer is not blamed for RRSIGs that it did not make."""
     if not is_after(draft.serial, task.served.serial):
-        raise AssertionError("a first version of ours goes above the serial that is served")
+        raise AssertionError("the first version has a serial after the served one")
     verifier = DraftVerifier(task.tools.checker, None if kept else task.tools.signer)
     verdict = verifier(replace(draft, previous_serial=None))
     if isinstance(verdict, VerificationFailed):
@@ -226,7 +227,7 @@ def _judge(draft: Draft, task: _Task, *, kept: bool) -> VerifiedVersion:
 
 
 def _keyset(spec: ZoneSpec, job: AdoptionJob, served: ForeignZone, tools: Tools) -> Keyset:
-    """Return the key set that the zone comes over with: every key here, proven, and every DNSKEY accounted for."""
+    """Return the imported key set: every key is in a key store and proven, and every served DNSKEY is in the set."""
     keys = [key for key in job.keys if key.rdata in served.dnskeys or not is_gone(key, tools.now)]
     missing = served.dnskeys - {key.rdata for key in keys}
     if missing:
@@ -234,7 +235,7 @@ def _keyset(spec: ZoneSpec, job: AdoptionJob, served: ForeignZone, tools: Tools)
         raise Rejected(
             "key-missing",
             f"{spec.name} as served has DNSKEY {tags}, which was not imported",
-            f"import it too (dnssecd key import {spec.name} …), or have the other signer finish its roll-over",
+            f"import it too (dnssecd key import {spec.name} …), or let the other signer finish its rollover",
         )
     held = _held_keys(spec, keys, tools.signer)
     at_parent = None if job.at_parent is None else frozenset(job.at_parent)
@@ -257,7 +258,7 @@ def _keyset(spec: ZoneSpec, job: AdoptionJob, served: ForeignZone, tools: Tools)
 
 
 def _check_signers(spec: ZoneSpec, keyset: Keyset, served: ForeignZone) -> None:
-    """Raise Rejected where a key is said to sign everything, and the zone as served says that it does not."""
+    """Raise Rejected if, by its imported state, a key signs everything, but the served zone shows that it does not."""
     for key in keyset.keys:
         for rec, covered in ((Rec.KRRSIG, DNSKEY), (Rec.ZRRSIG, SOA)):
             sigs = served.rrsigs(APEX, covered)
@@ -267,9 +268,9 @@ def _check_signers(spec: ZoneSpec, keyset: Keyset, served: ForeignZone) -> None:
             if key.record(rec).state is State.OMNIPRESENT and (key.algorithm, key.tag) not in marks:
                 raise Rejected(
                     "input-error",
-                    f"{key.role.value} {key.tag} is said to sign all of {spec.name}, but there is no RRSIG of it over "
-                    f"the {type_text(covered)} RRset as served",
-                    "are these the keys and states as they are today? export and import them anew",
+                    f"{key.role.value} {key.tag} signs all of {spec.name} according to its state, but it "
+                    f"has no RRSIG over the {type_text(covered)} RRset as served",
+                    "check that keys and states are current: export and import them again",
                 )
 
 
@@ -279,8 +280,8 @@ def _held_keys(spec: ZoneSpec, keys: list[ForeignKey], signer: SignerClient) -> 
     if lacking:
         raise Rejected(
             "key-missing",
-            f"the private key of {key_text(lacking[0])} is in no key store of this signer",
-            f"dnssecd key import {spec.name} FILE brings it in; for a key in a token: --cka-id or --label",
+            f"the private key of {key_text(lacking[0])} is in no key store of dnssecd",
+            f"dnssecd key import {spec.name} FILE imports it; for a key in a token: --cka-id or --label",
         )
     held = {key.rdata: found[key.rdata] for key in keys}
     for key in keys:
@@ -295,14 +296,14 @@ def _held_keys(spec: ZoneSpec, keys: list[ForeignKey], signer: SignerClient) -> 
 
 
 def key_text(key: ForeignKey) -> str:
-    """Return role and tag, and where the key is from."""
+    """Return role and tag, and the origin of the key."""
     return f"{key.role.value} {key.tag}" + (f" ({key.source})" if key.source else "")
 
 
 def _hold(
     keyset: Keyset, policy: RolloverPolicy, chain: DenialParameters, spec: ZoneSpec, now: int
 ) -> tuple[Keyset, tuple[str, ...]]:
-    """Return the key set with every step that is due at once held for approval, and what these are."""
+    """Return the key set with every step that is due now held for approval, and the names of these steps."""
     everything = replace(policy, manual=_ALL_STEPS, freeze=())
     plan = plan_rollover(keyset, everything, Evidence(), now)
     due = [blocker for blocker in plan.blockers if blocker.gate is Gate.APPROVAL]
@@ -311,7 +312,7 @@ def _hold(
     if chain != spec.denial_parameters:
         token = denial_token(chain, spec.denial_parameters)
         tokens.append(token)
-        texts.append(f"{token}: the policy wants another denial of existence than the zone has")
+        texts.append(f"{token}: the denial of existence in the policy differs from the zone's")
     return replace(keyset, held=tuple(tokens)), tuple(texts)
 
 
@@ -324,7 +325,7 @@ def _largest_ttl(zone: ForeignZone) -> int:
 
 
 def _places(zone: ForeignZone, texts: Iterable[tuple[str, str]]) -> Iterable[tuple[bytes, int]]:
-    """Yield the places of RRSIGs that the verifier named by owner and type."""
+    """Yield the places of RRSIGs that the verifier reported by owner and type."""
     wanted = set(texts)
     for sigs in zone.rrsig_scan():
         if (key_to_text(sigs.owner, zone.origin), type_text(sigs.covered)) in wanted:

@@ -1,7 +1,7 @@
-"""What differs between a zone as another signer serves it and as it is signed here.
+"""Compare a zone as another signer serves it with the zone as dnssecd signs it.
 
-Nothing but fresh signatures may: all else is a difference, or, where a signer's own affairs are concerned (serial,
-CDS, notes), a remark that says why it is none.
+Only new signatures are expected. Anything else is a difference or, for data that each signer chooses itself
+(serial, CDS, notes), a remark that gives the reason.
 """
 
 from collections.abc import Iterator
@@ -22,9 +22,9 @@ LINES_MAX = 20
 LINE_MAX = 500
 _OWN_AFFAIRS = {CDS, CDNSKEY, ZONEMD}
 _TEXTS = {
-    CDS: "CDS as the keys' states and the policy (cds) want it; the parent may act on it",
-    CDNSKEY: "CDNSKEY as the keys' states and the policy (cds) want it; the parent may act on it",
-    ZONEMD: "the digest of a zone with another serial",
+    CDS: "CDS according to the key states and the policy (cds); the parent may act on it",
+    CDNSKEY: "CDNSKEY according to the key states and the policy (cds); the parent may act on it",
+    ZONEMD: "the digest differs because the serial differs",
 }
 
 
@@ -54,13 +54,13 @@ class _List:
 
 
 def compare(served: ForeignZone, ours: ZoneView) -> Comparison:
-    """Compare the zone as served with a version of ours; both signed."""
+    """Compare the served zone with dnssecd's version; both are signed."""
     found = _List(served.origin)
     soa = ours.rrset(APEX, SOA)
     assert soa is not None, "a version has an SOA"
     if served.notes:
         found.remarks.append(
-            f"{served.notes} record(s) of type TYPE{BIND_NOTES}, BIND's own notes, are left out"
+            f"{served.notes} record(s) of type TYPE{BIND_NOTES}, BIND's own notes, are omitted"
         )
     for change in diff(served.scan(), ours.scan()):
         _judge_content(found, change)
@@ -89,7 +89,7 @@ def _judge_content(found: _List, change: Change) -> None:
         return
     only_ttl = old is not None and new is not None and old.rdata == new.rdata
     if only_ttl and change.rtype == NSEC3PARAM:
-        found.remarks.append("NSEC3PARAM has another TTL, which nobody but servers of the zone looks at")
+        found.remarks.append("NSEC3PARAM has another TTL; only servers of the zone use this record")
         return
     if only_ttl:
         assert old is not None
@@ -108,7 +108,7 @@ def _verb(change: Change) -> str:
 
 
 def _judge_chain(found: _List, change: Change) -> None:
-    """A link of the chain; one that differs only by the types of the signers' own affairs is none of note."""
+    """Judge a link of the chain; a difference only in types that each signer chooses itself is not reported."""
     old, new = change.old, change.new
     if old is None or new is None or not _same_link(old, new):
         found.add("denial", change, _verb(change))
@@ -119,7 +119,7 @@ def _judge_chain(found: _List, change: Change) -> None:
 
 
 def _same_link(old: RRset, new: RRset) -> bool:
-    """Tell whether two links are the same but for TTL, case, and the types of the signers' own affairs."""
+    """Tell whether two links are equal except in TTL, case, and the types that each signer chooses itself."""
     if old.rtype != new.rtype:
         return False
     (before, were), (after, are) = _split(old), _split(new)
@@ -127,7 +127,7 @@ def _same_link(old: RRset, new: RRset) -> bool:
 
 
 def _split(rrset: RRset) -> tuple[bytes, frozenset[str]]:
-    """Return what stands before the type bit maps of an NSEC or NSEC3 RR, in lower case, and the types in them."""
+    """Return the RDATA of an NSEC or NSEC3 RR before its type bit maps, in lower case, and the types in them."""
     rdata = rrset.rdata[2:]
     at = 0
     if rrset.rtype == NSEC:
@@ -141,7 +141,7 @@ def _split(rrset: RRset) -> tuple[bytes, frozenset[str]]:
 
 
 def _signatures(found: _List, served: ForeignZone, ours: ZoneView) -> tuple[int, int]:
-    """Return how many RRsets kept their RRSIGs and how many have fresh ones; what is no longer signed is told."""
+    """Return how many RRsets kept their RRSIGs and how many have new ones; report RRsets that are no longer signed."""
     kept = fresh = 0
     for before, after in _pairs(served.rrsig_scan(), ours.rrsig_scan()):
         if before is not None and after is not None:

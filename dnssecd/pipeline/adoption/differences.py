@@ -1,10 +1,10 @@
-"""What a zone signed here has that the zone as served has not, and the other way round: plain data for commands."""
+"""Differences between the served zone and the zone signed here, in both directions: plain data for commands."""
 
 import msgspec
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """One RRset that is not the same. ``kind``: content, keys, denial, signatures or ttl; served and ours: lines."""
+    """One RRset that differs. ``kind``: content, keys, denial, signatures or ttl; ``served`` and ``ours``: lines."""
 
     kind: str
     owner: str
@@ -15,8 +15,11 @@ class Difference(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
-    """The outcome. ``kept`` RRsets have the very RRSIGs that are served, ``fresh`` new ones; ``differences`` are
-    listed up to a limit, ``differing`` counts all."""
+    """The result of a comparison.
+
+    ``kept``: RRsets that keep their served RRSIGs; ``fresh``: RRsets with new ones. ``differences`` are
+    listed up to a limit, ``differing`` counts all.
+    """
 
     serial_served: int
     serial_ours: int

@@ -1,8 +1,8 @@
-"""A zone as another signer signed it: read from a file or a transfer, and put under the first version of ours.
+"""A zone signed by another signer: read from a file or a transfer, and used as base of dnssecd's first version.
 
-What is good of it becomes the ground that the one path works on: content, chain, and the RRSIGs that keys which are
-here made and that are good for long enough. So only what is missing, due or changed is made anew; the verifier then
-judges the whole zone as it judges any first version, whoever made its parts.
+The base has the content, the chain, and the RRSIGs that were made by imported keys and are valid for long
+enough. So only missing, due or changed RRSIGs are made. The verifier then checks the whole zone as it checks
+any first version.
 """
 
 from collections.abc import Iterable, Iterator, Set
@@ -19,12 +19,13 @@ from dnssecd.core.signing.denial import DenialParameters
 from dnssecd.core.signing.lifetimes import full_time
 from dnssecd.core.verify import MemoryZoneView
 from dnssecd.core.zone.changeset import Change
-from dnssecd.ingest.collect import collector_paused, gather
+from dnssecd.ingest.collect import gather
 from dnssecd.ingest.errors import FileChanged, ZoneFileErrors
+from dnssecd.ingest.gc_pause import collection_paused
 from dnssecd.ingest.xfrin import Inbound, TransferLimits, Whole
 from dnssecd.ingest.xfrin_wire import TransferError
 from dnssecd.ingest.zonefile import parse_zone_file, take_rrsigs
-from dnssecd.pipeline.jobs.transfer import spooled
+from dnssecd.pipeline.spool import spooled
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.apex import soa_serial
 from dnssecd.pipeline.version.held_denial import denial_of
@@ -32,9 +33,9 @@ from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.server.update_rdata import RdataReader
 from dnssecd.store.interface import State, ZoneTransaction
 
-#: BIND keeps notes on its own signing at the apex (sig-signing-type); they mean nothing to others.
+#: BIND keeps notes on its own signing at the apex (sig-signing-type); other servers do not use them.
 BIND_NOTES = 65534
-#: `VersionState.policy` of a version that is not ours, so that the whole zone is walked.
+#: ``VersionState.policy`` of a version that another signer made; it causes a walk over the whole zone.
 FOREIGN = "foreign"
 CHUNK = 1_000
 _CHAIN = (NSEC, NSEC3)
@@ -45,43 +46,54 @@ T = TypeVar("T")
 
 
 class ForeignZone(MemoryZoneView):
-    """A signed zone in memory; ``notes`` are BIND's records about its signing, which are not part of it."""
+    """A signed zone in memory; ``notes`` are BIND's records about its signing, which are not part of the zone.
 
-    def __init__(self, origin: bytes, rrsets: Iterable[RRset], rrsigs: Iterable[Rrsigs]) -> None:
+    as_given: nothing is left out, also not those notes.
+    """
+
+    def __init__(
+        self,
+        origin: bytes,
+        rrsets: Iterable[RRset],
+        rrsigs: Iterable[Rrsigs],
+        *,
+        as_given: bool = False,
+    ) -> None:
         rows = list(rrsets)
         denial = [r for r in rows if r.rtype in _CHAIN]
         self.notes = sum(not r.owner and r.rtype == BIND_NOTES for r in rows)
-        content = [r for r in rows if r.rtype not in _CHAIN and (r.owner or r.rtype not in (BIND_NOTES, DS))]
+        out = () if as_given else (BIND_NOTES, DS)
+        content = [r for r in rows if r.rtype not in _CHAIN and (r.owner or r.rtype not in out)]
         super().__init__(origin, content, denial, rrsigs)
 
     @property
     def soa(self) -> RRset:
-        """The apex SOA; a zone that was read has one."""
+        """Return the apex SOA; every zone that was read has one."""
         soa = self.rrset(APEX, SOA)
         assert soa is not None
         return soa
 
     @property
     def serial(self) -> int:
-        """The SOA's serial."""
+        """Return the serial of the SOA."""
         return soa_serial(self.soa)
 
     @property
     def dnskeys(self) -> frozenset[bytes]:
-        """RDATA of the DNSKEY RRset."""
+        """Return the Return the RDATA of the DNSKEY RRset."""
         found = self.rrset(APEX, DNSKEY)
         return frozenset() if found is None else frozenset(unpack(found.rdata))
 
     @property
     def owners(self) -> int:
-        """How many names have content."""
+        """Return how many names have content."""
         return sum(1 for _ in groupby(self.scan(), key=itemgetter(0)))
 
 
 class ForeignVersion(ForeignZone):
-    """The other signer's version as the version before our first one; the RRSIGs at ``due`` are to be made anew.
+    """The other signer's version, as the base of dnssecd's first version; the RRSIGs at ``due`` must be renewed.
 
-    A link of the chain that has no RRSIG is left out, and so is made anew with one.
+    A link of the chain without RRSIG is left out, so that it is made again with one.
     """
 
     def __init__(self, zone: ForeignZone, rrsigs: list[Rrsigs], due: list[Place], now: int) -> None:
@@ -100,12 +112,15 @@ class ForeignVersion(ForeignZone):
             )
         )
 
+    def read_ahead(self, owners: Iterable[bytes], links: Iterable[bytes] = ()) -> None:
+        """Do nothing: all is in memory."""
+
     def rrsigs_due(self, before: int, limit: int) -> list[Place]:
-        """Return what is to be made anew, all of it: RRSIGs that expire soon, and those that are no good."""
+        """Return all RRSIGs to renew: those that expire soon, and bad ones."""
         return self.due
 
     def put_under(self, transaction: ZoneTransaction, now: int) -> None:
-        """Write this version into a database that has none, as the one that the next is made from; not committed."""
+        """Write this version, uncommitted, to a database without version, as the base of the next one."""
         for content in _chunks(self.scan()):
             transaction.apply_content(Change(r.owner, r.rtype, None, r) for r in content)
         for chain in _chunks(self.denial_scan()):
@@ -127,7 +142,7 @@ class KeepRule:
     def version(self, zone: ForeignZone) -> ForeignVersion:
         """Return the zone with the RRSIGs that may be kept, and where they may not.
 
-        Whether they are cryptographically good is the verifier's to say.
+        The verifier decides whether they are cryptographically good.
         """
         found, due = [], []
         for sigs in zone.rrsig_scan():
@@ -154,7 +169,7 @@ class KeepRule:
 
 
 def read_zone_file(path: Path, origin: bytes) -> ForeignZone:
-    """Read a signed zone file; raises Rejected."""
+    """Read a signed zone file; raise Rejected."""
     try:
         parsed = parse_zone_file(path, origin, strip=False, require_newline=False)
     except (ZoneFileErrors, FileChanged) as error:
@@ -165,10 +180,10 @@ def read_zone_file(path: Path, origin: bytes) -> ForeignZone:
 
 
 def read_transfer(path: Path, origin: bytes, server: str) -> ForeignZone:
-    """Read the messages of an AXFR that the fetcher kept; raises Rejected."""
+    """Read the messages of an AXFR that the fetcher stored; raise Rejected."""
     inbound = Inbound(origin, None, RdataReader, TransferLimits(), keep=True)
     try:
-        with collector_paused():
+        with collection_paused():
             for wire in spooled(path):
                 inbound.feed(wire)
             received = inbound.finish()
@@ -177,22 +192,22 @@ def read_transfer(path: Path, origin: bytes, server: str) -> ForeignZone:
             rrsigs = take_rrsigs(rows)
             rrsets = gather(rows).rrsets
     except TransferError as error:
-        raise Rejected("input-error", f"{server} sent what is no transfer of the zone: {error}") from None
+        raise Rejected("input-error", f"{server} sent no correct transfer of the zone: {error}") from None
     return ForeignZone(origin, rrsets, rrsigs)
 
 
 def chain_of(zone: ForeignZone, name: str) -> DenialParameters:
-    """Return how the zone denies; raises Rejected where it is not signed, or in a way that cannot be kept."""
+    """Return the zone's denial parameters; raise Rejected if it is unsigned or its denial cannot be kept."""
     if not zone.dnskeys:
         raise Rejected(
             "input-error",
             f"{name} as served is not signed: it has no DNSKEY",
-            "a zone that nobody signs needs no migration: dnssecd zone reload",
+            "an unsigned zone needs no migration: dnssecd zone reload",
         )
     kinds = {r.rtype for r in zone.denial_scan()}
     found = denial_of(zone)
     if len(kinds) != 1 or found is None:
-        what = "has no NSEC or NSEC3 chain" if not kinds else "has NSEC and NSEC3 records at once"
+        what = "has no NSEC or NSEC3 chain" if not kinds else "has both NSEC and NSEC3 records"
         raise Rejected(
             "input-error",
             f"{name} as served {what}",
@@ -209,18 +224,20 @@ def _check_parameters(zone: ForeignZone, name: str) -> None:
     if len(rdatas) != 1:
         raise Rejected(
             "input-error",
-            f"{name} as served has {len(rdatas)} NSEC3PARAM records, so which chain is whole is not clear",
+            f"{name} as served has {len(rdatas)} NSEC3PARAM records, so it is not clear which chain is "
+            f"complete",
             "let the other signer finish its change of NSEC3 parameters, then try again",
         )
     iterations, salt = int.from_bytes(rdatas[0][2:4]), rdatas[0][5:]
     if iterations or salt:
         raise Rejected(
             "input-error",
-            f"{name} has NSEC3 with {iterations} iterations and salt {salt.hex() or '-'}; this signer makes NSEC3 as "
-            "RFC 9276 has it, without either, and would have to jump to another chain",
-            "change it at the other signer, which does it step by step: BIND dnssec-policy: nsec3param iterations 0 "
+            f"{name} has NSEC3 with {iterations} iterations and salt {salt.hex() or '-'}; dnssecd makes "
+            f"NSEC3 without either, as RFC 9276 says, and would replace the chain in one step",
+            "change it at the other signer, which does so step by step: BIND dnssec-policy: nsec3param iterations 0 "
             "salt-length 0; Knot: nsec3-iterations: 0, nsec3-salt-length: 0; OpenDNSSEC: <Iterations>0</Iterations>, "
-            '<Salt length="0"/>; PowerDNS: pdnsutil set-nsec3 ZONE "1 0 0 -". When all secondaries have it, go on here',
+            '<Salt length="0"/>; PowerDNS: pdnsutil set-nsec3 ZONE "1 0 0 -". When all secondaries have the change, '
+            "try again",
         )
 
 

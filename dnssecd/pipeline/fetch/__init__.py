@@ -1,1 +1,1 @@
-"""Transfers in are received by a process of their own."""
+"""The fetcher: a separate process that receives transfers in."""

@@ -1,8 +1,9 @@
-"""Where the answer to AXFR or IXFR ends, found with the least looking: by the octets that end its first SOA.
+"""Find the end of the answer to AXFR or IXFR cheaply, by the octets that end its first SOA.
 
-The last RR of a transfer is the SOA it began with, and an SOA ends in twenty octets that no compression changes:
-a message that does not hold them holds no end, and is not walked. Whether the stream is sound is not judged here
-(ingest.xfrin), so a message beyond the end is never waited for, and one that lies only deceives itself.
+The last RR of a transfer is the SOA with which it began, and an SOA ends in twenty octets that compression
+cannot change. A message without these octets does not hold the end and is not parsed. This module does not
+check the stream (ingest.xfrin does that later), so it never waits for a message after the end; a primary that
+sends wrong data harms only its own transfer.
 """
 
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ _FIXED_OCTETS = 10
 
 
 class NotATransfer(ValueError):
-    """The stream is no transfer; the text says why."""
+    """The stream is not a transfer; the text says why."""
 
 
 class EndFinder:
@@ -33,23 +34,23 @@ class EndFinder:
 
     @property
     def whole(self) -> bool:
-        """Whether the answer is the zone, as opposed to differences."""
+        """Tell whether the answer is the whole zone, not differences."""
         return self._wanted != 3
 
     @property
     def is_current(self) -> bool:
-        """Whether the answer is one SOA that is not newer than what was asked from."""
+        """Tell whether the answer is one SOA that is not newer than the serial in the request."""
         return self._records == 1 and self._base is not None
 
     @property
     def may_be_all(self) -> bool:
-        """Whether the answer to IXFR is one SOA so far."""
+        """Tell whether the answer to IXFR is one SOA so far."""
         return self._records == 1 and self._base is not None
 
     def feed(self, wire: bytes) -> None:
-        """Take a message without TSIG record; raises NotATransfer or FormError."""
+        """Take a message without TSIG record; raise NotATransfer or FormError."""
         if not int.from_bytes(wire[6:8], "big"):
-            raise NotATransfer("a message without answer")
+            raise NotATransfer("a message has no answer records")
         if self._wanted and self._tail not in wire:
             return
         for rtype, rdata in _answers(wire):
@@ -58,7 +59,7 @@ class EndFinder:
             self.reached = True
 
     def finish(self) -> None:
-        """Raise NotATransfer where one newer SOA is all that came."""
+        """Raise NotATransfer if only one newer SOA was received."""
         if self.may_be_all and is_after(self._serial, self._base or 0):
             raise NotATransfer("only one SOA, which is newer: the primary offers no IXFR differences")
 
@@ -80,7 +81,7 @@ class EndFinder:
 
 
 def _answers(wire: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield type and RDATA, as they stand, of the answer section; raises FormError."""
+    """Yield type and unchanged RDATA of the answer section; raise FormError."""
     _, _, questions, answers, _, _ = (int.from_bytes(wire[i : i + 2], "big") for i in range(0, 12, 2))
     position = m.HEADER_SIZE
     for _ in range(questions):

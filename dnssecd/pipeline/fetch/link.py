@@ -1,11 +1,11 @@
-"""The front's side of the fetcher: starts it when it is first needed, and again after it died."""
+"""The daemon's side of the fetcher: starts it when it is first needed, and again after it died."""
 
 import asyncio
 from itertools import count
 
 from dnssecd.pipeline.fetch.plan import Attempt, Fetched, FetchPlan
 from dnssecd.pipeline.fetch.process import FetchReply, FetchRequest
-from dnssecd.pipeline.workers import frames
+from dnssecd.pipeline.workers import codec
 from dnssecd.procs import child
 
 STOP_DEADLINE_S = 2.0
@@ -22,14 +22,14 @@ class FetchLink:
         self._starting = asyncio.Lock()
 
     async def fetch(self, plan: FetchPlan) -> Fetched:
-        """Have a plan carried out; a fetcher that dies meanwhile is a failed transfer."""
+        """Carry out a plan in the fetcher; if the fetcher dies, the transfer has failed."""
         number = next(self._numbers)
         answer: asyncio.Future[Fetched] = asyncio.get_running_loop().create_future()
         self._waiting[number] = answer
         try:
             process = await self._alive()
             assert process.stdin is not None
-            process.stdin.write(frames.encode(FetchRequest(number, plan)))
+            process.stdin.write(codec.encode(FetchRequest(number, plan)))
             await process.stdin.drain()
             return await answer
         except OSError as error:
@@ -55,15 +55,17 @@ class FetchLink:
         assert process.stdout is not None
         try:
             while True:
-                body = await frames.receive_frame(process.stdout)
-                reply = frames.decode(body, FetchReply)
+                body = await codec.receive_frame(process.stdout)
+                reply = codec.decode(body, FetchReply)
                 waiting = self._waiting.get(reply.number)
                 if waiting is not None and not waiting.done():
                     waiting.set_result(reply.fetched)
-        except (asyncio.IncompleteReadError, frames.FrameError, OSError):
+        except (asyncio.IncompleteReadError, codec.FrameError, OSError):
             for waiting in self._waiting.values():
                 if not waiting.done():
-                    waiting.set_result(_failed("the fetcher ended meanwhile; was it killed?"))
+                    waiting.set_result(
+                        _failed("the fetcher process ended during the transfer; check whether it was killed")
+                    )
 
     async def close(self) -> None:
         """End the process: by closing its input, then by force."""

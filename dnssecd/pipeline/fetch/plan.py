@@ -1,14 +1,27 @@
-"""What a transfer from primaries is asked for, and what came of it: plain data between front and fetcher."""
+"""The plan of a transfer from primaries, and its result: plain data between daemon and fetcher."""
 
 import msgspec
 
 from dnssecd.publish.source import BY_ROUTE, Source
+from dnssecd.publish.tls_client import TlsTarget
+
+
+class FetchKey(msgspec.Struct, frozen=True):
+    """A TSIG key: name and algorithm as text."""
+
+    name: str
+    algorithm: str
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"FetchKey({self.name!r})"
 
 
 class FetchPeer(msgspec.Struct, frozen=True):
     """A primary: name in the configuration, IP address, port; TSIG key name and algorithm as text, if any.
 
-    ``source``: the local addresses to connect from.
+    ``source``: the local addresses to connect from. ``others``: further keys, if it does not have this one. ``tls``:
+    where and how to connect instead.
     """
 
     name: str
@@ -18,13 +31,22 @@ class FetchPeer(msgspec.Struct, frozen=True):
     algorithm: str = ""
     secret: bytes = b""
     source: Source = BY_ROUTE
+    others: tuple[FetchKey, ...] = ()
+    tls: TlsTarget | None = None
+
+    @property
+    def keys(self) -> tuple[FetchKey | None, ...]:
+        """Return the keys to try, in order; None: the request is not signed."""
+        if not self.key:
+            return (None,)
+        return FetchKey(self.key, self.algorithm, self.secret), *self.others
 
     def __repr__(self) -> str:
         return f"FetchPeer({self.name!r}, {self.host!r}, {self.port})"
 
 
 class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
-    """Bounds of one transfer. Seconds: to connect, until the next message is whole, and in all; octets received.
+    """Bounds of one transfer: seconds to connect, for each message, and in total; octets received.
 
     ``octets_per_s``: on average since it began, once it has run for ``rate_after_s``.
     """
@@ -38,9 +60,9 @@ class FetchLimits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FetchPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone wanted from the first primary that gives it. ``base``: the serial held, for IXFR; None: AXFR.
+    """A zone to fetch from the first primary that provides it. ``base``: the serial held, for IXFR; None: AXFR.
 
-    ``path``: where the messages go, a file that is created again with mode 0600. AXFR follows where IXFR fails.
+    ``path``: the file for the messages, which is newly created with mode 0600. If IXFR fails, AXFR follows.
     """
 
     origin: bytes
@@ -62,9 +84,10 @@ class Attempt(msgspec.Struct, frozen=True):
 
 
 class Fetched(msgspec.Struct, frozen=True, kw_only=True):
-    """``result``: ``axfr`` or ``ixfr``, as was asked for; ``current``: the primary has nothing newer; ``failed``.
+    """``result``: ``axfr`` or ``ixfr``, as requested; ``current``: the primary has no newer serial; ``failed``.
 
-    ``whole``: the answer is the zone, not differences. ``octets``, ``messages``: what was received.
+    ``whole``: the answer is the zone, not differences. ``octets``, ``messages``: what was received. ``key``: the TSIG
+    key that was used; ``tls``: TLS was used; ``reused``: an open connection, or a resumed session.
     """
 
     result: str
@@ -73,3 +96,6 @@ class Fetched(msgspec.Struct, frozen=True, kw_only=True):
     octets: int = 0
     messages: int = 0
     attempts: tuple[Attempt, ...] = ()
+    key: str = ""
+    tls: bool = False
+    reused: bool = False

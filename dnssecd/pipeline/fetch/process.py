@@ -1,7 +1,7 @@
-"""The fetcher: one process that receives transfers from primaries, many at a time, for the front.
+"""The fetcher: one process that receives transfers from primaries, many at a time, for the daemon.
 
-It reads FetchRequest frames from standard input and writes a FetchReply for each to standard output, in the order in
-which they end; it ends with its input. It holds no key of a zone and opens no database.
+It reads FetchRequest frames from standard input and writes a FetchReply for each to standard output, in the
+order in which they end. It ends when its input ends. It has no zone keys and opens no database.
 """
 
 import asyncio
@@ -14,22 +14,22 @@ import msgspec
 from dnssecd.clock import SystemClock
 from dnssecd.pipeline.fetch.plan import Attempt, Fetched, FetchPlan
 from dnssecd.pipeline.fetch.receive import Places, fetch
-from dnssecd.pipeline.workers import frames
+from dnssecd.pipeline.workers import codec
 
 AT_ONCE_MAX = 32
-#: One address gets no more of these: a primary that drips keeps no other primary's zones waiting.
+#: The most transfers from one address, so that a slow primary does not delay zones of other primaries.
 AT_ONCE_PER_HOST_MAX = 8
 
 
 class FetchRequest(msgspec.Struct, frozen=True):
-    """A plan under a number of the front's choice."""
+    """A plan with a number that the daemon chose."""
 
     number: int
     plan: FetchPlan
 
 
 class FetchReply(msgspec.Struct, frozen=True):
-    """What came of a plan."""
+    """The result of a plan."""
 
     number: int
     fetched: Fetched
@@ -48,27 +48,27 @@ class Fetcher:
         """Serve until the input ends."""
         while True:
             try:
-                body = await frames.receive_frame(requests)
+                body = await codec.receive_frame(requests)
             except asyncio.IncompleteReadError:
                 return
-            task = asyncio.create_task(self._one(frames.decode(body, FetchRequest)))
+            task = asyncio.create_task(self._one(codec.decode(body, FetchRequest)))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
     async def _one(self, request: FetchRequest) -> None:
         try:
             fetched = await fetch(request.plan, self._clock.now, self._places.take)
-        except Exception as error:  # our own defect fails this transfer, not the others
-            reason = f"our fault: {type(error).__name__}: {error}"
+        except Exception as error:  # a bug fails only this transfer, not the others
+            reason = f"a bug in dnssecd: {type(error).__name__}: {error}"
             fetched = Fetched(result="failed", attempts=(Attempt("", "", reason),))
-        frame = frames.encode(FetchReply(request.number, fetched))
-        # Frames are far smaller than a pipe's buffer, and the front reads them at once.
+        frame = codec.encode(FetchReply(request.number, fetched))
+        # Frames are far smaller than a pipe's buffer, and the daemon reads them immediately.
         os.write(self._replies, frame)
 
 
 async def _serve(replies: int) -> None:
     loop = asyncio.get_running_loop()
-    requests = asyncio.StreamReader(limit=frames.FRAME_OCTETS_MAX + frames.LENGTH_OCTETS)
+    requests = asyncio.StreamReader(limit=codec.FRAME_OCTETS_MAX + codec.LENGTH_OCTETS)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(requests), sys.stdin)
     await Fetcher(replies).run(requests)
 

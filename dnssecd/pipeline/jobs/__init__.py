@@ -1,1 +1,1 @@
-"""The jobs done on a zone: load, re-sign, rekey, transfer, update, import, restore."""
+"""The jobs on a zone: load, re-sign, rekey, transfer, update, import, restore."""

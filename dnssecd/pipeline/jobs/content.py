@@ -1,4 +1,4 @@
-"""The one judge of zone content, for each way in: file, AXFR, IXFR, import, restore, another signer's zone."""
+"""The check of zone content for every input: file, AXFR, IXFR, import, restore, another signer's zone."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
@@ -14,13 +14,13 @@ from dnssecd.pipeline.jobs.outcome import Problem
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version.rejected import Rejected
 
-#: What one version may warn of.
+#: The most warnings of one version.
 PROBLEMS_MAX = 20
 
-#: What it may warn of that is of one kind.
+#: The most warnings of one kind.
 KIND_MAX = 5
 
-#: Gives "FILE:LINE" of records by owner key and type, as far as that is known.
+#: Gives "FILE:LINE" of records by owner key and type, if known.
 Locate = Callable[[Collection[tuple[bytes, int]]], Mapping[tuple[bytes, int], str]]
 
 
@@ -42,9 +42,9 @@ def judge_content(
 ) -> list[Problem]:
     """Check the whole content, ordered by (owner, type); return the warnings.
 
-    Raises Rejected (``input-error``) where no signer could make a good zone of it: ``where`` begins the cause and
+    Raises Rejected (``input-error``) if no correct zone can be made of it: ``where`` begins the cause and
     ``remedy`` says what to do. missing_glue: whether a name server may lack its address; None: as configured.
-    locate: asked where the records of errors stand.
+    locate: finds the lines of records with errors.
     """
     allowed = spec.allow_missing_glue if missing_glue is None else missing_glue
     findings = zonecheck.check(rrsets, spec.origin, allow_missing_glue=allowed)
@@ -59,7 +59,7 @@ def judge_difference(
     remedy: str,
     name_servers: NameServers | None = None,
 ) -> list[Problem]:
-    """Check what ``changes`` led to in ``view``, the content with them; else as :func:`judge_content`."""
+    """Check the effect of ``changes`` on ``view``, the content with them; otherwise as :func:`judge_content`."""
     findings = check_changes(
         view, changes, allow_missing_glue=spec.allow_missing_glue, name_servers=name_servers
     )
@@ -83,7 +83,7 @@ def _judged(
 
 
 def warnings_of(findings: Findings, origin: bytes) -> list[Problem]:
-    """Return the warnings of a job: a few of each kind, the last of them with the number of those left out."""
+    """Return the warnings of a job: a few of each kind; the last one has the number of those left out."""
     kinds: dict[str, list[str]] = {}
     for finding in findings.warnings:
         kinds.setdefault(finding.code, []).append(finding_text(finding, origin))
@@ -96,5 +96,5 @@ def warnings_of(findings: Findings, origin: bytes) -> list[Problem]:
 
 
 def finding_text(finding: Finding, origin: bytes) -> str:
-    """Return one finding in words: name, type, what is wrong."""
+    """Return the text of one finding: name, type, fault."""
     return f"{key_to_text(finding.owner, origin)} {type_text(finding.rtype)}: {finding.detail}"

@@ -1,4 +1,4 @@
-"""What a zone's grants mean for its content: what the file owns and what the updates own."""
+"""The effect of a zone's grants on its content: which RRsets the file owns, and which the updates own."""
 
 import dns.rdatatype
 
@@ -14,14 +14,14 @@ SHOWN_MAX = 5
 
 
 def compiled(grants: tuple[GrantSpec, ...], origin: bytes) -> Grants:
-    """Return grants in the form that answers quickly; BadName where one names something outside the zone."""
+    """Return grants in compiled form; raise BadName if one names something outside the zone."""
     return compile_grants(grants, origin, lambda text: int(dns.rdatatype.from_text(text)))
 
 
 def with_updates(rrsets: list[RRset], published: ZoneView, spec: ZoneSpec) -> tuple[list[RRset], str]:
-    """Return a file's content with what belongs to the updates taken from the published version instead.
+    """Return a file's content, but RRsets owned by updates are taken from the published version.
 
-    The text says which of the file's RRsets were ignored, empty for none.
+    The text lists RRsets of the file that were ignored; it is empty for none.
     """
     if not spec.grants or spec.dynamic:
         return rrsets, ""
@@ -37,9 +37,10 @@ def with_updates(rrsets: list[RRset], published: ZoneView, spec: ZoneSpec) -> tu
 
 
 def names_of_input(published: ZoneView, spec: ZoneSpec) -> int | None:
-    """Return how many owner names have data that is the file's, not the updates'; None: all of the zone's have.
+    """Return how many owner names have data that the file owns; None: all names of the zone.
 
-    The delta guard's share is one of these: clients would make it blind by names of their own.
+    The share of the delta guard is computed from these names only; otherwise clients could weaken the guard
+    by adding names.
     """
     if not spec.grants or spec.dynamic:
         return None

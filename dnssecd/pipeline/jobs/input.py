@@ -1,4 +1,4 @@
-"""What a zone worker is told of input that is not the zone's file: plain data in a Job."""
+"""Input for a zone worker that is not the zone's file: plain data in a Job."""
 
 import msgspec
 
@@ -7,10 +7,10 @@ from dnssecd.migration.foreign import ForeignKey
 
 
 class TransferJob(msgspec.Struct, frozen=True, kw_only=True):
-    """What was fetched: from which primary, into which file. ``base``: the serial of the IXFR, None for AXFR.
+    """A fetched transfer: its primary and its file. ``base``: the serial of the IXFR, None for AXFR.
 
-    ``replace``: a person asked for the zone whatever its serial, and whatever it changes. ``serial_floor``: the latest
-    serial seen at the secondaries before a first publication.
+    ``replace``: an operator accepts any serial and any change. ``serial_floor``: the latest serial seen at
+    the secondaries before a first publication.
     """
 
     path: str
@@ -21,9 +21,11 @@ class TransferJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ImportJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A file to be taken into a dynamic zone. ``merge``: its RRsets take the place of the zone's, which keeps all
-    others; otherwise the zone becomes what the file says. ``accept_change``: the delta guard is overruled.
-    ``compare``: nothing is taken; the job ends ``unchanged`` where the file says what the zone holds.
+    """A file to import into a dynamic zone.
+
+    ``merge``: its RRsets replace those of the zone, which keeps all others; otherwise the file replaces all
+    content. ``accept_change``: the delta guard is overridden. ``compare``: nothing is imported; the job ends
+    ``unchanged`` if the file equals the zone.
     """
 
     path: str
@@ -34,11 +36,13 @@ class ImportJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AdoptionJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone comes over from another signer. ``signed``: the file with the zone as it is served; with ``server``, the
-    messages of a transfer from there. ``content``: the zone's own file, "" where its content is what is served.
+    """The adoption of a zone from another signer.
 
-    ``at_parent``: RDATA of those DNSKEYs that the parent has a DS of, None where it was not asked. ``shadow``: all is
-    made and compared, nothing is kept. ``who``: for the history.
+    ``signed``: the file with the served zone; with ``server``, the messages of a transfer from there.
+    ``content``: the zone's own file, "" if the served content is the source.
+
+    ``at_parent``: RDATA of those DNSKEYs that the parent has a DS of, None if it was not queried. ``shadow``:
+    everything is made and compared, nothing is kept. ``who``: for the history.
     """
 
     signed: str

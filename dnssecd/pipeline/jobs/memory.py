@@ -1,15 +1,15 @@
-"""How much memory one job may take, judged by what the machine has left."""
+"""How much memory one job may take, from the memory that the host has free."""
 
 import os
 from contextlib import suppress
 from pathlib import Path
 
-#: What the records of $GENERATE lines may take, at least and at most.
+#: Bounds of the memory for records of $GENERATE lines.
 _GENERATED_OCTETS_MIN, _GENERATED_OCTETS_MAX = 256 << 20, 2 << 30
 
 
 def memory_available() -> int:
-    """Octets that can be used without swapping (proc(5), MemAvailable); half of the machine's where it is not known."""
+    """Return the octets that can be used without swapping (proc(5), MemAvailable); if unknown, half of the memory."""
     with suppress(OSError, ValueError, IndexError):
         for line in Path("/proc/meminfo").read_text().splitlines():
             if line.startswith("MemAvailable:"):
@@ -18,8 +18,8 @@ def memory_available() -> int:
 
 
 def generated_octets_max() -> int:
-    """Return the octets that the records of a zone file's $GENERATE lines may take: a quarter of what is free.
+    """Return the octets that the records of a zone file's $GENERATE lines may take: a quarter of the free memory.
 
-    A line of 40 octets makes a million records, so the size of the file bounds nothing.
+    A line of 40 octets can make a million records, so the size of the file is not a bound.
     """
     return min(_GENERATED_OCTETS_MAX, max(_GENERATED_OCTETS_MIN, memory_available() // 4))

@@ -1,27 +1,48 @@
-"""How a job on a zone ended: plain data that goes back from the worker to the front."""
+"""The outcome of a job on a zone: plain data from the worker to the daemon."""
+
+from typing import Literal
 
 import msgspec
 
+from dnssecd.core.zone.stale_input import SeenInput
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.pipeline.adoption.differences import Comparison
+from dnssecd.pipeline.follow.caught_up import CaughtUp
 
 
 class Problem(msgspec.Struct, frozen=True):
-    """One thing that is wrong: the name of the event it raises, what was seen, what to do next."""
+    """One problem: the name of the event that it raises, the cause, and the remedy."""
 
     event: str
     cause: str
     remedy: str = ""
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """``result``: ``published``, ``unchanged``, ``rejected`` (the input's fault), ``retry`` (the input is changing)
-    or ``failed`` (ours, or the HSM's).
+class LogTrouble(msgspec.Struct, frozen=True):
+    """A commit that failed because of the zone's log.
 
-    Counts are of this job; ``files`` are those that were read, as they were then. ``earliest_expiration`` and
-    ``next_due`` are epoch seconds of the zone as it stands, ``next_due`` being ``refresh_s`` before the earliest
-    expiration (it may have passed). ``comparison``: with the zone as another signer serves it; ``held``: what its
-    coming over leaves for a person to approve, in words; ``whole``: all of the zone was verified, not what changed.
+    kind: "fenced", "in doubt" or "behind" as the errors of the store; "not owner": it was not tried. sequence, epoch:
+    of the record; 0: there was none.
+    """
+
+    kind: Literal["fenced", "in doubt", "behind", "not owner"]
+    sequence: int = 0
+    epoch: int = 0
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """The outcome of a job.
+
+    ``result``: ``published``, ``unchanged``, ``rejected`` (the input's fault), ``retry`` (the input is
+    changing) or ``failed`` (a fault of dnssecd or the HSM). Counts are of this job; ``files`` are the files
+    read, with their identity at that time. ``earliest_expiration`` and ``next_due`` are epoch seconds of the
+    zone as it is now; ``next_due`` is ``refresh_s`` before the earliest expiration (it may have passed).
+    ``comparison``: with the zone as another signer serves it; ``held``: the steps that an operator must
+    approve after an adoption; ``whole``: all of the zone was verified, not only the changes. ``seen``: the
+    inputs that this node saw since it owns the zone; ``log``: how far the database is in the zone's log,
+    if the job read it; ``log_trouble``: what the zone now needs of the log; ``log_away``: the log could not be
+    reached, and nothing was written. ``review``: the digest of content that
+    waits for an operator.
     """
 
     zone: str
@@ -44,3 +65,13 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     comparison: Comparison | None = None
     held: tuple[str, ...] = ()
     whole: bool = False
+    seen: SeenInput | None = None
+    review: str = ""
+    log: CaughtUp | None = None
+    log_trouble: LogTrouble | None = None
+    log_away: bool = False
+
+    @property
+    def failed_by_log(self) -> bool:
+        """Whether the zone's log made the job fail: then what it was to commit is not to blame."""
+        return self.log_away or self.log_trouble is not None

@@ -1,4 +1,4 @@
-"""How far long work has come: told by whoever does it, shown by whoever has a screen or a log."""
+"""Progress of long work: the job reports it, a command or the log shows it."""
 
 from collections.abc import Callable
 
@@ -7,4 +7,4 @@ Progress = Callable[[str, int, int | None], None]
 
 
 def untold(stage: str, done: int, total: int | None) -> None:
-    """Tell nobody."""
+    """Ignore progress."""

@@ -1,7 +1,8 @@
-"""The job "prove": a stored zone verified whole before it is served, when its database may not be as we left it.
+"""The job "prove": verify a stored zone as a whole before it is served, if its database may have changed.
 
-It asks whether this is what was published, not whether it fits today's policy or time: the zone is judged as of its
-publication, with the denial it has. What is due or configured otherwise by now is the next version's business.
+It checks whether this is the published version, not whether it fits the present policy or time: the zone is
+verified as of its publication, with the denial it has. The next version renews due signatures and applies a
+changed policy.
 """
 
 from collections.abc import Iterator
@@ -15,9 +16,11 @@ from dnssecd.core.keys.keyset import Keyset, signing_view
 from dnssecd.core.keys.restore_limits import goes_back
 from dnssecd.core.signing.lifetimes import full_time
 from dnssecd.core.verify import verify_zone
+from dnssecd.pipeline.follow.judge import Unfit, history_faults
 from dnssecd.pipeline.jobs.content import PROBLEMS_MAX
-from dnssecd.pipeline.jobs.load import Report, Tools, run_job
+from dnssecd.pipeline.jobs.job import Report, Tools, run_job
 from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.jobs.pass_through import given_faults
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import Published
@@ -29,20 +32,24 @@ from dnssecd.store.interface import ZoneSnapshot, ZoneStore
 
 
 def prove(db: ZoneStore, spec: ZoneSpec, tools: Tools, known_serial: int | None) -> Outcome:
-    """Verify what is stored, whole; nothing is changed where it fails.
+    """Verify the whole stored zone; if it fails, nothing is changed.
 
-    The journal goes, since nothing says whether it is as it was: secondaries transfer the zone whole once. A version
-    older than ``known_serial``, the last one known to be published, is marked as restored: it is published again with
-    a serial above.
+    The journal is deleted, because it cannot be verified: secondaries transfer the whole zone once. A version
+    older than ``known_serial``, the last one known to be published, is marked as restored: it is published
+    again with a serial after that.
+
+    A database with a log is left as it is: its rows are those of the log, which has the versions that it lacks. What
+    can be verified of the journal is.
     """
 
     def work() -> Published:
         try:
             with db.snapshot() as snapshot:
+                logged = snapshot.position.sequence > 0
                 version = _judge(snapshot, spec, tools, known_serial)
         except DAMAGE as error:
             raise _damaged(spec, f"{type(error).__name__}: {error}") from error
-        if version is not None:
+        if version is not None and not logged:
             _settle(db, tools.now, version.serial, known_serial)
         return Published(None, whole=version is not None)
 
@@ -59,15 +66,18 @@ def _judge(
     keyset = state.keyset_from(snapshot.state(state.KEYSET))
     if version is None:
         if known_serial is not None:
-            raise _damaged(spec, f"it has no version, though serial {known_serial} was published")
+            raise _damaged(spec, f"it has no version, but serial {known_serial} was published")
         return None
     if keyset is None:
         raise _damaged(spec, "it has no key set")
     faults = [*_dates(snapshot, version.published_at), *_faults(snapshot, spec, keyset, version, tools)]
+    if snapshot.position.sequence:
+        faults += _history(snapshot)
     if faults:
         raise Rejected(
             "verification-failed",
-            f"what is stored of {spec.name} (serial {version.serial}) is not what was published: {faults[0]}",
+            f"the stored version of {spec.name} (serial {version.serial}) is not the published one: "
+            f"{faults[0]}",
             _remedy(spec),
             faults,
         )
@@ -77,6 +87,8 @@ def _judge(
 def _faults(
     snapshot: ZoneSnapshot, spec: ZoneSpec, keyset: Keyset, version: state.VersionState, tools: Tools
 ) -> list[str]:
+    if spec.verify_only:
+        return given_faults(snapshot, spec, tools, version.published_at)
     found = denial_of(snapshot)
     as_stored = spec if found is None else structs.replace(spec, denial=found.kind, opt_out=found.opt_out)
     wanted = published_expectation(
@@ -86,13 +98,20 @@ def _faults(
     return [str(fault) for fault in faults]
 
 
+def _history(snapshot: ZoneSnapshot) -> list[str]:
+    try:
+        return list(history_faults(snapshot))
+    except Unfit as error:
+        return list(error.faults)
+
+
 def _dates(snapshot: ZoneSnapshot, near: int) -> Iterator[str]:
-    """Yield the RRsets whose signatures would not be renewed in time: the date beside them is not theirs."""
+    """Yield the RRsets whose signatures would not be renewed in time, because the stored expiration is wrong."""
     for owner, covered, rdata, expiration in snapshot.rrsig_dates():
         ends = min(full_time(int.from_bytes(one[8:12]), near) for one in unpack(rdata))
         if ends != expiration:
             name = key_to_text(owner, snapshot.origin)
-            yield f"{name}: RRSIG over type {covered} expires at {ends}, noted is {expiration}"
+            yield f"{name}: RRSIG over type {covered} expires at {ends}, but {expiration} is stored"
             return
 
 
@@ -104,7 +123,7 @@ def _settle(db: ZoneStore, now: int, serial: int, known_serial: int | None) -> N
             held = state.Restored(at=now, who="dnssecd", source=source, floor=known_serial)
             transaction.set_state(state.RESTORED, state.to_document(held))
         transaction.add_history(
-            now, "dnssecd", "verified", serial, "the whole zone as stored, before serving it"
+            now, "dnssecd", "verified", serial, "the whole stored zone, before serving it"
         )
         transaction.commit_state()
 
@@ -115,6 +134,6 @@ def _damaged(spec: ZoneSpec, how: str) -> Rejected:
 
 def _remedy(spec: ZoneSpec) -> str:
     return (
-        f"{spec.name} is not served from here, secondaries serve what they have. Restore it from a back-up (dnssecd "
-        "restore), or put the file back that was there; both while dnssecd is stopped"
+        f"{spec.name} is not served by dnssecd; secondaries serve their present version. Stop dnssecd, "
+        f"then restore the zone from a backup (dnssecd restore), or put the original file back"
     )

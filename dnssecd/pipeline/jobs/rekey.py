@@ -1,27 +1,27 @@
-"""The job "rekey": the next version of a zone with a planned key set, which is stored in its transaction.
+"""The job "rekey": make the next version of a zone with a planned key set, stored in the same transaction.
 
-A plan that was overtaken (another key set is stored than the one it began with) is not carried out; the planner is
-asked again. Where the plan changes nothing that is published, the key set alone is stored.
+A plan is dropped if the stored key set is no longer the one it started from; the planner then plans again. If
+the plan changes nothing in the published zone, only the key set is stored.
 """
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.core.keys.keyset import Keyset, SigningView, published, signing_view
+from dnssecd.core.keys.lost import shows, unsignable
 from dnssecd.core.verify import VerificationFailed
-from dnssecd.pipeline.jobs.load import Report, Tools, run_job
+from dnssecd.pipeline.jobs.job import Report, Tools, run_job, verifier_of
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import Input, Published, draft_version, verification_failed
 from dnssecd.pipeline.version.first_keys import check_available
-from dnssecd.pipeline.version.keychange import REMOVALS, KeyChange
-from dnssecd.pipeline.version.verification import DraftVerifier
+from dnssecd.pipeline.version.keychange import REMOVALS, KeyChange, pending_removals
 from dnssecd.publish.commit import commit
 from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
 
 def rekey(db: ZoneStore, spec: ZoneSpec, change: KeyChange, tools: Tools) -> Outcome:
-    """Make, verify and commit the version that a planned key set asks for."""
+    """Make, verify and commit the version for a planned key set."""
 
     def work() -> Published:
         with db.write() as transaction:
@@ -45,7 +45,7 @@ def _make(
         _store(transaction, change, published(change.after, serial, tools.now), serial, tools.now)
         return Published(None)
     _record(transaction, change, draft.serial, tools.now)
-    verdict = DraftVerifier(tools.checker, tools.signer)(draft)
+    verdict = verifier_of(tools)(draft)
     if isinstance(verdict, VerificationFailed):
         raise verification_failed(verdict.violations)
     transaction.prune_journal(spec.journal_octets_max, tools.now - spec.journal_age_s_max)
@@ -54,16 +54,17 @@ def _make(
 
 
 def store_keyset(db: ZoneStore, spec: ZoneSpec, change: KeyChange, now: int) -> bool:
-    """Store a key set that publishes what the one before did; False when it is not the one planned with.
+    """Store a key set that publishes the same as the previous one; return False if the plan is out of date.
 
-    ValueError when it would publish something else: that takes a verified version.
+    It raises ValueError if the key set would change the zone: that needs a verified version. If a lost key makes a
+    new version impossible, the next version that can be signed publishes the change.
     """
     with db.write() as transaction:
         version = transaction.old.version
         if version is None or _stored(transaction) != change.before:
             return False
-        if _shown(change.before, spec) != _shown(change.after, spec):
-            raise ValueError("this key set changes what is published; it takes a new version")
+        if _changes_zone(change, spec):
+            raise ValueError("this key set changes the published zone; it needs a new version")
         _store(transaction, change, change.after, int(version["serial"]), now)
     return True
 
@@ -76,14 +77,14 @@ def removed(db: ZoneStore, keys: frozenset[str]) -> None:
         transaction.commit_state()
 
 
-def pending_removals(document: dict[str, object] | None) -> list[str]:
-    """Return the keys that are still to be destroyed."""
-    keys = (document or {}).get("keys", [])
-    return [str(key) for key in keys] if isinstance(keys, list) else []
-
-
 def _stored(transaction: ZoneTransaction) -> Keyset | None:
     return state.keyset_from(transaction.state(state.KEYSET))
+
+
+def _changes_zone(change: KeyChange, spec: ZoneSpec) -> bool:
+    if any(keyset.no_cds or any(key.lost for key in keyset.keys) for keyset in (change.before, change.after)):
+        return shows(change.before, change.after) and not unsignable(change.before, change.after)
+    return _shown(change.before, spec) != _shown(change.after, spec)
 
 
 def _shown(keyset: Keyset, spec: ZoneSpec) -> tuple[object, ...]:

@@ -1,27 +1,39 @@
-"""The job "return": the first version of a zone that came out of a back-up, above everything that is public."""
+"""The job "return": make the first version of a restored zone, with a serial after all public ones."""
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, SOA
+from dnssecd.core.keys.requests import ds_found
 from dnssecd.core.keys.restore_limits import highest
 from dnssecd.pipeline.jobs.content import judge_content
-from dnssecd.pipeline.jobs.load import Report, Tools, make, run_job
+from dnssecd.pipeline.jobs.job import Report, Tools, make, run_job
 from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.jobs.pass_through import given_faults
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import Input, Published
 from dnssecd.pipeline.version.first_keys import check_available
-from dnssecd.store.interface import ZoneStore
+from dnssecd.pipeline.version.rejected import Rejected
+from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
 
-def bring_back(db: ZoneStore, spec: ZoneSpec, tools: Tools, floor: int | None) -> Outcome:
-    """Make a version of the content as restored with a serial after ``floor``; what has come due is signed anew.
+def bring_back(
+    db: ZoneStore,
+    spec: ZoneSpec,
+    tools: Tools,
+    floor: int | None,
+    at_parent: tuple[bytes, ...] | None = None,
+) -> Outcome:
+    """Make a version of the restored content with a serial after ``floor``; signatures that are due are renewed.
 
-    All of it is checked as a file is, and verified: what happened to the back-up meanwhile is not known, and an older
-    version may have taken what this one refuses. Name servers may lack their address: a zone that is held is dark.
+    ``at_parent``: the zone's DNSKEYs (RDATA) of which the parent has a DS now, as far as it could be asked; None: the
+    zone has no parent.
 
-    The note that the zone was restored goes with the commit of that version; without the note nothing is done.
+    The content is checked like a file, and verified: the backup may have been changed, and an older version
+    of dnssecd may have accepted content that this one refuses. Name servers may lack their address, because a
+    rejected zone would not be served.
+
+    The commit of that version removes the note that the zone was restored; without the note nothing is done.
     """
-
     report = Report()
 
     def work() -> Published:
@@ -31,15 +43,17 @@ def bring_back(db: ZoneStore, spec: ZoneSpec, tools: Tools, floor: int | None) -
             restored = state.restored_from(transaction.state(state.RESTORED))
             if before is None or keyset is None or restored is None:
                 return Published(None)
+            if spec.verify_only:
+                return _serve_again(transaction, spec, tools)
             check_available(spec, keyset, tools.signer)
+            if at_parent is not None:
+                keyset = ds_found(keyset, at_parent, tools.now)
             soa = transaction.rrset(APEX, SOA)
             assert soa is not None, "a published version has an SOA"
             content = [r for r in transaction.old.scan() if r.owner or r.rtype not in APEX_DERIVED_TYPES]
-            remedy = (
-                f"put good content in its place: dnssecd zone import {spec.name}, or the zone's own source"
-            )
+            remedy = f"replace the content: dnssecd zone import {spec.name}, or the zone's own source"
             report.warn(
-                judge_content(content, spec, "the restored zone is not good", remedy, missing_glue=True)
+                judge_content(content, spec, "the restored zone has errors", remedy, missing_glue=True)
             )
             transaction.set_state(state.RESTORED, {})
             given = Input(
@@ -49,8 +63,23 @@ def bring_back(db: ZoneStore, spec: ZoneSpec, tools: Tools, floor: int | None) -
                 before.owners,
                 serial_floor=highest((), before.serial, restored.floor, floor),
                 resign=True,
-                anew=True,
+                renew=True,
             )
             return make(transaction, spec, keyset, given, tools)
 
     return run_job(db, spec, report, work, tools)
+
+
+def _serve_again(transaction: ZoneTransaction, spec: ZoneSpec, tools: Tools) -> Published:
+    """Serve a restored version that another signer made as it is, if it still verifies; its input brings newer ones."""
+    faults = given_faults(transaction.old, spec, tools, tools.now)
+    if faults:
+        raise Rejected(
+            "verification-failed",
+            f"the restored version of {spec.name} does not verify: {faults[0]}",
+            f"take a newer one: dnssecd zone remove {spec.name}, and configure it again",
+            faults,
+        )
+    transaction.set_state(state.RESTORED, {})
+    transaction.commit_state()
+    return Published(None, whole=True)

@@ -1,11 +1,11 @@
-"""A transfer that was fetched becomes a version: the whole zone like a file, differences like an update.
+"""Make a version from a fetched transfer: the whole zone like a file, differences like an update.
 
-The store holds the primaries' unsigned content at the version's ``input_serial``, so differences from that serial
-apply to it exactly. Where one does not, what is held is not what the primary thinks: the job ends as
-``ixfr-unusable`` and the zone is to be fetched whole.
+The store holds the primaries' unsigned content at the version's ``input_serial``, so differences from that
+serial apply to it exactly. If one does not apply, the held content differs from the primary's: the job ends
+as ``ixfr-unusable``, and the whole zone must be fetched.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -15,27 +15,24 @@ from dnssecd.core.dns.rrtypes import NS, SOA
 from dnssecd.core.dns.serial import is_after
 from dnssecd.core.zone.changeset import Change
 from dnssecd.core.zone.overlay import Overlay
-from dnssecd.ingest.collect import collector_paused, gather
+from dnssecd.ingest.collect import gather
+from dnssecd.ingest.gc_pause import collection_paused
 from dnssecd.ingest.words import TTL_MAX, type_text
 from dnssecd.ingest.xfrin import Current, Differences, Inbound, Received, TransferLimits, Whole, serial_of
 from dnssecd.ingest.xfrin_apply import DoesNotFit, applied
 from dnssecd.ingest.xfrin_wire import Overlooked, TransferError
 from dnssecd.pipeline.jobs.content import judge_content, judge_difference
+from dnssecd.pipeline.jobs.foreign_input import make_with_foreign
 from dnssecd.pipeline.jobs.input import TransferJob
-from dnssecd.pipeline.jobs.load import (
-    Report,
-    Tools,
-    check_guard,
-    check_timing,
-    make,
-    run_job,
-    soa_of,
-    whole_input,
-    zone_keyset,
-)
+from dnssecd.pipeline.jobs.input_check import check_input, checks_input, read_transfer_again
+from dnssecd.pipeline.jobs.job import Report, Tools, make, run_job
+from dnssecd.pipeline.jobs.load import check_guard, soa_of, whole_input, zone_keyset
 from dnssecd.pipeline.jobs.memory import memory_available
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
+from dnssecd.pipeline.jobs.pass_through import pass_on
 from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.jobs.timing import check_timing
+from dnssecd.pipeline.spool import spooled
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.apex import soa_serial
 from dnssecd.pipeline.version.draft import Input, Published
@@ -45,15 +42,14 @@ from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
 #: ``VersionState.digest`` of content that is exactly what the primaries have at ``input_serial``.
 TRANSFERRED = "transfer"
-#: Problems that another try can overcome: differences that do not fit; a stream that is no transfer.
+#: Problems that another attempt can solve: differences that do not fit; a stream that is not a transfer.
 IXFR_UNUSABLE = "ixfr-unusable"
 TRANSFER_BROKEN = "transfer-broken"
 
-#: In a zone of at most so many records all delegations are read where a name server's address goes.
+#: In a zone of at most this many records, all delegations are read if a name server loses an address.
 _SCANNED_RECORDS_MAX = 200_000
-#: Octets a row takes while a zone is put together, roughly from above.
+#: An upper estimate of the octets that a row takes while a zone is assembled.
 _ROW_OCTETS = 400
-_BLOCK_OCTETS = 1 << 20
 
 
 def take_transfer(
@@ -63,49 +59,53 @@ def take_transfer(
     tools: Tools,
     limits: TransferLimits | None = None,
 ) -> Outcome:
-    """Make the zone what was fetched says."""
+    """Make a version from the fetched transfer."""
     report = Report()
 
     def work() -> Published:
         started = tools.monotonic()
-        with collector_paused():
-            received = _received(job, spec.origin, report, limits or _limits())
+        with collection_paused():
+            received, dnskeys, stripped = _received(job, spec.origin, report, limits or _limits())
             rrsets = _gathered(received, spec, report) if isinstance(received, Whole) else []
         report.seconds["parse"] = tools.monotonic() - started
         if isinstance(received, Current):
             return Published(None)
         report.input_serial = serial_of(received.soa)
         if isinstance(received, Differences):
+            _check_differences(spec, stripped)
             return _take_differences(db, spec, job, received, report, tools)
-        return _take_whole(db, spec, job, rrsets, report, tools)
+        if spec.verify_only:
+            return _pass_whole(db, spec, job, rrsets, report, tools, limits or _limits())
+        report.warn(
+            check_input(
+                spec,
+                stripped,
+                lambda: read_transfer_again(job, spec.origin, limits or _limits()),
+                tools.now,
+                tools.checker,
+                f"the zone at primary {job.primary}",
+            )
+        )
+        return _take_whole(db, spec, job, rrsets, tuple(sorted(set(dnskeys))), report, tools)
 
     return run_job(db, spec, report, work, tools)
 
 
+def _check_differences(spec: ZoneSpec, stripped: Mapping[int, int]) -> None:
+    """Raise Rejected for differences of a zone that is checked: what was left out of it is needed for that."""
+    if checks_input(spec, stripped):
+        raise Rejected(IXFR_UNUSABLE, "the input is checked as a whole, so the whole zone is fetched")
+
+
 def _limits() -> TransferLimits:
-    """What a quarter of the memory that is free now can hold: two workers may do this at the same time."""
+    """Return limits for a quarter of the free memory: two workers may do this at the same time."""
     return TransferLimits(max(1_000_000, memory_available() // 4 // _ROW_OCTETS))
 
 
-def spooled(path: Path) -> Iterator[bytes]:
-    """Yield the messages that the fetcher kept in a file."""
-    left = b""
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK_OCTETS):
-            block = left + block
-            position, end = 0, len(block)
-            while position + 2 <= end:
-                after = position + 2 + (block[position] << 8 | block[position + 1])
-                if after > end:
-                    break
-                yield block[position + 2 : after]
-                position = after
-            left = block[position:]
-    if left:
-        raise TransferError("the file of the transfer is cut short")
-
-
-def _received(job: TransferJob, origin: bytes, report: Report, limits: TransferLimits) -> Received:
+def _received(
+    job: TransferJob, origin: bytes, report: Report, limits: TransferLimits
+) -> tuple[Received, list[bytes], dict[int, int]]:
+    """Return the transfer, the DNSKEY RDATA at its apex, and what was left out, by type."""
     inbound = Inbound(origin, job.base, RdataReader, limits)
     try:
         for wire in spooled(Path(job.path)):
@@ -115,32 +115,39 @@ def _received(job: TransferJob, origin: bytes, report: Report, limits: TransferL
         event = TRANSFER_BROKEN if job.base is None else IXFR_UNUSABLE
         raise Rejected(
             event,
-            f"primary {job.primary} sent what is no transfer of the zone: {error}",
-            f"look at the zone at {job.primary}; the version before is being served on",
+            f"primary {job.primary} sent no correct transfer of the zone: {error}",
+            f"check the zone at {job.primary}; the previous version is still served",
         ) from None
     report.stripped = sum(inbound.stripped.values())
     report.warn(_overlooked(inbound.overlooked, job.primary))
-    return received
+    return received, inbound.overlooked.dnskeys, inbound.stripped
 
 
 def _overlooked(found: Overlooked, primary: str) -> Iterator[Problem]:
-    """Say what was not taken as it stands."""
+    """Warn of records that were ignored or changed."""
     if found.outside:
         first = wire_to_text(found.first_outside)
-        text = f"{primary} sent {found.outside} record(s) outside the zone, which are ignored, the first at {first}"
+        text = f"{primary} sent {found.outside} record(s) outside the zone, which are ignored; the first at {first}"
         yield Problem("input-warning", text)
     if found.ttls:
-        text = f"{primary} sent {found.ttls} record(s) with a TTL over {TTL_MAX}, which is taken as 0 (RFC 2181 §8)"
+        text = f"{primary} sent {found.ttls} record(s) with a TTL over {TTL_MAX}, which counts as 0 (RFC 2181 §8)"
         yield Problem("input-warning", text)
 
 
 def _take_whole(
-    db: ZoneStore, spec: ZoneSpec, job: TransferJob, rrsets: list[RRset], report: Report, tools: Tools
+    db: ZoneStore,
+    spec: ZoneSpec,
+    job: TransferJob,
+    rrsets: list[RRset],
+    dnskeys: tuple[bytes, ...],
+    report: Report,
+    tools: Tools,
 ) -> Published:
     report.warn(judge_content(rrsets, spec, *_blamed(job)))
     serial = soa_serial(soa_of(rrsets))
+    foreign = dnskeys if spec.foreign_input else None
     with db.write() as transaction:
-        keyset = zone_keyset(transaction, spec, tools)
+        keyset = zone_keyset(transaction, spec, tools, foreign)
         _check_forward(transaction, job, serial)
         given = whole_input(
             transaction, rrsets, digest=TRANSFERRED, input_serial=serial, serial_floor=job.serial_floor
@@ -148,7 +155,25 @@ def _take_whole(
         check_timing(spec, given, report)
         if not job.replace:
             check_guard(transaction, spec, given)
-        return make(transaction, spec, keyset, given, tools)
+        return make_with_foreign(transaction, spec, keyset, given, tools, foreign)
+
+
+def _pass_whole(
+    db: ZoneStore,
+    spec: ZoneSpec,
+    job: TransferJob,
+    rrsets: list[RRset],
+    report: Report,
+    tools: Tools,
+    limits: TransferLimits,
+) -> Published:
+    report.warn(judge_content(rrsets, spec, *_blamed(job)))
+    zone = read_transfer_again(job, spec.origin, limits, as_given=True)
+    blamed = f"the zone at primary {job.primary}"
+    with db.write() as transaction:
+        return pass_on(
+            transaction, spec, zone, blamed, report, tools, digest=TRANSFERRED, guarded=not job.replace
+        )
 
 
 def _gathered(received: Whole, spec: ZoneSpec, report: Report) -> list[RRset]:
@@ -156,8 +181,9 @@ def _gathered(received: Whole, spec: ZoneSpec, report: Report) -> list[RRset]:
     gathered = gather(received.rows)
     if gathered.mixed:
         (owner, rtype), number = next(iter(gathered.mixed)), len(gathered.mixed)
-        text = f"{number} RRset(s) have unequal TTLs, the first at {key_to_text(owner, spec.origin)} {type_text(rtype)}"
-        report.warnings.append(Problem("input-warning", f"{text}; the smallest is used for all of a set"))
+        first = f"{key_to_text(owner, spec.origin)} {type_text(rtype)}"
+        text = f"{number} RRset(s) have different TTLs, the first at {first}"
+        report.warnings.append(Problem("input-warning", f"{text}; the smallest is used for the whole RRset"))
     return gathered.rrsets
 
 
@@ -168,9 +194,10 @@ def _check_forward(transaction: ZoneTransaction, job: TransferJob, serial: int) 
     if is_after(before.input_serial, serial):
         raise Rejected(
             "input-error",
-            f"primary {job.primary} sent serial {serial}, which is before the {before.input_serial} that is held",
-            "raise the serial at the primary; if the zone was begun anew there: "
-            "dnssecd zone reload ZONE --accept-change",
+            f"primary {job.primary} sent serial {serial}, which is before the held serial "
+            f"{before.input_serial}",
+            "raise the serial at the primary; if the zone was created again there: dnssecd zone reload "
+            "ZONE --accept-change",
         )
 
 
@@ -181,12 +208,12 @@ def _take_differences(
         keyset = zone_keyset(transaction, spec, tools)
         before = state.from_document(transaction.old.version, state.VersionState)
         if before is None or before.digest != TRANSFERRED:
-            raise Rejected(IXFR_UNUSABLE, "nothing is held that differences could be applied to")
+            raise Rejected(IXFR_UNUSABLE, "there is no held content to which differences could be applied")
         old = transaction.old
         try:
             changes = applied(spec.origin, old.rrset, received.sequences)
         except DoesNotFit as error:
-            cause = f"the differences from primary {job.primary} do not go with what is held: {error}"
+            cause = f"the differences from primary {job.primary} do not fit the held content: {error}"
             raise Rejected(IXFR_UNUSABLE, cause) from None
         soa = RRset._make(received.soa)
         owners_delta = _check_touched(transaction, spec, job, changes, soa, before.records, report)
@@ -214,11 +241,11 @@ def _check_touched(
     records: int,
     report: Report,
 ) -> int:
-    """Check what the changes lead to, with what surrounds them; return owner names added less gone."""
+    """Check the changed names and the names around them; return owner names added minus removed."""
     old = transaction.old
     overlay = Overlay(old)
     overlay.apply([*changes, Change(APEX, SOA, None, soa)])
-    # Nothing is written yet: the transaction still reads what the old version has.
+    # Nothing is written yet: the transaction still reads the old version.
     name_servers = partial(transaction.of_type, NS) if records <= _SCANNED_RECORDS_MAX else None
     report.warn(judge_difference(overlay, changes, spec, *_blamed(job), name_servers))
     delta = 0
@@ -229,8 +256,8 @@ def _check_touched(
 
 
 def _blamed(job: TransferJob) -> tuple[str, str]:
-    """Return whose content it is, and what to do about it."""
+    """Return the beginning of the cause, which names the primary, and the remedy."""
     return (
-        f"the zone at primary {job.primary} is not good",
+        f"the zone at primary {job.primary} has errors",
         "correct it there; the previous version is still served",
     )

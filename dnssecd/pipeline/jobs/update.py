@@ -1,35 +1,39 @@
-"""Dynamic updates (RFC 2136) carried out: a group of messages becomes one version, or none of it happens."""
+"""Carry out dynamic updates (RFC 2136): a group of messages becomes one version, or nothing is changed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from dnssecd.core.dns.names import APEX
+from dnssecd.core.dns.names import APEX, ancestors, wildcard_key
 from dnssecd.core.dns.rrset import RRset
-from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.core.update.group import UpdateGroup
 from dnssecd.core.update.types import NOERROR, SERVFAIL, UpdateMessage, UpdatePolicy, UpdateResult
-from dnssecd.pipeline.jobs.load import Report, Tools, make, run_job
+from dnssecd.pipeline.jobs.job import Report, Tools, make, run_job
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import Input, Published, StoredVersion
 from dnssecd.pipeline.version.rejected import Rejected
-from dnssecd.store.interface import ZoneStore, ZoneTransaction
+from dnssecd.server.reasons import Refusal
+from dnssecd.store.interface import ZoneStore
 
-#: When the messages of a group change so many names of the denial chain, the rest waits for the next version.
+#: When the messages of a group change this many names of the denial chain, the rest waits for the next version.
 GROUP_NAMES_MAX = 1000
 
 Update = tuple[UpdateMessage, UpdatePolicy]
 
 
 class Answer(NamedTuple):
-    """What becomes of a message: RCODE and reason; ``ignored`` and ``notable`` as in core.update_types.UpdateResult."""
+    """The answer to a message: RCODE and reason; ``ignored`` and ``notable`` as in core.update.types.UpdateResult.
+
+    refusal: the kind of reason, if the RCODE refuses the message.
+    """
 
     rcode: int
     reason: str = ""
     ignored: Sequence[str] = ()
     notable: bool = False
+    refusal: Refusal = Refusal.NOT_ALLOWED
 
 
 Told = Callable[[list[Answer], int, RRset], None]
@@ -37,9 +41,9 @@ Told = Callable[[list[Answer], int, RRset], None]
 
 @dataclass(frozen=True)
 class Committed:
-    """The answers to the messages, in order, and how the version fared.
+    """The answers to the messages, in order, and the outcome of the version.
 
-    Where there are fewer answers than messages, the others were not looked at and are to be carried out next.
+    If there are fewer answers than messages, the others were not processed and must be carried out next.
     """
 
     answers: list[Answer]
@@ -47,7 +51,7 @@ class Committed:
 
 
 def untold(answers: list[Answer], serial: int, soa: RRset) -> None:
-    """Tell nobody."""
+    """Ignore the version."""
 
 
 def commit_updates(
@@ -57,11 +61,11 @@ def commit_updates(
     tools: Tools,
     told: Told = untold,
 ) -> Committed:
-    """Carry out messages one after another in one version: NOERROR means committed, signed and served.
+    """Carry out messages one after another in one version; NOERROR means committed, signed and served.
 
-    Where the version cannot be made, each message that would have changed something is answered SERVFAIL, and the
-    zone is as it was. ``told`` hears of a version (the answers, its serial and SOA) the moment it is committed,
-    before anything else is done about it.
+    If the version cannot be made, the zone is unchanged, and SERVFAIL is the answer to the first message that would
+    have changed something and to all after it: those were judged by content that is not stored. ``told`` is called
+    with a version (the answers, its serial and SOA) as soon as it is committed, before anything else.
     """
     report = Report()
     results: list[UpdateResult] = []
@@ -72,19 +76,22 @@ def commit_updates(
             before = state.from_document(transaction.old.version, state.VersionState)
             if keyset is None or before is None:
                 raise Rejected("input-error", "the zone has no version yet that could be updated")
-            group = UpdateGroup(transaction)
+            # Nothing is written yet: what is read of the old version is remembered for planning and verification.
+            transaction.old.read_ahead(_names(updates))
+            group = UpdateGroup(transaction.old)
             results.clear()
             for message, policy in updates:
                 if group.names >= GROUP_NAMES_MAX:
                     break
                 results.append(group.apply(message, policy))
-            given = _input(transaction, group, before)
+            given = _input(group, before)
             if given is None:
                 return Published(None)
             made = make(transaction, spec, keyset, given, tools)
-            if made.serial is not None and made.soa is not None:
-                told([_answer(result) for result in results], made.serial, made.soa)
-                return replace(made, stored=_stored(transaction, made.soa))
+            if made.serial is not None and made.soa is not None and made.version is not None:
+                told(_answers(results), made.serial, made.soa)
+                stored = StoredVersion(made.version, made.soa, transaction.earliest_expiration())
+                return replace(made, stored=stored)
             return made
 
     outcome = run_job(db, spec, report, work, tools)
@@ -92,20 +99,24 @@ def commit_updates(
     if failed and not results:
         return Committed([Answer(SERVFAIL, outcome.problems[0].cause)] * len(updates), outcome)
     cause = outcome.problems[0].cause if failed else ""
-    return Committed([_answer(result, cause) for result in results], outcome)
+    return Committed(_answers(results, cause), outcome)
 
 
-def _stored(transaction: ZoneTransaction, soa: RRset) -> StoredVersion | None:
-    """Return what is stored of the version just committed: the transaction knows most of it already."""
-    version = state.from_document(transaction.state(state.VERSION), state.VersionState)
-    return None if version is None else StoredVersion(version, soa, transaction.earliest_expiration())
+def _names(updates: Sequence[Update]) -> Iterator[bytes]:
+    """Yield the names that judging these messages looks at: theirs, those above, and wildcards beside them."""
+    yield APEX
+    for message, _ in updates:
+        for rr in (*message.prerequisites, *message.updates):
+            if rr.owner is not None:
+                yield rr.owner
+                for above in ancestors(rr.owner):
+                    yield above
+                    yield wildcard_key(above)
 
 
-def _input(transaction: ZoneTransaction, group: UpdateGroup, before: state.VersionState) -> Input | None:
-    """Return what the group changes, or None when that is nothing."""
+def _input(group: UpdateGroup, before: state.VersionState) -> Input | None:
+    """Return the changes of the group as input, or None if there are none."""
     changes = group.changes()
-    soa = transaction.rrset(APEX, SOA)
-    assert soa is not None, "a published version has an SOA"
     if not changes and group.client_serial is None:
         return None
     return Input(
@@ -118,8 +129,16 @@ def _input(transaction: ZoneTransaction, group: UpdateGroup, before: state.Versi
     )
 
 
-def _answer(result: UpdateResult, failure: str = "") -> Answer:
-    """Return the answer to a message; ``failure``: why the version could not be made."""
-    if failure and result.rcode == NOERROR and not result.is_noop:
-        return Answer(SERVFAIL, failure)
-    return Answer(result.rcode, result.reason, result.ignored, result.notable)
+def _answers(results: Iterable[UpdateResult], failure: str = "") -> list[Answer]:
+    """Return the answers to a group of messages; ``failure``: why the version could not be made."""
+    answers, unfounded = [], False
+    for result in results:
+        changes = result.rcode == NOERROR and not result.is_noop
+        unfounded = unfounded or (bool(failure) and changes)
+        answers.append(Answer(SERVFAIL, failure) if unfounded else _answer(result))
+    return answers
+
+
+def _answer(result: UpdateResult) -> Answer:
+    refusal = Refusal.NOT_ALLOWED if result.granted else Refusal.NO_GRANT
+    return Answer(result.rcode, result.reason, result.ignored, result.notable, refusal)

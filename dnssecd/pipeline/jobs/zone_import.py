@@ -1,4 +1,4 @@
-"""A zone file taken into a dynamic zone, in place of all it holds or merged into it."""
+"""Import a zone file into a dynamic zone: it replaces all content, or is merged into it."""
 
 from pathlib import Path
 
@@ -8,21 +8,18 @@ from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, SOA
 from dnssecd.ingest.errors import FileChanged
 from dnssecd.pipeline.jobs.content import judge_content
 from dnssecd.pipeline.jobs.input import ImportJob
+from dnssecd.pipeline.jobs.job import Report, Tools, make, run_job
 from dnssecd.pipeline.jobs.load import (
-    Report,
-    Tools,
     check_guard,
-    check_timing,
     checked_content,
-    make,
     parse_input,
-    run_job,
     signable,
     whole_input,
     zone_keyset,
 )
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.jobs.timing import check_timing
 from dnssecd.pipeline.version.apex import with_serial
 from dnssecd.pipeline.version.draft import Input, Published
 from dnssecd.pipeline.version.rejected import Rejected
@@ -30,7 +27,7 @@ from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
 
 def import_file(db: ZoneStore, spec: ZoneSpec, job: ImportJob, tools: Tools) -> Outcome:
-    """Take a file into the zone."""
+    """Import a file into the zone."""
     report = Report()
 
     def work() -> Published:
@@ -67,7 +64,7 @@ def _guard(transaction: ZoneTransaction, spec: ZoneSpec, job: ImportJob, given: 
     except Rejected as held:
         how = "--merge" if job.merge else "--replace"
         command = f"dnssecd zone import {spec.name} {job.path} {how} --accept-change"
-        raise Rejected(held.event, held.cause, f"if this is meant: {command}") from None
+        raise Rejected(held.event, held.cause, f"to accept the change: {command}") from None
 
 
 def _compared(rrsets: list[RRset], transaction: ZoneTransaction) -> Published:
@@ -82,7 +79,7 @@ def _has_soa(rrsets: list[RRset]) -> bool:
 
 
 def _merged(rrsets: list[RRset], transaction: ZoneTransaction, spec: ZoneSpec, report: Report) -> list[RRset]:
-    """Return the published content with the file's RRsets in place of those of the same name and type."""
+    """Return the published content, with the file's RRsets instead of those of the same name and type."""
     places = {rrset[:2] for rrset in rrsets}
     merged = rrsets + [
         rrset
@@ -90,5 +87,5 @@ def _merged(rrsets: list[RRset], transaction: ZoneTransaction, spec: ZoneSpec, r
         if rrset[:2] not in places and (rrset.owner or rrset.rtype not in APEX_DERIVED_TYPES)
     ]
     merged.sort(key=lambda rrset: rrset[:2])
-    report.warn(judge_content(merged, spec, "the file does not go with what the zone holds", "correct it"))
+    report.warn(judge_content(merged, spec, "the file conflicts with the content of the zone", "correct it"))
     return merged

@@ -1,1 +1,1 @@
-"""Signing one zone file without a daemon."""
+"""Sign one zone file without a daemon."""

@@ -12,6 +12,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.tokenizer
 
+from dnssecd.bounded_file import TooLarge, read_at_most
 from dnssecd.core.dns.names import BadName, text_to_wire, wire_to_text
 from dnssecd.core.keys.keyset import REVOKE, SEP, ZONE, dnskey_rdata, key_tag
 from dnssecd.keyservice_protocol import Role
@@ -26,7 +27,7 @@ class BadKeyFile(Exception):
 
 @dataclass(frozen=True)
 class KeyFile:
-    """A key as its two files have it; ``private`` is the text of the private file."""
+    """A key from its two files; ``private`` is the text of the private file."""
 
     path: Path
     flags: int
@@ -35,16 +36,14 @@ class KeyFile:
     private: bytes = field(repr=False)
 
     def notes(self, now: int) -> list[str]:
-        """Return what the timing metadata of dnssec-settime says against using the key now; it is not followed."""
+        """Return notes on timing metadata (dnssec-settime) against use of the key now; the metadata is ignored."""
         out = []
         for name, past in (("Activate", False), ("Inactive", True), ("Delete", True), ("Revoke", True)):
             match = re.search(rb"(?m)^%s:[ \t]*(\d{14})" % name.encode(), self.private)
             moment = match and _epoch(match[1].decode())
             if moment is not None and (moment <= now) == past:
                 assert match is not None
-                text = (
-                    f"{self.path}: {name} is {match[1].decode()}; key times are not followed here, it signs"
-                )
+                text = f"{self.path}: {name} is {match[1].decode()}; key times are ignored, the key signs"
                 out.append(text)
         return out
 
@@ -57,7 +56,7 @@ def _epoch(text: str) -> int | None:
 
 
 def read_key_file(path: Path, origin: bytes) -> KeyFile:
-    """Read the pair of files that ``path`` names (with either suffix or none); BadKeyFile."""
+    """Read the pair of files that ``path`` names (with either suffix or none); raise BadKeyFile."""
     base = path.with_suffix("") if path.suffix in (".key", ".private") else path
     key_path, private_path = Path(f"{base}.key"), Path(f"{base}.private")
     flags, algorithm, public_key = _dnskey(key_path, origin)
@@ -65,7 +64,7 @@ def read_key_file(path: Path, origin: bytes) -> KeyFile:
 
 
 def _check_fields(path: Path, flags: int, protocol: int) -> None:
-    """Refuse what is in a DNSKEY RRset but signs no zone."""
+    """Refuse a DNSKEY that cannot sign a zone."""
     if not flags & ZONE:
         raise BadKeyFile(f"{path}: flags {flags}: not a zone key (RFC 4034 §2.1.1)")
     if flags & REVOKE:
@@ -77,7 +76,7 @@ def _check_fields(path: Path, flags: int, protocol: int) -> None:
 def roles(files: Sequence[KeyFile], *, csk: bool) -> list[Role]:
     """Return the role of each key: SEP keys sign the keys, others the zone; SEP keys alone do both.
 
-    csk: each key is to be the only one of its algorithm. Raises BadKeyFile where the flags say otherwise.
+    csk: each key must be the only one of its algorithm. Raises BadKeyFile if the flags contradict that.
     """
     seen: set[tuple[int, bytes]] = set()
     for file in files:
@@ -90,7 +89,7 @@ def roles(files: Sequence[KeyFile], *, csk: bool) -> list[Role]:
     found = [_role(file, kinds[file.algorithm]) for file in files]
     if csk and len(kinds) < len(files):
         raise BadKeyFile(
-            "--csk asks for one key of an algorithm, but more are given; leave it out, or some keys"
+            "--csk needs one key of each algorithm, but more are given; omit --csk, or some keys"
         )
     return found
 
@@ -102,22 +101,21 @@ def _role(file: KeyFile, kinds: set[bool]) -> Role:
     if not sep:
         raise BadKeyFile(
             f"{file.path}: flags {file.flags}, so it is a ZSK, and no KSK of algorithm {file.algorithm} is given; "
-            f"give the KSK too. A key that signs everything (CSK) needs flags {ZONE | SEP} here: write them in the "
-            f".key file; the key tag becomes {key_tag(dnskey_rdata(ZONE | SEP, file.algorithm, file.public_key))}, "
-            "so a DS of it has to be replaced"
+            f"give the KSK too. A key that signs everything (CSK) needs flags {ZONE | SEP}: write them in "
+            f"the .key file; the key tag becomes "
+            f"{key_tag(dnskey_rdata(ZONE | SEP, file.algorithm, file.public_key))}, "
+            "so its DS must be replaced"
         )
     return "csk"
 
 
 def _content(path: Path) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(FILE_OCTETS_MAX + 1)
+        return read_at_most(path, FILE_OCTETS_MAX)
     except OSError as error:
         raise BadKeyFile(f"{path}: {error.strerror}") from error
-    if len(content) > FILE_OCTETS_MAX:
-        raise BadKeyFile(f"{path}: larger than a key file can be")
-    return content
+    except TooLarge:
+        raise BadKeyFile(f"{path}: larger than a key file can be") from None
 
 
 def _dnskey(path: Path, origin: bytes) -> tuple[int, int, bytes]:

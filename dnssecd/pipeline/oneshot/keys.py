@@ -1,4 +1,4 @@
-"""The keys of one-shot signing: found in a store, made there, or brought in from files."""
+"""The keys of one-shot signing: found in a store, made there, or imported from files."""
 
 from collections.abc import Iterable, Sequence
 from typing import cast
@@ -22,13 +22,14 @@ DEFAULT_ALGORITHM = 13
 def stored_keys(
     spec: ZoneSpec, signer: SignerClient, algorithms: Sequence[int], *, csk: bool
 ) -> list[KeyInfo]:
-    """Return the zone's keys in the store, made where they are not there.
+    """Return the zone's keys in the store; missing ones are made.
 
-    ``algorithms`` none and no ``csk`` means those the store holds for the zone or, when it holds none, a KSK and a
-    ZSK of the default algorithm. Raises SignerError.
+    Without ``algorithms`` and ``csk``, these are the keys that the store holds for the zone or, if it holds
+    none, a KSK and a ZSK of the default algorithm. Raises SignerError.
     """
     held = signer.keys(spec.origin)
-    wishes = _wishes(algorithms, csk) if algorithms or csk or not held else _held_kinds(held)
+    chosen = algorithms or csk or not held
+    wishes = _wishes(algorithms, csk, spec.keystore) if chosen else _held_kinds(held, spec.keystore)
     found = held_keys(msgspec.structs.replace(spec, keys=wishes), held)
     return [
         found.get(wish)
@@ -36,26 +37,26 @@ def stored_keys(
             spec.origin,
             cast(RoleName, wish.role),
             wish.algorithm,
-            store=spec.keystore,
+            store=wish.keystore,
             idempotency=idempotency_of(wish),
         )
         for wish in wishes
     ]
 
 
-def _wishes(algorithms: Sequence[int], csk: bool) -> tuple[KeyWish, ...]:
+def _wishes(algorithms: Sequence[int], csk: bool, store: str) -> tuple[KeyWish, ...]:
     kinds = ("csk",) if csk else ("ksk", "zsk")
     numbers = dict.fromkeys(algorithms or (DEFAULT_ALGORITHM,))
-    return tuple(KeyWish(role, number) for number in numbers for role in kinds)
+    return tuple(KeyWish(role, number, store) for number in numbers for role in kinds)
 
 
-def _held_kinds(held: Iterable[KeyInfo]) -> tuple[KeyWish, ...]:
-    """Return the kinds of key that a store holds for the zone; a KSK or ZSK alone gets its other half."""
+def _held_kinds(held: Iterable[KeyInfo], store: str) -> tuple[KeyWish, ...]:
+    """Return the kinds of key that a store holds for the zone; for a KSK or ZSK alone the other key is added."""
     kinds: dict[int, set[str]] = {}
     for info in held:
         kinds.setdefault(info.algorithm, set()).add(info.role)
     return tuple(
-        KeyWish(role, number)
+        KeyWish(role, number, store)
         for number, found in sorted(kinds.items())
         for role in (("csk",) if "csk" in found and "ksk" not in found else ("ksk", "zsk"))
     )
@@ -64,7 +65,7 @@ def _held_kinds(held: Iterable[KeyInfo]) -> tuple[KeyWish, ...]:
 def imported_keys(
     spec: ZoneSpec, signer: SignerClient, files: Sequence[KeyFile], *, csk: bool
 ) -> list[KeyInfo]:
-    """Bring the keys of BIND key files into the store (``csk``: see bindkeys.roles); BadKeyFile, SignerError."""
+    """Import the keys of BIND key files (``csk``: see bind_keys.roles); raise BadKeyFile or SignerError."""
     wanted = zip(files, roles(files, csk=csk), strict=True)
     return [_imported(spec, signer, file, role) for file, role in wanted]
 
@@ -77,12 +78,12 @@ def _imported(spec: ZoneSpec, signer: SignerClient, file: KeyFile, role: RoleNam
             raise
         raise BadKeyFile(f"{file.path}: {error}") from None
     if info.public_key != file.public_key:
-        raise BadKeyFile(f"{file.path}: the private key is not that of the DNSKEY beside it")
+        raise BadKeyFile(f"{file.path}: the private key does not belong to the DNSKEY in the .key file")
     return info
 
 
 def keyset_of(spec: ZoneSpec, keys: Sequence[KeyInfo], now: int) -> Keyset:
-    """Return the key set of keys that are all in use; Rejected where they do not go together."""
+    """Return the key set of keys that are all in use; raise Rejected if they do not fit together."""
     made = [_key(info, now) for info in keys]
     found = {key.role for key in made}
     if not (Role.CSK in found or {Role.KSK, Role.ZSK} <= found):
@@ -94,7 +95,7 @@ def keyset_of(spec: ZoneSpec, keys: Sequence[KeyInfo], now: int) -> Keyset:
     try:
         return initial_keyset(spec.origin, tuple(made), now)
     except KeysetError as error:
-        raise Rejected("input-error", f"the keys given do not go together: {error}") from error
+        raise Rejected("input-error", f"the keys given do not fit together: {error}") from error
 
 
 def _key(info: KeyInfo, now: int) -> Key:

@@ -1,4 +1,4 @@
-"""Signing one zone file without a daemon: the same path, in memory, then a signed zone file."""
+"""Sign one zone file without a daemon: the normal path, in memory, then a signed zone file."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,10 +9,12 @@ from pathlib import Path
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.signing.lifetimes import Window
 from dnssecd.core.verify import SignatureChecker
+from dnssecd.ingest.gc_pause import collection_paused
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_protocol import KeyInfo
 from dnssecd.pipeline.export import PIECE_RRSETS, Piece, RrsigText, chain_text, content_text
-from dnssecd.pipeline.jobs.load import Report, checked_content, parse_input, whole_input
+from dnssecd.pipeline.jobs.job import Report
+from dnssecd.pipeline.jobs.load import checked_content, parse_input, whole_input
 from dnssecd.pipeline.jobs.outcome import Problem
 from dnssecd.pipeline.jobs.progress import Progress, untold
 from dnssecd.pipeline.jobs.spec import ZoneSpec
@@ -21,7 +23,6 @@ from dnssecd.pipeline.version.draft import Draft, draft_version
 from dnssecd.pipeline.version.first_keys import prove
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.verification import DraftVerifier
-from dnssecd.pipeline.workers.gc_pause import collection_paused
 from dnssecd.store.memory import MemoryTransaction
 
 
@@ -39,7 +40,7 @@ class OneShot:
 
 @dataclass(frozen=True)
 class Signed:
-    """What was made."""
+    """The result of signing."""
 
     serial: int
     signatures: int
@@ -55,10 +56,10 @@ def sign_file(
     write: Callable[[str], object],
     told: Progress = untold,
 ) -> Signed:
-    """Sign ``job.file`` and hand the signed zone to ``write``, in pieces; what was written is void if this raises.
+    """Sign ``job.file`` and pass the signed zone to ``write`` in pieces; if it raises, discard what was written.
 
-    ``keys`` is asked for the keys when the file has been read. Raises Rejected when the input is bad or
-    verification finds fault, SignerError.
+    ``keys`` is called for the keys after the file was read. Raises Rejected if the input is bad or
+    verification finds faults, and SignerError.
     """
     with collection_paused():
         return _sign_file(job, keys, signer, checker, write, told)
@@ -98,13 +99,13 @@ def _read(job: OneShot, report: Report) -> list[RRset]:
 
 
 def _verify(draft: Draft, checker: SignatureChecker) -> None:
-    with _remedy("try again and, if it stays, report it as a defect; nothing was written"):
+    with _remedy("try again; if the fault remains, report it as a bug; nothing was written"):
         DraftVerifier(checker).check(draft)
 
 
 @contextmanager
 def _remedy(text: str) -> Iterator[None]:
-    """Return the remedy for a run without a daemon, which would still serve its last version."""
+    """Return the remedy for a run without a daemon, which has no previous version to serve."""
     try:
         yield
     except Rejected as error:
@@ -122,7 +123,7 @@ class _Output:
         self.records = 0
 
     def work(self) -> bool:
-        """Write a piece; returns whether there was one. Content and chain must be complete."""
+        """Write a piece; return whether there was one. Content and chain must be complete."""
         piece = next(self._unsigned, None) or self._next_rrsigs()
         if piece is None:
             return False

@@ -1,4 +1,4 @@
-"""The RRsets that the signer itself puts at the apex: SOA serial, DNSKEY, CDS, CDNSKEY, NSEC3PARAM."""
+"""The RRsets that the signer makes at the apex: SOA serial, DNSKEY, CDS, CDNSKEY, NSEC3PARAM."""
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset, pack, unpack
@@ -6,7 +6,8 @@ from dnssecd.core.dns.rrtypes import CDNSKEY, CDS, DNSKEY, NSEC3PARAM
 from dnssecd.core.keys.keyset import SigningView
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 
-#: Derived RRsets other than DNSKEY carry no data for resolvers; RFC 5155 §4 leaves the NSEC3PARAM TTL to us.
+#: Derived RRsets other than DNSKEY carry no data for resolvers; RFC 5155 §4 leaves the NSEC3PARAM TTL to the
+#: signer.
 NSEC3PARAM_TTL_S = 0
 
 
@@ -31,7 +32,7 @@ def soa_expire(soa: RRset) -> int:
 
 
 def is_signed(view: SigningView) -> bool:
-    """Tell whether a version with these keys has DNSSEC records at all."""
+    """Tell whether a version with these keys has DNSSEC records."""
     return bool(view.dnskey_rdatas or view.zone_keys)
 
 

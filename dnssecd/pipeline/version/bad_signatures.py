@@ -1,4 +1,4 @@
-"""A token that makes bad signatures is told of to the key service, which evicts it; another does the work again."""
+"""Report a token that makes bad signatures to the key service, which evicts it; another token repeats the work."""
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -11,20 +11,20 @@ from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.pipeline.version.rejected import Rejected
 
-#: One bad signature is enough to evict the token that made it; more tell of more tokens.
+#: One bad signature is enough to evict its token; further ones may show further bad tokens.
 KEPT_MAX = 20
-#: So often a job is done again in one go: a key store has few tokens, and not all of them lie.
+#: A job is repeated at most this often: a key store has few tokens, and not all of them are bad.
 AGAIN_MAX = 2
 
 T = TypeVar("T")
 
 
 class TokenEvicted(Rejected):
-    """The version has bad signatures, and the token that made them is not used any more."""
+    """The version has bad signatures, and the token that made them was evicted."""
 
 
 class BadSignatures:
-    """A SignatureChecker that keeps what the one it asks found bad."""
+    """A SignatureChecker that remembers the bad signatures that another checker finds."""
 
     def __init__(self, checker: SignatureChecker) -> None:
         self._checker = checker
@@ -32,7 +32,7 @@ class BadSignatures:
         self.found: list[SignatureJob] = []
 
     def __call__(self, jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]:
-        """Take a batch; returns the function that waits for the indexes of the bad ones."""
+        """Take a batch; return the function that waits for the indexes of the bad ones."""
         wait = self._checker(jobs)
 
         def waited() -> list[int]:
@@ -43,10 +43,16 @@ class BadSignatures:
         return waited
 
     def report(self, zone: bytes, view: SigningView, signer: SignerClient) -> bool:
-        """Tell the key service of each; return whether it evicted a token. What it cannot be told is in the events."""
+        """Report each to the key service; return whether it evicted a token. Events report a failure to do so."""
         key_ids = {
             (key.algorithm, key.public_key): key.key_id
-            for key in (*view.dnskey_keys, *view.cds_keys, *view.zone_keys, *view.retiring_keys)
+            for key in (
+                *view.dnskey_keys,
+                *view.cds_keys,
+                *view.zone_keys,
+                *view.soa_keys,
+                *view.retiring_keys,
+            )
         }
         evicted = False
         for job in self.found:
@@ -54,14 +60,14 @@ class BadSignatures:
                 key_id = key_ids.get((rdata[3], rdata[4:]))
                 if key_id is not None:
                     with suppress(SignerError):
-                        evicted |= "evicted" in signer.report_bad(zone, key_id, job.message, job.signature)
+                        evicted |= signer.report_bad(zone, key_id, job.message, job.signature).evicted
         return evicted
 
 
 def with_another_token(work: Callable[[], T], forget: Callable[[], object]) -> T:
-    """Do ``work`` again, after ``forget``, when a token was evicted for what it made.
+    """Repeat ``work``, after ``forget``, if a token was evicted for its signatures.
 
-    A failed ``work`` leaves nothing behind in the zone; ``forget`` is for what it noted elsewhere.
+    A failed ``work`` changes nothing in the zone; ``forget`` clears its other notes.
     """
     for _ in range(AGAIN_MAX):
         with suppress(TokenEvicted):

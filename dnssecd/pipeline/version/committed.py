@@ -1,19 +1,19 @@
-"""What the committed version says of a zone's keys: the planner's evidence from our own store."""
+"""Data on keys from the committed version: the planner's evidence from dnssecd's own store."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from dnssecd.core.dns.names import APEX
+from dnssecd.core.dns.names import APEX, wire_to_text
 from dnssecd.core.dns.rrset import unpack
-from dnssecd.core.dns.rrtypes import CDNSKEY, CDS, DNSKEY, SOA
+from dnssecd.core.dns.rrtypes import CDNSKEY, CDS, DNSKEY, NS, SOA
 from dnssecd.core.keys.evidence import SignatureCount
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.core.keys.keystate import Rec
 from dnssecd.core.signing.denial import DenialParameters, denial_ttl
-from dnssecd.pipeline.jobs.rekey import pending_removals
 from dnssecd.pipeline.version import state
+from dnssecd.pipeline.version.ahead import NO_CEREMONY, CeremonyState, read_ceremony
 from dnssecd.pipeline.version.held_denial import denial_of
-from dnssecd.pipeline.version.keychange import REMOVALS
+from dnssecd.pipeline.version.keychange import REMOVALS, pending_removals
 from dnssecd.store.interface import ZoneSnapshot, ZoneStore
 
 _NOT_ZONE_DATA = (DNSKEY, CDS, CDNSKEY)
@@ -23,8 +23,9 @@ _NOT_ZONE_DATA = (DNSKEY, CDS, CDNSKEY)
 class Committed:
     """A published version: serial, when it was committed (epoch s), the stored key set, its largest TTLs (s).
 
-    ``denial``: how it denies existence, None without a chain; ``signatures``: RDATA of the RRSIGs over the SOA;
-    ``removals``: keys still to be destroyed.
+    ``denial``: its denial of existence, None without a chain; ``signatures``: RDATA of the RRSIGs over the
+    SOA; ``removals``: keys that must still be destroyed; ``ceremony``: what off-line KSKs
+    signed ahead; ``ns``: names of the zone's own NS RRset; ``foreign``: DNSKEY RDATA in the input, None: not read.
     """
 
     serial: int
@@ -36,17 +37,20 @@ class Committed:
     denial: DenialParameters | None
     signatures: frozenset[bytes] = frozenset()
     removals: tuple[str, ...] = ()
+    ceremony: CeremonyState = NO_CEREMONY
+    ns: tuple[str, ...] = ()
+    foreign: tuple[bytes, ...] | None = None
 
 
 def read_committed(db: ZoneStore) -> Committed | None:
-    """Return what is published, or None while there is nothing."""
+    """Return the published version, or None if there is none."""
     with db.snapshot() as snapshot:
         version = state.from_document(snapshot.version, state.VersionState)
         keyset = state.keyset_from(snapshot.state(state.KEYSET))
         soa = snapshot.rrset(APEX, SOA)
         if version is None or keyset is None or soa is None:
             return None
-        dnskey = snapshot.rrset(APEX, DNSKEY)
+        dnskey, ns = snapshot.rrset(APEX, DNSKEY), snapshot.rrset(APEX, NS)
         ttl_dnskey = 0 if dnskey is None else dnskey.ttl
         return Committed(
             serial=version.serial,
@@ -58,6 +62,9 @@ def read_committed(db: ZoneStore) -> Committed | None:
             denial=denial_of(snapshot),
             signatures=_soa_signatures(snapshot),
             removals=tuple(pending_removals(snapshot.state(REMOVALS))),
+            ceremony=read_ceremony(snapshot),
+            ns=() if ns is None else tuple(wire_to_text(rdata).lower() for rdata in unpack(ns.rdata)),
+            foreign=state.input_keys(snapshot.state(state.FOREIGN)),
         )
 
 
@@ -67,9 +74,10 @@ def _soa_signatures(snapshot: ZoneSnapshot) -> frozenset[bytes]:
 
 
 def count_signatures(db: ZoneStore, keys: Iterable[Key]) -> tuple[int, tuple[SignatureCount, ...]]:
-    """Count, for the keys that sign zone data, the RRsets each has signed; with the serial that was counted.
+    """Count the RRsets that each key for zone data has signed; return the counts with the serial.
 
-    One index walk a signature per RRset (two while algorithms change): for a thread, and not for every version.
+    This walks over an index with one entry per RRset (two during an algorithm rollover): run it in a thread,
+    and not for every version.
     """
     with db.snapshot() as snapshot:
         total, made = snapshot.signers(_NOT_ZONE_DATA)

@@ -1,55 +1,55 @@
-"""Making the next version of a zone, from a change to the commit: the one path, whatever the change.
+"""Make the next version of a zone, from a change to the commit: the one path for every change.
 
     unsigned changes → apex RRsets and serial → denial chain → signatures → verification → commit
 
-Everything is written into one transaction of the zone's database, which nobody else sees until the verifier has
-passed it; whatever goes wrong before leaves the published version as it was.
+Everything is written to one transaction of the zone's database, which is not visible to others before
+verification has passed. A failure before that leaves the published version unchanged.
 """
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from itertools import islice
 from operator import itemgetter
 
 import msgspec
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset
-from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, SOA, ZONEMD
+from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, DNSKEY, SOA, ZONEMD
 from dnssecd.core.dns.serial import latest, next_serial
 from dnssecd.core.keys.keyset import Keyset, SigningView, published, signing_view
-from dnssecd.core.signing.denial import denial_changes
 from dnssecd.core.signing.lifetimes import SPREAD_SHARE, Lifetimes, Window, refresh_s, signing_window
 from dnssecd.core.signing.regions import WHOLE_ZONE, Regions, regions_of
 from dnssecd.core.signing.rrsig import RrsigBuilder
 from dnssecd.core.signing.signplan import Drop, SignatureJudge, SignNeed, plan_signatures
 from dnssecd.core.verify import VerificationFailed, VerifiedVersion, Violation
 from dnssecd.core.zone.changeset import Change, diff
-from dnssecd.core.zone.zoneview import ZoneView
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.pipeline.jobs.progress import Progress, untold
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
+from dnssecd.pipeline.version.ahead import PreSigned, presigned_at
 from dnssecd.pipeline.version.apex import apex_rrsets, is_signed, soa_expire, soa_serial, with_serial
+from dnssecd.pipeline.version.chain_changes import ChainChanges, chain_difference
+from dnssecd.pipeline.version.csync import with_csync
 from dnssecd.pipeline.version.first_version_view import planned_from
 from dnssecd.pipeline.version.held_denial import in_force
+from dnssecd.pipeline.version.lost_keys import kept_ttl, renewable, spared
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.signatures import carry_out
-from dnssecd.pipeline.version.zonedigest import complete, drop, reserve, without_zonemd
+from dnssecd.pipeline.version.zonedigest import complete, drop, is_plain, reserve, without_zonemd
 from dnssecd.publish.commit import commit
 from dnssecd.store.interface import OldVersion, Transaction
 
-#: At most this many RRSIGs that come due are made anew in one version, so that no version is unduly large; those
-#: that expire within the hour, or have expired in an outage, are all made, whatever their number.
+#: At most this many due RRSIGs are renewed in one version, to limit its size; RRSIGs that expire within the
+#: hour, or have expired in an outage, are all renewed, in any number.
 DUE_MAX = 20_000
 URGENT_S = 3600
 
-#: In a zone of so few records a retiring key's signatures are all replaced at once; in larger ones as they come due.
+#: In a zone of at most this many records, all signatures of a retiring key are replaced at once; in larger
+#: zones when they are due.
 PROMPT_RECORDS_MAX = 5_000
-
-CHUNK_RRSETS = 1_000
 
 #: (owner, type) of a change.
 _PLACE = itemgetter(0, 1)
@@ -59,12 +59,12 @@ Verifier = Callable[["Draft"], VerifiedVersion | VerificationFailed]
 
 @dataclass(frozen=True)
 class Input:
-    """What a job brings: changes to content and the SOA that content has now (any serial).
+    """The input of a job: changes to content, and the SOA of the new content (any serial).
 
-    ``serial_floor`` is the latest serial seen anywhere (secondaries at a first publication); ``resign`` asks for
-    RRSIGs that come due; ``rrsets`` is the whole unsigned content, where the job has it, for the verifier;
-    ``window`` are signature times asked for explicitly; ``anew`` asks for a version
-    though nothing has changed, and has all of it verified.
+    ``serial_floor`` is the latest serial seen anywhere (secondaries at a first publication); ``resign``:
+    renew RRSIGs that are due; ``rrsets``: the whole unsigned content for the verifier, if the job has it;
+    ``window``: explicit signature times; ``renew``: make a version even if nothing has changed, and verify
+    all of it; ``foreign``: DNSKEY RDATA of other signers in the input, if they are not those of the last one.
     """
 
     changes: list[Change]
@@ -77,28 +77,39 @@ class Input:
     rrsets: list[RRset] | None = None
     resign: bool = False
     window: Window | None = None
-    anew: bool = False
+    renew: bool = False
+    foreign: tuple[bytes, ...] | None = None
 
 
 @dataclass(frozen=True)
 class Draft:
-    """A version complete but for its verification: what the verifier needs to judge it by."""
+    """A complete version that is not yet verified, with the data for its verification."""
 
     transaction: Transaction
     changes: list[Change]
-    serial: int
+    version: state.VersionState
+    soa: RRset
     previous_serial: int | None
     view: SigningView
     spec: ZoneSpec
     now: int
     given: Input
     chain_changes: int
-    signatures: int
+
+    @property
+    def serial(self) -> int:
+        """The version's serial."""
+        return self.version.serial
+
+    @property
+    def signatures(self) -> int:
+        """How many signatures were made."""
+        return self.version.signatures
 
 
 @dataclass(frozen=True)
 class StoredVersion:
-    """What the store has of the published version; ``earliest``: when its first RRSIG expires (epoch s)."""
+    """Stored data of the published version; ``earliest``: when its first RRSIG expires (epoch s)."""
 
     version: state.VersionState
     soa: RRset
@@ -107,10 +118,10 @@ class StoredVersion:
 
 @dataclass(frozen=True)
 class Published:
-    """What was made; None for ``serial`` when nothing had to be, else ``soa`` is the version's SOA RRset.
+    """The result; ``serial`` is None if no version was needed, else ``soa`` is the version's SOA RRset.
 
-    ``whole``: all of the zone was verified, not only what changed. ``stored``: where it was read in the transaction
-    that made it; the outcome takes no snapshot then.
+    ``whole``: all of the zone was verified, not only what changed. ``version``: what is stored of it. ``stored``:
+    set if it was read in the transaction that made the version; the outcome then needs no snapshot.
     """
 
     serial: int | None
@@ -120,10 +131,11 @@ class Published:
     soa: RRset | None = None
     whole: bool = False
     stored: StoredVersion | None = None
+    version: state.VersionState | None = None
 
 
 def policy_mark(spec: ZoneSpec, view: SigningView) -> str:
-    """Return the mark of the policy and keys that RRSIGs and the chain depend on; a new mark means a whole walk."""
+    """Return the mark of the policy and keys that RRSIGs and the chain depend on; a new mark causes a whole walk."""
     parts = (
         spec.denial,
         spec.opt_out,
@@ -144,7 +156,7 @@ def make_version(
     now: int,
     date: int,
 ) -> Published:
-    """Make, verify and commit the next version, or find that none is needed. Raises Rejected.
+    """Make, verify and commit the next version, or find that none is needed; raise Rejected.
 
     ``now`` is epoch seconds, ``date`` today as YYYYMMDD (UTC).
     """
@@ -156,9 +168,9 @@ def make_version(
         raise verification_failed(verdict.violations)
     transaction.prune_journal(spec.journal_octets_max, now - spec.journal_age_s_max)
     commit(verdict, transaction)
-    soa = next(change.new for change in draft.changes if (change.owner, change.rtype) == (APEX, SOA))
-    whole = draft.previous_serial is None or given.anew
-    return Published(draft.serial, len(draft.changes), draft.chain_changes, draft.signatures, soa, whole)
+    whole = draft.previous_serial is None or given.renew
+    counts = len(draft.changes), draft.chain_changes, draft.signatures
+    return Published(draft.serial, *counts, draft.soa, whole, version=draft.version)
 
 
 def draft_version(
@@ -172,31 +184,45 @@ def draft_version(
     meanwhile: Callable[[], bool] | None = None,
     told: Progress = untold,
 ) -> Draft | None:
-    """Write the next version into the transaction, signed but neither verified nor committed; None if none is due.
+    """Write the next version to the transaction, signed but not verified or committed; None if none is due.
 
-    ``meanwhile`` does a piece of other work while the key service is waited for, and tells whether there was any;
-    ``told`` hears how many signatures have been made.
+    ``meanwhile`` does a piece of other work during a wait for the key service, and returns whether there was
+    any; ``told`` is called with the number of signatures made.
     """
     old = transaction.old
-    spec = in_force(spec, old, keyset)
     before = state.from_document(old.version, state.VersionState)
+    _check_ours(spec, before)
+    spec = in_force(spec, old, keyset)
     view = signing_view(keyset, cds=spec.cds)
+    ahead = presigned_at(transaction, spec, view, now)
+    if ahead is not None:
+        view, spec = ahead.view, ahead.spec(spec)
     if view.retiring_keys and before is not None and before.records <= PROMPT_RECORDS_MAX:
         view = replace(view, urgent=True)
+    spec = kept_ttl(spec, view, old.rrset(APEX, DNSKEY))
+    if spec.csync and before is not None:
+        number = before.serial if is_signed(view) else None
+        with_it, rrsets = with_csync(given.changes, given.rrsets, old, number, spec.dnskey_ttl)
+        given = replace(given, changes=with_it, rrsets=rrsets)
     changes = content_changes(transaction, given, apex_rrsets(view, spec))
     refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(given.soa), given.largest_ttl)
-    due = _due(old, now, refresh) if given.resign else []
+    due = renewable(_due(old, now, refresh, ahead), view) if given.resign else []
     mark = policy_mark(spec, view)
     same_policy = before is not None and before.policy == mark
-    if same_policy and not changes and not due and not _input_rose(before, given) and not given.anew:
+    if same_policy and not changes and not due and not _input_rose(before, given) and not given.renew:
         return None
     serial = _serial(before, spec, given, now, date)
-    _put_soa(changes, old.rrset(APEX, SOA), with_serial(given.soa, serial))
+    soa = with_serial(given.soa, serial)
+    _put_soa(changes, old.rrset(APEX, SOA), soa)
     regions = regions_of(changes) if same_policy else WHOLE_ZONE
-    _apply_content(transaction, spec, changes, serial, given.soa.ttl)
-    new = planned_from(transaction, old, changes, complete=not spec.zonemd)
-    chain = _ChainChanges(transaction, _denial(old, new, regions, spec, view))
-    if before is not None:
+    few = before is not None and not regions.whole and not due and is_plain(spec, old)
+    if not few:
+        _apply_content(transaction, spec, changes, serial, given.soa.ttl)
+    new = planned_from(transaction, old, changes, complete=not spec.zonemd, few=few)
+    chain = ChainChanges(transaction, chain_difference(old, new, regions, spec, view))
+    if few:
+        old.read_ahead((), [change.owner for change in chain.find()])
+    elif before is not None:
         chain.settle()
     window = given.window or signing_window(
         Lifetimes(spec.validity_s, spec.inception_offset_s, refresh, spec.jitter_s),
@@ -204,26 +230,55 @@ def draft_version(
         spread=_is_spread(before, len(changes) + chain.count + len(due), regions),
     )
     changed = {(change.owner, change.rtype) for change in changes} if before is not None else set()
-    plan = plan_signatures(old, new, regions, changed, chain, due, SignatureJudge(view))
-    signatures = _sign(
-        transaction, plan, view, RrsigBuilder(spec.origin, window), signer, spec, serial, meanwhile, told
+    plan = spared(
+        plan_signatures(old, new, regions, changed, chain, due, SignatureJudge(view)),
+        view,
+        frozenset(changed),
     )
-    _write_state(transaction, spec, keyset, given, before, serial, mark, signatures, now)
+
+    def write_small() -> None:
+        if few:
+            transaction.apply_content(changes)
+            chain.write()
+
+    signatures = _sign(
+        transaction,
+        list(plan) if few else plan,
+        view,
+        RrsigBuilder(spec.origin, window),
+        signer,
+        spec,
+        serial,
+        meanwhile,
+        told,
+        ahead,
+        write_small,
+    )
+    version = _version_state(transaction, given, before, serial, mark, signatures, now)
+    _write_state(transaction, keyset, version, before, soa)
     previous = None if before is None else before.serial
-    return Draft(transaction, changes, serial, previous, view, spec, now, given, chain.count, signatures)
+    return Draft(transaction, changes, version, soa, previous, view, spec, now, given, chain.count)
 
 
-def _denial(
-    old: ZoneView, new: ZoneView, regions: Regions, spec: ZoneSpec, view: SigningView
-) -> Iterable[Change]:
-    """Return the changes of the chain; a zone that nobody signs has none."""
-    if is_signed(view):
-        return denial_changes(old, new, regions, spec.denial_parameters)
-    return [Change(r.owner, r.rtype, r, None) for r in old.denial_scan()]
+def _check_ours(spec: ZoneSpec, before: state.VersionState | None) -> None:
+    """Raise Rejected for a zone that another signer signs: with our keys in its place it would be bogus."""
+    if spec.verify_only:
+        raise Rejected(
+            "input-error",
+            f"{spec.name} is not signed here: signing is verify-only",
+            "make the change at its signer; the previous version is still served",
+        )
+    if before is not None and before.policy == state.PASSED:
+        raise Rejected(
+            "input-error",
+            f"the served version of {spec.name} was signed by another signer, and signing is no longer verify-only",
+            f'write signing = "verify-only" again; to sign it here: dnssecd zone remove {spec.name}, configure it '
+            "again, and adopt it with the other signer's keys (docs/migration.md)",
+        )
 
 
 def _without_signers(plan: Iterable[SignNeed | Drop]) -> Iterator[SignNeed | Drop]:
-    """Turn the plan for a zone that nobody signs any more into one that takes its signatures away."""
+    """Return the plan for a zone that becomes unsigned: all its signatures are dropped."""
     for step in plan:
         if step.old is not None:
             yield Drop(step.old)
@@ -249,20 +304,24 @@ def _sign(
     serial: int,
     meanwhile: Callable[[], bool] | None,
     told: Progress,
+    ahead: PreSigned | None,
+    begun: Callable[[], None],
 ) -> int:
-    """Carry out the plan, and what the zone digest needs after it; return how many signatures were made."""
+    """Carry out the plan, then sign the zone digest; return how many signatures were made."""
     steps: Callable[[Iterable[SignNeed | Drop]], Iterator[SignNeed | Drop]]
     steps = iter if is_signed(view) else _without_signers
     if not spec.zonemd:
-        return carry_out(steps(plan), transaction, view, builder, signer, meanwhile, told).signatures
-    made = carry_out(steps(without_zonemd(plan)), transaction, view, builder, signer).signatures
+        return carry_out(
+            steps(plan), transaction, view, builder, signer, meanwhile, told, ahead, begun
+        ).signatures
+    made = carry_out(steps(without_zonemd(plan)), transaction, view, builder, signer, ahead=ahead).signatures
     return (
         made + carry_out(steps(complete(transaction, serial)), transaction, view, builder, signer).signatures
     )
 
 
 def content_changes(transaction: Transaction, given: Input, derived: list[RRset]) -> list[Change]:
-    """Return the content changes without the SOA's serial: the job's own and those of the derived apex RRsets."""
+    """Return the content changes without the SOA's serial: those of the job and of the derived apex RRsets."""
     old = transaction.old
     standing = [r for r in old.rrsets_at(APEX) if r.rtype in APEX_DERIVED_TYPES and r.rtype != ZONEMD]
     changes = sorted(given.changes, key=_PLACE)
@@ -274,8 +333,13 @@ def content_changes(transaction: Transaction, given: Input, derived: list[RRset]
     return changes
 
 
-def _due(old: OldVersion, now: int, refresh: int) -> list[tuple[bytes, int]]:
-    """Return the places to be signed again, soonest to expire first."""
+def _due(old: OldVersion, now: int, refresh: int, ahead: PreSigned | None) -> list[tuple[bytes, int]]:
+    """Return the places to sign again, in order of expiration."""
+    due = _all_due(old, now, refresh)
+    return due if ahead is None else [place for place in due if ahead.is_due(old, place)]
+
+
+def _all_due(old: OldVersion, now: int, refresh: int) -> list[tuple[bytes, int]]:
     due = old.rrsigs_due(now + refresh, DUE_MAX)
     if len(due) < DUE_MAX:
         return due
@@ -283,34 +347,14 @@ def _due(old: OldVersion, now: int, refresh: int) -> list[tuple[bytes, int]]:
     return urgent if len(urgent) > len(due) else due
 
 
-class _ChainChanges:
-    """The chain's changes, written as they are drawn: a first chain is made while content is being signed."""
-
-    def __init__(self, transaction: Transaction, changes: Iterable[Change]) -> None:
-        self._transaction, self._changes = transaction, iter(changes)
-        self._written: list[Change] = []
-        self.count = 0
-
-    def settle(self) -> None:
-        """Draw and write them all now, so that ``count`` is known; they can be drawn once more."""
-        self._written = list(self)
-
-    def __iter__(self) -> Iterator[Change]:
-        yield from self._written
-        while chunk := list(islice(self._changes, CHUNK_RRSETS)):
-            self._transaction.apply_denial(chunk)
-            self.count += len(chunk)
-            yield from chunk
-
-
 def _put_soa(changes: list[Change], held: RRset | None, soa: RRset) -> None:
-    """Put the change of the SOA RRset, which has the new serial, in its place among the others."""
+    """Insert the change of the SOA RRset, which has the new serial, at its place among the others."""
     start, end = (side(changes, (APEX, SOA), key=_PLACE) for side in (bisect_left, bisect_right))
     changes[start:end] = [Change(APEX, SOA, held, soa)]
 
 
 def _input_rose(before: state.VersionState | None, given: Input) -> bool:
-    """Tell whether the input's serial alone is a change: it is above the published one."""
+    """Tell whether the input's serial alone is a change, because it is after the published one."""
     if before is None or given.input_serial is None or given.input_serial == before.input_serial:
         return False
     return latest(before.serial, given.input_serial) != before.serial
@@ -328,21 +372,19 @@ def _is_spread(before: state.VersionState | None, places: int, regions: Regions)
     return places > SPREAD_SHARE * max(before.owners, 1) and places > 100
 
 
-def _write_state(
+def _version_state(
     transaction: Transaction,
-    spec: ZoneSpec,
-    keyset: Keyset,
     given: Input,
     before: state.VersionState | None,
     serial: int,
     mark: str,
     signatures: int,
     now: int,
-) -> None:
+) -> state.VersionState:
     input_serial = given.input_serial
     if input_serial is None:
         input_serial = before.input_serial if before else soa_serial(given.soa)
-    version = state.VersionState(
+    return state.VersionState(
         serial=serial,
         input_serial=input_serial,
         published_at=now,
@@ -353,23 +395,31 @@ def _write_state(
         digest=given.digest or (before.digest if before else ""),
         signatures=signatures,
     )
+
+
+def _write_state(
+    transaction: Transaction,
+    keyset: Keyset,
+    version: state.VersionState,
+    before: state.VersionState | None,
+    soa: RRset,
+) -> None:
+    serial, now = version.serial, version.published_at
     transaction.set_state(state.VERSION, state.to_document(version))
     transaction.set_state(state.KEYSET, state.to_document(published(keyset, serial, now)))
-    soa = transaction.rrset(APEX, SOA)
-    assert soa is not None
     if before is not None:
         transaction.close_journal(now, transaction.old.rrset(APEX, SOA), soa, (before.serial, serial))
-    transaction.add_history(now, "dnssecd", "published", serial, f"{signatures} signatures")
+    transaction.add_history(now, "dnssecd", "published", serial, f"{version.signatures} signatures")
 
 
 def verification_failed(violations: Iterable[Violation]) -> Rejected:
-    """Return the refusal for a version with violations."""
+    """Return the Rejected for a version with violations."""
     lines = [str(violation) for violation in violations]
     more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
     return Rejected(
         "verification-failed",
         f"the new version did not pass verification: {lines[0]}{more}",
-        "the version before is being served on; nothing was published. See the list of violations; if the key "
-        "service or an HSM made bad signatures take it out of service, otherwise report this as a defect",
+        "the previous version is still served; nothing was published. See the list of violations; if the "
+        "key service or an HSM made bad signatures, take it out of service, otherwise report this as a bug",
         lines,
     )

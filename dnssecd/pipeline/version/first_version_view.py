@@ -1,22 +1,23 @@
-"""What the planner reads of a first version: its content from memory, where it still is, all else from the store."""
+"""The planner's view of the next version: content from memory, where it still is, everything else from the store."""
 
 from collections.abc import Iterator
 
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.verify.memoryview import rrsets_between
 from dnssecd.core.zone.changeset import Change
+from dnssecd.core.zone.overlay import Overlay
 from dnssecd.core.zone.zoneview import ZoneView
 
 
 class FirstContent:
-    """A ZoneView of a version that all its content was just written to.
+    """A ZoneView of a version whose whole content was just written.
 
-    A walk over SQLite rows gives up Python's lock at every row, and while signatures come in has to queue for it: two
-    such walks of planning took longer than the planning. The verifier reads what was stored, whatever is planned here.
+    A walk over SQLite rows releases Python's lock at every row, and must wait for it while signatures arrive:
+    two such walks took longer than the planning itself. The verifier always reads the stored rows.
     """
 
     def __init__(self, view: ZoneView, changes: list[Change]) -> None:
-        """``changes`` are those from the empty zone to ``view``, ordered by (owner, type)."""
+        """Take the view and its content as ``changes`` from the empty zone, ordered by (owner, type)."""
         self._content = [change.new for change in changes if change.new is not None]
         self.origin = view.origin
         self.rrset, self.rrsets_at, self.first_owner = view.rrset, view.rrsets_at, view.first_owner
@@ -29,8 +30,18 @@ class FirstContent:
         return rrsets_between(self._content, start, stop)
 
 
-def planned_from(view: ZoneView, old: ZoneView, changes: list[Change], *, complete: bool) -> ZoneView:
-    """Return what to plan the version in ``view`` from; ``complete``: the changes are all that was written."""
+def planned_from(
+    view: ZoneView, old: ZoneView, changes: list[Change], *, complete: bool, few: bool = False
+) -> ZoneView:
+    """Return the view for planning the version in ``view``.
+
+    complete: the changes are all that differs from ``old``; few: they concern few names, and are not written yet. Chain
+    and signatures are then those of ``old``.
+    """
+    if few:
+        changed = Overlay(old)
+        changed.apply(changes)
+        return changed
     if complete and next(old.scan(), None) is None:
         return FirstContent(view, changes)
     return view

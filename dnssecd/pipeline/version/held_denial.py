@@ -1,4 +1,4 @@
-"""Holding a zone to the chain it has, while the policy's change of denial waits for its gates."""
+"""Keep the present chain of a zone while the policy's change of denial waits for its gates."""
 
 import msgspec
 
@@ -12,7 +12,7 @@ from dnssecd.pipeline.jobs.spec import ZoneSpec
 
 
 def denial_of(view: ZoneView) -> DenialParameters | None:
-    """Return how a version denies existence; None for one without a chain."""
+    """Return the denial of existence of a version; None for one without a chain."""
     first = view.denial_from(APEX)
     if first is None:
         return None
@@ -23,7 +23,7 @@ def denial_of(view: ZoneView) -> DenialParameters | None:
 
 
 def in_force(spec: ZoneSpec, view: ZoneView, keyset: Keyset) -> ZoneSpec:
-    """Return the specification to make the next version by."""
+    """Return the specification for the next version."""
     held = denial_of(view) if spec.hold_denial or keyset.held else None
     if held is None or held == spec.denial_parameters:
         return spec

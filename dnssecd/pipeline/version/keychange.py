@@ -1,15 +1,15 @@
-"""A planned change of a zone's key set, as it is sent to a worker and stored."""
+"""A planned change of a zone's key set, in the form that is sent to a worker and stored."""
 
 from dataclasses import dataclass
 
 from dnssecd.core.keys.keyset import Keyset
 
-REMOVALS = "removals"  # state document: {"keys": handles of private keys that are to be destroyed}
+REMOVALS = "removals"  # state document: {"keys": handles of private keys that must be destroyed}
 
 
 @dataclass(frozen=True)
 class Note:
-    """An entry for the zone's history: what was done or came true, and why."""
+    """An entry for the zone's history: what was done or became true, and why."""
 
     what: str
     detail: str = ""
@@ -18,12 +18,18 @@ class Note:
 
 @dataclass(frozen=True)
 class KeyChange:
-    """From the stored key set that was planned with to the one to be stored; nothing happens to any other.
+    """The change from the key set that the plan started from to a new one; no other stored key set is changed.
 
-    ``removals``: handles of the keys that nobody can need once this is stored.
+    ``removals``: handles of the keys that are no longer needed once this is stored.
     """
 
     before: Keyset
     after: Keyset
     notes: tuple[Note, ...] = ()
     removals: tuple[str, ...] = ()
+
+
+def pending_removals(document: dict[str, object] | None) -> list[str]:
+    """Return the keys that must still be destroyed."""
+    keys = (document or {}).get("keys", [])
+    return [str(key) for key in keys] if isinstance(keys, list) else []

@@ -1,10 +1,10 @@
-"""Why a version was not made."""
+"""The exception for a version that was not made."""
 
 from collections.abc import Iterable
 
 
 class Rejected(Exception):
-    """The version was not made; ``event`` names the kind of trouble, the message says what and whose fault."""
+    """The version was not made; ``event`` names the kind of problem, the message the fault and who caused it."""
 
     def __init__(self, event: str, cause: str, remedy: str = "", violations: Iterable[str] = ()) -> None:
         super().__init__(cause)

@@ -1,4 +1,4 @@
-"""The state documents stored with a version: what they are called, how they are written and read."""
+"""The state documents stored with a version: their names, and how to write and read them."""
 
 from typing import Any, TypeVar
 
@@ -10,14 +10,20 @@ from dnssecd.migration.foreign import ForeignKey
 KEYSET = "keyset"
 VERSION = "version"
 RESTORED = "restored"
-#: Keys of another signer that the zone waits to come over with: {"keys": list of ForeignKey}.
+#: Keys of another signer, imported before the zone's adoption: {"keys": list of ForeignKey}.
 ADOPTION = "adoption"
+
+#: DNSKEY RRs at the apex of the input, with ``foreign_keys = "input"``: {"dnskeys": list of RDATA in hex}.
+FOREIGN = "foreign"
+
+#: ``VersionState.policy`` of a version that came signed and is served as it is.
+PASSED = "verify-only"
 
 T = TypeVar("T")
 
 
 class VersionState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a published version is. ``policy`` is the mark of all that, when it changes, has RRsets signed anew.
+    """Data of a published version. ``policy`` is the mark of all settings whose change causes new signatures.
 
     ``largest_ttl``, in seconds, is of the content at the last whole load; ``digest`` identifies the input file;
     ``records`` are all RRs of the version.
@@ -35,10 +41,11 @@ class VersionState(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone that came out of a back-up and is not served until a version above all that is public was made.
+    """A zone restored from a backup; it is not served until it has a version with a serial after all public ones.
 
-    ``floor``: the latest serial known of when it was restored; ``standby``: this host takes over from a primary that
-    was declared fenced; ``other_keys``: a person accepts that validators have other keys cached. Time in epoch seconds.
+    ``floor``: the latest known serial when it was restored; ``standby``: this host takes over from a primary
+    that was declared fenced; ``other_keys``: an operator accepts that validators have other keys cached. Time
+    in epoch seconds.
     """
 
     at: int
@@ -50,24 +57,29 @@ class Restored(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def restored_from(document: dict[str, Any] | None) -> Restored | None:
-    """Return how a zone was restored, None for one that was not, or has had its next version since."""
+    """Return how a zone was restored; None if it was not, or has a newer version since."""
     return from_document(document, Restored) if document else None
 
 
 def to_document(value: object) -> dict[str, Any]:
-    """Return a structure as a JSON-able document."""
-    document: dict[str, Any] = msgspec.to_builtins(value)
+    """Return a structure as a document, as it is read from the store: equal documents are equal structures."""
+    document: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
     return document
 
 
 def from_document(document: dict[str, Any] | None, kind: type[T]) -> T | None:
-    """Return the structure a document holds; None stays None."""
+    """Return the structure in a document; None stays None."""
     return None if document is None else msgspec.convert(document, kind)
 
 
 def foreign_keys(document: dict[str, Any] | None) -> tuple[ForeignKey, ...]:
-    """Return the keys of another signer that a zone is to come over with; none when it is not waiting for that."""
+    """Return another signer's keys for the adoption of a zone; none if it does not wait for adoption."""
     return msgspec.convert((document or {}).get("keys", []), tuple[ForeignKey, ...])
+
+
+def input_keys(document: dict[str, Any] | None) -> tuple[bytes, ...] | None:
+    """Return the DNSKEY RDATA of the input; None if they were not asked for."""
+    return None if document is None else tuple(bytes.fromhex(text) for text in document.get("dnskeys", ()))
 
 
 def keyset_from(document: dict[str, Any] | None) -> Keyset | None:

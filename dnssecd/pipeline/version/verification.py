@@ -1,10 +1,13 @@
-"""Putting a draft before the verifier: what it is told, and nothing of how the draft was planned."""
+"""Verify a draft: the verifier gets the expectation, but nothing of the planning of the draft."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from dnssecd.core.dns.names import APEX, ancestors
 from dnssecd.core.dns.rrset import pack
-from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, SOA
+from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, NSEC, NSEC3, SOA
 from dnssecd.core.keys.keyset import SigningView, dnskey_rdata
+from dnssecd.core.signing.denial import apex_link
 from dnssecd.core.verify import (
     DenialExpectation,
     Expectation,
@@ -20,16 +23,16 @@ from dnssecd.pipeline.version.draft import Draft, verification_failed
 
 
 class DraftVerifier:
-    """Verifies drafts; ``checker`` spreads the cryptography, ``signer`` is told of bad signatures it made."""
+    """Verifies drafts; ``checker`` spreads the cryptography, ``signer`` gets reports of its bad signatures."""
 
     def __init__(self, checker: SignatureChecker, signer: SignerClient | None = None) -> None:
         self._checker = checker
         self._signer = signer
 
     def __call__(self, draft: Draft) -> VerifiedVersion | VerificationFailed:
-        """Return the token that commits the draft, or all that is wrong with it.
+        """Return the token that commits the draft, or all violations.
 
-        TokenEvicted is raised when the key service will not use again the token whose signatures were bad.
+        It raises TokenEvicted if the key service evicts the token that made bad signatures.
         """
         bad = BadSignatures(self._checker)
         verdict = self._verdict(draft, bad)
@@ -43,24 +46,40 @@ class DraftVerifier:
         transaction = draft.transaction
         transaction.forget_reads()
         first = draft.previous_serial is None
+        places, touched = _unsigned_places(draft), transaction.touched or ()
+        if not first:
+            links = {owner for owner, rtype in touched if rtype in (NSEC, NSEC3)}
+            links |= {APEX, apex_link(draft.spec.origin, draft.spec.denial_parameters)}
+            for view in (transaction, transaction.old):
+                view.read_ahead(_names_of(places, touched), links)
         return verify_version(
             None if first else transaction.old,
             transaction,
-            _unsigned_places(draft),
-            transaction.touched or (),
+            places,
+            touched,
             expectation(draft),
             transaction,
             transaction.generation,
             content=draft.given.rrsets,
-            whole=draft.given.anew,
+            whole=draft.given.renew,
             verify_signatures=checker,
         )
 
     def check(self, draft: Draft) -> None:
-        """Verify a draft that is not to be committed; raises Rejected."""
+        """Verify a draft that will not be committed; raise Rejected."""
         verdict = self(draft)
         if isinstance(verdict, VerificationFailed):
             raise verification_failed(verdict.violations)
+
+
+def _names_of(changed: Iterable[tuple[bytes, int]], touched: Iterable[tuple[bytes, int]]) -> Iterator[bytes]:
+    """Yield the names that the verifier looks at, most of them: a hint for the store."""
+    yield APEX
+    for owner, _ in changed:
+        yield owner
+        yield from ancestors(owner)
+    for owner, _ in touched:
+        yield owner
 
 
 def _unsigned_places(draft: Draft) -> list[tuple[bytes, int]]:
@@ -72,13 +91,13 @@ def _unsigned_places(draft: Draft) -> list[tuple[bytes, int]]:
 
 
 def expectation(draft: Draft) -> Expectation:
-    """Return what the draft must be: keys as planned, denial as configured, a serial that goes forward."""
+    """Return the expectation for the draft: keys as planned, denial as configured, an increasing serial."""
     wanted = published_expectation(draft.spec, draft.view, draft.serial, draft.now)
     return replace(wanted, previous_serial=draft.previous_serial)
 
 
 def published_expectation(spec: ZoneSpec, view: SigningView, serial: int, now: int) -> Expectation:
-    """Return what a version with these keys must be, whatever came before it."""
+    """Return the expectation for a version with these keys, independent of the previous one."""
     zone_keys = {
         dnskey_rdata(k.flags, k.algorithm, k.public_key) for k in (*view.zone_keys, *view.retiring_keys)
     }

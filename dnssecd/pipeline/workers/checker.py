@@ -1,7 +1,7 @@
-"""A process that checks signatures for a zone worker: batches in, the indexes of the bad ones out.
+"""A process that checks signatures for a zone worker: it reads batches and writes the indexes of bad signatures.
 
-Processes, not threads: reading the zone row by row lets go of Python's lock at every row, and would queue for it
-behind the threads at every row.
+It is a process, not a thread: reading the zone releases Python's lock at every row, and would wait for the
+threads at every row.
 """
 
 import sys
@@ -10,13 +10,13 @@ from functools import lru_cache
 import msgspec
 
 from dnssecd.core.verify.keys import Verify, ZoneKey
-from dnssecd.pipeline.workers import frames
+from dnssecd.pipeline.workers import codec
 
 
 class Checks(msgspec.Struct, frozen=True, array_like=True):
-    """A batch: ``keys`` are alternatives of DNSKEY RDATA; a check is (number of such, signature, message).
+    """A batch: ``keys`` are groups of DNSKEY RDATA; a check is (index of a group, signature, message).
 
-    A signature is good when any key of its number verifies it.
+    A signature is good if any key of its group verifies it.
     """
 
     keys: list[tuple[bytes, ...]]
@@ -40,8 +40,8 @@ def bad_ones(batch: Checks) -> list[int]:
 
 def main() -> int:
     """Serve batches until standard input ends."""
-    while (body := frames.read_frame(sys.stdin.buffer)) is not None:
-        sys.stdout.buffer.write(frames.encode(bad_ones(frames.decode(body, Checks))))
+    while (body := codec.read_frame(sys.stdin.buffer)) is not None:
+        sys.stdout.buffer.write(codec.encode(bad_ones(codec.decode(body, Checks))))
         sys.stdout.buffer.flush()
     return 0
 

@@ -1,4 +1,4 @@
-"""Checking many signatures: a few in this process, more spread over processes, one a core."""
+"""Check many signatures: a few in this process, more in several processes, one for each core."""
 
 import os
 import select
@@ -14,9 +14,9 @@ from dnssecd.pipeline.workers.checker import Checks
 from dnssecd.procs import child
 from dnssecd.procs.frames import FrameBuffer, FrameError
 
-#: Number of batches checked in this process before further processes are worth their start.
+#: Number of batches checked in this process before it is worth starting others.
 INLINE_BATCHES = 8
-#: Batches that a process may have waiting; they fit its socket's buffer, so no writer waits.
+#: Batches that may be queued for a process; they fit its socket's buffer, so no writer waits.
 OUTSTANDING_MAX = 4
 BATCH_DEADLINE_S = 300.0
 STOP_DEADLINE_S = 5.0
@@ -25,11 +25,11 @@ RECEIVE_OCTETS = 64 * 1024
 
 
 class CheckerDied(Exception):
-    """A checking process ended or hung; what it had to check counts as unchecked."""
+    """A checking process ended or hung; its signatures count as unchecked."""
 
 
 class _Process:
-    """One checking process and the batches it owes."""
+    """One checking process and its unanswered batches."""
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -51,11 +51,11 @@ class _Process:
 
     @property
     def outstanding(self) -> int:
-        """How many batches it owes."""
+        """Return how many batches are unanswered."""
         return len(self._owed)
 
     def submit(self, jobs: Sequence[SignatureJob]) -> Callable[[], list[int]]:
-        """Send a batch; returns the function that waits for its answer."""
+        """Send a batch; return the function that waits for its answer."""
         place: list[list[int]] = []
         numbers: dict[tuple[bytes, ...], int] = {}
         checks = [
@@ -76,11 +76,11 @@ class _Process:
         return wait
 
     def fileno(self) -> int:
-        """Return what becomes readable when there is an answer."""
+        """Return the descriptor that becomes readable when there is an answer."""
         return self._socket.fileno()
 
     def receive(self) -> None:
-        """Take the answers there are; waits until there is something to read."""
+        """Take the available answers; wait until there is something to read."""
         try:
             octets = self._socket.recv(RECEIVE_OCTETS)
             if not octets:
@@ -97,10 +97,10 @@ class _Process:
 
 
 class SpreadChecker:
-    """A core.verify.SignatureChecker that starts processes when there is much to check."""
+    """A core.verify.SignatureChecker that starts processes if there are many signatures to check."""
 
     def __init__(self, processes: int, told: Progress = untold) -> None:
-        """``told`` hears how many signatures have been taken to be checked."""
+        """Take ``told``, which is called with the number of signatures taken for checking."""
         self._wanted = processes
         self._told = told
         self._taken = 0
@@ -108,7 +108,7 @@ class SpreadChecker:
         self._seen = 0
 
     def __call__(self, jobs: Sequence[SignatureJob], /) -> Callable[[], list[int]]:
-        """Take a batch; returns the function that waits for the indexes of the bad ones."""
+        """Take a batch; return the function that waits for the indexes of the bad ones."""
         self._seen += 1
         self._taken += len(jobs)
         self._told("verify", self._taken, None)
@@ -120,7 +120,7 @@ class SpreadChecker:
         return self._free_process().submit(jobs)
 
     def _free_process(self) -> _Process:
-        """Return the process that owes least; waits for whichever answers first while all owe much."""
+        """Return the process with the fewest unanswered batches; if all have many, wait for the first answer."""
         self._receive(0.0)
         while (process := min(self._processes, key=lambda p: p.outstanding)).outstanding >= OUTSTANDING_MAX:
             if not self._receive(BATCH_DEADLINE_S):
@@ -128,7 +128,7 @@ class SpreadChecker:
         return process
 
     def _receive(self, wait_s: float) -> bool:
-        """Take the answers there are; returns whether there were some."""
+        """Take the available answers; return whether there were any."""
         ready, _, _ = select.select(self._processes, [], [], wait_s)
         for process in ready:
             process.receive()
@@ -136,7 +136,7 @@ class SpreadChecker:
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of those that were started."""
+        """Return the process ids of the started processes."""
         return [process.pid for process in self._processes]
 
     def close(self) -> None:
@@ -147,7 +147,7 @@ class SpreadChecker:
 
 @contextmanager
 def spread_checker(told: Progress = untold) -> Iterator[SpreadChecker]:
-    """Provide a checker for one job, with a process a core; they end with the block."""
+    """Provide a checker for one job, with a process for each core; the processes end with the block."""
     checker = SpreadChecker(len(os.sched_getaffinity(0)), told)
     try:
         yield checker

@@ -1,29 +1,40 @@
-"""Frames between the daemon and its workers: msgpack over pipes, in the frames of :mod:`dnssecd.procs.frames`."""
-
-import asyncio
-from typing import BinaryIO, TypeVar
+"""Jobs as the daemon sends them to zone workers, and the codec of both (``workers/codec.py``)."""
 
 import msgspec
 
+from dnssecd.core.zone.stale_input import SeenInput
 from dnssecd.pipeline.jobs.input import AdoptionJob, ImportJob, TransferJob
-from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.jobs.spec import Decisions, ZoneSpec
 from dnssecd.pipeline.version.keychange import KeyChange
-from dnssecd.procs import frames
-from dnssecd.procs.frames import LENGTH_OCTETS as LENGTH_OCTETS
-from dnssecd.procs.frames import FrameError as FrameError
+from dnssecd.pipeline.workers.codec import FRAME_OCTETS_MAX as FRAME_OCTETS_MAX
+from dnssecd.pipeline.workers.codec import LENGTH_OCTETS as LENGTH_OCTETS
+from dnssecd.pipeline.workers.codec import FrameError as FrameError
+from dnssecd.pipeline.workers.codec import decode as decode
+from dnssecd.pipeline.workers.codec import encode as encode
+from dnssecd.pipeline.workers.codec import read_frame as read_frame
+from dnssecd.pipeline.workers.codec import receive_frame as receive_frame
+from dnssecd.store.log_place import LogPlace
 
-FRAME_OCTETS_MAX = 8 * 1024 * 1024
 
-T = TypeVar("T")
+class LogUse(msgspec.Struct, frozen=True):
+    """The log of the job's zone. ``epoch``: of this node's ownership, None while another node owns the zone."""
+
+    place: LogPlace
+    epoch: int | None = None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One job on one zone. kind: ``load``, ``transfer``, ``import``, ``resign``, ``rekey``, ``verify``, ``prove``,
-    ``return``, ``adopt``.
+    """One job on one zone.
 
-    now: epoch seconds; date: YYYYMMDD (UTC). resting: the zone file was not written for a while.
-    database: which file the front serves the zone from (device, inode); None: it has opened none, and the worker makes
-    one where there is none.
+    kind: ``load``, ``transfer``, ``import``, ``resign``, ``rekey``, ``verify``, ``prove``, ``return``,
+    ``adopt``; with a log also ``follow`` (apply what it has), ``share`` (put a zone
+    into it that has no record yet) and ``snapshot`` (put the whole database into it once more).
+
+    now: epoch seconds; date: YYYYMMDD (UTC). resting: the zone file was not written for a while. database:
+    the file from which the daemon serves the zone (device, inode); None: the daemon has opened none, and the
+    worker creates it if it does not exist. log: None on a single host;
+    accept_older, seen: of a load with a log, see jobs/shared_input.py; at_parent: for ``return``, see jobs/restore.py.
+    decisions: of an operator on the content.
     """
 
     kind: str
@@ -35,30 +46,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     accept_change: bool = False
     serial_floor: int | None = None
     resting: bool = False
+    at_parent: tuple[bytes, ...] | None = None
     keys: KeyChange | None = None
     transfer: TransferJob | None = None
     imported: ImportJob | None = None
     adoption: AdoptionJob | None = None
-
-
-def encode(message: object) -> bytes:
-    """Return a message as a frame; FrameError when it is too large."""
-    return frames.build_frame(msgspec.msgpack.encode(message), FRAME_OCTETS_MAX)
-
-
-def decode(body: bytes, kind: type[T]) -> T:
-    """Return the message in a frame's body; FrameError when it is none."""
-    try:
-        return msgspec.msgpack.decode(body, type=kind)
-    except msgspec.DecodeError as error:
-        raise FrameError(f"not a {kind.__name__}: {error}") from error
-
-
-def read_frame(stream: BinaryIO) -> bytes | None:
-    """Read one frame's body from a blocking stream; None at its end."""
-    return frames.read_frame(stream, FRAME_OCTETS_MAX)
-
-
-async def receive_frame(reader: asyncio.StreamReader) -> bytes:
-    """Receive one frame's body; asyncio.IncompleteReadError when the stream ends before it is whole."""
-    return await frames.receive_frame(reader, FRAME_OCTETS_MAX)
+    log: LogUse | None = None
+    accept_older: bool = False
+    seen: SeenInput | None = None
+    decisions: Decisions = Decisions()

@@ -1,31 +1,33 @@
-"""The front's side of the zone workers: starts them, gives each a job at a time, outlives their death.
+"""The daemon's side of the zone workers: starts them, gives each one job at a time, replaces dead ones.
 
-Zones have a job at a time each. Bulk jobs (large files) leave one worker free for the others, so that no zone
-waits for another zone's size.
+Each zone has at most one job at a time. Bulk jobs (large files) leave one worker free for other jobs, so that
+no zone waits because another zone is large.
 """
 
 import asyncio
 import signal
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.workers import frames
+from dnssecd.pipeline.workers.idle import Idle
 from dnssecd.procs import child
 
 WORKERS = 2
+#: Workers for zones whose versions are reviewed by a program: one that hangs holds up no other zone.
+REVIEW_WORKERS = 2
 JOB_DEADLINE_S = 3600.0
 STOP_DEADLINE_S = 0.5
 BULK_OCTETS = 4 * 1024 * 1024
 
 
 class WorkerDied(Exception):
-    """A zone worker ended in the middle of a job."""
+    """A zone worker ended during a job."""
 
 
 class _WorkerLeft(WorkerDied):
-    """A zone worker had ended, as it does after much work, when a job was given to it: the job was not begun."""
+    """A zone worker had already exited (workers exit after heavy jobs); the job did not start."""
 
 
 class NotWanted(Exception):
@@ -33,7 +35,7 @@ class NotWanted(Exception):
 
 
 class _Process:
-    """One worker process, started on first use. ``database``: which it has open, or had last."""
+    """One worker process, started on first use. ``database``: the one that it has open, or had last."""
 
     def __init__(self) -> None:
         self._process: asyncio.subprocess.Process | None = None
@@ -41,9 +43,9 @@ class _Process:
         self._starting = asyncio.Lock()
 
     async def do(self, job: frames.Job, wanted: Callable[[], bool]) -> Outcome:
-        """Give it a job and wait; WorkerDied when it ends instead, or takes longer than the deadline.
+        """Give it a job and wait; raise WorkerDied if it ends or exceeds the deadline.
 
-        NotWanted when the job is not ``wanted`` any more by the time the process would begin it.
+        It raises NotWanted if the job is no longer ``wanted`` when the process would start it.
         """
         with suppress(_WorkerLeft):
             return await self._do(job, wanted)
@@ -64,7 +66,7 @@ class _Process:
             return frames.decode(body, Outcome)
         except TimeoutError as error:
             await self.stop()
-            raise WorkerDied(f"no answer within {JOB_DEADLINE_S:g} s; the worker was ended") from error
+            raise WorkerDied(f"no answer within {JOB_DEADLINE_S:g} s; the worker was killed") from error
         except (OSError, asyncio.IncompleteReadError, frames.FrameError) as error:
             await self.stop()
             how = _WorkerLeft if process.returncode == 0 else WorkerDied
@@ -73,10 +75,10 @@ class _Process:
             await self.stop()
             raise
 
-    async def begin_anew(self) -> None:
-        """End the process by force, and start another, so that the next job need not wait for that."""
+    async def restart(self) -> None:
+        """Kill the process and start another, so that the next job does not wait for the start."""
         await self.stop(kill=True)
-        with suppress(OSError):  # the next job tries again, and tells
+        with suppress(OSError):  # the next job tries again, and reports the error
             await self._alive()
 
     async def _alive(self) -> asyncio.subprocess.Process:
@@ -101,7 +103,7 @@ class _Process:
         return stdout is None or stdout.at_eof()
 
     async def stop(self, *, kill: bool = False) -> None:
-        """End the process: by closing its input, then by force; or by force at once."""
+        """End the process: close its input, then kill it; or kill it immediately."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -112,18 +114,18 @@ class _Process:
 
 
 def _ending(status: int | None) -> str:
-    """Say how a process ended."""
+    """Return how a process ended, in words."""
     if status is None:
-        return "was ended after it sent something unreadable"
+        return "was killed because it sent unreadable data"
     if status < 0:
-        return f"was killed by {signal.Signals(-status).name}; was memory short?"
-    return f"ended with status {status}; its last words are in the log"
+        return f"was killed by {signal.Signals(-status).name}; check whether the host ran out of memory"
+    return f"ended with status {status}; its last output is in the log"
 
 
 class WorkerPool:
     """Runs jobs in worker processes. ``on_died`` is called with every death.
 
-    why_stopped: says why a kind of job may not be done now ("": it may).
+    why_stopped: returns why a kind of job must not run now ("": it may).
     """
 
     def __init__(
@@ -132,45 +134,53 @@ class WorkerPool:
         why_stopped: Callable[[str], str],
         workers: int = WORKERS,
     ) -> None:
-        self._idle: asyncio.Queue[_Process] = asyncio.Queue()
+        self._idle: Idle[_Process] = Idle()
         self._processes = [_Process() for _ in range(workers)]
         for process in self._processes:
-            self._idle.put_nowait(process)
+            self._idle.put(process)
+        self._reviewing: Idle[_Process] = Idle()
+        for _ in range(REVIEW_WORKERS):
+            self._processes.append(_Process())
+            self._reviewing.put(self._processes[-1])
         self._bulk = asyncio.Semaphore(max(1, workers - 1))
-        self._zones: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._on_died, self._why_stopped = on_died, why_stopped
         self._closing = False
 
-    def lock(self, zone: str) -> asyncio.Lock:
-        """Return the lock that keeps the jobs of one zone apart."""
-        return self._zones[zone]
-
     async def release(self, database: str) -> None:
-        """End the workers that have a database open; the jobs they do on it end with NotWanted, if that is so."""
-        await asyncio.gather(*(one.begin_anew() for one in self._processes if one.database == database))
+        """End the workers that have a database open; their jobs on it end with NotWanted if they are not wanted."""
+        await asyncio.gather(*(one.restart() for one in self._processes if one.database == database))
 
     async def run(
-        self, job: frames.Job, octets: int = 0, wanted: Callable[[], bool] = lambda: True
+        self,
+        job: frames.Job,
+        turn: asyncio.Lock,
+        octets: int = 0,
+        wanted: Callable[[], bool] = lambda: True,
+        *,
+        first: bool = True,
     ) -> Outcome:
-        """Do a job when its zone and a worker are free; ``octets`` is the size of what it reads.
+        """Run a job when its zone and a worker are free; ``octets`` is the size of its input.
 
-        NotWanted once ``wanted`` says so: the job is not started, or its result is dropped.
+        ``turn`` allows one job of a zone at a time. first: it goes before jobs that are not.
+
+        It raises NotWanted when ``wanted`` becomes false: the job is not started, or its result is dropped.
         """
-        async with self._zones[job.spec.name], self._bulk_slot(octets):
+        async with turn, self._bulk_slot(octets):
             why = self._why_stopped(job.kind)
             if why:
                 return Outcome(zone=job.spec.name, result="failed", problems=(Problem("clock-step", why),))
-            process = await self._idle.get()
+            idle = self._reviewing if job.spec.review is not None and job.spec.review.program else self._idle
+            process = await idle.get(first=first)
             try:
                 return await process.do(job, wanted)
             except WorkerDied as error:
                 if self._closing or not wanted():
                     raise NotWanted(job.spec.name) from error
                 self._on_died(job.spec.name, str(error))
-                problem = Problem("worker-died", str(error), "see the log; the job is tried again")
+                problem = Problem("worker-died", str(error), "see the log; dnssecd tries the job again")
                 return Outcome(zone=job.spec.name, result="failed", problems=(problem,))
             finally:
-                self._idle.put_nowait(process)
+                idle.put(process)
 
     @asynccontextmanager
     async def _bulk_slot(self, octets: int) -> AsyncIterator[None]:
@@ -181,6 +191,6 @@ class WorkerPool:
             yield
 
     async def close(self) -> None:
-        """End all workers; their jobs end with NotWanted, which is not a failure."""
+        """End all workers; their jobs end with NotWanted, which does not count as a failure."""
         self._closing = True
         await asyncio.gather(*(process.stop() for process in self._processes))

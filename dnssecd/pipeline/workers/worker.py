@@ -1,7 +1,7 @@
-"""A zone worker: its own process, for bulk work, so that the front never stalls.
+"""A zone worker: a separate process for bulk work, so that the daemon's event loop never stalls.
 
-It reads jobs from standard input and writes an Outcome for each to standard output; it ends with its input, and
-after a job that took much memory (the front starts another).
+It reads jobs from standard input and writes an Outcome for each to standard output; it ends with its input,
+and after a job that took much memory (the daemon starts another).
 """
 
 import os
@@ -11,19 +11,29 @@ import sys
 import time
 from pathlib import Path
 
+from dnssecd.ingest.gc_pause import collection_paused
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.pipeline.adoption.adopt import adopt
-from dnssecd.pipeline.jobs.load import Tools, load_file, resign, verify_published
+from dnssecd.pipeline.jobs.follow import follow, keep_snapshot, share
+from dnssecd.pipeline.jobs.job import Tools
+from dnssecd.pipeline.jobs.load import load_file
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
+from dnssecd.pipeline.jobs.output import write_output
+from dnssecd.pipeline.jobs.pass_through import pass_file
 from dnssecd.pipeline.jobs.prove import prove
 from dnssecd.pipeline.jobs.rekey import rekey
+from dnssecd.pipeline.jobs.resign import resign
 from dnssecd.pipeline.jobs.restore import bring_back
+from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.jobs.transfer import take_transfer
+from dnssecd.pipeline.jobs.verify_published import verify_published
 from dnssecd.pipeline.jobs.zone_import import import_file
 from dnssecd.pipeline.workers import frames
 from dnssecd.pipeline.workers.checker_pool import SpreadChecker, spread_checker
-from dnssecd.pipeline.workers.gc_pause import collection_paused
 from dnssecd.store.errors import StoreError
+from dnssecd.store.log_place import LogPlace
+from dnssecd.store.version_log import NodeLog
+from dnssecd.store.zone_log import ZoneLog
 from dnssecd.store.zonedb import ZoneDatabase, identity_of
 
 SIGNER_DEADLINE_S = 30.0
@@ -34,16 +44,18 @@ RESIDENT_KIB_MAX = 256 * 1024
 class Worker:
     """Does jobs one after another; keeps the last one's database and the connection to the key service open.
 
-    One database, so that the front knows which: before the file of a zone that was removed is put elsewhere, it ends
-    the workers that hold it. SQLite removes side files by their names, which may be those of another zone by then.
+    It keeps one database, so that the daemon knows which: before the file of a removed zone is moved, the
+    daemon ends the workers that have it open. SQLite removes side files by their names, which may by then
+    belong to another zone.
     """
 
     def __init__(self) -> None:
         self._held: ZoneDatabase | None = None
-        self._signers: dict[str, SignerClient] = {}
+        self._signers: dict[tuple[str, frozenset[int] | None], SignerClient] = {}
+        self._log: tuple[LogPlace, NodeLog] | None = None
 
     def run(self, job: frames.Job) -> Outcome:
-        """Do one job."""
+        """Run one job."""
         with collection_paused(), spread_checker() as checker:
             return self._run(job, checker)
 
@@ -52,7 +64,17 @@ class Worker:
             db = self._database(job)
         except (StoreError, OSError) as error:
             return _unusable(job, error)
-        tools = Tools(self._signer(job.spec.signer_socket), checker, job.now, job.date, time.monotonic)
+        log = db.log = None if job.log is None else self._zone_log(job.spec, job.log)
+        tools = Tools(self._signer(job.spec), checker, job.now, job.date, time.monotonic, job.decisions)
+        if job.kind == "load" and job.spec.verify_only:
+            return pass_file(
+                db,
+                job.spec,
+                Path(job.path),
+                tools,
+                accept_change=job.accept_change,
+                resting=job.resting,
+            )
         if job.kind == "load":
             return load_file(
                 db,
@@ -62,6 +84,8 @@ class Worker:
                 accept_change=job.accept_change,
                 serial_floor=job.serial_floor,
                 resting=job.resting,
+                accept_older=job.accept_older,
+                seen=job.seen,
             )
         if job.kind == "resign":
             return resign(db, job.spec, tools)
@@ -74,48 +98,68 @@ class Worker:
         if job.kind == "adopt" and job.adoption is not None:
             return adopt(db, job.spec, job.adoption, tools)
         if job.kind == "return":
-            return bring_back(db, job.spec, tools, job.serial_floor)
+            return bring_back(db, job.spec, tools, job.serial_floor, job.at_parent)
+        if job.kind == "follow" and log is not None:
+            return follow(db, job.spec, log.log, tools)
+        if job.kind == "share" and log is not None:
+            return share(db, job.spec, log.node, tools)
+        if job.kind == "snapshot" and log is not None:
+            return keep_snapshot(db, job.spec, log.log, log.node, tools)
+        if job.kind == "output":
+            return write_output(db, job.spec, Path(job.path))
         if job.kind == "prove":
             return prove(db, job.spec, tools, job.serial_floor)
         if job.kind == "verify":
             return verify_published(db, job.spec, tools)
         raise ValueError(f"unknown job {job.kind!r}")
 
+    def _zone_log(self, spec: ZoneSpec, use: frames.LogUse) -> ZoneLog[NodeLog]:
+        """Return the log of the job's zone; the connection to the cluster's database is kept for the next job."""
+        if self._log is None or self._log[0] != use.place:
+            self._log = use.place, open_node_log(use.place)
+        return ZoneLog(self._log[1], spec.name, use.place.node, use.epoch)
+
     def _database(self, job: frames.Job) -> ZoneDatabase:
-        """Return the job's database; StoreError when the file is not the one the front serves from."""
+        """Return the job's database; raise StoreError if the file is not the one that the daemon serves from."""
         path = Path(job.spec.database)
         if self._held is not None and self._held.path != path:
             self._held.close()
             self._held = None
         if job.database not in (None, identity_of(path)):
-            raise StoreError("another file was put in its place while the daemon runs; restart the daemon")
+            raise StoreError("the file was replaced while the daemon runs; restart the daemon")
         if self._held is not None and self._held.identity != identity_of(path):
-            raise StoreError(
-                "another file was put in its place; the zone worker ends, another begins with it"
-            )
+            raise StoreError("the file was replaced; the zone worker ends, and a new one opens the new file")
         if self._held is None:
             self._held = ZoneDatabase(path, job.spec.origin)
         return self._held
 
     @property
     def misled(self) -> bool:
-        """Whether the database it holds is another file than the one of that name by now."""
+        """Tell whether the open database is no longer the file of that name."""
         return self._held is not None and identity_of(self._held.path) != self._held.identity
 
     def rest(self) -> None:
-        """Close the database: what was committed is moved into its file, so that nothing changes that later."""
+        """Close the database: commits are moved to its main file now, so that no later process changes it."""
         if self._held is not None and not self.misled:
             self._held.close()
             self._held = None
 
-    def _signer(self, path: str) -> SignerClient:
-        if path not in self._signers:
-            self._signers[path] = SignerClient(path, SIGNER_DEADLINE_S)
-        return self._signers[path]
+    def _signer(self, spec: ZoneSpec) -> SignerClient:
+        place = spec.signer_socket, spec.signer_owners
+        if place not in self._signers:
+            self._signers[place] = SignerClient(place[0], SIGNER_DEADLINE_S, owners=place[1])
+        return self._signers[place]
+
+
+def open_node_log(place: LogPlace) -> NodeLog:
+    """Return the log at a place. Only a cluster needs the client of its database, so it is loaded here."""
+    from dnssecd.cluster.log import open_log
+
+    return open_log(place)
 
 
 def _unusable(job: frames.Job, error: Exception) -> Outcome:
-    """Return how a job ends whose database cannot be opened: newer than we are, damaged, not ours."""
+    """Return the outcome of a job whose database cannot be opened: newer than dnssecd, damaged, another's."""
     cause = f"{job.spec.database} cannot be opened: {error}"
     remedy = "nothing was changed; if it is damaged, restore it: dnssecd restore"
     return Outcome(zone=job.spec.name, result="failed", problems=(Problem("store-failed", cause, remedy),))
@@ -133,16 +177,16 @@ def main() -> int:
         replies.write(frames.encode(outcome))
         replies.flush()
         if worker.misled:
-            os._exit(1)  # to close it now would remove the side files of the other
+            os._exit(1)  # closing it now would remove the side files of the other
         if peak_kib() > RESIDENT_KIB_MAX:
             break
     return 0
 
 
 def _next_frame(worker: Worker) -> bytes | None:
-    """Return the next job's frame, None at the end; the database is closed when none comes for a moment.
+    """Return the next job's frame, None at the end; close the database if no job arrives for a moment.
 
-    The front sends a job when it has the answer to the one before, so nothing waits in the buffer of the stream.
+    The daemon sends a job only after the answer to the previous one, so the stream's buffer is empty.
     """
     if not select.select([sys.stdin.fileno()], [], [], IDLE_S)[0]:
         worker.rest()
@@ -150,9 +194,9 @@ def _next_frame(worker: Worker) -> bytes | None:
 
 
 def peak_kib() -> int:
-    """Return the most memory this process has had resident, in KiB.
+    """Return the largest resident memory of this process, in KiB.
 
-    Not by getrusage(2): its figure begins with that of the process we were started from, the front.
+    getrusage(2) is not used: its value starts with that of the parent process, the daemon.
     """
     with open("/proc/self/status", "rb") as status:
         return next((int(line.split()[1]) for line in status if line.startswith(b"VmHWM:")), 0)

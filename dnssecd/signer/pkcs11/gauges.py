@@ -9,7 +9,10 @@ BUCKETS_S = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0)
 
 
 class Gauges:
-    """Counters only grow. Latencies are those of calls, each signing a batch."""
+    """Counters only grow. Latencies are those of calls, each signing a batch.
+
+    `replaced`: workers that failed; `renewed`: workers ended so that a fresh session looks for a key.
+    """
 
     def __init__(self) -> None:
         self.signatures = 0
@@ -17,6 +20,8 @@ class Gauges:
         self.latency_sum_s = 0.0
         self.errors: Counter[str] = Counter()
         self.replaced = 0
+        self.renewed = 0
+        self.login_failures = 0
         self._counts = [0] * (len(BUCKETS_S) + 1)
 
     def called(self, seconds: float, signatures: int) -> None:

@@ -21,19 +21,21 @@ MODULE = "dnssecd.signer.pkcs11.worker"
 
 
 class WorkerLost(Exception):
-    """The worker is of no use any more; `kind` is a stable name for counters."""
+    """The worker is of no use any more; `kind` is a stable name for counters, `call` the PKCS#11 call or empty."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, call: str = "") -> None:
         super().__init__(message)
         self.kind = kind
+        self.call = call
 
 
 class CallFailed(Exception):
     """The token refused the call; the session is as good as before."""
 
-    def __init__(self, kind: str, message: str) -> None:
+    def __init__(self, kind: str, message: str, call: str = "") -> None:
         super().__init__(message)
         self.kind = kind
+        self.call = call
 
 
 class WorkerLink:
@@ -51,7 +53,7 @@ class WorkerLink:
         self._end = asyncio.get_running_loop().create_task(process.wait())
 
     def when_dead(self, tell: Callable[[], None]) -> None:
-        """Have `tell` called when the process ends, also while nobody calls it."""
+        """Have `tell` called when the process ends, also between calls."""
         self._end.add_done_callback(lambda task: tell())
 
     @property
@@ -66,7 +68,7 @@ class WorkerLink:
 
     @classmethod
     async def start(cls) -> WorkerLink:
-        """Start a worker process, executed afresh so that nothing of ours is in its memory."""
+        """Start a worker process, executed afresh so that no secret of the key service is in its memory."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             ours.setblocking(False)
@@ -94,18 +96,18 @@ class WorkerLink:
         except FrameError as error:
             raise WorkerLost("nonsense", str(error)) from None
         if isinstance(answer, m.Failed):
-            raise (WorkerLost if answer.fatal else CallFailed)(answer.kind, answer.message)
+            raise (WorkerLost if answer.fatal else CallFailed)(answer.kind, answer.message, answer.call)
         if not isinstance(answer, kind):
             raise WorkerLost("nonsense", f"{type(answer).__name__} in answer to {type(call).__name__}")
         return answer
 
     async def kill(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, also in the middle of a call."""
         self._writer.close()
         await child.kill_async(self._process)
 
     async def death(self) -> WorkerLost:
-        """The error for a worker that died, saying how."""
+        """Return the error for a worker that died, saying how."""
         how = "it closed its connection"
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(1.0):

@@ -33,7 +33,7 @@ class Checker:
     def sample_fault(self, preimages: Sequence[bytes], signatures: Sequence[bytes]) -> str:
         """Check number and lengths of all signatures, and one of them, chosen at random, in full.
 
-        Whoever commits signatures verifies all of them; this is to find a token that answers wrong early.
+        The process that commits signatures verifies all of them; this finds a token that answers wrong early.
         """
         if not 1 <= len(signatures) <= len(preimages):
             return f"{len(signatures)} signatures for {len(preimages)} preimages"

@@ -30,6 +30,15 @@ class FaultyHsm(SoftHsm):
         fresh.write_text("".join(line + "\n" for line in lines))
         fresh.rename(control)
 
+    def serials(self) -> list[str]:
+        """Serial numbers of the tokens, "" for one that is not initialised."""
+        done = subprocess.run(
+            ["softhsm2-util", "--show-slots"], capture_output=True, check=True, text=True, timeout=30
+        )
+        return [
+            line.partition(":")[2].strip() for line in done.stdout.splitlines() if "Serial number:" in line
+        ]
+
     def logins(self) -> int:
         log = Path(os.environ["SHIM_CONTROL"] + ".logins")
         return len(log.read_text().splitlines()) if log.exists() else 0

@@ -1,6 +1,7 @@
 /* A PKCS#11 module that wraps another one and misbehaves on demand.
  *
- * SHIM_MODULE names the module wrapped, SHIM_CONTROL the control file, read at every call: one order a line,
+ * SHIM_MODULE names the module wrapped, SHIM_RESERVED what it wants as pReserved of C_Initialize (NSS softoken its
+ * configuration), SHIM_CONTROL the control file, read at every call: one order a line,
  *
  *   hang CALL            the call never returns
  *   crash CALL           the process dies of SIGSEGV
@@ -9,6 +10,15 @@
  *   corrupt N            every Nth signature of a process has one bit flipped
  *   swap HEX1 HEX2       whoever looks for the private key with CKA_ID HEX1 gets that with HEX2
  *   sessions N           at most N processes have a session at the same time
+ *   stale -              a process sees the objects that were there when it logged in, and those it made itself
+ *   undead -             C_DestroyObject succeeds, and destroys nothing
+ *   nofalse -            C_GenerateKeyPair fails where a template has a usage flag that is false
+ *   noclass -            C_GenerateKeyPair fails where a template has CKA_CLASS
+ *   namedcurves -        C_GenerateKeyPair takes a curve by its name only
+ *   extractable -        keys are made extractable, though asked not to be
+ *   hide HEX             the mechanism is not in the list
+ *   badslots -           C_GetTokenInfo fails for tokens without a label
+ *   info FLAGS FREE      C_GetTokenInfo adds these flags (hex), and says so many of 100,000 octets are free
  *
  * CALL is one of initialize, slots, open, login, find, signinit, sign, generate, destroy. Every login is noted as a
  * line in SHIM_CONTROL.logins. The function list is treated as what it is by standard: a version and 68 pointers.
@@ -28,9 +38,12 @@ typedef ulong_t rv_t;
 typedef struct { ulong_t type; void *value; ulong_t length; } attribute_t;
 typedef struct { unsigned char major, minor; void *call[68]; } list_t;
 
-enum { INITIALIZE = 0, GET_LIST = 3, SLOTS = 4, OPEN = 12, LOGIN = 18, DESTROY = 22, FIND_INIT = 26,
-       SIGN_INIT = 42, SIGN = 43, GENERATE_PAIR = 59 };
-enum { CKA_CLASS = 0, CKA_ID = 0x102, CKO_PRIVATE_KEY = 3, CKR_SESSION_COUNT = 0xB1, CKR_GENERAL_ERROR = 5 };
+enum { INITIALIZE = 0, GET_LIST = 3, SLOTS = 4, TOKEN_INFO = 6, MECHANISMS = 7, OPEN = 12, LOGIN = 18, DESTROY = 22,
+       GET_ATTRIBUTE = 24, FIND_INIT = 26, FIND = 27, FIND_FINAL = 28, SIGN_INIT = 42, SIGN = 43, GENERATE_PAIR = 59 };
+enum { CKA_CLASS = 0, CKA_ID = 0x102, CKA_ENCRYPT = 0x104, CKA_DERIVE = 0x10C,
+       CKA_EXTRACTABLE = 0x162, CKA_EC_PARAMS = 0x180, CKO_PRIVATE_KEY = 3,
+       CKR_SESSION_COUNT = 0xB1, CKR_GENERAL_ERROR = 5, CKR_ARGUMENTS_BAD = 7, CKR_CURVE_NOT_SUPPORTED = 0x140,
+       CKR_TOKEN_NOT_RECOGNIZED = 0xE1, CKR_USER_ALREADY_LOGGED_IN = 0x100, SEEN_MAX = 1024 };
 
 static list_t *real;
 static list_t ours;
@@ -76,7 +89,9 @@ static int order(const char *verb, char *first, char *second) {
 }
 
 static rv_t initialize(void *arguments) {
+    struct { void *mutex[4]; ulong_t flags; void *reserved; } ours_to_give = { { 0 }, 2, getenv("SHIM_RESERVED") };
     rv_t rv = obey("initialize");
+    if (ours_to_give.reserved) arguments = &ours_to_give; /* CKF_OS_LOCKING_OK */
     return rv ? rv : ((rv_t (*)(void *))real->call[INITIALIZE])(arguments);
 }
 
@@ -105,15 +120,94 @@ static rv_t open_session(ulong_t slot, ulong_t flags, void *application, void *n
     return ((rv_t (*)(ulong_t, ulong_t, void *, void *, ulong_t *))real->call[OPEN])(slot, flags, application, notify, session);
 }
 
+/* CKA_IDs of the objects that this process sees under the order `stale`, in hex. */
+static char seen[SEEN_MAX][129];
+static int seen_count = -1;
+
+static void identity(ulong_t session, ulong_t object, char *text) {
+    unsigned char value[64];
+    attribute_t id = { CKA_ID, value, sizeof value };
+    text[0] = 0;
+    if (((rv_t (*)(ulong_t, ulong_t, attribute_t *, ulong_t))real->call[GET_ATTRIBUTE])(session, object, &id, 1)) return;
+    for (ulong_t i = 0; i < id.length && i < sizeof value; i++) sprintf(text + 2 * i, "%02x", value[i]);
+}
+
+static void note_seen(ulong_t session, ulong_t object) {
+    if (seen_count >= 0 && seen_count < SEEN_MAX) identity(session, object, seen[seen_count++]);
+}
+
+static int is_seen(ulong_t session, ulong_t object) {
+    char id[129];
+    identity(session, object, id);
+    for (int i = 0; i < seen_count; i++)
+        if (!strcmp(seen[i], id)) return 1;
+    return seen_count < 0;
+}
+
+/* Once in a process: what is there when it logs in. */
+static void take_stock(ulong_t session) {
+    char first[128], second[128];
+    ulong_t object, count;
+    if (seen_count >= 0 || !order("stale", first, second)) return;
+    seen_count = 0;
+    if (((rv_t (*)(ulong_t, attribute_t *, ulong_t))real->call[FIND_INIT])(session, NULL, 0)) return;
+    while (!((rv_t (*)(ulong_t, ulong_t *, ulong_t, ulong_t *))real->call[FIND])(session, &object, 1, &count) && count)
+        note_seen(session, object);
+    ((rv_t (*)(ulong_t))real->call[FIND_FINAL])(session);
+}
+
+static rv_t find(ulong_t session, ulong_t *objects, ulong_t most, ulong_t *count) {
+    rv_t rv;
+    do {
+        ulong_t kept = 0;
+        rv = ((rv_t (*)(ulong_t, ulong_t *, ulong_t, ulong_t *))real->call[FIND])(session, objects, most, count);
+        if (rv || !*count) return rv;
+        for (ulong_t i = 0; i < *count; i++)
+            if (is_seen(session, objects[i])) objects[kept++] = objects[i];
+        *count = kept;
+    } while (!*count);
+    return rv;
+}
+
+static rv_t token_info(ulong_t slot, unsigned char *info) {
+    char first[128], second[128];
+    rv_t rv = ((rv_t (*)(ulong_t, unsigned char *))real->call[TOKEN_INFO])(slot, info);
+    ulong_t *numbers = (ulong_t *)(info + 96); /* flags, 4 of sessions, 2 of the PIN, 2 of public, 2 of private memory */
+    if (rv) return rv;
+    if (order("badslots", first, second) && info[0] == ' ') return CKR_TOKEN_NOT_RECOGNIZED;
+    if (order("info", first, second) == 2) {
+        numbers[0] |= strtoul(first, NULL, 16);
+        numbers[9] = 100000, numbers[10] = strtoul(second, NULL, 10);
+    }
+    return rv;
+}
+
+static rv_t mechanisms(ulong_t slot, ulong_t *list, ulong_t *count) {
+    char first[128], second[128];
+    rv_t rv = ((rv_t (*)(ulong_t, ulong_t *, ulong_t *))real->call[MECHANISMS])(slot, list, count);
+    if (rv || !list || !order("hide", first, second)) return rv;
+    ulong_t hidden = strtoul(first, NULL, 16), kept = 0;
+    for (ulong_t i = 0; i < *count; i++)
+        if (list[i] != hidden) list[kept++] = list[i];
+    for (ulong_t i = kept; i < *count; i++) list[i] = 0x80000000; /* vendor-defined: its length is known already */
+    return rv;
+}
+
 static rv_t login(ulong_t session, ulong_t user, unsigned char *pin, ulong_t length) {
     FILE *file = control(".logins", "a");
     if (file) { fputs("login\n", file); fclose(file); }
     rv_t rv = obey("login");
-    return rv ? rv : ((rv_t (*)(ulong_t, ulong_t, unsigned char *, ulong_t))real->call[LOGIN])(session, user, pin, length);
+    rv_t done = rv && rv != CKR_USER_ALREADY_LOGGED_IN
+                    ? 0
+                    : ((rv_t (*)(ulong_t, ulong_t, unsigned char *, ulong_t))real->call[LOGIN])(session, user, pin, length);
+    if (!done) take_stock(session);
+    return rv ? rv : done;
 }
 
 static rv_t destroy(ulong_t session, ulong_t object) {
+    char first[128], second[128];
     rv_t rv = obey("destroy");
+    if (!rv && order("undead", first, second)) return 0;
     return rv ? rv : ((rv_t (*)(ulong_t, ulong_t))real->call[DESTROY])(session, object);
 }
 
@@ -164,13 +258,34 @@ static rv_t sign(ulong_t session, unsigned char *data, ulong_t length, unsigned 
     return rv;
 }
 
-static rv_t generate_pair(ulong_t session, void *mechanism, void *public, ulong_t publics, void *private,
+/* The error with which this module refuses a template, or 0. */
+static rv_t refusal(const attribute_t *template, ulong_t count) {
+    char first[128], second[128];
+    for (ulong_t i = 0; i < count; i++) {
+        const attribute_t *one = &template[i];
+        int usage = one->type >= CKA_ENCRYPT && one->type <= CKA_DERIVE;
+        if (usage && one->length == 1 && !*(unsigned char *)one->value && order("nofalse", first, second))
+            return CKR_GENERAL_ERROR;
+        if (one->type == CKA_CLASS && order("noclass", first, second)) return CKR_ARGUMENTS_BAD;
+        if (one->type == CKA_EC_PARAMS && *(unsigned char *)one->value == 6 && order("namedcurves", first, second))
+            return CKR_CURVE_NOT_SUPPORTED;
+    }
+    return 0;
+}
+
+static rv_t generate_pair(ulong_t session, void *mechanism, attribute_t *public, ulong_t publics, attribute_t *private,
                           ulong_t privates, ulong_t *public_key, ulong_t *private_key) {
+    char first[128], second[128];
     rv_t rv = obey("generate");
-    return rv ? rv
-              : ((rv_t (*)(ulong_t, void *, void *, ulong_t, void *, ulong_t, ulong_t *, ulong_t *))
-                     real->call[GENERATE_PAIR])(session, mechanism, public, publics, private, privates, public_key,
-                                                private_key);
+    if (!rv) rv = refusal(public, publics);
+    if (!rv) rv = refusal(private, privates);
+    if (rv) return rv;
+    for (ulong_t i = 0; i < privates && order("extractable", first, second); i++)
+        if (private[i].type == CKA_EXTRACTABLE) *(unsigned char *)private[i].value = 1;
+    rv = ((rv_t (*)(ulong_t, void *, void *, ulong_t, void *, ulong_t, ulong_t *, ulong_t *))real->call[GENERATE_PAIR])(
+        session, mechanism, public, publics, private, privates, public_key, private_key);
+    if (!rv) note_seen(session, *private_key), note_seen(session, *public_key);
+    return rv;
 }
 
 rv_t C_GetFunctionList(list_t **list) {
@@ -184,10 +299,13 @@ rv_t C_GetFunctionList(list_t **list) {
         ours.call[INITIALIZE] = initialize;
         ours.call[GET_LIST] = C_GetFunctionList;
         ours.call[SLOTS] = slots;
+        ours.call[TOKEN_INFO] = token_info;
+        ours.call[MECHANISMS] = mechanisms;
         ours.call[OPEN] = open_session;
         ours.call[LOGIN] = login;
         ours.call[DESTROY] = destroy;
         ours.call[FIND_INIT] = find_init;
+        ours.call[FIND] = find;
         ours.call[SIGN_INIT] = sign_init;
         ours.call[SIGN] = sign;
         ours.call[GENERATE_PAIR] = generate_pair;

@@ -10,8 +10,9 @@ import pytest
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_client.launch import launched_signer
-from dnssecd.keyservice_protocol import KeystoreSettings, SignerSettings, TokenSettings
-from dnssecd.pipeline.jobs.load import Tools, verify_published
+from dnssecd.keyservice_settings import KeystoreSettings, SignerSettings, TokenSettings
+from dnssecd.pipeline.jobs.job import Tools
+from dnssecd.pipeline.jobs.verify_published import verify_published
 from dnssecd.pipeline.workers.checker_pool import spread_checker
 from tests.faults.hsm.faulty import FaultyHsm, cloned_keys
 from tests.integration.hsm.softhsm import MODULE
@@ -35,7 +36,7 @@ def zone(hsm: FaultyHsm, tmp_path: Path) -> Iterator[PipelineZone]:
     hsm.make_token("twin")
     cloned_keys(hsm, "dns", "twin")
     one = settings(hsm, hsm.token("dns", module=MODULE), hsm.token("twin"))
-    with launched_signer(one), SignerClient(one.socket) as signer:
+    with launched_signer(one), SignerClient(one.socket, owners=None) as signer:
         for role, cka_id in (("ksk", "f0"), ("zsk", "f1")):
             signer.adopt(ORIGIN, role, 13, cka_id=cka_id)  # type: ignore[arg-type]
         made = PipelineZone(tmp_path, one.socket)
@@ -67,7 +68,7 @@ def test_what_verification_finds_evicts_the_token(hsm: FaultyHsm, zone: Pipeline
 
 
 def test_the_only_token_lies(hsm: FaultyHsm, tmp_path: Path) -> None:
-    """Nothing is published, the version before is kept; when the token is well again work goes on."""
+    """Nothing is published, the previous version is kept; when the token is well again work continues."""
     one = settings(hsm, hsm.token("dns"))
     with launched_signer(one):
         zone = PipelineZone(tmp_path, one.socket)

@@ -64,7 +64,7 @@ class SignerProcess(ServerProcess):
 
 @dataclass
 class Client:
-    """Adds names one after another and remembers what it was told."""
+    """Adds names one after another and remembers the answers."""
 
     world: World
     taken: set[str] = field(default_factory=set)
@@ -127,7 +127,7 @@ def check_outage(world: World, client: Client) -> None:
 
 
 def check_recovery(world: World, client: Client) -> None:
-    """The key service is back: nobody does anything, and all goes on."""
+    """The key service is back: nobody does anything, and all continues."""
     wait_until(lambda: client.add() == dns.rcode.NOERROR, "an update is taken again", RECOVERED_S)
     wait_until(lambda: not firing(world), "all events are over", NOTICED_S)
     assert world.daemon.metric("dnssecd_signer_up") == 1

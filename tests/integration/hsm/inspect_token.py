@@ -1,6 +1,7 @@
 """Look into a token, or make a key in it, independently of the product: MODULE LABEL PIN [make CKA_ID KEYLABEL].
 
-Also `delete CKA_ID`, and `delete-public CKA_ID`, which leaves a private key alone, as OpenDNSSEC keeps RSA keys.
+`make-asking` makes a key that wants the PIN for each signature. Also `delete CKA_ID`, and `delete-public CKA_ID`, which
+leaves a private key alone, as OpenDNSSEC keeps RSA keys.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pkcs11.util.ec import encode_named_curve_parameters
 module, label, pin, *rest = sys.argv[1:]
 token = pkcs11.lib(module).get_token(token_label=label)
 with token.open(rw=True, user_pin=pin) as session:
-    if rest[:1] == ["make"]:
+    if rest[:1] in (["make"], ["make-asking"]):
         parameters = session.create_domain_parameters(
             KeyType.EC, {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}, local=True
         )
@@ -24,6 +25,7 @@ with token.open(rw=True, user_pin=pin) as session:
             id=bytes.fromhex(rest[1]),
             label=rest[2],
             capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
+            private_template={Attribute.ALWAYS_AUTHENTICATE: True} if rest[0] == "make-asking" else {},
         )
     if rest[:1] == ["delete-public"]:
         wanted = {Attribute.ID: bytes.fromhex(rest[1]), Attribute.CLASS: ObjectClass.PUBLIC_KEY}

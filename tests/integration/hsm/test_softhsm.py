@@ -14,6 +14,7 @@ from dnssecd.keyservice_client.errors import (
     BadRequest,
     KeyMissing,
     KeyTagCollision,
+    KeyUnknown,
     SignerError,
     SignRefused,
     Unsupported,
@@ -58,6 +59,14 @@ def test_every_algorithm_is_generated_used_and_found_again(hsm: SoftHsm) -> None
             client.sign(wire(ZONE), keys[-1].id, make_preimages(keys[-1], 1))
         for key in keys:
             client.remove(wire(ZONE), key.id)
+        assert {found["id"] for found in hsm.inspect("dns")} == {key.id for key in keys}  # in the trash
+        with pytest.raises(KeyUnknown):
+            client.sign(wire(ZONE), keys[0].id, make_preimages(keys[0], 1))
+        assert client.recover(keys[0].id).zones == (wire(ZONE),)
+        sign_and_check(client, keys[0])
+        client.remove(wire(ZONE), keys[0].id)
+        for key in keys:
+            client.destroy(key.id)
         assert client.audit().ok
     assert hsm.inspect("dns") == []
 
@@ -182,6 +191,7 @@ def test_a_shared_key_signs_for_several_zones(hsm: SoftHsm) -> None:
         client.remove(wire(ZONE), key.id)
         assert len(hsm.inspect("dns")) == 1
         client.remove(wire("example.net."), key.id)
+        client.destroy(key.id)
     assert hsm.inspect("dns") == []
 
 

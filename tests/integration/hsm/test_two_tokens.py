@@ -111,7 +111,7 @@ def test_misuse_is_refused_and_told(servers: Servers, peer_dir: Path, tsig_key: 
     daemon = servers.start(Dnssecd(peer_dir / "dnssecd", config, tsig_key))
     daemon.wait_serial_other_than(ZONE, None)
     keys = {key["role"]: key["id"] for key in daemon.cli_json("key", "list", "--stored")["keys"]}
-    with SignerClient(str(peer_dir / "state" / "signer" / "signer.sock")) as client:
+    with SignerClient(str(peer_dir / "state" / "signer" / "signer.sock"), owners=None) as client:
         for key_id in keys.values():
             with pytest.raises(SignRefused):
                 client.sign(text_to_wire(ZONE), key_id, [b"pay to the bearer of this"])

@@ -10,7 +10,13 @@ restarts() { systemctl show -p NRestarts --value "$1"; }
 
 dpkg -i /trial/dnssecd.deb
 fact installed $?
+fact idle_without_configuration "$(systemctl is-active dnssecd)"
+printf '@ 60 SOA ns hostmaster 1 3600 600 604800 60\n@ 60 NS ns\nns 60 A 192.0.2.53\nhello 60 TXT "hi"\n' >/root/zone
+dnssecd init --zone zone.example=/root/zone --parent none; fact init $?
+dnssecd init --zone zone.example=/root/zone --parent none | grep -c created >/root/count; fact made_again "$(cat /root/count)"
+systemctl enable --now dnssecd-signer dnssecd; fact started $?
 wait_for signed; fact signed_after_install $?
+systemd-analyze verify dnssecd.service dnssecd-signer.service 2>/root/verify; fact units_verified "$? $(grep -c dnssecd /root/verify)"
 for unit in dnssecd dnssecd-signer; do
     fact "active_$unit" "$(systemctl is-active $unit)"
     fact "enabled_$unit" "$(systemctl is-enabled $unit)"
@@ -30,6 +36,7 @@ echo '[nonsense]' >>/etc/dnssecd/config.toml
 systemctl reload dnssecd; fact reload_bad $?
 cp /root/good.toml /etc/dnssecd/config.toml
 systemctl reload dnssecd; fact reload_again $?
+systemctl reload dnssecd-signer; fact reload_signer $?
 
 # A TSIG secret that root alone may read, and port 53 without root.
 openssl rand -base64 32 >/root/secret 2>/dev/null || head -c 32 /dev/urandom | base64 >/root/secret
@@ -49,7 +56,7 @@ fact transferred_signatures "$(cat /root/count)"
 
 # Members of the group may look, not change.
 useradd -M -G dnssecd reader
-runuser -u reader -- dnssecd status >/dev/null; fact reader_looks $?
+runuser -u reader -- dnssecd zone list >/dev/null; fact reader_looks $?
 runuser -u reader -- dnssecd zone reload zone.example; fact reader_changes $?
 useradd -M stranger
 runuser -u stranger -- dnssecd status; fact stranger_looks $?
@@ -105,7 +112,9 @@ systemctl start dnssecd
 dpkg -i /trial/dnssecd.deb; fact upgraded $?
 wait_for signed 53; fact served_after_upgrade $?
 [ "$before" = "$(head -1 /var/lib/dnssecd-signer/audit.log)" ]; fact audit_log_kept $?
-man -w dnssecd-zone >/dev/null; fact manual $?
+man -w dnssecd-zone >/dev/null && man -w dnssecd.toml >/dev/null; fact manual $?
+fact info_lines "$(journalctl -u dnssecd -o cat | grep -c '^{"level": "info"')"
+fact info_lines_among_warnings "$(journalctl -p warning -u dnssecd -o cat | grep -c '^{"level": "info"')"
 
 dpkg --purge dnssecd; fact purged $?
 ls /var/lib/dnssecd-signer/keys/*.key >/dev/null; fact keys_left $?

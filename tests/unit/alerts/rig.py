@@ -14,14 +14,14 @@ from prometheus_client import CollectorRegistry
 
 from dnssecd.clock import FakeClock
 from dnssecd.config.model import AlertsConfig, MailConfig
-from dnssecd.ops.alerts.channels import Parcel, Sent, Way, WayName
-from dnssecd.ops.alerts.delivery import Courier
+from dnssecd.ops.alerts.channels import Channel, ChannelName, Parcel, Sent
+from dnssecd.ops.alerts.delivery import DeliveryLoop
 from dnssecd.ops.alerts.digest import Facts
 from dnssecd.ops.alerts.engine import Engine
 from dnssecd.ops.alerts.lifecycle import Settings
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.alerts.note import Sender
-from dnssecd.ops.alerts.outbox import Office
+from dnssecd.ops.alerts.outbox import Outbox
 from dnssecd.ops.events import EventCore
 from dnssecd.store.event_log import Event
 
@@ -47,7 +47,7 @@ MAIL = MailConfig(
 class FakeWay:
     """Keeps what it is given; *fate* may raise instead, or say who was refused."""
 
-    name: WayName = "mail"
+    name: ChannelName = "mail"
     target: str = "mail.example.com port 587"
     sent: list[Parcel] = field(default_factory=list)
     fate: Callable[[Parcel], Sent] = lambda parcel: Sent()
@@ -77,35 +77,36 @@ def parse(body: bytes) -> EmailMessage:
     return message
 
 
-async def _deliver(courier: Courier) -> None:
-    while await courier.step() == 0:
+async def _deliver(delivery_loop: DeliveryLoop) -> None:
+    while await delivery_loop.step() == 0:
         pass
 
 
-def office(*ways: Way, mail: MailConfig | None = MAIL) -> Office:
+def outbox(*channels: Channel, mail: MailConfig | None = MAIL) -> Outbox:
     """Speaks by *ways* (named as they are), with the addresses of *mail*."""
     settings = Settings(mail.escalate_after) if mail else Settings()
     sender = Sender("hidden1", "0.1.0", settings, mail.escalate_to if mail else ())
-    return Office(AlertsConfig(mail=mail), sender, {way.name: way for way in ways})
+    return Outbox(AlertsConfig(mail=mail), sender, {way.name: way for way in channels})
 
 
 class Rig:
     """Everything but the network. restart() is what kill -9 and a new start are to the databases."""
 
-    def __init__(self, directory: Path, *ways: FakeWay, mail: MailConfig = MAIL) -> None:
+    def __init__(self, directory: Path, *channels: FakeWay, mail: MailConfig = MAIL) -> None:
         self.clock = FakeClock(NIGHT)
         self.directory = directory
-        self.ways = ways or (FakeWay(),)
+        self.channels = channels or (FakeWay(),)
         self.mail_config = mail
         self.deadline: float | None = None
         self.details: Callable[[Event], str] = lambda event: ""
+        self.valid_until: dict[str, float] = {}
         self.facts: Callable[[], Facts] = Facts
         self.loop = asyncio.new_event_loop()
         self.start()
 
     @property
     def way(self) -> FakeWay:
-        return self.ways[0]
+        return self.channels[0]
 
     def start(self) -> None:
         self.registry = CollectorRegistry()
@@ -115,9 +116,10 @@ class Rig:
             self.events,
             self.clock,
             AlertMetrics(self.registry),
-            office(*self.ways, mail=self.mail_config),
+            outbox(*self.channels, mail=self.mail_config),
             deadline=lambda event: self.deadline if event.name == "runway-low" else None,
             details=lambda event: self.details(event),
+            valid_until=lambda zone: self.valid_until.get(zone),
         )
 
     def stop(self) -> None:
@@ -144,9 +146,9 @@ class Rig:
 
     def look(self) -> None:
         self.engine.tick(self.facts() if self.engine.digest_due() else None)
-        for name, courier in self.engine.couriers.items():
+        for name, delivery_loop in self.engine.delivery_loops.items():
             if self.engine.store.next_try(name) is not None:
-                self.loop.run_until_complete(_deliver(courier))
+                self.loop.run_until_complete(_deliver(delivery_loop))
 
     def metric(self, name: str, **labels: str) -> float | None:
         return self.registry.get_sample_value(f"dnssecd_alert_{name}", labels)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.ops.alerts.channels import Parcel, Rejected, Sent, WayDown
+from dnssecd.ops.alerts.channels import ChannelDown, Parcel, Rejected, Sent
 from dnssecd.ops.alerts.digest import Facts
 from dnssecd.ops.alerts.grouping import PER_HOUR_MAX
 from dnssecd.ops.alerts.lifecycle import Alert
@@ -28,7 +28,7 @@ def rig(tmp_path: Path) -> Iterator[Rig]:
 
 
 def down(parcel: Parcel) -> Sent:
-    raise WayDown("connection refused")
+    raise ChannelDown("connection refused")
 
 
 def up(parcel: Parcel) -> Sent:
@@ -51,7 +51,7 @@ def test_fire_and_resolve(rig: Rig) -> None:
     assert len(rig.way.sent) == 2
 
 
-def test_what_is_over_at_once_is_not_told_unless_critical(rig: Rig) -> None:
+def test_an_alert_that_clears_immediately_is_not_sent_unless_critical(rig: Rig) -> None:
     rig.events.raise_event("input-error", ZONE, "cut")
     rig.events.raise_event("verification-failed", ZONE, "bad RRSIG")
     rig.go(5)
@@ -59,10 +59,10 @@ def test_what_is_over_at_once_is_not_told_unless_critical(rig: Rig) -> None:
     rig.events.resolve("verification-failed", ZONE)
     rig.go(10 * MINUTE)
     assert rig.way.subjects == ["RESOLVED: example.com. verification-failed"]
-    assert "came and went" in rig.way.texts[0]
+    assert "fired only briefly" in rig.way.texts[0]
 
 
-def test_counting_tells_nobody_and_a_new_cause_not_at_once(rig: Rig) -> None:
+def test_a_higher_count_sends_nothing_and_a_new_cause_not_immediately(rig: Rig) -> None:
     rig.events.raise_event("signing-failed", ZONE, "3 signatures failed")
     rig.go(MINUTE)
     for number in range(40):
@@ -76,14 +76,14 @@ def test_counting_tells_nobody_and_a_new_cause_not_at_once(rig: Rig) -> None:
     assert "seen 42 times" in rig.way.texts[1]
 
 
-def test_what_becomes_worse_is_told_soon_even_when_it_was_acknowledged(rig: Rig) -> None:
+def test_a_worse_alert_is_sent_soon_even_if_it_was_acknowledged(rig: Rig) -> None:
     rig.events.raise_event("secondary-lagging", ZONE, "behind", subject="ns1")
     rig.go(6 * MINUTE)
     rig.events.acknowledge("secondary-lagging", ZONE, "alice")
     rig.events.raise_event("secondary-lagging", ZONE, "behind", subject="ns1", severity="critical")
     rig.go(2 * MINUTE)
     assert rig.way.subjects[1:] == ["CHANGED: CRITICAL example.com. secondary-lagging (ns1)"]
-    assert "It has become worse: it was warning." in rig.way.texts[1]
+    assert "The severity increased from warning." in rig.way.texts[1]
 
 
 def test_what_fires_together_is_one_mail_worst_first(rig: Rig) -> None:
@@ -107,7 +107,7 @@ def test_thousands_of_zones_are_one_short_mail(rig: Rig) -> None:
     rig.go(5 * MINUTE, step=MINUTE)
     (mail,) = rig.way.mails
     assert mail["Subject"].endswith("and 1999 more")
-    assert "and 1980 more of this kind; dnssecd alerts list has them all" in mail.get_content()
+    assert "and 1980 more of this kind; all: dnssecd alerts list" in mail.get_content()
     assert len(rig.way.sent[0].body) < 10_000
 
 
@@ -154,7 +154,7 @@ def test_reminders_and_escalation_until_acknowledged(rig: Rig) -> None:
     assert "boss@example.com" in rig.way.sent[2].recipients, "who was called in hears of it until it is over"
     rig.events.acknowledge("ds-missing", ZONE, "alice")
     rig.go(10 * DAY, step=600)
-    assert rig.way.subjects[3:] == ["SEEN by alice: example.com. ds-missing"]
+    assert rig.way.subjects[3:] == ["ACKNOWLEDGED by alice: example.com. ds-missing"]
     rig.events.resolve("ds-missing", ZONE)
     rig.go(2 * MINUTE)
     assert rig.way.subjects[4:] == ["RESOLVED: example.com. ds-missing"]
@@ -211,10 +211,10 @@ def test_a_restart_tells_nothing_twice_and_loses_nothing(rig: Rig) -> None:
     )
 
 
-def test_what_fired_before_alerts_were_configured_is_told(tmp_path: Path) -> None:
+def test_events_from_before_alerts_were_configured_are_sent(tmp_path: Path) -> None:
     rig = Rig(tmp_path, FakeWay())
-    configured = rig.engine.office
-    rig.engine.use(replace(configured, ways={}))
+    configured = rig.engine.outbox
+    rig.engine.use(replace(configured, channels={}))
     rig.events.raise_event("input-error", ZONE, "cut")
     rig.go(10 * MINUTE)
     assert rig.way.sent == []
@@ -259,7 +259,7 @@ def test_a_way_that_is_down_is_told_by_the_others(tmp_path: Path) -> None:
     rig.stop()
 
 
-def test_a_message_rejected_for_good_is_told_again_in_another(rig: Rig) -> None:
+def test_a_message_rejected_permanently_is_sent_again_in_another(rig: Rig) -> None:
     def reject(parcel: Parcel) -> Sent:
         raise Rejected("550 no")
 
@@ -316,7 +316,7 @@ def test_a_weekly_digest_comes_on_mondays_and_a_missed_one_at_the_start(tmp_path
     rig.stop()
 
 
-def test_a_damaged_database_is_set_aside_and_people_are_told(tmp_path: Path) -> None:
+def test_a_damaged_database_is_renamed_and_reported(tmp_path: Path) -> None:
     path = tmp_path / "alerts.sqlite"
     path.write_bytes(b"this is no database, and long enough to be looked at" * 100)
     rig = Rig(tmp_path)
@@ -342,7 +342,7 @@ def test_a_newer_database_is_left_alone_and_alerts_go_out(tmp_path: Path) -> Non
     rig.stop()
 
 
-def test_a_full_disk_is_told_once_and_not_for_ever(rig: Rig) -> None:
+def test_a_full_disk_is_reported_once(rig: Rig) -> None:
     def refuse() -> bool:
         return False
 

@@ -28,7 +28,7 @@ def event(name: str, now: float) -> Event:
 
 
 class World:
-    """One event and its alert; what people were told, in order."""
+    """One event and its alert; the messages sent, in order."""
 
     def __init__(self, name: str) -> None:
         self.name, self.now = name, 1e9

@@ -15,6 +15,8 @@ import pytest
 from dnssecd.ops.alerts import digest, words
 from dnssecd.ops.alerts.digest import Facts, Mailed
 from dnssecd.ops.alerts.message import references
+from dnssecd.ops.alerts.note import Sender
+from dnssecd.ops.alerts.text import footer
 from tests.unit.alerts.rig import MAIL, NIGHT, ZONE, Rig
 
 GOLDEN = Path(__file__).with_name("golden")
@@ -65,12 +67,14 @@ def daemon_wide(rig: Rig) -> None:
 
 
 def with_details(rig: Rig) -> None:
+    rig.valid_until = {ZONE: NIGHT + 9 * DAY + 3 * HOUR}
     rig.details = lambda event: "DS to hand to the parent:\n  example.com. IN DS 4711 13 2 0123ABCD"
     rig.events.raise_event("ds-missing", ZONE, "no server of com. has a DS that matches key 4711")
     rig.go(60)
 
 
 def several(rig: Rig) -> None:
+    rig.valid_until = {"example.com.": NIGHT + 12 * DAY, "example.net.": NIGHT - HOUR}
     for zone in ("example.com.", "example.net."):
         for server in ("ns1", "ns2"):
             rig.events.raise_event(
@@ -161,7 +165,7 @@ def test_golden(tmp_path: Path, scene: Callable[[Rig], None]) -> None:
 
 def test_golden_digests(tmp_path: Path) -> None:
     rig = Rig(tmp_path)
-    sender = rig.engine.office.sender
+    sender = rig.engine.outbox.sender
     quiet = Facts(served=1, runway=(13.2 * DAY, ZONE), since=NIGHT - 40)
     written = digest.write(quiet, [], Mailed(), "daily", NIGHT, sender)
     judge("digest_quiet", f"{written.subject}\n\n{written.body}")
@@ -209,3 +213,13 @@ def test_references_keep_the_worst_thread_last_and_are_bounded() -> None:
     many = [(f"<{number}>",) for number in range(100)]
     assert len(references(many)) == 20
     assert references(many)[-1] == "<0>"
+
+
+def test_a_mail_links_to_the_section_of_its_event() -> None:
+    sender = Sender("hidden1", "0.2.0", docs_url="https://docs.example.com/operations.html")
+    assert footer(sender, "input-error")[-1].endswith(
+        "\nMore: https://docs.example.com/operations.html#input-error"
+    )
+    assert footer(Sender("hidden1", "0.2.0"), "input-error")[-1].endswith(
+        "\nMore: docs/operations.md, input-error"
+    )

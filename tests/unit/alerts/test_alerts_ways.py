@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from dnssecd.config.model import Secret, WebhookConfig
-from dnssecd.ops.alerts.channel_command import CommandWay
-from dnssecd.ops.alerts.channel_webhook import WebhookWay
-from dnssecd.ops.alerts.channels import REASON_MAX, Deferred, Parcel, Rejected, WayDown
+from dnssecd.ops.alerts.channel_command import CommandChannel
+from dnssecd.ops.alerts.channel_webhook import WebhookChannel
+from dnssecd.ops.alerts.channels import REASON_MAX, ChannelDown, Deferred, Parcel, Rejected
 
 PARCEL = Parcel("<id@example.com>", b'{"kind":"test"}')
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -45,8 +45,8 @@ def answering(answer: bytes, seen: list[bytes]) -> Handler:
 
 def webhook(
     port: int, path: str = "/hook?token=geheim", bearer: bytes = b"s3cret", **more: float
-) -> WebhookWay:
-    return WebhookWay(WebhookConfig(f"http://127.0.0.1:{port}{path}", Secret(bearer)), **more)  # type: ignore[arg-type]
+) -> WebhookChannel:
+    return WebhookChannel(WebhookConfig(f"http://127.0.0.1:{port}{path}", Secret(bearer)), **more)  # type: ignore[arg-type]
 
 
 async def test_webhook_posts_json_with_its_token() -> None:
@@ -64,16 +64,16 @@ async def test_webhook_posts_json_with_its_token() -> None:
 @pytest.mark.parametrize(
     ("answer", "error", "says"),
     [
-        (b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n", WayDown, "redirects"),
-        (b"HTTP/1.1 401 No\r\n\r\n", WayDown, "token"),
-        (b"HTTP/1.1 404 No\r\n\r\n", WayDown, "404"),
+        (b"HTTP/1.1 302 Found\r\nLocation: http://192.0.2.1/\r\n\r\n", ChannelDown, "redirects"),
+        (b"HTTP/1.1 401 No\r\n\r\n", ChannelDown, "token"),
+        (b"HTTP/1.1 404 No\r\n\r\n", ChannelDown, "404"),
         (b"HTTP/1.1 422 No\r\n\r\n", Rejected, "422"),
         (b"HTTP/1.1 500 Oops\r\n\r\n", Deferred, "500"),
-        (b"HTTP/1.1 503 Busy\r\n\r\n", WayDown, "503"),
-        (b"220 mail.example.com ESMTP\r\n\r\n", WayDown, "does not speak HTTP"),
-        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 50_000, WayDown, "too long"),
-        (b"HTTP/1.1 2", WayDown, "without an answer"),
-        (b"", WayDown, "without an answer"),
+        (b"HTTP/1.1 503 Busy\r\n\r\n", ChannelDown, "503"),
+        (b"220 mail.example.com ESMTP\r\n\r\n", ChannelDown, "the answer is not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nX: " + b"x" * 50_000, ChannelDown, "too long"),
+        (b"HTTP/1.1 2", ChannelDown, "without an answer"),
+        (b"", ChannelDown, "without an answer"),
     ],
 )
 async def test_webhook_judges_answers(answer: bytes, error: type[Exception], says: str) -> None:
@@ -84,9 +84,9 @@ async def test_webhook_judges_answers(answer: bytes, error: type[Exception], say
     assert "s3cret" not in str(raised.value)
 
 
-async def test_webhook_waits_as_long_as_it_is_told() -> None:
+async def test_webhook_waits_as_long_as_requested() -> None:
     async with http(answering(b"HTTP/1.1 429 Slow\r\nRetry-After: 99999999\r\n\r\n", [])) as port:
-        with pytest.raises(WayDown) as raised:
+        with pytest.raises(ChannelDown) as raised:
             await webhook(port).send(PARCEL)
     assert raised.value.retry_after_s == 3600
 
@@ -100,17 +100,17 @@ async def test_webhook_that_says_nothing_or_drips_ends_at_the_deadline() -> None
                 await asyncio.sleep(0.01)
 
     async with http(drip) as port:
-        with pytest.raises(WayDown, match="did not answer"):
+        with pytest.raises(ChannelDown, match="did not answer"):
             await webhook(port, deadline_s=0.2).send(PARCEL)
 
 
 async def test_webhook_down_and_bad_token() -> None:
     async with http(answering(b"", [])) as port:
         pass
-    with pytest.raises(WayDown):
+    with pytest.raises(ChannelDown):
         await webhook(port).send(PARCEL)
     async with http(answering(b"", [])) as port:
-        with pytest.raises(WayDown, match="token holds"):
+        with pytest.raises(ChannelDown, match="token contains"):
             await webhook(port, bearer=b"a\r\nX: y").send(PARCEL)
 
 
@@ -124,7 +124,7 @@ async def test_command_gets_json_and_no_shell(tmp_path: Path, monkeypatch: pytes
     out = tmp_path / "out"
     code = "import sys, os, json\n"
     code += "json.dump([json.load(sys.stdin), sys.argv[2], sorted(os.environ)], open(sys.argv[1],'w'))"
-    await CommandWay(script(code, str(out), "$(id); `id`")).send(PARCEL)
+    await CommandChannel(script(code, str(out), "$(id); `id`")).send(PARCEL)
     body, argument, environment = json.loads(out.read_text())
     assert body == {"kind": "test"}
     assert argument == "$(id); `id`"
@@ -133,9 +133,9 @@ async def test_command_gets_json_and_no_shell(tmp_path: Path, monkeypatch: pytes
 
 async def test_command_need_not_read_and_may_say_much() -> None:
     big = Parcel("<x>", b"x" * 2**20)
-    await CommandWay(script("print('x' * 3_000_000)")).send(big)
+    await CommandChannel(script("print('x' * 3_000_000)")).send(big)
     with pytest.raises(Deferred) as raised:
-        await CommandWay(script("print('y' * 3_000_000); raise SystemExit(3)")).send(big)
+        await CommandChannel(script("print('y' * 3_000_000); raise SystemExit(3)")).send(big)
     assert "status 3: yyy" in str(raised.value)
     assert len(str(raised.value)) == REASON_MAX
 
@@ -147,7 +147,7 @@ async def test_command_that_hangs_is_killed_with_its_children(tmp_path: Path) ->
         "open(sys.argv[1], 'a').write(f'{os.getpid()}\\n')\n"
         "time.sleep(60)"
     )
-    way = CommandWay(script(code, str(pids)), deadline_s=2.0)
+    way = CommandChannel(script(code, str(pids)), deadline_s=2.0)
     with pytest.raises(Deferred, match="was killed"):
         await way.send(PARCEL)
     patience = time.monotonic() + 10  # a process that got SIGKILL is gone when the kernel gets round to it
@@ -164,5 +164,5 @@ def _runs(pid: int) -> bool:
 
 
 async def test_command_that_is_not_there() -> None:
-    with pytest.raises(WayDown, match="/nonexistent/page cannot be run"):
-        await CommandWay(["/nonexistent/page", "token"]).send(PARCEL)
+    with pytest.raises(ChannelDown, match="/nonexistent/page cannot be run"):
+        await CommandChannel(["/nonexistent/page", "token"]).send(PARCEL)

@@ -26,7 +26,7 @@ from tests.commands import make_call
 from tests.unit.alerts.rig import MAIL, NIGHT, ZONE, FakeWay, Rig
 
 
-class SlowWay(FakeWay):
+class SlowChannel(FakeWay):
     """Takes a message, but says so only when *release* is set."""
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class SlowWay(FakeWay):
 
 @pytest.fixture
 def rig(tmp_path: Path) -> Iterator[Rig]:
-    rig = Rig(tmp_path, SlowWay())
+    rig = Rig(tmp_path, SlowChannel())
     yield rig
     rig.stop()
 
@@ -57,7 +57,7 @@ async def test_stopping_lets_what_is_being_sent_end(
     rig.clock.advance(10)
     rig.engine.tick()
     way = rig.way
-    assert isinstance(way, SlowWay)
+    assert isinstance(way, SlowChannel)
     running = asyncio.create_task(rig.engine.run())
     await asyncio.wait_for(way.began.wait(), 10)
     running.cancel()
@@ -120,7 +120,7 @@ def wired(tmp_path: Path) -> Iterator[tuple[AlertEngine, EventCore]]:
     events.close()
 
 
-def test_what_the_digest_and_the_deadlines_are_told_of_the_zones(
+def test_what_the_digest_and_the_deadlines_know_of_the_zones(
     wired: tuple[AlertEngine, EventCore],
 ) -> None:
     alerts, events = wired
@@ -139,7 +139,7 @@ async def test_without_a_way_the_test_says_what_to_do_and_a_reload_makes_one(
 ) -> None:
     alerts, events = wired
     assert await alerts.status() == []
-    with pytest.raises(Refused, match="no way is configured") as refused:
+    with pytest.raises(Refused, match="no channel for alerts is configured") as refused:
         await give_test(alerts, [])
     assert "[alerts.mail]" in refused.value.remedy
     events.raise_event("disk-low", None, "3 MiB")

@@ -19,8 +19,13 @@ SECTIONS = dict(re.findall(r"^### ([a-z0-9-]+)\n(.*?)(?=^### |\Z)", TEXT, re.S |
 #: The commands there are: what a text advises at 3 a.m. must exist.
 COMMANDS = re.compile(
     r"dnssecd (?:status|explain|schedule|plan|check-config|backup|restore"
-    r"|config (?:diff|reload)|zone (?:list|show|reload|restore|history|export|wait)"
-    r"|key (?:list|import|audit|rollover|compromised|backup)|keystore (?:test|bench)"
+    r"|config (?:diff|reload)"
+    r"|zone (?:list|show|add|remove|approve|reject|reload|restore|history|export|wait|move|owner)"
+    r"|key (?:list|import|generate|audit|rollover|compromised|lost|backup|export|trash|consent)"
+    r"|keystore (?:list|test|bench)"
+    r"|ksr (?:export|sign)|skr import"
+    r"|cluster (?:init|check)|node (?:list|drain|resume)"
+    r"|anchors (?:show|export|check)"
     r"|ds (?:show|check|confirm)|clock confirm|alerts (?:list|test|ack)|migrate (?:check|adopt))\b"
 )
 

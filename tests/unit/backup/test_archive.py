@@ -188,16 +188,16 @@ def test_what_was_changed_is_not_believed(config: Config, tmp_path: Path) -> Non
     refused(
         "the manifest was changed", {MANIFEST: contents[MANIFEST].replace(b'"serial": 1', b'"serial": 9')}
     )
-    refused("manifest.sha256 is not in it", {DIGEST: None})
-    refused("is not in it", {member: None})
+    refused("manifest.sha256 is missing", {DIGEST: None})
+    refused("is missing", {member: None})
     flipped = bytearray(contents[member])
     flipped[len(flipped) // 2] ^= 1
     refused("was changed or damaged", {member: bytes(flipped)})
     link = tarfile.TarInfo("zones/evil")
     link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
-    refused("is not what dnssecd puts into a back-up", {}, link)
+    refused("is not a member that dnssecd writes", {}, link)
     twice = tarfile.TarInfo(member)
-    refused("is not what dnssecd puts into a back-up", {}, twice)
+    refused("is not a member that dnssecd writes", {}, twice)
 
 
 @pytest.mark.parametrize("octets", [0, 100, 700, 5000])
@@ -218,12 +218,12 @@ def test_a_database_with_a_trigger_is_not_ours(config: Config, tmp_path: Path) -
     path = tmp_path / "state" / "zones" / database_name("a.test.")
     with closing(sqlite3.connect(path)) as db:
         db.execute("CREATE TRIGGER evil AFTER INSERT ON history BEGIN DELETE FROM rrset; END")
-    with pytest.raises(BadArchive, match="other tables than dnssecd makes"):
+    with pytest.raises(BadArchive, match="tables that dnssecd does not create"):
         check_database(path, schema.MIGRATIONS, schema.APPLICATION_ID, "a.test.")
     with closing(sqlite3.connect(path)) as db:
         db.execute("DROP TRIGGER evil")
         db.execute(f"PRAGMA user_version = {len(schema.MIGRATIONS) + 1}")
-    with pytest.raises(BadArchive, match="restore it with the dnssecd that made it"):
+    with pytest.raises(BadArchive, match="restore it with the version of dnssecd that made it"):
         check_database(path, schema.MIGRATIONS, schema.APPLICATION_ID, "a.test.")
 
 

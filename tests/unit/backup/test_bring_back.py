@@ -51,7 +51,7 @@ def test_its_serial_is_above_all_that_is_known(zone: PipelineZone, floor: int | 
     assert zone.serial() == serial
 
 
-def test_signatures_that_expired_meanwhile_are_made_anew(zone: PipelineZone) -> None:
+def test_signatures_that_expired_meanwhile_are_renewed(zone: PipelineZone) -> None:
     zone.now += 100 * DAY
     assert brought_back(zone).result == "published"
     with zone.db.snapshot() as snapshot:

@@ -34,7 +34,7 @@ Members = dict[str, bytes]
 @pytest.fixture(autouse=True)
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     @contextmanager
-    def none(config: Config) -> Iterator[SignerClient]:
+    def none(config: Config, *, beside_daemon: bool) -> Iterator[SignerClient]:
         raise SignerError("there is none in this test")
         yield
 
@@ -43,7 +43,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def members(config: Config, tmp_path: Path) -> Members:
-    """What is in a good back-up."""
+    """What is in a good backup."""
     make(config, tmp_path / "good.tar")
     with tarfile.open(tmp_path / "good.tar") as tar:
         return {entry.name: tar.extractfile(entry).read() for entry in tar}  # type: ignore[union-attr]
@@ -94,9 +94,9 @@ def test_a_zone_of_another_name(config: Config, tmp_path: Path, members: Members
     if name == ".":  # a name there can be, with a database that is not its own
         (refusal,) = restored(config, file, check=True).refusals
         assert refusal.code == "damaged"
-        assert "database of another zone" in refusal.what
+        assert "belongs to another zone" in refusal.what
         return
-    with pytest.raises(BadArchive, match="which dnssecd does not write"):
+    with pytest.raises(BadArchive, match="a form that dnssecd does not write"):
         restored(config, file, check=True)
 
 
@@ -128,7 +128,7 @@ def test_a_member_that_unpacks_to_more_than_is_said(config: Config, tmp_path: Pa
         tmp_path / "evil.tar", members, put(members, member(A), content + bytes(1 << 20), len(content))
     )
     (refusal,) = restored(config, file, check=True).refusals
-    assert "unpacks to more than it should" in refusal.what
+    assert "unpacks to more than its size in the manifest" in refusal.what
 
 
 @pytest.mark.parametrize(

@@ -37,12 +37,12 @@ def codes(decision: Decision) -> list[str]:
     return [refusal.code for refusal in decision.refusals]
 
 
-def test_what_everybody_has_is_served_as_it_is() -> None:
+def test_a_zone_that_all_servers_have_is_served_unchanged() -> None:
     decision = decided(5, 5, live(5), here=KEYS)
     assert (decision.held, decision.floor, decision.refusals) == (False, None, ())
 
 
-def test_a_zone_that_nobody_vouches_for_is_held() -> None:
+def test_a_zone_without_evidence_is_held() -> None:
     """No server to ask and nothing here: it may be older than what is public, which nobody can tell."""
     decision = decided(5)
     assert (decision.held, decision.floor, decision.refusals) == (True, None, ())
@@ -52,7 +52,7 @@ def test_a_zone_that_nobody_vouches_for_is_held() -> None:
 
 
 @pytest.mark.parametrize("servers", [(live(4),), (live(None),), (live(None, None, "no answer in time"),)])
-def test_whatever_is_not_the_same_everywhere_is_looked_at_again(servers: tuple[LiveServer, ...]) -> None:
+def test_a_zone_that_differs_between_servers_is_checked_again(servers: tuple[LiveServer, ...]) -> None:
     decision = decided(5, None, *servers)
     assert decision.held
     assert decision.refusals == ()
@@ -72,7 +72,7 @@ def test_from_before_the_first_publication() -> None:
     assert codes(decided(None, None, keyset=None)) == []
 
 
-def test_key_states_go_back_only_when_that_is_said_and_nobody_has_other_keys() -> None:
+def test_older_key_states_need_the_option_and_no_server_with_other_keys() -> None:
     now = in_place()
     compromised = replace(KEYS, keys=(replace(KEYS.keys[0], compromised=True), *KEYS.keys[1:]))
     assert codes(decided(5, 5, live(5), here=compromised)) == ["keys-backwards"]

@@ -46,7 +46,7 @@ def finder(brings: Key) -> KeyFinder:
     return KeyFinder(cast(Any, Client(brings)), cast(Any, archive), cast(Any, config), b"passphrase")
 
 
-def test_what_was_brought_in_is_the_key_wanted() -> None:
+def test_the_imported_key_is_the_key_wanted() -> None:
     looking = finder(WANTED)
     found = looking.find(Z, keyset(WANTED), bring=True)
     assert (found.missing, found.keyset.keys[0].key_id, looking.brought) == ((), "new", 1)
@@ -56,7 +56,5 @@ def test_another_key_under_its_name_is_not_taken_for_it() -> None:
     looking = finder(OTHER)
     found = looking.find(Z, keyset(WANTED), bring=True)
     assert len(found.missing) == 1
-    assert (
-        f"key {WANTED.tag} (ksk): what was brought in for it is another key: {OTHER.tag}" in found.missing[0]
-    )
+    assert f"key {WANTED.tag} (ksk): another key was imported for it: {OTHER.tag}" in found.missing[0]
     assert looking.brought == 1, "it is in the key store all the same"

@@ -28,7 +28,7 @@ __all__ = ["config"]
 
 
 def unpacked(home: Path, serial: int) -> Path:
-    """A zone's database as it comes out of a back-up, on the file system of the others."""
+    """A zone's database as it comes out of a backup, on the file system of the others."""
     path = home / "state" / "zones" / "unpacked.sqlite"
     with closing(ZoneDatabase(path, text_to_wire(Z))) as db:
         put_version(db, serial)
@@ -111,7 +111,7 @@ def test_the_catalogue_forgets_on_the_disk_and_all_or_nothing(config: Config) ->
 
 
 @pytest.mark.parametrize("held", [True, False])
-def test_evidence_is_forgotten_and_waits_begin_anew(config: Config, tmp_path: Path, held: bool) -> None:
+def test_evidence_is_forgotten_and_waits_begin_again(config: Config, tmp_path: Path, held: bool) -> None:
     path = unpacked(tmp_path, 5)
     restored = state.Restored(at=NOW, who="root", source="b.tar", floor=9, standby=True)
     prepare(path, in_place(), restored if held else None, NOTE)

@@ -32,7 +32,7 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     """No key service here."""
 
     @contextmanager
-    def none(config: Config) -> Iterator[SignerClient]:
+    def none(config: Config, *, beside_daemon: bool) -> Iterator[SignerClient]:
         raise SignerError("there is none in this test")
         yield
 
@@ -110,7 +110,7 @@ def test_nothing_is_made_where_nothing_is(config: Config, tmp_path: Path) -> Non
 def test_servers_of_a_zone_that_is_not_configured_are_asked(
     config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: bool
 ) -> None:
-    """How it was served says which they are: in the catalogue here, or the one in the back-up."""
+    """How it was served says which they are: in the catalogue here, or the one in the backup."""
     zone = config.zones["a.test."]
     secondary = Peer("ns1", Address("192.0.2.1", 53), None)
     known = replace(
@@ -118,7 +118,7 @@ def test_servers_of_a_zone_that_is_not_configured_are_asked(
         secondaries={"ns1": secondary},
         zones={"a.test.": zone, B: replace(zone, name=B, secondaries=("ns1",))},
     )
-    document = remember(known, known.zones[B], zone_spec(known, known.zones[B], "socket"))
+    document = remember(known, known.zones[B], zone_spec(known, known.zones[B], "socket", None))
     with closing(Catalogue(config.server.state_dir / "catalogue.sqlite")) as catalogue:
         catalogue.put_serving({B: document})
     file = tmp_path / "b.tar"
@@ -138,9 +138,7 @@ def test_servers_of_a_zone_that_is_not_configured_are_asked(
     assert codes(done)[:1] == [(B, "serial-backwards")]
 
 
-def test_a_document_that_cannot_be_read_asks_nobody_and_is_not_brought_in(
-    config: Config, tmp_path: Path
-) -> None:
+def test_an_unreadable_document_asks_no_server_and_is_not_restored(config: Config, tmp_path: Path) -> None:
     path = config.server.state_dir / "catalogue.sqlite"
     with closing(Catalogue(path)) as catalogue:
         catalogue.put_serving({B: "{"})

@@ -35,7 +35,8 @@ ZONE = {
 }  # fmt: skip
 KEY = {
     "zone": "example.com.", "role": "ksk", "algorithm": 13, "tag": 4711, "public_key": "257 3 13 AAAA",
-    "goal": "omnipresent", "dnskey": "omnipresent", "zrrsig": None, "krrsig": "omnipresent", "ds": "rumoured",
+    "goal": "present", "state": "active", "dnskey": "omnipresent",
+    "zrrsig": None, "krrsig": "omnipresent", "ds": "rumoured",
     "keystore": "local", "label": "k1",
 }  # fmt: skip
 EXPORT = "example.com. 3600 IN SOA . . 7 1 1 1 1\n"
@@ -188,10 +189,10 @@ def test_status(run: Callable[..., Result], daemon: Daemon) -> None:
     result = run("status", "EXAMPLE.com")
     assert result.code == 0
     assert daemon.asked == [("status", {"zone": "example.com."})]
-    assert "1/2 current" in result.out
+    assert "1 of 2 current" in result.out
     assert "23d 3h" in result.out
     assert "waits for ns2" in result.out
-    assert "child of the daemon" in result.out
+    assert "child process of the daemon" in result.out
     assert result.out.count("ERROR input-error") == 1, (
         "an alert of a zone and of the daemon's list is shown once"
     )
@@ -205,11 +206,19 @@ def test_status(run: Callable[..., Result], daemon: Daemon) -> None:
 @pytest.mark.parametrize(
     ("words", "asked", "shown"),
     [
-        ("zone list", ("zone.list", {}), "example.com.  served  7"),
+        ("zone list", ("zone.list", {}), "example.com.  served  -"),
         ("zone show example.com", ("zone.show", {"zone": "example.com."}), "4711"),
         (
             "zone reload example.com. --accept-change",
-            ("zone.reload", {"zone": "example.com.", "accept_change": True, "first_publication": False}),
+            (
+                "zone.reload",
+                {
+                    "zone": "example.com.",
+                    "accept_change": True,
+                    "accept_older": False,
+                    "first_publication": False,
+                },
+            ),
             "serial 8 is published",
         ),
         ("zone history example.com", ("zone.history", {"zone": "example.com.", "limit": 50}), "root"),
@@ -227,8 +236,9 @@ def test_status(run: Callable[..., Result], daemon: Daemon) -> None:
             ),
             "serial 7 is served",
         ),
-        ("key list", ("key.list", {"zone": None}), "omnipresent"),
-        ("explain example.com", ("explain", {"zone": "example.com."}), "all is well"),
+        ("key list", ("key.list", {"zone": None}), "active"),
+        ("key list --verbose", ("key.list", {"zone": None}), "omnipresent"),
+        ("explain example.com", ("explain", {"zone": "example.com.", "rules": False}), "all is well"),
         ("ds show example.com", ("ds.show", {"zone": "example.com."}), "IN DS 4711"),
         ("alerts list", ("alerts.list", {"zone": None}), "correct it"),
         (
@@ -308,7 +318,7 @@ def test_check_config(run: Callable[..., Result], tmp_path: Path) -> None:
     file.write_text(GOOD)
     good = run("check-config", "--config", str(file), socket=False)
     assert good.code == 0
-    assert "is good: 1 zone, 1 policy, 1 key store" in good.out
+    assert "is correct: 1 zone, 1 policy, 1 key store" in good.out
     file.write_text(GOOD + "max_chaneg = 1\nsecondaries = ['x']\n")
     bad = run("check-config", "--config", str(file), socket=False)
     assert bad.code == 1
@@ -328,7 +338,7 @@ def test_the_signer_needs_a_socket(run: Callable[..., Result], tmp_path: Path) -
     file.write_text(GOOD)
     result = run("signer", "--config", str(file), socket=False)
     assert result.code == 1
-    assert "names no socket" in result.err
+    assert "has no socket for the key service" in result.err
 
 
 def test_status_starts_quickly(daemon: Daemon) -> None:

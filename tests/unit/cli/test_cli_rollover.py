@@ -30,10 +30,10 @@ WAIT = {
     "next_look": None,
 }
 ANSWERS: dict[str, Any] = {
-    "key.rollover": {"zone": Z, "message": f"{Z}: asked for", "waiting": [WAIT]},
-    "key.retire": {"zone": Z, "message": "retires", "waiting": []},
-    "key.revoke": {"zone": Z, "message": "is revoked", "waiting": []},
-    "key.approve": {"zone": Z, "message": "approved: zsk:x", "waiting": []},
+    "key.rollover": {"zone": Z, "message": f"{Z}: asked for", "waiting": [WAIT], "summary": ""},
+    "key.retire": {"zone": Z, "message": "retires", "waiting": [], "summary": ""},
+    "key.revoke": {"zone": Z, "message": "is revoked", "waiting": [], "summary": ""},
+    "key.approve": {"zone": Z, "message": "approved: zsk:x", "waiting": [], "summary": ""},
     "key.compromised": {
         "zone": Z,
         "key_tag": 7,
@@ -55,7 +55,15 @@ ANSWERS: dict[str, Any] = {
         ],
     },
     "plan": {
-        "zones": [{"zone": Z, "notes": ["denial: nsec3 becomes nsec"], "events": [EVENT], "days": 120}],
+        "zones": [
+            {
+                "zone": Z,
+                "notes": ["denial: nsec3 becomes nsec"],
+                "events": [EVENT],
+                "days": 120,
+                "summary": "Done about then.",
+            }
+        ],
         "added": [],
         "removed": ["gone.example."],
     },
@@ -127,15 +135,16 @@ def run(
         (
             "key rollover example.com --role zsk",
             {"zone": Z, "role": "zsk"},
-            "held by time (dnskey-settles), until 1970-01-02 00:00:00Z\ndnssecd explain example.com. tells",
+            "held by time (dnskey-settles), until 1970-01-02 00:00:00Z\nfor the reasons and the servers",
         ),
         ("key retire example.com --key-tag 7", {"zone": Z, "key_tag": 7}, "retires"),
         ("key revoke example.com --key-tag 7", {"zone": Z, "key_tag": 7}, "is revoked"),
         ("key approve example.com", {"zone": Z, "step": None}, "approved"),
         ("key approve example.com --step zsk:x", {"zone": Z, "step": "zsk:x"}, "approved"),
         ("key compromised example.com --key-tag 7", {"zone": Z, "key_tag": 7}, "Recovery plan"),
-        ("explain example.com", {"zone": Z}, "all is \\x1b[31mwell"),
-        ("schedule", {"load": False}, "look at the parent"),
+        ("explain example.com", {"zone": Z, "rules": False}, "all is \\x1b[31mwell"),
+        ("explain example.com --rules", {"zone": Z, "rules": True}, "all is \\x1b[31mwell"),
+        ("schedule", {"load": False}, "check the parent"),
         ("schedule --load", {"load": True}, "12"),
         ("plan", {}, "nsec3 becomes nsec"),
         ("clock confirm", {}, "signing goes on"),
@@ -154,11 +163,11 @@ def test_commands(
     assert json.loads(out) == ANSWERS[asked[-1][0]]
 
 
-def test_ds_check_fails_where_a_server_is_not_as_wanted(run: Run) -> None:
+def test_ds_check_fails_if_a_server_has_another_ds_set(run: Run) -> None:
     code, out = run("ds", "check", "example.com")
     assert code == 1
     assert "192.0.2.1:53" in out
-    assert "not as wanted" in out
+    assert "not correct" in out
 
 
 def test_simulate_draws(run: Run, asked: list[tuple[str, dict[str, Any]]], tmp_path: Path) -> None:
@@ -185,7 +194,7 @@ def test_simulate_draws(run: Run, asked: list[tuple[str, dict[str, Any]]], tmp_p
     assert json.loads(out)["events"][1]["key_tag"] == 4711
 
 
-def test_a_picture_that_cannot_be_written_is_told_of(run: Run, tmp_path: Path) -> None:
+def test_a_picture_that_cannot_be_written_is_reported(run: Run, tmp_path: Path) -> None:
     code, out = run(*f"simulate example.com --days 30 --svg {tmp_path}".split())
     assert code == 1
     assert f"{tmp_path} cannot be written" in out
@@ -200,7 +209,7 @@ def test_a_plan_without_steps_says_nothing_of_steps(run: Run, monkeypatch: pytes
     monkeypatch.setitem(ANSWERS, "plan", {"zones": [zone], "added": [], "removed": []})
     assert run("plan") == (0, "example.com.\n  denial: nsec3 becomes nsec\n")
     monkeypatch.setitem(ANSWERS, "plan", {"zones": [], "added": [], "removed": []})
-    assert run("plan") == (0, "nothing changes for keys and signatures\n")
+    assert run("plan") == (0, "keys and signatures do not change\n")
 
 
 COMMANDS = (

@@ -3,8 +3,9 @@
 import pytest
 import typer
 
-from dnssecd.cli.common import duration, moment, zone_name
+from dnssecd.cli.common import duration, moment
 from dnssecd.cli.output import printable, span, when
+from dnssecd.core.dns.names import full_name
 
 
 def test_moments() -> None:
@@ -24,7 +25,7 @@ def test_durations() -> None:
 
 
 def test_names_and_texts() -> None:
-    assert [zone_name(name) for name in ("Example.COM", "example.com.", ".")] == [
+    assert [full_name(name) for name in ("Example.COM", "example.com.", ".")] == [
         "example.com.",
         "example.com.",
         ".",

@@ -51,6 +51,24 @@ def test_a_policy_changes_its_zones() -> None:
     ]
 
 
+def test_settings_are_shown_as_they_are_written() -> None:
+    new = "[policy.other]\nsignature_validity = '20d'\nzsk = { algorithm = 'ed25519', lifetime = '60d' }"
+    shown = [str(one) for one in change("[policy.other]", new).changes]
+    assert "~ policy.other.signature_validity: 30d -> 20d" in shown
+    assert "~ policy.other.zsk.algorithm: ecdsap256sha256 -> ed25519" in shown
+    assert any(one.startswith("~ policy.other.zsk.lifetime: ") and one.endswith("-> 60d") for one in shown)
+
+
+def test_the_key_store_of_a_role_changes_its_zones() -> None:
+    text = BASE.replace("[policy.default]", "[keystore.vault]\ndirectory = '/vault'\n[policy.default]")
+    moved = text.replace("[policy.other]", "[policy.other]\nksk = { keystore = 'vault' }")
+    found = diff(read(text), read(moved))
+    assert found.changed == ("b.example.",)
+    assert [str(one) for one in found.changes] == ["~ policy.other.ksk.keystore: local -> vault"]
+    elsewhere = moved.replace("'/vault'", "'/elsewhere'")
+    assert diff(read(moved), read(elsewhere)).changed == ("b.example.",), "the store of one role moves"
+
+
 def test_a_secondary_changes_its_zones() -> None:
     found = change("192.0.2.1:53", "192.0.2.2:53")
     assert found.changed == ("a.example.",)

@@ -76,7 +76,7 @@ def test_several_tokens_in_the_order_of_the_file() -> None:
     assert (a.idle_canary_s, a.retry_longest_s) == (60, 3)
 
 
-def test_what_the_key_service_is_told() -> None:
+def test_the_settings_of_the_key_service() -> None:
     settings = signer_settings(read(SEVERAL), socket=Path("/s"), state_dir=Path("/d"))
     (store,) = settings.keystores
     assert (store.type, store.standby) == ("pkcs11", True)
@@ -99,17 +99,42 @@ def test_what_the_key_service_is_told() -> None:
         (SEVERAL.replace('pin_file = "/etc/pin"', ""), "keystore.hsm.pin_file: is missing"),
         (SEVERAL.replace('token_serial = "0042"', ""), "keystore.hsm.token.b: no token is named"),
         (SEVERAL.replace("slot = 0", 'slot = 0\ntoken_label = "x"'), "name the token more than once"),
-        (SEVERAL.replace("standby", 'token_label = "x"\nstandby'), "keystore.hsm.token_label: the tokens are named"),
+        (SEVERAL.replace("standby", 'token_label = "x"\nstandby'), "keystore.hsm.token_label: the tokens have tables"),
         (SEVERAL.replace("sessions = 9", "session = 9"), "keystore.hsm.token.b.session: is not a known key"),
         (SEVERAL.replace('slot = 0', 'token_serial = "0042"').replace("/lib/other.so", "/lib/a.so"),
-         'keystore.hsm.token.a: is the token of "hsm.b"'),
+         'keystore.hsm.token.a: is also the token of "hsm.b"'),
         (ONE.replace("token_label", "directory = 1\ntoken_label"), "keystore.hsm.directory: is not a known key"),
         ('[keystore.hsm]\ntype = "pkcs11"\nmodule = "m"\npin_file = "p"\n[keystore.hsm.token]\n',
          "keystore.hsm.token: no token is named"),
-        (ONE + ONE.replace("keystore.hsm", "keystore.twin"), 'keystore.twin: is the token of "hsm"'),
-        (SEVERAL + ONE.replace("keystore.hsm", 'keystore."hsm.a"'), 'another token is "hsm.a" already'),
+        (ONE + ONE.replace("keystore.hsm", "keystore.twin"), 'keystore.twin: is also the token of "hsm"'),
+        (SEVERAL + ONE.replace("keystore.hsm", 'keystore."hsm.a"'), 'another token has the name "hsm.a"'),
+        (ONE + 'quirks = ["text-id"]\n', 'keystore.hsm.quirks: "text-id" is no known quirk'),
+        (ONE + 'login = "none"\n', 'keystore.hsm.pin_file: is not read with login = "none"'),
+        (ONE + 'login = "pad"\n', "keystore.hsm.login: "),
     ],
 )  # fmt: skip
 def test_refused(text: str, fault: str) -> None:
     found = faults(text)
     assert any(fault in one for one in found), found
+
+
+def test_label_and_serial_login_and_quirks() -> None:
+    text = ONE.replace('pin_file = "pin"', 'token_serial = "7"\nlogin = "none"\nquirks = ["text-ids"]')
+    (token,) = signer_settings(read(text), socket=Path("/s"), state_dir=Path("/d")).keystores[0].tokens
+    assert (token.label, token.serial, token.login, token.pin_file) == ("dns", "7", "none", "")
+    assert token.quirks == ("text-ids",)
+    shared = SEVERAL.replace("standby", 'quirks = ["search-by-id"]\nlogin = "protected"\nstandby')
+    shared = shared.replace('pin_file = "/etc/pin"\n', "").replace(
+        'pin_file = "/etc/pin-a"\n', 'login = "none"\n'
+    )
+    store = read(shared).keystores["hsm"]
+    assert isinstance(store, Pkcs11Keystore)
+    assert [token.login for token in store.tokens] == ["protected", "none"]
+    assert [token.quirks for token in store.tokens] == [("search-by-id",)] * 2
+
+
+def test_a_token_that_makes_no_keys_wants_them_given() -> None:
+    text = ONE + 'quirks = ["makes-no-keys"]\n'
+    assert any('write keys = "given"' in warning.remedy for warning in read(text).warnings)
+    given = (text + REST).replace('keystore = "hsm"', 'keystore = "hsm"\nkeys = "given"')
+    assert not any("makes none" in warning.what for warning in parse(given, Path("/etc/c.toml")).warnings)

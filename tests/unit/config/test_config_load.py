@@ -1,13 +1,16 @@
 """The configuration contract: defaults, and every error at once with file, line, what and remedy."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dnssecd.config import Address, ConfigError, ConfigErrors, KeyTemplate, Pkcs11Keystore, load, parse
 from dnssecd.config.load import control_socket_of
-from dnssecd.config.model import Config, UpdateLimits
+from dnssecd.config.model import Config, Policy, UpdateLimits
+from dnssecd.control_place import quick_control_socket
 
 MINIMAL = """
 [server]
@@ -63,11 +66,11 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert config.server.state_dir == Path("/var/lib/dnssecd")
     assert config.server.control_socket == Path("/run/dnssecd/control.sock")
     assert config.metrics.listen == Address("127.0.0.1", 9533)
-    assert (config.log.format, config.log.level) == ("json", "info")
+    assert (config.log.format, config.log.level) == ("auto", "info")
     assert config.signer.socket is None
     policy = config.policy_of("example.com.")
-    assert policy.ksk == KeyTemplate(13, None)
-    assert policy.zsk == KeyTemplate(13, 90 * DAY)
+    assert policy.ksk == KeyTemplate(13, None, "local")
+    assert policy.zsk == KeyTemplate(13, 90 * DAY, "local")
     assert policy.csk is None
     assert (policy.share_keys, policy.zonemd, policy.rfc5011, policy.standby_ksk) == (False,) * 4
     assert (policy.dnskey_ttl, policy.denial, policy.nsec3_opt_out) == (3600, "nsec3", False)
@@ -83,13 +86,6 @@ def test_defaults_are_those_of_the_contract() -> None:
     assert zone.allow_query.allows("::1", None)
     assert not zone.allow_query.allows("192.0.2.1", None)
     assert not zone.allow_transfer.allows("127.0.0.1", None)
-
-
-def test_auto_refresh_is_capped_at_half_the_validity() -> None:
-    policy = read(MINIMAL).policies["default"]
-    assert policy.refresh_for(7 * DAY, 3600).seconds == 8 * DAY + 3600
-    capped = policy.refresh_for(30 * DAY, 3600)
-    assert (capped.seconds, capped.short) == (15 * DAY, True)
 
 
 def test_names_are_lower_case_with_final_dot() -> None:
@@ -156,15 +152,15 @@ def test_the_remedy_of_a_duration_is_what_can_be_written_there(keys: str, remedy
     ("keys", "what"),
     [
         ("dnskey_ttl = 3600", "3600 has no unit"),
-        ('dnskey_ttl = "3600"', "no duration"),
+        ('dnskey_ttl = "3600"', "not a duration"),
         ('zonemd = "yes"', "must be true or false"),
         ("manual = 'zsk'", "must be a list"),
-        ("manual = ['zks']", '"zks" is no step'),
+        ("manual = ['zks']", '"zks" is not a step'),
         ("manual = ['zsk', 'zsk']", "twice"),
         ("ksk = 'x'", "must be a table"),
-        ("denial = 'nsec4'", "is not a choice"),
+        ("denial = 'nsec4'", "is not allowed"),
         ("denial = 'nsec'\nnsec3_opt_out = true", "NSEC has no opt-out"),
-        ("csk = {}\nzsk = {}", "takes the place"),
+        ("csk = {}\nzsk = {}", "replaces KSK and ZSK"),
         ("ksk = { algorithm = 'ed25519' }\nzsk = { algorithm = 'rsasha256' }", "differ in algorithm"),
         ("ksk = { algorithm = 'ed25519', bits = 2048 }", "size of ed25519 keys is fixed"),
         ("ksk = { algorithm = 'rsasha256', bits = 1024 }", "out of range"),
@@ -172,21 +168,21 @@ def test_the_remedy_of_a_duration_is_what_can_be_written_there(keys: str, remedy
         ("ksk = { algorithm = 5 }", "refused: SHA-1"),
         ("ksk = { algorithm = 7 }", "refused: SHA-1"),
         ("ksk = { algorithm = 'nsec3rsasha1' }", "refused: SHA-1"),
-        ("ksk = { algorithm = 'ecdsa' }", "is no algorithm"),
+        ("ksk = { algorithm = 'ecdsa' }", "is not an algorithm"),
         ("ksk = { algorithm = true }", "must be text"),
         ("signature_refresh = '30d'", "renewed 30d before they expire"),
-        ("signature_refresh = 'never'", "no duration"),
+        ("signature_refresh = 'never'", "not a duration"),
         ("signature_refresh = '20d'\nsignature_jitter = '10d'", "jitter of 10d"),
         ("signature_inception = '1h'", "in the future"),
         ("signature_validity = '100y'", "out of range"),
         ("signature_validity = '0s'", "out of range"),
         ("dnskey_ttl = '20d'", "can outlive its signature"),
-        ("zsk = { lifetime = '1h' }", "gone before its successor"),
-        ("ksk = { lifetime = '1d' }", "gone before its successor"),
-        ("ksk = { lifetime = '-1d' }", "no lifetime"),
-        ("freeze = ['christmas']", "no span of days"),
-        ("freeze = ['13-01/01-05']", "no day of the calendar"),
-        ("freeze = ['2027-01-05/2026-12-20']", "ends before it begins"),
+        ("zsk = { lifetime = '1h' }", "retired before its successor"),
+        ("ksk = { lifetime = '1d' }", "retired before its successor"),
+        ("ksk = { lifetime = '-1d' }", "not a lifetime"),
+        ("freeze = ['christmas']", "not a span of days"),
+        ("freeze = ['13-01/01-05']", "a date that does not exist"),
+        ("freeze = ['2027-01-05/2026-12-20']", "ends before it starts"),
         ("propagation_delay = '-5m'", "out of range"),
     ],
 )
@@ -200,21 +196,25 @@ def test_policy_errors(keys: str, what: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "what"),
     [
-        ("source = 'primaries'\nprimaries = ['up']", "has no file"),
+        ("source = 'primaries'\nprimaries = ['up']", "cannot have a file"),
         ("primaries = ['up']", 'source is "file"'),
         ("secondaries = ['ns2']", 'no secondary "ns2"'),
         ("policy = 'strict'", 'no policy "strict"'),
         ("allow_transfer = ['trasfer.']", 'no TSIG key "trasfer."'),
-        ("allow_transfer = ['192.0.2.1/24']", "no network"),
-        ("allow_query = ['300.1.1.1']", "no network"),
-        ("parent = 'nobody'", "is not a choice"),
-        ("parent = { servers = ['ns.example.net:53'] }", "no IP address"),
+        ("allow_transfer = ['192.0.2.1/24']", "not a network"),
+        ("allow_query = ['300.1.1.1']", "not a network"),
+        ("parent = 'nobody'", "is not allowed"),
+        ("parent = { servers = ['ns.example.net:53'] }", "not an IP address"),
         ("parent = { server = ['192.0.2.1'] }", "not a known key"),
-        ("parent = { hook = '\"open' }", "cannot be read"),
-        ("max_change = '130%'", "no share"),
+        ("parent = { hook = '\"open' }", "cannot be parsed"),
+        ("max_change = '130%'", "not a percentage"),
         ("max_change = 30", "must be text"),
         ("check_servers = ['192.0.2.1:99999']", "out of range"),
         ("check_servers = ['192.0.2.1:0']", "out of range"),
+        ("other_signers = { b = { ns = ['ns.b.'] } }", "no server of the signer"),
+        ("other_signers = { b = { servers = ['ns.b.'] } }", "not an IP address"),
+        ("other_signers = { b = { servers = ['192.0.2.1'], nss = [] } }", "not a known key"),
+        ("other_signers = { b = { servers = ['192.0.2.1'], ns = ['a..b'] } }", "is not a DNS name"),
         ("allow_update = [{ tsig = 'transfer.', names = ['*'], types = ['TXT'] }]", "whole of a file zone"),
         (
             "allow_update = [{ tsig = 'transfer.', names = ['a.example.com.'], types = ['ANY'] }]",
@@ -227,10 +227,13 @@ def test_policy_errors(keys: str, what: str) -> None:
         ("update_records_max = 0", "out of range"),
         ("update_types_max = true", "whole number"),
         ("update_strict = 'no'", "true or false"),
-        ("allow_update = [{ tsig = 'transfer.', names = ['example.com.'], types = ['TXTT'] }]", "no RR type"),
+        (
+            "allow_update = [{ tsig = 'transfer.', names = ['example.com.'], types = ['TXTT'] }]",
+            "not an RR type",
+        ),
         (
             "allow_update = [{ tsig = 'transfer.', names = ['example.com.'], types = ['RRSIG'] }]",
-            "made by the signer",
+            "the signer makes RRSIG records",
         ),
         ("allow_update = [{ tsig = 'nobody.', names = ['example.com.'], types = ['A'] }]", "no TSIG key"),
         ("allow_update = [{ tsig = 'transfer.', names = ['example.com.'] }]", "is missing"),
@@ -254,10 +257,10 @@ def test_zone_errors(keys: str, what: str) -> None:
         ("_acme-challenge.*.", "not patterns", 'write "*.example.com."'),
         ("*.*.sub.example.com.", "not patterns", 'write "*.sub.example.com."'),
         ("www*.example.com.", "not patterns", 'write "*.example.com."'),
-        (r"\042.sub.example.com.", "wildcard alone", 'write "*.sub.example.com."'),
+        (r"\042.sub.example.com.", "a wildcard only", 'write "*.sub.example.com."'),
     ],
 )
-def test_grants_say_what_to_write_for_a_name_that_is_none(name: str, what: str, remedy: str) -> None:
+def test_a_grant_of_a_wrong_name_shows_what_to_write(name: str, what: str, remedy: str) -> None:
     error = one(with_peers(f"allow_update = [{{ tsig = 'transfer.', names = ['{name}'], types = ['TXT'] }}]"))
     assert what in error.what
     assert remedy in error.remedy
@@ -275,18 +278,18 @@ def test_bounds_on_updates() -> None:
         ('[tsig."k."]\nsecret = "not base64!"', "not base64"),
         ('[tsig."k."]\nsecret = ""', "empty"),
         ('[tsig."k."]', "secret is missing"),
-        (f'[tsig."k."]\nsecret = "{SECRET}"\nsecret_file = "x"', "both given"),
+        (f'[tsig."k."]\nsecret = "{SECRET}"\nsecret_file = "x"', "both secret and secret_file"),
         ('[tsig."k."]\nsecret_file = "/nonexistent/secret"', "cannot be read"),
         ('[tsig."k."]\nsecret_file = "/etc"', "cannot be read"),
         (f'[tsig."k."]\nalgorithm = "hmac-md5"\nsecret = "{SECRET}"', "hmac-md5 is refused"),
         (f'[tsig."k."]\nalgorithm = "hmac-md5.sig-alg.reg.int."\nsecret = "{SECRET}"', "hmac-md5 is refused"),
-        (f'[tsig."k."]\nalgorithm = "hmac-sha257"\nsecret = "{SECRET}"', "no TSIG algorithm"),
+        (f'[tsig."k."]\nalgorithm = "hmac-sha257"\nsecret = "{SECRET}"', "not a TSIG algorithm"),
         (f'[tsig."K."]\nsecret = "{SECRET}"\n[tsig.k]\nsecret = "{SECRET}"', "twice"),
         ("[secondary.ns1]", "is missing"),
-        ('[secondary.ns1]\naddress = "ns1.example.net:53"', "no IP address"),
-        ('[secondary."a b"]\naddress = "192.0.2.1"', "other characters"),
+        ('[secondary.ns1]\naddress = "ns1.example.net:53"', "not an IP address"),
+        ('[secondary."a b"]\naddress = "192.0.2.1"', "characters other than"),
         ('[zone."EXAMPLE.com"]\nfile = "x"', "configured twice"),
-        ('[zone."exa..mple."]\nfile = "x"', "no DNS name"),
+        ('[zone."exa..mple."]\nfile = "x"', "not a DNS name"),
         ('[zone."bücher.example."]\nfile = "x"', "not in ASCII form"),
         ('[keystore.hsm]\ntype = "pkcs11"\nmodule = "m"\npin_file = "p"', "no token is named"),
         (
@@ -295,13 +298,13 @@ def test_bounds_on_updates() -> None:
         ),
         ('[keystore.other]\ndirectory = "/var/lib/dnssecd/keys"', "shares the directory"),
         ('[alerts.mail]\nfrom = "a@b"', "is missing"),
-        ('[alerts.mail]\nfrom = "a@b"\nto = []', "nobody"),
-        ('[alerts.mail]\nfrom = "a@b\\nBcc: x@y"\nto = ["c@d"]', "no mail address"),
+        ('[alerts.mail]\nfrom = "a@b"\nto = []', "list of recipients is empty"),
+        ('[alerts.mail]\nfrom = "a@b\\nBcc: x@y"\nto = ["c@d"]', "not a mail address"),
         ('[alerts.mail]\nfrom = "a@b"\nto = ["c@d"]\nuser = "x"', "password_file is missing"),
-        ('[alerts.webhook]\nurl = "ftp://x/"', "no http(s) address"),
+        ('[alerts.webhook]\nurl = "ftp://x/"', "not an http(s) address"),
         ('[alerts.command]\nrun = ""', "command is empty"),
         ("[alerts.sms]", "not a known key"),
-        ('[metrics]\nlisten = "localhost:9533"', "no IP address"),
+        ('[metrics]\nlisten = "localhost:9533"', "not an IP address"),
         ("[sevrer]", "not a known key"),
         (f'[signer]\nsocket = "/{"x" * 120}"', "too long for a Unix socket"),
         ("zone = 1", ""),
@@ -329,7 +332,7 @@ def test_zone_name_too_long_for_nsec3() -> None:
 
     read(text("denial = 'nsec3'", 222))
     error = one(text("denial = 'nsec3'", 223))
-    assert "223 octets" in error.what
+    assert "223 bytes" in error.what
     read(text("denial = 'nsec'", 223))
 
 
@@ -416,7 +419,7 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
         load(file)
 
 
-def test_secrets_that_everybody_may_read_are_told_of(tmp_path: Path) -> None:
+def test_secrets_that_all_users_may_read_are_reported(tmp_path: Path) -> None:
     file, secret = tmp_path / "d.toml", tmp_path / "transfer.secret"
     secret.write_text(SECRET)
     file.write_text(MINIMAL + f'[tsig."t."]\nsecret_file = "{secret}"\n[tsig."u."]\nsecret = "{SECRET}"\n')
@@ -425,7 +428,7 @@ def test_secrets_that_everybody_may_read_are_told_of(tmp_path: Path) -> None:
         file.chmod(file_mode)
         secret.chmod(secret_mode)
         return {
-            warning.where for warning in load(file).warnings if "everybody on this machine" in warning.what
+            warning.where for warning in load(file).warnings if "all users of this machine" in warning.what
         }
 
     assert told(0o640, 0o440) == set()
@@ -438,11 +441,67 @@ def test_control_socket_of_a_wrong_file(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text('[server]\ncontrol_socket = "c.sock"\nnonsense = 1\n')
     assert control_socket_of(file) == tmp_path / "c.sock"
+    assert quick_control_socket(file) == tmp_path / "c.sock"
     file.write_text("server = 3\n")
     assert control_socket_of(file) == Path("/run/dnssecd/control.sock")
+    assert quick_control_socket(file) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[server]\ncontrol_socket = "c.sock"\n',
+        "[zone.x]\n[ server ]\ncontrol_socket = 'c.sock'\n[zone.y]\ncontrol_socket = 'd.sock'\n",
+        "server.control_socket = 'c.sock'\n",
+        "server = { control_socket = 'c.sock' }\n",
+        "note = '''\n[server]\ncontrol_socket = \"d.sock\"\n'''\n[\"server\"]\ncontrol_socket = 'c.sock'\n",
+        "\ufeff[server]\ncontrol_socket = 'c.sock'\n",
+    ],
+)
+def test_the_quick_look_for_the_control_socket_never_finds_another(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text(text)
+    assert control_socket_of(file) == tmp_path / "c.sock"
+    assert quick_control_socket(file) in (None, tmp_path / "c.sock")
+
+
+def test_a_command_finds_the_daemon_without_loading_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    file.write_text("[server]\ncontrol_socket = 'c.sock'\n")
+    text = (
+        f"import sys; from dnssecd.cli.common import Cli; assert Cli({str(file)!r}, None, False).socket; "
+        "print([name for name in sys.modules if name.startswith(('dnssecd.config', 'pydantic'))])"
+    )
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 EXAMPLE = Path(__file__).parents[3] / "config.example.toml"
+
+
+def test_a_key_store_for_each_role() -> None:
+    stores = "[keystore.vault]\ndirectory = '/vault'\n[keystore.online]\ndirectory = '/online'\n"
+
+    def policy(text: str) -> Policy:
+        return read(with_policy(text).replace("[policy.default]", stores + "[policy.default]")).policies[
+            "default"
+        ]
+
+    mixed = policy('keystore = "online"\nksk = { keystore = "vault" }')
+    assert [mixed.keystore_of(role) for role in ("ksk", "zsk", "csk")] == ["vault", "online", "online"]
+    assert mixed.keystores == ("vault", "online")
+    both = policy('ksk = { keystore = "vault" }\nzsk = { keystore = "online", lifetime = "30d" }')
+    assert (both.keystore_of("ksk"), both.keystore_of("zsk")) == ("vault", "online")
+    single = policy('csk = { keystore = "vault", algorithm = "ed25519" }')
+    assert (single.keystores, single.keystore) == (("vault",), "vault")
+    assert policy("").keystores == ("local",)
+
+
+def test_a_key_store_of_a_role_that_is_not_there() -> None:
+    error = one(with_policy('ksk = { keystore = "lokal" }'))
+    assert error.where == "policy.default.ksk.keystore"
+    assert 'there is no key store "lokal"' in error.what
+    assert "local" in error.remedy
 
 
 def test_the_example_loads() -> None:
@@ -458,7 +517,7 @@ def test_the_example_loads_with_everything_switched_on() -> None:
     text = "\n".join(line[1:] if re.match("#[^ ]", line) else line for line in lines)
     config = parse(text, EXAMPLE, read_secrets=False)
     assert isinstance(config.keystores["hsm"], Pkcs11Keystore)
-    assert config.policies["single"].csk == KeyTemplate(15, 365 * DAY)
+    assert config.policies["single"].csk == KeyTemplate(15, 365 * DAY, "local")
     assert config.zones["example.com."].parent.hook
     assert config.zones["example.net."].parent.none
     assert config.alerts.mail is not None
@@ -473,3 +532,36 @@ def test_ten_thousand_zones_load_quickly() -> None:
     began = time.monotonic()
     assert len(read(text).zones) == 10_001
     assert time.monotonic() - began < 10
+
+
+def test_a_file_name_that_no_file_can_have_is_a_file_that_is_not_there() -> None:
+    text = MINIMAL.replace("example.com.zone", "/tmp/" + "x" * 300)
+    (warning,) = (one for one in read(text).warnings if "does not exist (yet)" in one.what)
+    assert "the zone waits for it" in warning.remedy
+
+
+@pytest.mark.parametrize(
+    ("more", "what"),
+    [
+        ('source = "dynamic"', 'source is "dynamic"'),
+        ('allow_update = [{ tsig = "t.", names = ["a.example."], types = ["A"] }]', "as it is"),
+        ('other_signers = { s = { servers = ["192.0.2.1"] } }', "as it is"),
+    ],
+)
+def test_a_zone_that_comes_signed_takes_no_changes_here(more: str, what: str) -> None:
+    text = """
+[server]
+[keystore.local]
+[policy.default]
+[tsig."t."]
+algorithm = "hmac-sha256"
+secret = "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI="
+[zone."example."]
+file = "f"
+signing = "verify-only"
+"""
+    config = parse(text, Path("/etc/c.toml"), read_secrets=False)
+    assert config.zones["example."].signing == "verify-only"
+    with pytest.raises(ConfigErrors) as caught:
+        parse(text + more, Path("/etc/c.toml"), read_secrets=False)
+    assert any(what in str(error) for error in caught.value.errors)

@@ -59,7 +59,7 @@ file = "example.com.zone"
     [
         ("k1.", "hmac-sha256", ""),
         ("K1", "hmac-sha256", ""),
-        ("other.", "hmac-sha256", "has the key k1, not other."),
+        ("other.", "hmac-sha256", "contains the key k1, not other."),
         ("k1.", "hmac-sha512", "is for hmac-sha256, the key is configured for hmac-sha512"),
     ],
 )

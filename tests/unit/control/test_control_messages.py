@@ -144,7 +144,8 @@ async def test_a_bad_field_is_refused_before_the_handler_and_recorded(tmp_path: 
     await server.stop()
     assert caught.value.exit == 2
     assert (
-        'no field "acept_change"; it takes "zone", "accept_change", "first_publication"' in caught.value.what
+        'no field "acept_change"; it takes "zone", "accept_change", "accept_older", "first_publication"'
+        in caught.value.what
     )
     assert recorded == [("zone.reload", f"refused: {caught.value.what}")]
 

@@ -71,3 +71,20 @@ def test_a_name_outside_the_zone_is_refused() -> None:
 )
 def test_wildcards(key: bytes, wild: bool) -> None:
     assert names.is_wildcard(key) is wild
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("Example.COM", "example.com."),
+        ("example.com.", "example.com."),
+        (".", "."),
+        ("a\\.", "a\\.."),
+        ("a\\\\.", "a\\\\."),
+        ("a\\\\\\.", "a\\\\\\.."),
+    ],
+)
+def test_a_zone_has_one_name(text: str, name: str) -> None:
+    assert names.full_name(text) == name
+    assert names.full_name(name) == name
+    assert names.text_to_wire(text) == names.text_to_wire(name)

@@ -12,8 +12,9 @@ from dnssecd.core.dns.names import APEX, text_to_wire
 from dnssecd.core.dns.rrset import RRset, pack
 from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.daemon.zones.outcome_events import WARNING_EVENTS
-from dnssecd.pipeline.jobs.load import Report, check_timing
+from dnssecd.pipeline.jobs.job import Report
 from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.jobs.timing import check_timing
 from dnssecd.pipeline.version.draft import Input
 from dnssecd.pipeline.version.rejected import Rejected
 

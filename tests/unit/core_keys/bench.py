@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.evidence import Confirmation, Evidence, ParentSight, SecondarySight, SignatureCount
-from dnssecd.core.keys.keyset import Key, Keyset, ds_rdata, published
+from dnssecd.core.keys.keyset import Key, Keyset, SigningKey, ds_rdata, published
 from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.core.keys.planner import plan_rollover
 from dnssecd.core.keys.types import GenerateKey, KeySpec, Plan, RolloverPolicy
@@ -19,6 +19,10 @@ def ksk_zsk(algorithm: int = ALGORITHM, **kwargs: object) -> tuple[KeySpec, ...]
         KeySpec(Role.KSK, algorithm, **kwargs),  # type: ignore[arg-type]
         KeySpec(Role.ZSK, algorithm, **kwargs),  # type: ignore[arg-type]
     )
+
+
+def key_ids(keys: tuple[SigningKey, ...]) -> tuple[str, ...]:
+    return tuple(key.key_id for key in keys)
 
 
 def csk(algorithm: int = ALGORITHM) -> tuple[KeySpec, ...]:

@@ -13,7 +13,7 @@ from .bench import DAY, HOUR, Bench, ksk_zsk, policy, running
 
 
 def rolling(role: Role, **kwargs: object) -> tuple[Bench, Key, Key]:
-    """A roll-over just begun: (bench, old key, new key)."""
+    """A rollover just begun: (bench, old key, new key)."""
     bench = running(**kwargs)  # type: ignore[arg-type]
     old = bench.key(role)
     bench.keyset = commands.roll_over(bench.keyset, role)
@@ -124,7 +124,7 @@ def test_a_secondary_that_goes_back_unsettles_what_it_lacks() -> None:
 
 
 def swapping() -> tuple[Bench, Key, Key]:
-    """A KSK roll-over whose DS change was asked for."""
+    """A KSK rollover whose DS change was asked for."""
     bench, old, new = rolling(Role.KSK)
     bench.secondaries_follow()
     bench.wait(2 * HOUR)
@@ -234,7 +234,7 @@ def test_a_ds_that_vanishes_later_unsettles_and_is_wanted_again() -> None:
     assert "a.parent" in {item.whom for item in blocker(bench, "ds-settles", key).missing}
 
 
-def test_a_ds_that_somebody_put_there_early_counts_as_held() -> None:
+def test_a_ds_that_was_added_early_counts_as_held() -> None:
     bench = Bench(policy())
     bench.step()
     key = bench.key(Role.KSK)

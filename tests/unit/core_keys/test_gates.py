@@ -47,7 +47,7 @@ def test_an_algorithm_change_asks_for_its_own_approval() -> None:
     assert {key.algorithm for key in bench.keyset.keys} == {13}
 
 
-def test_nothing_begins_or_goes_on_in_a_freeze_window() -> None:
+def test_nothing_starts_or_continues_in_a_freeze_window() -> None:
     bench = running()
     bench.keyset = commands.roll_over(bench.keyset, Role.ZSK)
     bench.step()
@@ -91,7 +91,7 @@ def test_nothing_moves_while_the_clock_is_not_sure() -> None:
     assert [(blocker.gate, blocker.rule) for blocker in plan.blockers] == [(Gate.TIME, "clock")]
 
 
-def test_waits_begin_anew_after_a_clock_step() -> None:
+def test_waits_begin_again_after_a_clock_step() -> None:
     bench = running()
     bench.keyset = commands.roll_over(bench.keyset, Role.ZSK)
     bench.step()

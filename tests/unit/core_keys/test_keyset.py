@@ -20,6 +20,7 @@ from dnssecd.core.keys.keyset import (
 )
 from dnssecd.core.keys.keystate import Role, State
 from dnssecd.core.keys.planner import plan_rollover
+from tests.unit.core_keys.bench import key_ids
 
 from .bench import APEX, DAY, HOUR, Bench, ksk_zsk, policy, running
 
@@ -77,7 +78,7 @@ def test_cds_are_signed_by_the_keys_that_sign_the_dnskey_rrset() -> None:
     """RFC 7344 section 4.1."""
     bench = running()
     view = signing_view(bench.keyset)
-    assert [key.key_id for key in view.cds_keys] == list(view.ksk_key_ids)
+    assert [key.key_id for key in view.cds_keys] == list(key_ids(view.dnskey_keys))
     assert signing_view(bench.keyset, cds=False).cds == ()
 
 

@@ -18,6 +18,7 @@ from dnssecd.core.keys.types import (
     WithdrawDnskey,
     WithdrawDs,
 )
+from tests.unit.core_keys.bench import key_ids
 
 from .bench import APEX, DAY, HOUR, Bench, csk, ksk_zsk, policy, running
 
@@ -62,11 +63,11 @@ def test_zsk_pre_publication() -> None:
     bench.step()
     new = bench.key(Role.ZSK)
     assert new.ref != old.ref
-    assert signing_view(bench.keyset).zsk_key_ids == (old.key_id,), "published, but does not sign yet"
+    assert key_ids(signing_view(bench.keyset).zone_keys) == (old.key_id,), "published, but does not sign yet"
     bench.secondaries_follow()
     bench.wait(2 * HOUR)
     view = signing_view(bench.keyset)
-    assert view.zsk_key_ids == (new.key_id,)
+    assert key_ids(view.zone_keys) == (new.key_id,)
     assert [key.key_id for key in view.retiring_keys] == [old.key_id]
     assert not view.urgent
     bench.signed = frozenset({old.ref})  # they are replaced bit by bit
@@ -96,7 +97,7 @@ def test_double_ksk_swaps_the_ds_in_one_request() -> None:
     bench.secondaries_follow()
     bench.wait(2 * HOUR)
     assert signing_view(bench.keyset).cds == (ds_rdata(APEX, new.rdata),)
-    assert set(signing_view(bench.keyset).ksk_key_ids) == {old.key_id, new.key_id}
+    assert set(key_ids(signing_view(bench.keyset).dnskey_keys)) == {old.key_id, new.key_id}
     bench.wait(30 * DAY)
     assert bench.state(old, Rec.DNSKEY) is State.OMNIPRESENT, "the parent has not acted"
     bench.settle()

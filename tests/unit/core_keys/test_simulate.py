@@ -2,13 +2,16 @@
 
 import time
 import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
+
+import pytest
 
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.keyset import DIGEST_SHA256, DIGEST_SHA384, Keyset, ds_rdata
-from dnssecd.core.keys.keystate import Role, State
+from dnssecd.core.keys.keystate import Rec, Role, State
 from dnssecd.core.keys.recovery import recovery_plan
-from dnssecd.core.keys.simulate import Assumptions, Outage, Simulation, simulate
-from dnssecd.core.keys.timeline_svg import render_svg
+from dnssecd.core.keys.simulate import Assumptions, Outage, Simulation, Span, simulate
+from dnssecd.core.keys.timeline_svg import BAR_MIN, KEYS_MAX, Flag, render_svg
 
 from .bench import APEX, DAY, HOUR, ksk_zsk, policy, running
 
@@ -44,7 +47,7 @@ def test_an_outage_of_the_secondaries_delays_what_waits_for_them() -> None:
     assert omnipresent(late) - omnipresent(forecast(days=30)) >= 5 * DAY - HOUR
 
 
-def test_it_goes_on_from_a_zone_in_the_middle_of_a_rollover() -> None:
+def test_it_continues_from_a_zone_in_the_middle_of_a_rollover() -> None:
     bench = running()
     bench.keyset = commands.roll_over(bench.keyset, Role.KSK)
     bench.step()
@@ -78,16 +81,69 @@ def test_what_a_changed_policy_would_do() -> None:
     assert {key.algorithm for key in bench.keyset.keys} == {8}
 
 
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def bars_of(text: str) -> list[ElementTree.Element]:
+    """The bars of a picture: rectangles that say what they are."""
+    root = ElementTree.fromstring(text)
+    return [rect for rect in root.iter(f"{SVG}rect") if rect.find(f"{SVG}title") is not None]
+
+
 def test_the_picture() -> None:
     simulation = forecast(days=120)
     text = render_svg(simulation.spans, START, START + 120 * DAY, "keys of <example.> & co")
-    root = ElementTree.fromstring(text)
-    space = "{http://www.w3.org/2000/svg}"
-    bars = [rect for rect in root.iter(f"{space}rect") if rect.find(f"{space}title") is not None]
+    bars = bars_of(text)
     shown = [span for span in simulation.spans if span.state is not State.HIDDEN]
     assert len(bars) == len(shown)
     assert all(float(bar.attrib["x"]) + float(bar.attrib["width"]) <= 1_000 for bar in bars)
-    assert "2025-06-15" in text
+    assert "23 Jun 2025" in text
+    assert "style" not in text  # a page that allows no inline styles contains it
+
+
+@pytest.mark.parametrize("days", [1, 30, 400, 3_650])
+def test_each_step_can_be_seen_at_any_scale(days: int) -> None:
+    simulation = forecast(days=120)
+    bars = bars_of(render_svg(simulation.spans, START, START + days * DAY, "keys"))
+    assert bars
+    assert BAR_MIN == 4
+    assert min(float(bar.attrib["width"]) for bar in bars) >= 4
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for bar in bars:
+        bottom = float(bar.attrib["y"]) + float(bar.attrib["height"])
+        left = float(bar.attrib["x"])
+        rows.setdefault(str(bottom), []).append((left, left + float(bar.attrib["width"])))
+    for row in rows.values():
+        assert all(after[0] >= before[1] - 0.11 for before, after in pairwise(row))
+        assert row[-1][1] <= 1_000
+
+
+def test_a_picture_has_a_limit() -> None:
+    spans = [Span(f"k{n}", f"ZSK {n}", Rec.DNSKEY, State.OMNIPRESENT, START + n, None) for n in range(500)]
+    text = render_svg(spans, START, START + DAY, "keys")
+    assert len(bars_of(text)) == KEYS_MAX
+    assert f"and {500 - KEYS_MAX} more keys" in text
+
+
+def test_today_and_the_flags_where_a_person_acts() -> None:
+    flags = [
+        Flag(START + 5 * DAY, "hand over the DS"),
+        Flag(START + 5 * DAY + 60, "another"),
+        Flag(START - 1, "past"),
+    ]
+    text = render_svg([], START, START + 100 * DAY, "keys", now=START + DAY, flags=flags)
+    root = ElementTree.fromstring(text)
+    places = [
+        float(line.attrib["x1"])
+        for group in root.iter(f"{SVG}g")
+        if group.get("class") == "flag"
+        for line in group.iter(f"{SVG}line")
+    ]
+    assert len(places) == 2
+    assert places[1] - places[0] >= 14  # both can be read
+    assert "1. 2025-06-20" in text
+    assert len([line for line in root.iter(f"{SVG}line") if line.get("class") == "today"]) == 1
+    assert "no keys in this time" in text
 
 
 def test_the_picture_tells_a_revoked_key_and_one_that_is_still_to_be_made() -> None:
@@ -96,7 +152,7 @@ def test_the_picture_tells_a_revoked_key_and_one_that_is_still_to_be_made() -> N
     ahead = simulate(bench.keyset, bench.policy, Assumptions(), bench.now, bench.now + 90 * DAY)
     labels = {span.label for span in ahead.spans if span.state is not State.HIDDEN}
     revoked = next(event.key_tag for event in ahead.events if event.event == "revoke")
-    assert {f"ksk {revoked} (13), revoked", "ksk new-1 (13)"} <= labels
+    assert {f"KSK {revoked}, algorithm 13, revoked", "KSK new-1, algorithm 13"} <= labels
     assert {event.stand_in for event in ahead.events if event.event == "generate"} == {1}
     first = bench.key(Role.KSK)
     assert {event.stand_in for event in ahead.events if event.key_tag in (first.tag, revoked)} == {0}
@@ -110,10 +166,10 @@ def test_recovery_of_a_ksk_hangs_on_the_parent() -> None:
     assert plan.safe_at is not None
     assert bench.now + 2 * DAY < plan.safe_at < bench.now + 3 * DAY
     assert any("have the parent remove" in step.text for step in plan.steps if step.who == "people")
-    assert any("stand-by" in cost for cost in plan.costs)
+    assert any("standby" in cost for cost in plan.costs)
 
 
-def test_recovery_of_a_zsk_needs_nobody() -> None:
+def test_recovery_of_a_zsk_needs_no_operator() -> None:
     bench = running()
     plan = recovery_plan(bench.keyset, bench.policy, Assumptions(), bench.now, bench.key(Role.ZSK).ref)
     assert plan.safe_at is not None

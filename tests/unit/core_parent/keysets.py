@@ -48,14 +48,14 @@ def in_place() -> Keyset:
 
 
 def replaced(**old: object) -> Keyset:
-    """A KSK roll-over: the old DS out, the new one in, in one step."""
+    """A KSK rollover: the old DS out, the new one in, in one step."""
     return keyset(
         with_ds(key(1), State.UNRETENTIVE, goal=Goal.ABSENT, **old), with_ds(key(2), State.RUMOURED)
     )
 
 
 def withdrawn() -> Keyset:
-    """The DS of a stand-by key goes, that of the key in use stays."""
+    """The DS of a standby key goes, that of the key in use stays."""
     return keyset(
         with_ds(key(1), State.OMNIPRESENT, seen=NOW), with_ds(key(2), State.UNRETENTIVE, goal=Goal.ABSENT)
     )

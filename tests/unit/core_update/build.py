@@ -10,9 +10,13 @@ import dns.name
 import dns.rdata
 import dns.rdatatype
 
-from dnssecd.core.dns.names import owner_key, text_to_wire
+from dnssecd.core.dns.names import APEX, owner_key, text_to_wire
 from dnssecd.core.dns.rrset import RRset, pack
 from dnssecd.core.verify.memoryview import MemoryZoneView
+from dnssecd.core.zone.grants import ANY_TYPE, NameGrants
+
+#: Covers the whole zone.
+EVERYTHING = NameGrants({APEX: frozenset({ANY_TYPE})}, {APEX: frozenset({ANY_TYPE})})
 
 ZONE = "example."
 ORIGIN = text_to_wire(ZONE)

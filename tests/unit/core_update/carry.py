@@ -9,9 +9,8 @@ from typing import NamedTuple
 from dnssecd.core.update.apply import apply_update
 from dnssecd.core.update.types import UpdatePolicy, UpdateResult
 from dnssecd.core.verify.memoryview import MemoryZoneView
-from dnssecd.core.zone.grants import EVERYTHING
 from dnssecd.server.update_message import parse_update
-from tests.unit.core_update.build import RR, applied, lines, message, zone_view
+from tests.unit.core_update.build import EVERYTHING, RR, applied, lines, message, zone_view
 
 POLICY = UpdatePolicy(EVERYTHING)
 BASE = zone_view()

@@ -9,8 +9,18 @@ import pytest
 
 from dnssecd.core.dns.names import owner_key, text_to_wire
 from dnssecd.core.update.types import NOERROR, NOTZONE, REFUSED, UpdatePolicy
-from dnssecd.core.zone.grants import EVERYTHING, NOTHING, BadName, Grants, compile_grants, owned_by_updates
-from tests.unit.core_update.build import ORIGIN, RR, add, delete, delete_rr, rtype_of, wire_name, zone_view
+from dnssecd.core.zone.grants import NOTHING, BadName, Grants, compile_grants, owned_by_updates
+from tests.unit.core_update.build import (
+    EVERYTHING,
+    ORIGIN,
+    RR,
+    add,
+    delete,
+    delete_rr,
+    rtype_of,
+    wire_name,
+    zone_view,
+)
 from tests.unit.core_update.carry import update
 
 KEY = text_to_wire("acme.")
@@ -116,7 +126,7 @@ def test_a_name_outside_the_zone_is_no_grant() -> None:
         grants(Text("acme.", ("a.other.",), ("A",)))
 
 
-def test_owned_by_updates_whoever_holds_the_grant() -> None:
+def test_owned_by_updates_with_any_holder_of_the_grant() -> None:
     given = grants(
         Text("acme.", ("_acme-challenge.example.",), ("TXT",)), Text("ddns.", ("*.dyn.example.",), ("A",))
     )

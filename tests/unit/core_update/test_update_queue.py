@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,19 +15,21 @@ import pytest
 
 from dnssecd.clock import SystemClock
 from dnssecd.core.update.types import NOERROR, NOTAUTH, REFUSED, SERVFAIL
-from dnssecd.core.zone.grants import EVERYTHING, NOTHING
+from dnssecd.core.zone.grants import NOTHING
 from dnssecd.daemon.zones.gates import Gates
 from dnssecd.daemon.zones.machine import State
 from dnssecd.daemon.zones.mailbox import Mailbox
-from dnssecd.daemon.zones.rooms import UpdatesRoom
+from dnssecd.daemon.zones.rooms import JobsRoom, UpdatesRoom
 from dnssecd.daemon.zones.update_notes import UpdateNotes
+from dnssecd.daemon.zones.update_policy import update_policy
 from dnssecd.daemon.zones.update_queue import ZoneQueue
-from dnssecd.daemon.zones.updates import Updates, _ttl_max
+from dnssecd.daemon.zones.updates import Updates
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.jobs.update import Answer, Committed
 from dnssecd.store.catalogue import Catalogue, CatalogueEntry
 from dnssecd.store.errors import DatabaseFailed
+from tests.unit.core_update.build import EVERYTHING
 
 REQUEST = cast("Any", SimpleNamespace(wire=b"", key=None))
 DONE = Answer(NOERROR)
@@ -46,35 +49,40 @@ class Rigged(Updates):
 
 def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], None]) -> tuple[Rigged, Any]:
     """The queue, and a zone with a version; every message is well formed and granted."""
-    lock = asyncio.Lock()
     mailbox = Mailbox()
     state = SimpleNamespace(held="", settled=settled_at_once)
     updates = Rigged(
         SystemClock(),
         "/nonexistent",
-        lambda name: lock,
         committed,
         int,
         lambda rcode: None,
         Gates(lambda: "", lambda: state.held),
         lambda seconds: state.settled(seconds),
         lambda *refusal: None,
-        UpdateNotes(cast("Any", None), lambda event: None, SystemClock().monotonic),
+        UpdateNotes({}, cast("Any", None), lambda event: None, SystemClock().monotonic),
         mailbox,
     )
     updates.state, updates.mailbox = state, mailbox
     monkeypatch.setattr(updates, "_grants_of", lambda zone: SimpleNamespace(of=lambda key: EVERYTHING))
     monkeypatch.setattr("dnssecd.daemon.zones.updates.parse_update", lambda wire: wire)
-    monkeypatch.setattr("dnssecd.daemon.zones.updates._policy", lambda zone, grants, serial_max: grants)
+    monkeypatch.setattr("dnssecd.daemon.zones.updates.update_policy", lambda spec, grants, serial_max: grants)
     database = SimpleNamespace(untidy=False, checkpoint=lambda: None)
     parts = {"config": SimpleNamespace(source="dynamic"), "database": database, "spec": object()}
-    flags = {"frozen": False, "gone": False, "held": None, "doubt": None, "orphan": False}
+    flags = {"owned": True, "frozen": False, "gone": False, "held": None, "doubt": None, "orphan": False}
     return updates, SimpleNamespace(
-        name="z.", serial=1, updates=UpdatesRoom(), state=State.SERVED, expired=False, **flags, **parts
+        name="z.",
+        serial=1,
+        updates=UpdatesRoom(),
+        jobs=JobsRoom(),
+        state=State.SERVED,
+        expired=False,
+        **flags,
+        **parts,
     )
 
 
-async def test_secondaries_and_client_are_told_before_the_books_are_kept(
+async def test_notify_and_the_answer_are_sent_before_metrics_and_catalogue_are_updated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """NOTIFY, then the answer, the moment the version is committed; whatever follows comes after."""
@@ -143,7 +151,7 @@ async def test_databases_are_tidied_when_no_update_comes(monkeypatch: pytest.Mon
 
 
 async def test_queue_survives_what_follows_a_commit(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure after the commit is the answer to those it concerns; the next ones are taken as ever."""
+    """A failure after the commit is the answer to those it concerns; the next ones are taken as before."""
     failing = [True]
 
     def committed(zone: Any, outcome: Outcome) -> None:
@@ -212,6 +220,37 @@ async def test_senders_of_the_last_group_are_waited_for_a_moment(monkeypatch: py
     await updates.close()
 
 
+async def test_senders_that_missed_a_group_share_the_next_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two halves that take turns would cost twice as many versions."""
+    groups: list[int] = []
+    others_sent = threading.Event()
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        groups.append(len(updates))
+        assert others_sent.wait(10)
+        answers = [DONE] * len(updates)
+        tell(answers, 2, "soa")
+        return Committed(answers, OUTCOME)
+
+    async def sender(times: int) -> None:
+        for _ in range(times):
+            assert await updates._handle(zone, REQUEST) == DONE
+
+    monkeypatch.setattr(Updates, "_work", work)
+    monkeypatch.setattr("dnssecd.daemon.zones.update_queue.GATHER_S", 10.0)
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    early = asyncio.gather(sender(3), sender(3))
+    while not groups:
+        await asyncio.sleep(0.001)
+    late = asyncio.gather(sender(2), sender(2))
+    while len(zone.updates.queue.waiting) < 2:
+        await asyncio.sleep(0.001)
+    others_sent.set()
+    await asyncio.wait_for(asyncio.gather(early, late), 10)
+    assert groups == [2, 4, 4]
+    await updates.close()
+
+
 async def test_what_does_not_fit_into_a_version_goes_into_the_next_in_order(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -254,13 +293,48 @@ async def test_a_message_that_waits_too_long_is_answered_and_never_carried_out(
     monkeypatch.setattr(Updates, "_work", work)
     monkeypatch.setattr("dnssecd.daemon.zones.update_queue.WAITING_S", 0.05)
     updates, zone = made(monkeypatch, lambda zone, outcome: None)
-    async with updates._lock(zone.name):  # a long job
+    async with zone.jobs.turn:  # a long job
         answer = await asyncio.wait_for(updates._handle(zone, SimpleNamespace(wire=b"late", key=None)), 5)  # type: ignore[arg-type]
     assert answer.rcode == SERVFAIL
     assert "longer" in answer.reason
     assert await asyncio.wait_for(updates._handle(zone, SimpleNamespace(wire=b"next", key=None)), 5) == DONE  # type: ignore[arg-type]
     assert carried == [b"next"]
     await updates.close()
+
+
+@pytest.mark.parametrize("log_away", [False, True])
+async def test_messages_are_not_tried_again_when_their_clients_have_given_up(
+    monkeypatch: pytest.MonkeyPatch, *, log_away: bool
+) -> None:
+    """A failed group is tried one by one, as long as clients wait; not at all when its log could not be reached."""
+    groups: list[int] = []
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        groups.append(len(updates))
+        time.sleep(0.12)
+        outcome = Outcome(zone="z.", result="failed", log_away=log_away)
+        return Committed([Answer(SERVFAIL, "failed")] * len(updates), outcome)
+
+    monkeypatch.setattr(Updates, "_work", work)
+    monkeypatch.setattr("dnssecd.daemon.zones.update_queue.WAITING_S", 0.2)
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    async with zone.jobs.turn:
+        waiting = [asyncio.ensure_future(updates._handle(zone, REQUEST)) for _ in range(8)]
+        await asyncio.sleep(0.01)
+    answers = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    assert {answer.rcode for answer in answers} == {SERVFAIL}
+    assert groups == ([8] if log_away else [8, 1])
+    await updates.close()
+
+
+async def test_messages_that_were_put_back_are_not_started_late(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dnssecd.daemon.zones.update_queue.WAITING_S", 0.05)
+    queue = ZoneQueue()
+    answer = queue.put(cast("Any", None), None, cast("Any", None))
+    queue.put_back(queue.take())
+    await asyncio.sleep(0.1)
+    assert queue.take() == []
+    assert (await answer).rcode == SERVFAIL
 
 
 @pytest.mark.parametrize("change", ["frozen", "revoked", "primaries", "narrowed"])
@@ -276,7 +350,7 @@ async def test_what_waits_is_judged_by_what_holds_when_it_is_carried_out(
     monkeypatch.setattr(Updates, "_work", work)
     updates, zone = made(monkeypatch, lambda zone, outcome: None)
     grants: Any = SimpleNamespace(of=lambda key: NOTHING if change == "revoked" else "fewer names")
-    async with updates._lock("z."):
+    async with zone.jobs.turn:
         waiting = [asyncio.ensure_future(updates._handle(zone, REQUEST)) for _ in range(3)]
         await asyncio.sleep(0.01)
         if change == "frozen":
@@ -309,5 +383,45 @@ def test_the_bound_on_ttls_is_that_of_every_input() -> None:
     spec = ZoneSpec(
         name="z.", origin=b"", database="", signer_socket="", keystore="", keys=(), validity_s=30 * 86_400
     )
-    assert _ttl_max(spec) == 15 * 86_400 - 1
-    assert _ttl_max(msgspec.structs.replace(spec, refresh_s=9 * 86_400)) == 9 * 86_400 - 1
+    assert update_policy(spec, NOTHING, 1).ttl_max == 15 * 86_400 - 1
+    shorter = msgspec.structs.replace(spec, refresh_s=9 * 86_400)
+    assert update_policy(shorter, NOTHING, 1).ttl_max == 9 * 86_400 - 1
+
+
+async def test_a_stop_in_the_middle_of_a_commit_does_not_part_the_answer_from_the_store(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What is committed is answered NOERROR, and taken over; what waits is answered, and not carried out."""
+    committing, stopping = threading.Event(), threading.Event()
+    stored: list[bytes] = []
+    outcomes: list[Outcome] = []
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        committing.set()
+        assert stopping.wait(10)
+        time.sleep(0.05)
+        done = [message for message, _ in updates][:1]
+        stored.extend(done)
+        tell([DONE], 2, "soa")
+        return Committed([DONE], OUTCOME)  # of two, if there are two: the second is for the next version
+
+    monkeypatch.setattr(Updates, "_work", work)
+    updates, zone = made(monkeypatch, lambda zone, outcome: outcomes.append(outcome))
+
+    def send(wire: bytes) -> asyncio.Task[Answer]:
+        return asyncio.create_task(updates._handle(zone, SimpleNamespace(wire=wire, key=None)))  # type: ignore[arg-type]
+
+    async with zone.jobs.turn:
+        first, second = send(b"first"), send(b"second")
+        await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(committing.wait, 10)
+    third = send(b"third")
+    await asyncio.sleep(0)
+    asyncio.get_running_loop().call_later(0.02, stopping.set)
+    async with asyncio.timeout(10):
+        await updates.close()
+        answers = await asyncio.gather(first, second, third, send(b"fourth"))
+    assert [answer.rcode for answer in answers] == [NOERROR, SERVFAIL, SERVFAIL, SERVFAIL]
+    assert stored == [b"first"]
+    assert zone.serial == 2
+    assert outcomes == [OUTCOME], "metrics and catalogue know the version"

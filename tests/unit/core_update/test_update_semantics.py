@@ -462,7 +462,7 @@ def test_cds_and_cdnskey_are_taken_at_signalling_names(mnemonic: str, text: str)
 
 def test_what_is_refused_at_the_apex_is_policy() -> None:
     from dnssecd.core.update.types import UpdatePolicy
-    from dnssecd.core.zone.grants import EVERYTHING
+    from tests.unit.core_update.build import EVERYTHING
 
     lenient = UpdatePolicy(EVERYTHING, apex_refused=frozenset({rtype_of("DNSKEY")}))
     assert update(add("@", "CDS", APEX_TYPES[1][1]), policy=lenient).added
@@ -675,7 +675,7 @@ def test_a_name_server_of_the_zone_keeps_an_address() -> None:
     assert update(add("www", "A", "192.0.2.1"), zone=bare).added, "it is no worse than before"
 
 
-def test_ignored_rrs_are_told_but_not_without_end() -> None:
+def test_ignored_rrs_are_reported_but_not_without_limit() -> None:
     done = update(*[add("@", "DS", f"{number} 13 2 {'00' * 32}") for number in range(100)])
     assert 0 < len(done.result.ignored) <= 20
     assert key_to_text(b"", ORIGIN) in done.result.ignored[0]

@@ -10,7 +10,8 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from dnssecd.cli.verify import UsageError, parse_ds, parse_time, verify_command
+from dnssecd.cli import oneshot
+from dnssecd.cli.verify import UsageError, parse_ds, parse_time
 from dnssecd.core.dns.names import key_to_text
 from dnssecd.core.dns.rrset import unpack
 from dnssecd.core.verify import MemoryZoneView
@@ -43,8 +44,8 @@ def zone_file(tmp_path: Path) -> Path:
 def invoke(*arguments: str) -> tuple[int, str]:
     """Exit code and output of the command."""
     app = Typer()
-    app.command()(verify_command)
-    result = CliRunner().invoke(app, list(arguments))
+    oneshot.register(app)
+    result = CliRunner().invoke(app, ["verify", *arguments])
     return result.exit_code, result.output
 
 
@@ -106,7 +107,7 @@ def test_what_merging_would_hide(zone_file: Path) -> None:
     assert (code, "violation: mail.example. A: rrset-ttl-unequal: TTLs 600 700" in out) == (4, True)
 
 
-def test_a_file_that_is_no_zone_file(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_zone_file(tmp_path: Path) -> None:
     bad = tmp_path / "bad"
     bad.write_text("example. 60 IN SOA what\n")
     code, out = invoke(str(bad), "--origin", "example.")

@@ -29,7 +29,7 @@ def test_not_for_another_transaction_nor_after_another_write() -> None:
     token.redeem(transaction, 5)
 
 
-def test_nobody_else_makes_one() -> None:
+def test_no_other_module_makes_one() -> None:
     with pytest.raises(TokenMisuse):
         VerifiedVersion(object(), b"\0", 1, object(), 0, 0)
 

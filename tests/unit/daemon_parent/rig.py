@@ -12,6 +12,7 @@ from dnssecd.core.keys.keyset import Keyset, ds_rdata
 from dnssecd.core.parent.handover import Handover
 from dnssecd.daemon.parent.automation import DsAutomation
 from dnssecd.daemon.parent.channels import Doer, Parent
+from dnssecd.daemon.parent.room import DsRoom
 from dnssecd.ops.ds_hook import HookRunner
 from dnssecd.ops.events import EventCore
 from dnssecd.publish.dsync import Notified
@@ -53,6 +54,14 @@ class FakeDoer(Doer):
         return self.notified
 
 
+@dataclass
+class ZoneWithDs:
+    """The zone, as far as DS automation knows it."""
+
+    name: str = ZONE
+    ds: DsRoom | None = None
+
+
 class Rig:
     """One zone."""
 
@@ -72,9 +81,10 @@ class Rig:
             doer=self.doer,
         )
         self.sights: tuple[ParentSight, ...] = ()
+        self.zone = ZoneWithDs()
 
     async def wanted(self, keyset: Keyset, parent: Parent = SCANNED, *, public: bool = True) -> None:
-        self.automation.ds_wanted(ZONE, keyset, parent, public=public)
+        self.automation.ds_wanted(self.zone, keyset, parent, public=public)
         await settle()
 
     async def seen(self, *numbers: int | None, at: float | None = None) -> None:
@@ -91,13 +101,13 @@ class Rig:
             )
             for name, numbers in servers.items()
         )
-        self.automation.ds_seen(ZONE, self.sights)
+        self.automation.ds_seen(self.zone, self.sights)
         await settle()
 
     async def later(self, seconds: float) -> None:
         """Time passes, and the wiring says again what it last said."""
         self.clock.advance(seconds)
-        self.automation.ds_seen(ZONE, self.sights)
+        self.automation.ds_seen(self.zone, self.sights)
         await settle()
 
     def firing(self) -> dict[tuple[str, str], str]:

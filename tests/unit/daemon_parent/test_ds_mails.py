@@ -16,8 +16,8 @@ from dnssecd.core.keys.keyset import Keyset, ds_rdata
 from dnssecd.daemon.parent.automation import DsAutomation
 from tests.unit.alerts.rig import Rig
 from tests.unit.core_parent import keysets
-from tests.unit.core_parent.keysets import APEX, ZONE
-from tests.unit.daemon_parent.rig import BY_HAND, settle
+from tests.unit.core_parent.keysets import APEX
+from tests.unit.daemon_parent.rig import BY_HAND, ZoneWithDs, settle
 
 GOLDEN = Path(__file__).with_name("golden")
 HOUR, DAY = 3_600, 86_400
@@ -29,12 +29,13 @@ class Life:
     def __init__(self, home: Path) -> None:
         self.rig = Rig(home)
         self.automation = DsAutomation(self.rig.events, self.rig.clock)
-        self.rig.details = self.automation.details
+        self.zone = ZoneWithDs()
+        self.rig.details = lambda event: self.automation.details(self.zone, event)
         self.sights: tuple[ParentSight, ...] = ()
 
     def wanted(self, keyset: Keyset) -> None:
         async def say() -> None:
-            self.automation.ds_wanted(ZONE, keyset, BY_HAND)
+            self.automation.ds_wanted(self.zone, keyset, BY_HAND)
             await settle()
 
         self.rig.loop.run_until_complete(say())
@@ -47,7 +48,7 @@ class Life:
 
     def poll(self) -> None:
         async def say() -> None:
-            self.automation.ds_seen(ZONE, self.sights)
+            self.automation.ds_seen(self.zone, self.sights)
             await settle()
 
         self.rig.loop.run_until_complete(say())

@@ -106,7 +106,7 @@ async def test_a_failure_is_no_denial() -> None:
     assert (outcome.offered, outcome.ok) == (False, False)
 
 
-async def test_a_target_without_address_is_told() -> None:
+async def test_a_target_without_address_is_reported() -> None:
     world = World("example.", {("child._dsync.example.", "DSYNC"): "CDS NOTIFY 53 cds.example."})
     outcome = await notify_parent("child.example.", world.lookup)
     assert (outcome.offered, outcome.ok) == (True, False)

@@ -9,7 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from dnssecd.ops.ds_hook import OUTPUT_MAX, HookRunner
+from dnssecd.ops.ds_hook import HookRunner
+from dnssecd.procs.program import OUTPUT_MAX
 
 DOCUMENT = {"id": "x", "zone": "example.com.", "ds": []}
 
@@ -20,7 +21,7 @@ def script(home: Path, text: str) -> list[str]:
     return [sys.executable, str(path)]
 
 
-async def test_it_reads_the_document_and_ends_well(tmp_path: Path) -> None:
+async def test_it_reads_the_document_and_succeeds(tmp_path: Path) -> None:
     argv = script(tmp_path, f"import sys; open({str(tmp_path / 'got')!r}, 'w').write(sys.stdin.read())")
     ran = await HookRunner().run(argv, DOCUMENT)
     assert ran.ok, ran
@@ -31,7 +32,7 @@ async def test_a_status_is_a_failure_with_what_it_said(tmp_path: Path) -> None:
     argv = script(tmp_path, "import sys; print('no\\x1b[31m credit'); sys.exit(3)")
     ran = await HookRunner().run(argv, DOCUMENT)
     assert not ran.ok
-    assert ran.detail.endswith("ended with status 3: no[31m credit")
+    assert ran.detail.endswith("failed with status 3: no[31m credit")
 
 
 async def test_one_that_hangs_is_killed_with_what_it_started(tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ async def test_one_that_hangs_is_killed_with_what_it_started(tmp_path: Path) -> 
     ran = await HookRunner(deadline_s=1.5).run(script(tmp_path, text), DOCUMENT)
     assert time.monotonic() - started < 10
     assert not ran.ok
-    assert "did not end within 1.5 s; it was killed: working" in ran.detail
+    assert "did not finish within 1.5 s and was killed: working" in ran.detail
     assert not _alive(int(pid.read_text()))
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
@@ -21,12 +21,15 @@ from dnssecd.daemon.rollover.engine import Engine, Rollovers
 from dnssecd.daemon.zones import specs
 from dnssecd.daemon.zones.databases import Databases
 from dnssecd.daemon.zones.machine import State
+from dnssecd.daemon.zones.schedule import NextWake
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_client.client import AsyncSignerClient, SignerClient
 from dnssecd.ops.events import EventCore
-from dnssecd.pipeline.jobs.load import Tools, load_file, resign
+from dnssecd.pipeline.jobs.job import Tools
+from dnssecd.pipeline.jobs.load import load_file
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.rekey import pending_removals, rekey
+from dnssecd.pipeline.jobs.resign import resign
 from dnssecd.pipeline.version.keychange import REMOVALS, KeyChange
 from dnssecd.publish.watch import Sighting
 from tests.commands import give_named
@@ -58,14 +61,18 @@ class FakeSchedule:
     def __init__(self) -> None:
         self.wakes: dict[str, tuple[float, Callable[[], None]]] = {}
 
-    def wake(self, name: str, when: float, action: Callable[[], None]) -> None:
-        self.wakes[name] = when, action
+    def wake(self, zone: Any, what: str, when: float, action: Callable[[], None]) -> None:
+        self.wakes[f"{what} {zone.name}"] = when, action
+        zone.wakes = (getattr(zone, "wakes", None) or {}) | {what: SimpleNamespace(at=when)}
 
-    def forget(self, name: str) -> None:
-        self.wakes.pop(name, None)
+    def forget(self, zone: Any, what: str) -> None:
+        self.wakes.pop(f"{what} {zone.name}", None)
+        zone.wakes = {
+            other: wake for other, wake in (getattr(zone, "wakes", None) or {}).items() if other != what
+        }
 
-    def next_wakes(self) -> list[tuple[float, str]]:
-        return sorted((when, name) for name, (when, _) in self.wakes.items())
+    def next_wakes(self) -> list[NextWake]:
+        return sorted(NextWake(when, *name.split(" ")) for name, (when, _) in self.wakes.items())
 
 
 class Rig:
@@ -77,10 +84,9 @@ class Rig:
         self.clock = FakeClock(NOW)
         self.config = self._config()
         self.events = EventCore(home / "events.sqlite", self.clock)
-        self.signer = AsyncSignerClient(socket)
-        self.blocking = SignerClient(socket)
+        self.signer = AsyncSignerClient(socket, owners=None)
+        self.blocking = SignerClient(socket, owners=None)
         self.schedule = FakeSchedule()
-        self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         (home / "zones").mkdir()
         self.zone = self._zone(socket)
         self.outcome: Outcome | None = None  # what the next rekey is to end in, instead of being done
@@ -100,7 +106,7 @@ class Rig:
 
     def _zone(self, socket: str) -> FrontZone:
         zone = self.config.zones[self.name]
-        spec = specs.zone_spec(self.config, zone, socket)
+        spec = specs.zone_spec(self.config, zone, socket, None)
         spec = msgspec.structs.replace(spec, database=str(self.home / "zones" / "example.sqlite"))
         peers = [specs.peer(self.config, server) for server in self.config.secondaries_of(self.name)]
         access = specs.access(zone, self.config.secondaries_of(self.name), self.config)
@@ -114,7 +120,6 @@ class Rig:
                 self.events,
                 self.clock,
                 self.schedule,  # type: ignore[arg-type]
-                lambda name: self.locks[name],
                 self._rekey,
                 self._resign,
                 lambda: self.clock_sure,
@@ -139,7 +144,7 @@ class Rig:
         self._renew()
 
     def _renew(self) -> None:
-        """Sign anew what is due."""
+        """Sign again what is due."""
         done = resign(self.zone.database, self.zone.spec, self.tools())
         assert done.result in ("published", "unchanged"), done.problems
         self.zone.serial = done.serial

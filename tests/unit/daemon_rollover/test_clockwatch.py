@@ -73,7 +73,7 @@ def test_small_corrections_are_no_jump(rig: Rig, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("seconds", [-YEAR, -60.0, 6.0, HOUR, YEAR])
-def test_a_jump_holds_signing_until_somebody_vouches(rig: Rig, seconds: float) -> None:
+def test_a_jump_holds_signing_until_the_time_is_confirmed(rig: Rig, seconds: float) -> None:
     rig.clock.step(seconds)
     assert "jumped " + ("forward" if seconds > 0 else "back") in rig.watch.held()
     assert rig.fires
@@ -138,7 +138,7 @@ def test_an_unreadable_record_is_none(rig: Rig) -> None:
 
 
 def test_a_long_stop_between_two_agreements_is_no_step(rig: Rig) -> None:
-    """Maintenance of an hour does not make every wait begin anew."""
+    """Maintenance of an hour does not make every wait begin again."""
     rig.seen(0.0)
     rig.restart(HOUR)
     rig.seen(0.0)
@@ -151,7 +151,7 @@ def test_a_long_stop_without_an_agreement_before_may_hide_a_step(rig: Rig) -> No
     assert rig.told == [True]
 
 
-def test_a_clock_set_back_stepped_whatever_was_agreed_before(rig: Rig) -> None:
+def test_a_clock_set_back_counts_as_stepped_in_any_case(rig: Rig) -> None:
     rig.seen(0.0)
     rig.restart(-HOUR)
     rig.seen(0.0)
@@ -245,7 +245,7 @@ def test_corrections_of_a_poor_clock_are_no_creep(rig: Rig) -> None:
     assert rig.watch.held() == ""
 
 
-def test_who_vouches_ends_what_has_crept(rig: Rig) -> None:
+def test_a_confirmation_ends_a_slow_drift(rig: Rig) -> None:
     for _ in range(20):
         rig.clock.advance(60)
         rig.clock.step(1)

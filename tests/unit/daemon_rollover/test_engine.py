@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from dnssecd.control.command import Refused
 from dnssecd.core.keys.keystate import Goal, Role, State
 from dnssecd.daemon.rollover import engine as rollover
 from dnssecd.daemon.rollover import key_service as rollover_keys
+from dnssecd.daemon.rollover import planning
 from dnssecd.daemon.rollover.overdue import Overdue
 from dnssecd.keyservice_client.errors import SignerUnreachable
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.keychange import REMOVALS
 from dnssecd.publish.watch import Sighting
-from tests.pipeline_zone import running_signer
 from tests.unit.daemon_rollover.rig import Rig
 
 DAY = 86_400
@@ -28,22 +27,7 @@ DAY = 86_400
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollover, "COALESCE_S", 0.0)
-
-
-@pytest.fixture(scope="module")
-def signer() -> Iterator[str]:
-    with running_signer() as socket:
-        yield socket
-
-
-@pytest_asyncio.fixture
-async def rig(tmp_path: Path, signer: str) -> AsyncIterator[Rig]:
-    made = Rig(tmp_path, signer)
-    await made.plan()
-    await made.settle()
-    yield made
-    await made.close()
+    monkeypatch.setattr(planning, "COALESCE_S", 0.0)
 
 
 def zsks(rig: Rig) -> list[State]:
@@ -53,7 +37,7 @@ def zsks(rig: Rig) -> list[State]:
 async def test_a_command_becomes_a_version_with_a_new_key(rig: Rig) -> None:
     serial = rig.zone.serial
     answer = await rig.command("key.rollover", role="zsk")
-    assert "roll-over of the zsk" in answer["message"]
+    assert "rollover of the zsk" in answer["message"]
     assert zsks(rig) == [State.OMNIPRESENT, State.RUMOURED]
     assert rig.zone.serial == (serial or 0) + 1
     made = rig.keyset().keys[-1]
@@ -97,12 +81,12 @@ async def test_a_step_that_fails_is_put_off_and_not_hammered(rig: Rig) -> None:
     assert rig.rekeys == 1, "nothing is tried again before its time"
     assert "a bad signature" in (await rig.command("explain"))["text"]
     for _ in range(20):
-        await rig.plan(rollover.RETRY_LAST_S)
+        await rig.plan(rollover.RETRY.longest_s)
     assert rig.rekeys <= 22
     rig.outcome = None
-    await rig.plan(rollover.RETRY_LAST_S)
+    await rig.plan(rollover.RETRY.longest_s)
     assert zsks(rig) == [State.OMNIPRESENT, State.RUMOURED]
-    assert "put off" not in (await rig.command("explain"))["text"]
+    assert "postponed" not in (await rig.command("explain"))["text"]
 
 
 async def test_without_the_key_service_nothing_moves_and_nothing_is_lost(
@@ -135,15 +119,15 @@ async def test_a_key_that_some_token_does_not_hold_is_not_used(
     assert len({key.id for key in await rig.signer.keys(rig.zone.origin)}) == 3, "the same key is found again"
 
 
-async def test_a_key_set_stored_by_somebody_else_is_planned_with_anew(rig: Rig) -> None:
+async def test_a_key_set_stored_by_another_process_is_planned_with_again(rig: Rig) -> None:
     """What is stored counts, not what is remembered."""
     with rig.zone.database.write() as transaction:
-        document = transaction.state(state.KEYSET)
+        document = copy.deepcopy(transaction.state(state.KEYSET))
         assert document is not None
         document["keys"][1]["roll"] = True
         transaction.set_state(state.KEYSET, document)
         transaction.commit_if(transaction.generation)
-    with pytest.raises(Refused, match="at the same moment"):
+    with pytest.raises(Refused, match="at the same time"):
         await rig.command("key.rollover", role="ksk")
     await rig.plan()
     assert zsks(rig) == [State.OMNIPRESENT, State.RUMOURED]
@@ -291,20 +275,20 @@ async def test_a_stream_of_news_makes_few_plans(rig: Rig, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(rig.rollovers, "_advance", advance)
     rig.zone.planning = None
-    monkeypatch.setattr(rollover, "COALESCE_S", 0.0)
-    monkeypatch.setattr(rollover, "PLANS_S", 3600.0)
+    monkeypatch.setattr(planning, "COALESCE_S", 0.0)
+    monkeypatch.setattr(planning, "PLANS_S", 3600.0)
     for _ in range(200):
         task = rig.rollovers.ask(rig.zone)
         await asyncio.sleep(0)
-    assert len(plans) <= rollover.PLANS_MAX
+    assert len(plans) <= planning.PLANS_MAX
     for _ in range(50):
         rig.rollovers.ask(rig.zone)
         await asyncio.sleep(0)
-    assert len(plans) == rollover.PLANS_MAX
+    assert len(plans) == planning.PLANS_MAX
     assert not task.done()
     async with asyncio.timeout(10):
         await rig.rollovers.ask(rig.zone, urgent=True)
-    assert len(plans) == rollover.PLANS_MAX + 1
+    assert len(plans) == planning.PLANS_MAX + 1
 
 
 def kinds(rig: Rig) -> set[int]:
@@ -312,7 +296,7 @@ def kinds(rig: Rig) -> set[int]:
         return {rrset.rtype for rrset in snapshot.denial_scan()}
 
 
-async def test_a_defect_in_one_zone_s_plan_is_told_and_does_not_end_the_engine(
+async def test_a_defect_in_one_zone_s_plan_is_reported_and_does_not_end_the_engine(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> None:

@@ -14,6 +14,7 @@ from dnssecd.daemon.rollover.evidence import (
     write_evidence,
 )
 from dnssecd.publish.parent import DsRecord, ParentAnswer
+from dnssecd.publish.signers import SignerAnswer
 from dnssecd.publish.watch import Sighting
 from dnssecd.store.zonedb import ZoneDatabase
 
@@ -47,7 +48,7 @@ def test_the_same_answer_is_no_news() -> None:
 
 def test_servers_that_were_never_asked_are_named() -> None:
     evidence = ZoneEvidence()
-    assert [sight.answer for sight in evidence.of_secondaries(["a", "b"])] == ["not asked yet"] * 2
+    assert [sight.answer for sight in evidence.of_secondaries(["a", "b"])] == ["not queried yet"] * 2
     assert evidence.of_parents(["p"])[0].ds is None
 
 
@@ -88,7 +89,7 @@ def test_times_alone_are_written_once_an_hour() -> None:
     assert len(evidence.to_write()) == 1
 
 
-def test_after_a_clock_step_nothing_is_believed() -> None:
+def test_after_a_clock_step_no_evidence_is_accepted() -> None:
     evidence = ZoneEvidence()
     evidence.sighted(sighting(5, 100.0), 160)
     evidence.confirmations["k"] = Confirmation("k", True, 100, "alice")
@@ -111,4 +112,22 @@ def test_a_serial_that_changes_with_every_update_is_written_now_and_then(tmp_pat
     assert writes == [0, SERIAL_REWRITE_S, 2 * SERIAL_REWRITE_S]
     evidence.answered(ParentAnswer("p", (DS,), 60, 70.0), 160)
     assert [row[0] for row in evidence.to_write()] == ["parent"], "what the parent says is written at once"
+    database.close()
+
+
+def test_a_key_at_another_signer_counts_from_when_it_is_there_without_a_gap(tmp_path: Path) -> None:
+    evidence = ZoneEvidence()
+    for at, keys in ((100.0, (b"a",)), (200.0, (b"a", b"b")), (300.0, (b"b",)), (400.0, (b"a", b"b"))):
+        evidence.heard(SignerAnswer("s", "other", keys, 60 if at < 300 else 30, at), int(at) + 60)
+    evidence.heard(SignerAnswer("s", "other", None, 0, 500.0, "no answer in time"), 560)
+    ((sight), (never)) = evidence.of_signers([("other", "s"), ("other", "t")])
+    assert dict(sight.dnskeys or ()) == {b"a": 400, b"b": 200}
+    assert (sight.ttl, sight.at, sight.answer) == (60, 400, "no answer in time"), "the largest TTL seen"
+    assert never.dnskeys is None
+    database = ZoneDatabase(tmp_path / "z.sqlite", b"\1z\0")
+    evidence.answered(ParentAnswer("p", (DS,), 60, 100.0, ns=("ns.",), ns_ttl=9), 160)
+    write_evidence(database, evidence.to_write())
+    again = read_evidence(database, 1_000.0)
+    assert again.signers["s"].dnskeys == sight.dnskeys
+    assert (again.parents["p"].ns, again.parents["p"].ns_ttl) == (("ns.",), 9)
     database.close()

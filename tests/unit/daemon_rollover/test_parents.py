@@ -19,6 +19,7 @@ from dnssecd.daemon.parent import poll as parents
 from dnssecd.daemon.parent.poll import ParentWatch
 from dnssecd.publish.exchange import Peer
 from dnssecd.publish.parent import ParentAnswer, ParentUnknown
+from dnssecd.publish.signers import SignerAnswer
 from tests.unit.daemon_rollover.rig import FakeSchedule
 
 DS = "4711 13 2 " + "AB" * 32
@@ -53,7 +54,8 @@ class Rig:
         self.clock = FakeClock()
         self.schedule = FakeSchedule()
         self.heard: list[tuple[list[ParentAnswer], int]] = []
-        config: Any = SimpleNamespace(name="z.", policy="p", parent=parent)
+        self.signers: list[SignerAnswer] = []
+        config: Any = SimpleNamespace(name="z.", policy="p", parent=parent, other_signers=())
         self.zone: Any = SimpleNamespace(
             name="z.", config=config, gone=False, check=lambda: None, parent=None
         )
@@ -64,6 +66,7 @@ class Rig:
             self.clock,
             self.schedule,  # type: ignore[arg-type]
             lambda zone, answers, next_look: self.heard.append((answers, next_look)),
+            lambda zone, answers, next_look: self.signers.extend(answers),
         )
 
     @property
@@ -81,7 +84,7 @@ async def test_every_address_is_asked_over_tcp() -> None:
     assert rig.watch.servers(rig.zone) == (str(one), str(two))
 
 
-async def test_silence_is_told_and_the_next_look_planned() -> None:
+async def test_silence_is_reported_and_the_next_look_planned() -> None:
     async with parent_server() as gone:
         pass
     rig = Rig(ParentConfig(servers=(gone,)))
@@ -158,7 +161,7 @@ async def test_a_parent_that_cannot_be_found_is_looked_for_again(monkeypatch: py
     assert rig.next_s == 300
 
 
-async def test_thousands_of_zones_that_wait_are_looked_at_so_many_a_second() -> None:
+async def test_thousands_of_waiting_zones_are_checked_at_a_limited_rate() -> None:
     rig = Rig(ParentConfig(servers=(Address("127.0.0.1", 1),)))
     others: list[Any] = [
         SimpleNamespace(

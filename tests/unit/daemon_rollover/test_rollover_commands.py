@@ -1,9 +1,9 @@
-"""Commands about roll-overs, as somebody woken at night gives and reads them."""
+"""Commands about rollovers, as an operator gives and reads them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,14 @@ import pytest
 import pytest_asyncio
 
 from dnssecd.control.command import Refused
-from dnssecd.core.keys.keystate import Role
+from dnssecd.core.keys.keystate import Role, State
 from dnssecd.daemon.commands.forecast import ForecastCommands
 from dnssecd.daemon.commands.rollover import RolloverCommands
-from dnssecd.daemon.rollover import engine as rollover
+from dnssecd.daemon.rollover import planning
 from dnssecd.daemon.rollover.compromise import Emergency
+from dnssecd.daemon.rollover.text import RULE_NAMES
 from dnssecd.ops.event_kinds import EVENT_KINDS
 from tests.commands import give, give_named
-from tests.pipeline_zone import running_signer
 from tests.unit.daemon_rollover.rig import Rig
 
 DAY = 86_400
@@ -27,13 +27,7 @@ MANUAL = 'manual = ["zsk"]\nzsk = { algorithm = "ecdsap256sha256", lifetime = "u
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rollover, "COALESCE_S", 0.0)
-
-
-@pytest.fixture(scope="module")
-def signer() -> Iterator[str]:
-    with running_signer() as socket:
-        yield socket
+    monkeypatch.setattr(planning, "COALESCE_S", 0.0)
 
 
 @pytest_asyncio.fixture
@@ -60,7 +54,7 @@ def tags(rig: Rig, role: Role = Role.ZSK) -> list[int]:
 async def test_asking_twice_is_rolling_over_once(rig: Rig) -> None:
     await rig.command("key.rollover", role="zsk")
     old, new = tags(rig)
-    with pytest.raises(Refused, match=f"{old} leaves, {new} takes over") as refused:
+    with pytest.raises(Refused, match=f"{new} replaces {old}") as refused:
         await rig.command("key.rollover", role="zsk")
     assert f"key retire {rig.name} --key-tag {new}" in refused.value.remedy
     assert tags(rig) == [old, new]
@@ -77,10 +71,10 @@ async def test_what_waits_for_approval_says_what_to_type(rig: Rig) -> None:
         await rig.command("key.approve")
     answer = await rig.command("key.rollover", role="zsk")
     (waiting,) = [waiting for waiting in answer["waiting"] if waiting["gate"] == "approval"]
-    assert waiting["step"] == f"zsk {old} roll-over"
+    assert waiting["step"] == f"zsk {old} rollover"
     typed = f"dnssecd key approve {rig.name} --step {waiting['token']}"
     assert typed in (await rig.command("explain"))["text"]
-    with pytest.raises(Refused, match="asked for already"):
+    with pytest.raises(Refused, match="already requested"):
         await rig.command("key.rollover", role="zsk")
     with pytest.raises(Refused, match=waiting["token"]):
         await rig.command("key.approve", step="zsk:other")
@@ -88,19 +82,28 @@ async def test_what_waits_for_approval_says_what_to_type(rig: Rig) -> None:
     assert len(tags(rig)) == 2
 
 
-async def test_what_somebody_has_to_bring_is_told_before_what_follows(rig: Rig) -> None:
+async def test_operator_tasks_are_listed_before_automatic_steps(rig: Rig) -> None:
     answer = await rig.command("key.rollover", role="zsk")
     awaited = [bool(waiting["missing"]) for waiting in answer["waiting"]]
     assert awaited == sorted(awaited, reverse=True)
     assert set(awaited) == {True, False}, "the secondary's sight of the version, then steps that need it"
-    rig.schedule.wake(f"parent {rig.name}", rig.clock.now() + 300, lambda: None)
-    explained = await rig.command("explain")
+    rig.schedule.wake(rig.zone, "parent", rig.clock.now() + 300, lambda: None)
+    explained = await rig.command("explain", rules=True)
     text = explained["text"]
-    assert (
-        text.index("DNSKEY settle") < text.index("these follow by themselves") < text.index("must stay true")
-    )
+    assert text.index("DNSKEY settle") < text.index("then, automatically") < text.index("must stay true")
     assert text.endswith(", in 5m")
     assert all(waiting["since"] != 0 for waiting in explained["waiting"])
+
+
+async def test_the_planner_s_terms_are_shown_on_request_only(rig: Rig) -> None:
+    await rig.command("key.rollover", role="zsk")
+    terms = {state.value for state in State} | RULE_NAMES | {"must stay true"}
+    plain = (await rig.command("explain"))["text"]
+    assert [line.split()[0] for line in plain.splitlines()] == [rig.name, "Next:", "You:"]
+    assert [term for term in terms if term in plain] == []
+    full = (await rig.command("explain", rules=True))["text"]
+    assert {"rumoured", "omnipresent", "must stay true"} <= {term for term in terms if term in full}
+    assert RULE_NAMES & set(re.findall(r"[a-z-]+", full))
 
 
 async def test_a_forecast_names_no_tag_of_a_key_there_is_not(rig: Rig) -> None:
@@ -110,7 +113,7 @@ async def test_a_forecast_names_no_tag_of_a_key_there_is_not(rig: Rig) -> None:
     assert {event["key_tag"] for event in answer["events"] if not event["stand_in"]} <= known
     made = [event["stand_in"] for event in answer["events"] if event["event"] == "generate"]
     assert made == [1, 2]
-    assert ">zsk new-2 (13)<" in answer["svg"]
+    assert ">ZSK new-2, algorithm 13<" in answer["svg"]
     assert not re.search(r"\d{10}", " ".join(event["detail"] for event in answer["events"])), (
         "times are readable"
     )
@@ -136,7 +139,7 @@ async def test_a_compromised_key_has_a_plan_and_the_alert_has_it_too(rig: Rig) -
     text = answer["text"]
     assert answer["safe_at"] > rig.clock.now()
     assert {"costs", "steps", "key_tag", "zone"} <= set(answer)
-    assert "What it costs" in text
+    assert "Effects:" in text
     assert "forge" in answer["costs"][0]
     assert "makes the new zsk" in text
     assert set(re.findall(r"key tag (\d+)", text)) == {str(tag)}, "the successor has no tag yet"
@@ -160,10 +163,10 @@ async def test_the_plan_outlives_a_restart(rig: Rig) -> None:
     (event,) = [event for event in rig.events.firing(rig.name) if event.name == "key-compromised"]
     text = emergency.details(event)
     assert f"zsk {tag} of {rig.name} is compromised" in text
-    assert "What it costs" in text
+    assert "Effects:" in text
 
 
-async def test_who_asks_for_what_is_not_there_is_told_what_is(rig: Rig) -> None:
+async def test_a_request_for_a_missing_key_lists_the_existing_ones(rig: Rig) -> None:
     emergency = Emergency(rig.rollovers, rig.events, {rig.name: rig.zone})
     commands = RolloverCommands({rig.name: rig.zone}, rig.rollovers)
     (tag,) = tags(rig)

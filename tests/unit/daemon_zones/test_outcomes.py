@@ -12,7 +12,7 @@ import pytest
 from dnssecd.clock import FakeClock
 from dnssecd.daemon.zones.machine import State, state_of
 from dnssecd.daemon.zones.mailbox import Mailbox
-from dnssecd.daemon.zones.outcomes import RETRY_FIRST_S, Outcomes
+from dnssecd.daemon.zones.outcomes import RETRY, Outcomes
 from dnssecd.daemon.zones.zone import Doubt, FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
@@ -25,15 +25,15 @@ class Schedule:
     def __init__(self) -> None:
         self.wakes: dict[str, float] = {}
 
-    def wake(self, name: str, when: float, action: object) -> None:
-        self.wakes[name] = when
+    def wake(self, zone: FrontZone, what: str, when: float, action: object) -> None:
+        self.wakes[f"{what} {zone.name}"] = when
 
 
 class Rig:
     """One zone, ``z.``, and what follows from its outcomes."""
 
     def __init__(self, home: Path) -> None:
-        nothing: Any = SimpleNamespace(name="z.", database=str(home / "z.sqlite"))
+        nothing: Any = SimpleNamespace(name="z.", database=str(home / "z.sqlite"), review=None)
         self.zone = FrontZone(nothing, nothing, nothing, [], [], nothing)
         self.clock, self.mailbox, self.schedule = FakeClock(), Mailbox(), Schedule()
         self.events = EventCore(home / "events.sqlite", self.clock)
@@ -86,8 +86,20 @@ async def test_failures_are_tried_again_when_the_key_service_is_back(rig: Rig) -
     failed = Outcome(zone="z.", result="failed", problems=(Problem("signing-failed", "away", ""),))
     rig.outcomes.take_over(rig.zone, failed, "load")
     rig.outcomes.take_over(rig.zone, failed, "load")
-    assert rig.schedule.wakes == {"load z.": rig.clock.now() + 2 * RETRY_FIRST_S}
+    assert rig.schedule.wakes == {"load z.": rig.clock.now() + 2 * RETRY.first_s}
     rig.mailbox.key_service_recovered.send()
     assert rig.wanted == ["load"]
     rig.outcomes.take_over(rig.zone, failed, "load")
-    assert rig.schedule.wakes == {"load z.": rig.clock.now() + RETRY_FIRST_S}
+    assert rig.schedule.wakes == {"load z.": rig.clock.now() + RETRY.first_s}
+
+
+async def test_what_cannot_be_renewed_is_not_tried_all_the_time(rig: Rig) -> None:
+    """Signatures by a lost key stay due until the key is replaced."""
+    now = rig.clock.now()
+    rig.outcomes.take_over(rig.zone, published(5), "update")
+    past = Outcome(zone="z.", result="unchanged", serial=5, next_due=int(now) - 90_000, refresh_s=86_400)
+    rig.outcomes.take_over(rig.zone, past, "load")
+    assert rig.schedule.wakes["resign z."] < now, "due"
+    rig.outcomes.take_over(rig.zone, past, "resign")
+    assert rig.schedule.wakes["resign z."] == now + 3_600
+    rig.zone.close()

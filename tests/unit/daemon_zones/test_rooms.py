@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 from dnssecd.core.update.types import SERVFAIL
+from dnssecd.daemon.parent.room import DsRoom
 from dnssecd.daemon.zones.rooms import JobsRoom, PrimariesRoom
 from dnssecd.daemon.zones.update_queue import ZoneQueue
 from dnssecd.daemon.zones.zone import FrontZone
@@ -43,11 +44,12 @@ async def test_a_job_that_has_begun_can_be_requested_again() -> None:
 
 
 async def test_a_zone_is_closed_in_one_act() -> None:
-    zone, tasks = a_zone(), [asyncio.create_task(forever()) for _ in range(2)]
+    zone, tasks = a_zone(), [asyncio.create_task(forever()) for _ in range(3)]
     loop = asyncio.get_running_loop()
     zone.jobs.request("load", tasks[0])
     zone.jobs.remember = loop.call_later(3600, cast(Any, print))
     zone.upstream = PrimariesRoom(task=cast(Any, tasks[1]))
+    zone.ds = DsRoom(cast(Any, None), cast(Any, None), cast(Any, None), task=cast(Any, tasks[2]))
     zone.updates.queue = ZoneQueue()
     zone.updates.queue.tidy = loop.call_later(3600, cast(Any, print))
     handles = [zone.jobs.remember, zone.updates.queue.tidy]
@@ -57,6 +59,7 @@ async def test_a_zone_is_closed_in_one_act() -> None:
     assert all(task.cancelled() for task in tasks)
     assert all(handle.cancelled() for handle in handles)
     assert (await answer).rcode == SERVFAIL
+    assert zone.ds is None
     assert (zone.updates.queue, zone.upstream, zone.jobs.is_requested("load")) == (None, None, False)
 
 

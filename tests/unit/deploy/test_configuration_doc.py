@@ -30,6 +30,9 @@ module = "/usr/lib/module.so"
 token_label = "dns"
 pin_file = "/nowhere"
 {pkcs11}
+[keystore.vault]
+type = "offline"
+{offline}
 [tsig."key."]
 secret = "c2VjcmV0IHRoYXQgbm9ib2R5IGtub3dzIGluIHNwaXRl"
 {tsig}
@@ -62,7 +65,8 @@ def known_keys(monkeypatch: pytest.MonkeyPatch, path: Path) -> dict[str, set[str
 
     def note(section: Section) -> None:
         if section.path:
-            asked.setdefault(str(section.path[0]), set()).update(section._asked)
+            kind = "tls" if section.path[-1] == "tls" else str(section.path[0])
+            asked.setdefault(kind, set()).update(section._asked)
         finish(section)
 
     monkeypatch.setattr(Section, "finish", note)
@@ -79,8 +83,11 @@ def test_every_key_is_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             kind = heading.strip("[]").partition(".")[0]
             documented.setdefault(kind, set()).update(key for key, _ in table)
     documented["policy"] |= IN_PROSE
+    documented["tls"] = {key for key, _ in rows()["tls of a secondary or primary"]}
     documented["alerts"] |= {"mail", "webhook", "command"}
     known = known_keys(monkeypatch, tmp_path / "config.toml")
+    assert known["zone-template"] <= documented["zone"], "a template has the keys of a zone"
+    documented["zone-template"] = known["zone-template"]
     assert documented.keys() == known.keys()
     missing = {kind: known[kind] ^ documented[kind] for kind in known if known[kind] != documented[kind]}
     assert missing == {}, "bring docs/configuration.md up to date"
@@ -89,16 +96,19 @@ def test_every_key_is_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 def test_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
     """A file with every default written out is the same configuration as one without."""
     tables = rows()
-    software, pkcs11 = _split(tables["[keystore.NAME]"])
+    software, pkcs11, offline = _split(tables["[keystore.NAME]"])
     places = {
         "server": tables["[server]"],
         "metrics": tables["[metrics]"],
         "log": tables["[log]"],
         "keystore": software,
         "pkcs11": pkcs11,
+        "offline": offline,
         "tsig": tables["[tsig.NAME]"],
         "policy": tables["[policy.NAME]"],
-        "zone": [row for row in tables["[zone.NAME]"] if row[0] not in ("servers", "primaries", "tsig")],
+        "zone": [
+            row for row in tables["[zone.NAME]"] if row[0] not in ("servers", "primaries", "tsig", "ns")
+        ],
         "mail": tables["[alerts.mail]"],
     }
     written = {place: _lines(table) for place, table in places.items()}
@@ -111,10 +121,11 @@ def test_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
     assert replace(full, warnings=()) == replace(minimal, warnings=())
 
 
-def _split(table: list[tuple[str, str]]) -> tuple[list[tuple[str, str]], list[tuple[str, str]]]:
-    """The key stores' two tables: the second begins where `type` comes again."""
-    second = [key for key, _ in table].index("type", 1)
-    return table[:second], table[second:]
+def _split(table: list[tuple[str, str]]) -> list[list[tuple[str, str]]]:
+    """Return the tables of the key stores: each begins where `type` comes again."""
+    begins = [number for number, (key, _) in enumerate(table) if key == "type"]
+    ends = [*begins[1:], len(table)]
+    return [table[begin:end] for begin, end in zip(begins, ends, strict=True)]
 
 
 def _lines(table: list[tuple[str, str]]) -> str:

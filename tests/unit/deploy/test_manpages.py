@@ -15,6 +15,7 @@ import pytest
 import typer
 
 from dnssecd.cli.app import build
+from docs import configuration_schema
 
 ROOT = Path(__file__).parents[3]
 
@@ -60,6 +61,18 @@ def test_every_command_and_option() -> None:
         assert f"dnssecd-{path[0]} (8)" in main
     for option in ("--config", "--socket", "--json", "--version"):
         assert option in main
+
+
+def test_every_configuration_key_is_in_its_page() -> None:
+    page = plain(MANPAGES.configpage.page())
+    for name, table in configuration_schema.described().items():
+        headings = [heading for heading, table in configuration_schema.ELSEWHERE.items() if table == name]
+        assert f'.SH "{headings[0] if headings else "[" + name}' in page, name
+        for key, (_, meaning) in table.items():
+            assert re.search(rf"^{key} \(", page, re.M), key
+            assert not meaning or plain(MANPAGES.configpage._text(meaning)) in page, key
+    assert "`" not in page
+    assert not re.search(r"^\|", page, re.M)
 
 
 def test_names_have_a_summary() -> None:

@@ -67,7 +67,7 @@ def gates(monkeypatch: pytest.MonkeyPatch) -> dict[str, asyncio.Event]:
     """Jobs end when their gate opens."""
     found: dict[str, asyncio.Event] = {}
 
-    async def run(self: WorkerPool, job: Any, *_: Any) -> Any:
+    async def run(self: WorkerPool, job: Any, *_: Any, **__: Any) -> Any:
         await found.setdefault(job, asyncio.Event()).wait()
         return job
 
@@ -76,7 +76,7 @@ def gates(monkeypatch: pytest.MonkeyPatch) -> dict[str, asyncio.Event]:
 
 
 def start(pool: WatchedPool, job: str) -> asyncio.Task[Any]:
-    return asyncio.get_running_loop().create_task(pool.run(job))  # type: ignore[arg-type]
+    return asyncio.get_running_loop().create_task(pool.run(job, asyncio.Lock()))  # type: ignore[arg-type]
 
 
 async def test_fed_from_the_event_loop(manager: Manager, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ async def test_the_key_service_feeds_its_own_watchdog_only(
     task.cancel()
 
 
-def test_a_manager_that_does_not_listen_keeps_nobody_waiting(manager: Manager) -> None:
+def test_a_manager_that_does_not_listen_delays_nothing(manager: Manager) -> None:
     """Its queue is full: the word is lost, and that is said at once."""
     sent = 0
     while notify("STATUS=" + "x" * 1000) and sent < 100_000:

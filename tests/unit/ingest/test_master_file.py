@@ -80,8 +80,8 @@ def _short(line: str) -> str:
 
 
 BAD = {
-    "unbalanced (": ("a TXT ( x\nb A 192.0.2.2\n", 5, "a parenthesis is opened and never closed"),
-    "unbalanced )": ("a TXT x )\n", 5, "a parenthesis is closed that was not opened"),
+    "unbalanced (": ("a TXT ( x\nb A 192.0.2.2\n", 5, "an opening parenthesis has no closing one"),
+    "unbalanced )": ("a TXT x )\n", 5, "a closing parenthesis has no opening one"),
     "open quote": ('a TXT "x\n', 5, "a quoted string is not closed on its line"),
     "backslash at the end": ("a TXT x\\\n", 5, "a backslash ends the line"),
     "escape above 255": ("a TXT \\256\n", 5, "bad escape \\256"),
@@ -104,11 +104,11 @@ BAD = {
     "long label": ("x" * 64 + " A 192.0.2.2\n", 5, f"the name {'x' * 57}... has a label longer than 63 octets"),
     "long name": (f"{LONGEST}z A 192.0.2.2\n", 5,
                   f"the name {'y' * 57}... is longer than 255 octets"),
-    "quoted owner": ('"a" A 192.0.2.2\n', 5, 'a quoted string stands where a name belongs: "a"'),
+    "quoted owner": ('"a" A 192.0.2.2\n', 5, 'a quoted string instead of a name: "a"'),
     "RDATA missing": ("a MX 10\n", 5, "bad MX RDATA 10: MAIL-SERVER is missing"),
     "RDATA left over": ("a A 192.0.2.2 x\n", 5, "bad A RDATA 192.0.2.2 x: a word too many: x"),
     "generic RDATA of wrong length": ("a A \\# 0\n", 5, "bad A RDATA \\\\# 0: "),
-    "type without a parser": ("a MD x\n", 5, "RDATA of type MD is read in the form of RFC 3597 only"),
+    "type without a parser": ("a MD x\n", 5, "RDATA of type MD must be written in the form of RFC 3597"),
     "unknown directive": ("$INCLUD x\n", 5, "unknown directive $INCLUD"),
     "$ORIGIN without a name": ("$ORIGIN\n", 5, "$ORIGIN takes 1 argument(s), not 0"),
     "$INCLUDE of a directory": ("$INCLUDE .\n", 5, "DIR is a directory"),
@@ -148,7 +148,7 @@ def test_refused(tmp_path: Path, case: str) -> None:
     assert len(found) == 1
 
 
-def test_all_errors_are_told(tmp_path: Path) -> None:
+def test_all_errors_are_reported(tmp_path: Path) -> None:
     text = HEAD + "a NOPE x\nb A 192.0.2.2\nc A x\n"
     assert [line for line, _ in faults(tmp_path, text)] == [5, 7]
 
@@ -182,7 +182,7 @@ def test_a_stated_ttl_carries_over(tmp_path: Path) -> None:
 def test_no_owner_at_all(tmp_path: Path) -> None:
     assert faults(tmp_path, "$TTL 5\n  A 192.0.2.1\n")[0] == (
         2,
-        "the record has no owner and none came before it",
+        "the record has no owner, and no record before it has one",
     )
 
 
@@ -311,7 +311,7 @@ def test_a_transfer_as_dig_prints_it(tmp_path: Path) -> None:
     assert lines(zone) == ["www.example.com. 300 IN A 192.0.2.2"]
     notes = [str(warning) for warning in zone.warnings if "TSIG" in str(warning)]
     assert len(notes) == 1
-    assert notes[0].endswith(":6: TSIG records, as dig prints them with a transfer, are left out")
+    assert notes[0].endswith(":6: TSIG records, as dig prints them with a transfer, are ignored")
 
 
 def test_a_file_name_begins_no_line_of_its_own(tmp_path: Path) -> None:
@@ -329,7 +329,7 @@ def test_includes_are_bounded(tmp_path: Path) -> None:
 
 def test_a_fifo_does_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    assert faults(tmp_path, HEAD + "$INCLUDE fifo\n") == [(5, f"{tmp_path}/fifo is no regular file")]
+    assert faults(tmp_path, HEAD + "$INCLUDE fifo\n") == [(5, f"{tmp_path}/fifo is not a regular file")]
 
 
 def test_an_unreadable_file(tmp_path: Path) -> None:
@@ -343,13 +343,13 @@ def test_a_cut_file_is_to_be_read_again(tmp_path: Path) -> None:
         parse(tmp_path, cut)
     with pytest.raises(FileChanged):
         parse(tmp_path, cut + "\nb TX")
-    with pytest.raises(FileChanged, match="never closed"):
+    with pytest.raises(FileChanged, match="no closing one"):
         parse(tmp_path, HEAD + "a TXT ( x")
     with pytest.raises(FileChanged, match="not closed on its line"):
         parse(tmp_path, HEAD + 'a TXT "x')
     path = tmp_path / "example.zone"
     warning = str(parse(tmp_path, cut, newline=False).warnings[0])
-    assert warning == f"{path}: the file does not end with a line end: was it cut?"
+    assert warning == f"{path}: the file does not end with a line end: it may have been cut"
     with pytest.raises(ZoneFileErrors) as raised:
         parse(tmp_path, cut + "\nb TX", newline=False)
     assert not isinstance(raised.value, FileChanged), "what is wrong stays wrong, however often it is read"
@@ -441,7 +441,7 @@ def test_unequal_ttls_take_the_smallest(tmp_path: Path) -> None:
     zone = parse(tmp_path, HEAD + "a 20 A 192.0.2.3\na 10 A 192.0.2.2\n")
     assert lines(zone) == ["a.example.com. 10 IN A 192.0.2.2", "a.example.com. 10 IN A 192.0.2.3"]
     assert zone.mixed == {(b"a\x00", 1): [(10, b"\xc0\x00\x02\x02"), (20, b"\xc0\x00\x02\x03")]}
-    assert "the A RRset of a.example.com. has unequal TTLs; 10 is used" in str(zone.warnings[0])
+    assert "the A RRset of a.example.com. has different TTLs; 10 is used" in str(zone.warnings[0])
 
 
 def test_duplicates_merge_and_are_counted(tmp_path: Path) -> None:

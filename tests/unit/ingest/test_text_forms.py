@@ -54,7 +54,7 @@ ODD = {
     "SMIMEA 3 1 2 0123": ("matching type 2", ""),
     'URI 10 1 ""': ("target is empty", ""),
     "DHCID AAA=": ("shorter", ""),
-    'GPOS "" b c': ("no number", "knot nsd"),
+    'GPOS "" b c': ("not a number", "knot nsd"),
     "DS 1 13 0 0123": ("digest type 0", "knot"),
     "TYPE260 \\# 2 0a09": ("relay type 9", ""),
     "TYPE256 \\# 4 000a0001": ("target is empty", ""),

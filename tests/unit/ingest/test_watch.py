@@ -168,7 +168,7 @@ async def test_watches_are_given_back(watched: Watched, tmp_path: Path) -> None:
     assert set(watched.watcher._names.values()) == {1}
 
 
-async def test_other_files_in_the_directory_wake_nobody(watched: Watched, tmp_path: Path) -> None:
+async def test_other_files_in_the_directory_wake_no_zone(watched: Watched, tmp_path: Path) -> None:
     zone = tmp_path / "a.zone"
     zone.write_text("1")
     watched.watch("a.", zone)

@@ -31,6 +31,9 @@ def test_a_head_that_goes_back(tmp_path: Path, then: str, why: str, restarted: b
     seen.close(NOW + 21)
     assert why in AuditHead(tmp_path).take(head(9, "c"), NOW + 30), "also after a restart"
     assert seen.take(head(10, "c"), NOW + 10 + TOLD_FOR_S) == ""
+    text, at = AuditHead(tmp_path).last_fault
+    assert why in text
+    assert at == NOW + 10, "an audit shows it for longer"
 
 
 def test_it_is_written_now_and_then(tmp_path: Path) -> None:
@@ -49,4 +52,4 @@ def test_what_cannot_be_read_or_written_is_no_reason_to_end(tmp_path: Path) -> N
     seen = AuditHead(tmp_path)
     assert seen.take(head(1), NOW) == ""
     AuditHead(tmp_path / "missing").take(head(1), NOW)
-    assert AuditHead(tmp_path).take("", NOW) == "", "a key service that reports none"
+    assert AuditHead(tmp_path).take("", NOW) == "", "a key service without audit log"

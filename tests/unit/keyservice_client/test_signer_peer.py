@@ -15,7 +15,10 @@ from dnssecd.config.signer_owner import signer_owners
 from dnssecd.keyservice_client.client import AsyncSignerClient, SignerClient
 from dnssecd.keyservice_client.errors import OperatorNeeded
 from dnssecd.keyservice_client.launch import launched_signer
-from dnssecd.keyservice_protocol import KeystoreSettings, SignerSettings
+from dnssecd.keyservice_settings import KeystoreSettings, SignerSettings
+from dnssecd.pipeline.jobs.spec import KeyWish, ZoneSpec
+from dnssecd.pipeline.workers import frames
+from dnssecd.pipeline.workers.worker import Worker
 from dnssecd.signer import key_file as sealed
 from dnssecd.signer.key_file import CannotOpen
 from dnssecd.signer.reopened import Opened
@@ -124,7 +127,7 @@ async def test_the_service_takes_its_place_when_it_is_free(
     taken.touch()
     os.chown(taken, OTHER, OTHER)
     monkeypatch.setattr(Path, "unlink", _sticky(Path.unlink))
-    warnings = WarningBook(lambda: 1.0)
+    warnings = WarningBook(lambda: 1.0, lambda code, subject, detail: None)
     place = Place(tmp_path / "s.sock", 0o600, warnings)
     assert place.take() is None
     assert place.take() is None
@@ -138,6 +141,20 @@ async def test_the_service_takes_its_place_when_it_is_free(
     place.leave()
     listener.close()
     assert not (tmp_path / "s.sock").exists()
+
+
+def test_the_service_ends_in_order_when_its_place_was_taken(tmp_path: Path) -> None:
+    place = Place(tmp_path / "s.sock", 0o600, WarningBook(lambda: 1.0, lambda code, subject, detail: None))
+    listener = place.take()
+    assert listener is not None
+    listener.close()
+    (tmp_path / "s.sock").unlink()
+    (tmp_path / "s.sock").mkdir()
+    place.leave()
+    (tmp_path / "s.sock").rmdir()
+    again, lock = bind_socket(tmp_path / "s.sock", 0o600)
+    again.close()
+    os.close(lock)
 
 
 def _sticky(unlink):  # type: ignore[no-untyped-def]
@@ -156,7 +173,7 @@ def test_a_back_up_is_opened_again(tmp_path: Path) -> None:
     settings = SignerSettings(
         socket=str(tmp_path / "s.sock"), state_dir=str(tmp_path / "state"), keystores=(store,)
     )
-    with launched_signer(settings, quiet=True), SignerClient(settings.socket) as client:
+    with launched_signer(settings, quiet=True), SignerClient(settings.socket, owners=None) as client:
         keys = [client.generate(ZONE, "ksk", number) for number in (8, 13, 15)]
         contents = [client.export_key(key.id, b"a long passphrase") for key in keys]
     opened = Opened(b"a long passphrase")
@@ -180,7 +197,7 @@ def test_one_that_holds_another_private_key_is_not_good(tmp_path: Path) -> None:
     settings = SignerSettings(
         socket=str(tmp_path / "s.sock"), state_dir=str(tmp_path / "state"), keystores=(store,)
     )
-    with launched_signer(settings, quiet=True), SignerClient(settings.socket) as client:
+    with launched_signer(settings, quiet=True), SignerClient(settings.socket, owners=None) as client:
         one, other = (client.generate(ZONE, "zsk", 13) for _ in range(2))
         content = client.export_key(other.id, b"a long passphrase")
     encryption = sealed.KeyEncryption(b"a long passphrase")
@@ -189,3 +206,23 @@ def test_one_that_holds_another_private_key_is_not_good(tmp_path: Path) -> None:
     lie = sealed.seal(described, sealed.open_sealed(found, encryption), encryption, found.kdf)
     with pytest.raises(CannotOpen, match="private key of its DNSKEY"):
         Opened(b"a long passphrase").check(lie, one)
+
+
+def test_a_zone_worker_asks_no_key_of_another_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listener: tuple[str, list[bytes]]
+) -> None:
+    """Its first keys would be those of the user that took the place."""
+    path, received = listener
+    as_if_by(monkeypatch, OTHER)
+    zone = tmp_path / "zone"
+    zone.write_text("@ 300 SOA ns hostmaster 1 7200 3600 1209600 300\n@ 300 NS ns\nns 300 A 192.0.2.1\n")
+    spec = ZoneSpec(
+        name="a.test.", origin=b"\1a\4test\0", database=str(tmp_path / "a.sqlite"), signer_socket=path,
+        keystore="local", keys=(KeyWish("csk", 13, "local"),), signer_owners=frozenset({61_002}),
+    )  # fmt: skip
+    job = frames.Job(kind="load", spec=spec, now=1_800_000_000, date=20_270_115, path=str(zone))
+    outcome = Worker().run(job)
+    assert outcome.result != "published"
+    assert "user 61001 listens" in outcome.problems[0].cause
+    wait_until(lambda: received, "the connection ends")
+    assert received == [b""]

@@ -112,7 +112,7 @@ async def test_a_service_that_starts_is_waited_for_and_no_longer_than_allowed(
     assert link.held() == ""
 
 
-async def test_a_service_that_fails_to_start_keeps_nobody_waiting(
+async def test_a_service_that_fails_to_start_delays_no_caller(
     events: EventCore, metrics: Metrics, clock: FakeClock
 ) -> None:
     link = link_to(events, metrics, clock)
@@ -131,7 +131,7 @@ def test_what_fired_before_a_restart_is_resolved(
     assert {name for name, _, _ in firing(events)} == {"key-missing"}
 
 
-def test_the_first_reason_is_kept_and_recovery_is_told(
+def test_the_first_reason_is_kept_and_recovery_is_reported(
     events: EventCore, metrics: Metrics, clock: FakeClock
 ) -> None:
     told: list[str] = []

@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd import keyservice_protocol as wp
+from dnssecd.core.verify.keys import ZoneKey
 from dnssecd.keyservice_client import launch
 from dnssecd.keyservice_client.client import AsyncSignerClient, SignerClient
 from dnssecd.keyservice_client.errors import (
@@ -34,8 +35,8 @@ from dnssecd.keyservice_client.errors import (
     Unsupported,
 )
 from dnssecd.keyservice_client.launch import SignerChild, launched_signer
-from dnssecd.keyservice_client.proof import verifier
-from dnssecd.keyservice_protocol import KeyInfo, KeystoreSettings, SignerSettings
+from dnssecd.keyservice_protocol import KeyInfo
+from dnssecd.keyservice_settings import KeystoreSettings, SignerSettings
 from dnssecd.procs import child
 from tests.unit.signer.preimages import preimage_for, wire
 
@@ -59,7 +60,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignerSetting
 
 @pytest.fixture
 def client(settings: SignerSettings) -> Iterator[SignerClient]:
-    with SignerClient(settings.socket, deadline_s=10.0) as client:
+    with SignerClient(settings.socket, deadline_s=10.0, owners=None) as client:
         yield client
 
 
@@ -71,9 +72,10 @@ def hosts(key: KeyInfo, zone: str, count: int) -> list[bytes]:
 
 def check(key: KeyInfo, preimages: list[bytes], signatures: list[bytes]) -> None:
     assert len(signatures) == len(preimages)
-    verify = verifier(key.dnskey)
+    verify = ZoneKey(key.dnskey).verify
+    assert verify is not None
     for signature, preimage in zip(signatures, preimages, strict=True):
-        verify(signature, preimage)
+        assert verify(signature, preimage)
 
 
 def test_generate_list_sign_prove_remove(client: SignerClient, settings: SignerSettings) -> None:
@@ -86,11 +88,16 @@ def test_generate_list_sign_prove_remove(client: SignerClient, settings: SignerS
     check(zsk, hosts(zsk, zone, 5), client.sign(wire(zone), zsk.id, hosts(zsk, zone, 5)))
     assert [proof.error for proof in client.prove(wire(zone), ksk.id, ksk.dnskey)] == [""]
     assert [bool(proof.error) for proof in client.prove(wire(zone), ksk.id, zsk.dnskey)] == [True]
-    assert client.remove(wire(zone), ksk.id) == "destroyed"
+    assert client.remove(wire(zone), ksk.id).startswith("in the trash until 2")
+    assert [one.key.id for one in client.list_trash()] == [ksk.id]
     assert [key.id for key in client.keys(wire(zone))] == [zsk.id]
     assert not (Path(settings.keystores[0].directory) / f"{ksk.id}.key").exists()
     with pytest.raises(KeyUnknown):
         client.sign(wire(zone), ksk.id, [b"x"])
+    assert client.recover(ksk.id) == ksk
+    client.remove(wire(zone), ksk.id)
+    assert client.destroy(ksk.id) == "destroyed"
+    assert client.list_trash() == []
 
 
 def test_what_a_key_is_not_for_is_refused_counted_and_audited(client: SignerClient) -> None:
@@ -196,7 +203,7 @@ def test_export_and_restore(client: SignerClient, tmp_path: Path) -> None:
         client.restore_key(content, b"a long passphrase")
     with pytest.raises(BadRequest, match="passphrase must be 8"):
         client.export_key(key.id, b"short")
-    with launched_signer(other := settings_in(tmp_path)), SignerClient(other.socket) as second:
+    with launched_signer(other := settings_in(tmp_path)), SignerClient(other.socket, owners=None) as second:
         with pytest.raises(BadRequest, match="cannot be opened"):
             second.restore_key(content, b"another passphrase")
         with pytest.raises(BadRequest, match="flags of the key must be those of its role"):
@@ -213,14 +220,14 @@ def test_export_and_restore(client: SignerClient, tmp_path: Path) -> None:
 
 def test_many_threads_each_with_a_client(settings: SignerSettings) -> None:
     zone = next(zones)
-    with SignerClient(settings.socket) as first:
+    with SignerClient(settings.socket, owners=None) as first:
         key = first.generate(wire(zone), "zsk", 13)
     preimages = hosts(key, zone, 200)
     failures: list[BaseException] = []
 
     def work() -> None:
         try:
-            with SignerClient(settings.socket) as client:
+            with SignerClient(settings.socket, owners=None) as client:
                 check(key, preimages, client.sign(wire(zone), key.id, preimages))
         except BaseException as error:
             failures.append(error)
@@ -235,7 +242,7 @@ def test_many_threads_each_with_a_client(settings: SignerSettings) -> None:
 
 async def test_async_client(settings: SignerSettings) -> None:
     zone = next(zones)
-    client = AsyncSignerClient(settings.socket)
+    client = AsyncSignerClient(settings.socket, owners=None)
     key = await client.generate(wire(zone), "csk", 13)
     assert [one.id for one in await client.keys(wire(zone))] == [key.id]
     preimages = hosts(key, zone, 1300)
@@ -248,7 +255,8 @@ async def test_async_client(settings: SignerSettings) -> None:
     with pytest.raises(SignRefused):
         await client.sign(wire(zone), key.id, [*preimages, b"bad"])
     assert [proof.error for proof in await client.prove(wire(zone), key.id, key.dnskey)] == [""]
-    assert await client.remove(wire(zone), key.id) == "destroyed"
+    assert (await client.remove(wire(zone), key.id)).startswith("in the trash until 2")
+    assert key.id in [one.key.id for one in await client.list_trash()]
     await client.aclose()
     assert (await client.status()).pid > 0, "a closed client connects again"
     await client.aclose()
@@ -259,7 +267,7 @@ def test_the_socket_and_its_directory_are_private(settings: SignerSettings) -> N
     assert Path(settings.socket).parent.stat().st_mode & 0o777 == 0o700
 
 
-def ask_as_nobody(settings: SignerSettings, *requests: wp.Request) -> wp.Reply:
+def ask_as_other_user(settings: SignerSettings, *requests: wp.Request) -> wp.Reply:
     """Send requests as user nobody; return the last reply."""
     script = (
         "import os, socket, sys; os.setgid(65534); os.setuid(65534)\n"
@@ -278,7 +286,7 @@ def ask_as_nobody(settings: SignerSettings, *requests: wp.Request) -> wp.Reply:
 
 
 @contextlib.contextmanager
-def open_to_nobody(*allowed_uids: int) -> Iterator[SignerSettings]:
+def open_to_no_other_user(*allowed_uids: int) -> Iterator[SignerSettings]:
     """A service whose socket any user reaches, as far as the file system goes."""
     with tempfile.TemporaryDirectory() as path:
         settings = replace(settings_in(Path(path)), allowed_uids=allowed_uids)
@@ -291,23 +299,25 @@ def open_to_nobody(*allowed_uids: int) -> Iterator[SignerSettings]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
 def test_other_users_are_turned_away() -> None:
-    with open_to_nobody() as settings:
-        reply = ask_as_nobody(settings)
+    with open_to_no_other_user() as settings:
+        reply = ask_as_other_user(settings)
         assert isinstance(reply, wp.ErrorReply)
         assert (reply.code, reply.fault) == ("refused", "operator")
-        with SignerClient(settings.socket) as client:
+        with SignerClient(settings.socket, owners=None) as client:
             assert any(warning.code == "peer refused" for warning in client.status().warnings)
+            refused = [one.fields for one in client.audit(9).entries if one.event == "peer refused"]
+            assert refused == [{"by": 65534}]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
 def test_allowed_users_get_signatures_but_no_private_keys() -> None:
     """The daemon talks to the network: it may use keys, never have them."""
-    with open_to_nobody(65534) as settings, SignerClient(settings.socket) as client:
+    with open_to_no_other_user(65534) as settings, SignerClient(settings.socket, owners=None) as client:
         zone = next(zones)
         key = client.generate(wire(zone), "zsk", 13)
-        signed = ask_as_nobody(settings, wp.SignRequest(2, wire(zone), key.id, hosts(key, zone, 1)))
+        signed = ask_as_other_user(settings, wp.SignRequest(2, wire(zone), key.id, hosts(key, zone, 1)))
         assert isinstance(signed, wp.SignReply)
-        refused = ask_as_nobody(settings, wp.ExportRequest(2, key.id, b"a long passphrase"))
+        refused = ask_as_other_user(settings, wp.ExportRequest(2, key.id, b"a long passphrase"))
         assert isinstance(refused, wp.ErrorReply)
         assert refused.code == "refused"
 
@@ -320,10 +330,10 @@ def test_the_private_key_and_settings_are_not_in_the_process_list(client: Signer
 # The service dies or is not there
 
 
-def test_nobody_there(tmp_path: Path) -> None:
+def test_no_server_there(tmp_path: Path) -> None:
     """The breaker stays closed: the service is found again at once when it comes."""
     settings = settings_in(tmp_path)
-    client = SignerClient(settings.socket)
+    client = SignerClient(settings.socket, owners=None)
     for _ in range(10):
         with pytest.raises(SignerUnreachable, match="is `dnssecd signer` running") as caught:
             client.status()
@@ -336,11 +346,11 @@ def test_nobody_there(tmp_path: Path) -> None:
 def test_one_service_for_one_socket(settings: SignerSettings) -> None:
     with pytest.raises(OperatorNeeded), launched_signer(settings):
         pass
-    with SignerClient(settings.socket) as client:
+    with SignerClient(settings.socket, owners=None) as client:
         assert client.status().pid
 
 
-def test_why_a_service_cannot_start_is_told_at_once(settings: SignerSettings, tmp_path: Path) -> None:
+def test_why_a_service_cannot_start_is_reported_immediately(settings: SignerSettings, tmp_path: Path) -> None:
     with (
         pytest.raises(OperatorNeeded, match=r"cannot start: .*another key service"),
         launched_signer(settings),
@@ -382,7 +392,7 @@ async def test_a_killed_service_is_started_again_and_clients_recover(tmp_path: P
     child = SignerChild(settings, lambda up, detail: changes.put_nowait((up, detail)))
     await child.start()
     assert (await changes.get())[0]
-    client = AsyncSignerClient(settings.socket)
+    client = AsyncSignerClient(settings.socket, owners=None)
     key = await client.generate(wire("example."), "zsk", 13)
     assert child.pid is not None
     os.kill(child.pid, signal.SIGKILL)
@@ -475,7 +485,7 @@ def one_signature_too_few(connection: socket.socket) -> None:
 
 
 def test_silence_ends_with_the_deadline(fake: Callable[..., str]) -> None:
-    client = SignerClient(fake(silent), deadline_s=0.2)
+    client = SignerClient(fake(silent), deadline_s=0.2, owners=None)
     started_at = time.monotonic()
     with pytest.raises(SignerTimeout) as caught:
         client.status()
@@ -483,8 +493,29 @@ def test_silence_ends_with_the_deadline(fake: Callable[..., str]) -> None:
     assert caught.value.temporary
 
 
+def signs(connection: socket.socket) -> None:
+    frames = wp.frame_buffer()
+    while octets := connection.recv(65536):
+        for body in frames.feed(octets):
+            request = wp.decode_request(body)
+            if isinstance(request, wp.SignRequest):
+                connection.sendall(wp.encode_frame(wp.SignReply(request.id, [b"s"] * len(request.preimages))))
+
+
+def test_what_the_caller_does_meanwhile_does_not_count_for_the_deadline(fake: Callable[..., str]) -> None:
+    """A zone worker writes a version while the service signs: the slower of the two is not the service's fault."""
+    client = SignerClient(fake(signs), deadline_s=0.3, window=2, owners=None)
+    tickets = [client.submit(b"\x00", "key", [b"p"]) for _ in range(2)]
+    time.sleep(0.6)
+    assert [client.collect(ticket) for ticket in tickets] == [[b"s"]] * 2
+    tickets = [client.submit(b"\x00", "key", [b"p"]) for _ in range(2)]
+    time.sleep(0.6)
+    tickets.append(client.submit(b"\x00", "key", [b"p"]))  # waits for room in the window
+    assert [client.collect(ticket) for ticket in tickets] == [[b"s"]] * 3
+
+
 def test_after_three_silences_the_answer_comes_at_once(fake: Callable[..., str]) -> None:
-    client = SignerClient(fake(silent), deadline_s=0.1)
+    client = SignerClient(fake(silent), deadline_s=0.1, owners=None)
     for _ in range(3):
         with pytest.raises(SignerTimeout):
             client.status()
@@ -497,7 +528,7 @@ def test_after_three_silences_the_answer_comes_at_once(fake: Callable[..., str])
 def test_nonsense_is_not_believed(
     fake: Callable[..., str], behaviour: Callable[[socket.socket], None]
 ) -> None:
-    client = SignerClient(fake(behaviour), deadline_s=2.0)
+    client = SignerClient(fake(behaviour), deadline_s=2.0, owners=None)
     with pytest.raises(SignerBroken):
         client.sign(b"\x00", "k", [b"1", b"2"])
 
@@ -509,7 +540,7 @@ def test_nonsense_is_not_believed(
 async def test_async_client_with_bad_servers(
     fake: Callable[..., str], behaviour: Callable[[socket.socket], None], error: type[Exception]
 ) -> None:
-    client = AsyncSignerClient(fake(behaviour), deadline_s=0.3)
+    client = AsyncSignerClient(fake(behaviour), deadline_s=0.3, owners=None)
     with pytest.raises(error):
         await client.sign(b"\x00", "k", [b"1", b"2"])
     await client.aclose()
@@ -529,7 +560,7 @@ def test_a_broken_connection_is_made_again_once(fake: Callable[..., str]) -> Non
                 if isinstance(request, wp.SignRequest):
                     connection.sendall(wp.encode_frame(wp.SignReply(request.id, request.preimages)))
 
-    client = SignerClient(fake(drop_first), deadline_s=5.0)
+    client = SignerClient(fake(drop_first), deadline_s=5.0, owners=None)
     assert client.sign(b"\x00", "k", [b"1", b"2"]) == [b"1", b"2"]
 
 
@@ -540,7 +571,7 @@ def test_what_must_not_be_repeated_is_not(fake: Callable[..., str]) -> None:
         next(connections)
         connection.recv(10)
 
-    client = SignerClient(fake(drop), deadline_s=5.0)
+    client = SignerClient(fake(drop), deadline_s=5.0, owners=None)
     with pytest.raises(SignerUnreachable):
         client.generate(b"\x00", "ksk", 13)
     assert next(connections) == 1
@@ -555,13 +586,13 @@ def test_the_service_drops_clients_that_speak_nonsense(settings: SignerSettings)
             (body,) = wp.frame_buffer().feed(connection.recv(65536))
             assert isinstance(wp.decode_reply(body), wp.ErrorReply)
             assert connection.recv(1) == b""
-    with SignerClient(settings.socket) as client:
+    with SignerClient(settings.socket, owners=None) as client:
         assert client.status().pid
 
 
-def test_clients_that_do_not_read_or_hang_bother_nobody(settings: SignerSettings) -> None:
+def test_clients_that_do_not_read_or_hang_delay_no_other_client(settings: SignerSettings) -> None:
     zone = next(zones)
-    with SignerClient(settings.socket) as client, socket.socket(socket.AF_UNIX) as lazy:
+    with SignerClient(settings.socket, owners=None) as client, socket.socket(socket.AF_UNIX) as lazy:
         key = client.generate(wire(zone), "zsk", 13)
         preimages = hosts(key, zone, 512)
         lazy.setblocking(False)

@@ -89,12 +89,12 @@ def test_without_state_file_times_and_flags_tell_what_they_can() -> None:
     [
         ("", None, "not one DNSKEY"),
         (record() + record(), None, "not one DNSKEY"),
-        (record(owner="other."), None, "the key is of other."),
+        (record(owner="other."), None, "the key belongs to other."),
         (record(385), None, "revoked"),
         (record(1), None, "not a zone key"),
-        (record(256), STATE, "do not go with its role"),
+        (record(256), STATE, "do not match the role"),
         (record(), STATE.replace("DSState: rumoured", "DSState: lost"), "'lost' is not known"),
-        (record(), STATE.replace("20260104", "2026"), "is no time"),
+        (record(), STATE.replace("20260104", "2026"), "is not a time"),
         (record(), STATE.replace("KSK: yes", "KSK: no"), "neither KSK nor ZSK"),
         (record().replace("AAEC", "A*EC"), None, "not a DNSKEY record"),
     ],
@@ -134,7 +134,7 @@ def key(role: Role, *states: State | None, **more: object) -> ForeignKey:
         (UNRETENTIVE, Goal.ABSENT, True, UNRETENTIVE),
     ],
 )
-def test_a_ds_is_never_taken_for_omnipresent_nor_for_gone_on_trust(
+def test_a_ds_is_never_omnipresent_or_hidden_without_evidence(
     stated: State | None, goal: Goal, seen: bool | None, wanted: State
 ) -> None:
     ksk = key(Role.KSK, OMNI, OMNI, stated, goal=goal)
@@ -162,7 +162,7 @@ def test_keys_that_cannot_be_those_of_the_zone_are_refused() -> None:
         adopt([key(Role.ZSK, OMNI), key(Role.ZSK, OMNI)], None)
 
 
-# A signer that keeps the same states, caught in the middle of a roll-over
+# A signer that keeps the same states, caught in the middle of a rollover
 
 
 def foreign(bench: Bench) -> list[ForeignKey]:
@@ -218,7 +218,7 @@ def test_a_roll_over_under_way_is_ended_here(role: Role, hours: int) -> None:
 
 
 def test_nothing_is_withdrawn_before_it_was_seen_here() -> None:
-    """Just after the move no DS is proven: whatever a roll-over was about to withdraw stays for now."""
+    """Just after the move no DS is proven: whatever a rollover was about to withdraw stays for now."""
     bench = running()
     bench.keyset = commands.roll_over(bench.keyset, Role.KSK)
     bench.step()

@@ -126,18 +126,18 @@ def test_later_versions_list_deleted_keys_and_more_fields() -> None:
     zone = text_to_wire("csk.example.")
     assert len(read_list(later, "l", zone)) == 2
     assert len(read_list(later.replace('"trash": false', '"trash": true', 1), "l", zone)) == 1
-    with pytest.raises(ForeignError, match=r"l:2: .*misses the private key"):
+    with pytest.raises(ForeignError, match=r"l:2: .*does not have the private key"):
         read_list(later.replace('"missing": false', '"missing": true', 1), "l", zone)
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "lists no key"),
-        ("[]", "lists no key"),
+        ("", "the list has no key"),
+        ("[]", "the list has no key"),
         ('{"zone": 1}', "not a list"),
         ("[1]", "k:1: not a key"),
-        ('[\n{"zone": "other.example."}]', "k:2: the key is one of other.example."),
+        ('[\n{"zone": "other.example."}]', "k:2: the key belongs to other.example."),
         ('[\n{"zone": "z.example.", "id": "ab"}]', "k:2: the key has no 'tag'"),
         ('[{"zone":', "k:1: not the JSON"),
         ("[" * 100_000, "not the JSON"),

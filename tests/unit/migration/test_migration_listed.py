@@ -49,7 +49,7 @@ def test_private_keys_say_what_the_public_ones_are() -> None:
         assert one.key.public_key == b""
         key = one.completed(public(Path(one.key.private.path), one.key.algorithm))
         assert key.tag == one.tag
-        with pytest.raises(ForeignError, match=r"list:[1-6]: the key listed has key tag"):
+        with pytest.raises(ForeignError, match=r"list:[1-6]: the listed key has key tag"):
             one.completed(b"another")
 
 
@@ -106,7 +106,7 @@ def test_where_private_keys_of_powerdns_are() -> None:
         public_key = public(SAMPLES / "powerdns" / "keys" / f"{ident}.private", one.key.algorithm)
         assert one.completed(public_key).tag == one.tag
         assert one.key.public_key in (b"", public_key)
-    with pytest.raises(ForeignError, match=r"list:\d+: the private key of key \d is not in the listing"):
+    with pytest.raises(ForeignError, match=r"list:\d+: the private key of key \d is not in the list"):
         listed.read("powerdns", shown, "list", PAIR, "", NOW)
     for one in listed.read("powerdns", answers, "list", PAIR, "", NOW):
         assert one.private
@@ -123,14 +123,14 @@ def test_opendnssec_has_no_directory_of_keys() -> None:
 
 def test_a_zone_without_a_key_in_use() -> None:
     text = "ab ksk=yes zsk=yes tag=1 algorithm=13 size=256 publish=0 active=0"
-    with pytest.raises(ForeignError, match="none of the keys listed"):
+    with pytest.raises(ForeignError, match="no listed key is published"):
         listed.read("knot", text, "list", ROLLOVER, "", NOW)
 
 
 @pytest.mark.parametrize(
     ("system", "content", "message"),
     [
-        ("nsd", b"", "keys of nsd are not known"),
+        ("nsd", b"", "nsd is not a supported signer"),
         ("knot", None, "No such file"),
         ("knot", b"\xff\xfe\x00", "not a line of keymgr"),
         ("knot", b"0a 1 KSK ED25519 publish=1 ready=2 active=3\n", "in a token"),
@@ -152,7 +152,7 @@ def test_a_private_key_that_is_another(tmp_path: Path) -> None:
     (tmp_path / "list").write_text("0a 1 ZSK ECDSAP256SHA256 publish=1 active=3\n")
     some = min((SAMPLES / "knot" / "keys").glob("*.pem")).read_bytes()
     for content, message in (
-        (some, "private key found for it|not one of algorithm"),
+        (some, "its private key has key tag|not one of algorithm"),
         (b"SECRET", "not a readable"),
     ):
         (tmp_path / "0a.pem").write_bytes(content)

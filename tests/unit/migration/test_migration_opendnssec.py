@@ -85,7 +85,7 @@ def test_other_keys() -> None:
     }
 
 
-def test_keys_nobody_can_know_of_stay_where_they_are() -> None:
+def test_keys_that_no_cache_can_have_are_not_imported() -> None:
     hidden = STATES.replace("omnipresent", "hidden")
     lines = f"{LIFE.replace('active', 'generate')}\n{hidden}\n"
     assert in_use(read_list(lines, "k", text_to_wire("z.example."))) == []
@@ -94,8 +94,8 @@ def test_keys_nobody_can_know_of_stay_where_they_are() -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("", "lists no key of z.example.; make it with: ods-enforcer"),
-        (LIFE.replace("z.", "y.") + "\n" + STATES.replace("z.", "y."), "lists no key of z.example."),
+        ("", "no key of z.example. is listed; create the list with: ods-enforcer"),
+        (LIFE.replace("z.", "y.") + "\n" + STATES.replace("z.", "y."), "no key of z.example. is listed"),
         (LIFE, "k:1: no states of key 0a: add ods-enforcer key list -d"),
         (STATES, "k:1: no algorithm of key 0a: add ods-enforcer key list -v"),
         (f"{LIFE}\n{LIFE}\n{STATES}", "k:2: key 0a is listed twice"),
@@ -103,7 +103,7 @@ def test_keys_nobody_can_know_of_stay_where_they_are() -> None:
         (f"{LIFE}\n{STATES.replace('KSK', 'CSK').replace('NA', 'hidden')}", "k:2: .*another role"),
         (f"\n{LIFE};1", "k:2: not a line"),
         ("Unable to connect to engine.", "k:1: not a line"),
-        (LIFE.replace("KSK", "PSK"), "k:1: 'PSK' is none of"),
+        (LIFE.replace("KSK", "PSK"), "k:1: 'PSK' is not KSK"),
         (LIFE.replace(";0a;", ";nothex;"), "'nothex' is not a CKA_ID"),
         (LIFE.replace(";0a;", ";;"), "is not a CKA_ID"),
         (LIFE.replace(";1234", ";-1"), "k:1: .*HSM"),
@@ -120,7 +120,7 @@ def test_malformed_listings(content: str, message: str) -> None:
 
 
 def test_the_short_listing_is_not_enough() -> None:
-    with pytest.raises(ForeignError, match="does not name the keys"):
+    with pytest.raises(ForeignError, match="does not identify the keys"):
         read_list((SAMPLES / "short.table").read_text(), "short", text_to_wire("pair.example."))
 
 

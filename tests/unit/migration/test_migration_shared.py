@@ -52,10 +52,10 @@ def test_a_shared_key_is_bound() -> None:
 
 
 def test_only_where_the_policy_shares_keys() -> None:
-    with pytest.raises(Bad, match=r"list:1: key \d+ is the key of first.example. too"):
+    with pytest.raises(Bad, match=r"list:1: key \d+ is also a key of first.example."):
         bring(Service(), share=False)
 
 
 def test_not_in_another_role() -> None:
-    with pytest.raises(Bad, match="in another role"):
+    with pytest.raises(Bad, match="with another role"):
         bring(Service("csk"), share=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -31,7 +33,7 @@ def test_secrets_are_never_written_down() -> None:
     shown = arguments(
         {"zone": Z, "passphrase": "hunter2", "pin": "1234", "Secret": "s", "role": "ksk", "x": None}
     )
-    assert shown == "Secret=(not written down) passphrase=(not written down) pin=(not written down) role=ksk"
+    assert shown == "Secret=(not recorded) passphrase=(not recorded) pin=(not recorded) role=ksk"
 
 
 def test_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +80,7 @@ class Office:
         self.events.close()
 
 
-async def test_an_act_that_fails_or_is_broken_off_is_recorded_too(tmp_path: Path) -> None:
+async def test_an_action_that_fails_or_is_cancelled_is_recorded_too(tmp_path: Path) -> None:
     office = Office(tmp_path)
     begun = asyncio.Event()
 
@@ -112,7 +114,7 @@ async def test_an_act_that_fails_or_is_broken_off_is_recorded_too(tmp_path: Path
         "failed: RuntimeError: our own bug",
     ]
     assert [entry["serial"] for entry in office.log.of_zone(Z, 10)] == [5, 5]
-    assert "broken off" in str(office.log.of_daemon(10)[0]["detail"])
+    assert "client disconnected" in str(office.log.of_daemon(10)[0]["detail"])
     office.close()
 
 
@@ -148,3 +150,10 @@ async def test_what_a_command_notes_is_recorded_with_it_even_if_it_fails_then(tm
         ("key generated", "zsk 4711 in key store local"),
     ]
     office.close()
+
+
+def test_threads_that_record_at_once_wait_for_one_another(tmp_path: Path) -> None:
+    with closing(ActLog(tmp_path / "acts.sqlite")) as log, ThreadPoolExecutor(4) as pool:
+        one = Act(1, "root", 0, "config reload", "")
+        list(pool.map(lambda number: log.record(one, [(f"z{number}.", number)]), range(200)))
+        assert len(log.of_zone("z7.", 5)) == 1

@@ -1,6 +1,7 @@
 """The control socket: answers, roles, and clients that misbehave."""
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
@@ -24,7 +25,7 @@ from tests.commands import Anything, request_named
 
 
 async def echo(call: Call[Any]) -> Anything:
-    return Anything(args=call.args, role=call.caller.role, uid=call.caller.uid)
+    return Anything(args=call.args, role=sorted(call.caller.roles), uid=call.caller.uid)
 
 
 async def broken(call: Call[Any]) -> object:
@@ -47,7 +48,7 @@ async def opaque(call: Call[Any]) -> object:
 
 
 class Waiter:
-    """A handler that waits until it is told, and knows whether it was given up."""
+    """A handler that waits until it is released, and knows whether it was given up."""
 
     def __init__(self) -> None:
         self.started = asyncio.Event()
@@ -117,7 +118,7 @@ def frame(body: bytes) -> bytes:
 async def test_a_request_is_answered(path: Path, seen: list[tuple[str, str]]) -> None:
     answer = await ask(path, "echo", {"zone": "example.com.", "n": 3, "list": ["a", None]})
     assert answer["args"] == {"zone": "example.com.", "n": 3, "list": ["a", None]}
-    assert (answer["role"], answer["uid"]) == ("operator", os.getuid())
+    assert (answer["role"], answer["uid"]) == (sorted(control_peer.ALL_ROLES), os.getuid())
     assert seen == [("echo", "ok")]
     assert stat.S_IMODE(path.stat().st_mode) == 0o660
 
@@ -133,7 +134,7 @@ async def test_errors_say_what_and_what_next(path: Path, seen: list[tuple[str, s
         await ask(path, "nonsense")
     with pytest.raises(Failed, match="opaque failed"):
         await ask(path, "opaque")
-    with pytest.raises(Failed, match="did not end within"):
+    with pytest.raises(Failed, match="did not finish within"):
         await ask(path, "slow")
     assert [pair[0] for pair in seen] == ["refuse", "broken", "OTHER", "opaque", "slow"]
 
@@ -254,29 +255,85 @@ async def test_stopping_ends_handlers_and_removes_the_socket(
 
 @pytest.mark.usefixtures("server")
 async def test_readers_may_look_only(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def as_member(connection: socket.socket) -> control_peer.Caller:
-        return control_peer.Caller(1, 12345, os.getegid(), "reader")
+    def as_member(connection: socket.socket, groups: control_peer.Groups) -> control_peer.Caller:
+        return control_peer.Caller(1, 12345, os.getegid(), frozenset({"viewer"}))
 
     monkeypatch.setattr(control, "identify", as_member)
-    assert (await ask(path, "echo"))["role"] == "reader"
-    with pytest.raises(Failed, match="uid 12345 may look, but not change"):
+    assert (await ask(path, "echo"))["role"] == ["viewer"]
+    with pytest.raises(Failed, match="uid 12345 may look, not change; change"):
         await ask(path, "change")
 
 
 @pytest.mark.usefixtures("server")
 async def test_strangers_get_nothing(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "identify", lambda connection: None)
+    monkeypatch.setattr(control, "identify", lambda connection, groups: None)
     with pytest.raises(Failed, match="may not use this socket"):
         await ask(path, "echo")
+
+
+VIEW, OPERATE, OFFICER, OWN = 1, 2, 3, 9
+
+
+@pytest.mark.parametrize(
+    ("of_user", "groups", "roles"),
+    [
+        ({OWN}, control_peer.Groups(), {"viewer"}),
+        ({5}, control_peer.Groups(), set()),
+        ({OWN}, control_peer.Groups(VIEW, OPERATE, OFFICER), set()),
+        ({VIEW}, control_peer.Groups(VIEW, OPERATE, OFFICER), {"viewer"}),
+        ({OPERATE}, control_peer.Groups(VIEW, OPERATE, OFFICER), {"viewer", "operator"}),
+        ({OFFICER}, control_peer.Groups(VIEW, OPERATE, OFFICER), {"viewer", "key_officer"}),
+        (
+            {OPERATE, OFFICER},
+            control_peer.Groups(VIEW, OPERATE, OFFICER),
+            {"viewer", "operator", "key_officer"},
+        ),
+        ({OPERATE}, control_peer.Groups(operator=OPERATE), {"viewer", "operator", "key_officer"}),
+        ({OFFICER}, control_peer.Groups(key_officer=OFFICER), {"viewer", "key_officer"}),
+    ],
+)
+def test_roles_by_group(of_user: set[int], groups: control_peer.Groups, roles: set[str]) -> None:
+    assert control_peer.assign_roles(of_user, groups, OWN) == roles
+
+
+@pytest.mark.parametrize(
+    ("roles", "allowed"),
+    [
+        ({"viewer"}, {"look"}),
+        ({"viewer", "operator"}, {"look", "change"}),
+        ({"viewer", "key_officer"}, {"look", "keys"}),
+    ],
+)
+async def test_each_role_has_its_commands(
+    path: Path, roles: set[control_peer.Role], allowed: set[str]
+) -> None:
+    requests = [
+        request_named("look"),
+        request_named("change", changes=True),
+        request_named("keys", changes=True),
+    ]
+    requests[2].for_officers = True
+    server = ControlServer(path, CommandTable([Command(one, echo) for one in requests]))
+    await server.start()
+    caller = control_peer.Caller(1, 12345, 1, frozenset(roles))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(control, "identify", lambda connection, groups: caller)
+        done = set()
+        for one in requests:
+            with contextlib.suppress(Failed):
+                await ask(path, one.command)
+                done.add(one.command)
+    await server.stop()
+    assert done == allowed
 
 
 @pytest.mark.parametrize(
     ("uid", "gid", "groups", "role"),
     [
-        (0, 0, [], "operator"),
+        (0, 0, [], control_peer.ALL_ROLES),
         (54321, 54322, [], None),
-        (54321, "own", [], "reader"),
-        (54321, 54322, ["own"], "reader"),
+        (54321, "own", [], {"viewer"}),
+        (54321, 54322, ["own"], {"viewer"}),
     ],
 )
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
@@ -285,7 +342,7 @@ def test_roles_of_real_processes(
     uid: int,
     gid: int | str,
     groups: list[str],
-    role: str | None,
+    role: frozenset[str] | None,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ours, theirs = socket.socketpair(socket.AF_UNIX)
@@ -311,10 +368,10 @@ def test_roles_of_real_processes(
             os._exit(0)
         os.chdir(before)
         connection, _ = listening.accept()
-        caller = control_peer.identify(connection)
+        caller = control_peer.identify(connection, control_peer.Groups())
         connection.close()
         os.waitpid(child, 0)
-    assert (caller.role if caller else None) == role
+    assert (caller.roles if caller else None) == role
 
 
 async def test_a_stale_socket_is_replaced_but_a_live_one_is_not(path: Path) -> None:
@@ -333,7 +390,7 @@ async def test_a_stale_socket_is_replaced_but_a_live_one_is_not(path: Path) -> N
     assert path.exists(), "the successor's socket is left alone"
     await second.stop()
     path.write_text("precious")
-    with pytest.raises(FileExistsError, match="no socket"):
+    with pytest.raises(FileExistsError, match="is not a socket"):
         await first.start()
     assert path.read_text() == "precious"
 

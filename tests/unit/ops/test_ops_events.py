@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
 from dnssecd.clock import FakeClock
 from dnssecd.ops.event_kinds import EVENT_KINDS, SEVERITIES
@@ -147,17 +148,24 @@ def test_a_failed_write_is_tried_again_and_loses_nothing(core: EventCore) -> Non
     core.raise_event("input-error", "example.com.", "1")
     core.raise_event("disk-low", None, "no room")
     core._store_lock.release()
-    assert not core.flush()
-    assert "full" in core.write_error
+    with capture_logs() as logs:
+        assert not core.flush()
+        assert not core.flush()
+    assert [("full" in line["cause"]) for line in logs] == [True], "said once"
     core.resolve("input-error", "example.com.")
     core._store.save = real  # type: ignore[method-assign]
     assert core.flush()
-    assert core.write_error == ""
     assert [t.what for t in core.transitions()] == ["firing", "firing", "resolved"]
     assert [event.name for event in core._store.firing()] == ["disk-low"]
+    core._store.save = fail  # type: ignore[method-assign, assignment]
+    core.raise_event("input-error", "example.com.", "2")
+    with capture_logs() as logs:
+        assert not core.flush()
+    assert "full" in logs[-1]["cause"], "said again, since events could be stored meanwhile"
+    core._store.save = real  # type: ignore[method-assign]
 
 
-def test_a_listener_that_fails_harms_nobody(core: EventCore) -> None:
+def test_a_listener_that_fails_affects_no_other(core: EventCore) -> None:
     def bad(event: Event, what: str) -> None:
         raise RuntimeError("no")
 

@@ -106,6 +106,19 @@ def test_libraries_log_in_the_same_form(out: io.StringIO) -> None:
     assert (record["event"], record["logger"]) == ("job x missed", "apscheduler")
 
 
+class _Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("stream", "is_json"), [(io.StringIO(), True), (_Terminal(), False)])
+def test_auto_is_text_on_a_terminal_and_json_elsewhere(stream: io.StringIO, is_json: bool) -> None:
+    setup("auto", "info", stream)
+    structlog.get_logger().info("ready", zones=1)
+    assert stream.getvalue().startswith("{") == is_json
+    assert "ready" in stream.getvalue()
+
+
 def test_level_and_event_come_first(out: io.StringIO) -> None:
     setup("json", "info", out)
     structlog.get_logger().warning("zone rejected", zone="example.com.")

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from dnssecd.clock import FakeClock
 from dnssecd.config import Address
-from dnssecd.ops import metrics_http
+from dnssecd.ops import http_server
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.looplag import LoopMonitor
 from dnssecd.ops.metrics import EVENT_SAMPLES_MAX, Metrics
@@ -105,15 +105,21 @@ def probes() -> Probes:
 def endpoint(probes: Probes) -> Iterator[MetricsEndpoint]:
     metrics = Metrics()
     metrics.zone.serial.labels(zone=".").set(2018010100)
-    endpoint = MetricsEndpoint(Address("127.0.0.1", 0), metrics.registry, probes.health, probes.readiness)
+    endpoint = MetricsEndpoint(
+        Address("127.0.0.1", 0),
+        metrics.registry,
+        probes.health,
+        probes.readiness,
+        names=("signer.example.net",),
+    )
     endpoint.start()
     yield endpoint
     endpoint.stop()
 
 
-def get(endpoint: MetricsEndpoint, path: str, method: str = "GET") -> tuple[int, str]:
+def get(endpoint: MetricsEndpoint, path: str, method: str = "GET", **headers: str) -> tuple[int, str]:
     connection = http.client.HTTPConnection("127.0.0.1", endpoint.address.port, timeout=10)
-    connection.request(method, path)
+    connection.request(method, path, headers=headers)
     response = connection.getresponse()
     body = response.read().decode()
     connection.close()
@@ -134,10 +140,22 @@ def test_scrape_health_and_readiness(endpoint: MetricsEndpoint, probes: Probes) 
     assert get(endpoint, "/healthz", "HEAD") == (200, "")
 
 
+def test_under_the_name_of_a_stranger_nothing_is_shown(endpoint: MetricsEndpoint, probes: Probes) -> None:
+    """DNS rebinding: a stranger's web page asks through a browser of this network. Probes keep their status."""
+    assert get(endpoint, "/metrics", Host="signer.example.net:9533")[0] == 200
+    status, body = get(endpoint, "/metrics", Host="evil.example")
+    assert status == 421
+    assert "[metrics] names" in body
+    assert "dnssecd_" not in body
+    probes.ready = (False, "2 zones wait for their first version")
+    assert get(endpoint, "/healthz", Host="evil.example") == (200, "ok\n")
+    assert get(endpoint, "/readyz", Host="evil.example") == (503, "not ok\n")
+
+
 def test_clients_that_hang_are_cut_off(endpoint: MetricsEndpoint, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(metrics_http, "REQUEST_S", 0.3)
+    monkeypatch.setattr(http_server, "REQUEST_S", 0.3)
     address = ("127.0.0.1", endpoint.address.port)
-    hanging = [socket.create_connection(address, timeout=10) for _ in range(metrics_http.READING_MAX)]
+    hanging = [socket.create_connection(address, timeout=10) for _ in range(http_server.READING_MAX)]
     started = time.monotonic()
     for connection in hanging:
         connection.sendall(b"GET /metrics HTTP/1.1\r\nX: ")
@@ -168,7 +186,7 @@ def test_silent_clients_do_not_blind_the_probes(endpoint: MetricsEndpoint, octet
 def test_scrapes_that_are_read_slowly_blind_neither_probes_nor_scrapes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(metrics_http, "SCRAPE_S", 0.2)
+    monkeypatch.setattr(http_server, "COSTLY_S", 0.2)
     metrics = Metrics()
     for number in range(40_000):
         metrics.zone.serial.labels(zone=f"a-name-of-some-length-{number}.example.").set(number)
@@ -177,7 +195,7 @@ def test_scrapes_that_are_read_slowly_blind_neither_probes_nor_scrapes(
     )
     endpoint.start()
     held = []
-    for _ in range(metrics_http.SCRAPES_MAX):
+    for _ in range(http_server.COSTLY_MAX):
         held.append(socket.socket())
         held[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         held[-1].settimeout(10)
@@ -216,4 +234,4 @@ async def test_the_loop_monitor_beats() -> None:
     monitor._beat -= 60
     good, text = monitor.health()
     assert not good
-    assert "not turned for 60 s" in text
+    assert "blocked for 60 s" in text

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from dnssecd.core.dns.names import owner_key, text_to_wire
 from dnssecd.core.dns.rrset import unpack
 from dnssecd.core.dns.rrtypes import CDNSKEY, CDS, DNSKEY, SOA
-from tests.pipeline_zone import ZONE, PipelineZone, running_signer
+from tests.pipeline_zone import ZONE, PipelineZone
 
 SIGNAL = "_dsboot.child.test._signal.ns1"
 KEY = "257 3 13 mdsswUyr3DPW132mOi8V9xESWE8jTo0dxCjjnopKl+GqJxpVXckHAeF+KkxLbxILfDLUT0rAK9iUzy1L53eKGQ=="
 TEXT = ZONE + f"{SIGNAL} CDS 1 13 2 {'AB' * 32}\n{SIGNAL} CDNSKEY {KEY}\n"
-
-
-@pytest.fixture(scope="module")
-def signer() -> Iterator[str]:
-    with running_signer() as socket:
-        yield socket
 
 
 def test_the_zsk_signs_them_and_they_stay_signed(tmp_path: Path, signer: str) -> None:

@@ -23,7 +23,7 @@ subprocess.run([sys.executable, "-c", ask], check=True, timeout=60)
 """
 
 
-def test_a_worker_s_size_is_its_own_however_large_the_front() -> None:
+def test_a_worker_s_size_does_not_depend_on_that_of_the_daemon() -> None:
     done = subprocess.run(
         [sys.executable, "-c", LARGE_PARENT], capture_output=True, text=True, timeout=90, check=True
     )
@@ -47,12 +47,12 @@ def test_a_job_given_to_a_worker_that_had_ended_is_given_to_the_next(
     pool = workers.WorkerPool(lambda zone, why: deaths.append((zone, why)), lambda kind: "")
 
     class Spec:
-        name = "example."
+        name, review = "example.", None
 
     class Job:
         kind, spec = "load", Spec
 
-    outcome = asyncio.run(pool.run(Job))  # type: ignore[arg-type]
+    outcome = asyncio.run(pool.run(Job, asyncio.Lock()))  # type: ignore[arg-type]
     assert outcome.result == result
     assert len(tries) == 2
     assert len(deaths) == leaves - 1

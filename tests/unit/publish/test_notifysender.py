@@ -97,7 +97,7 @@ async def test_another_key_is_a_failure_that_says_so(way: Announce) -> None:
 
 
 @WAYS
-async def test_nobody_there(way: Announce) -> None:
+async def test_no_server_there(way: Announce) -> None:
     nobody = await way("example.", Peer("ns1", "127.0.0.1", closed_port()), goal(2), QUICK)
     assert nobody == NotifyOutcome(NotifyResult.ERROR, "Connection refused")
 

@@ -22,10 +22,10 @@ from dnssecd.daemon.notify_sender import NotifySender
 from dnssecd.publish import xfrout
 from dnssecd.publish.exchange import Peer, PeerKey, Timing, ask_udp, exchange, question
 from dnssecd.publish.firstcheck import ds_matches, first_check
-from dnssecd.publish.notify import Goal, Notifier, NotifyHooks, NotifyOutcome, NotifyResult, Pace
+from dnssecd.publish.notify import Goal, Notifier, NotifyHooks, NotifyOutcome, NotifyResult, Pace, ZoneServers
 from dnssecd.publish.parent import DsRecord, ParentUnknown, ask_ds, find_parent_servers, resolver
 from dnssecd.publish.source import Source, listening_source, local_address
-from dnssecd.publish.watch import Ledger, Sighting, sight
+from dnssecd.publish.watch import Judgement, Ledger, Sighting, WatchHooks, sight
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.listener import DnsServer
 from tests.unit.server.fakes import KEY, KEYS, OTHER_KEY, FakeVersion, FakeZone, small_zone, soa_rdata
@@ -92,15 +92,16 @@ async def test_notify_is_repeated_until_the_serial_is_seen() -> None:
     async with serving(zone, on_notify=on_notify) as peer:
         hooks = Recorder()
         notifier = Notifier(
-            Ledger(), time.time, NotifySender(time.time), hooks, replace(FAST, sweep_s=60), QUICK
+            time.time, NotifySender(time.time), hooks, pace=replace(FAST, sweep_s=60), timing=QUICK
         )
-        notifier.published("example.", goal(2), [peer])
-        assert notifier.waiting_for("example.") == ["ns1"]
+        servers = ZoneServers("example.", notifier)
+        servers.published(goal(2), [peer])
+        assert servers.waiting_for() == ["ns1"]
         await eventually(lambda: hooks.caught == [2])
         assert len(notifies) == 3
         assert soa_rdata(2)[-20:] in notifies[0]
         assert notifies[0][2] == 0x24, "opcode NOTIFY and AA"
-        await eventually(lambda: notifier.waiting_for("example.") == [])
+        await eventually(lambda: servers.waiting_for() == [])
         await notifier.close()
 
 
@@ -114,10 +115,11 @@ async def test_newer_version_replaces_the_goal() -> None:
 
     async with serving(zone, on_notify=on_notify) as peer:
         hooks = Recorder()
-        notifier = Notifier(Ledger(), time.time, NotifySender(time.time), hooks, FAST, QUICK)
-        notifier.published("example.", goal(2), [peer])
+        notifier = Notifier(time.time, NotifySender(time.time), hooks, pace=FAST, timing=QUICK)
+        servers = ZoneServers("example.", notifier)
+        servers.published(goal(2), [peer])
         await eventually(lambda: hooks.sent)
-        notifier.published("example.", goal(3), [peer])
+        servers.published(goal(3), [peer])
         await eventually(lambda: hooks.caught == [3])
         await notifier.close()
 
@@ -125,8 +127,10 @@ async def test_newer_version_replaces_the_goal() -> None:
 async def test_serial_that_goes_back_is_seen_by_the_sweep_and_pursued() -> None:
     zone = FakeZone(FakeVersion(small_zone(5)), ACCESS)
     judgements = []
-    ledger = Ledger()
-    ledger._hooks.seen = judgements.append
+
+    class Seen(WatchHooks):
+        def seen(self, judgement: Judgement) -> None:
+            judgements.append(judgement)
 
     async def on_notify(of: FakeZone, request) -> int:
         zone.version = FakeVersion(small_zone(5))
@@ -134,8 +138,9 @@ async def test_serial_that_goes_back_is_seen_by_the_sweep_and_pursued() -> None:
 
     async with serving(zone, on_notify=on_notify) as peer:
         hooks = Recorder()
-        notifier = Notifier(ledger, time.time, NotifySender(time.time), hooks, FAST, QUICK)
-        notifier.published("example.", goal(5), [peer])
+        notifier = Notifier(time.time, NotifySender(time.time), hooks, Seen(), FAST, QUICK)
+        servers = ZoneServers("example.", notifier)
+        servers.published(goal(5), [peer])
         await eventually(lambda: hooks.caught == [5])
         zone.version = FakeVersion(small_zone(4))
         await eventually(lambda: hooks.caught == [5, 5])
@@ -182,7 +187,7 @@ async def test_wrong_key_is_named() -> None:
 )
 def test_ledger(published: int, serials: list[int | None], state: str, backwards: bool) -> None:
     ledger = Ledger()
-    ledger.published("example.", published, 100.0)
+    ledger.published(published, 100.0)
     for serial in serials:
         judgement = ledger.record(Sighting("example.", "ns1", serial, 160.0, True))
     assert (judgement.state, judgement.backwards) == (state, backwards)
@@ -252,14 +257,16 @@ async def test_dead_server_does_not_hold_up_another() -> None:
             hooks = Recorder()
             slow = Timing(udp_s=30.0)
             notifier = Notifier(
-                Ledger(), time.time, NotifySender(time.time), hooks, FAST, slow, in_flight_max=8
+                time.time, NotifySender(time.time), hooks, pace=FAST, timing=slow, in_flight_max=8
             )
             dead = Peer("dead", *silent.getsockname())
-            for number in range(40):
-                notifier.published(f"z{number}.", goal(2), [dead])
-            notifier.published("example.", goal(2), [peer])
+            of_dead = [ZoneServers(f"z{number}.", notifier) for number in range(40)]
+            for zone_servers in of_dead:
+                zone_servers.published(goal(2), [dead])
+            servers = ZoneServers("example.", notifier)
+            servers.published(goal(2), [peer])
             await eventually(lambda: hooks.caught == [2])
-            assert len(notifier.waiting_for("z7.")) == 1
+            assert len(of_dead[7].waiting_for()) == 1
             await notifier.close()
 
 
@@ -375,9 +382,10 @@ async def test_notify_failures_in_a_row_are_counted_until_one_is_answered() -> N
     async with serving(zone, on_notify=on_notify) as peer:
         hooks = Recorder()
         notifier = Notifier(
-            Ledger(), time.time, NotifySender(time.time), hooks, replace(FAST, sweep_s=60), QUICK
+            time.time, NotifySender(time.time), hooks, pace=replace(FAST, sweep_s=60), timing=QUICK
         )
-        notifier.published("example.", goal(2), [peer])
+        servers = ZoneServers("example.", notifier)
+        servers.published(goal(2), [peer])
         await eventually(lambda: hooks.caught == [2])
         await notifier.close()
     refused, answered = NotifyResult.REFUSED, NotifyResult.ANSWERED
@@ -387,8 +395,11 @@ async def test_notify_failures_in_a_row_are_counted_until_one_is_answered() -> N
 async def test_notify_to_a_server_that_answers_nothing_at_all_counts_no_failures() -> None:
     """Its silence is one fault (secondary-unreachable), not two."""
     hooks = Recorder()
-    notifier = Notifier(Ledger(), time.time, NotifySender(time.time), hooks, replace(FAST, sweep_s=60), QUICK)
-    notifier.published("example.", goal(2), [Peer("ns1", "127.0.0.1", closed_port())])
+    notifier = Notifier(
+        time.time, NotifySender(time.time), hooks, pace=replace(FAST, sweep_s=60), timing=QUICK
+    )
+    servers = ZoneServers("example.", notifier)
+    servers.published(goal(2), [Peer("ns1", "127.0.0.1", closed_port())])
     await eventually(lambda: len(hooks.sent) >= 4)
     await notifier.close()
     assert max(failures for _, failures in hooks.sent) <= 1
@@ -404,14 +415,41 @@ async def test_a_server_that_takes_notify_only_is_asked_nothing() -> None:
         return answers.pop() if answers else 0
 
     async with serving(zone, on_notify=on_notify) as peer:
-        ledger = Ledger()
-        notifier = Notifier(ledger, time.time, NotifySender(time.time), Recorder(), FAST, QUICK)
-        notifier.published("example.", goal(2), [replace(peer, query=False)])
-        await eventually(lambda: notifier.waiting_for("example.") == [])
+        notifier = Notifier(time.time, NotifySender(time.time), Recorder(), pace=FAST, timing=QUICK)
+        servers = ZoneServers("example.", notifier)
+        servers.published(goal(2), [replace(peer, query=False)])
+        await eventually(lambda: servers.waiting_for() == [])
         await asyncio.sleep(3 * FAST.sweep_s)
+        assert servers.last() == []
         await notifier.close()
     assert len(seen) == 3, "until it is answered NOERROR, then no more"
-    assert ledger.last("example.") == []
+
+
+async def test_a_zone_that_is_withdrawn_reports_nothing_more() -> None:
+    """Not even what was under way: a zone that comes back under the name gets none of it."""
+    zone = FakeZone(FakeVersion(small_zone(1)), ACCESS)
+    judgements: list[Judgement] = []
+    asked = asyncio.Event()
+
+    class Seen(WatchHooks):
+        def seen(self, judgement: Judgement) -> None:
+            judgements.append(judgement)
+
+    async def sight_late(*_: object) -> Sighting:
+        asked.set()
+        await asyncio.sleep(0.02)
+        return Sighting("example.", "ns1", 1, 0.0, True)
+
+    async with serving(zone) as peer:
+        notifier = Notifier(time.time, NotifySender(time.time), Recorder(), Seen(), FAST, QUICK)
+        servers = ZoneServers("example.", notifier)
+        notifier.look = sight_late  # type: ignore[method-assign]
+        servers.published(goal(2), [peer])
+        await asked.wait()
+        servers.withdraw()
+        await asyncio.sleep(0.05)
+        assert (judgements, servers.last(), servers.names()) == ([], [], [])
+        await notifier.close()
 
 
 @pytest.mark.parametrize(
@@ -470,3 +508,27 @@ def test_of_several_addresses_the_route_decides_if_it_leads_to_one_of_them() -> 
     assert local_address(Source(("127.0.0.9", "127.0.0.1")), "127.0.0.1", 53) == ("127.0.0.1", 0)
     assert local_address(Source(("127.0.0.9", "127.0.0.8")), "127.0.0.1", 53) == ("127.0.0.9", 0)
     assert local_address(Source(("192.0.2.77",)), "127.0.0.1", 53) is None, "not on this host, not configured"
+
+
+async def test_during_a_change_of_keys_the_one_that_the_peer_has_is_used() -> None:
+    """By queries and NOTIFY; the peer does not have the new key, or has another secret for it."""
+    took = []
+
+    async def on_notify(zone, request) -> int:
+        took.append(request.key)
+        return 0
+
+    for new in (PeerKey("new.", "hmac-sha256", b"x" * 32), PeerKey("other.", "hmac-sha256", b"y" * 32)):
+        async with serving(FakeZone(FakeVersion(small_zone(5)), ACCESS), on_notify=on_notify) as peer:
+            both = replace(peer, key=new, others=(PEER_KEY,))
+            outcome = await exchange(both, question(dns.name.from_text("example."), dns.rdatatype.SOA), QUICK)
+            assert (outcome.rcode, outcome.key) == ("NOERROR", "transfer.")
+            sent = await NotifySender(time.time)("example.", both, goal(6), QUICK)
+            assert sent.result is NotifyResult.REFUSED, "this list allows NOTIFY by address only"
+            assert not sent.rejects_key, "signed with the key that the peer has"
+            alone = replace(peer, key=new)
+            outcome = await exchange(
+                alone, question(dns.name.from_text("example."), dns.rdatatype.SOA), QUICK
+            )
+            assert outcome.tsig_error in ("BADKEY", "BADSIG")
+    assert took == []

@@ -5,10 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from heapq import merge
+from operator import itemgetter
 
 from dnssecd.core.dns.names import AFTER_ALL, key_to_wire, owner_key, text_to_wire
 from dnssecd.core.dns.rrset import RRset, Rrsigs, pack, unpack
-from dnssecd.core.dns.rrtypes import NSEC, NSEC3, SOA
+from dnssecd.core.dns.rrtypes import NSEC, NSEC3, RRSIG, SOA
 from dnssecd.core.dns.tsig import TsigKey
 from dnssecd.core.zone.zoneview import JournalChunk, JournalStep
 from dnssecd.server.acl import ZoneAccess
@@ -119,9 +121,17 @@ class FakeVersion:
     def rrsig_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[Rrsigs]:
         return iter(self._rrsigs.range(start, stop))
 
+    def whole_scan(self) -> Iterator[tuple[bytes, int, int, bytes]]:
+        signatures = ((sigs.owner, RRSIG, sigs.ttl, sigs.rdata) for sigs in self.rrsig_scan())
+        return merge(self.scan(), self.denial_scan(), signatures, key=itemgetter(0))
+
     def _from(self, serial: int) -> list[JournalStep]:
         starts = [step.from_serial for step in self._steps]
         return self._steps[starts.index(serial) :] if serial in starts else []
+
+    def earliest_expiration(self) -> int | None:
+        ends = [int.from_bytes(one[8:12], "big") for sigs in self._rrsigs.rows for one in unpack(sigs.rdata)]
+        return min(ends, default=None)
 
     def journal_size(self, from_serial: int) -> int | None:
         steps = self._from(from_serial)
@@ -161,6 +171,7 @@ class FakeZone:
         self.version = version
         self.access = access
         self.origin = origin
+        self.expires_at: float | None = None
         self.held = 0
         self.held_max = 0
 

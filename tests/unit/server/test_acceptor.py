@@ -43,7 +43,7 @@ async def until(condition) -> None:
 
 
 @pytest.mark.parametrize("failure", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
-async def test_out_of_descriptors_it_rests_and_then_goes_on(
+async def test_without_descriptors_it_pauses_and_then_continues(
     failure: int, listening: Listening, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(acceptor, "REST_S", 0.2)
@@ -117,4 +117,4 @@ def test_what_libraries_repeat_is_logged_a_few_times(capsys: pytest.CaptureFixtu
     texts = [line["event"].partition("\n")[0] for line in lines]
     assert texts.count("socket.accept() out of system resource") == 5
     assert "something else" in texts
-    assert [line["count"] for line in lines if line["event"] == "lines of libraries left out"] == [4995]
+    assert [line["count"] for line in lines if line["event"] == "lines of libraries omitted"] == [4995]

@@ -36,7 +36,7 @@ class Places:
         return connection
 
 
-def test_half_messages_of_strangers_keep_nobody_out() -> None:
+def test_incomplete_messages_of_strangers_exclude_no_other_client() -> None:
     places = Places(Limits())
     for number in range(2000):
         places.connect(f"198.51.{number % 200}.{number % 4}")
@@ -140,7 +140,7 @@ def test_out_of_descriptors_the_one_that_can_be_spared_goes() -> None:
         max_size=120,
     )
 )
-def test_the_books_add_up(steps: list[tuple[int, int, Standing, int]]) -> None:
+def test_the_counters_add_up(steps: list[tuple[int, int, Standing, int]]) -> None:
     """Whatever comes and goes: all bounds hold, and the counts are those of what is open."""
     places, held = Places(), []
     for site, host, standing, act in steps:

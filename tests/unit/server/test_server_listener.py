@@ -23,9 +23,11 @@ from dnssecd.core.dns.rrset import RRset, pack
 from dnssecd.core.dns.tsig import sign_request
 from dnssecd.publish import xfrout
 from dnssecd.server.acl import ZoneAccess
-from dnssecd.server.interfaces import Hooks
+from dnssecd.server.drains import Shut
+from dnssecd.server.interfaces import EndedTransfer, Hooks
 from dnssecd.server.limits import Limits
 from dnssecd.server.listener import DnsServer
+from dnssecd.server.reasons import Refusal
 from tests.unit.server.fakes import KEY, KEYS, FakeVersion, FakeZone, small_zone, step
 
 DNS_KEY = dns.tsig.Key("transfer.", KEY.secret, "hmac-sha256")
@@ -46,11 +48,14 @@ class Recorder(Hooks):
     def dropped(self, reason: str) -> None:
         self.events.append(("dropped", reason))
 
-    def transfer_ended(self, zone, kind, address, serial, messages, octets, seconds, outcome) -> None:
-        self.events.append(("ended", kind, outcome))
+    def transfer_ended(self, transfer: EndedTransfer) -> None:
+        self.events.append(("ended", transfer.kind, transfer.outcome))
 
     def failed(self, zone, kind, error) -> None:
         self.events.append(("failed", kind, repr(error)))
+
+    def refused(self, zone, kind, address, key, reason, detail="") -> None:
+        self.events.append(("refused", kind, reason))
 
 
 @asynccontextmanager
@@ -312,6 +317,26 @@ async def test_transfers_are_bounded_and_a_stalled_one_gives_way() -> None:
         stalled_writer.close()
 
 
+async def test_a_transfer_waits_while_its_zone_is_shut_and_a_small_difference_does_not() -> None:
+    zone = FakeZone(FakeVersion(small_zone(2), steps=[step(1, 2, [], [host(1)])]), OPEN)
+    behind = dns.message.make_query("example.", "IXFR")
+    behind.authority.append(dns.rrset.from_text("example.", 0, "IN", "SOA", ". . 1 1 1 1 1"))
+    async with serving(zone, Limits(transfer_wait_s=0.2)) as server:
+        server.drains.shut(zone, Shut.ALL)
+        reader, writer = await connect(server)
+        writer.write(framed(AXFR))
+        assert (await message(reader))[3] & 15 == 2, "SERVFAIL"
+        assert ("refused", "transfer", Refusal.LOG_TOO_LONG) in server.hooks.events, "not: too many transfers"
+        wire = behind.to_wire()
+        writer.write(len(wire).to_bytes(2, "big") + wire)
+        assert (await message(reader))[3] & 15 == 0
+        writer.write(framed(AXFR))
+        await asyncio.sleep(0.05)
+        server.drains.open(zone)
+        assert (await message(reader))[3] & 15 == 0, "it had to wait for a moment"
+        writer.close()
+
+
 async def test_transfer_is_one_snapshot_while_the_zone_changes_and_goes() -> None:
     zone = FakeZone(fat_zone(), OPEN)
     async with serving(zone) as server:
@@ -327,7 +352,7 @@ async def test_transfer_is_one_snapshot_while_the_zone_changes_and_goes() -> Non
         writer.close()
 
 
-async def test_event_loop_goes_on_during_transfers() -> None:
+async def test_event_loop_continues_during_transfers() -> None:
     """Five big transfers at once: the loop's own wake-ups come in time."""
     async with serving(FakeZone(big_zone(40_000), OPEN)) as server:
         peers = [await connect(server) for _ in range(5)]
@@ -434,6 +459,38 @@ async def test_a_dropped_update_may_be_sent_again() -> None:
             assert (await answers.get())[:2] == first[:2]
             udp.sendto(second)
             assert (await answers.get())[:2] == second[:2]
+        udp.close()
+
+
+async def test_an_answer_by_udp_is_still_sent_while_the_server_stops() -> None:
+    """The update is committed: without an answer its client would send it again to a server that is gone."""
+    working, gate = asyncio.Event(), asyncio.Event()
+
+    async def on_update(zone, request) -> int:
+        working.set()
+        await gate.wait()
+        return 0
+
+    async with serving(FakeZone(big_zone(10), OPEN), on_update=on_update) as server:
+        answers: asyncio.Queue[bytes] = asyncio.Queue()
+
+        class Client(asyncio.DatagramProtocol):
+            def datagram_received(self, data: bytes, addr: object) -> None:
+                answers.put_nowait(data)
+
+        loop = asyncio.get_running_loop()
+        udp, _ = await loop.create_datagram_endpoint(Client, remote_addr=server.addresses[0])
+        udp.sendto(signed_update(1))
+        async with asyncio.timeout(10):
+            await working.wait()
+            closing = asyncio.create_task(server.close(5))
+            await asyncio.sleep(0.01)
+            udp.sendto(signed_update(2))
+            await asyncio.sleep(0.01)
+            gate.set()
+            assert (await answers.get())[:2] == signed_update(1)[:2]
+            await closing
+        assert answers.empty(), "no further request was read"
         udp.close()
 
 

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from dnssecd.core.dns.message import NOERROR, NOTAUTH, REFUSED, parse
+from dnssecd.core.dns.message import NOERROR, NOTAUTH, REFUSED, SERVFAIL, parse
 from dnssecd.core.dns.tsig import BADTIME, TsigRdata, parse_rdata, sign_request
 from dnssecd.publish import xfrout
 from dnssecd.server.acl import ZoneAccess
@@ -24,7 +24,7 @@ class Noted(Hooks):
     def __init__(self) -> None:
         self.reasons: list[str] = []
 
-    def refused(self, zone, kind, address, key, reason) -> None:
+    def refused(self, zone, kind, address, key, reason, detail="") -> None:
         self.reasons.append(reason)
 
     def dropped(self, reason: str) -> None:
@@ -89,6 +89,17 @@ async def test_a_client_that_asks_again_gets_the_same_answer_and_nothing_is_done
     assert server.carried_out == 1
     server.now += 61
     assert await server.ask(signed()) == REFUSED, "too late for a client's own repetition"
+
+
+async def test_a_message_that_comes_back_while_it_is_carried_out_is_not_refused_for_good() -> None:
+    """Another node of a cluster sends it back, because both believe that the other owns the zone."""
+    server = Server()
+    first = server.start(signed())
+    assert await server.ask(signed(), OTHER, "tcp") == SERVFAIL
+    assert not isinstance(first, bytes)
+    await first  # type: ignore[misc]
+    assert await server.ask(signed(), OTHER, "tcp") == REFUSED
+    assert server.carried_out == 1
 
 
 async def test_outside_its_window_a_message_is_too_old_to_be_remembered() -> None:

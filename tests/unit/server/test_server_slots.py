@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 from dnssecd.server.limits import Limits
 from dnssecd.server.slots import Slot, TransferSlots
@@ -15,6 +16,7 @@ class Office:
         quick = {"transfer_wait_s": 1.0, "transfer_stall_s": 60.0, "transfer_yield_s": 0.05}
         self.slots = TransferSlots(Limits(**{**quick, **limits}))  # type: ignore[arg-type]
         self.cut: list[Slot] = []
+        self.zone: Any = object()
 
     async def take(self, client: str) -> Slot | None:
         slot: Slot | None = None
@@ -24,7 +26,7 @@ class Office:
             self.cut.append(slot)
             self.slots.release(slot)
 
-        slot = await self.slots.acquire(client, abort)
+        slot = await self.slots.acquire(client, abort, self.zone)
         return slot
 
 
@@ -97,3 +99,16 @@ async def test_places_are_not_lost_by_those_who_stop_waiting() -> None:
     assert office.slots._taken == 0
     assert not office.slots._counts
     assert not office.slots._waiting
+
+
+async def test_the_transfers_of_one_zone_can_be_ended() -> None:
+    office = Office()
+    first, second = await office.take("a"), await office.take("b")
+    zone, office.zone = office.zone, object()
+    other = await office.take("a")
+    assert office.slots.zones() == [zone, office.zone]
+    assert office.slots.end(zone, 60.0) == 0, "they are young"
+    assert office.slots.end(zone, 0.0) == 2
+    assert office.cut == [first, second]
+    assert other is not None
+    assert office.slots.zones() == [office.zone]

@@ -10,9 +10,10 @@ import dns.rdata
 import dns.rrset
 import pytest
 from cryptography.exceptions import InvalidSignature
+from dns._features import have
 
-from dnssecd.keyservice_client.proof import verifier as client_verifier
-from dnssecd.signer import algorithms, private_formats
+from dnssecd.core.verify.keys import ZoneKey
+from dnssecd.signer import algorithms, mldsa, private_formats
 from dnssecd.signer.errors import BadRequest, Unsupported
 from tests.peers.paths import shared_dir
 from tests.unit.signer.preimages import INCEPTION, rrset_preimage, rrsig_without_signature
@@ -26,6 +27,7 @@ def make(number: int, flags: int = 257) -> tuple[algorithms.PrivateKey, bytes]:
     return private, algorithms.dnskey_rdata(flags, number, private.public_key())
 
 
+@pytest.mark.skipif(not have("dnssec"), reason="dnspython validates with newer versions of cryptography only")
 @pytest.mark.parametrize("number", NUMBERS)
 def test_signatures_validate_in_dnspython(number: int) -> None:
     private, rdata = make(number, 256)
@@ -38,11 +40,14 @@ def test_signatures_validate_in_dnspython(number: int) -> None:
     rrsig = rrsig_without_signature(rrset, "example.", number, tag).replace(signature=signature)
     keys = {dns.name.from_text("example."): dns.rrset.from_rdata("example.", 300, dnskey)}
     dns.dnssec.validate_rrsig(rrset, rrsig, keys, now=INCEPTION + 1)
-    for verify in (algorithms.verifier(rdata), client_verifier(rdata)):
-        verify(signature, preimage)
-        for bad in (bytes([signature[0] ^ 1]) + signature[1:], signature[:-1], b""):
-            with pytest.raises((InvalidSignature, ValueError)):
-                verify(bad, preimage)
+    verify, client = algorithms.verifier(rdata), ZoneKey(rdata).verify
+    assert client is not None
+    verify(signature, preimage)
+    assert client(signature, preimage)
+    for bad in (bytes([signature[0] ^ 1]) + signature[1:], signature[:-1], b""):
+        with pytest.raises((InvalidSignature, ValueError)):
+            verify(bad, preimage)
+        assert not client(bad, preimage)
 
 
 @pytest.mark.parametrize(("number", "octets"), [(13, 64), (14, 96)])
@@ -122,3 +127,25 @@ def test_a_key_of_another_algorithm_is_refused() -> None:
     path = next(VECTORS.glob("*+015+*.private"))
     with pytest.raises(BadRequest, match="algorithm 16"):
         private_formats.load(path.read_bytes(), 16)
+
+
+def test_a_library_without_ml_dsa_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mldsa, "lacking", lambda: "algorithm 18 (MLDSA44) needs cryptography 47 or newer")
+    with pytest.raises(Unsupported, match="needs cryptography 47"):
+        algorithms.algorithm_of(mldsa.NUMBER)
+
+
+@pytest.mark.skipif(bool(mldsa.lacking()), reason="this version of cryptography has no ML-DSA")
+def test_ml_dsa_has_the_octets_of_its_draft() -> None:
+    private = algorithms.generate(algorithms.algorithm_of(18), 0)
+    dnskey = algorithms.dnskey_rdata(257, 18, private.public_key())
+    assert len(dnskey) == 4 + 1_312
+    signature = algorithms.signer(algorithms.ALGORITHMS[18], private)(b"data")
+    assert len(signature) == 2_420
+    verify = ZoneKey(dnskey).verify
+    assert verify is not None
+    assert verify(signature, b"data")
+    assert not verify(signature, b"dat")
+    assert not verify(signature[:-1], b"data")
+    assert not verify(bytes(2_420), b"data")
+    assert ZoneKey(dnskey[:-1]).verify is None

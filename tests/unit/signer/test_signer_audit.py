@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import resource
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +17,7 @@ from dnssecd.signer.audit import AuditLog, check, files_of
 
 def write(path: Path, *events: str) -> AuditLog:
     log = AuditLog(path, itertools.count(1_900_000_000).__next__)
-    log.open()
+    log.open(lambda why: None)
     for event in events:
         log.append(event, key="k", count=1)
     log.close()
@@ -90,11 +93,11 @@ def test_a_garbage_last_line_with_a_newline_counts_as_torn_only_once(tmp_path: P
     assert not check(path, 10).ok, "another garbage line than the one accounted for"
 
 
-def test_full_files_are_put_away_and_the_chain_goes_on(tmp_path: Path) -> None:
+def test_full_files_are_closed_and_the_chain_continues(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     for start in (0, 20):  # a restart in between
         log = AuditLog(path, itertools.count(1_900_000_000).__next__, rotate_octets=1000)
-        log.open()
+        log.open(lambda why: None)
         for number in range(start, start + 20):
             log.append("used", key="k", signatures=number)
         log.close()
@@ -113,7 +116,7 @@ def test_full_files_are_put_away_and_the_chain_goes_on(tmp_path: Path) -> None:
     assert not check(path, 1).ok, "a file from the middle is missed"
 
 
-def test_a_crash_between_putting_away_and_going_on(tmp_path: Path) -> None:
+def test_a_crash_between_closing_a_file_and_starting_the_next(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     write(path, "a", "b")
     path.rename(f"{path}.2")
@@ -139,7 +142,7 @@ def test_a_log_that_was_cut_off_or_replaced_shows_to_who_knows_its_head(tmp_path
 def test_the_log_has_a_bound_and_says_what_it_removed(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     log = AuditLog(path, itertools.count(1_900_000_000).__next__, rotate_octets=1000, kept_files=3)
-    log.open()
+    log.open(lambda why: None)
     for number in range(200):
         log.append("used", key="k", signatures=number)
         assert len(files_of(path)) <= 4
@@ -168,11 +171,11 @@ def test_what_was_lost_while_the_service_was_down_is_noticed(tmp_path: Path, los
         write(other, *"ghijkl")
         path.write_bytes(other.read_bytes())
     log = AuditLog(path, itertools.count(1_900_000_000).__next__)
-    log.open()
+    log.open(lambda why: None)
     assert log.fault
     log.close()
     untouched = AuditLog(path, itertools.count(1_900_000_000).__next__)
-    untouched.open()
+    untouched.open(lambda why: None)
     assert untouched.fault == "", "reported once; the service goes on from what there is"
     untouched.close()
 
@@ -180,11 +183,11 @@ def test_what_was_lost_while_the_service_was_down_is_noticed(tmp_path: Path, los
 def test_a_head_noted_before_a_crash_is_behind_the_log(tmp_path: Path) -> None:
     path = tmp_path / "audit.log"
     log = write(path, *"abc")
-    log.open()
+    log.open(lambda why: None)
     log.append("d")
     os.close(log._descriptor)  # killed: nothing was noted
     again = AuditLog(path, itertools.count(1_900_000_000).__next__)
-    again.open()
+    again.open(lambda why: None)
     assert again.fault == ""
     again.close()
 
@@ -194,8 +197,7 @@ def test_what_is_lost_while_the_service_runs_is_noticed(tmp_path: Path, loss: st
     path = tmp_path / "audit.log"
     told: list[str] = []
     log = AuditLog(path, itertools.count(1_900_000_000).__next__)
-    log.open()
-    log.on_fault = told.append
+    log.open(told.append)
     for event in "abc":
         log.append(event)
     if loss == "removed":
@@ -214,3 +216,72 @@ def test_what_is_lost_while_the_service_runs_is_noticed(tmp_path: Path, loss: st
     assert '"event":"e"' in path.read_text(), "what comes after is written where it belongs"
     if loss == "replaced":
         assert (tmp_path / "audit.log.found-before-4").read_text() == "another file\n"
+
+
+@contextmanager
+def bound(what: int, number: int) -> Iterator[None]:
+    """Bound a resource of this process."""
+    before = resource.getrlimit(what)
+    resource.setrlimit(what, (number, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(what, before)
+
+
+@pytest.mark.parametrize("octets", [0, 1, 100])
+def test_an_entry_that_did_not_fit_on_the_disk_leaves_no_trace(tmp_path: Path, octets: int) -> None:
+    """A bound on the size of files stands for the full disk: the start of the entry is written, the rest is not."""
+    path = tmp_path / "audit.log"
+    log = AuditLog(path, itertools.count(1_900_000_000).__next__)
+    log.open(lambda why: None)
+    log.append("a", key="k")
+    with bound(resource.RLIMIT_FSIZE, path.stat().st_size + octets), pytest.raises(OSError, match=r"."):
+        log.append("b", key="k")
+    log.append("c", key="k")
+    assert (check(path, 9, log.head).detail, log.fault) == ("", "")
+    assert [entry.event for entry in check(path, 9).entries] == ["a", "c"]
+    log.close()
+
+
+def test_a_file_that_cannot_be_started_is_started_later(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(path, itertools.count(1_900_000_000).__next__, rotate_octets=400)
+    log.open(lambda why: None)
+    with bound(resource.RLIMIT_NOFILE, 0):
+        for _ in range(5):
+            log.append("a", key="k")
+    assert len(files_of(path)) == 1
+    log.append("b", key="k")
+    log.append("c", key="k")
+    assert len(files_of(path)) == 2
+    assert (check(path, 9, log.head).detail, log.fault) == ("", "")
+    log.close()
+
+
+def test_a_file_whose_first_entry_found_no_room_gets_it_later(tmp_path: Path) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(path, itertools.count(1_900_000_000).__next__, rotate_octets=400)
+    log.open(lambda why: None)
+    while path.stat().st_size <= 300:
+        log.append("a", key="k")
+    before = path.stat().st_size
+    real = os.fdatasync
+
+    def sync(descriptor: int) -> None:
+        if os.fstat(descriptor).st_size < before:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fdatasync", sync)
+        log.append("b", key="k", more="x" * 200)
+        with pytest.raises(OSError, match="No space"):
+            log.append("c", key="k")
+    log.append("d", key="k")
+    log.close()
+    again = AuditLog(path, itertools.count(1_900_000_000).__next__)
+    again.open(lambda why: None)
+    assert (check(path, 9, again.head).detail, again.fault) == ("", "")
+    assert [entry.event for entry in check(path, 3).entries] == ["b", "continued", "d"]
+    again.close()

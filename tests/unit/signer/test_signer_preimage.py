@@ -6,14 +6,15 @@ import dns.rrset
 import pytest
 
 from dnssecd.signer.preimage import BadName, Permit, may_cover, name_text, proof_preimage
-from tests.unit.signer.preimages import rrset_preimage, wire
+from tests.unit.signer.preimages import INCEPTION, rrset_preimage, wire
 
 TAG, REVOKED_TAG = 4660, 4788
+DAY, YEAR = 86_400, 366 * 86_400
 DNSKEY = "257 3 13 " + "QUJD" * 21 + "QQ=="
 
 
 def permit(role: str = "csk", zone: str = "example.com.") -> Permit:
-    return Permit(wire(zone), role, 13, TAG, REVOKED_TAG)
+    return Permit(wire(zone), role, 13, TAG, REVOKED_TAG, validity_s_max=10 * YEAR)
 
 
 def preimage(
@@ -36,13 +37,13 @@ def preimage(
     ],
 )
 def test_preimages_of_dnspython_pass(owner: str, rtype: str, rdatas: list[str]) -> None:
-    assert permit().check(preimage(owner, rtype, *rdatas)) == ""
+    assert permit().check(preimage(owner, rtype, *rdatas), INCEPTION) == ""
 
 
 def test_root_zone() -> None:
     root = permit(zone=".")
-    assert root.check(preimage(".", "NS", "a.root-servers.net.", zone=".")) == ""
-    assert root.check(preimage("com.", "DS", "1 8 2 " + "00" * 32, zone=".")) == ""
+    assert root.check(preimage(".", "NS", "a.root-servers.net.", zone="."), INCEPTION) == ""
+    assert root.check(preimage("com.", "DS", "1 8 2 " + "00" * 32, zone="."), INCEPTION) == ""
 
 
 @pytest.mark.parametrize(
@@ -50,11 +51,11 @@ def test_root_zone() -> None:
     [("ksk", True, True, False), ("zsk", False, True, True), ("csk", True, True, True)],
 )
 def test_roles(role: str, dnskey: bool, cds: bool, others: bool) -> None:
-    assert (permit(role).check(preimage("example.com.", "DNSKEY", DNSKEY)) == "") is dnskey
+    assert (permit(role).check(preimage("example.com.", "DNSKEY", DNSKEY), INCEPTION) == "") is dnskey
     for rtype, rdata in (("CDS", "0 0 0 00"), ("CDNSKEY", DNSKEY)):
-        assert (permit(role).check(preimage("example.com.", rtype, rdata)) == "") is cds, rtype
+        assert (permit(role).check(preimage("example.com.", rtype, rdata), INCEPTION) == "") is cds, rtype
     for rtype, rdata in (("A", "192.0.2.1"), ("NSEC", "a.example.com. A"), ("DS", "1 8 2 " + "00" * 32)):
-        assert (permit(role).check(preimage("example.com.", rtype, rdata)) == "") is others, rtype
+        assert (permit(role).check(preimage("example.com.", rtype, rdata), INCEPTION) == "") is others, rtype
 
 
 @pytest.mark.parametrize("covered", [0, 41, 46, 128, 249, 251, 252, 255])
@@ -81,11 +82,11 @@ def test_private_and_high_types_are_covered() -> None:
 def test_what_does_not_fit_the_key_is_refused(change: dict[str, object], reason: str) -> None:
     arguments = {"owner": "www.example.com.", "rtype": "A"} | change
     octets = preimage(arguments.pop("owner"), arguments.pop("rtype"), "192.0.2.1", **arguments)
-    assert reason in permit().check(octets)
+    assert reason in permit().check(octets, INCEPTION)
 
 
 def test_a_revoked_key_signs_the_dnskey_rrset() -> None:
-    assert permit().check(preimage("example.com.", "DNSKEY", DNSKEY, tag=REVOKED_TAG)) == ""
+    assert permit().check(preimage("example.com.", "DNSKEY", DNSKEY, tag=REVOKED_TAG), INCEPTION) == ""
 
 
 def test_damage_is_refused() -> None:
@@ -98,10 +99,10 @@ def test_damage_is_refused() -> None:
         good[: 18 + 13],
         *(good[:n] for n in range(len(good) - one_rr)[19:]),
     ):
-        assert permit().check(octets) != "", octets
-    assert permit().check(good[:-1]) != ""
-    assert permit().check(good + b"\x00") != ""
-    assert permit().check(good[:-one_rr]) == "", "one RR of the two is a preimage as well"
+        assert permit().check(octets, INCEPTION) != "", octets
+    assert permit().check(good[:-1], INCEPTION) != ""
+    assert permit().check(good + b"\x00", INCEPTION) != ""
+    assert permit().check(good[:-one_rr], INCEPTION) == "", "one RR of the two is a preimage as well"
 
 
 def test_another_rr_inside_is_refused() -> None:
@@ -110,21 +111,21 @@ def test_another_rr_inside_is_refused() -> None:
         preimage("www.example.com.", "TXT", '"x"'),
         preimage("wwx.example.com.", "A", "192.0.2.1"),
     ):
-        assert "another" in permit().check(first + other[18 + 13 :])
+        assert "another" in permit().check(first + other[18 + 13 :], INCEPTION)
     ttl_at = len(first) - 4 - 2 - 4
     changed = first[:ttl_at] + b"\x00\x00\x00\x01" + first[ttl_at + 4 :]
-    assert "another" in permit().check(changed)
+    assert "another" in permit().check(changed, INCEPTION)
 
 
 def test_labels_field_must_fit() -> None:
     good = bytearray(preimage("www.example.com.", "A", "192.0.2.1"))
     good[3] += 1
-    assert "labels" in permit().check(bytes(good))
+    assert "labels" in permit().check(bytes(good), INCEPTION)
 
 
 def test_no_role_may_sign_a_proof_as_data() -> None:
     octets = proof_preimage(wire("example.com."), 13, TAG, b"n" * 32)
-    assert all("type 0" in permit(role).check(octets) for role in ("ksk", "zsk", "csk"))
+    assert all("type 0" in permit(role).check(octets, INCEPTION) for role in ("ksk", "zsk", "csk"))
 
 
 def test_names() -> None:
@@ -146,26 +147,51 @@ def test_a_zone_may_begin_with_a_wildcard_label() -> None:
     """RFC 4034 §3.1.3: the label "*" in front is not counted, not at the apex either."""
     starred = permit(zone="*.wild.example.")
     for owner in ("*.wild.example.", "www.*.wild.example.", "*.*.wild.example."):
-        assert starred.check(preimage(owner, "A", "192.0.2.1", zone="*.wild.example.")) == "", owner
+        assert starred.check(preimage(owner, "A", "192.0.2.1", zone="*.wild.example."), INCEPTION) == "", (
+            owner
+        )
 
 
 @pytest.mark.parametrize("rtype", ["DNSKEY", "CDS", "CDNSKEY"])
 def test_keys_are_signed_at_the_apex_only(rtype: str) -> None:
     rdata = "0 0 0 00" if rtype == "CDS" else DNSKEY
     below = preimage("sub.example.com.", rtype, rdata)
-    assert "apex only" in permit("ksk").check(below)
-    assert ("apex only" in permit("csk").check(below)) is (rtype == "DNSKEY")
-    assert permit("ksk").check(preimage("example.com.", rtype, rdata)) == ""
+    assert "apex only" in permit("ksk").check(below, INCEPTION)
+    assert ("apex only" in permit("csk").check(below, INCEPTION)) is (rtype == "DNSKEY")
+    assert permit("ksk").check(preimage("example.com.", rtype, rdata), INCEPTION) == ""
 
 
-def test_a_signature_is_not_valid_for_decades() -> None:
-    good = preimage("www.example.com.", "A", "192.0.2.1")
-    inception = int.from_bytes(good[12:16])
-    for years, allowed in ((9, True), (60, False), (-1, False)):
-        expiration = (inception + years * 366 * 86_400) % (1 << 32)
-        changed = good[:8] + expiration.to_bytes(4) + good[12:]
-        assert (permit().check(changed) == "") is allowed, years
-    longer = Permit(wire("example.com."), "csk", 13, TAG, REVOKED_TAG, (1 << 31) - 1)
-    assert (
-        longer.check(good[:8] + ((inception + 60 * 366 * 86_400) % (1 << 32)).to_bytes(4) + good[12:]) == ""
-    )
+def with_times(octets: bytes, inception: int, expiration: int) -> bytes:
+    return octets[:8] + (expiration % 2**32).to_bytes(4) + (inception % 2**32).to_bytes(4) + octets[16:]
+
+
+@pytest.mark.parametrize("now", [INCEPTION, 2**32 - 40 * DAY])  # the second: times wrap round, as in 2106
+@pytest.mark.parametrize(
+    ("inception", "expiration", "allowed"),
+    [
+        (0, 60 * DAY, True),
+        (-DAY, 59 * DAY, True),
+        (-DAY, 60 * DAY, False),  # valid for longer than the ceiling
+        (0, 60 * DAY + 1, False),
+        (DAY, 61 * DAY, False),  # as long, but it ends too late
+        (200 * DAY, 201 * DAY, False),
+        (-200 * DAY, -199 * DAY, True),  # over long ago
+        (0, -1, False),  # backwards: 136 years
+        (0, 60 * YEAR, False),
+    ],
+)
+def test_no_signature_goes_beyond_the_ceiling(
+    now: int, inception: int, expiration: int, allowed: bool
+) -> None:
+    low = Permit(wire("example.com."), "csk", 13, TAG, REVOKED_TAG, validity_s_max=60 * DAY)
+    octets = with_times(preimage("www.example.com.", "A", "192.0.2.1"), now + inception, now + expiration)
+    why = low.check(octets, now)
+    assert (why == "") is allowed, why
+    assert allowed or "validity_max" in why
+
+
+def test_no_ceiling_at_all() -> None:
+    """A one-shot command signs for as long as an RRSIG can say."""
+    longest = Permit(wire("example.com."), "csk", 13, TAG, REVOKED_TAG, validity_s_max=2**31 - 1)
+    octets = preimage("www.example.com.", "A", "192.0.2.1")
+    assert longest.check(with_times(octets, INCEPTION, INCEPTION + 60 * YEAR), INCEPTION) == ""

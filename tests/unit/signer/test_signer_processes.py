@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.keyservice_protocol import KeystoreSettings
+from dnssecd.keyservice_settings import KeystoreSettings
 from dnssecd.signer import algorithms, software_pool
 from dnssecd.signer.key_file import Description
 from dnssecd.signer.preimage import proof_preimage
@@ -28,10 +28,10 @@ BATCHES = 8
 @asynccontextmanager
 async def opened(home: Path, *, deterministic: bool = False) -> AsyncIterator[SoftwareStore]:
     settings = KeystoreSettings(name="local", type="software", directory=str(home / "keys"))
-    warnings = WarningBook(lambda: 1_900_000_000.0)
+    warnings = WarningBook(lambda: 1_900_000_000.0, lambda code, subject, detail: None)
     store = SoftwareStore(
         settings,
-        Registry(home / "known"),
+        Registry(home / "known", derived=True),
         warnings,
         lambda: 1_900_000_000.0,
         threads=2,

@@ -1,49 +1,20 @@
-"""Keys that several zones use: made once, the same for all, also after a roll-over; destroyed with the last zone."""
+"""Keys that several zones use: made once, the same for all, also after a rollover; destroyed with the last zone."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from dnssecd import keyservice_protocol as wp
-from dnssecd.signer.audit import AuditLog
-from dnssecd.signer.registry import Registry
-from dnssecd.signer.service import Service
-from dnssecd.signer.software import SoftwareStore
-from dnssecd.signer.warnings import WarningBook
-from tests.unit.signer.preimages import wire
-
-A, B, C = (wire(f"{letter}.test.") for letter in "abc")
+from dnssecd.keyservice_settings import KeyLimits, LimitSettings
+from tests.unit.signer import service_world
+from tests.unit.signer.service_world import ANNA, DAEMON, A, B, C
 
 
-class Bench:
-    """A service with one software store, on a clock that is told the time."""
-
-    def __init__(self, home: Path) -> None:
-        self.home = home
-        self.time = 1_900_000_000
-
-    def now(self) -> float:
-        return float(self.time)
-
-    async def open(self) -> None:
-        warnings = WarningBook(self.now)
-        settings = wp.KeystoreSettings(name="local", type="software", directory=str(self.home / "keys"))
-        self.store = SoftwareStore(settings, Registry(self.home / "known"), warnings, self.now, threads=1)
-        await self.store.start()
-        self.audit = AuditLog(self.home / "audit.log", self.now)
-        self.audit.open()
-        self.service = Service([self.store], self.audit, warnings, asyncio.get_running_loop().time)
-
-    async def close(self) -> None:
-        await self.store.stop()
-        self.audit.close()
-
-    async def ask(self, request: wp.Request) -> wp.Reply:
-        return await self.service.answer(request, 1, keeper=True)
+class Bench(service_world.Bench):
+    """A service whose keys several zones share."""
 
     async def wish(
         self, zone: bytes, *known: wp.KeyInfo, text: str = "first", share: str = "p", role: wp.Role = "zsk"
@@ -118,13 +89,11 @@ async def test_a_shared_key_that_is_gone_is_no_reason_to_make_another(bench: Ben
 async def test_only_a_keeper_shares_a_key_that_was_not_made_for_it(bench: Bench) -> None:
     alone = await bench.wish(A, share="")
     request = wp.BindRequest(1, B, alone.id)
-    reply = await bench.service.answer(request, 1, keeper=False)
+    reply = await bench.service.answer(request, 1, DAEMON)
     assert isinstance(reply, wp.ErrorReply)
     assert reply.code == "refused"
     shared = await bench.wish(A, text="second")
-    assert isinstance(
-        await bench.service.answer(wp.BindRequest(1, C, shared.id), 1, keeper=False), wp.KeysReply
-    )
+    assert isinstance(await bench.service.answer(wp.BindRequest(1, C, shared.id), 1, DAEMON), wp.KeysReply)
     assert isinstance(await bench.ask(request), wp.KeysReply)
 
 
@@ -132,7 +101,7 @@ async def test_only_a_keeper_shares_a_key_that_was_not_made_for_it(bench: Bench)
     "request_", [wp.ImportRequest(1, A, "zsk", 13, b"x"), wp.RestoreRequest(1, b"{}", b"a long passphrase")]
 )
 async def test_private_keys_come_in_by_keepers_only(bench: Bench, request_: wp.Request) -> None:
-    reply = await bench.service.answer(request_, 1, keeper=False)
+    reply = await bench.service.answer(request_, 1, DAEMON)
     assert isinstance(reply, wp.ErrorReply)
     assert reply.code == "refused"
 
@@ -143,9 +112,37 @@ async def test_a_change_that_fails_is_accounted_for(bench: Bench, monkeypatch: p
     async def fails(*args: object) -> None:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(bench.store, "destroy", fails)
+    monkeypatch.setattr(bench.store, "put_away", fails)
     assert isinstance(await bench.ask(wp.RemoveRequest(1, A, key.id)), wp.ErrorReply)
     reply = await bench.ask(wp.AuditRequest(1))
     assert isinstance(reply, wp.AuditReply)
-    assert [entry.event for entry in reply.entries] == ["generated", "destroyed", "undone"]
+    assert [entry.event for entry in reply.entries] == ["generated", "removed", "undone"]
     assert reply.entries[-1].fields["key"] == key.id
+
+
+@pytest.mark.parametrize("weaker", [KeyLimits(), KeyLimits(destroy_after_s=0, two_person=True)])
+async def test_a_shared_key_does_not_leave_its_limits_by_another_zone(
+    tmp_path: Path, weaker: KeyLimits
+) -> None:
+    """Else the daemon alone ends a key: it binds it where nothing is kept, unbinds it here, and removes it there."""
+    limits = LimitSettings(
+        default=KeyLimits(two_person=True), kinds=(KeyLimits(two_person=True), weaker), zones={B.hex(): 1}
+    )
+    bench = Bench(tmp_path, limits)
+    await bench.open()
+    key = await bench.wish(A)
+    assert (await bench.refused(wp.BindRequest(1, B, key.id), DAEMON)).code == "consent"
+    assert (await bench.wish(B)).id != key.id
+    assert (await bench.wish(C)).id == key.id
+    await bench.close()
+
+
+async def test_a_key_of_one_person_does_not_come_to_a_zone_of_two(tmp_path: Path) -> None:
+    """Also not by a name for sharing, which the one who restores a key can write into it."""
+    limits = LimitSettings(default=KeyLimits(), kinds=(KeyLimits(two_person=True),), zones={A.hex(): 0})
+    bench = Bench(tmp_path, limits)
+    await bench.open()
+    key = await bench.wish(B)
+    for peer in (ANNA, DAEMON):
+        assert (await bench.refused(wp.BindRequest(1, A, key.id), peer)).code == "consent"
+    await bench.close()

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dnssecd.keyservice_protocol import KeystoreSettings
-from dnssecd.signer import algorithms, private_formats, software
+from dnssecd.keyservice_settings import KeystoreSettings
+from dnssecd.signer import algorithms, private_formats, software_signing
 from dnssecd.signer.errors import Collision, MissingKey, OperatorNeeded, Unavailable
 from dnssecd.signer.key_file import Description
 from dnssecd.signer.preimage import proof_preimage
@@ -50,10 +50,10 @@ class Bench:
             passphrase_file=passphrase_file,
         )
         self.now = now
-        self.warnings = WarningBook(now)
+        self.warnings = WarningBook(now, lambda code, subject, detail: None)
 
     async def open(self) -> SoftwareStore:
-        registry = Registry(self.path / "state" / "known")
+        registry = Registry(self.path / "state" / "known", derived=not self.settings.removable)
         store = SoftwareStore(self.settings, registry, self.warnings, self.now, threads=1)
         await store.start()
         return store
@@ -301,15 +301,15 @@ async def test_a_medium_is_asked_for_and_may_be_removed(
     key = await store.generate(ZONE, "ksk", 13, 0, "", NONE, unaccounted)
     assert firing() == set()
     now[0] += 301
-    store._say_when_idle()
+    store.medium.report_idle()
     assert "can be removed" in bench.warnings.listed()[-1].detail
     now[0] += 3600
-    store._say_when_idle()
+    store.medium.report_idle()
     assert "still there" in bench.warnings.listed()[-1].detail
     await sign(store, key)
     assert firing() == set()
     now[0] += 301
-    store._say_when_idle()
+    store.medium.report_idle()
     assert firing() == {"media present"}
     bench.keys.rename(tmp_path / "away")
     assert store.status().state == "unavailable"
@@ -334,7 +334,7 @@ async def test_key_files_that_changed_places_are_not_used(bench: Bench) -> None:
 
 
 async def test_the_passphrase_of_a_back_up_is_not_kept(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(software, "IDLE_S", 0.02)
+    monkeypatch.setattr(software_signing, "IDLE_S", 0.02)
     store = await bench.open()
     key = await store.generate(ZONE, "zsk", 13, 0, "", NONE, unaccounted)
     directory = store._directory

@@ -17,7 +17,7 @@ OPEN_MAX = 2
 
 
 def opened(databases: Databases, directory: Path, number: int) -> ZoneDatabase:
-    return databases.get(directory / f"{number}.sqlite", text_to_wire(f"{number}.example."))
+    return databases.get(number, directory / f"{number}.sqlite", text_to_wire(f"{number}.example."))
 
 
 def fill(databases: Databases, directory: Path) -> None:

@@ -8,8 +8,9 @@ import pytest
 from dnssecd.core.dns.rrset import RRset, Rrsigs, pack
 from dnssecd.core.zone.changeset import Change
 from dnssecd.pipeline.version.first_version_view import FirstContent, planned_from
-from dnssecd.store import zonedb
-from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+from dnssecd.store import transaction as transaction_module
+from dnssecd.store.transaction import WriteTransaction
+from dnssecd.store.zonedb import ZoneDatabase
 
 ORIGIN = b"\x07example\0"
 COUNT = 50
@@ -38,7 +39,7 @@ def has_index(path: Path) -> bool:
 
 @pytest.fixture
 def database(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ZoneDatabase:
-    monkeypatch.setattr(zonedb, "INDEX_LATER_RRSETS", COUNT - 1)
+    monkeypatch.setattr(transaction_module, "INDEX_LATER_RRSETS", COUNT - 1)
     return ZoneDatabase(tmp_path / "zone.db", ORIGIN)
 
 

@@ -38,9 +38,7 @@ def test_of_published_versions_the_newest_are_kept_and_of_acts_all(
     database.close()
 
 
-def test_a_long_history_of_before_shrinks_in_portions(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_old_long_history_shrinks_in_portions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     database = ZoneDatabase(tmp_path / "zone.sqlite", text_to_wire("zone.example."))
     publish(database, 1, 2_999)
     monkeypatch.setattr(history, "PUBLISHED_KEPT", 100)

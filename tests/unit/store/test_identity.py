@@ -33,7 +33,7 @@ def change(path: Path, sql: str, *values: object) -> None:
 def test_the_origin_is_stored_and_checked_at_each_opening(tmp_path: Path) -> None:
     path = tmp_path / "zone.sqlite"
     ZoneDatabase(path, A).close()
-    with pytest.raises(WrongZone, match=r"is the database of a\.example\., not of b\.example\..*swapped"):
+    with pytest.raises(WrongZone, match=r"is the database of a\.example\., not of b\.example\..*exchanged"):
         ZoneDatabase(path, B)
     ZoneDatabase(path, A).close()
 

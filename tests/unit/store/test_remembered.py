@@ -13,8 +13,10 @@ from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.dns.rrset import RRset, Rrsigs, pack
 from dnssecd.core.zone.changeset import Change
 from dnssecd.store import remembered
+from dnssecd.store.errors import StoreError
+from dnssecd.store.transaction import WriteTransaction
 from dnssecd.store.view import SqliteView
-from dnssecd.store.zonedb import WriteTransaction, ZoneDatabase
+from dnssecd.store.zonedb import ZoneDatabase
 
 ORIGIN = text_to_wire("example.com.")
 OWNERS = [b"", *(bytes([97 + n]) + b"\0" for n in range(6))]
@@ -67,7 +69,8 @@ def write(transaction: WriteTransaction, rng: random.Random) -> None:
 
 def everything(view: SqliteView) -> list[object]:
     return [
-        *([view.rrsets_at(o), view.denial(o), view.denial_before(o), view.denial_from(o), view.rrsigs_at(o)]
+        *([view.rrsets_at(o), view.denial(o), view.denial_before(o), view.denial_from(o), view.denial_from(o + b"\0"),
+           view.rrsigs_at(o)]
           for o in OWNERS),
         *([view.rrset(o, t), view.rrsigs(o, t)] for o in OWNERS for t in TYPES),
     ]  # fmt: skip
@@ -83,14 +86,39 @@ def test_a_transaction_reads_what_the_database_has(
     with closing(ZoneDatabase(tmp_path / "z.sqlite", ORIGIN)) as db:
         for _ in range(3):
             with db.write() as transaction:
-                before = everything(SqliteView(transaction.old._connection, ORIGIN))  # type: ignore[attr-defined]
+                before = everything(SqliteView(transaction._connection, ORIGIN))
                 for _ in range(10):
+                    for view in (transaction.old, transaction):
+                        view.read_ahead(
+                            rng.choices(OWNERS, k=rng.randrange(6)), rng.choices(OWNERS, k=rng.randrange(4))
+                        )
                     write(transaction, rng)
+                    transaction.read_ahead(rng.choices(OWNERS, k=5), rng.choices(OWNERS, k=rng.randrange(4)))
                     plain = SqliteView(transaction._connection, ORIGIN)
                     assert everything(transaction) == everything(plain)
                     assert everything(transaction) == everything(plain), "read a second time"
                 assert everything(transaction.old) == before  # type: ignore[arg-type]
                 transaction.commit_if(transaction.generation)
+
+
+def test_the_old_version_is_read_from_a_snapshot_only_after_a_write(tmp_path: Path) -> None:
+    soa, txt = RRset(b"", 6, 300, b"\0\1x"), RRset(b"a\0", 16, 300, b"\0\1x")
+    with closing(ZoneDatabase(tmp_path / "z.sqlite", ORIGIN)) as db:
+        with db.write() as transaction:
+            transaction.apply_content([Change(b"", 6, None, soa), Change(b"a\0", 16, None, txt)])
+            transaction.commit_if(transaction.generation)
+        with db.write() as transaction:
+            assert transaction.old.rrsets_at(b"") == [soa]
+            assert db.held == 0
+            transaction.apply_content([Change(b"", 6, soa, None), Change(b"a\0", 16, txt, None)])
+            assert transaction.old.rrsets_at(b"") == [soa]
+            assert db.held == 0
+            assert transaction.old.rrsets_at(b"a\0") == [txt]
+            assert db.held == 1
+            transaction.commit_if(transaction.generation)
+            with pytest.raises(StoreError, match="has ended"):
+                transaction.old.rrsets_at(b"b\0")
+        assert db.held == 0
 
 
 def test_a_list_that_a_caller_changes_is_its_own(tmp_path: Path) -> None:

@@ -68,7 +68,8 @@ def test_the_copy_is_what_a_downgrade_needs(tmp_path: Path, monkeypatch: pytest.
     ZoneDatabase(path, ORIGIN).close()
     monkeypatch.setattr(schema, "MIGRATIONS", known)
     with pytest.raises(
-        SchemaTooNew, match=rf"schema {NOW + 1}, this dnssecd knows {NOW}: run the newer dnssecd, or restore"
+        SchemaTooNew,
+        match=rf"schema {NOW + 1}, this dnssecd supports {NOW}: run the newer dnssecd, or restore",
     ):
         ZoneDatabase(path, ORIGIN)
     os.replace(sqlite.copy_name(path, NOW), path)
@@ -125,7 +126,7 @@ def test_a_newer_schema_is_refused_untouched(
         db.execute(f"PRAGMA user_version = {len(known) + 1}")
         db.execute("PRAGMA journal_mode = DELETE")
     before = sha256(path.read_bytes()).digest(), path.stat().st_mtime_ns
-    with pytest.raises(SchemaTooNew, match=f"has schema {len(known) + 1}, .* the file was not touched"):
+    with pytest.raises(SchemaTooNew, match=f"has schema {len(known) + 1}, .* the file was not changed"):
         make(path)
     assert (sha256(path.read_bytes()).digest(), path.stat().st_mtime_ns) == before
     assert [p.name for p in tmp_path.iterdir()] == ["db.sqlite"]

@@ -11,9 +11,12 @@ import pytest
 
 from dnssecd.core.dns.tsig import TsigKey
 from dnssecd.pipeline.fetch.link import FetchLink
-from dnssecd.pipeline.fetch.plan import Fetched, FetchLimits, FetchPeer, FetchPlan
+from dnssecd.pipeline.fetch.plan import Fetched, FetchKey, FetchLimits, FetchPeer, FetchPlan
 from dnssecd.pipeline.fetch.receive import Places, fetch
-from dnssecd.pipeline.jobs.transfer import spooled
+from dnssecd.pipeline.spool import spooled
+from dnssecd.server.acl import ZoneAccess
+from tests.unit.server.fakes import KEYS, FakeVersion, FakeZone, small_zone
+from tests.unit.server.test_server_listener import serving
 from tests.unit.xfrin.liar import Cut, Item, Liar, Raw, Script, Stall, Unsigned, answers, ixfr_answers, rcode
 from tests.unit.xfrin.streams import IXFR, NS_RR, ORIGIN, a, message, soa
 
@@ -48,6 +51,25 @@ async def test_axfr(tmp_path: Path, signed: bool) -> None:
     assert spool.stat().st_mode & 0o777 == 0o600
     wires = list(spooled(spool))
     assert [wire[12:] for wire in wires] == [wire[12:] for wire in GOOD(0)]
+
+
+@pytest.mark.parametrize("name", ["new.", "other."])
+async def test_the_key_that_the_primary_has_is_used(tmp_path: Path, name: str) -> None:
+    """During a change of keys: the primary does not have the new one, or has another secret for it."""
+    access = ZoneAccess.make(allow_transfer=["transfer."])
+    held = FetchKey("transfer.", "hmac-sha256", KEYS[b"\x08transfer\x00"].secret)
+    async with serving(FakeZone(FakeVersion(small_zone(5)), access)) as server:
+        port = server.addresses[0][1]
+
+        async def fetched(*others: FetchKey) -> Fetched:
+            peer = FetchPeer("p", "127.0.0.1", port, name, "hmac-sha256", b"n" * 32, others=others)
+            origin = b"\x07example\x00"
+            plan = FetchPlan(origin=origin, primaries=(peer,), path=str(tmp_path / "spool"), limits=SHORT)
+            return await fetch(plan, time.time)
+
+        done = await fetched(held)
+        assert (done.result, done.key, done.attempts) == ("axfr", "transfer.", ())
+        assert (await fetched()).result == "failed"
 
 
 async def test_ixfr_forms(tmp_path: Path) -> None:
@@ -97,11 +119,11 @@ AXFR_FAILS: dict[str, tuple[Script, str]] = {
     "NOTAUTH": (rcode(9), "NOTAUTH"),
     "cut": (lambda mid: [message(ZONE, mid=mid), Cut()], "closed before the end"),
     "cut in a message": (lambda mid: [Raw(b"\x01\x00abc"), Cut()], "closed before the end"),
-    "half a length": (lambda mid: [Raw(b"\x01"), Stall()], "no whole message"),
-    "stalls": (lambda mid: [message(ZONE, mid=mid), Stall()], "no whole message"),
+    "half a length": (lambda mid: [Raw(b"\x01"), Stall()], "no complete message"),
+    "stalls": (lambda mid: [message(ZONE, mid=mid), Stall()], "no complete message"),
     "an octet at a time": (
         lambda mid: [Raw(b"\x00"), 0.05, Raw(b"\x90"), *(i for _ in range(99) for i in (Raw(b"x"), 0.05))],
-        "no whole message",
+        "no complete message",
     ),
     "a message at a time": (
         lambda mid: [
@@ -114,8 +136,8 @@ AXFR_FAILS: dict[str, tuple[Script, str]] = {
         lambda mid: [message(ZONE, mid=mid), *[message(ZONE[1:] * 200, mid=mid)] * 99],
         "max_transfer_mib",
     ),
-    "another id": (lambda mid: [message(ZONE, mid=mid ^ 1)], "another question"),
-    "a query": (lambda mid: [message(ZONE, mid=mid, flags=0)], "another question"),
+    "another id": (lambda mid: [message(ZONE, mid=mid ^ 1)], "a different question"),
+    "a query": (lambda mid: [message(ZONE, mid=mid, flags=0)], "a different question"),
     "TC": (lambda mid: [message(ZONE, mid=mid, flags=0x8600)], "truncated"),
     "SERVFAIL in the middle": (lambda mid: [message(ZONE, mid=mid), *rcode(2)(mid)], "SERVFAIL"),
     "empty message": (lambda mid: [b""], "header"),
@@ -138,7 +160,7 @@ async def test_axfr_fails_and_the_next_primary_is_asked(tmp_path: Path, script: 
     assert why in reasons(fetched)[0]
 
 
-async def test_nobody_there(tmp_path: Path) -> None:
+async def test_no_server_there(tmp_path: Path) -> None:
     async with Liar() as gone:
         pass
     fetched = await from_peers(tmp_path, peer(gone), peer(gone), base=7)
@@ -210,7 +232,7 @@ async def test_disk_that_cannot_be_written(tmp_path: Path) -> None:
     async with Liar() as liar:
         liar.axfr = GOOD
         fetched = await from_peers(tmp_path / "nowhere", peer(liar))
-    assert "our fault" in reasons(fetched)[0]
+    assert "on this host" in reasons(fetched)[0]
 
 
 async def test_the_fetcher_process(tmp_path: Path) -> None:
@@ -228,7 +250,7 @@ async def test_the_fetcher_process(tmp_path: Path) -> None:
         assert not stalled.done()
         assert link._process is not None
         link._process.kill()
-        assert "was it killed" in reasons(await stalled)[0]
+        assert "check whether it was killed" in reasons(await stalled)[0]
         assert (await link.fetch(plan(good, "again"))).result == "axfr"
         await link.close()
         assert (await link.fetch(plan(good, "closed"))).result == "axfr"
@@ -248,7 +270,7 @@ async def test_a_transfer_that_drips_is_given_up(tmp_path: Path) -> None:
         started = time.monotonic()
         fetched = await fetch(plan, time.time)
     assert fetched.result == "failed"
-    assert "octets a second, at least 2000 are expected" in reasons(fetched)[0]
+    assert "octets a second, but at least 2000 are required" in reasons(fetched)[0]
     assert time.monotonic() - started < 2
 
 
@@ -260,7 +282,7 @@ async def test_a_full_disk_ends_a_transfer_before_databases_need_it(
         liar.axfr = GOOD
         fetched = await from_peers(tmp_path, peer(liar))
     assert fetched.result == "failed"
-    assert "MiB are left on the disk" in reasons(fetched)[0]
+    assert "MiB are free on the disk" in reasons(fetched)[0]
 
 
 async def test_one_address_gets_a_share_of_the_places() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,6 +11,8 @@ from typing import Any, cast
 import pytest
 
 from dnssecd.clock import FakeClock
+from dnssecd.config.model import Address, Peer
+from dnssecd.config.tls_model import PeerTls
 from dnssecd.daemon.zones.gates import Gates
 from dnssecd.daemon.zones.machine import State
 from dnssecd.daemon.zones.mailbox import Mailbox
@@ -24,6 +27,7 @@ from dnssecd.daemon.zones.primary_state import (
     shown,
     to_fetch_from,
 )
+from dnssecd.daemon.zones.specs import protection
 from dnssecd.daemon.zones.zone import FrontZone
 
 
@@ -33,17 +37,17 @@ class Schedule:
     def __init__(self) -> None:
         self.wakes: dict[str, float] = {}
 
-    def wake(self, name: str, when: float, action: object) -> None:
-        self.wakes[name] = when
+    def wake(self, zone: FrontZone, what: str, when: float, action: object) -> None:
+        self.wakes[f"{what} {zone.name}"] = when
 
-    def forget(self, name: str) -> None:
-        self.wakes.pop(name, None)
+    def forget(self, zone: FrontZone, what: str) -> None:
+        self.wakes.pop(f"{what} {zone.name}", None)
 
 
 class Looking(Primaries):
     """Counts looks instead of looking."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, events: Any = None, clock: FakeClock | None = None) -> None:
         self.looks = 0
         self.hold = asyncio.Event()
         self.hold.set()
@@ -52,7 +56,17 @@ class Looking(Primaries):
         self.clock_doubt = ""
         gates = Gates(lambda: self.clock_doubt, lambda: "")
         schedule = cast(Any, Schedule())
-        super().__init__(nothing, nothing, nothing, FakeClock(), schedule, home, gates, self.mailbox)
+        super().__init__(
+            nothing,
+            events or nothing,
+            nothing,
+            clock or FakeClock(),
+            schedule,
+            home,
+            gates,
+            nothing,
+            self.mailbox,
+        )
 
     async def _check(self, zone: FrontZone, wish: Wish) -> Checked:
         self.looks += 1
@@ -74,6 +88,7 @@ def a_zone(name: str = "example.", source: str = "primaries") -> FrontZone:
             primaries=[],
             expired=False,
             doubt=None,
+            owned=True,
             held=None,
         ),
     )
@@ -100,7 +115,7 @@ async def test_asking_in_the_moment_a_look_ends(tmp_path: Path) -> None:
     await primaries.close()
 
 
-async def test_asking_while_a_look_goes_on(tmp_path: Path) -> None:
+async def test_asking_while_a_check_is_running(tmp_path: Path) -> None:
     primaries, zone = Looking(tmp_path), a_zone()
     primaries.hold.clear()
     for _ in range(100):
@@ -197,19 +212,28 @@ def test_what_is_at_hand() -> None:
 
 
 def test_what_status_shows() -> None:
-    rows = shown({"a": Sight(7, 5.0)}, ["a", "b"])
-    assert rows[0] == {"name": "a", "serial": 7, "seen_at": 5.0, "detail": ""}
-    assert rows[1] == {"name": "b", "serial": None, "seen_at": None, "detail": "not asked yet"}
+    rows = shown({"a": Sight(7, 5.0)}, {"a": "TLS", "b": "neither TLS nor TSIG"})
+    assert rows[0] == {"name": "a", "serial": 7, "seen_at": 5.0, "detail": "", "protection": "TLS"}
+    assert [rows[1][key] for key in ("serial", "detail", "protection")] == [
+        None,
+        "not queried yet",
+        "neither TLS nor TSIG",
+    ]
+
+
+def test_how_transfers_are_protected() -> None:
+    peer = Peer("up", Address("192.0.2.1", 53))
+    assert protection(peer) == "neither TLS nor TSIG"
+    assert protection(replace(peer, tsig="k.")) == "TSIG k."
+    assert protection(replace(peer, tsig="k.", tls=PeerTls())) == "TLS and TSIG k."
 
 
 class Aging(Looking):
     """Hears of zones that expire, and of those that are served again."""
 
     def __init__(self, home: Path, *, firing: bool = False) -> None:
-        super().__init__(home)
+        super().__init__(home, self, FakeClock(1_000_000.0))
         self.told: list[bool] = []
-        self._clock = FakeClock(1_000_000.0)
-        self._events = cast(Any, self)
         self.firing_names: set[str] = {"zone-expired"} if firing else set()
         self.mailbox.expiry_changed.subscribe(lambda zone: self.told.append(zone.expired))
 
@@ -243,19 +267,19 @@ def an_aging_zone(soa_expire: str = "follow") -> Any:
 async def test_a_zone_expires_and_comes_back(tmp_path: Path) -> None:
     primaries, zone, held = Aging(tmp_path), an_aging_zone(), Held(7, 3600, 600, 86_400)
     up = Upstream(primaries._clock.now())
-    primaries._age(zone, up, held)
+    primaries.expiry.age(zone, up, held)
     assert cast(Schedule, primaries._schedule).wakes["expire example."] == up.fresh_at + 86_401
     primaries._clock.advance(86_401)  # type: ignore[attr-defined]
     primaries.clock_doubt = "the clock was stepped"
-    primaries._age(zone, up, held)
+    primaries.expiry.age(zone, up, held)
     assert primaries.told == [], "not while the time is in doubt"
     primaries.clock_doubt = ""
     for _ in range(3):
-        primaries._age(zone, up, held)
+        primaries.expiry.age(zone, up, held)
     assert primaries.told == [True]
     assert [problem.event for problem in zone.problems] == ["zone-expired"]
     up.fresh_at = primaries._clock.now()
-    primaries._age(zone, up, held)
+    primaries.expiry.age(zone, up, held)
     assert primaries.told == [True, False]
     assert (zone.problems, primaries.firing_names) == ((), set())
     await primaries.close()
@@ -263,23 +287,23 @@ async def test_a_zone_expires_and_comes_back(tmp_path: Path) -> None:
 
 async def test_a_zone_that_had_expired_stays_so_over_a_restart(tmp_path: Path) -> None:
     primaries, zone = Aging(tmp_path, firing=True), an_aging_zone()
-    primaries.recall(zone)
+    primaries.expiry.recall(zone)
     assert zone.expired
-    up = Upstream(primaries._fresh_at(zone))
-    primaries._age(zone, up, Held(7, 3600, 600, 86_400))
+    up = Upstream(primaries.expiry.fresh_at(zone))
+    primaries.expiry.age(zone, up, Held(7, 3600, 600, 86_400))
     assert zone.expired
     zone.config.soa_expire = "serve"  # and a reload
-    primaries._age(zone, up, Held(7, 3600, 600, 86_400))
+    primaries.expiry.age(zone, up, Held(7, 3600, 600, 86_400))
     assert primaries.told == [False]
     primaries.firing_names.add("zone-expired")
-    primaries.recall(zone)  # or a restart
+    primaries.expiry.recall(zone)  # or a restart
     assert (zone.expired, primaries.firing_names) == (False, set())
     await primaries.close()
 
 
 async def test_by_default_nothing_expires(tmp_path: Path) -> None:
     primaries, zone = Aging(tmp_path), an_aging_zone("serve")
-    primaries._age(zone, Upstream(0.0), Held(7, 3600, 600, 86_400))
+    primaries.expiry.age(zone, Upstream(0.0), Held(7, 3600, 600, 86_400))
     assert not zone.expired
     assert primaries.told == []
     await primaries.close()

@@ -1,0 +1,147 @@
+"""Who owns a zone: first claims, take-over, and moves, each by an ownership record in the zone's own log.
+
+Record and row are written by one statement: a zone changes hands once for each epoch, however many nodes try. The
+record takes the next sequence, which a paused owner still wants; so its next append fails when it wakes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+from typing import NamedTuple
+
+from dnssecd.cluster.database import Database
+from dnssecd.cluster.errors import ClusterError
+from dnssecd.cluster.schema import LOCK
+
+#: Zones of one statement: it holds their locks, and has to end within the deadline of a statement.
+BATCH = 1000
+
+
+class Owner(NamedTuple):
+    """The owner of a zone since a record. since: epoch seconds. move_to: the node that is to take it, "" for none."""
+
+    zone: str
+    node: str
+    epoch: int
+    sequence: int
+    since: float
+    move_to: str
+
+
+class Taken(NamedTuple):
+    """A zone that this node owns from now on; sequence: of the ownership record."""
+
+    zone: str
+    epoch: int
+    sequence: int
+
+
+_ME = """
+me AS (SELECT name, incarnation FROM node WHERE name = %(node)s AND incarnation = %(incarnation)s::text::uuid
+    AND alive_until > clock_timestamp() AND NOT draining AND unfit = '')
+"""
+_RECORD = """
+INSERT INTO log (zone, sequence, epoch, kind, node, incarnation, digest, octets, body)
+SELECT f.zone, f.sequence + 1, f.epoch + 1, 'ownership', me.name, me.incarnation, '', 0, '' FROM free f, me
+ON CONFLICT DO NOTHING RETURNING zone, sequence, epoch
+"""
+_TAKE = f"""
+WITH {_ME},
+wanted AS (SELECT * FROM unnest(%(zones)s::text[], %(applied)s::bigint[]) AS w (zone, applied)),
+free AS (
+    SELECT o.zone, o.epoch, w.applied AS sequence
+    FROM wanted w JOIN ownership o ON o.zone = w.zone JOIN node n ON n.name = o.node, me
+    WHERE o.node <> me.name AND (o.move_to = me.name OR n.alive_until < clock_timestamp() OR n.unfit <> ''
+        OR n.draining)
+        AND w.applied = (SELECT max(l.sequence) FROM log l WHERE l.zone = w.zone)
+    FOR UPDATE OF o SKIP LOCKED),
+taken AS ({_RECORD})
+UPDATE ownership o SET node = %(node)s, epoch = t.epoch, sequence = t.sequence, since = clock_timestamp(),
+    move_to = NULL
+FROM taken t WHERE o.zone = t.zone RETURNING o.zone, o.epoch, o.sequence
+"""  # noqa: S608 - constants only
+_CLAIM = f"""
+WITH {_ME},
+free AS (
+    SELECT w.zone, 0::bigint AS epoch, coalesce((SELECT max(l.sequence) FROM log l WHERE l.zone = w.zone), 0)
+        AS sequence
+    FROM unnest(%(zones)s::text[]) AS w (zone)
+    WHERE NOT EXISTS (SELECT FROM ownership o WHERE o.zone = w.zone)),
+taken AS ({_RECORD})
+INSERT INTO ownership (zone, node, epoch, sequence) SELECT zone, %(node)s, epoch, sequence FROM taken
+RETURNING zone, epoch, sequence
+"""  # noqa: S608 - constants only
+_OWNERS = "SELECT zone, node, epoch, sequence, extract(epoch FROM since)::float8, coalesce(move_to, '') FROM ownership"
+
+
+class Ownership:
+    """The owners of all zones, as one node changes them. Methods block; they raise ClusterError."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._node, self._incarnation = database.place.node, database.place.incarnation
+
+    def claim(self, zones: Sequence[str]) -> list[Taken]:
+        """Become the first owner of zones that have none; return those that this node got."""
+        return self._in_batches(_CLAIM, [(zone, 0) for zone in zones])
+
+    def take_over(self, zones: Mapping[str, int]) -> list[Taken]:
+        """Become the owner of zones whose owner is dead, drains or may not own, or that are to move here.
+
+        zones: each with the sequence up to which this node has verified and applied the log; one that has newer records
+        is not taken.
+        """
+        return self._in_batches(_TAKE, list(zones.items()))
+
+    # One node at a time: a statement for many zones would fail as a whole if another node took one of them meanwhile.
+    def _in_batches(self, statement: str, zones: Sequence[tuple[str, int]]) -> list[Taken]:
+        taken: list[Taken] = []
+        for start in range(0, len(zones), BATCH):
+            batch = zones[start : start + BATCH]
+            row = {
+                "node": self._node,
+                "incarnation": self._incarnation,
+                "zones": [zone for zone, _ in batch],
+                "applied": [applied for _, applied in batch],
+            }
+            with self._database.session() as session, session.transaction():
+                session.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK + 1,))
+                taken += [Taken(*found) for found in session.execute(statement, row).fetchall()]
+        return taken
+
+
+def owners(database: Database) -> dict[str, Owner]:
+    """Return the owner of each zone."""
+    with database.session() as session:
+        return {row[0]: Owner(*row) for row in session.execute(_OWNERS).fetchall()}
+
+
+def owner_of(database: Database, zone: str) -> Owner | None:
+    """Return the owner of a zone, None if it has none."""
+    with database.session() as session:
+        row = session.execute(f"{_OWNERS} WHERE zone = %s", (zone,)).fetchone()
+    return None if row is None else Owner(*row)
+
+
+def move(database: Database, zone: str, node: str) -> Owner:
+    """Let a node take a zone over as soon as it has applied all of its log. Raise ClusterError."""
+    owner = owner_of(database, zone)
+    if owner is None:
+        raise ClusterError(f"{zone} has no owner in the cluster", "see `dnssecd zone owner`")
+    with database.session() as session:
+        known = session.execute("SELECT FROM node WHERE name = %s", (node,)).fetchone()
+        if known is None:
+            raise ClusterError(f"no node {node} has ever joined the cluster", "see `dnssecd node list`")
+        target = None if owner.node == node else node
+        session.execute("UPDATE ownership SET move_to = %s WHERE zone = %s", (target, zone))
+        session.execute("SELECT pg_notify('dnssecd_log', '')")
+    return owner
+
+
+def preferred(zone: str, nodes: Iterable[str]) -> str:
+    """Return which of several nodes takes a zone first: the zones of a dead node spread over the others ("" of none).
+
+    The highest hash of (node, zone) wins, so that the choice for a zone does not depend on the other zones.
+    """
+    return max(nodes, key=lambda node: sha256(f"{node} {zone}".encode()).digest(), default="")

@@ -1,0 +1,175 @@
+"""What the log keeps: how far each node is, snapshots for nodes that start, and which records may go.
+
+A record goes when a snapshot holds what it wrote and each live node has applied it. The newest record always stays, so
+that the next sequence is known. A node that was away for longer than ``AWAY_S`` starts from the snapshot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+from uuid import UUID
+
+from dnssecd.cluster import chunks
+from dnssecd.cluster.chunks import Stored
+from dnssecd.cluster.database import Database
+from dnssecd.store.version_log import Position, Record
+
+#: A node whose lease ended longer ago is not waited for.
+AWAY_S = 86_400
+#: A new snapshot is due when the records since the last are this many times as large as it.
+SNAPSHOT_RATIO = 2
+#: Small logs are left alone.
+SNAPSHOT_OCTETS_MIN = 4 << 20
+
+_APPLIED = """
+INSERT INTO applied (node, zone, sequence, refused)
+SELECT %(node)s, w.zone, w.sequence, w.refused
+FROM unnest(%(zones)s::text[], %(sequences)s::bigint[], %(refused)s::text[]) AS w (zone, sequence, refused)
+ON CONFLICT (node, zone) DO UPDATE
+SET sequence = excluded.sequence, refused = excluded.refused, at = clock_timestamp()
+"""
+_SIZE = """
+SELECT coalesce(sum(l.octets), 0)::bigint, coalesce(max(s.octets), 0), coalesce(max(s.sequence), 0)
+FROM log l LEFT JOIN snapshot s ON s.zone = l.zone
+WHERE l.zone = %s AND l.sequence > coalesce(s.sequence, 0)
+"""
+_LARGE = """
+SELECT l.zone, sum(l.octets)::bigint, coalesce(max(s.octets), 0)
+FROM ownership o JOIN log l ON l.zone = o.zone LEFT JOIN snapshot s ON s.zone = o.zone
+WHERE o.node = %s AND l.sequence > coalesce(s.sequence, 0)
+GROUP BY l.zone HAVING sum(l.octets) > %s
+"""
+_PRUNABLE = """
+SELECT s.zone FROM ownership o JOIN snapshot s ON s.zone = o.zone
+WHERE o.node = %s AND EXISTS (SELECT FROM log l WHERE l.zone = s.zone AND l.sequence <= s.sequence
+    AND l.sequence < (SELECT max(n.sequence) FROM log n WHERE n.zone = s.zone))
+LIMIT %s
+"""
+_PUT = """
+INSERT INTO snapshot (zone, sequence, epoch, upload, digest, octets, node) VALUES (%s, %s, %s, %s, %s, %s, %s)
+ON CONFLICT (zone) DO UPDATE SET sequence = excluded.sequence, epoch = excluded.epoch, upload = excluded.upload,
+    digest = excluded.digest, octets = excluded.octets, node = excluded.node, at = clock_timestamp()
+WHERE snapshot.sequence < excluded.sequence
+RETURNING zone
+"""
+_GET = "SELECT sequence, epoch, node, digest, octets, upload FROM snapshot WHERE zone = %s"
+_FLOOR = """
+SELECT least(s.sequence, (SELECT max(l.sequence) - 1 FROM log l WHERE l.zone = s.zone),
+    (SELECT min(coalesce(a.sequence, 0)) FROM node n LEFT JOIN applied a ON a.node = n.name AND a.zone = s.zone
+        WHERE n.alive_until > clock_timestamp() - %(away)s * interval '1 s'))
+FROM snapshot s WHERE s.zone = %(zone)s
+"""
+_PRUNE = """
+WITH gone AS (DELETE FROM log WHERE zone = %(zone)s AND sequence <= %(floor)s RETURNING upload),
+chunks AS (DELETE FROM chunk WHERE upload IN (SELECT upload FROM gone WHERE upload IS NOT NULL))
+SELECT count(*) FROM gone
+"""
+
+
+class Progress(NamedTuple):
+    """How far a node is in a zone's log. refused: why it does not apply the next record, "" if it does."""
+
+    sequence: int
+    refused: str = ""
+
+
+class LogSize(NamedTuple):
+    """Octets of the records since the snapshot, and of the snapshot (0: there is none)."""
+
+    records: int
+    snapshot: int
+
+    def wants_snapshot(self, zone_octets: int) -> bool:
+        """Tell whether a new snapshot is due; zone_octets: the size of the zone."""
+        return self.records > max(SNAPSHOT_RATIO * max(zone_octets, self.snapshot), SNAPSHOT_OCTETS_MIN)
+
+
+def report_applied(database: Database, node: str, zones: Mapping[str, Progress]) -> None:
+    """Store how far a node is in the logs of zones."""
+    row = {
+        "node": node,
+        "zones": list(zones),
+        "sequences": [progress.sequence for progress in zones.values()],
+        "refused": [progress.refused for progress in zones.values()],
+    }
+    with database.session() as session:
+        session.execute(_APPLIED, row)
+
+
+def progress_of(database: Database, zone: str) -> dict[str, Progress]:
+    """Return how far each node is in a zone's log."""
+    with database.session() as session:
+        rows = session.execute(
+            "SELECT node, sequence, refused FROM applied WHERE zone = %s", (zone,)
+        ).fetchall()
+    return {node: Progress(sequence, refused) for node, sequence, refused in rows}
+
+
+def log_size(database: Database, zone: str) -> LogSize:
+    """Return the size of a zone's log."""
+    with database.session() as session:
+        row = session.execute(_SIZE, (zone,)).fetchone()
+    assert row is not None
+    return LogSize(int(row[0]), int(row[1]))
+
+
+def large_logs(database: Database, node: str) -> dict[str, LogSize]:
+    """Return the logs of a node's zones that are not small."""
+    with database.session() as session:
+        rows = session.execute(_LARGE, (node, SNAPSHOT_OCTETS_MIN)).fetchall()
+    return {zone: LogSize(int(records), int(snapshot)) for zone, records, snapshot in rows}
+
+
+def prunable(database: Database, node: str, limit: int) -> list[str]:
+    """Return zones of a node with records that a snapshot replaces; some node may still need them."""
+    with database.session() as session:
+        return [zone for (zone,) in session.execute(_PRUNABLE, (node, limit)).fetchall()]
+
+
+class Snapshot(NamedTuple):
+    """Where a node without the records up to ``sequence`` starts."""
+
+    sequence: int
+    epoch: int
+    node: str
+    digest: str
+    octets: int
+    upload: UUID
+
+    @property
+    def stored(self) -> Stored:
+        """Where its octets are."""
+        return Stored(self.octets, self.upload, b"")
+
+
+def put_snapshot(database: Database, zone: str, at: Position, record: Record, node: str) -> bool:
+    """Store what the log up to a position amounts to; False if a newer snapshot is there."""
+    with database.session() as session, session.transaction():
+        old = session.execute("SELECT upload FROM snapshot WHERE zone = %s FOR UPDATE", (zone,)).fetchone()
+        upload = chunks.upload(session, record.chunks())
+        row = (zone, at.sequence, at.epoch, upload, record.digest, record.octets, node)
+        if session.execute(_PUT, row).fetchone() is None:
+            session.execute("DELETE FROM chunk WHERE upload = %s", (upload,))
+            return False
+        if old is not None:
+            session.execute("DELETE FROM chunk WHERE upload = %s", old)
+    return True
+
+
+def find_snapshot(database: Database, zone: str) -> Snapshot | None:
+    """Return the newest snapshot of a zone, None if there is none."""
+    with database.session() as session:
+        row = session.execute(_GET, (zone,)).fetchone()
+    return None if row is None else Snapshot(*row)
+
+
+def prune(database: Database, zone: str, away_s: float = AWAY_S) -> int:
+    """Remove records that no live node needs any more; return their number."""
+    with database.session() as session:
+        row = session.execute(_FLOOR, {"zone": zone, "away": away_s}).fetchone()
+        if row is None or row[0] is None or row[0] <= 0:
+            return 0
+        found = session.execute(_PRUNE, {"zone": zone, "floor": row[0]}).fetchone()
+    assert found is not None
+    return int(found[0])

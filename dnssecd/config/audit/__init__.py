@@ -1,0 +1,1 @@
+"""What ``dnssecd audit`` requires: one immutable table of requirements, judged over configuration and observations."""

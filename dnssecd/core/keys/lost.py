@@ -1,0 +1,139 @@
+"""Lost keys: what can still be published when a private key can sign nothing more.
+
+What a lost key signed stays valid until it expires.  Until its successor signs in its place:
+
+* lost KSK or CSK: the DNSKEY RRset stays as it is.  So the DS of the successor comes first (RFC 7583 section 3.3.2,
+  Double-DS).  Then one version swaps the keys: the successor and its signature come, the lost key's signature goes.
+  Meanwhile no CDS is published, as no key that the parent knows could sign it.  Where zone data cannot be signed
+  either, the CDS RRset stays as it is: its absence would change the NSEC or NSEC3 record of the apex.
+* lost ZSK or CSK: zone data stays as it is.  A new version still needs a new SOA, which the successor signs.
+  Validators with an older DNSKEY set cannot check that SOA for a while; a standby ZSK spares the zone this.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from dnssecd.core.keys.evidence import SignatureCount
+from dnssecd.core.keys.keyset import Key, Keyset, SigningView, signing_view
+from dnssecd.core.keys.keystate import Event, Goal, Rec, State
+from dnssecd.core.keys.rules import secured
+from dnssecd.core.keys.types import KeySpec
+
+Atom = tuple[str, Rec, Event]
+RULE = "lost-key"
+
+
+def signs_set(key: Key) -> bool:
+    """Return whether a lost key's signature over the DNSKEY set is still the one that is published."""
+    return key.lost and key.krrsig.visible
+
+
+def in_distress(keyset: Keyset) -> bool:
+    """Return whether a lost key's signatures are still published as those of a key in use."""
+    return any(key.lost and (key.krrsig.visible or key.zrrsig.visible) for key in keyset.keys)
+
+
+def swaps(keyset: Keyset, comes: Iterable[tuple[Atom, ...]]) -> Iterator[tuple[Atom, ...]]:
+    """Yield the moves that replace lost keys' signatures over the DNSKEY set; ``comes``: moves of keys that come."""
+    leaving = [key for key in keyset.keys if signs_set(key) and key.goal is Goal.ABSENT]
+    coming = [atom for move in comes for atom in move if atom[2] is Event.PUBLISH]
+    goes = tuple((key.ref, Rec.KRRSIG, Event.WITHDRAW) for key in leaving)
+    if goes and any(rec is Rec.KRRSIG for _, rec, _ in coming):
+        yield (*coming, *goes)
+
+
+def restored_first(keyset: Keyset, specs: tuple[KeySpec, ...]) -> tuple[KeySpec, ...]:
+    """Return the specs as they are while a lost key waits for its successor: with the lost key's algorithm.
+
+    An algorithm rollover under way is given up.  It begins again once everything is signed by keys that are there.  Of
+    several algorithms with lost keys, one without any other published key comes first: until it has one, no SOA can be
+    signed in it, and so no version for the others.
+    """
+    lost = [key for key in keyset.keys if key.lost and (key.krrsig.visible or key.zrrsig.visible)]
+    helped = {key.algorithm for key in keyset.keys if key.dnskey.visible and not key.lost and not key.foreign}
+    lost = [key for key in lost if key.algorithm not in helped] or lost
+    if not lost or any(key.algorithm == spec.algorithm for key in lost for spec in specs):
+        return specs
+    algorithm, bits = lost[0].algorithm, lost[0].bits
+    return tuple(replace(spec, algorithm=algorithm, bits=bits) for spec in specs)
+
+
+def can_sign_data(keyset: Keyset) -> bool:
+    """Return whether no key that signs zone data is lost, so that the types at the apex can change (NSEC, NSEC3)."""
+    return not any(key.lost and key.zrrsig.visible for key in keyset.keys)
+
+
+def with_cds_judged(keyset: Keyset) -> Keyset:
+    """Return the key set with CDS wanted again, once every DNSKEY set has keys that can sign them.
+
+    While a lost KSK signs the DNSKEY set they are left out as soon as zone data can be signed; and also after its
+    successor took its place, while there are DNSKEY sets without the successor.
+    """
+    if not can_sign_data(keyset):
+        return keyset
+    held = any(key.lost and key.krrsig.state is not State.HIDDEN for key in keyset.keys)
+    if any(signs_set(key) for key in keyset.keys) or (held and not _has_signer_everywhere(keyset)):
+        return replace(keyset, no_cds=True)
+    if keyset.no_cds and not held:
+        return replace(keyset, no_cds=False)
+    return keyset
+
+
+def _has_signer_everywhere(keyset: Keyset) -> bool:
+    """Return whether, in each algorithm, a key that signs CDS is in every DNSKEY set that may be held."""
+    signers = {signer.key_id for signer in signing_view(keyset).cds_keys}
+    able = {
+        key.algorithm
+        for key in keyset.keys
+        if key.key_id in signers and not key.lost and key.dnskey.state is State.OMNIPRESENT
+    }
+    return able >= {key.algorithm for key in keyset.keys if key.dnskey.state is not State.HIDDEN}
+
+
+def can_publish(keyset: Keyset) -> bool:
+    """Return whether some key can sign the SOA of a new version, in each algorithm of the zone's data."""
+    view = signing_view(keyset)
+    able = {key.algorithm for key in (view.soa_keys or view.zone_keys) if key not in view.lost_keys}
+    return able >= {key.algorithm for key in view.zone_keys}
+
+
+def shows(before: Keyset, after: Keyset) -> bool:
+    """Return whether a step needs a zone version.  Where none can be signed, the CDS RRset stays as it is."""
+    cds = can_publish(after)
+    return _published(signing_view(before, cds=cds)) != _published(signing_view(after, cds=cds))
+
+
+def unsignable(before: Keyset, after: Keyset) -> str:
+    """Return why no version with this step can be signed ("": one can, or none is needed)."""
+    if not in_distress(after) or not shows(before, after):
+        return ""
+    old, new = signing_view(before), signing_view(after)
+    for key in after.keys:
+        if signs_set(key) and old.dnskey_rdatas != new.dnskey_rdatas:
+            return (
+                f"{key.role.value} {key.tag}, which signs the DNSKEY RRset, is lost: the RRset cannot change"
+            )
+    if can_publish(after):
+        return ""
+    tags = ", ".join(f"{key.role.value} {key.tag}" for key in after.keys if key.lost and key.zrrsig.visible)
+    return f"{tags}, which signs zone data, is lost: no new version can be signed"
+
+
+def half_signed(before: Keyset, after: Keyset, counts: Iterable[SignatureCount]) -> str:
+    """Return why a step waits for the successor of a lost key that had not signed all zone data yet ("": it need not).
+
+    This is of zones that no validator depends on: there the successor signs everything at once.  ``counts``: of the
+    version that is published.
+    """
+    if secured(after) or not shows(before, after):
+        return ""
+    lacking = {count.ref for count in counts if count.missing}
+    for key in after.keys:
+        if key.lost and key.zrrsig.visible and key.ref in lacking:
+            return f"{key.role.value} {key.tag} is lost and had not signed all zone data: its successor signs first"
+    return ""
+
+
+def _published(view: SigningView) -> tuple[object, ...]:
+    signers = view.dnskey_keys, view.zone_keys, view.soa_keys
+    return view.dnskey_rdatas, view.cds, view.cdnskey, *signers

@@ -1,0 +1,88 @@
+"""A forecast in one sentence: about when it is done, and when a person has to act. Pure."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from dnssecd.core.keys.simulate import EVENT_NAMES, SimEvent
+from dnssecd.core.keys.types import RemoveKey, SubmitDs, WithdrawDs
+from dnssecd.core.utc import minute
+
+_SUBMIT, _WITHDRAW = EVENT_NAMES[SubmitDs.__name__], EVENT_NAMES[WithdrawDs.__name__]
+#: The private key is destroyed later; nothing waits for that.
+_REMOVE = EVENT_NAMES[RemoveKey.__name__]
+#: Changes of DS within this time are one request to the parent.
+ONE_ACT_S = 3600
+
+
+class Hands(Enum):
+    """Who changes the DS at the parent."""
+
+    PERSON = "hand over the DS"
+    PERSON_OR_CDS = "hand over the DS, unless the parent follows CDS"
+    AUTOMATIC = ""
+    ANCHORS = "give validators the new trust anchor"
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """When a person has to do what (`at` epoch s); `keys`: the changes of DS that are one request."""
+
+    at: int
+    what: str
+    keys: tuple[SimEvent, ...]
+
+    @property
+    def text(self) -> str:
+        """What is to be done, with the keys: "hand over the DS: add that of KSK 4711"."""
+        parts = [
+            f"{'add' if key.event == _SUBMIT else 'remove'} that of {_key_name(key)}" for key in self.keys
+        ]
+        return f"{self.what}: {', '.join(parts)}"
+
+
+def _key_name(event: SimEvent) -> str:
+    name = f"new-{event.stand_in}" if event.stand_in else event.key_tag
+    return f"{event.role.upper()} {name}"
+
+
+def summarize(
+    events: Iterable[SimEvent],
+    hands: Hands,
+    old_tags: Collection[int] = (),
+) -> str:
+    """Return the sentence; "" without events.
+
+    old_tags: it is done when these keys have left, and later events belong to later rollovers; none: it is done
+    with the last event.
+    """
+    every = [event for event in events if event.event != _REMOVE]
+    ends = [event.at for event in every if event.key_tag in old_tags and not event.stand_in] or [
+        event.at for event in every
+    ]
+    if not ends:
+        return ""
+    done = max(ends)
+    acts = list_acts((event for event in every if event.at <= done), hands)
+    return f"Done about {minute(done)}; {_acts(acts, hands)}."
+
+
+def list_acts(events: Iterable[SimEvent], hands: Hands) -> list[Act]:
+    """Return when a person has to act, earliest first; changes of DS at nearly the same time are one request."""
+    if hands is Hands.AUTOMATIC:
+        return []
+    acts: list[Act] = []
+    changes = (event for event in events if event.event in (_SUBMIT, _WITHDRAW))
+    for event in sorted(changes, key=lambda event: event.at):
+        if acts and event.at <= acts[-1].at + ONE_ACT_S:
+            acts[-1] = replace(acts[-1], keys=(*acts[-1].keys, event))
+        else:
+            acts.append(Act(event.at, hands.value, (event,)))
+    return acts
+
+
+def _acts(acts: list[Act], hands: Hands) -> str:
+    if not acts:
+        return "you do not have to act"
+    often = "once, on" if len(acts) == 1 else f"{len(acts)} times, first on"
+    return f"you act {often} {minute(acts[0].at)}: {hands.value}"

@@ -1,0 +1,1 @@
+"""Configurations of other signers, read and written as one of dnssecd: ``migrate config``."""

@@ -1,0 +1,1 @@
+"""Follow another node's zone: read its log, verify each record before it is applied, and be ready to take over."""

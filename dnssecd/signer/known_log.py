@@ -1,0 +1,133 @@
+"""The keys of a software store in one file: a line for each change, in place of a file for each key.
+
+Each key is in its own file in the key directory, which is synced before the line is written, and read at each start. So
+a line need not be on the disk at once: after a crash the keys of lost lines are found in the key directory. A removal
+is synced. The line tells a key whose file is missing from one that never was.
+
+A line that is cut short or damaged, as a power failure leaves it, is left out and reported. The file is written again
+without superseded lines at a start, and when they are many.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import structlog
+
+from dnssecd.signer import files
+from dnssecd.signer.key_file import Description
+
+NAME = "keys.log"
+#: Lines that a crash may lose: each costs a new line at the next start.
+UNSYNCED_MAX = 64
+#: Superseded lines beyond those of present keys.
+DEAD_MAX = 4096
+
+log = structlog.get_logger()
+
+
+class Line(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A key as it is from now on, or the id of one that is gone."""
+
+    key: Description | None = None
+    gone: str = ""
+
+
+class KnownLog:
+    """The file, in `directory`. Errors are OSError; what could not be written is not in the file."""
+
+    def __init__(self, directory: Path) -> None:
+        self.path = directory / NAME
+        self._descriptor = -1
+        self._unsynced = 0
+        self._dead = 0
+
+    def load(self) -> dict[str, Description]:
+        """Open the file, made 0600 where it is missing, and return the keys."""
+        self.close()
+        content = self.path.read_bytes() if self.path.exists() else b""
+        *lines, cut = content.split(b"\n")
+        keys: dict[str, Description] = {}
+        damaged = int(bool(cut))
+        for text in lines:
+            try:
+                line = msgspec.json.decode(text, type=Line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                damaged += 1
+                continue
+            if line.key is not None:
+                keys[line.key.id] = line.key
+            else:
+                keys.pop(line.gone, None)
+        if damaged:
+            log.warning(
+                "lines of a key list are damaged; keys are read from their files",
+                file=str(self.path),
+                lines=damaged,
+            )
+        if damaged or len(lines) > len(keys):
+            self.rewrite(keys.values())
+        else:
+            self._open()
+        return keys
+
+    def put(self, key: Description) -> None:
+        """Write a key that is durable elsewhere."""
+        self._append(Line(key))
+        if self._unsynced >= UNSYNCED_MAX:
+            self.sync()
+
+    def drop(self, key_id: str, present: Iterable[Description]) -> None:
+        """Write durably that a key is gone; `present`: those that are left."""
+        self._append(Line(gone=key_id))
+        self.sync()
+        self._dead += 2
+        left = list(present) if self._dead > DEAD_MAX else []
+        if self._dead > DEAD_MAX + len(left):
+            self.rewrite(left)
+
+    def sync(self) -> None:
+        """Bring to the disk what was written."""
+        if self._unsynced:
+            os.fdatasync(self._descriptor)
+        self._unsynced = 0
+
+    def rewrite(self, keys: Iterable[Description]) -> None:
+        """Replace the file by one with these keys, durably."""
+        files.write_atomically(self.path, b"".join(map(_encoded, map(Line, keys))))
+        self.close()
+        self._open()
+
+    def close(self) -> None:
+        """Close the file, synced if that is possible."""
+        if self._descriptor >= 0:
+            with suppress(OSError):
+                self.sync()
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+    def _open(self) -> None:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._descriptor = os.open(self.path, flags, 0o600)
+        self._unsynced = self._dead = 0
+
+    def _append(self, line: Line) -> None:
+        octets = _encoded(line)
+        size = os.fstat(self._descriptor).st_size
+        try:
+            if os.write(self._descriptor, octets) != len(octets):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        except OSError:
+            with suppress(OSError):  # else the next line follows a damaged one, which is left out
+                os.ftruncate(self._descriptor, size)
+            raise
+        self._unsynced += 1
+
+
+def _encoded(line: Line) -> bytes:
+    return msgspec.json.encode(line) + b"\n"

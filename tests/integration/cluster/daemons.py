@@ -1,0 +1,106 @@
+"""Nodes as whole daemons: one database, one token, one zone that takes updates, a secondary that knows all nodes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from dnssecd.cluster import schema
+from dnssecd.cluster.database import Database
+from tests.integration.hsm.daemon import pkcs11_keystore
+from tests.integration.hsm.softhsm import SoftHsm
+from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
+from tests.peers.named import Named
+from tests.peers.nameserver import SecondaryZone
+from tests.peers.postgres import Postgres
+from tests.peers.process import LOOPBACK, wait_until
+from tests.peers.tsig import TsigKey
+from tests.peers.updates import UpdateConnection, UpdateMaker, dynamic_zone_text, grant_all
+
+ZONE = "cluster.test."
+
+
+class Cluster:
+    """``nodes``: by name; ``secondary``: BIND, with all nodes as primaries. Nothing is started."""
+
+    def __init__(
+        self, home: Path, server: Postgres, hsm: SoftHsm, key: TsigKey, names: tuple[str, ...] = ("a", "b"),
+        zones: tuple[str, ...] = (ZONE,), **cluster: Any,
+    ) -> None:  # fmt: skip
+        self.server, self.database, self.key = server, server.make_database(), key
+        first = Database(server.place(self.database))
+        schema.migrate(first)
+        first.close()
+        ports = {name: DaemonPorts.free() for name in names}
+        self.secondary = Named(
+            home / "named",
+            [
+                SecondaryZone(zone, ports[names[0]].dns, key, tuple(ports[name].dns for name in names[1:]))
+                for zone in zones
+            ],
+        )
+        files = {}
+        for zone in zones:
+            files[zone] = home / f"{zone}zone"
+            files[zone].write_text(dynamic_zone_text(zone))
+        self.nodes: dict[str, Dnssecd] = {}
+        for name in names:
+            (home / name).mkdir()
+            config = daemon_config(home / name, ports[name], key, files, {"named": self.secondary.port})
+            config["keystore"] = {"hsm": {**pkcs11_keystore(hsm, "dns"), "sharing": "token"}}
+            config["policy"]["default"] = {"keystore": "hsm"}
+            for zone in zones:
+                grant_all(config["zone"][zone], key)
+            config["cluster"] = {
+                "node": name,
+                "database": server.uri(self.database),
+                "password_file": server.password_file,
+                "require_synchronous": False,
+                "nodes": {each: {"address": [f"{LOOPBACK}:{ports[each].dns}"]} for each in names},
+                **cluster,
+            }
+            self.nodes[name] = Dnssecd(home / name / "daemon", config, key)
+
+    def sql(self, statement: str) -> None:
+        """Change the database of the cluster, as its owner can."""
+        database = Database(self.server.place(self.database))
+        with database.session() as session:
+            session.execute(statement)  # type: ignore[call-overload]
+        database.close()
+
+    def twin(self, home: Path, name: str) -> Dnssecd:
+        """Another process with the configuration of a node, but for what belongs to the host."""
+        ports, config = DaemonPorts.free(), dict(self.nodes[name].config)
+        (home / "twin").mkdir()
+        config["server"] = {
+            "listen": [f"{LOOPBACK}:{ports.dns}"],
+            "state_dir": home / "twin" / "state",
+            "control_socket": home / "twin" / "control.sock",
+        }
+        config["metrics"] = {"listen": f"{LOOPBACK}:{ports.metrics}"}
+        return Dnssecd(home / "twin" / "daemon", config, self.key)
+
+    def owner(self, zone: str = ZONE) -> str:
+        """The node that makes the zone's versions, by its log; "" while there is none."""
+        for name, node in self.nodes.items():
+            if not node.running:
+                continue
+            own = [e for e in node.log_events() if e.get("zone") == zone and _changes_owner(e)]
+            if own and own[-1]["event"] == "this node makes the versions of the zone":
+                return name
+        return ""
+
+    def wait_owner(self, zone: str = ZONE, timeout: float = 40.0, other_than: str = "") -> str:
+        return wait_until(
+            lambda: (found := self.owner(zone)) != other_than and found, f"{zone} has an owner", timeout
+        )
+
+    def update(self, node: str, owner: str, text: str = "x", zone: str = ZONE) -> int:
+        """Add a TXT record through a node; return the RCODE."""
+        wire = UpdateMaker(zone, self.key).wire([(owner, 300, "TXT", f'"{text}"')])
+        with UpdateConnection(self.nodes[node].port) as connection:
+            return connection.ask(wire)
+
+
+def _changes_owner(event: dict[str, Any]) -> bool:
+    return event.get("event") in ("this node makes the versions of the zone", "another node owns the zone")

@@ -1,0 +1,86 @@
+"""The owner of a zone keeps its log short: a snapshot when it grew, and no record that a live node still needs."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from dnssecd.cluster import retention
+from dnssecd.cluster.retention import Progress
+from dnssecd.daemon.cluster.retention import LogRetention
+from dnssecd.daemon.zones.machine import State
+from dnssecd.pipeline.jobs.follow import keep_snapshot
+from dnssecd.pipeline.jobs.outcome import Outcome
+from tests.integration.cluster.test_zones_over_the_log import EXAMPLE, Zone
+from tests.integration.cluster.world import World
+from tests.pipeline_zone import ZONE
+
+
+class Runner:
+    """Does the job that a worker would do."""
+
+    def __init__(self, zone: Zone) -> None:
+        self.zone, self.kinds = zone, list[str]()
+
+    def job(self, zone: Any, kind: str) -> str:
+        return kind
+
+    async def run(self, zone: Any, kind: str, octets: int) -> Outcome:
+        self.kinds.append(kind)
+        return keep_snapshot(
+            self.zone.db, self.zone.spec, self.zone.node.log, self.zone.node.name, self.zone.tools()
+        )
+
+
+def changing_zone(rng: random.Random) -> str:
+    names = (f'n{number} IN TXT "{rng.randbytes(100).hex()}"' for number in range(150))
+    return ZONE + "\n".join(names) + "\n"
+
+
+def test_a_log_that_grew_is_replaced(
+    world: World, tmp_path: Path, signer: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "SNAPSHOT_OCTETS_MIN", 1)
+    a, b = (Zone(tmp_path / name, signer, world[name]) for name in "ab")
+    a.own()
+    rng = random.Random(2)
+    assert a.load(changing_zone(rng)).serial == 1
+    runner = Runner(a)
+    front = SimpleNamespace(
+        name=EXAMPLE, serial=1, state=State.SERVED, spec=a.spec, gone=False, doubt=None, held=None,
+        orphan=False, frozen=False, owned=True,
+    )  # fmt: skip
+    keeper = LogRetention(world["a"].database, "a", {EXAMPLE: front}, runner)  # type: ignore[dict-item, arg-type]
+    asyncio.run(keeper.look())
+    assert runner.kinds == [], "the log is not larger than the zone"
+    a.db.checkpoint()
+    for serial in range(2, 40):
+        assert a.load(changing_zone(rng), accept_change=True).serial == serial
+        if retention.log_size(world["a"].database, EXAMPLE).wants_snapshot(
+            Path(a.spec.database).stat().st_size
+        ):
+            break
+    asyncio.run(keeper.look())
+    assert runner.kinds == ["snapshot"]
+    records = world.sql("SELECT count(*) FROM log")
+    assert records == [(serial + 1,)], "b is alive, and has applied nothing"
+
+    assert b.follow().serial == serial
+    last = b.follow().position.sequence
+    for name in "ab":
+        retention.report_applied(world["a"].database, name, {EXAMPLE: Progress(last)})
+    asyncio.run(keeper.look())
+    assert runner.kinds == ["snapshot"], "one is enough"
+    assert world.sql("SELECT count(*) FROM log") == [(1,)], "the newest record stays"
+    assert a.load(ZONE, accept_change=True).serial == serial + 1
+    late = Zone(tmp_path / "late", signer, world["b"])
+    assert late.follow().serial == serial + 1
+    assert b.follow().serial == serial + 1
+    assert a.hashes() == b.hashes() == late.hashes()
+    for zone in (a, b, late):
+        zone.close()

@@ -1,0 +1,103 @@
+"""Secondaries that follow a catalog zone (RFC 9432): BIND, Knot, PowerDNS of Debian 12. NSD has it from 4.8 on."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+from contextlib import closing
+from pathlib import Path
+
+from tests.peers.knotd import Knotd
+from tests.peers.named import Named
+from tests.peers.nameserver import Nameserver, SecondaryZone
+from tests.peers.paths import program
+from tests.peers.process import LOOPBACK
+
+PDNS_SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
+
+
+class CatalogNamed(Named):
+    """named, whose first zone is a catalog; its members are transferred from the same primary."""
+
+    name = "named"
+
+    def configuration(self) -> str:
+        catalog = self.zones[0]
+        assert isinstance(catalog, SecondaryZone)
+        source = f'{LOOPBACK} port {catalog.primary} key "{catalog.tsig.name}"'
+        clause = f"""    catalog-zones {{
+        zone "{catalog.name}" default-primaries {{ {source}; }} in-memory yes min-update-interval 1;
+    }};
+    allow-notify {{ key "{catalog.tsig.name}"; {LOOPBACK}; }};
+"""
+        return super().configuration().replace("    recursion no;\n", f"    recursion no;\n{clause}")
+
+
+class CatalogKnotd(Knotd):
+    """knotd, whose first zone is a catalog; its members are transferred from the same primary."""
+
+    name = "knotd"
+
+    def configuration(self) -> str:
+        catalog = self.zones[0]
+        assert isinstance(catalog, SecondaryZone)
+        template = f"""template:
+  - id: members
+    storage: "{self.directory}"
+    master: r0-{catalog.primary}
+    acl: a0
+    zonefile-load: none
+    journal-content: all
+    zonefile-sync: -1
+    refresh-min-interval: 2
+    retry-max-interval: 2
+"""
+        role = "    catalog-role: interpret\n    catalog-template: members\n"
+        head, _, zones = super().configuration().partition("\nzone:\n")
+        return f"{head}\n{template}zone:\n{zones}{role}"
+
+
+class CatalogPdns(Nameserver):
+    """PowerDNS, whose first zone is a catalog; its members are transferred from the same primary with the same key."""
+
+    name = "pdns"
+
+    def command(self) -> list[str]:
+        where = [f"--config-dir={self.directory}", "--daemon=no", "--guardian=no"]
+        return [program("pdns_server"), *where, "--disable-syslog"]
+
+    def configuration(self) -> str:
+        return f"""launch=gsqlite3
+gsqlite3-database={self.directory}/pdns.sqlite3
+gsqlite3-dnssec=yes
+local-address={LOOPBACK}
+local-port={self.port}
+socket-dir={self.directory}
+secondary=yes
+allow-notify-from={LOOPBACK}
+allow-unsigned-notify=no
+disable-axfr=yes
+xfr-cycle-interval=2
+zone-cache-refresh-interval=0
+query-cache-ttl=0
+cache-ttl=0
+negquery-cache-ttl=0
+"""
+
+    def spawn(self) -> None:
+        catalog = self.zones[0]
+        assert isinstance(catalog, SecondaryZone)
+        with closing(sqlite3.connect(self.directory / "pdns.sqlite3")) as database:
+            database.executescript(PDNS_SCHEMA.read_text())
+        self.config_path.write_text(self.configuration())
+        key, where = catalog.tsig, f"{LOOPBACK}:{catalog.primary}"
+        for words in (
+            ("import-tsig-key", key.name, key.algorithm, key.secret),
+            ("create-secondary-zone", catalog.name, where),
+            ("set-kind", catalog.name, "consumer"),
+            ("activate-tsig-key", catalog.name, key.name, "consumer"),
+        ):
+            command = [program("pdnsutil"), f"--config-dir={self.directory}", *words]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+        super().spawn()

@@ -1,0 +1,162 @@
+"""A PostgreSQL server of the tests' own: Debian's binaries, in a temporary directory, as an unprivileged user."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from itertools import count
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+from dnssecd.cluster.database import Database
+from dnssecd.store.log_place import LogPlace
+from tests.peers.process import LOOPBACK, PeerError, free_port, wait_until
+
+BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), Path("/nowhere"))
+PASSWORD = "a secret of the tests"
+_numbers = count(1)
+
+
+def _user() -> pwd.struct_passwd | None:
+    """The user that the server runs as: PostgreSQL refuses root."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(name)
+        except KeyError:
+            continue
+    raise PeerError("there is no unprivileged user for PostgreSQL")
+
+
+class Postgres:
+    """One server. ``settings``: more of postgresql.conf."""
+
+    def __init__(self, directory: Path, settings: Mapping[str, str] | None = None) -> None:
+        self.directory, self.port = directory, free_port()
+        self.data = directory / "data"
+        self.settings = {"fsync": "off", **(settings or {})}
+        self.password_file = directory / "password"
+        self._empty: list[str] = []
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
+        user = _user()
+        more = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        return subprocess.run(
+            command,
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            env=_environment(),
+            **more,
+        )  # type: ignore[call-overload,no-any-return]
+
+    def make(self) -> Self:
+        """Create the server's files."""
+        user = _user()
+        if user is not None:
+            os.chown(self.directory, user.pw_uid, user.pw_gid)
+        self.directory.chmod(0o755)
+        self.password_file.write_text(PASSWORD + "\n")
+        if user is not None:
+            os.chown(self.password_file, user.pw_uid, user.pw_gid)
+        made = self._run(
+            str(BIN / "initdb"), "-D", str(self.data), "-U", "postgres", "--no-sync", "--no-instructions",
+            "-A", "scram-sha-256", f"--pwfile={self.password_file}", "-E", "UTF8", "--locale=C",
+        )  # fmt: skip
+        if made.returncode:
+            raise PeerError(f"initdb: {made.stderr}")
+        self.password_file.chmod(0o644)
+        return self
+
+    def start(self) -> Self:
+        """Start, and return when it takes connections."""
+        user = _user()
+        more = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        lines = {
+            "port": str(self.port), "listen_addresses": f"'{LOOPBACK}'", "max_connections": "60",
+            "unix_socket_directories": f"'{self.directory}'", "shared_buffers": "'32MB'", **self.settings,
+        }  # fmt: skip
+        (self.data / "postgresql.auto.conf").write_text("".join(f"{k} = {v}\n" for k, v in lines.items()))
+        with (self.directory / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [str(BIN / "postgres"), "-D", str(self.data)], cwd=self.directory, stdin=subprocess.DEVNULL,
+                stdout=log, stderr=log, env=_environment(), start_new_session=True, **more,
+            )  # type: ignore[call-overload]  # fmt: skip
+        wait_until(self._ready, f"PostgreSQL ready: {self.directory / 'log'}", 30)
+        return self
+
+    def _ready(self) -> bool:
+        assert self._process is not None
+        if self._process.poll() is not None:
+            raise PeerError(f"PostgreSQL ended: {(self.directory / 'log').read_text()[-2000:]}")
+        return self._run(str(BIN / "pg_isready"), "-q", "-h", LOOPBACK, "-p", str(self.port)).returncode == 0
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self, *, immediately: bool = False) -> None:
+        """Stop: connections are closed; immediately: as a crash."""
+        if self._process is not None and self._process.poll() is None:
+            os.kill(self._process.pid, 3 if immediately else 2)
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait(20)
+        self._process = None
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    def give_back(self, name: str) -> None:
+        """Take a database that is empty again: to create one takes longer than to empty it."""
+        self._empty.append(name)
+
+    def uri(self, name: str, port: int | None = None) -> str:
+        return f"postgresql://postgres@{LOOPBACK}:{port or self.port}/{name}"
+
+    def place(self, name: str, node: str = "a", port: int | None = None, **more: str | bool) -> LogPlace:
+        """Where the database *name* is, for a node."""
+        given = {"require_synchronous": False, "password_file": str(self.password_file), **more}
+        return LogPlace(node=node, uri=self.uri(name, port), **given)  # type: ignore[arg-type]
+
+    def make_database(self) -> str:
+        """Return the name of an empty database."""
+        if self._empty:
+            return self._empty.pop()
+        name = f"cluster{next(_numbers)}"
+        database = Database(self.place("postgres"))
+        try:
+            with database.session() as session:
+                session.execute(f"CREATE DATABASE {name} TEMPLATE template0")  # type: ignore[call-overload]
+        finally:
+            database.close()
+        return name
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TZ": "UTC"}
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A server for all tests of this process."""
+    if not (BIN / "initdb").exists():
+        pytest.skip("PostgreSQL is not installed: scripts/setup-peers")
+    directory = Path(tempfile.mkdtemp(prefix="postgres-"))
+    server = Postgres(directory).make().start()
+    yield server
+    server.stop(immediately=True)
+    shutil.rmtree(directory, ignore_errors=True)

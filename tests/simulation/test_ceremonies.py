@@ -1,0 +1,57 @@
+"""With an off-line KSK no validator ever fails, whether ceremonies are held in time, late or not, or go wrong."""
+
+from functools import cache
+
+import pytest
+
+from dnssecd.core.keys import steps
+
+from .ceremony_world import CeremonyWorld
+from .oracle import Bogus
+
+SEEDS = 8
+SOAK_SEEDS, SOAK_BLOCK = 2_000, 50
+
+
+@cache
+def run(seed: int) -> CeremonyWorld:
+    """Run a seed; print its trace where it fails."""
+    world = CeremonyWorld(seed)
+    try:
+        world.run()
+    except AssertionError:
+        print(f"seed {seed} {sorted(world.troubles)}")
+        print("\n".join(world.trace[-60:]))
+        raise
+    return world
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_no_validator_ever_fails(seed: int) -> None:
+    run(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("first", range(0, SOAK_SEEDS, SOAK_BLOCK))
+def test_no_validator_ever_fails_for_long(first: int) -> None:
+    for seed in range(first, first + SOAK_BLOCK):
+        run(seed)
+
+
+def test_seeds_reach_what_they_are_for() -> None:
+    worlds = [run(seed) for seed in range(SEEDS)]
+    lines = {line.split(None, 1)[1].split()[0] for world in worlds for line in world.trace}
+    assert {"PublishDnskey", "WithdrawDnskey", "SubmitDs", "WithdrawDs", "response", "expired"} <= lines
+    assert {trouble for world in worlds for trouble in world.troubles} == {"missed", "late", "wrong", "moves"}
+    assert any("the KSK rolls over" in line for world in worlds for line in world.trace)
+
+
+def test_the_gate_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "ceremony_refusal", lambda *args: None)
+    for seed in range(SEEDS):
+        try:
+            CeremonyWorld(seed).run()
+        except Bogus:
+            return
+    raise AssertionError("no seed notices that the gate is gone")

@@ -1,0 +1,139 @@
+"""``[cluster]``: what is read, and what is refused with a remedy."""
+
+from __future__ import annotations
+
+import zlib
+from pathlib import Path
+
+import pytest
+
+from dnssecd.cluster import settings
+from dnssecd.config import Config, ConfigErrors, parse
+from dnssecd.config.model import Address
+
+BASE = """
+[server]
+[keystore.local]
+[policy.default]
+[policy.other]
+[tsig."t."]
+secret = "c2VjcmV0IHNlY3JldCBzZWNyZXQ="
+[secondary.ns1]
+address = "192.0.2.1:53"
+[zone."a.example."]
+source = "dynamic"
+secondaries = ["ns1"]
+[zone."b.example."]
+policy = "other"
+source = "dynamic"
+[cluster]
+node = "a"
+database = "postgresql://dnssecd@127.0.0.1/dnssecd"
+[cluster.nodes.a]
+address = ["192.0.2.1:53"]
+[cluster.nodes.b]
+address = ["192.0.2.2:53"]
+sealing_key = "key"
+"""
+
+
+def read(text: str) -> Config:
+    return parse(text, Path("/etc/dnssecd/config.toml"))
+
+
+def error(old: str, new: str) -> str:
+    assert old in BASE
+    with pytest.raises(ConfigErrors) as caught:
+        read(BASE.replace(old, new))
+    assert len(caught.value.errors) == 1
+    return str(caught.value.errors[0])
+
+
+def test_read() -> None:
+    cluster = read(BASE + "[zone.\"c.example.\"]\nsource = 'dynamic'\n").cluster
+    assert cluster is not None
+    assert (cluster.node, cluster.take_over_after, cluster.require_synchronous) == ("a", 10, True)
+    assert cluster.nodes["b"].address == (Address("192.0.2.2", 53),)
+    assert cluster.nodes["b"].sealing_key == "key"
+
+
+def test_absent() -> None:
+    assert read(BASE.partition("[cluster]")[0]).cluster is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ('node = "a"\n', "", ':16: cluster.node: is missing; write node = "a"'),
+        ('node = "a"', 'node = "aa"', 'there is no node "aa"; add [cluster.nodes.aa]; did you mean "a"?'),
+        ("postgresql://dnssecd@127.0.0.1/dnssecd", "mysql://x/y", "is not the URI of a PostgreSQL database"),
+        ("dnssecd@", "dnssecd:secret@", "the password stands in the URI"),
+        ('/dnssecd"', '/dnssecd?password=secret"', "the password stands in the URI"),
+        ('node = "a"', 'node = "a"\nsslmode = "verify"', "did you mean"),
+        ('node = "a"', 'node = "a"\ntake_over_after = "1s"', '"1s" is out of range; choose from 6s to 3600s'),
+        ('address = ["192.0.2.2:53"]', "address = []", "address: is missing or empty"),
+        ('node = "a"', 'node = "a"\nhost = "db"', "host: is not a known key"),
+    ],
+)
+def test_errors(old: str, new: str, expected: str) -> None:
+    found = error(old, new)
+    assert expected in found
+    assert "secret@" not in found
+
+
+def test_a_database_that_is_not_proven_is_a_warning() -> None:
+    remote = BASE.replace("127.0.0.1/", "db1.example,db2.example/")
+    assert "does not prove that it is the database" in str(read(remote).warnings[-1])
+    for proven in ('"\nsslmode = "verify-full"', '?sslmode=verify-full"'):
+        assert read(remote.replace('/dnssecd"', f"/dnssecd{proven}")).warnings == read(BASE).warnings
+
+
+def test_the_difference_between_nodes_is_named() -> None:
+    ours = read(BASE)
+    there = read(
+        BASE.replace('node = "a"', 'node = "b"')
+        .replace("[policy.other]", "[policy.other]\ndenial = 'nsec'")
+        .replace("c2VjcmV0IHNlY3JldCBzZWNyZXQ=", "b3RoZXIgc2VjcmV0IG90aGVyIHNlY3JldA==")
+        + "[zone.\"c.example.\"]\nsource = 'dynamic'\n"
+    )
+    mine, theirs = settings.settings_of(ours), settings.decode(settings.encode(settings.settings_of(there)))
+    assert "c2VjcmV0" not in str(mine)
+    assert list(settings.differences(mine, theirs, "b")) == [
+        ("policy.other", "[policy.other] denial: nsec3 here, nsec on node b"),
+        ('zone."c.example."', 'only node b has [zone."c.example."]'),
+    ]
+    assert settings.digest(mine) != settings.digest(theirs)
+    assert "policy.other" in settings.sections_of_zone(ours, "b.example.")
+    assert "policy.other" not in settings.sections_of_zone(ours, "a.example.")
+    elsewhere = parse(BASE, Path("/opt/b/config.toml"))
+    assert settings.digest(settings.settings_of(elsewhere)) == settings.digest(mine)
+
+
+@pytest.mark.parametrize(
+    ("given", "other"),
+    [
+        (
+            "published = ['/usr/bin/tell', '--token=hunter2']",
+            "published = ['/usr/bin/tell', '--token=hunter3']",
+        ),
+        ("published = 'https://example.net/hunter2'", "published = 'https://example.net/hunter3'"),
+        ("parent = { hook = ['/bin/push', 'hunter2'] }", "parent = { hook = ['/bin/push', 'hunter3'] }"),
+    ],
+)
+def test_commands_and_urls_stay_on_their_node(given: str, other: str) -> None:
+    zone = '[zone."c.example."]\nsource = "dynamic"\n'
+    ours, theirs = (settings.settings_of(read(BASE + zone + text)) for text in (given, other))
+    same = settings.settings_of(read(BASE + zone + given))
+    assert "hunter" not in str(ours)
+    assert settings.digest(ours) == settings.digest(same)
+    ((_, text),) = settings.differences(ours, theirs, "b")
+    assert "not shown" in text
+    assert "hunter" not in text
+
+
+@pytest.mark.parametrize(
+    "octets", [b"no zlib", zlib.compress(b"[" * 100_000), zlib.compress(b"1"), zlib.compress(b"\xff")]
+)
+def test_damaged_settings(octets: bytes) -> None:
+    with pytest.raises(ValueError, match="damaged"):
+        settings.decode(octets)

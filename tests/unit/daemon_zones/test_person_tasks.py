@@ -1,0 +1,22 @@
+"""What a person is asked for, and the command with each request."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from dnssecd.core.keys.backup_gate import backup_blocker
+from dnssecd.core.keys.keyset import new_key
+from dnssecd.core.keys.keystate import Event, Rec, Role
+from dnssecd.daemon.zones.outlook import person_tasks
+
+
+@pytest.mark.parametrize("rec", list(Rec))
+def test_a_missing_backup_never_asks_to_confirm_a_ds(rec: Rec) -> None:
+    key = new_key("key1", Role.CSK, 13, bytes(64), "local", 1)
+    plan = SimpleNamespace(blockers=[backup_blocker(key, "no backup", rec, Event.PUBLISH, 1)])
+    keys = SimpleNamespace(plan=plan)
+    zone = SimpleNamespace(name="example.", frozen=False, serial=1, keys=keys, ds=None)
+    ((what, command, _, _),) = person_tasks(cast(Any, zone), cast(Any, None))
+    assert "backup" in what
+    assert command == "dnssecd key backup example. -o DIRECTORY"

@@ -1,0 +1,237 @@
+"""Zones that come signed and are served as they are: what is published, and what is not."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from dnssecd.core.dns.names import APEX
+from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.dns.rrtypes import DNSKEY
+from dnssecd.core.keys.keyset import ds_rdata
+from dnssecd.pipeline.jobs.outcome import Outcome
+from dnssecd.pipeline.jobs.output import write_output
+from dnssecd.pipeline.jobs.pass_through import pass_file
+from dnssecd.pipeline.jobs.prove import prove
+from dnssecd.pipeline.jobs.restore import bring_back
+from dnssecd.pipeline.jobs.spec import Decisions, ReviewSpec
+from dnssecd.pipeline.jobs.verify_published import verify_published
+from dnssecd.pipeline.version import state
+from tests.pipeline_zone import ZONE, PipelineZone, running_signer
+
+DAY = 86_400
+
+
+@pytest.fixture(scope="module")
+def socket() -> Iterator[str]:
+    with running_signer() as path:
+        yield path
+
+
+class World:
+    """A signer elsewhere (``signer``), and the zone that is served as it comes (``zone``)."""
+
+    def __init__(self, home: Path, socket: str, **spec: Any) -> None:
+        self.home, self.socket = home, socket
+        (home / "elsewhere").mkdir()
+        self.signer = PipelineZone(home / "elsewhere", socket)
+        self.zone = self.made(**spec)
+
+    def made(self, name: str = "zones", **spec: Any) -> PipelineZone:
+        home = self.home / "state" / name
+        home.mkdir(parents=True)
+        zone = PipelineZone(home, "/nonexistent", verify_only=True, signed=False, **spec)
+        return zone
+
+    def signed(self, text: str = ZONE) -> str:
+        made = self.signer.load(text, accept_change=True)
+        assert made.result in ("published", "unchanged"), made
+        output = self.home / "signed"
+        write_output(self.signer.db, self.signer.spec, output)
+        return output.read_text()
+
+    def take(self, text: str, **more: Any) -> Outcome:
+        self.zone.file.write_text(text)
+        tools = replace(self.zone.tools(), decisions=more.pop("decisions", Decisions()))
+        return pass_file(self.zone.db, self.zone.spec, self.zone.file, tools, **more)
+
+    def served(self) -> str:
+        output = self.home / "served"
+        write_output(self.zone.db, self.zone.spec, output)
+        return output.read_text()
+
+    def ds(self) -> bytes:
+        with self.signer.db.snapshot() as snapshot:
+            keys = snapshot.rrset(APEX, DNSKEY)
+        assert keys is not None
+        (ksk,) = (rdata for rdata in unpack(keys.rdata) if rdata[1] & 1)
+        return ds_rdata(self.zone.spec.origin, ksk, 2)
+
+    def close(self) -> None:
+        self.signer.close()
+        self.zone.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path, socket: str) -> Iterator[World]:
+    made = World(tmp_path, socket)
+    yield made
+    made.close()
+
+
+def refusal(outcome: Outcome) -> str:
+    assert outcome.result == "rejected", outcome
+    (problem,) = outcome.problems
+    assert problem.event == "input-error"
+    assert "previous version is still served" in problem.remedy or "zone remove" in problem.remedy
+    return problem.cause
+
+
+def test_each_version_is_published_record_by_record(world: World) -> None:
+    first = world.signed()
+    assert world.take(first).result == "published"
+    assert world.served() == first
+    assert world.take(first).result == "unchanged"
+    second = world.signed(ZONE.replace("192.0.2.2", "192.0.2.22").replace("sub IN NS ns.sub\n", ""))
+    outcome = world.take(second)
+    assert (outcome.result, outcome.signatures) == ("published", 0)
+    assert world.served() == second
+    assert verify_published(world.zone.db, world.zone.spec, world.zone.tools()).whole
+    assert prove(world.zone.db, world.zone.spec, world.zone.tools(), outcome.serial).whole
+
+
+def test_renewed_signatures_are_a_new_version(world: World) -> None:
+    first = world.take(world.signed())
+    world.signer.now += 25 * DAY
+    assert world.signer.resign().result == "published"
+    world.zone.now += 25 * DAY
+    renewed = world.signed()
+    outcome = world.take(renewed)
+    assert outcome.result == "published"
+    assert first.earliest_expiration is not None
+    assert outcome.earliest_expiration is not None
+    assert outcome.earliest_expiration > first.earliest_expiration
+    assert outcome.next_due is None, "nothing is signed here"
+    assert world.served() == renewed
+
+
+@pytest.mark.parametrize(
+    ("pattern", "by", "why"),
+    [
+        (r"(www\.example\.\s+300\s+IN\s+A\s+)192.0.2.2", r"\g<1>192.0.2.99", "rrsig-bad"),
+        (r"(?m)^.*\sNSEC3\s1 0.*\n", "", "nsec3-"),
+        (r"(?m)^.*\sRRSIG\s+A\s.*\n", "", "rrset-unsigned"),
+        (r"(?m)^.*\sDNSKEY\s+256.*\n", "", ""),
+        (r"(?m)^.*\sRRSIG\s.*\n", "", ""),
+        (r"(?m)^.*\s(RRSIG|NSEC3?|NSEC3PARAM|DNSKEY|ZONEMD)\s.*\n", "", "dnskey-missing"),
+    ],
+)
+def test_what_does_not_verify_is_held_and_the_last_good_version_stays(
+    world: World, pattern: str, by: str, why: str
+) -> None:
+    good = world.signed()
+    world.take(good)
+    newer = world.signed(ZONE.replace("192.0.2.1\n", "192.0.2.11\n"))
+    bad = re.sub(pattern, by, newer, count=1 if why == "nsec3-" else 0)
+    assert bad != newer
+    assert why in refusal(world.take(bad))
+    assert world.served() == good
+    assert world.take(newer).result == "published"
+
+
+def test_expired_signatures_are_held(world: World) -> None:
+    good = world.signed()
+    world.take(good)
+    newer = world.signed(ZONE.replace("192.0.2.1\n", "192.0.2.11\n"))
+    world.zone.now += 40 * DAY
+    assert "rrsig-expired" in refusal(world.take(newer))
+
+
+def test_it_leads_to_the_configured_anchor(world: World) -> None:
+    signed = world.signed()
+    right = world.ds()
+    world.zone.spec = msgspec.structs.replace(world.zone.spec, input_anchor=(right[:-1] + b"\x00",))
+    assert "input_anchor" in refusal(world.take(signed))
+    assert world.zone.serial() is None
+    world.zone.spec = msgspec.structs.replace(world.zone.spec, input_anchor=(right,))
+    assert world.take(signed).result == "published"
+
+
+def test_its_zonemd_is_checked(world: World) -> None:
+    world.signer.spec = msgspec.structs.replace(world.signer.spec, zonemd=True)
+    signed = world.signed()
+    wrong = re.sub(r"(ZONEMD\s+\d+\s+\d+\s+\d+\s+)[0-9A-Fa-f]{2}", r"\g<1>00", signed)
+    assert wrong != signed
+    refusal(world.take(wrong))
+    world.zone.spec = msgspec.structs.replace(world.zone.spec, input_zonemd="require")
+    assert world.take(signed).result == "published"
+
+
+def test_a_change_needs_a_serial_after_the_served_one(world: World) -> None:
+    world.take(world.signed())
+    world.signer.db.close()
+    (world.home / "other").mkdir()
+    world.signer = PipelineZone(world.home / "other", world.socket)
+    same = world.signed(ZONE.replace("192.0.2.2", "192.0.2.99"))
+    assert "the same as" in refusal(world.take(same, accept_change=True))
+
+
+def test_a_change_of_most_names_waits_for_an_operator(world: World) -> None:
+    many = "".join(f"n{number} IN A 192.0.2.1\n" for number in range(20))
+    world.take(world.signed(ZONE + many))
+    few = world.signed()
+    (problem,) = world.take(few).problems
+    assert problem.event == "delta-guard"
+    assert world.take(few, accept_change=True).result == "published"
+
+
+def test_a_zone_that_was_signed_here_stays_what_it_is(world: World) -> None:
+    signed = world.signed()
+    own, there = world.zone, world.signer
+    world.zone = there
+    there.spec = msgspec.structs.replace(there.spec, verify_only=True, signed=False)
+    assert "was signed here before" in refusal(world.take(signed.replace(" 1 3600", " 9 3600")))
+    assert there.resign().result == "unchanged"
+    world.zone = own
+    there.spec = msgspec.structs.replace(there.spec, verify_only=False, signed=True)
+
+
+def test_a_passed_zone_is_not_signed_when_the_configuration_changes(world: World) -> None:
+    world.take(world.signed())
+    zone = world.zone
+    zone.signer.close()
+    again = PipelineZone(zone.home, world.socket)
+    outcome = again.load(ZONE.replace("host 1 ", "host 7 "))
+    assert "signed by another signer" in refusal(outcome)
+    assert again.resign().result == "rejected"
+    assert again.serial() == 1
+    again.close()
+
+
+def test_an_operator_decides_on_its_keys_too(tmp_path: Path, socket: str) -> None:
+    world = World(tmp_path, socket, review=ReviewSpec())
+    first = world.signed()
+    waiting = world.take(first)
+    assert waiting.problems[0].event == "review-waiting"
+    assert world.take(first, decisions=Decisions(approved=waiting.review)).result == "published"
+    world.close()
+
+
+def test_a_restored_version_is_served_as_it_is(world: World) -> None:
+    signed = world.signed()
+    world.take(signed)
+    with world.zone.db.write() as transaction:
+        held = state.Restored(at=world.zone.now, who="x", source="backup", floor=7)
+        transaction.set_state(state.RESTORED, state.to_document(held))
+        transaction.commit_state()
+    outcome = bring_back(world.zone.db, world.zone.spec, world.zone.tools(), 7)
+    assert (outcome.result, outcome.serial) == ("unchanged", 1)
+    with world.zone.db.snapshot() as snapshot:
+        assert state.restored_from(snapshot.state(state.RESTORED)) is None
+    assert world.served() == signed

@@ -1,0 +1,171 @@
+"""The list of a software store's keys in one file: after any crash the keys are those of the key directory."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dnssecd.keyservice_settings import KeystoreSettings
+from dnssecd.signer import files, known_log
+from dnssecd.signer.key_file import Description
+from dnssecd.signer.registry import Registry
+from dnssecd.signer.software import SoftwareStore
+from dnssecd.signer.warnings import WarningBook
+
+
+def key(number: int, *zones: bytes) -> Description:
+    return Description(f"{number:032x}", zones or (b"\1a\0",), "zsk", 13, 256, 256, bytes(68), 1_900_000_000)
+
+
+def known(directory: Path) -> Registry:
+    registry = Registry(directory, derived=True)
+    registry.load()
+    return registry
+
+
+def ids(registry: Registry) -> list[str]:
+    return sorted(each.id for each in registry.all())
+
+
+def test_keys_are_kept_changed_and_dropped(tmp_path: Path) -> None:
+    registry = known(tmp_path)
+    for number in range(5):
+        registry.put(key(number))
+    registry.put(key(1, b"\1a\0", b"\1b\0"))
+    registry.drop(key(2).id)
+    again = known(tmp_path)
+    assert ids(again) == sorted(key(number).id for number in (0, 1, 3, 4))
+    assert [each.id for each in again.of_zone(b"\1b\0")] == [key(1).id]
+    assert (tmp_path / known_log.NAME).read_bytes().count(b"\n") == 4  # superseded lines are gone
+    assert (tmp_path / known_log.NAME).stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_files_of_the_earlier_form_are_moved_over(
+    tmp_path: Path, crash: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = Registry(tmp_path)
+    earlier.load()
+    for number in range(3):
+        earlier.put(key(number))
+    if crash:  # when the log has the keys, and their files are still there
+        monkeypatch.setattr(Path, "unlink", lambda *_, **__: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            known(tmp_path)
+        monkeypatch.undo()
+        assert len(list(tmp_path.glob("*.json"))) == 3
+    registry = known(tmp_path)
+    assert ids(registry) == [key(number).id for number in range(3)]
+    assert not list(tmp_path.glob("*.json"))
+    registry.drop(key(0).id)
+    assert ids(known(tmp_path)) == [key(1).id, key(2).id]
+
+
+def test_a_file_of_the_earlier_form_does_not_replace_what_the_log_says(tmp_path: Path) -> None:
+    registry = known(tmp_path)
+    registry.put(key(1, b"\1b\0"))
+    (tmp_path / f"{key(1).id}.json").write_bytes(msgspec.json.encode(key(1)))
+    assert known(tmp_path).all() == [key(1, b"\1b\0")]
+
+
+def test_a_removal_is_synced_and_a_key_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = known(tmp_path)
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fdatasync", synced.append)
+    for number in range(known_log.UNSYNCED_MAX - 1):
+        registry.put(key(number))
+    assert not synced
+    registry.drop(key(3).id)
+    assert len(synced) == 1
+    for number in range(100, 100 + known_log.UNSYNCED_MAX):
+        registry.put(key(number))
+    assert len(synced) == 2
+
+
+def test_many_removals_do_not_let_the_file_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(known_log, "DEAD_MAX", 8)
+    registry = known(tmp_path)
+    for number in range(40):
+        registry.put(key(number))
+        if number:
+            registry.drop(key(number).id)
+    assert (tmp_path / known_log.NAME).read_bytes().count(b"\n") <= 12
+    assert ids(known(tmp_path)) == [key(0).id]
+
+
+def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = known(tmp_path)
+    registry.put(key(0))
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, octets: write(descriptor, octets[:10]))
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        registry.put(key(1))
+    assert registry.get(key(1).id) is None
+    monkeypatch.undo()
+    registry.put(key(2))
+    assert ids(known(tmp_path)) == [key(0).id, key(2).id]
+
+
+async def _store(home: Path) -> SoftwareStore:
+    settings = KeystoreSettings(name="local", type="software", directory=str(home / "keys"))
+    warnings = WarningBook(lambda: 1_900_000_000.0, lambda code, subject, detail: None)
+    store = SoftwareStore(
+        settings, Registry(home / "known", derived=True), warnings, lambda: 1_900_000_000.0, threads=1
+    )
+    await store.start()
+    return store
+
+
+async def _made(store: SoftwareStore) -> Description:
+    return await store.generate(b"\1a\0", "zsk", 13, 0, "", frozenset(), lambda key: None)
+
+
+async def test_after_a_crash_the_keys_are_those_of_the_key_directory(tmp_path: Path) -> None:
+    """What was not synced is cut at each place, lost, or full of zeros, or a line in the middle is damaged."""
+    store = await _store(tmp_path)
+    path = tmp_path / "known" / known_log.NAME
+    destroyed = await _made(store)
+    await store.destroy(destroyed)
+    synced = path.stat().st_size
+    left = sorted([(await _made(store)).id for _ in range(3)])
+    await store.stop()
+    whole = path.read_bytes()
+    places = [synced, synced + 1, synced + 400, whole.rindex(b"\n", 0, -1), len(whole) - 2, len(whole) - 1]
+    fillings = (b"", bytes(600), bytes(90) + b"\n")
+    contents = [whole[:place] + filling for place in places for filling in fillings]
+    middle = (synced + len(whole)) // 2
+    for content in (*contents, whole[:middle] + b"\xff\0" + whole[middle + 2 :]):
+        path.write_bytes(content)
+        store = await _store(tmp_path)
+        assert sorted(each.id for each in store.registry.all()) == left
+        assert {store.state(each)[0] for each in store.registry.all()} == {"available"}
+        await store.stop()
+        assert ids(known(tmp_path / "known")) == left
+
+
+async def test_a_key_whose_file_is_missing_is_told_from_one_that_never_was(tmp_path: Path) -> None:
+    store = await _store(tmp_path)
+    made = await _made(store)
+    await store.stop()
+    (tmp_path / "keys" / f"{made.id}.key").unlink()
+    store = await _store(tmp_path)
+    (key,) = store.registry.all()
+    assert (key.id, store.state(key)[0]) == (made.id, "missing")
+    await store.stop()
+
+
+async def test_a_key_is_durable_before_it_is_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The key's own file is synced, with its directory, before the line is written."""
+    store = await _store(tmp_path)
+    done: list[str] = []
+    fsync, put = files.os.fsync, known_log.KnownLog.put
+    monkeypatch.setattr(files.os, "fsync", lambda descriptor: (done.append("sync"), fsync(descriptor))[1])
+    monkeypatch.setattr(known_log.KnownLog, "put", lambda self, key: (done.append("line"), put(self, key))[1])
+    await store.generate(b"\1a\0", "zsk", 13, 0, "", frozenset(), lambda key: done.append("audit"))
+    assert done[0] == "audit"
+    assert done[-3:] == ["sync", "sync", "line"]
+    await store.stop()

@@ -1,0 +1,85 @@
+"""Counts in the audit log: nothing is lost on a full disk, and no client fills the log."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from dnssecd.signer.audit import AuditLog, check
+from dnssecd.signer.use_counts import UseCounts
+from dnssecd.signer.warnings import WarningBook
+from tests.unit.signer.service_world import Bench
+
+
+def entries(path: Path) -> list[tuple[str, dict[str, str | int]]]:
+    return [(entry.event, entry.fields) for entry in check(path, 1000).entries]
+
+
+def test_counts_survive_a_full_disk_and_are_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "audit.log"
+    log = AuditLog(path, lambda: 1_900_000_000)
+    log.open(lambda why: None)
+    warnings = WarningBook(lambda: 0.0, lambda code, subject, detail: None)
+    counts = UseCounts(log, warnings)
+
+    def full(event: str, **fields: str | int) -> None:
+        raise OSError(28, "No space left on device")
+
+    for _ in range(3):
+        counts.note("proved", key="k")
+    with monkeypatch.context() as patch:
+        patch.setattr(log, "append", full)
+        with pytest.raises(OSError, match="No space"):
+            counts.note("refused", by=7)
+        counts.flush()
+    assert [(one.code, one.firing) for one in warnings.listed()] == [("audit log failing", True)]
+    counts.note("refused", by=7)
+    counts.note_signatures("k", 5)
+    counts.flush()
+    assert entries(path) == [
+        ("proved", {"key": "k"}),
+        ("refused", {"by": 7}),
+        ("proved again", {"key": "k", "times": 2}),
+        ("used", {"key": "k", "signatures": 5}),
+    ]
+    assert not [one for one in warnings.listed() if one.firing]
+    log.close()
+
+
+async def test_a_user_who_may_not_connect_does_not_fill_the_log(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    await bench.open()
+    for _ in range(500):
+        bench.service.note_refused_peer(65_534)
+    bench.service.flush()
+    assert entries(tmp_path / "audit.log") == [
+        ("peer refused", {"by": 65_534}),
+        ("peer refused again", {"by": 65_534, "times": 499}),
+    ]
+    await bench.close()
+
+
+async def test_a_chore_that_fails_does_not_end_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path)
+    await bench.open()
+    written = asyncio.Event()
+
+    async def fails() -> None:
+        raise RecursionError
+
+    monkeypatch.setattr(bench.service.limits, "refresh", fails)
+    monkeypatch.setattr(bench.audit, "note_head", written.set)
+    running = asyncio.create_task(bench.service.run())
+    for _ in range(2):
+        bench.service.limits_may_have_changed()
+        async with asyncio.timeout(10):
+            await written.wait()
+        written.clear()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    monkeypatch.undo()
+    await bench.close()
