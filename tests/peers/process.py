@@ -14,6 +14,8 @@ from typing import Self, TypeVar
 
 LOOPBACK = "127.0.0.1"
 STOP_SECONDS = 15.0
+PORT_SECONDS = 10.0
+PORT_IN_USE = "ddress already in use"
 _POLL_SECONDS = 0.02
 
 T = TypeVar("T")
@@ -37,6 +39,19 @@ def wait_until(probe: Callable[[], T], what: str, timeout: float = 20.0, every: 
 
 #: Ports handed out by this process; there are far more of them than tests ask for.
 _given: set[int] = set()
+_FIRST_PORT, _END_PORT = 10_000, 32_000
+
+
+def own_ports() -> tuple[int, int]:
+    """The first port for this process's servers and the one after the last: no two workers of a test run share one.
+
+    A port is free until its server listens; another worker must not be given it in between.
+    """
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw")
+    workers = max(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")), 1)
+    each = (_END_PORT - _FIRST_PORT) // workers
+    first = _FIRST_PORT + (int(worker) % workers) * each
+    return first, first + each
 
 
 def free_port() -> int:
@@ -44,11 +59,9 @@ def free_port() -> int:
 
     Ephemeral ports are avoided: a peer restarted a second later must find its port still free.
     """
-    first, last = 20_000, 26_000
-    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") != "gw0":
-        first, last = last, last + 6_000  # two workers share the machine
+    first, end = own_ports()
     while True:
-        port = first + int.from_bytes(os.urandom(4)) % (last - first)
+        port = first + int.from_bytes(os.urandom(4)) % (end - first)
         if port in _given:
             continue  # free as long as nobody listens yet: the servers of one test must not be given the same
         try:
@@ -110,10 +123,20 @@ class ServerProcess:
             )  # fmt: skip
 
     def start(self, timeout: float = 90.0) -> Self:
-        """Start and return when ready."""
-        self.spawn()
-        self.wait_ready(timeout)
-        return self
+        """Start and return when ready.
+
+        A port that somebody else uses is tried again for ``PORT_SECONDS``: PowerDNS and others send from random ports.
+        """
+        deadline = time.monotonic() + PORT_SECONDS
+        while True:
+            self.spawn()
+            try:
+                self.wait_ready(timeout)
+                return self
+            except PeerError as error:
+                if self.running or PORT_IN_USE not in str(error) or time.monotonic() > deadline:
+                    raise
+            time.sleep(0.5)
 
     def wait_ready(self, timeout: float = 90.0) -> None:
         """Return when ready; PeerError when the process ends or takes longer than ``timeout`` seconds."""
