@@ -14,6 +14,9 @@ PARALLEL := -n 2 --dist worksteal
 PARALLEL_WAITING := -n 3 --dist worksteal
 # $(call pytest,DIRECTORIES,OPTIONS); with no directory there pytest would run everything, so it is not started.
 pytest = $(if $(wildcard $(1)),$(PYTEST) $(2) $(wildcard $(1)),@echo "no tests in $(1)")
+# The same; a few tests that fail beside others are repeated by themselves.
+steady = @rm -rf .pytest_cache/crashes .pytest_cache/v/cache/lastfailed; set -x; \
+	$(PYTEST) $(2) $(wildcard $(1)) || scripts/repeat-failed $(wildcard $(1))
 
 .PHONY: help demo demo-hsm demo-cluster check lint quick test slow bench soak fuzz clean venv peers
 
@@ -58,7 +61,7 @@ lint: venv
 	.venv/bin/lint-imports
 
 quick: venv
-	$(call pytest,tests/unit tests/vectors,$(PARALLEL) -m 'not slow and not soak and not bench')
+	$(call steady,tests/unit tests/vectors,$(PARALLEL) -m 'not slow and not soak and not bench')
 
 test: venv peers check slow pythons
 
@@ -68,11 +71,9 @@ pythons: venv
 	scripts/test-pythons
 
 slow: venv peers
-	$(call pytest,tests/unit tests/vectors,$(PARALLEL) -m 'slow and not soak and not bench')
-	$(call pytest,tests/property tests/simulation tests/lessons,$(PARALLEL))
-	@rm -rf .pytest_cache/crashes .pytest_cache/v/cache/lastfailed
-	$(call pytest,tests/integration tests/faults tests/cases,$(PARALLEL_WAITING) --durations=25) || \
-		scripts/repeat-failed tests/integration tests/faults tests/cases
+	$(call steady,tests/unit tests/vectors,$(PARALLEL) -m 'slow and not soak and not bench')
+	$(call steady,tests/property tests/simulation tests/lessons,$(PARALLEL))
+	$(call steady,tests/integration tests/faults tests/cases,$(PARALLEL_WAITING) --durations=25)
 
 bench: venv peers
 	@$(PY) -m compileall -q dnssecd
