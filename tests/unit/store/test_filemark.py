@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -116,7 +117,12 @@ def test_taking_a_mark_costs_sqlite_no_locks(open_db: ZoneDatabase) -> None:
     before = locks(open_db.path)
     assert before
     take(open_db.path)
-    assert locks(open_db.path) == before
+    deadline = time.monotonic() + 2
+    while (after := locks(open_db.path)) != before and time.monotonic() < deadline:
+        time.sleep(
+            0.01
+        )  # the kernel's list overlooks locks while others come and go; a lost one does not return
+    assert after == before
 
 
 def locks(path: Path | str) -> list[str]:
