@@ -21,6 +21,8 @@ FILE_MODE = 0o600
 #: Maximum time that a statement waits for a lock of another process.
 BUSY_TIMEOUT_S = 10.0
 SIDE_FILES = ("-wal", "-shm")
+#: Files that SQLite replays into a database beside them, or deletes if that is still empty.
+_LOGS = ("-wal", "-journal")
 _MAGIC = b"SQLite format 3\0"
 #: The format versions in the header, and their value for a database with a write-ahead log (fileformat2.html §1.3).
 _FORMAT_VERSIONS, _WAL_VERSIONS = slice(18, 20), b"\2\2"
@@ -49,7 +51,7 @@ def open_database(
     ``complete`` writes additional data of a new or upgraded database, in the same transaction. ``own``: a statement
     that replaces random content of the schema in each new file, which begins as a copy of one image.
     """
-    if not path.exists():
+    if not path.exists() and not any(Path(f"{path}{suffix}").exists() for suffix in _LOGS):
         _create_whole(path, migrations, application_id, complete, own)
     create_file(path)
     _refuse_newer(path, len(migrations), application_id)
@@ -69,6 +71,8 @@ def _create_whole(
 
     SQLite syncs nine times on the way to the same file. A file without a name (O_TMPFILE) leaves nothing behind after a
     crash. Without such files, or on a full disk, SQLite creates the database, or says why not. Raise sqlite3.Error.
+
+    Not beside the log of a database that was deleted or moved away: its content would be replayed into this one.
     """
     content = _content(migrations, application_id, complete, own)
     with suppress(OSError):

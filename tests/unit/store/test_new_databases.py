@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -126,4 +127,17 @@ def test_an_empty_file_that_a_crash_left_is_completed(tmp_path: Path) -> None:
     path = tmp_path / "a.sqlite"
     sqlite.create_file(path)
     ZoneDatabase(path, ORIGIN).close()
+    assert described(path)["origin"] == ORIGIN
+
+
+def test_the_log_of_a_lost_database_is_not_replayed_into_a_new_one(tmp_path: Path) -> None:
+    """A deletion by hand, or a crash while a removed zone is moved away, leaves the write-ahead log behind."""
+    path, log, kept = (tmp_path / name for name in ("a.sqlite", "a.sqlite-wal", "kept"))
+    with closing(ZoneDatabase(path, ORIGIN)) as old:
+        old.set_evidence("server", "serial", {"serial": 7}, 1)
+        shutil.copyfile(log, kept)
+    path.unlink()
+    kept.rename(log)
+    with closing(ZoneDatabase(path, ORIGIN)) as new:
+        assert new.evidence() == []
     assert described(path)["origin"] == ORIGIN
