@@ -57,8 +57,11 @@ class KeyDirectory:
             files.remove_temporary(self.path)
 
     def present(self) -> bool:
-        """Return whether the directory is there."""
-        return self.path.is_dir()
+        """Return whether the directory is there; it is not if its medium fails, as one does that was pulled out."""
+        try:
+            return self.path.is_dir()
+        except OSError:
+            return False
 
     def must_be_present(self) -> None:
         """Raise Unavailable when the directory is not there."""
@@ -164,7 +167,7 @@ class KeyDirectory:
     def list_trash(self) -> list[Description]:
         """Describe the keys in the trash; files that cannot be read are left out."""
         found = []
-        for path in sorted((self.path / TRASH).glob("*" + SUFFIX)):
+        for path in self._listed(self.path / TRASH):
             with suppress(OSError, sealed.CannotOpen):
                 content = sealed.read(path.read_bytes())
                 if content.key.id == path.stem:
@@ -223,7 +226,17 @@ class KeyDirectory:
         return found
 
     def _key_paths(self) -> list[Path]:
-        return sorted(self.path.glob("*" + SUFFIX))
+        return self._listed(self.path)
+
+    def _listed(self, directory: Path) -> list[Path]:
+        """Return the key files in a directory; none if it cannot be read, which is reported."""
+        try:
+            found = sorted(directory.glob("*" + SUFFIX))
+        except OSError as error:
+            self._warnings.add("key file unreadable", str(directory), error.strerror or str(error))
+            return []
+        self._warnings.clear("key file unreadable", str(directory))
+        return found
 
     def _unlocked(self, *, may_make: bool = False) -> KeyEncryption:
         if self._encryption is None:

@@ -5,7 +5,7 @@ a line need not be on the disk at once: after a crash the keys of lost lines are
 is synced. The line tells a key whose file is missing from one that never was.
 
 A line that is cut short or damaged, as a power failure leaves it, is left out and reported. The file is written again
-without superseded lines at a start, and when they are many.
+without superseded lines at a start, and when they are many; if that is not possible (full disk), it is used as it is.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ class KnownLog:
         self._descriptor = -1
         self._unsynced = 0
         self._dead = 0
+        self._ends_cut = False
 
     def load(self) -> dict[str, Description]:
         """Open the file, made 0600 where it is missing, and return the keys."""
@@ -54,7 +55,7 @@ class KnownLog:
         *lines, cut = content.split(b"\n")
         keys: dict[str, Description] = {}
         damaged = int(bool(cut))
-        for text in lines:
+        for text in filter(None, lines):
             try:
                 line = msgspec.json.decode(text, type=Line)
             except (msgspec.DecodeError, UnicodeDecodeError):
@@ -70,10 +71,9 @@ class KnownLog:
                 file=str(self.path),
                 lines=damaged,
             )
+        self._open()
         if damaged or len(lines) > len(keys):
-            self.rewrite(keys.values())
-        else:
-            self._open()
+            self.tidy(keys.values())
         return keys
 
     def put(self, key: Description) -> None:
@@ -89,7 +89,7 @@ class KnownLog:
         self._dead += 2
         left = list(present) if self._dead > DEAD_MAX else []
         if self._dead > DEAD_MAX + len(left):
-            self.rewrite(left)
+            self.tidy(left)
 
     def sync(self) -> None:
         """Bring to the disk what was written."""
@@ -97,11 +97,25 @@ class KnownLog:
             os.fdatasync(self._descriptor)
         self._unsynced = 0
 
+    def tidy(self, keys: Iterable[Description]) -> bool:
+        """Replace the file by one with these keys alone; return False, with the file as it was, if it cannot be.
+
+        A full disk must not stop signing, and the next start tries again.
+        """
+        try:
+            self.rewrite(keys)
+        except OSError as error:
+            log.warning("a key list cannot be written again", file=str(self.path), error=str(error))
+            return False
+        return True
+
     def rewrite(self, keys: Iterable[Description]) -> None:
         """Replace the file by one with these keys, durably."""
-        files.write_atomically(self.path, b"".join(map(_encoded, map(Line, keys))))
-        self.close()
-        self._open()
+        try:
+            files.write_atomically(self.path, b"".join(map(_encoded, map(Line, keys))))
+        finally:  # after a fault it may be the old file or the new one that has the name
+            self.close()
+            self._open()
 
     def close(self) -> None:
         """Close the file, synced if that is possible."""
@@ -112,20 +126,27 @@ class KnownLog:
         self._descriptor = -1
 
     def _open(self) -> None:
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(self.path, flags, 0o600)
         self._unsynced = self._dead = 0
+        size = os.fstat(self._descriptor).st_size
+        self._ends_cut = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def _append(self, line: Line) -> None:
-        octets = _encoded(line)
+        if self._descriptor < 0:
+            self._open()
+        octets = b"\n" * self._ends_cut + _encoded(line)
         size = os.fstat(self._descriptor).st_size
         try:
             if os.write(self._descriptor, octets) != len(octets):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
         except OSError:
-            with suppress(OSError):  # else the next line follows a damaged one, which is left out
+            try:
                 os.ftruncate(self._descriptor, size)
+            except OSError:
+                self._ends_cut = True  # the next line begins behind the damaged one
             raise
+        self._ends_cut = False
         self._unsynced += 1
 
 

@@ -53,19 +53,22 @@ class Registry:
                 files.remove(path)  # its removal was cut short
 
     def _load_log(self, log: KnownLog, earlier: dict[Path, Description]) -> None:
-        """Read the log; move the files of the earlier form over: they go when the log has their keys."""
+        """Read the log; move the files of the earlier form over: they go when the log has their keys.
+
+        What a full disk prevents is done by the next start.
+        """
         keys = log.load()
         moved = {key.id: key for key in earlier.values() if key.id not in keys}
         removed = {key_id for key_id in (*keys, *moved) if self.trash.get(key_id) is not None}
         kept = [key for key in (keys | moved).values() if key.id not in removed]
-        if moved or removed:
-            log.rewrite(kept)
+        for key in kept:
+            self._enter(key)
+        if (moved or removed) and not log.tidy(kept):
+            return
         for path in earlier:
             path.unlink(missing_ok=True)
         if earlier:
             files.sync_directory(self._directory)
-        for key in kept:
-            self._enter(key)
 
     def put(self, key: Description) -> None:
         """Remember a key durably; a derived one at the next start at the latest."""
@@ -76,6 +79,16 @@ class Registry:
                 files.write_atomically(self._path(key.id), msgspec.json.encode(key))
             self._leave(key.id)
             self._enter(key)
+
+    def recognize(self, key: Description) -> str:
+        """Enter a key that its store holds; return "" or why it could not be remembered: the next start tries again."""
+        try:
+            self.put(key)
+        except OSError as error:
+            self._leave(key.id)
+            self._enter(key)
+            return error.strerror or str(error)
+        return ""
 
     def drop(self, key_id: str) -> None:
         """Forget a key durably; to be called when it has been destroyed on purpose."""

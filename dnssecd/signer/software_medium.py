@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from dnssecd.signer.errors import Unavailable
+import structlog
+
+from dnssecd.signer.errors import ServiceError, Unavailable
 from dnssecd.signer.key_directory import KeyDirectory
 from dnssecd.signer.now import Now
 from dnssecd.signer.registry import Registry
@@ -22,6 +25,8 @@ from dnssecd.signer.warnings import WarningBook
 WATCH_S = 0.5
 IDLE_S = 300.0
 STILL_THERE_S = 3600.0
+
+log = structlog.get_logger()
 
 
 class Medium:
@@ -65,14 +70,25 @@ class Medium:
         return present
 
     def _read_keys(self) -> None:
+        """Enter the keys that are there. What a full disk or the end of a medium prevents must not stop signing."""
         trash = self._registry.trash
         for record in trash.all():
-            self._directory.put_away(record.key.id)
+            with self._reported("a removed key cannot be put away", record.key.id):
+                self._directory.put_away(record.key.id)
         for key in self._directory.list_trash():
             if trash.get(key.id) is None:  # the key service's state was lost: its time begins now
-                trash.put(Trashed(key, int(self._now()), os.geteuid()))
+                with self._reported("a removed key cannot be entered in the trash", key.id):
+                    trash.put(Trashed(key, int(self._now()), os.geteuid()))
         for key in self._directory.scan():
-            self._registry.put(key)
+            if trash.get(key.id) is None and (why := self._registry.recognize(key)):
+                log.warning("a key is not in the list of keys", store=self._store, key=key.id, error=why)
+
+    @contextmanager
+    def _reported(self, what: str, key_id: str) -> Iterator[None]:
+        try:
+            yield
+        except (ServiceError, OSError) as error:
+            log.warning(what, store=self._store, key=key_id, error=str(error))
 
     def must_be_present(self) -> None:
         """Note that the keys are needed now: Unavailable, and reported, while the directory is not there."""

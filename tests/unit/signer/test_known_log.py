@@ -14,6 +14,7 @@ from dnssecd.signer import files, known_log
 from dnssecd.signer.key_file import Description
 from dnssecd.signer.registry import Registry
 from dnssecd.signer.software import SoftwareStore
+from dnssecd.signer.trash import Trashed
 from dnssecd.signer.warnings import WarningBook
 
 
@@ -110,6 +111,78 @@ def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path, monkeypatch: pytes
     assert ids(known(tmp_path)) == [key(0).id, key(2).id]
 
 
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "write", fails)
+    monkeypatch.setattr(files, "write_atomically", fails)
+
+
+@pytest.mark.parametrize("tail", [b"", b'{"key":{"id":"'])
+def test_a_list_that_cannot_be_written_again_is_used_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tail: bytes
+) -> None:
+    """A full disk must not stop signing: superseded lines stay, and a line that was cut damages no other."""
+    registry = known(tmp_path)
+    registry.put(key(0))
+    registry.put(key(0, b"\1b\0"))
+    registry.close()
+    with (tmp_path / known_log.NAME).open("ab") as file:
+        file.write(tail)
+    full_disk(monkeypatch)
+    registry = known(tmp_path)
+    assert registry.all() == [key(0, b"\1b\0")]
+    monkeypatch.undo()
+    registry.put(key(1))
+    assert ids(known(tmp_path)) == [key(0).id, key(1).id]
+    assert (tmp_path / known_log.NAME).read_bytes().count(b"\n") == 2
+
+
+def test_on_a_full_disk_files_of_the_earlier_form_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = Registry(tmp_path)
+    earlier.load()
+    earlier.put(key(0))
+    full_disk(monkeypatch)
+    assert ids(known(tmp_path)) == [key(0).id]
+    monkeypatch.undo()
+    assert ids(known(tmp_path)) == [key(0).id]
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_a_part_of_a_line_that_cannot_be_cut_damages_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry = known(tmp_path)
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, octets: write(descriptor, octets[:10]))
+    monkeypatch.setattr(os, "ftruncate", lambda *_: os.close(-1))
+    with pytest.raises(OSError, match=os.strerror(errno.ENOSPC)):
+        registry.put(key(1))
+    monkeypatch.undo()
+    registry.put(key(2))
+    assert ids(known(tmp_path)) == [key(2).id]
+
+
+def test_after_a_fault_lines_go_to_the_file_that_has_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_log, "DEAD_MAX", 1)
+    registry = known(tmp_path)
+    registry.put(key(0))
+
+    def fails(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(files, "sync_directory", fails)  # after the new file got the name
+    registry.drop(key(0).id)
+    monkeypatch.undo()
+    registry.put(key(1))
+    assert ids(known(tmp_path)) == [key(1).id]
+
+
 async def _store(home: Path) -> SoftwareStore:
     settings = KeystoreSettings(name="local", type="software", directory=str(home / "keys"))
     warnings = WarningBook(lambda: 1_900_000_000.0, lambda code, subject, detail: None)
@@ -145,6 +218,27 @@ async def test_after_a_crash_the_keys_are_those_of_the_key_directory(tmp_path: P
         assert {store.state(each)[0] for each in store.registry.all()} == {"available"}
         await store.stop()
         assert ids(known(tmp_path / "known")) == left
+
+
+async def test_a_store_starts_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All its keys can be used, also one whose line a crash lost, and none that is in the trash."""
+    store = await _store(tmp_path)
+    made = [await _made(store) for _ in range(3)]
+    await store.stop()
+    path = tmp_path / "known" / known_log.NAME
+    path.write_bytes(path.read_bytes()[:-100])
+    store.registry.trash.put(Trashed(made[0], 1_900_000_000, 0))
+    full_disk(monkeypatch)
+    monkeypatch.setattr(files, "move", files.write_atomically)
+    store = await _store(tmp_path)
+    assert ids(store.registry) == sorted(each.id for each in made[1:])
+    assert {store.state(each)[0] for each in store.registry.all()} == {"available"}
+    await store.stop()
+    monkeypatch.undo()
+    store = await _store(tmp_path)
+    assert ids(known(tmp_path / "known")) == sorted(each.id for each in made[1:])
+    assert not (tmp_path / "keys" / f"{made[0].id}.key").exists()
+    await store.stop()
 
 
 async def test_a_key_whose_file_is_missing_is_told_from_one_that_never_was(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd.keyservice_settings import KeystoreSettings
-from dnssecd.signer import algorithms, private_formats, software_signing
+from dnssecd.signer import algorithms, files, private_formats, software_signing
 from dnssecd.signer.errors import Collision, MissingKey, OperatorNeeded, Unavailable
 from dnssecd.signer.key_file import Description
 from dnssecd.signer.preimage import proof_preimage
@@ -207,6 +208,32 @@ async def test_removable_medium(tmp_path: Path) -> None:
         await sign(store, key)
     (tmp_path / "away").rename(bench.keys)
     await sign(store, key)
+    await store.stop()
+
+
+async def test_a_medium_that_comes_on_a_full_disk_or_fails_is_still_watched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench = Bench(tmp_path, removable=True)
+    bench.keys.mkdir(mode=0o700)
+    store = await bench.open()
+    key = await store.generate(ZONE, "ksk", 13, 0, "", NONE, unaccounted)
+    await store.stop()
+    bench.keys.rename(tmp_path / "away")
+    (store.registry._path(key.id)).unlink()  # it is not known before the medium comes
+    store = await bench.open()
+
+    def fails(*_: object, **__: object) -> bool:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(files, "write_atomically", fails)
+    (tmp_path / "away").rename(bench.keys)
+    await sign(store, key)
+    assert [each.id for each in store.registry.all()] == [key.id]
+    monkeypatch.setattr(Path, "is_dir", fails)  # it was pulled out
+    assert store.state(key)[0] == "unavailable"
+    monkeypatch.undo()
+    assert store.state(key)[0] == "available"
     await store.stop()
 
 
