@@ -17,6 +17,11 @@ from dnssecd.core.signing.nsec3hash import hash_to_owner, nsec3_hash
 from dnssecd.core.zone.zoneview import ServedVersion
 
 
+#: Hash algorithm and flags of an NSEC3PARAM RR that a server uses; it ignores others (RFC 5155 §4.1.2), which a zone that
+#: another signer signed can have: nothing verified a chain with their parameters.
+_USABLE = b"\1\0"
+
+
 def exists(version: ServedVersion, owner: bytes) -> bool:
     """Tell whether the name owns data or is an empty non-terminal (RFC 8020)."""
     return version.first_owner(owner, subtree_end(owner)) is not None
@@ -143,8 +148,8 @@ class Nsec3Proofs(Proofs):
 def proofs_of(version: ServedVersion) -> Proofs:
     """Return the proofs of a version, by what its apex says about its chain."""
     parameters = version.rrset(APEX, NSEC3PARAM)
-    if parameters is not None:
-        rdata = unpack(parameters.rdata)[0]
-        return Nsec3Proofs(version, int.from_bytes(rdata[2:4], "big"), rdata[5:])
+    for rdata in () if parameters is None else unpack(parameters.rdata):
+        if rdata[:2] == _USABLE:
+            return Nsec3Proofs(version, int.from_bytes(rdata[2:4], "big"), rdata[5:])
     first = version.denial(APEX)
     return NsecProofs(version) if first is not None and first.rtype == NSEC else Proofs(version)

@@ -7,7 +7,7 @@ from dnssecd.core.dns.names import APEX
 from dnssecd.core.verify.chains import Chains, chains_of
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.keys import KeyRing, ZoneKey
-from dnssecd.core.verify.violations import Report
+from dnssecd.core.verify.violations import Rank, Report
 from dnssecd.core.verify.walk import rdatas_at
 from dnssecd.core.verify.wire import Malformed, Soa, split
 from dnssecd.core.zone.zoneview import ZoneView
@@ -30,10 +30,17 @@ def read_apex(report: Report, view: ZoneView, expectation: Expectation) -> Apex:
     for key in ring.published:
         if key.problem:
             report.add(key.problem_code, APEX, rrtypes.DNSKEY, f"{key.text}: {key.problem}")
+    if expectation.checkable and ring.published and not any(_checks(key) for key in ring.published):
+        detail = "no key of the zone has an algorithm that can be checked here"
+        report.add("algorithm-unsupported", APEX, rrtypes.DNSKEY, detail, Rank.BOGUS)
     _collisions(report, ring, expectation.dnskeys is not None or ring.is_crowded)
     algorithms = ring.algorithms | (expectation.algorithms or frozenset())
     chains = chains_of(report, view, expectation.denial)
     return Apex(ring, algorithms, chains, denial_ttl, soa_serial)
+
+
+def _checks(key: ZoneKey) -> bool:
+    return key.verify is not None and key.is_zone_key and not key.is_revoked
 
 
 def judge_soa(report: Report, view: ZoneView, expectation: Expectation) -> tuple[int | None, int | None]:

@@ -10,6 +10,7 @@ from dnssecd.core.dns import rrtypes
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.keys import DS_DIGESTS, SHA1, SUPPORTED, KeyRing, ZoneKey, ds_matches
+from dnssecd.core.verify.signatures import dnskey_makers
 from dnssecd.core.verify.violations import Rank, Report
 from dnssecd.core.verify.walk import rdatas_at
 from dnssecd.core.verify.wire import Malformed, split
@@ -27,7 +28,7 @@ def judge_delegation(
     ``signers``: by type of apex RRset, the keys with an RRSIG right in every field.
     """
     signing = _signing(view, ring)
-    gaps = _judge_ds(report, signing, expectation.ds)
+    gaps = _judge_ds(report, signing, expectation)
     if rrtypes.DNSKEY in signers and not (expectation.ds and gaps == []):
         _judge_dnskey_signers(report, view, ring, signing)
     _judge_cds_signers(report, ring, signers, expectation.ds if gaps == [] else ())
@@ -40,17 +41,17 @@ def _signing(view: ZoneView, ring: KeyRing) -> list[ZoneKey]:
     Its faults are reported where the RRSIG is judged, and not a second time here.
     """
     published = {key.rdata for key in ring.published if key.is_zone_key and not key.is_revoked}
-    sigs = view.rrsigs(APEX, rrtypes.DNSKEY)
+    rrset, sigs = view.rrset(APEX, rrtypes.DNSKEY), view.rrsigs(APEX, rrtypes.DNSKEY)
+    if rrset is None or sigs is None:
+        return []
     found: dict[bytes, ZoneKey] = {}
     try:
-        rdatas = [] if sigs is None else split(sigs.rdata)
+        for rdata in split(sigs.rdata):
+            if len(rdata) >= 18:
+                makers = dnskey_makers(ring, rrset, view.origin, rdata)
+                found |= {key.rdata: key for key in makers if key.rdata in published}
     except Malformed:
         return []
-    for rdata in rdatas:
-        if len(rdata) >= 18:
-            for key in ring.find(rdata[2], rdata[16] << 8 | rdata[17]):
-                if key.rdata in published:
-                    found[key.rdata] = key
     return list(found.values())
 
 
@@ -88,15 +89,17 @@ def ds_gaps(
 
 
 def _judge_ds(
-    report: Report, signing: list[ZoneKey], given: tuple[bytes, ...]
+    report: Report, signing: list[ZoneKey], expectation: Expectation
 ) -> list[tuple[int, int]] | None:
     """Judge the DS RRset given; return its gaps."""
+    given = expectation.ds
     gaps = ds_gaps(given, report.origin, signing)
     if given and gaps is None:
         detail = (
             "validators treat the zone as insecure: they support no algorithm and digest type of the DS given"
         )
-        report.add("ds-insecure", APEX, rrtypes.DS, detail)
+        rank = Rank.BOGUS if expectation.checkable else None
+        report.add("ds-insecure", APEX, rrtypes.DS, detail, rank)
     for algorithm, digest_type in gaps or ():
         detail = (
             f"no DS given of algorithm {algorithm} and digest type {digest_type} is of a key that signs the "

@@ -31,7 +31,8 @@ class Expectation:
     denial: None takes it from the zone. min_validity: seconds that every RRSIG must still be valid.
     previous_serial: the serial must be after it. ds: DS RDATAs at the parent, of which one must match.
     zonemd: True: must exist; False: ignored; None: checked if it exists. zonemd_ttls: original TTLs of RRs in
-    sets with unequal TTLs (see MemoryZoneView).
+    sets with unequal TTLs (see MemoryZoneView). checkable: a zone that is insecure for validators, because no
+    algorithm of its keys, or of the DS given, can be checked here, is refused: it may be anyone's.
     """
 
     origin: bytes
@@ -48,6 +49,7 @@ class Expectation:
     ds: tuple[bytes, ...] = ()
     zonemd: bool | None = None
     mixed_ttls: tuple[tuple[bytes, int, bytes, int], ...] = ()
+    checkable: bool = False
 
 
 def ds_set(rdatas: Iterable[bytes]) -> tuple[bytes, ...]:

@@ -21,6 +21,9 @@ _RIGHT_MAX = 4096
 #: Unbound, Knot and ldns copy the signed octets to a buffer of this size.
 _SIGNED_OCTETS_MAX = 65_535
 
+#: A parent's DS or a parent that reads CDS needs to know which key made the RRSIGs over these, not only its tag.
+_BY_KEY = frozenset({rrtypes.DNSKEY, rrtypes.CDS, rrtypes.CDNSKEY})
+
 #: Validators ignore RRSIGs with these faults if there is a good one beside them (RFC 4035 §5.3.3).
 _OVERLOOKED = frozenset({
     "rrsig-unknown-key", "rrsig-key-unusable", "rrsig-expired", "rrsig-not-yet-valid", "rrsig-period", "rrsig-signer",
@@ -111,7 +114,7 @@ class SignatureJudge:
             if found is None or not found.keys[0].is_revoked:
                 seen.add(rdata[2])
             if found is not None:
-                good += found.keys
+                good += _makers(found.keys, self._origin, rdata, body) if rtype in _BY_KEY else found.keys
                 if crypto or any(key.rdata not in self.trusted_keys for key in found.keys):
                     self._enqueue(owner, rtype, found, rdata, body)
         wanted = self._algorithms if rtype != rrtypes.DNSKEY else self._dnskey_algorithms
@@ -211,6 +214,23 @@ class SignatureJudge:
     def _wrong(self, owner: bytes, rtype: int, code: str, detail: str) -> _Candidates | None:
         self._faults.append((code, owner, rtype, detail))
         return None
+
+
+def dnskey_makers(ring: KeyRing, rrset: RRset, origin: bytes, rdata: bytes) -> tuple[ZoneKey, ...]:
+    """Return the keys that made an RRSIG (RDATA) over the DNSKEY RRset, as far as its tag and signature tell."""
+    keys = tuple(ring.find(rdata[2], rdata[16] << 8 | rdata[17]))
+    return _makers(keys, origin, rdata, _signed_body(rrset.rtype, origin, rrset.ttl, rrset.rdata))
+
+
+def _makers(keys: tuple[ZoneKey, ...], origin: bytes, rdata: bytes, body: bytes) -> tuple[ZoneKey, ...]:
+    """Return those of the keys with an RRSIG's tag that made it; all of them if none did: that is reported elsewhere.
+
+    A tag does not identify a key: whoever makes 65,536 keys has one with any tag.
+    """
+    if len(keys) < 2:
+        return keys
+    signature, message = rdata[18 + len(origin) :], rdata[:18] + origin + body
+    return tuple(key for key in keys if key.verify is not None and key.verify(signature, message)) or keys
 
 
 def _count_labels(wire: bytes) -> int:

@@ -113,7 +113,8 @@ _ADVICE = frozenset({
     "cds-alone", "denial-mixed", "denial-ttl", "ds-insecure", "duplicate-rr", "nsec3-chain-unused", "out-of-zone",
 })  # fmt: skip
 
-#: The rank of each code. A finding may have a lower one if other records compensate for the fault.
+#: The rank of each code. A finding may have a lower one if other records compensate for the fault, and a higher one in
+#: a zone that must be secure here (Expectation.checkable).
 RANKS: dict[str, Rank] = {
     code: Rank.VIOLATION if code in _VIOLATIONS else Rank.ADVICE if code in _ADVICE else Rank.BOGUS
     for code in CODES

@@ -94,8 +94,9 @@ def judge_zonemd(report: Report, view: ZoneView, expectation: Expectation) -> No
         if not any(digests[number] == digest for number, digest in usable.items()):
             found = ", ".join(f"{_ALGORITHMS[number]} {digests[number].hex()}" for number in sorted(digests))
             report.add("zonemd-mismatch", APEX, rrtypes.ZONEMD, f"the digest of the zone is {found}")
-    elif expectation.zonemd and not rdatas:
-        report.add("zonemd-missing", APEX, rrtypes.ZONEMD, "no ZONEMD RRset at the apex")
+    elif expectation.zonemd:
+        detail = "no ZONEMD RR that can be checked" if rdatas else "no ZONEMD RRset at the apex"
+        report.add("zonemd-missing", APEX, rrtypes.ZONEMD, detail)
 
 
 def verify_zonemd(view: ZoneView, limit: int) -> list[Violation]:

@@ -76,7 +76,7 @@ def _judge_signatures(
 ) -> None:
     if not zone.dnskeys:
         raise Rejected("input-error", f"{blamed} is not signed, and input_anchor is configured", REMEDY)
-    expectation = Expectation(spec.origin, now, ds=spec.input_anchor, zonemd=False)
+    expectation = Expectation(spec.origin, now, ds=spec.input_anchor, zonemd=False, checkable=True)
     found = [one for one in verify_zone(zone, expectation, FOUND_MAX, checker) if one.rank is Rank.BOGUS]
     if found:
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""

@@ -42,7 +42,9 @@ Signed = tuple[Rrsigs | None, Rrsigs | None]
 
 def given_expectation(spec: ZoneSpec, now: int) -> Expectation:
     """Return the expectation for a zone that another signer signs: its own keys, and what the configuration adds."""
-    return Expectation(spec.origin, now, ds=spec.input_anchor, zonemd=_ZONEMD[spec.input_zonemd])
+    return Expectation(
+        spec.origin, now, ds=spec.input_anchor, zonemd=_ZONEMD[spec.input_zonemd], checkable=True
+    )
 
 
 def given_faults(view: ZoneView, spec: ZoneSpec, tools: Tools, now: int) -> list[str]:

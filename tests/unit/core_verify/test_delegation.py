@@ -7,8 +7,17 @@ from collections.abc import Sequence
 
 import pytest
 
-from dnssecd.core.dns.rrset import pack
-from dnssecd.core.verify import Expectation, MemoryZoneView, Rank, Violation, verify_zone
+from dnssecd.core.dns.rrset import pack, unpack
+from dnssecd.core.verify import (
+    Expectation,
+    MemoryZoneView,
+    Rank,
+    VerificationFailed,
+    Violation,
+    verify_given,
+    verify_zone,
+)
+from dnssecd.core.verify.keys import key_tag
 from tests.unit.core_verify import naive
 from tests.unit.core_verify.naive import DNSKEY, KSK, NOW, ORIGIN, ZSK, Key, Naive
 
@@ -213,3 +222,88 @@ def test_the_gate_takes_a_standby_key_and_nothing_else_that_is_not_published() -
     view = zone(cds=[ds(KSK), ds(STRANGER)], cdnskey=[KSK.rdata, STRANGER.rdata])
     wanted = Expectation(ORIGIN, NOW, standby_keys=(STRANGER.rdata,))
     assert verify_zone(view, wanted) == []
+
+
+# Keys that share a tag
+
+
+def twins() -> tuple[Key, Key]:
+    """Two KSKs of one algorithm with the same tag: for any given key one is found among 65,536."""
+    seen: dict[int, Key] = {}
+    for seed in range(100, 2_000):
+        key = Key(seed, 257)
+        if key.tag in seen:
+            return seen[key.tag], key
+        seen[key.tag] = key
+    raise AssertionError("no two keys with one tag")
+
+
+def test_a_ds_leads_to_the_key_that_signs_and_not_to_another_with_its_tag() -> None:
+    """Else whoever makes a key with the anchor's tag, and puts the anchor's DNSKEY beside it, could sign any zone."""
+    anchored, forger = twins()
+    view = zone(keys=(anchored, forger), signing=(forger,))
+    assert codes(judged(view, ds(anchored))) == {("ds-mismatch", "bogus")}
+    assert judged(view, ds(forger)) == []
+    assert judged(zone(keys=(anchored, forger), signing=(forger, anchored)), ds(anchored)) == []
+    cds = {"cds": [ds(anchored)], "cdnskey": [anchored.rdata]}
+    view = zone((anchored, forger), (anchored,), **cds, cds_by=(forger,))
+    assert ("cds-signer", "violation") in codes(judged(view, ds(anchored)))
+    assert judged(zone((anchored, forger), (anchored,), **cds, cds_by=(anchored,)), ds(anchored)) == []
+    assert "rrsig-bad" in {one.code for one in judged(spoiled(view), ds(anchored))}
+
+
+def spoiled(view: MemoryZoneView) -> MemoryZoneView:
+    """Return the zone with damaged RRSIGs over the DNSKEY RRset."""
+    sigs = [s._replace(rdata=s.rdata[:-1] + b"\xff") if s.covered == DNSKEY else s for s in view.rrsig_scan()]
+    return MemoryZoneView(ORIGIN, view.scan(), view.denial_scan(), sigs)
+
+
+# Zones that cannot be checked here
+
+
+def of_algorithm(view: MemoryZoneView, number: int) -> MemoryZoneView:
+    """Return the zone as a signer with an algorithm that is not known here would have signed it."""
+    tags: dict[int, int] = {}
+    content, sigs = [], []
+    for rrset in view.scan():
+        if rrset.rtype == DNSKEY:
+            made = [rdata[:3] + bytes((number,)) + rdata[4:] for rdata in unpack(rrset.rdata)]
+            tags |= dict(zip(map(key_tag, unpack(rrset.rdata)), map(key_tag, made), strict=True))
+            rrset = rrset._replace(rdata=pack(sorted(made)))
+        content.append(rrset)
+    for each in view.rrsig_scan():
+        made = [
+            rdata[:2]
+            + bytes((number,))
+            + rdata[3:16]
+            + tags[int.from_bytes(rdata[16:18])].to_bytes(2)
+            + rdata[18:]
+            for rdata in unpack(each.rdata)
+        ]
+        sigs.append(each._replace(rdata=pack(sorted(made))))
+    return MemoryZoneView(ORIGIN, content, view.denial_scan(), sigs)
+
+
+@pytest.mark.parametrize("given", [[], [ds(KSK, algorithm=12)], [ds(KSK, 250)]])
+def test_a_zone_that_nobody_can_check_here_is_refused_where_it_must_be_checked(given: list[bytes]) -> None:
+    view = zone() if given == [ds(KSK, 250)] else of_algorithm(zone(), 12)
+    known = Expectation(ORIGIN, NOW, ds=tuple(given), checkable=True)
+    assert all(one.rank is not Rank.BOGUS for one in judged(view, *given)), "for validators it is insecure"
+    verdict, _ = verify_given(view, known, object(), 0, limit=100)
+    assert isinstance(verdict, VerificationFailed)
+    verdict, _ = verify_given(
+        zone(), Expectation(ORIGIN, NOW, ds=(ds(KSK),), checkable=True), object(), 0, limit=100
+    )
+    assert not isinstance(verdict, VerificationFailed)
+
+
+def test_a_zonemd_that_is_required_must_be_one_that_can_be_checked() -> None:
+    """Two ZONEMD RRs with one scheme and hash algorithm both count as none (RFC 8976 §2)."""
+    content = naive.example_content()
+    serial = (1).to_bytes(4)
+    content[b"", 63] = (3600, frozenset(serial + b"\1\1" + bytes((octet,)) * 48 for octet in (1, 2)))
+    view = Naive(keys=(KSK, ZSK)).sign(content)
+    for required, wanted in ((True, {"zonemd-repeated", "zonemd-missing"}), (None, {"zonemd-repeated"})):
+        found = verify_zone(view, Expectation(ORIGIN, NOW, zonemd=required))
+        assert {one.code for one in found} == wanted
+        assert any(one.rank is Rank.BOGUS for one in found) is bool(required)

@@ -10,7 +10,7 @@ from dnssecd.core.dns.rrset import RRset, Rrsigs, pack
 from dnssecd.core.verify.served import ServedApex, judge_served
 from tests.unit.core_verify import naive
 from tests.unit.core_verify.naive import DNSKEY, KSK, NOW, ORIGIN, ZSK, Key
-from tests.unit.core_verify.test_delegation import STRANGER, ds
+from tests.unit.core_verify.test_delegation import STRANGER, ds, twins
 
 SOA = 6
 SOA_RDATA = b"\0\0" + (1).to_bytes(4) * 5
@@ -92,3 +92,11 @@ def test_the_text_of_a_fault_has_no_times() -> None:
     """The event's cause changes only when the fault does."""
     expired = GOOD._replace(soa_sigs=signed(SOAS, ZSK, since=-90_000, until=-60))
     assert judge_served(ORIGIN, [ds(KSK)], expired, NOW) == judge_served(ORIGIN, [ds(KSK)], expired, NOW + 7)
+
+
+def test_a_ds_of_a_key_that_only_shares_the_tag_is_found() -> None:
+    anchored, forger = twins()
+    keys = RRset(b"", DNSKEY, 3600, pack(sorted([anchored.rdata, forger.rdata, ZSK.rdata])))
+    answer = GOOD._replace(dnskey=keys, dnskey_sigs=signed(keys, forger))
+    assert "no DS at the parent" in judge_served(ORIGIN, [ds(anchored)], answer, NOW)
+    assert judge_served(ORIGIN, [ds(forger)], answer, NOW) == ""

@@ -75,8 +75,8 @@ def chains() -> dict[str, list[RRset]]:
         "unsigned": [],
         "nsec": [RRset(b"", NSEC, 300, pack([ORIGIN + b"\0\1\x40"]))],
         "nsec3": [
-            RRset(b"", NSEC3PARAM, 0, pack([bytes(5)])),
-            RRset(hashed, NSEC3, 300, pack([bytes(5) + b"\x14" + bytes(20) + b"\0\1\x40"])),
+            RRset(b"", NSEC3PARAM, 0, pack([b"\1" + bytes(4)])),
+            RRset(hashed, NSEC3, 300, pack([b"\1" + bytes(4) + b"\x14" + bytes(20) + b"\0\1\x40"])),
         ],
     }
 
@@ -87,6 +87,18 @@ def test_a_name_of_many_labels_takes_no_more_lookups_than_one_of_two(kind: str) 
     many, lookups = asked(chains()[kind], "a." * 120 + "example.", "A")
     assert few.rcode() == many.rcode() == 3
     assert lookups <= at_most <= BASE
+
+
+@pytest.mark.parametrize("kind", ["nsec", "nsec3"])
+def test_parameters_that_servers_ignore_are_not_used(kind: str) -> None:
+    """An unknown hash algorithm, or flags, with 65,535 iterations: the zone is proved by its other chain."""
+    sets = [one for one in chains()[kind] if one.rtype != NSEC3PARAM]
+    ignored = [b"\0\0\xff\xff\0", b"\1\1\xff\xff\0"]
+    used = [b"\1" + bytes(4)] if kind == "nsec3" else []
+    parameters = RRset(b"", NSEC3PARAM, 0, pack(sorted([*ignored, *used])))
+    message, _ = asked([*sets, parameters], "example.", "TXT")
+    assert {one.rdtype for one in message.authority} >= {NSEC if kind == "nsec" else NSEC3}
+    assert message.authority == asked(chains()[kind], "example.", "TXT")[0].authority
 
 
 def test_a_referral_whose_servers_do_not_fit_looks_up_no_address() -> None:
