@@ -16,9 +16,8 @@ from dnssecd.core.dns.rrtypes import NSEC, NSEC3PARAM
 from dnssecd.core.signing.nsec3hash import hash_to_owner, nsec3_hash
 from dnssecd.core.zone.zoneview import ServedVersion
 
-
-#: Hash algorithm and flags of an NSEC3PARAM RR that a server uses; it ignores others (RFC 5155 §4.1.2), which a zone that
-#: another signer signed can have: nothing verified a chain with their parameters.
+#: Hash algorithm and flags of an NSEC3PARAM RR that a server uses. It ignores others (RFC 5155 §4.1.2), which a zone
+#: that another signer signed can have: nothing verified a chain with their parameters.
 _USABLE = b"\1\0"
 
 

@@ -47,9 +47,22 @@ def given_expectation(spec: ZoneSpec, now: int) -> Expectation:
     )
 
 
-def given_faults(view: ZoneView, spec: ZoneSpec, tools: Tools, now: int) -> list[str]:
-    """Return why validators would refuse a stored version, at a time (epoch seconds)."""
-    found = verify_zone(view, given_expectation(spec, now), FOUND_MAX, tools.checker)
+def given_faults(view: ZoneView, spec: ZoneSpec, tools: Tools) -> list[str]:
+    """Return why validators would refuse a stored version now, or why the configuration does not accept it."""
+    return _bogus(view, given_expectation(spec, tools.now), tools)
+
+
+def damage_of(view: ZoneView, version: state.VersionState, tools: Tools) -> list[str]:
+    """Return why a stored version is not the one that was published.
+
+    What the configuration demanded since then, such as another anchor, is no damage: the version is still served.
+    """
+    zonemd = None if version.zonemd_checked else False
+    return _bogus(view, Expectation(view.origin, version.published_at, zonemd=zonemd), tools)
+
+
+def _bogus(view: ZoneView, expected: Expectation, tools: Tools) -> list[str]:
+    found = verify_zone(view, expected, FOUND_MAX, tools.checker)
     return [str(one) for one in found if one.rank is Rank.BOGUS]
 
 
@@ -117,6 +130,7 @@ def pass_on(
         owners=zone.owners,
         records=(before.records if before else 0) + transaction.records_delta,
         digest=digest,
+        zonemd_checked=spec.input_zonemd != "ignore",
     )
     _write_state(transaction, version, before, zone.soa)
     previous = None if before is None else before.serial

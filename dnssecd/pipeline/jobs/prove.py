@@ -20,7 +20,7 @@ from dnssecd.pipeline.follow.judge import Unfit, history_faults
 from dnssecd.pipeline.jobs.content import PROBLEMS_MAX
 from dnssecd.pipeline.jobs.job import Report, Tools, run_job
 from dnssecd.pipeline.jobs.outcome import Outcome
-from dnssecd.pipeline.jobs.pass_through import given_faults
+from dnssecd.pipeline.jobs.pass_through import damage_of
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import Published
@@ -88,7 +88,7 @@ def _faults(
     snapshot: ZoneSnapshot, spec: ZoneSpec, keyset: Keyset, version: state.VersionState, tools: Tools
 ) -> list[str]:
     if spec.verify_only:
-        return given_faults(snapshot, spec, tools, version.published_at)
+        return damage_of(snapshot, version, tools)
     found = denial_of(snapshot)
     as_stored = spec if found is None else structs.replace(spec, denial=found.kind, opt_out=found.opt_out)
     wanted = published_expectation(

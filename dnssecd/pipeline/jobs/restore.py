@@ -72,7 +72,7 @@ def bring_back(
 
 def _serve_again(transaction: ZoneTransaction, spec: ZoneSpec, tools: Tools) -> Published:
     """Serve a restored version that another signer made as it is, if it still verifies; its input brings newer ones."""
-    faults = given_faults(transaction.old, spec, tools, tools.now)
+    faults = given_faults(transaction.old, spec, tools)
     if faults:
         raise Rejected(
             "verification-failed",

@@ -46,7 +46,7 @@ def _published_faults(db: ZoneStore, spec: ZoneSpec, tools: Tools) -> list[str] 
         if snapshot.version is None or keyset is None:
             return None
         if spec.verify_only:
-            return given_faults(snapshot, spec, tools, tools.now)
+            return given_faults(snapshot, spec, tools)
         wanted = published_expectation(
             in_force(spec, snapshot, keyset),
             signing_view(keyset, cds=spec.cds),

@@ -26,7 +26,7 @@ class VersionState(msgspec.Struct, frozen=True, kw_only=True):
     """Data of a published version. ``policy`` is the mark of all settings whose change causes new signatures.
 
     ``largest_ttl``, in seconds, is of the content at the last whole load; ``digest`` identifies the input file;
-    ``records`` are all RRs of the version.
+    ``records`` are all RRs of the version. ``zonemd_checked``: of a passed version, its ZONEMD was verified.
     """
 
     serial: int
@@ -38,6 +38,7 @@ class VersionState(msgspec.Struct, frozen=True, kw_only=True):
     records: int = 0
     digest: str = ""
     signatures: int = 0
+    zonemd_checked: bool = False
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):

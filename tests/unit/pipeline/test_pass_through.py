@@ -15,6 +15,7 @@ from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import unpack
 from dnssecd.core.dns.rrtypes import DNSKEY
 from dnssecd.core.keys.keyset import ds_rdata
+from dnssecd.core.zone.changeset import Change
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.output import write_output
 from dnssecd.pipeline.jobs.pass_through import pass_file
@@ -171,6 +172,39 @@ def test_its_zonemd_is_checked(world: World) -> None:
     refusal(world.take(wrong))
     world.zone.spec = msgspec.structs.replace(world.zone.spec, input_zonemd="require")
     assert world.take(signed).result == "published"
+
+
+@pytest.mark.parametrize("zonemd", [False, True])
+def test_another_anchor_or_zonemd_setting_is_no_damage_of_the_served_version(
+    world: World, zonemd: bool
+) -> None:
+    """It is reported; but to stop serving the version would leave the secondaries without any."""
+    world.zone.spec = msgspec.structs.replace(world.zone.spec, input_zonemd="ignore")
+    world.signer.spec = msgspec.structs.replace(world.signer.spec, zonemd=zonemd)
+    outcome = world.take(world.signed())
+    assert outcome.result == "published"
+    other = msgspec.structs.replace(
+        world.zone.spec, input_anchor=(world.ds()[:-1] + b"\x00",), input_zonemd="require"
+    )
+    tools = world.zone.tools()
+    (problem,) = verify_published(world.zone.db, other, tools).problems
+    assert problem.event == "verification-failed"
+    assert prove(world.zone.db, other, tools, outcome.serial).problems == ()
+
+
+@pytest.mark.parametrize("glue", [False, True])
+def test_a_damaged_version_is_found(world: World, glue: bool) -> None:
+    """By its signatures; where nothing is signed, by its ZONEMD."""
+    world.signer.spec = msgspec.structs.replace(world.signer.spec, zonemd=True)
+    outcome = world.take(world.signed())
+    owner = b"sub\0ns\0" if glue else b"www\0"
+    with world.zone.db.write() as transaction:
+        had = transaction.rrset(owner, 1)
+        assert had is not None
+        transaction.apply_content([Change(owner, 1, had, had._replace(rdata=had.rdata[:-1] + b"\x63"))])
+        transaction.commit_if(transaction.generation)
+    (problem,) = prove(world.zone.db, world.zone.spec, world.zone.tools(), outcome.serial).problems
+    assert problem.event == "verification-failed"
 
 
 def test_a_change_needs_a_serial_after_the_served_one(world: World) -> None:
