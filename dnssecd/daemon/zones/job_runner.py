@@ -8,7 +8,7 @@ import structlog
 
 from dnssecd.clock import Clock
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
-from dnssecd.pipeline.jobs.outcome import LogTrouble, Outcome
+from dnssecd.pipeline.jobs.outcome import LogTrouble, Outcome, Problem
 from dnssecd.pipeline.jobs.spec import Decisions
 from dnssecd.pipeline.workers.frames import Job, LogUse
 from dnssecd.pipeline.workers.pool import NotWanted, WorkerPool
@@ -41,7 +41,15 @@ class JobRunner:
         """Run a job in a worker; raise ZoneGone if the zone was removed before it or during it."""
         zone.check()
         try:
-            job = msgspec.structs.replace(job, database=zone.database_identity(), log=self._log_of(zone))
+            database = zone.database_identity()
+        except OSError as error:
+            cause = f"{zone.spec.database} cannot be looked at: {error.strerror or error}"
+            problem = Problem(
+                "store-failed", cause, "check permissions and disk; dnssecd tries the job again"
+            )
+            return Outcome(zone=zone.name, result="failed", problems=(problem,))
+        try:
+            job = msgspec.structs.replace(job, database=database, log=self._log_of(zone))
             served = zone.serial is not None
             outcome = await self._pool.run(job, zone.jobs.turn, octets, lambda: not zone.gone, first=served)
         except NotWanted:

@@ -223,6 +223,8 @@ class Permits:
             return await keys_unsaved(zone, self._signer, held) or permission
         except SignerError as error:
             return Permission(False, event="signing-failed", cause=str(error))
+        except (StoreError, OSError) as error:
+            return Permission(False, event="store-failed", cause=str(error))
 
     def _blocked(self, zone: FrontZone, permission: Permission) -> None:
         zone.blockers = [permission.cause]

@@ -94,13 +94,20 @@ class ZoneJobs:
     async def _requested(self, zone: FrontZone, kind: str) -> None:
         await asyncio.sleep(0)
         zone.jobs.begin(kind)
-        with suppress(ZoneGone):
+        try:
             if kind == "prove":
                 await self._permits.prove(zone)
             elif kind == "return":
                 await self._permits.permit(zone)
             else:
                 await (self.load(zone) if kind == "load" else self.resign(zone))
+        except ZoneGone:
+            pass
+        except (
+            Exception
+        ) as error:  # a bug, or a fault that nobody thought of: the zone must not wait for ever
+            log.error("job ended with an error; it is tried again", zone=zone.name, job=kind, exc_info=error)
+            self._outcomes.retry(zone, kind)
 
     def forget(self, zone: FrontZone) -> None:
         """Drop the requested jobs of a removed zone."""

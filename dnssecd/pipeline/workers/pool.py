@@ -23,7 +23,7 @@ BULK_OCTETS = 4 * 1024 * 1024
 
 
 class WorkerDied(Exception):
-    """A zone worker ended during a job."""
+    """A zone worker ended during a job, or could not be started."""
 
 
 class _WorkerLeft(WorkerDied):
@@ -43,7 +43,7 @@ class _Process:
         self._starting = asyncio.Lock()
 
     async def do(self, job: frames.Job, wanted: Callable[[], bool]) -> Outcome:
-        """Give it a job and wait; raise WorkerDied if it ends or exceeds the deadline.
+        """Give it a job and wait; raise WorkerDied if it cannot be started, ends, or exceeds the deadline.
 
         It raises NotWanted if the job is no longer ``wanted`` when the process would start it.
         """
@@ -53,7 +53,10 @@ class _Process:
 
     async def _do(self, job: frames.Job, wanted: Callable[[], bool]) -> Outcome:
         self.database = job.spec.database
-        process = await self._alive()
+        try:
+            process = await self._alive()
+        except OSError as error:  # without memory, descriptors or processes
+            raise WorkerDied(f"a zone worker could not be started: {error.strerror or error}") from error
         if not wanted():
             raise NotWanted(job.spec.name)
         assert process.stdin is not None

@@ -1,4 +1,4 @@
-"""Many zones that want to be published at the same time ask the key service a few at a time."""
+"""Many zones that want to be published ask the key service a few at a time, and none waits for ever."""
 
 from __future__ import annotations
 
@@ -6,8 +6,16 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
+from dnssecd.daemon.zones import permits as permits_module
+from dnssecd.daemon.zones.first_publication import Permission
+from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.permits import ASKING_MAX, Permits
+from dnssecd.daemon.zones.work import ZoneJobs
+from dnssecd.daemon.zones.zone import ZoneGone
 from dnssecd.keyservice_client.errors import SignerBusy
+from dnssecd.store.errors import DatabaseFailed
 
 
 class SlowSigner:
@@ -37,3 +45,54 @@ async def test_a_first_start_with_thousands_of_zones_does_not_flood_the_key_serv
     assert {permission.event for permission in found} == {"signing-failed"}
     assert signer.asked == len(tried) == len(zones)
     assert signer.most == ASKING_MAX
+
+
+async def test_a_job_that_ends_with_an_error_is_tried_again() -> None:
+    """No fault, not even a bug, leaves a zone without its next job."""
+    nothing = cast(Any, None)
+    tried: list[tuple[str, str]] = []
+    outcomes = cast(Any, SimpleNamespace(retry=lambda zone, job: tried.append((zone.name, job))))
+
+    class Runner:
+        def job(self, *_: object, **__: object) -> None:
+            raise RuntimeError("a bug")
+
+    class Watched:
+        async def permit(self, *_: object, **__: object) -> None:
+            raise OSError("a fault")
+
+        async def prove(self, *_: object) -> None:
+            raise ZoneGone("z.")
+
+    jobs = ZoneJobs(
+        nothing, cast(Any, Runner()), outcomes, cast(Any, Watched()), nothing, nothing, nothing, nothing, nothing,
+        Mailbox(),
+    )  # fmt: skip
+    zone = cast(Any, SimpleNamespace(name="z.", jobs=SimpleNamespace(begin=lambda kind: None)))
+    for kind in ("resign", "load", "prove"):
+        await jobs._requested(zone, kind)
+    assert tried == [("z.", "resign"), ("z.", "load")]
+
+
+async def test_a_zone_whose_backups_cannot_be_read_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def keys(zone: bytes) -> list[Any]:
+        return []
+
+    async def allowed(*_: object) -> Permission:
+        return Permission(True)
+
+    async def unreadable(*_: object) -> None:
+        raise DatabaseFailed("z.sqlite: disk I/O error")
+
+    monkeypatch.setattr(permits_module, "ask_permission", allowed)
+    monkeypatch.setattr(permits_module, "keys_unsaved", unreadable)
+    monkeypatch.setattr(permits_module, "keys_lacking", lambda zone, held: None)
+    monkeypatch.setattr(permits_module, "held_keys", lambda spec, keys: {})
+    nothing = cast(Any, None)
+    permits = Permits(
+        lambda: nothing, nothing, nothing, cast(Any, SimpleNamespace(keys=keys)), nothing, nothing,
+        cast(Any, SimpleNamespace(now=lambda: 0.0)), nothing,
+    )  # fmt: skip
+    spec = SimpleNamespace(offline=(), database="/nonexistent/z.sqlite")
+    found = await permits._permission(cast(Any, SimpleNamespace(origin=b"\x01z\x00", spec=spec)))
+    assert (found.allowed, found.event) == (False, "store-failed")

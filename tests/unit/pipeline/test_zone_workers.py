@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import subprocess
 import sys
 from typing import Any
@@ -56,3 +57,26 @@ def test_a_job_given_to_a_worker_that_had_ended_is_given_to_the_next(
     assert outcome.result == result
     assert len(tries) == 2
     assert len(deaths) == leaves - 1
+
+
+async def test_a_worker_that_cannot_be_started_fails_the_job_and_not_the_daemon(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The outcome has the job tried again: an exception would have ended the zone's work for good."""
+
+    async def start(*_: object, **__: object) -> None:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(workers.child, "start_async", start)
+    deaths: list[str] = []
+    pool = workers.WorkerPool(lambda zone, why: deaths.append(why), lambda kind: "")
+
+    class Spec:
+        name, review, database = "example.", None, "example.sqlite"
+
+    class Job:
+        kind, spec = "resign", Spec
+
+    outcome = await pool.run(Job, asyncio.Lock())  # type: ignore[arg-type]
+    assert (outcome.result, outcome.problems[0].event) == ("failed", "worker-died")
+    assert deaths == ["a zone worker could not be started: Resource temporarily unavailable"]
