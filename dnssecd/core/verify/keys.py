@@ -179,18 +179,7 @@ def _der(signature: bytes, size: int) -> bytes:
 
 
 def _eddsa(key: ed25519.Ed25519PublicKey | ed448.Ed448PublicKey, size: int) -> Verify:
-    check = key.verify
-
-    def verify(signature: bytes, message: bytes) -> bool:
-        if len(signature) != size:
-            return False
-        try:
-            check(signature, message)
-        except (InvalidSignature, ValueError):
-            return False
-        return True
-
-    return verify
+    return _of_size(key.verify, size)
 
 
 def _mldsa44(material: bytes) -> Verify:
@@ -199,10 +188,14 @@ def _mldsa44(material: bytes) -> Verify:
 
     if len(material) != _MLDSA44_KEY_OCTETS:
         raise Malformed(f"{len(material)} octets instead of {_MLDSA44_KEY_OCTETS} (FIPS 204)")
-    check = mldsa.MLDSA44PublicKey.from_public_bytes(material).verify
+    return _of_size(mldsa.MLDSA44PublicKey.from_public_bytes(material).verify, _MLDSA44_SIGNATURE_OCTETS)
+
+
+def _of_size(check: Callable[[bytes, bytes], None], size: int) -> Verify:
+    """Return the checking function for signatures of one size, which go to the library as they are."""
 
     def verify(signature: bytes, message: bytes) -> bool:
-        if len(signature) != _MLDSA44_SIGNATURE_OCTETS:
+        if len(signature) != size:
             return False
         try:
             check(signature, message)
