@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,38 +12,23 @@ from tests.integration.migration_world import (
     CHILD,
     MigrationWorld,
     make_secondaries,
-    run,
     start_migration_world,
     start_parent,
     zone_file,
 )
-from tests.peers.nameserver import Nameserver, PrimaryZone, ask
-from tests.peers.paths import program
-from tests.peers.process import LOOPBACK, Servers, wait_until
+from tests.peers.nameserver import PrimaryZone, ask
+from tests.peers.pdns import Pdns
+from tests.peers.process import Servers, wait_until
 from tests.peers.tsig import TsigKey
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
 
-SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
 
-
-class OldPowerDns(Nameserver):
+class OldPowerDns(Pdns):
     """PowerDNS with one zone from a file, signed with the keys that the test makes by pdnsutil."""
 
     name = "old"
-
-    def command(self) -> list[str]:
-        where = [f"--config-dir={self.directory}", "--daemon=no", "--guardian=no"]
-        return [program("pdns_server"), *where, "--disable-syslog"]
-
-    def configuration(self) -> str:
-        return f"""launch=gsqlite3
-gsqlite3-database={self.directory}/pdns.sqlite3
-gsqlite3-dnssec=yes
-local-address={LOOPBACK}
-local-port={self.port}
-socket-dir={self.directory}
-primary=yes
+    settings = """primary=yes
 version-string=anonymous
 """
 
@@ -52,17 +36,11 @@ version-string=anonymous
         """The database with the zone in it."""
         (zone,) = self.zones
         assert isinstance(zone, PrimaryZone)
-        (self.directory / "pdns.conf").write_text(self.configuration())
-        database = sqlite3.connect(self.directory / "pdns.sqlite3")
-        database.executescript(SCHEMA.read_text())
-        database.close()
+        self.create_database()
         self.util("load-zone", zone.name, str(zone.file))
         self.util("set-kind", zone.name, "primary")
         self.util("import-tsig-key", zone.tsig.name, zone.tsig.algorithm, zone.tsig.secret)
         self.util("activate-tsig-key", zone.name, zone.tsig.name, "primary")
-
-    def util(self, *words: str) -> str:
-        return run(self.directory, program("pdnsutil"), f"--config-dir={self.directory}", *words)
 
 
 def start_world(

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-import sqlite3
-import subprocess
-from contextlib import closing
-from pathlib import Path
-
 from tests.peers.knotd import Knotd
 from tests.peers.named import Named
-from tests.peers.nameserver import Nameserver, SecondaryZone
-from tests.peers.paths import program
+from tests.peers.nameserver import SecondaryZone
+from tests.peers.pdns import Pdns
 from tests.peers.process import LOOPBACK
-
-PDNS_SCHEMA = Path("/usr/share/pdns-backend-sqlite3/schema/schema.sqlite3.sql")
 
 
 class CatalogNamed(Named):
@@ -57,23 +50,11 @@ class CatalogKnotd(Knotd):
         return f"{head}\n{template}zone:\n{zones}{role}"
 
 
-class CatalogPdns(Nameserver):
+class CatalogPdns(Pdns):
     """PowerDNS, whose first zone is a catalog; its members are transferred from the same primary with the same key."""
 
     name = "pdns"
-
-    def command(self) -> list[str]:
-        where = [f"--config-dir={self.directory}", "--daemon=no", "--guardian=no"]
-        return [program("pdns_server"), *where, "--disable-syslog"]
-
-    def configuration(self) -> str:
-        return f"""launch=gsqlite3
-gsqlite3-database={self.directory}/pdns.sqlite3
-gsqlite3-dnssec=yes
-local-address={LOOPBACK}
-local-port={self.port}
-socket-dir={self.directory}
-secondary=yes
+    settings = f"""secondary=yes
 allow-notify-from={LOOPBACK}
 allow-unsigned-notify=no
 disable-axfr=yes
@@ -87,17 +68,10 @@ negquery-cache-ttl=0
     def spawn(self) -> None:
         catalog = self.zones[0]
         assert isinstance(catalog, SecondaryZone)
-        with closing(sqlite3.connect(self.directory / "pdns.sqlite3")) as database:
-            database.executescript(PDNS_SCHEMA.read_text())
-        self.config_path.write_text(self.configuration())
+        self.create_database()
         key, where = catalog.tsig, f"{LOOPBACK}:{catalog.primary}"
-        for words in (
-            ("import-tsig-key", key.name, key.algorithm, key.secret),
-            ("create-secondary-zone", catalog.name, where),
-            ("set-kind", catalog.name, "consumer"),
-            ("activate-tsig-key", catalog.name, key.name, "consumer"),
-        ):
-            command = [program("pdnsutil"), f"--config-dir={self.directory}", *words]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
-            assert done.returncode == 0, done.stdout + done.stderr
+        self.util("import-tsig-key", key.name, key.algorithm, key.secret)
+        self.util("create-secondary-zone", catalog.name, where)
+        self.util("set-kind", catalog.name, "consumer")
+        self.util("activate-tsig-key", catalog.name, key.name, "consumer")
         super().spawn()
