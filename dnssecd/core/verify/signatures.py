@@ -225,7 +225,7 @@ def dnskey_makers(ring: KeyRing, rrset: RRset, origin: bytes, rdata: bytes) -> t
 def _makers(keys: tuple[ZoneKey, ...], origin: bytes, rdata: bytes, body: bytes) -> tuple[ZoneKey, ...]:
     """Return those of the keys with an RRSIG's tag that made it; all of them if none did: that is reported elsewhere.
 
-    A tag does not identify a key: whoever makes 65,536 keys has one with any tag.
+    A tag does not identify a key: an attacker who makes 65,536 keys has one with any tag.
     """
     if len(keys) < 2:
         return keys

@@ -103,9 +103,7 @@ class ZoneJobs:
                 await (self.load(zone) if kind == "load" else self.resign(zone))
         except ZoneGone:
             pass
-        except (
-            Exception
-        ) as error:  # a bug, or a fault that nobody thought of: the zone must not wait for ever
+        except Exception as error:  # a bug: the zone must not be left without its next job
             log.error("job ended with an error; it is tried again", zone=zone.name, job=kind, exc_info=error)
             self._outcomes.retry(zone, kind)
 
