@@ -47,10 +47,12 @@ class KnownLog:
         self._unsynced = 0
         self._dead = 0
         self._ends_cut = False
+        #: Lines of removals that could not be written yet; the next line takes them along.
+        self._owed = b""
 
     def load(self) -> dict[str, Description]:
         """Open the file, made 0600 where it is missing, and return the keys."""
-        self.close()
+        self._shut()
         content = self.path.read_bytes() if self.path.exists() else b""
         *lines, cut = content.split(b"\n")
         keys: dict[str, Description] = {}
@@ -83,9 +85,18 @@ class KnownLog:
             self.sync()
 
     def drop(self, key_id: str, present: Iterable[Description]) -> None:
-        """Write durably that a key is gone; `present`: those that are left."""
-        self._append(Line(gone=key_id))
-        self.sync()
+        """Write durably that a key is gone; `present`: those that are left.
+
+        The key is gone already, so a full disk does not make that undone: it is written as soon as there is room.
+        """
+        try:
+            self._append(Line(gone=key_id))
+            self.sync()
+        except OSError as error:
+            self._owed += _encoded(Line(gone=key_id))
+            log.warning(
+                "a removal is not in the key list yet", file=str(self.path), key=key_id, error=str(error)
+            )
         self._dead += 2
         left = list(present) if self._dead > DEAD_MAX else []
         if self._dead > DEAD_MAX + len(left):
@@ -114,11 +125,18 @@ class KnownLog:
         try:
             files.write_atomically(self.path, b"".join(map(_encoded, map(Line, keys))))
         finally:  # after a fault it may be the old file or the new one that has the name
-            self.close()
+            self._shut()
             self._open()
+        self._owed = b""
 
     def close(self) -> None:
-        """Close the file, synced if that is possible."""
+        """Close the file, with what is owed and synced if that is possible."""
+        with suppress(OSError):
+            if self._owed:
+                self._write(b"")
+        self._shut()
+
+    def _shut(self) -> None:
         if self._descriptor >= 0:
             with suppress(OSError):
                 self.sync()
@@ -133,9 +151,12 @@ class KnownLog:
         self._ends_cut = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
     def _append(self, line: Line) -> None:
+        self._write(_encoded(line))
+
+    def _write(self, lines: bytes) -> None:
         if self._descriptor < 0:
             self._open()
-        octets = b"\n" * self._ends_cut + _encoded(line)
+        octets = b"\n" * self._ends_cut + self._owed + lines
         size = os.fstat(self._descriptor).st_size
         try:
             if os.write(self._descriptor, octets) != len(octets):
@@ -146,7 +167,7 @@ class KnownLog:
             except OSError:
                 self._ends_cut = True  # the next line begins behind the damaged one
             raise
-        self._ends_cut = False
+        self._ends_cut, self._owed = False, b""
         self._unsynced += 1
 
 

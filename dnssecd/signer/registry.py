@@ -97,6 +97,9 @@ class Registry:
         self._leave(key_id)
         if self._log is not None:
             self._log.drop(key_id, self._keys.values())
+            self._path(key_id).unlink(
+                missing_ok=True
+            )  # a full disk may have kept the file of the earlier form
         else:
             files.remove(self._path(key_id))
 

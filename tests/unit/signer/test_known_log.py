@@ -152,6 +152,41 @@ def test_on_a_full_disk_files_of_the_earlier_form_stay(
     assert not list(tmp_path.glob("*.json"))
 
 
+def test_what_is_removed_before_its_file_was_moved_over_stays_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    earlier = Registry(tmp_path)
+    earlier.load()
+    earlier.put(key(0))
+    full_disk(monkeypatch)
+    registry = known(tmp_path)
+    monkeypatch.undo()
+    registry.drop(key(0).id)
+    assert ids(known(tmp_path)) == []
+
+
+@pytest.mark.parametrize("then", ["put", "close", "drop", "kill"])
+def test_a_removal_on_a_full_disk_is_written_when_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str
+) -> None:
+    """The key's file is gone: without the line the key would count as missing at the next start."""
+    registry = known(tmp_path)
+    for number in range(3):
+        registry.put(key(number))
+    full_disk(monkeypatch)
+    registry.drop(key(1).id)
+    monkeypatch.undo()
+    assert ids(registry) == [key(0).id, key(2).id]
+    if then == "put":
+        registry.put(key(3))
+    elif then == "close":
+        registry.close()
+    elif then == "drop":
+        registry.drop(key(2).id)
+    left = {"put": [0, 2, 3], "close": [0, 2], "drop": [0], "kill": [0, 1, 2]}[then]
+    assert ids(known(tmp_path)) == [key(number).id for number in left]
+
+
 def test_a_part_of_a_line_that_cannot_be_cut_damages_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
