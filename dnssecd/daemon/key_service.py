@@ -142,7 +142,10 @@ class SignerLink:
             await self._child.stop()
 
     async def reconfigure(self, config: Config) -> None:
-        """Restart the child with other key stores or limits. A separate service reads the limits itself."""
+        """Restart the child with other key stores or limits. A separate service reads the limits itself.
+
+        A child that cannot start with them is reported, and tried again.
+        """
         settings = signer_settings(config, socket=self.socket, state_dir=self.socket.parent)
         before, self._settings = self._settings, settings
         if self._child is None:
@@ -156,6 +159,8 @@ class SignerLink:
             await self._child.stop()
             self._child = SignerChild(settings, self._changed, config.log.format)
             await self._child.start()
+        except SignerError as error:
+            self._down(str(error))
         finally:
             self._settled.set()
 

@@ -5,7 +5,6 @@ import gc
 import os
 import signal
 import sys
-import time
 from contextlib import suppress
 
 import structlog
@@ -15,10 +14,11 @@ from dnssecd.clock import Clock, SystemClock
 from dnssecd.config.errors import ConfigErrors
 from dnssecd.config.groups import check_groups, group_id
 from dnssecd.config.model import Config
-from dnssecd.control.command import Refused
+from dnssecd.control.messages.config import ConfigReloaded
 from dnssecd.control.peer import Groups
 from dnssecd.control.server import ControlServer
 from dnssecd.daemon.commands.history import OURSELVES
+from dnssecd.daemon.hangups import Hangups
 from dnssecd.daemon.state_dir import CannotStart
 from dnssecd.daemon.watchdog import Watchdog
 from dnssecd.daemon.wiring import Base, Control, Front, ZoneWork
@@ -70,6 +70,7 @@ class Daemon:
         self._tasks: list[asyncio.Task[None]] = []
         self._page_tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
+        self._hangups = Hangups(lambda: self.control.reloader.reload([]), self._note_reload)
 
     def stop(self) -> None:
         """End :meth:`run`."""
@@ -80,7 +81,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._hangup)
+        loop.add_signal_handler(signal.SIGHUP, self._hangups.heard)
         self.base.metrics.daemon.build.labels(__version__).set(1)
         self.base.metrics.daemon.config_loaded.set(self.base.clock.now())
         self.base.schedule.start()
@@ -142,22 +143,10 @@ class Daemon:
         for name in events.zones() - self.zones.keys():
             events.remove_zone(name)
         now = {n: remember(config, z, self.zones[n].spec) for n, z in config.zones.items()}
-        catalogue.put_serving({name: text for name, text in now.items() if stored.get(name) != text})
+        catalogue.keep_serving({name: text for name, text in now.items() if stored.get(name) != text})
 
-    def _hangup(self) -> None:
-        """Handle SIGHUP: reload the configuration; errors are reported by event and log."""
-        notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
-        task = asyncio.get_running_loop().create_task(self._reload())
-        self._reloading = task
-
-    async def _reload(self) -> None:
-        try:
-            result = await self.control.reloader.reload([])
-            log.info("configuration reloaded", changes=len(result.changes))
-            await self.base.acts.note("a signal", OURSELVES, "config reload", "SIGHUP", result.zones_changed)
-        except Refused as refused:
-            log.error("configuration not applied", cause=refused.what, remedy=refused.remedy)
-        notify("READY=1")
+    async def _note_reload(self, result: ConfigReloaded) -> None:
+        await self.base.acts.note("a signal", OURSELVES, "config reload", "SIGHUP", result.zones_changed)
 
     def _metrics_endpoint(self) -> MetricsEndpoint | None:
         config = self.base.config.get().metrics
@@ -277,6 +266,7 @@ class Daemon:
 
     async def close(self) -> None:
         """Close all parts, in dependency order."""
+        await self._hangups.close()
         tasks = [*self._tasks, *self._page_tasks]
         for task in tasks:
             task.cancel()

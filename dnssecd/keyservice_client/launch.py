@@ -123,10 +123,20 @@ class SignerChild:
         return process.pid if process is not None and process.returncode is None else None
 
     async def start(self) -> None:
-        """Start it and wait until it answers; OperatorNeeded when it does not. From then on it is supervised."""
-        self._process = await self._launch()
-        self._on_change(True, "")
-        self._supervisor = asyncio.get_running_loop().create_task(self._supervise())
+        """Start it and wait until it answers; OperatorNeeded when it does not. In any case it is supervised then.
+
+        After a failure it is tried again: what it lacked, as a file, may be there later.
+        """
+        try:
+            self._process = await self._launch()
+        except OSError as error:
+            raise OperatorNeeded(
+                f"the key service for {self._settings.socket} cannot start: {error}"
+            ) from error
+        else:
+            self._on_change(True, "")
+        finally:
+            self._supervisor = asyncio.get_running_loop().create_task(self._supervise())
 
     async def stop(self) -> None:
         """End it and wait for its end."""
@@ -169,6 +179,8 @@ class SignerChild:
 
     async def _supervise(self) -> None:
         loop = asyncio.get_running_loop()
+        if self._process is None:
+            await self._restart()
         while True:
             assert self._process is not None
             started_at = loop.time()

@@ -2,7 +2,7 @@
 
 It is a summary of the zone databases, written after their commits; after a crash it may be older than a database.
 Served data always comes from the zone's own database. It is one small SQLite file; only the daemon process writes it.
-An entry that could not be written (full disk) is kept and written with the next one: no committed data depends on it.
+What could not be written (full disk) is kept and written with the next entry: no committed data depends on it.
 """
 
 import sqlite3
@@ -63,6 +63,9 @@ class Catalogue:
         # A lost write is repaired when the zone is next opened, so it need not wait for the disk.
         self._connection.execute("PRAGMA synchronous = NORMAL")
         self._unwritten: dict[str, CatalogueEntry] = {}
+        #: How zones are served, likewise; None: the zone was removed.
+        self._unserved: dict[str, str | None] = {}
+        self._failing = False
 
     @translating
     def entries(self) -> dict[str, CatalogueEntry]:
@@ -75,17 +78,46 @@ class Catalogue:
 
     def put(self, entry: CatalogueEntry) -> None:
         """Write one zone's entry, and entries that failed before; a failure is logged once."""
-        failing = bool(self._unwritten)
         self._unwritten[entry.name] = entry
+        self._write(entry.name)
+
+    def keep_serving(self, documents: Mapping[str, str]) -> None:
+        """Write how zones are served, as :meth:`put` writes an entry: what fails is written with the next one."""
+        self._unserved.update(documents)
+        if documents:
+            self._write(next(iter(documents)))
+
+    def remove(self, name: str) -> None:
+        """Forget a zone; what fails is done with the next entry."""
+        self._unwritten.pop(name, None)
+        self._unserved[name] = None
+        self._write(name)
+
+    def _write(self, zone: str) -> None:
+        """Write all that waits; a failure is logged once."""
         try:
+            if self._unserved:
+                self._write_serving()
             for waiting in list(self._unwritten.values()):
                 self._connection.execute(
                     "INSERT OR REPLACE INTO zone VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", waiting
                 )
                 del self._unwritten[waiting.name]
         except sqlite3.Error as error:
-            if not failing:
-                log.error("the catalogue cannot be written", zone=entry.name, cause=str(error))
+            if not self._failing:
+                log.error("the catalogue cannot be written", zone=zone, cause=str(error))
+            self._failing = True
+        else:
+            self._failing = False
+
+    def _write_serving(self) -> None:
+        gone = [(name,) for name, document in self._unserved.items() if document is None]
+        there = [(name, document) for name, document in self._unserved.items() if document is not None]
+        with sqlite.transaction(self._connection) as connection:
+            connection.executemany("DELETE FROM zone WHERE name = ?", gone)
+            connection.executemany("DELETE FROM serving WHERE name = ?", gone)
+            connection.executemany("INSERT OR REPLACE INTO serving VALUES (?, ?)", there)
+        self._unserved.clear()
 
     @translating
     def forget(self, zones: Mapping[str, bool]) -> None:
@@ -140,7 +172,7 @@ class Catalogue:
 
     @translating
     def put_serving(self, documents: dict[str, str]) -> None:
-        """Record how zones are served, for zones that leave the configuration; in one transaction."""
+        """Record how zones are served, for zones that leave the configuration; in one transaction. Raise StoreError."""
         with sqlite.transaction(self._connection) as connection:
             connection.executemany("INSERT OR REPLACE INTO serving VALUES (?, ?)", documents.items())
 
@@ -148,13 +180,6 @@ class Catalogue:
     def serving(self) -> dict[str, str]:
         """Return how zones are, or were last, served: one document for each."""
         return dict(self._connection.execute("SELECT name, document FROM serving").fetchall())
-
-    @translating
-    def remove(self, name: str) -> None:
-        """Forget a zone."""
-        self._unwritten.pop(name, None)
-        self._connection.execute("DELETE FROM zone WHERE name = ?", (name,))
-        self._connection.execute("DELETE FROM serving WHERE name = ?", (name,))
 
     @translating
     def sync(self) -> None:

@@ -30,6 +30,7 @@ from dnssecd.ops.metrics import Metrics
 from dnssecd.store.aside import kept_of
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
+from dnssecd.uninterrupted import to_the_end
 
 #: At most this many zones are listed in an answer or a log line.
 DETAIL_MAX = 50
@@ -105,12 +106,7 @@ class Reloader:
             self._metrics.daemon.config_reloads.labels("rejected").inc()
             self._events.raise_event("config-rejected", None, refused.what, remedy=refused.remedy)
             raise
-        await self._signer.reconfigure(in_file)
-        await self.apply(config, found, lost)
-        self._settle_records(in_file)
-        self._events.resolve("config-rejected")
-        self._metrics.daemon.config_reloads.labels("ok").inc()
-        self._metrics.daemon.config_loaded.set(self._clock.now())
+        await to_the_end(self._put_in_force(in_file, config, found, lost))
         return ConfigReloaded(
             changed=bool(found.changes or lost),
             added=list(found.added),
@@ -119,6 +115,16 @@ class Reloader:
             changes=[*map(str, found.changes), *(f'- zone."{name}"' for name in lost)],
             warnings=[*map(str, config.warnings), *await self._earlier(found.added)],
         )
+
+    async def _put_in_force(
+        self, in_file: Config, config: Config, found: ConfigDiff, lost: list[str]
+    ) -> None:
+        await self._signer.reconfigure(in_file)
+        await self._apply(config, found, lost, load=True)
+        self._settle_records(in_file)
+        self._events.resolve("config-rejected")
+        self._metrics.daemon.config_reloads.labels("ok").inc()
+        self._metrics.daemon.config_loaded.set(self._clock.now())
 
     async def _earlier(self, added: Iterable[str]) -> list[str]:
         """Report added zones with a kept earlier database, and how to restore it."""
@@ -192,10 +198,13 @@ class Reloader:
         return lost
 
     async def apply(self, config: Config, found: ConfigDiff, lost: list[str], *, load: bool = True) -> None:
-        """Put a configuration in force; hold :attr:`turn`.
+        """Put a configuration in force, as a whole also if the caller is cancelled meanwhile; hold :attr:`turn`.
 
         lost: zones to remove that were not configured; load: whether new and changed zones are loaded.
         """
+        await to_the_end(self._apply(config, found, lost, load=load))
+
+    async def _apply(self, config: Config, found: ConfigDiff, lost: list[str], *, load: bool) -> None:
         for name in (*found.removed, *lost):
             await self._departures.remove(name)
         # From here to the end no other task runs: zones and configuration change together.
@@ -213,5 +222,5 @@ class Reloader:
             name: serving.remember(config, config.zones[name], self._zones.by_name[name].spec)
             for name in (*found.added, *found.changed)
         }
-        self._catalogue.put_serving(documents)
+        self._catalogue.keep_serving(documents)
         self._on_applied(config, found)

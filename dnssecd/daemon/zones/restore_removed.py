@@ -153,7 +153,7 @@ class RemovedZones:
         back = self._parts.table.put(config, config.zones[zone.name])
         self._parts.events.add_zone(back.name)
         recall(back, None, exact=True)
-        self._parts.catalogue.put_serving({back.name: serving.remember(config, back.config, back.spec)})
+        self._parts.catalogue.keep_serving({back.name: serving.remember(config, back.config, back.spec)})
         await asyncio.to_thread(discard, kept.path)
         return back
 

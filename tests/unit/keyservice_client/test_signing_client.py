@@ -372,8 +372,10 @@ async def test_a_service_that_ends_before_it_is_ready(
     said = "ended with status 7 before it was ready" if "exit" in words else "did not get ready"
     with pytest.raises(OperatorNeeded, match=said), launched_signer(settings_in(tmp_path)):
         pass
+    child_of_daemon = SignerChild(settings_in(tmp_path))
     with pytest.raises(OperatorNeeded, match=said):
-        await SignerChild(settings_in(tmp_path)).start()
+        await child_of_daemon.start()
+    await child_of_daemon.stop()
 
 
 def test_the_child_does_not_speak_to_our_service_manager(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,6 +386,24 @@ def test_the_child_does_not_speak_to_our_service_manager(monkeypatch: pytest.Mon
     assert not {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID"} & found.keys()
     assert found["LC_ALL"] == "C.UTF-8"
     assert found["DNSSECD_SIGNER_LOG"] == "info"
+
+
+async def test_a_service_that_cannot_start_is_tried_again(tmp_path: Path) -> None:
+    settings = settings_in(tmp_path)
+    (tmp_path / "state").write_text("a file where the directory should be")
+    changes: asyncio.Queue[tuple[bool, str]] = asyncio.Queue()
+    child = SignerChild(settings, lambda up, detail: changes.put_nowait((up, detail)))
+    with pytest.raises(OperatorNeeded, match="cannot start"):
+        await child.start()
+    (tmp_path / "state").unlink()
+    try:
+        async with asyncio.timeout(20):
+            while not (await changes.get())[0]:
+                pass
+        with SignerClient(settings.socket, owners=None) as client:
+            assert client.status().pid == child.pid
+    finally:
+        await child.stop()
 
 
 async def test_a_killed_service_is_started_again_and_clients_recover(tmp_path: Path) -> None:
