@@ -1,4 +1,4 @@
-"""The parts of the package as CycloneDX 1.6 JSON (SBOM): the packages of requirements.txt, and their OpenSSL.
+"""The parts of the package as CycloneDX 1.6 JSON (SBOM): requirements-cluster.txt, and C libraries in its packages.
 
     python deploy/packaging/sbom.py FILE
 
@@ -12,7 +12,7 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -20,8 +20,21 @@ from typing import Any
 
 from packaging.requirements import Requirement
 
-LOCK = Path(__file__).parents[2] / "requirements.txt"
-OURSELVES = "dnssecd"
+LOCK = Path(__file__).parents[2] / "requirements-cluster.txt"
+OURSELVES, EXTRAS = "dnssecd", ("cluster",)
+#: The wheel with libpq and what it needs, as files NAME-DIGEST.so.VERSION.
+_LIBPQ = "psycopg-binary"
+_LIBRARY = re.compile(r"(lib[a-z0-9_]+)-[0-9a-f]+\.so\.([0-9.]+)")
+_LIBRARY_LICENCES = {
+    "libpq": "PostgreSQL",
+    "libssl": "Apache-2.0",
+    "libcrypto": "Apache-2.0",
+    "libldap": "OLDAP-2.8",
+    "liblber": "OLDAP-2.8",
+    "libsasl2": "BSD-3-Clause-Attribution",
+    "libkeyutils": "LGPL-2.1-or-later",
+    "libcrypt": "LGPL-2.1-or-later",
+}
 _PINNED = re.compile(
     r"^([A-Za-z0-9._-]+)==([^\s;\\]+)\s*(?:;\s*([^\\\n]+))?((?:\s*\\?\n?\s+--hash=sha256:[0-9a-f]{64})*)",
     re.M,
@@ -68,7 +81,7 @@ def build() -> dict[str, Any]:
         "specVersion": "1.6",
         "version": 1,
         "metadata": metadata,
-        "components": [*components, _openssl()],
+        "components": [*components, _openssl(), *_libraries()],
         "dependencies": list(_dependencies({OURSELVES: ours, **installed})),
     }
 
@@ -109,6 +122,40 @@ def _openssl() -> dict[str, Any]:
     }
 
 
+def _libraries() -> list[dict[str, Any]]:
+    """Return the libraries in the wheel with libpq; where a file does not say its version, that of its interface."""
+    found = []
+    for file in distribution(_LIBPQ).files or ():
+        named = _LIBRARY.fullmatch(file.name)
+        if named is not None:
+            name, version = named.groups()
+            if name in ("libssl", "libcrypto"):
+                version = _openssl_of_libpq()
+            reference = f"pkg:generic/{name}@{version}?in={_LIBPQ}"
+            licence = _LIBRARY_LICENCES.get(name, "MIT")  # the others are MIT Kerberos
+            found.append(
+                {
+                    "type": "library",
+                    "bom-ref": reference,
+                    "name": name,
+                    "version": version,
+                    "description": f"a file in the wheel of {_LIBPQ}",
+                    "licenses": [{"license": {"id": licence}}],
+                }
+            )
+    return found
+
+
+def _openssl_of_libpq() -> str:
+    for file in distribution(_LIBPQ).files or ():
+        if file.name.startswith("libcrypto-"):
+            content = Path(str(distribution(_LIBPQ).locate_file(file))).read_bytes()
+            text = re.search(rb"OpenSSL (\d+\.\d+\.\d+)", content)
+            if text is not None:
+                return text[1].decode()
+    raise LockDiffers(f"the wheel of {_LIBPQ} has no OpenSSL that says its version")
+
+
 def _ref(name: str, version: str) -> str:
     return f"pkg:pypi/{name}@{version}"
 
@@ -127,15 +174,22 @@ def _licences(package: Distribution) -> list[dict[str, Any]]:
 def _dependencies(packages: dict[str, Distribution]) -> Iterator[dict[str, Any]]:
     refs = {name: _ref(name, package.version) for name, package in packages.items()}
     for name, package in packages.items():
-        needs = {normal(one.name) for one in map(Requirement, package.requires or ()) if _applies(one)}
+        extras = EXTRAS if name == OURSELVES else ()
+        needs = {normal(one.name) for one in map(Requirement, package.requires or ()) if applies(one, extras)}
         found = sorted(refs[need] for need in needs if need in refs)
         if name == "cryptography":
             found.append(_openssl()["bom-ref"])
+        if name == "psycopg":
+            found.append(refs[_LIBPQ])
+        if name == _LIBPQ:
+            found += [one["bom-ref"] for one in _libraries()]
         yield {"ref": refs[name], "dependsOn": found}
 
 
-def _applies(requirement: Requirement) -> bool:
-    return requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+def applies(requirement: Requirement, extras: Iterable[str] = ()) -> bool:
+    """Tell whether a requirement of a package counts on this platform, with these of its extras."""
+    marker = requirement.marker
+    return marker is None or any(marker.evaluate({"extra": extra}) for extra in ("", *extras))
 
 
 def write(path: Path) -> None:

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import Distribution, distribution
 from pathlib import Path
@@ -30,6 +30,8 @@ sys.path.insert(0, str(SOURCE / "deploy/packaging"))
 import manpages  # noqa: E402
 import sbom  # noqa: E402
 
+#: What a package can do without a further installation: a cluster.
+EXTRAS = ("cluster",)
 VERSION_DIR = f"python{sys.version_info.major}.{sys.version_info.minor}"
 DOCUMENTS = ("README.md", "CHANGELOG.md", "SECURITY.md", "NOTICE", "config.example.toml", "docs/*.md")
 EXAMPLES = ("secondaries", "prometheus", "grafana", "container", "systemd")
@@ -102,22 +104,26 @@ def unpack(wheel: Path, site: Path) -> None:
 
 
 def needed() -> list[Distribution]:
-    """Return the packages that `dnssecd` requires, and their requirements, without extras, by name."""
+    """Return the packages that `dnssecd` requires with `EXTRAS`, and their requirements, by name."""
     found: dict[str, Distribution] = {}
-    waiting = list(_requirements(distribution("dnssecd")))
+    done: set[str] = set()
+    waiting = [Requirement(f"dnssecd[{','.join(EXTRAS)}]")]
     while waiting:
-        name = waiting.pop().lower().replace("_", "-")
-        if name not in found:
-            found[name] = distribution(name)
-            waiting += _requirements(found[name])
+        wanted = waiting.pop()
+        if str(wanted) not in done:
+            done.add(str(wanted))
+            package = distribution(wanted.name)
+            found[sbom.normal(wanted.name)] = package
+            waiting += _requirements(package, wanted.extras)
+    del found["dnssecd"]
     return [found[name] for name in sorted(found)]
 
 
-def _requirements(package: Distribution) -> Iterator[str]:
-    for text in package.requires or ():
-        requirement = Requirement(text)
-        if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
-            yield requirement.name
+def _requirements(package: Distribution, extras: Iterable[str]) -> Iterator[Requirement]:
+    for requirement in map(Requirement, package.requires or ()):
+        if sbom.applies(requirement, extras):
+            requirement.marker = None
+            yield requirement
 
 
 def copy_package(package: Distribution, site: Path) -> None:

@@ -33,7 +33,8 @@ def read_cluster(root: Section) -> ClusterConfig | None:
         section.error(
             "",
             "a cluster needs the Python packages psycopg and psycopg_pool, which are not installed",
-            "install them: pip install 'dnssecd[cluster]'",
+            "the Debian package and `make install` have them; with pip: pip install --require-hashes -r "
+            "requirements-cluster.txt, of the sources",
         )
     nodes = dict(_nodes(section))
     cluster = ClusterConfig(

@@ -116,7 +116,13 @@ def test_the_same_sources_give_the_same_package(tmp_path: Path) -> None:
 def test_nothing_of_the_tests_is_in_it(root: Path) -> None:
     packages = {path.name for path in (root / "usr/lib/dnssecd").glob("lib/python3*/site-packages/*")}
     assert {"dnssecd", "dns", "cryptography", "pkcs11", "apscheduler", "structlog"} <= packages
+    assert {"psycopg", "psycopg_binary", "psycopg_pool"} <= packages, "for [cluster]"
     assert not {"pytest", "mypy", "hypothesis", "pip", "setuptools", "tests", "demo"} & packages
+
+
+def test_a_cluster_needs_no_further_package(root: Path) -> None:
+    script = "import psycopg, psycopg_pool; print(psycopg.pq.__impl__)"
+    assert run(root / "usr/lib/dnssecd/bin/python", "-I", "-c", script) == "binary\n"
 
 
 def test_byte_code_is_there(root: Path) -> None:

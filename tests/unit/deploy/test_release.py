@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT / "deploy/packaging"))
 import sbom  # noqa: E402
 
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = ("requirements.txt", "requirements-build.txt", "requirements-dev.txt")
+LOCKS = ("requirements.txt", "requirements-cluster.txt", "requirements-build.txt", "requirements-dev.txt")
 
 
 def pins(name: str) -> dict[str, str]:
@@ -55,7 +55,8 @@ def test_lock_files_agree_and_satisfy_the_project() -> None:
     extras = PROJECT["optional-dependencies"]
     wanted = {
         "requirements.txt": PROJECT["dependencies"],
-        "requirements-build.txt": extras["build"],
+        "requirements-cluster.txt": [*PROJECT["dependencies"], *extras["cluster"]],
+        "requirements-build.txt": [*PROJECT["dependencies"], *extras["cluster"], *extras["build"]],
         "requirements-dev.txt": extras["dev"],
     }
     for name, texts in wanted.items():
@@ -74,17 +75,27 @@ def test_bill_of_materials(monkeypatch: pytest.MonkeyPatch) -> None:
     text = json.dumps(document)
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     names = {one["name"] for one in document["components"]}
-    assert {"cryptography", "dnspython", "python-pkcs11", "openssl"} <= names
+    assert {
+        "cryptography",
+        "dnspython",
+        "python-pkcs11",
+        "openssl",
+        "psycopg-binary",
+        "libpq",
+        "libssl",
+    } <= names
     assert not {"pytest", "colorama", "dnssecd"} & names
     assert all(one["licenses"] for one in document["components"])
     refs = {one["ref"] for one in document["dependencies"]}
-    assert {need for one in document["dependencies"] for need in one["dependsOn"]} <= refs | {
-        document["components"][-1]["bom-ref"]
+    needed = {need for one in document["dependencies"] for need in one["dependsOn"]}
+    assert needed | refs == {
+        one["bom-ref"] for one in (*document["components"], document["metadata"]["component"])
     }
     (root,) = [
         one for one in document["dependencies"] if one["ref"] == document["metadata"]["component"]["bom-ref"]
     ]
-    assert len(root["dependsOn"]) == len(PROJECT["dependencies"])
+    extra = PROJECT["optional-dependencies"]["cluster"]
+    assert len(root["dependsOn"]) == len(PROJECT["dependencies"]) + len(extra)
 
 
 def test_another_version_than_the_locked_one_is_no_bill(monkeypatch: pytest.MonkeyPatch) -> None:
