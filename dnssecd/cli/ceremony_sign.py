@@ -13,7 +13,7 @@ from dnssecd.bounded_file import TooLarge, read_at_most
 from dnssecd.cli.ceremony_place import Place, ZoneRecord, signing_key, write_whole
 from dnssecd.cli.common import USAGE, Bad
 from dnssecd.core.ceremony.bundles import Form, is_bundles, read_bundles_request, write_bundles_response
-from dnssecd.core.ceremony.checks import check_request, is_refused
+from dnssecd.core.ceremony.checks import check_cds, check_request, is_refused
 from dnssecd.core.ceremony.report import request_report, response_report
 from dnssecd.core.ceremony.request import DOCUMENT_OCTETS_MAX, BadDocument, Request, read_request
 from dnssecd.core.ceremony.response import Response, write_response
@@ -63,7 +63,9 @@ def sign_request(place: Place, order: Order, say: Callable[[str], object]) -> Do
     request, is_ours = _read(order)
     record = place.record(request.zone)
     current, coming = _stages(place, request.zone, record)
+    ksks = {rdata_of_key(key) for key in (*current, *coming)}
     findings = check_request(request, place.config.limits, record.previous(request.zone), order.now)
+    findings += tuple(check_cds(request, place.config.limits, ksks))
     parts = [(rdata_of_key(key), "current") for key in current]
     parts += [(rdata_of_key(key), "to replace the current one") for key in coming]
     asked = request_report(request, findings, parts)

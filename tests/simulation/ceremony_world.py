@@ -12,20 +12,21 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from dnssecd.core.ceremony.accept import Published, ResponseRefused, Signer, accept_response
 from dnssecd.core.ceremony.checks import Limits, Previous, check_request, is_refused
+from dnssecd.core.ceremony.known import cds_sets, known_ksks
 from dnssecd.core.ceremony.proof import proof_message
 from dnssecd.core.ceremony.report import ds_digest
-from dnssecd.core.ceremony.request import KnownKsk, Request, ZskProof, read_request, write_request
+from dnssecd.core.ceremony.request import Request, ZskProof, read_request, write_request
 from dnssecd.core.ceremony.response import Response, read_response, write_response
 from dnssecd.core.ceremony.signing import response_of, stages_of, tasks_of
-from dnssecd.core.ceremony.slots import slots_of, within, zsk_timeline
+from dnssecd.core.ceremony.slots import slots_of, within, zsk_timeline, zsks_to_come
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.dns.rrtypes import DNSKEY
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.evidence import Evidence, SpareKey
-from dnssecd.core.keys.keyset import SigningKey, add_key, initial_keyset, key_tag, new_key, signing_view
+from dnssecd.core.keys.keyset import Key, SigningKey, add_key, initial_keyset, key_tag, new_key, signing_view
 from dnssecd.core.keys.keystate import Role, State
 from dnssecd.core.keys.planner import TABLES, Tables
-from dnssecd.core.keys.signed_ahead import SignedAhead, dnskey_until
+from dnssecd.core.keys.signed_ahead import SignedAhead, dnskey_until, offered
 from dnssecd.core.keys.simulate import Assumptions, simulate
 from dnssecd.core.keys.types import GenerateKey, KeySpec
 
@@ -44,7 +45,7 @@ ACTS = ("roll zsk", "secondary out", "parent out", "restart", "lose evidence", "
 def make_ceremonies(seed: int) -> tuple[Scenario, frozenset[str]]:
     """Return the scenario of a seed, and what is special in it: "missed", "late", "wrong", or nothing.
 
-    "moves": the zone begins with a KSK that the signer holds.
+    "moves": the zone begins with a KSK that the signer holds ("csk": with a CSK).
     """
     rng = Random(f"ceremonies {seed}")
     base = make(seed)
@@ -86,12 +87,7 @@ class CeremonyWorld(World):
         self.requests = 0
         self.supply = SignedAhead(STORES)
         self.expired = self.excused = False
-        zsk = self.make_zsk()
-        first = new_key(zsk.key_id, Role.ZSK, 13, zsk.public_key, "online", self.clock)
-        moves = "moves" in self.troubles
-        public = self.make_pair(257) if moves else self.current[0].public_key
-        ksk = new_key("ksk", Role.KSK, 13, public, "online" if moves else "vault", self.clock)
-        self.keyset = initial_keyset(APEX, (ksk, first), self.clock)
+        self.keyset = initial_keyset(APEX, self.first_keys(seed), self.clock)
         self.hold()
         self.excused = "missed" in self.troubles or "late" in self.troubles
         self.plan_ceremonies()
@@ -99,6 +95,17 @@ class CeremonyWorld(World):
             self.at(self.rng.uniform(DAY, scenario.quiet_at), self.compromise_zsk)
 
     # Keys
+
+    def first_keys(self, seed: int) -> tuple[Key, ...]:
+        """The keys that the zone begins with; a KSK that moves may be a CSK before."""
+        moves = "moves" in self.troubles
+        public = self.make_pair(257) if moves else self.current[0].public_key
+        if moves and Random(f"csk {seed}").random() < 0.4:
+            self.troubles |= {"csk"}
+            return (new_key("csk", Role.CSK, 13, public, "online", self.clock),)
+        zsk = self.make_zsk()
+        first = new_key(zsk.key_id, Role.ZSK, 13, zsk.public_key, "online", self.clock)
+        return new_key("ksk", Role.KSK, 13, public, "online" if moves else "vault", self.clock), first
 
     def make_pair(self, flags: int) -> bytes:
         """Make a key pair whose tag is free; return the public key field."""
@@ -196,41 +203,32 @@ class CeremonyWorld(World):
         )  # fmt: skip
         stop = self.clock + PERIOD
         ahead = simulate(self.keyset, self.policy, assume, self.clock, stop)
-        known = {key.ref for key in self.keyset.keys}
-        begins: dict[str, int] = {}
-        for span in ahead.spans:
-            if span.ref not in known and span.label.startswith("zsk ") and span.state is not State.HIDDEN:
-                begins[span.ref] = min(begins.get(span.ref, span.start), span.start)
+        names = zsks_to_come(ahead.spans, {key.ref for key in self.keyset.keys})
         free = self.free_spares()
-        while len(free) < len(begins):
+        while len(free) < len(names):
             self.spares.append(self.make_zsk())
             free = self.free_spares()
         refs = {key.ref: key.rdata for key in self.keyset.keys if key.role is Role.ZSK}
-        refs |= {
-            ref: rdata_of(spare)
-            for ref, spare in zip(sorted(begins, key=begins.__getitem__), free, strict=False)
-        }
+        refs |= {ref: rdata_of(spare) for ref, spare in zip(names, free, strict=False)}
         shown = [key.rdata for key in self.keyset.keys if key.role is Role.ZSK and key.dnskey.visible]
         plan = zsk_timeline(ahead.spans, refs, shown, self.clock)
         slots = slots_of(
             plan, self.clock, stop, validity_s=VALIDITY, refresh_s=REFRESH, inception_offset_s=-3600
         )
         self.requests += 1
+        ksks = tuple(known_ksks(self.keyset, STORES))
         wanted = {rdata for slot in slots for zsks in slot.sets for rdata in zsks}
         request = Request(
             zone=APEX, number=self.requests, made=self.clock, start=self.clock, stop=stop,
             ttl=self.policy.dnskey_ttl, zsks=tuple(sorted(wanted)), slots=slots,
-            plan=within(plan, self.clock, stop), previous=self.last_response, ksks=self.known_ksks(),
+            plan=within(plan, self.clock, stop), previous=self.last_response, ksks=ksks,
+            cds_sets=cds_sets(self.keyset, ahead.spans, self.clock, {ksk.rdata for ksk in ksks}),
         )  # fmt: skip
         proofs = tuple(
             ZskProof(key_tag(z), 13, self.sign(z, proof_message(APEX, 13, key_tag(z), request.digest)))
             for z in request.zsks
         )
         return read_request(write_request(replace(request, proofs=proofs)))
-
-    def known_ksks(self) -> tuple[KnownKsk, ...]:
-        ksks = [key for key in self.keyset.keys if key.role is Role.KSK]
-        return tuple(KnownKsk(key.rdata, key.goal.value, key.keystore == "online") for key in ksks)
 
     def free_spares(self) -> list[SpareKey]:
         used = {key.public_key for key in self.keyset.keys}
@@ -332,6 +330,8 @@ class CeremonyWorld(World):
         keys = self.supply.absent(view.dnskey_keys)
         if keys and self.supply.best(DNSKEY, view.dnskey_rdatas, keys, self.clock) is None:
             raise Bogus(f"at {self.now / DAY:.2f} d: a DNSKEY RRset is published that was not signed")
+        if not self.excused and offered(view, self.supply, self.clock) != view:
+            raise Bogus(f"at {self.now / DAY:.2f} d: CDS and CDNSKEY were not signed")
         super().commit()
 
 

@@ -3,7 +3,7 @@
 A finding is a refusal, a point that a person has to confirm, or a check that passed; the report has all of them.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
@@ -150,6 +150,25 @@ def _online_ksks(
     tags = ", ".join(str(key_tag(ksk.rdata)) for ksk in request.ksks if ksk.online)
     if tags:
         yield _look(f"the signer itself holds KSKs, which are signed for as well: key tags {tags}")
+
+
+def check_cds(request: Request, limits: Limits, ksks: Collection[bytes]) -> Iterator[Finding]:
+    """Check the CDS RRsets that the signer says it will publish; ``ksks``: DNSKEY RDATA of the keys that sign here."""
+    if len(request.cds_sets) > limits.sets_max:
+        yield _no(f"{len(request.cds_sets)} CDS sets; at most {limits.sets_max} are allowed")
+        return
+    for each in request.cds_sets:
+        unknown = sorted(key_tag(rdata) for rdata in unknown_in_cds(request, each, ksks))
+        if unknown:
+            yield _look(
+                f"the CDS RRset of KSKs {', '.join(str(key_tag(rdata)) for rdata in each)} is not signed: key tags "
+                f"{', '.join(map(str, unknown))} sign neither here nor at the signer"
+            )
+
+
+def unknown_in_cds(request: Request, rdatas: Iterable[bytes], ksks: Collection[bytes]) -> set[bytes]:
+    """Return the keys of a CDS set that neither a ceremony with ``ksks`` nor the signer holds: not to be signed."""
+    return set(rdatas) - set(ksks) - {ksk.rdata for ksk in request.ksks if ksk.online}
 
 
 def _period(request: Request, limits: Limits, _previous: Previous | None, now: int) -> Iterator[Finding]:

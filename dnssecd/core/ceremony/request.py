@@ -4,7 +4,8 @@ As text it is JSON::
 
     {"format": "dnssecd-ksr", "version": 1,
      "request": {"zone", "number", "made", "from", "to", "dnskey_ttl", "cds", "previous",
-                 "zsk": [{"name", "tag", "dnskey"}], "ksk": [{"tag", "dnskey", "state", "online"}],
+                 "zsk": [{"name", "tag", "dnskey"}], "ksk": [{"name", "tag", "dnskey", "state", "online"}],
+                 "cds_sets": [["ksk1"], ["ksk1", "ksk2"]],
                  "plan": [{"from", "set": ["zsk1"]}],
                  "slots": [{"inception", "expiration", "sets": [["zsk1"], ["zsk1", "zsk2"]]}]},
      "proofs": [{"tag", "algorithm", "signature"}]}
@@ -79,7 +80,8 @@ class ZskProof:
 class Request:
     """What is asked. ``number`` counts requests of a zone; ``previous``: hash of the response imported last ("": none).
 
-    ``start`` and ``stop`` (epoch s) are the period; ``ttl`` (s) is that of all three RRsets.
+    ``start`` and ``stop`` (epoch s) are the period; ``ttl`` (s) is that of all three RRsets. ``cds_sets``: the keys
+    (DNSKEY RDATA, among ``ksks``) of the CDS RRset that is published, and of those that follow by the plan.
     """
 
     zone: bytes
@@ -93,6 +95,7 @@ class Request:
     plan: tuple[Planned, ...] = ()
     ksks: tuple[KnownKsk, ...] = ()
     cds: bool = True
+    cds_sets: tuple[tuple[bytes, ...], ...] = ()
     previous: str = ""
     proofs: tuple[ZskProof, ...] = ()
 
@@ -129,6 +132,7 @@ def write_request(request: Request) -> str:
 
 def _body(request: Request) -> dict[str, Any]:
     names = {rdata: f"zsk{number}" for number, rdata in enumerate(request.zsks, 1)}
+    ksk_names = {ksk.rdata: f"ksk{number}" for number, ksk in enumerate(request.ksks, 1)}
     return {
         "zone": wire_to_text(request.zone),
         "number": request.number,
@@ -144,6 +148,7 @@ def _body(request: Request) -> dict[str, Any]:
         ],
         "ksk": [
             {
+                "name": ksk_names[ksk.rdata],
                 "tag": key_tag(ksk.rdata),
                 "dnskey": rdata_text(DNSKEY, ksk.rdata),
                 "state": ksk.state,
@@ -151,6 +156,7 @@ def _body(request: Request) -> dict[str, Any]:
             }
             for ksk in request.ksks
         ],
+        "cds_sets": [[ksk_names[rdata] for rdata in rdatas] for rdatas in request.cds_sets],
         "plan": [
             {"from": stamp(each.start), "set": [names[rdata] for rdata in each.zsks]} for each in request.plan
         ],
@@ -170,6 +176,7 @@ def read_request(text: str) -> Request:
     document = read_document(text, FORMAT, VERSION, "request")
     body = Fields(document["request"], "request")
     named = {each.text("name"): _dnskey(each, sep=False) for each in body.tables("zsk", KEYS_MAX)}
+    ksks = {each.text("name"): _known_ksk(each) for each in body.tables("ksk", KEYS_MAX)}
     request = Request(
         zone=_zone(body.text("zone")),
         number=body.number("number"),
@@ -183,11 +190,12 @@ def read_request(text: str) -> Request:
             Planned(each.time("from"), _named(each, each.texts("set", SETS_MAX), named))
             for each in body.tables("plan", SLOTS_MAX)
         ),
-        ksks=tuple(
-            KnownKsk(_dnskey(each, sep=True), each.text("state"), each.flag("online"))
-            for each in body.tables("ksk", KEYS_MAX)
-        ),
+        ksks=tuple(ksks.values()),
         cds=body.flag("cds"),
+        cds_sets=tuple(
+            _named(body, row, {name: ksk.rdata for name, ksk in ksks.items()})
+            for row in body.rows("cds_sets", SETS_MAX, least=0)
+        ),
         previous=body.text("previous"),
         proofs=tuple(_proof(each) for each in Fields(document, "").tables("proofs", KEYS_MAX)),
     )
@@ -207,7 +215,11 @@ def _named(fields: "Fields", row: list[str], named: dict[str, bytes]) -> tuple[b
     try:
         return tuple(named[name] for name in row)
     except KeyError as error:
-        raise BadDocument(f"{fields.where}: a set names {error}, which is not among the ZSKs") from None
+        raise BadDocument(f"{fields.where}: a set names {error}, which is not among the keys") from None
+
+
+def _known_ksk(fields: "Fields") -> KnownKsk:
+    return KnownKsk(_dnskey(fields, sep=True), fields.text("state"), fields.flag("online"))
 
 
 def _proof(fields: "Fields") -> ZskProof:
@@ -309,11 +321,11 @@ class Fields:
             raise self._bad(name, f"a list of at most {most} texts")
         return value
 
-    def rows(self, name: str, most: int) -> list[list[str]]:
+    def rows(self, name: str, most: int, least: int = 1) -> list[list[str]]:
         """Return a list of lists of texts."""
         value = self._values.get(name)
-        if not isinstance(value, list) or not 0 < len(value) <= most:
-            raise self._bad(name, f"a list of 1 to {most} lists")
+        if not isinstance(value, list) or not least <= len(value) <= most:
+            raise self._bad(name, f"a list of {least} to {most} lists")
         for row in value:
             if not isinstance(row, list) or len(row) > most or not all(isinstance(x, str) for x in row):
                 raise self._bad(name, "a list of lists of texts")

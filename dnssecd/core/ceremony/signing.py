@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from dnssecd.core.ceremony.checks import unknown_in_cds
 from dnssecd.core.ceremony.request import Request, Slot
 from dnssecd.core.ceremony.response import Response
 from dnssecd.core.dns.names import APEX
@@ -68,28 +69,38 @@ def _wanted(
     request: Request, slot: Slot, stages: Sequence[Stage], cds: bool
 ) -> Iterator[tuple[int, tuple[bytes, ...], Stage]]:
     """Yield (type, RDATA, signers) of every RRset that may be published in a slot."""
-    online = [ksk.rdata for ksk in request.ksks if ksk.online]
     for stage in stages:
         ksks = tuple(rdata_of_key(key) for key in stage)
         for zsks in slot.sets:
-            yield DNSKEY, tuple(sorted({*ksks, *zsks})), stage
-            if online:
+            for online in _online_sets(request):
                 yield DNSKEY, tuple(sorted({*ksks, *zsks, *online})), stage
     everyone = tuple(dict.fromkeys(key for stage in stages for key in stage))
-    for ksks in _ds_sets(stages, online) if cds else ():
-        yield CDNSKEY, tuple(sorted(ksks)), everyone
+    for ksks in _cds_sets(request, stages) if cds else ():
+        yield CDNSKEY, ksks, everyone
         yield CDS, tuple(sorted(ds_rdata(request.zone, rdata) for rdata in ksks)), everyone
 
 
-def _ds_sets(stages: Sequence[Stage], online: list[bytes]) -> Iterator[tuple[bytes, ...]]:
-    """Yield the sets of KSKs (DNSKEY RDATA) that the parent may be asked to have a DS of."""
-    for stage in stages:
-        ksks = tuple(rdata_of_key(key) for key in stage)
-        yield ksks
-        if online:
-            yield (*ksks, *online)
-    if online:
-        yield tuple(online)
+def _online_sets(request: Request) -> tuple[tuple[bytes, ...], ...]:
+    """Return the sets of KSKs at the signer (DNSKEY RDATA) that may be published beside those of the ceremony."""
+    online = tuple(ksk.rdata for ksk in request.ksks if ksk.online)
+    return tuple(dict.fromkeys([(), *((ksk,) for ksk in online), online]))
+
+
+def _cds_sets(request: Request, stages: Sequence[Stage]) -> tuple[tuple[bytes, ...], ...]:
+    """Return the sets of KSKs (DNSKEY RDATA) that the parent may be asked to have a DS of.
+
+    Those that follow from the keys of the ceremony, and those that the signer says it publishes, or will: it knows
+    which of the keys has a DS.
+    """
+    online = _online_sets(request)
+    made = [tuple(rdata_of_key(key) for key in stage) for stage in (*stages, ())]
+    derived = [(*ksks, *others) for ksks in made for others in online]
+    stated = [ksks for ksks in request.cds_sets if not unknown_in_cds(request, ksks, _everyone(stages))]
+    return tuple(dict.fromkeys(tuple(sorted(set(ksks))) for ksks in (*stated, *derived) if ksks))
+
+
+def _everyone(stages: Sequence[Stage]) -> frozenset[bytes]:
+    return frozenset(rdata_of_key(key) for stage in stages for key in stage)
 
 
 def response_of(request: Request, tasks: Sequence[Task], signatures: Sequence[bytes], now: int) -> Response:

@@ -6,10 +6,10 @@ evidence may come late, and so that no step leads to a set that ends before the 
 so often that this would be too many, a set ends twelve steps after the plan expects it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from dnssecd.core.ceremony.request import Planned, Slot
-from dnssecd.core.keys.keystate import VISIBLE, Rec
+from dnssecd.core.keys.keystate import VISIBLE, Rec, Role, State
 from dnssecd.core.keys.simulate import Span
 
 EARLY_STEPS = 2
@@ -45,6 +45,18 @@ def zsk_timeline(
             plan.append(Planned(at, both))
         plan.append(Planned(at, zsks))
     return tuple(plan)
+
+
+def zsks_to_come(spans: Iterable[Span], known: Collection[str]) -> list[str]:
+    """Return the names of the ZSKs of a forecast that are still to be made, in the order of their first use.
+
+    ``known``: the names of the keys there are.
+    """
+    begins: dict[str, int] = {}
+    for span in spans:
+        if span.role is Role.ZSK and span.ref not in known and span.state is not State.HIDDEN:
+            begins[span.ref] = min(begins.get(span.ref, span.start), span.start)
+    return sorted(begins, key=begins.__getitem__)
 
 
 def within(plan: tuple[Planned, ...], start: int, stop: int) -> tuple[Planned, ...]:

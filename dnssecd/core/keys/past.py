@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from dnssecd.core.keys.keyset import Key, Keyset
-from dnssecd.core.keys.keystate import Event, Rec, State
+from dnssecd.core.keys.keystate import Event, Rec, Role, State
 from dnssecd.core.keys.simulate import EVENT_NAMES, Span, label_of
 from dnssecd.core.keys.types import STEP_EFFECTS, RemoveKey
 
@@ -62,13 +62,12 @@ def past_spans(keyset: Keyset, steps: Iterable[PastStep], now: int) -> tuple[Spa
     for key in keyset.keys:
         moves = by_key.pop((key.role.value, key.tag), {})
         for rec in key.records:
-            spans += _spans_of(
-                key.ref, label_of(key, key.tag), rec, _completed(key, rec, moves.get(rec, [])), now
-            )
+            whose = key.ref, key.role, label_of(key, key.tag), rec
+            spans += _spans_of(*whose, _completed(key, rec, moves.get(rec, [])), now)
     for (role, tag), moves in by_key.items():
         for rec, known in moves.items():
             end = ended.get((role, tag), known[-1][0])
-            spans += _spans_of(f"past {role} {tag}", f"{role.upper()} {tag}", rec, known, end)
+            spans += _spans_of(f"past {role} {tag}", Role(role), f"{role.upper()} {tag}", rec, known, end)
     return tuple(spans)
 
 
@@ -103,10 +102,12 @@ def _completed(key: Key, rec: Rec, known: list[tuple[int, State]]) -> list[tuple
     return moves
 
 
-def _spans_of(ref: str, label: str, rec: Rec, moves: list[tuple[int, State]], end: int) -> list[Span]:
+def _spans_of(
+    ref: str, role: Role, label: str, rec: Rec, moves: list[tuple[int, State]], end: int
+) -> list[Span]:
     ends = [*(at for at, _ in moves[1:]), end]
     return [
-        Span(ref, label, rec, state, at, stop)
+        Span(ref, role, label, rec, state, at, stop)
         for (at, state), stop in zip(moves, ends, strict=False)
         if stop > at
     ]

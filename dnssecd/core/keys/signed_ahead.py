@@ -91,6 +91,19 @@ def dnskey_until(keyset: Keyset, ahead: SignedAhead, now: int) -> int | None:
     return ahead.until(DNSKEY, view.dnskey_rdatas, keys, now) if keys else None
 
 
+def cds_until(keyset: Keyset, ahead: SignedAhead, now: int) -> int | None:
+    """Return until when (epoch s) the CDS and CDNSKEY RRsets of a key set are signed; 0: not even now.
+
+    None: there are none, or no off-line key signs them.
+    """
+    view = signing_view(keyset)
+    keys = ahead.absent(view.cds_keys)
+    if not keys or not view.cds:
+        return None
+    wanted = ((CDS, view.cds), (CDNSKEY, view.cdnskey))
+    return min(ahead.until(rtype, rdatas, keys, now) for rtype, rdatas in wanted)
+
+
 def supply_until(present: int, ahead: SignedAhead, now: int) -> int:
     """Return until when (epoch s) some DNSKEY RRset is signed without a gap, beginning with the present one.
 

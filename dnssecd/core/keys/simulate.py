@@ -79,6 +79,7 @@ class Span:
     """How long one record of one key was in one state; `stop` None: to the end."""
 
     ref: str
+    role: Role
     label: str
     rec: Rec
     state: State
@@ -330,7 +331,7 @@ def _draw(keyset: Keyset, world: _World, open_spans: dict[tuple[str, Rec], Span]
                 spans.append(replace(old, stop=now))
             number = world.number(key.key_id)
             label = label_of(key, f"new-{number}" if number else key.tag)
-            open_spans[key.ref, rec] = Span(key.ref, label, rec, state, now, None)
+            open_spans[key.ref, rec] = Span(key.ref, key.role, label, rec, state, now, None)
     present = {key.ref for key in keyset.keys}
     for ref, rec in [at for at in open_spans if at[0] not in present]:
         spans.append(replace(open_spans.pop((ref, rec)), stop=now))

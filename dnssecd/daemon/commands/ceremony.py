@@ -170,6 +170,12 @@ def _answer(zone: FrontZone, done: Imported) -> ResponseImported:
     tags = ", ".join(map(str, done.ksks))
     message = f"{zone.name}: all signatures verified; {done.rrsigs} over {done.sets} RRsets stored, until "
     message += moment(done.until) + (f"; new KSK {tags}" if tags else "")
+    if done.cds_until is not None:
+        ends = f"until {moment(done.cds_until)} only" if done.cds_until else "not at all"
+        message += (
+            f"; CDS and CDNSKEY as they are published now are signed {ends}: without a later response the zone is "
+            "then published without them, and nothing at the parent changes"
+        )
     return ResponseImported(
         zone=zone.name,
         rrsets=done.sets,

@@ -62,6 +62,11 @@ class ForeignKeyCommands:
 
 
 def _check_signer(zone: FrontZone, signer: str) -> None:
+    if any(wish.keystore in zone.spec.offline for wish in zone.spec.keys):
+        raise Refused(
+            f"the KSK of {zone.name} is off-line, and a ceremony signs no DNSKEY RRset with keys of other signers",
+            'name a key store of the key service in the policy: ksk = { keystore = "…" }',
+        )
     known = [each.name for each in zone.config.other_signers]
     if signer == INPUT or signer not in known:
         raise Refused(

@@ -4,12 +4,12 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from dnssecd.core.ceremony.request import KnownKsk, Request, ZskProof
-from dnssecd.core.ceremony.slots import slots_of, within, zsk_timeline
+from dnssecd.core.ceremony.known import cds_sets, known_ksks
+from dnssecd.core.ceremony.request import Request, ZskProof
+from dnssecd.core.ceremony.slots import slots_of, within, zsk_timeline, zsks_to_come
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.keyset import Key, Keyset, initial_keyset, key_tag, new_key
-from dnssecd.core.keys.keystate import Role
-from dnssecd.core.keys.label import label
+from dnssecd.core.keys.keystate import Goal, Role
 from dnssecd.core.keys.signed_ahead import SignedAhead
 from dnssecd.core.keys.simulate import Simulation, simulate
 from dnssecd.core.keys.types import KeySpec, RolloverPolicy
@@ -69,10 +69,11 @@ async def make_request(wanted: Wanted, signer: AsyncSignerClient) -> Made:
         held = list(await signer.keys(zone.origin))
     else:
         keyset = wanted.known.keyset
+        _check_other_signers(keyset, zone)
     ahead = await asyncio.to_thread(_forecast, wanted, keyset)
-    names = _stand_ins(ahead, keyset)
+    names = zsks_to_come(ahead.spans, {key.ref for key in keyset.keys})
     spares = await _spares(wanted, spec, keyset, held, len(names), signer)
-    refs = {key.ref: key.rdata for key in keyset.keys if key.role is Role.ZSK or key.foreign}
+    refs = {key.ref: key.rdata for key in keyset.keys if key.role is Role.ZSK}
     refs |= {name: info.dnskey for name, info in zip(names, spares, strict=False)}
     request = _request(wanted, keyset, ahead, refs)
     ids = {info.dnskey: info.id for info in (*held, *spares)}
@@ -89,6 +90,17 @@ def _zsk_spec(wanted: Wanted) -> KeySpec:
             'in the policy: ksk = { keystore = "…" } with a key store of type "offline"',
         )
     return spec
+
+
+def _check_other_signers(keyset: Keyset, zone: FrontZone) -> None:
+    theirs = [key for key in keyset.keys if key.foreign and (key.dnskey.visible or key.goal is Goal.PRESENT)]
+    if theirs:
+        tags = ", ".join(f"{key.tag} of signer {key.signer}" for key in theirs)
+        raise CannotAsk(
+            f"{zone.name} has keys of other signers ({tags}), and a ceremony signs no DNSKEY RRset with such keys",
+            f"dnssecd key remove-foreign {zone.name}, or name a key store of the key service in the policy: "
+            'ksk = { keystore = "…" }',
+        )
 
 
 async def _first_zsk(wanted: Wanted, signer: AsyncSignerClient, held: Iterable[KeyInfo]) -> Key:
@@ -124,16 +136,6 @@ def _forecast(wanted: Wanted, keyset: Keyset) -> Simulation:
     policy = replace(wanted.policy, manual=frozenset(), given=False)
     assume = forecast.assumptions(wanted.zone, wanted.evidence, policy, DS_DELAY_S)
     return simulate(replace(keyset, held=()), policy, assume, wanted.now, wanted.stop)
-
-
-def _stand_ins(ahead: Simulation, keyset: Keyset) -> list[str]:
-    """Return the names of the ZSKs that are still to be made, in the order of their first use."""
-    known = {key.ref for key in keyset.keys}
-    begins: dict[str, int] = {}
-    for span in ahead.spans:
-        if span.ref not in known and span.label.startswith("zsk ") and span.state.value != "hidden":
-            begins[span.ref] = min(begins.get(span.ref, span.start), span.start)
-    return sorted(begins, key=lambda ref: begins[ref])
 
 
 async def _spares(
@@ -189,6 +191,11 @@ def _request(wanted: Wanted, keyset: Keyset, ahead: Simulation, refs: dict[str, 
     zone = wanted.zone
     published = [key.rdata for key in keyset.keys if key.role is Role.ZSK and key.dnskey.visible]
     timeline = zsk_timeline(ahead.spans, refs, published, wanted.now)
+    if not timeline:
+        raise CannotAsk(
+            f"{zone.name} has no ZSK, and none is expected until then: dnssecd simulate {zone.name} says what waits",
+            "end what the rollover waits for, or ask for a longer period",
+        )
     slots = slots_of(
         timeline,
         wanted.start,
@@ -197,6 +204,7 @@ def _request(wanted: Wanted, keyset: Keyset, ahead: Simulation, refs: dict[str, 
         refresh_s=_refresh_s(zone),
         inception_offset_s=zone.spec.inception_offset_s,
     )
+    ksks = tuple(known_ksks(keyset, zone.spec.offline)) if wanted.known is not None else ()
     shown = {rdata for slot in slots for zsks in slot.sets for rdata in zsks}
     return Request(
         zone=zone.origin,
@@ -208,8 +216,11 @@ def _request(wanted: Wanted, keyset: Keyset, ahead: Simulation, refs: dict[str, 
         zsks=tuple(rdata for rdata in dict.fromkeys(refs.values()) if rdata in shown),
         slots=slots,
         plan=within(timeline, wanted.start, wanted.stop),
-        ksks=tuple(_known_ksks(keyset, zone)) if wanted.known is not None else (),
+        ksks=ksks,
         cds=zone.spec.cds,
+        cds_sets=cds_sets(keyset, ahead.spans, wanted.now, {ksk.rdata for ksk in ksks})
+        if zone.spec.cds
+        else (),
         previous=wanted.ceremony.response,
     )
 
@@ -219,13 +230,6 @@ def _refresh_s(zone: FrontZone) -> int:
     if zone.refresh_s:
         return zone.refresh_s
     return min(zone.spec.refresh_s or zone.spec.validity_s // 2, zone.spec.validity_s // 2)
-
-
-def _known_ksks(keyset: Keyset, zone: FrontZone) -> Iterable[KnownKsk]:
-    for key in keyset.keys:
-        if key.role is Role.KSK and not key.revoked and not key.foreign:
-            online = key.keystore not in zone.spec.offline
-            yield KnownKsk(key.rdata, f"{label(key)}; DS {key.ds.state.value}", online)
 
 
 async def _proof(

@@ -9,7 +9,7 @@ from dnssecd.core.ceremony.accept import Accepted, Published, ResponseRefused, S
 from dnssecd.core.ceremony.response import Response
 from dnssecd.core.keys.keyset import Keyset, KeysetError, add_key, key_tag, mark_of, signing_view
 from dnssecd.core.keys.keystate import Role
-from dnssecd.core.keys.signed_ahead import SignedAhead
+from dnssecd.core.keys.signed_ahead import SignedAhead, cds_until
 from dnssecd.core.utc import moment
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
@@ -33,12 +33,16 @@ class Import:
 
 @dataclass(frozen=True)
 class Imported:
-    """What an import brought: RRsets, RRSIGs, tags of new KSKs, and until when all is signed (epoch s)."""
+    """What an import brought: RRsets, RRSIGs, tags of new KSKs, and until when all is signed (epoch s).
+
+    ``cds_until``: the end of what signs the CDS RRset published now, where that is earlier; None: it is not.
+    """
 
     sets: int
     rrsigs: int
     ksks: tuple[int, ...]
     until: int
+    cds_until: int | None = None
 
 
 def import_response(db: ZoneStore, spec: ZoneSpec, job: Import) -> Imported:
@@ -62,7 +66,14 @@ def import_response(db: ZoneStore, spec: ZoneSpec, job: Import) -> Imported:
             transaction.set_state(state.KEYSET, state.to_document(keyset))
         _store(transaction, after, job, accepted)
     rrsigs = sum(len(each.rrsigs) for each in after.sets)
-    return Imported(len(after.sets), rrsigs, tuple(map(key_tag, ksks)), accepted.until)
+    cds_end = cds_until(keyset, accepted.ahead, job.now) if keyset is not None and spec.cds else None
+    return Imported(
+        len(after.sets),
+        rrsigs,
+        tuple(map(key_tag, ksks)),
+        accepted.until,
+        cds_end if cds_end is not None and cds_end < accepted.until else None,
+    )
 
 
 def count_request(db: ZoneStore, first_zsk: str) -> None:

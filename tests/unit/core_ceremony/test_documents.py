@@ -36,6 +36,7 @@ def test_a_response_is_read_as_it_was_written():
     lambda body: body["slots"][0].update(expiration="2027-12-24T00:00:00Z"),
     lambda body: body["slots"][0]["sets"].append(["zsk1"]),
     lambda body: body.update(previous="00"),
+    lambda body: body.update(cds_sets=[]),
 ])  # fmt: skip
 def test_every_change_of_a_request_changes_its_hash(change):
     request = make_request()
@@ -52,6 +53,10 @@ def test_every_change_of_a_request_changes_its_hash(change):
     (lambda d: d["request"].update(number=-1), "number"),
     (lambda d: d["request"].update(number=True), "number"),
     (lambda d: d["request"].update(cds=1), "cds"),
+    (lambda d: d["request"].pop("cds_sets"), "cds_sets"),
+    (lambda d: d["request"].update(cds_sets=[["ksk2"]]), "ksk2"),
+    (lambda d: d["request"].update(cds_sets=[["ksk1"]] * 65), "cds_sets"),
+    (lambda d: d["request"]["ksk"][0].update(dnskey=d["request"]["zsk"][0]["dnskey"]), "tag is"),
     (lambda d: d["request"].update(zone="a..b"), "zone"),
     (lambda d: d["request"]["zsk"][0].update(tag=1), "tag is"),
     (lambda d: d["request"]["zsk"][0].update(dnskey="257" + d["request"]["zsk"][0]["dnskey"][3:]), "tag is"),

@@ -5,8 +5,8 @@ from itertools import pairwise
 
 from dnssecd.core.ceremony.checks import Limits
 from dnssecd.core.ceremony.request import Planned
-from dnssecd.core.ceremony.slots import slots_of, within, zsk_timeline
-from dnssecd.core.keys.keystate import Rec, State
+from dnssecd.core.ceremony.slots import slots_of, within, zsk_timeline, zsks_to_come
+from dnssecd.core.keys.keystate import Rec, Role, State
 from dnssecd.core.keys.simulate import Span
 from tests.unit.core_ceremony.world import DAY, NOW, A, B, C, ordered
 
@@ -47,7 +47,19 @@ def test_the_last_sets_are_signed_to_the_end():
 
 
 def span(ref: str, start: int, stop: int | None, state: State = State.OMNIPRESENT) -> Span:
-    return Span(ref, f"zsk {ref} (13)", Rec.DNSKEY, state, start, stop)
+    return Span(ref, Role.ZSK, f"ZSK {ref}, algorithm 13", Rec.DNSKEY, state, start, stop)
+
+
+def test_the_zsks_to_come_are_those_that_the_forecast_publishes_first_use_first():
+    spans = [
+        span("a", NOW, None),
+        span("new 2", NOW + 50, None),
+        span("new 1", NOW, NOW + 10, State.HIDDEN),
+        span("new 1", NOW + 10, None, State.RUMOURED),
+        span("new 3", NOW, None, State.HIDDEN),
+        replace(span("ksk", NOW, None), role=Role.KSK),
+    ]
+    assert zsks_to_come(spans, {"a"}) == ["new 1", "new 2"]
 
 
 def test_a_timeline_follows_the_dnskey_records():

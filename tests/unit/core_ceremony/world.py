@@ -87,7 +87,7 @@ def make_request(*, start: int = NOW, days: int = 90, signed_by: tuple[SoftKey, 
     slots = slots_of(plan, start, stop, validity_s=14 * DAY, refresh_s=7 * DAY, inception_offset_s=-3600)
     request = Request(
         zone=ZONE, number=1, made=start, start=start, stop=stop, ttl=3600, zsks=ordered(A, B),
-        slots=slots, plan=plan, ksks=(KnownKsk(K1.rdata, "active"),),
+        slots=slots, plan=plan, ksks=(KnownKsk(K1.rdata, "active"),), cds_sets=((K1.rdata,),),
     )  # fmt: skip
     return with_proofs(request, signed_by)
 

@@ -10,7 +10,7 @@ from dnssecd.core.keys.evidence import Evidence, SecondarySight
 from dnssecd.core.keys.keyset import Keyset, add_key, initial_keyset, new_key, published, signing_view
 from dnssecd.core.keys.keystate import Event, Rec, Role, State
 from dnssecd.core.keys.planner import plan_rollover
-from dnssecd.core.keys.signed_ahead import AheadSet, SignedAhead, offered, supply_until, unexpired
+from dnssecd.core.keys.signed_ahead import AheadSet, SignedAhead, cds_until, offered, supply_until, unexpired
 from dnssecd.core.keys.types import Gate, GenerateKey, KeySpec, PublishDnskey, RolloverPolicy
 from tests.unit.core_ceremony.world import DAY, K1, K2, NOW, STORES, ZONE, A, B, SoftKey, ordered
 
@@ -171,3 +171,15 @@ def with_ds(keyset: Keyset) -> Keyset:
     """Return the key set with the DS of the KSK submitted."""
     key = next(key for key in keyset.keys if key.role is Role.KSK)
     return keyset.with_key(key.with_record(Rec.DS, replace(key.ds, state=State.RUMOURED)))
+
+
+def test_the_cds_are_signed_until_the_first_of_the_two_rrsets_ends():
+    view = signing_view(with_ds(keyset_of(K1, A)))
+    sets = [
+        AheadSet(CDS, 3600, view.cds, (rrsig(K1, NOW, NOW + 20 * DAY),)),
+        AheadSet(CDNSKEY, 3600, view.cdnskey, (rrsig(K1, NOW, NOW + 10 * DAY),)),
+    ]
+    assert cds_until(with_ds(keyset_of(K1, A)), SignedAhead(STORES, tuple(sets)), NOW) == NOW + 10 * DAY
+    assert cds_until(with_ds(keyset_of(K1, A)), SignedAhead(STORES, tuple(sets[:1])), NOW) == 0
+    assert cds_until(keyset_of(K1, A), SignedAhead(STORES, tuple(sets)), NOW) is None
+    assert cds_until(with_ds(keyset_of(K1, A)), SignedAhead(frozenset(), tuple(sets)), NOW) is None

@@ -64,15 +64,15 @@ def test_without_history_the_key_set_tells_the_present_states() -> None:
 def test_a_state_that_lasts_is_one_span() -> None:
     ksk = running().key(Role.KSK)
     past = [
-        Span(ksk.ref, "KSK", Rec.DS, State.OMNIPRESENT, 10, 20),
-        Span(ksk.ref, "KSK", Rec.DNSKEY, State.RUMOURED, 10, 20),
+        Span(ksk.ref, Role.KSK, "KSK", Rec.DS, State.OMNIPRESENT, 10, 20),
+        Span(ksk.ref, Role.KSK, "KSK", Rec.DNSKEY, State.RUMOURED, 10, 20),
     ]
     ahead = [
-        Span(ksk.ref, "KSK", Rec.DS, State.OMNIPRESENT, 20, None),
-        Span(ksk.ref, "KSK", Rec.DNSKEY, State.OMNIPRESENT, 20, None),
+        Span(ksk.ref, Role.KSK, "KSK", Rec.DS, State.OMNIPRESENT, 20, None),
+        Span(ksk.ref, Role.KSK, "KSK", Rec.DNSKEY, State.OMNIPRESENT, 20, None),
     ]
     assert joined(past, ahead) == (
         past[1],
-        Span(ksk.ref, "KSK", Rec.DS, State.OMNIPRESENT, 10, None),
+        Span(ksk.ref, Role.KSK, "KSK", Rec.DS, State.OMNIPRESENT, 10, None),
         ahead[1],
     )

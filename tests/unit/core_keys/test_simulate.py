@@ -119,7 +119,10 @@ def test_each_step_can_be_seen_at_any_scale(days: int) -> None:
 
 
 def test_a_picture_has_a_limit() -> None:
-    spans = [Span(f"k{n}", f"ZSK {n}", Rec.DNSKEY, State.OMNIPRESENT, START + n, None) for n in range(500)]
+    spans = [
+        Span(f"k{n}", Role.ZSK, f"ZSK {n}", Rec.DNSKEY, State.OMNIPRESENT, START + n, None)
+        for n in range(500)
+    ]
     text = render_svg(spans, START, START + DAY, "keys")
     assert len(bars_of(text)) == KEYS_MAX
     assert f"and {500 - KEYS_MAX} more keys" in text

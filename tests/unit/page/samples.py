@@ -8,7 +8,7 @@ from dnssecd.control.messages.alerts import Alert
 from dnssecd.control.messages.keys import KeyRow
 from dnssecd.control.messages.status import Delivery, KeyServiceState, Status, Verdict
 from dnssecd.control.messages.zones import HistoryEntry, PersonTask, ServerSeen, ZoneDetails, ZoneStatus
-from dnssecd.core.keys.keystate import Rec, State
+from dnssecd.core.keys.keystate import Rec, Role, State
 from dnssecd.core.keys.simulate import Span
 from dnssecd.core.keys.timeline_svg import Flag, render_svg
 from dnssecd.page.digest import Digest
@@ -159,7 +159,7 @@ def view(name: str = "a.test.", text: str = "text", **more: Any) -> ZoneView:
         ],
         stripped=0,
     )
-    span = Span("k", text[:40] or "KSK 4711", Rec.DNSKEY, State.OMNIPRESENT, int(NOW) - DAY, None)
+    span = Span("k", Role.KSK, text[:40] or "KSK 4711", Rec.DNSKEY, State.OMNIPRESENT, int(NOW) - DAY, None)
     svg = render_svg([span], int(NOW) - DAY, int(NOW) + DAY, text, now=int(NOW), flags=[Flag(int(NOW), text)])
     entry = HistoryEntry(at=NOW, who=text, what=text, serial=7, detail=text)
     return ZoneView(
