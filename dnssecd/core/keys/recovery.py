@@ -9,7 +9,15 @@ from dataclasses import dataclass
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.core.keys.keystate import Rec, Role, State
 from dnssecd.core.keys.requests import compromised
-from dnssecd.core.keys.simulate import Assumptions, SimEvent, Simulation, simulate
+from dnssecd.core.keys.simulate import (
+    BRING_DNSKEY,
+    CONFIRM_BACKUP,
+    HOLD_CEREMONY,
+    Assumptions,
+    SimEvent,
+    Simulation,
+    simulate,
+)
 from dnssecd.core.keys.types import RolloverPolicy
 
 HORIZON_S = 90 * 86_400
@@ -105,6 +113,9 @@ def named_steps(ahead: Simulation, until: int | None) -> tuple[RecoveryStep, ...
             verb = "add" if event.event == "submit ds" else "remove"
             text = f"have the parent {verb} the DS of {_name(event)} (`dnssecd ds show`), without delay"
             steps.append(RecoveryStep(event.at, "people", text))
+        elif event.event in PEOPLE_TEXTS:
+            text = PEOPLE_TEXTS[event.event].format(_name(event))
+            steps.append(RecoveryStep(event.at, "people", text))
         elif event.event in STEP_TEXTS:
             steps.append(RecoveryStep(event.at, "dnssecd", STEP_TEXTS[event.event].format(_name(event))))
     return tuple(steps)
@@ -117,7 +128,13 @@ def _name(event: SimEvent) -> str:
     return f"the new {event.role}" if event.stand_in == 1 else f"new {event.role} number {event.stand_in}"
 
 
+PEOPLE_TEXTS = {
+    BRING_DNSKEY: "have the other signers publish {} (`dnssecd key list`), without delay",
+    HOLD_CEREMONY: "hold a ceremony: `dnssecd ksr export`, `dnssecd skr import`",
+    CONFIRM_BACKUP: "back up {}: `dnssecd key backup`, then `key backup --confirm FILE`",
+}
 STEP_TEXTS = {
+    "use spare key": "takes {}, a spare key",
     "generate": "makes {}",
     "publish dnskey": "publishes {}",
     "sign zone": "signs the whole zone with {}",

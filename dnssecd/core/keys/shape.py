@@ -46,7 +46,8 @@ def shape_of(keyset: Keyset, policy: RolloverPolicy, assume: Assumptions, now: i
         (keyset.signed, at(keyset.trust_after), keyset.approved, keyset.no_cds, keyset.ttl_others),
         policy,
         round(origin / PRECISION_S) if policy.freeze else None,
-        replace(assume, ds=None, outages=()),
+        replace(assume, ds=None, outages=(), backups=()),
+        _backed_up(keyset, policy, assume),
         _ds(keyset, assume.ds),
         begins,
     )
@@ -89,6 +90,14 @@ def _ranks(keyset: Keyset) -> dict[int, int]:
     records = [key.record(rec) for key in keyset.keys for rec in Rec]
     steps = {0, *(n for one in records for n in (one.first_in, one.step_in, one.step_out))}
     return {step: place for place, step in enumerate(sorted(steps))}
+
+
+def _backed_up(keyset: Keyset, policy: RolloverPolicy, assume: Assumptions) -> Hashable:
+    """Return which of the keys have a confirmed backup, in a policy that requires one."""
+    if not policy.require_backup:
+        return None
+    saved = {backup.key_id for backup in assume.backups}
+    return tuple(key.key_id in saved for key in keyset.keys)
 
 
 def _memory(memory: TtlMemory, at: Callable[[int | None], int | None]) -> Hashable:

@@ -1,7 +1,9 @@
 """A zone's roll-overs ahead of time: the real planner on a virtual clock.
 
 The world is assumed, not random: secondaries follow after a lag, the parent after a delay, signatures are replaced
-in a given time.  A heap of wake-ups drives it, so 400 days cost what happens in them.
+in a given time.  A heap of wake-ups drives it, so 400 days cost what happens in them.  What people do is assumed to be
+done at once, and is one of the events: a backup is confirmed, a DNSKEY is brought to another signer, a ceremony is
+held.  What is not known here ends a forecast, and is in `Simulation.waits`.
 """
 
 import hashlib
@@ -10,7 +12,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from dnssecd.core.dns.serial import increment, latest
-from dnssecd.core.keys.evidence import Evidence, ParentSight, SecondarySight, SignatureCount
+from dnssecd.core.keys.evidence import (
+    Evidence,
+    KeyBackup,
+    ParentSight,
+    SecondarySight,
+    SignatureCount,
+    SignerSight,
+    SpareKey,
+)
+from dnssecd.core.keys.goals import KEYS_GIVEN
 from dnssecd.core.keys.keyset import (
     DIGEST_SHA256,
     DIGEST_SHA384,
@@ -25,10 +36,30 @@ from dnssecd.core.keys.keyset import (
 from dnssecd.core.keys.keystate import Rec, Role, State
 from dnssecd.core.keys.planner import plan_rollover
 from dnssecd.core.keys.requests import generated
-from dnssecd.core.keys.types import Effect, GenerateKey, GoalChanged, KeyEffect, RecordReached, RolloverPolicy
+from dnssecd.core.keys.signed_ahead import SignedAhead
+from dnssecd.core.keys.types import (
+    Blocker,
+    Effect,
+    Gate,
+    GenerateKey,
+    GoalChanged,
+    KeyEffect,
+    Plan,
+    RecordReached,
+    RolloverPolicy,
+)
 
 PUBLIC_KEY_OCTETS = {8: 260, 10: 260, 13: 64, 14: 96, 15: 32, 16: 57}
 PLANS_MAX = 100_000
+DAY_S = 86_400
+
+#: Events that are acts of people, beside the changes of DS.
+CONFIRM_BACKUP = "confirm backup"
+BRING_DNSKEY = "bring dnskey"
+HOLD_CEREMONY = "hold ceremony"
+#: Rules that wait for servers of other signers to have our keys, or for a signer to leave.
+_BRING = frozenset({"signers-have-key", "signers-exchanged"})
+_LEFT = "signer-left"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +77,28 @@ class Assumptions:
 
     `resign`: how long it takes until a new key's signatures have replaced the old ones'.
     `ds`: the DS RRset (RDATA) that the parent was seen to serve; None: unknown, so what the key states say.
+    `spares`, `backups`, `signers`, `signer_ns`, `ns`, `ahead` are as in `Evidence`: what is known now.
+    `parent_ns`: the names in the delegation, and their TTL; None: not known.  `signer_delay`: from our new DNSKEY to
+    its being served by the other signers; None: they never follow.
     """
 
     secondary_lag: int = 60
-    ds_delay: int | None = 86_400
-    resign: int = 14 * 86_400
+    ds_delay: int | None = DAY_S
+    resign: int = 14 * DAY_S
     ttl_dnskey: int = 3_600
     ttl_zone: int = 86_400
     ttl_negative: int = 3_600
     ttl_ds: int = 86_400
     outages: tuple[Outage, ...] = ()
     ds: tuple[bytes, ...] | None = None
+    spares: tuple[SpareKey, ...] = ()
+    backups: tuple[KeyBackup, ...] = ()
+    ahead: SignedAhead | None = None
+    signers: tuple[SignerSight, ...] = ()
+    signer_ns: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    ns: tuple[str, ...] = ()
+    parent_ns: tuple[tuple[str, ...], int] | None = None
+    signer_delay: int | None = DAY_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +130,21 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Wait:
+    """What the forecast cannot see the end of, and since when (epoch s) it holds a step back."""
+
+    at: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Simulation:
-    """The calendar, the states over time, and what the zone's keys are in the end."""
+    """The calendar, the states over time, what the zone's keys are in the end, and what still waits then."""
 
     events: tuple[SimEvent, ...]
     spans: tuple[Span, ...]
     keyset: Keyset
+    waits: tuple[Wait, ...] = ()
 
 
 @dataclass
@@ -110,6 +161,12 @@ class _World:
     ds_next: tuple[int, tuple[bytes, ...]] | None = None
     began: dict[str, int] = field(default_factory=dict)  # ref -> when its signatures began to come, or to go
     stand_ins: dict[str, tuple[Role, int]] = field(default_factory=dict)  # key id -> the n-th of its role
+    backups: list[KeyBackup] = field(default_factory=list)
+    brought: dict[str, tuple[bytes, int]] = field(
+        default_factory=dict
+    )  # ref -> DNSKEY, served by others from when
+    ceremony: bool = False  # people began to hold ceremonies: all that is wanted is signed
+    waits: dict[tuple[str, str], Wait] = field(default_factory=dict)  # (rule, ref)
 
     def number(self, key_id: str) -> int:
         """SimEvent.stand_in of a key."""
@@ -142,7 +199,7 @@ def simulate(
     """
     serial = _latest_serial(keyset)
     ds = _believed_ds(keyset) if assume.ds is None else tuple(sorted(assume.ds))
-    world = _World(assume, start, serial, start, ds, [start])
+    world = _World(assume, start, serial, start, ds, [start], backups=list(assume.backups))
     _ask_parent(keyset, world)
     keyset = _catch_up(keyset, serial, start)
     events: list[SimEvent] = []
@@ -158,7 +215,8 @@ def simulate(
             heapq.heappop(world.wakes)
         keyset = _wake(keyset, policy, world, events)
         _draw(keyset, world, open_spans, spans)
-    return Simulation(tuple(events), (*spans, *open_spans.values()), keyset)
+    waits = tuple(sorted(world.waits.values(), key=lambda wait: wait.at))
+    return Simulation(tuple(events), (*spans, *open_spans.values()), keyset, waits)
 
 
 def _believed_ds(keyset: Keyset) -> tuple[bytes, ...]:
@@ -183,7 +241,8 @@ def _wake(keyset: Keyset, policy: RolloverPolicy, world: _World, events: list[Si
         world.ds_next = None
     plan = plan_rollover(keyset, policy, _evidence(keyset, world), world.now)
     requests = [effect for effect in plan.effects if isinstance(effect, GenerateKey)]
-    _note(keyset, plan.effects, world, events)
+    _note((keyset, plan.keyset), plan.effects, world, events)
+    _act(plan, world, events)
     keyset = plan.keyset
     for request in requests:
         keyset = _generate(keyset, request, world, events)
@@ -198,18 +257,93 @@ def _wake(keyset: Keyset, policy: RolloverPolicy, world: _World, events: list[Si
     return keyset
 
 
+def _act(plan: Plan, world: _World, events: list[SimEvent]) -> None:
+    """Do at once what people are to do, and keep what cannot be done or known here."""
+    waits = {}
+    for blocker in plan.blockers:
+        if blocker.gate is Gate.BACKUP:
+            _confirm_backup(plan.keyset, blocker, world, events)
+        elif blocker.gate is Gate.CEREMONY and blocker.until is None and not world.ceremony:
+            world.ceremony = True
+            events.append(_act_event(plan.keyset.find(blocker.ref), HOLD_CEREMONY, blocker.detail, world))
+            heapq.heappush(world.wakes, world.now)
+        elif blocker.until is None and _is_endless(plan.keyset, blocker, world.assume):
+            place = blocker.rule, blocker.ref
+            since = world.waits[place].at if place in world.waits else world.now
+            waits[place] = Wait(since, blocker.detail)
+        elif blocker.rule in _BRING and blocker.missing and world.assume.signer_delay is not None:
+            _bring(plan.keyset, world.assume.signer_delay, world, events)
+    world.waits = waits
+
+
+def _is_endless(keyset: Keyset, blocker: Blocker, assume: Assumptions) -> bool:
+    """Return whether nothing that is known here ends a wait."""
+    if blocker.rule == KEYS_GIVEN:
+        return True
+    key = keyset.find(blocker.ref)
+    if blocker.rule == _LEFT:
+        return key is not None and key.left is None
+    known = {sight.name for sight in assume.signers if sight.dnskeys is not None}
+    whom = {missing.whom for missing in blocker.missing}
+    return blocker.rule in _BRING and bool(whom) and (assume.signer_delay is None or not whom <= known)
+
+
+def _act_event(key: Key | None, what: str, detail: str, world: _World) -> SimEvent:
+    if key is None:
+        return SimEvent(world.now, "", 0, what, detail)
+    return SimEvent(world.now, key.role.value, key.tag, what, detail, world.number(key.key_id))
+
+
+def _confirm_backup(keyset: Keyset, blocker: Blocker, world: _World, events: list[SimEvent]) -> None:
+    key = keyset.find(blocker.ref)
+    if key is None or any(backup.key_id == key.key_id for backup in world.backups):
+        return
+    world.backups.append(KeyBackup(key.key_id, world.now, "assumed"))
+    events.append(_act_event(key, CONFIRM_BACKUP, blocker.detail, world))
+    heapq.heappush(world.wakes, world.now)
+
+
+def _bring(keyset: Keyset, delay: int, world: _World, events: list[SimEvent]) -> None:
+    """Bring the other signers those of our zone-signing keys that one of their servers lacks."""
+    served = [dict(sight.dnskeys) for sight in world.assume.signers if sight.dnskeys is not None]
+    for key in keyset.keys:
+        ours = Rec.ZRRSIG in key.records and key.dnskey.visible and not key.foreign
+        if ours and key.ref not in world.brought and any(key.rdata not in one for one in served):
+            world.brought[key.ref] = key.rdata, world.at("signers", world.now + delay)
+            detail = "the other signers publish it, too"
+            events.append(_act_event(key, BRING_DNSKEY, detail, world))
+
+
+def _signer_sights(world: _World) -> tuple[SignerSight, ...]:
+    """Return what the servers of other signers serve: what they were seen to, and what was brought to them since."""
+    ours = {rdata: since for rdata, since in world.brought.values() if since <= world.now}
+    return tuple(
+        sight
+        if sight.dnskeys is None
+        else replace(sight, dnskeys=tuple((ours | dict(sight.dnskeys)).items()), at=world.now)
+        for sight in world.assume.signers
+    )
+
+
 def _evidence(keyset: Keyset, world: _World) -> Evidence:
     served = world.serial if world.reached <= world.now else (world.serial - 1) % (1 << 32)
     assume = world.assume
+    ns, ns_ttl = assume.parent_ns or (None, 0)
     return Evidence(
         serial=world.serial,
         committed=world.committed,
         secondaries=(SecondarySight("the secondaries", served, world.now),),
-        parents=(ParentSight("the parent", world.ds, assume.ttl_ds, world.now),),
+        parents=(ParentSight("the parent", world.ds, assume.ttl_ds, world.now, ns=ns, ns_ttl=ns_ttl),),
         signatures=tuple(_count(key, world) for key in keyset.keys if Rec.ZRRSIG in key.records),
         ttl_dnskey=assume.ttl_dnskey,
         ttl_zone=assume.ttl_zone,
         ttl_negative=assume.ttl_negative,
+        ahead=None if world.ceremony else assume.ahead,
+        spares=assume.spares,
+        backups=tuple(world.backups),
+        signers=_signer_sights(world),
+        signer_ns=assume.signer_ns,
+        ns=assume.ns,
     )
 
 
@@ -279,8 +413,11 @@ def _stand_in(seed: str, octets: int) -> bytes:
     return hashlib.shake_256(seed.encode()).digest(octets)
 
 
-def _note(keyset: Keyset, effects: tuple[Effect, ...], world: _World, events: list[SimEvent]) -> None:
-    roles = {key.key_id: key.role.value for key in keyset.keys}
+def _note(
+    keysets: tuple[Keyset, Keyset], effects: tuple[Effect, ...], world: _World, events: list[SimEvent]
+) -> None:
+    """Note the effects of a plan; ``keysets``: before and after it."""
+    roles = {key.key_id: key.role.value for keyset in keysets for key in keyset.keys}
     for effect in effects:
         if isinstance(effect, KeyEffect):
             name, detail = describe(effect)

@@ -34,6 +34,7 @@ from dnssecd.daemon.commands.forecast_thread import ForecastThread, Wanted
 from dnssecd.daemon.commands.rollover import RolloverCommands
 from dnssecd.daemon.rollover import forecast
 from dnssecd.daemon.rollover.engine import STORE_ERRORS, Rollovers
+from dnssecd.daemon.rollover.spares import for_forecast
 from dnssecd.daemon.zones import outlook, specs
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.durations import parse_duration
@@ -111,7 +112,7 @@ class ForecastCommands:
 
     async def ds_ready_at(self, zone: FrontZone) -> dict[int, int]:
         """Return when the DS of each key of a zone may first be handed over (epoch s), by key tag."""
-        keyset, evidence = await self._known(zone)
+        keyset, evidence, _ = await self._known(zone)
         start = int(self._rollovers.engine.clock.now())
         policy, _ = forecast.ahead_of_people(self._rollovers.policy(zone))
         assume = forecast.assumptions(zone, evidence, policy, DS_DELAY_S)
@@ -164,12 +165,21 @@ class ForecastCommands:
         return await self.look_from(caller, zone.name, basis, days, picture=picture)
 
     async def basis(
-        self, zone: FrontZone, *, ds_delay: int | None = DS_DELAY_S, outages: tuple[Outage, ...] = ()
+        self,
+        zone: FrontZone,
+        *,
+        ds_delay: int | None = DS_DELAY_S,
+        outages: tuple[Outage, ...] = (),
+        tags: bool = True,
     ) -> Basis:
-        """Return what a forecast of a zone begins with now; raise Refused."""
-        keyset, evidence = await self._known(zone)
-        start = int(self._rollovers.engine.clock.now())
+        """Return what a forecast of a zone begins with now; raise Refused.
+
+        ``tags``: the tags of spare keys matter. Otherwise the key service is asked for them only if no key is made.
+        """
         policy, notes = forecast.ahead_of_people(self._rollovers.policy(zone))
+        keyset, evidence, unknown = await self._known(zone, spares=tags or policy.given)
+        notes += unknown
+        start = int(self._rollovers.engine.clock.now())
         if keyset.held:
             notes.append(
                 "steps that were due at the adoption wait for dnssecd key approve; this forecast assumes "
@@ -190,7 +200,8 @@ class ForecastCommands:
             caller, lambda wanted: _simulated(name, basis, stop, wanted, picture=picture)
         )
         summary = _summarize_calendar(ahead, basis.hands)
-        return LookAhead(basis.keyset, ahead, basis.start, stop, basis.notes, summary, basis.hands, svg)
+        notes = [*basis.notes, *forecast.notes_on(ahead, basis.keyset)]
+        return LookAhead(basis.keyset, ahead, basis.start, stop, notes, summary, basis.hands, svg)
 
     async def show_schedule(self, call: Call[ShowSchedule]) -> Schedule:
         """Answer ``schedule``: the next wake-ups, and (``load``) the future signing load of the key stores."""
@@ -246,10 +257,10 @@ class ForecastCommands:
         events: list[SimEvent] = []
         if not same:
             new_policy, more = forecast.ahead_of_people(new_policy)
-            events = await self._ahead(
+            events, unknown = await self._ahead(
                 caller, zone, forecast.ahead_of_people(old_policy)[0], new_policy, int(now)
             )
-            notes += more if events else []
+            notes += [*(more if events else []), *unknown]
         if not events and not notes:
             notes = ["it adds and removes no steps in this period"]
         return ZonePlan(
@@ -262,20 +273,27 @@ class ForecastCommands:
 
     async def _ahead(
         self, caller: Caller, zone: FrontZone, old: RolloverPolicy, new: RolloverPolicy, start: int
-    ) -> list[SimEvent]:
-        keyset, evidence = await self._known(zone)
+    ) -> tuple[list[SimEvent], list[str]]:
+        """Return the steps that a changed policy adds, and notes on what is assumed and not known."""
+        keyset, evidence, unknown = await self._known(zone)
         assume = forecast.assumptions(zone, evidence, new, DS_DELAY_S)
         keyset = replace(keyset, held=())
         stop = start + PLAN_DAYS * DAY_S
-        return await self._thread.run(
+        ahead = await self._thread.run(
             caller, lambda wanted: forecast.compare(keyset, old, new, assume, start, stop, wanted)
         )
+        notes = forecast.notes_on(ahead, keyset) if ahead.events or ahead.waits else []
+        return list(ahead.events), [*unknown, *notes]
 
-    async def _known(self, zone: FrontZone) -> tuple[Keyset, Evidence]:
+    async def _known(self, zone: FrontZone, *, spares: bool = True) -> tuple[Keyset, Evidence, list[str]]:
+        """Return a zone's keys, what was seen of the world, and notes on what could not be found out."""
         known = await self._commands.known(zone)
         keys = self._rollovers.of(zone)
         evidence = keys.gathered(zone, self._rollovers.parents(zone), clock_sure=True)
-        return known.keyset, evidence
+        if not spares:
+            return known.keyset, evidence, []
+        policy, signer = self._rollovers.policy(zone), self._rollovers.engine.signer
+        return known.keyset, *await for_forecast(signer, zone, known, policy, evidence)
 
 
 def _list_events(zone: str, events: Iterable[SimEvent]) -> list[ComingEvent]:

@@ -30,6 +30,7 @@ from dnssecd.daemon.commands.common import zone_of
 from dnssecd.daemon.rollover import forecast
 from dnssecd.daemon.rollover import text as text
 from dnssecd.daemon.rollover.engine import STORE_ERRORS, PutOff, Rollovers
+from dnssecd.daemon.rollover.spares import for_forecast
 from dnssecd.daemon.rollover.zone_keys import ZoneKeys
 from dnssecd.daemon.zones import outlook
 from dnssecd.daemon.zones.zone import FrontZone
@@ -117,8 +118,11 @@ class RolloverCommands:
             if key.role is role and (key.roll or key.goal is Goal.ABSENT) and not key.revoked
         }
         start = int(self._rollovers.engine.clock.now())
-        evidence = keys.gathered(zone, self._rollovers.parents(zone), clock_sure=True)
+        gathered = keys.gathered(zone, self._rollovers.parents(zone), clock_sure=True)
         policy, _ = forecast.ahead_of_people(self._rollovers.policy(zone))
+        evidence, _ = await for_forecast(
+            self._rollovers.engine.signer, zone, keys.committed, policy, gathered
+        )
         assume = forecast.assumptions(zone, evidence, policy, forecast.DS_DELAY_S)
         ahead = await asyncio.to_thread(
             simulate, keyset, policy, assume, start, start + forecast.AHEAD_DAYS * forecast.DAY_S

@@ -157,7 +157,7 @@ class ComingSteps:
         """Return the steps of a zone; share: those of another zone of the same shape are good enough."""
         try:
             async with asyncio.timeout(LOOK_S):
-                basis = await self._forecasts.basis(zone)
+                basis = await self._forecasts.basis(zone, tags=False)
                 shape = shape_of(basis.approved, basis.policy, basis.assume, basis.start)
                 shared = self._shared.get(shape.kind) if share else None
                 if shared is not None and self._clock.now() < shared.until:

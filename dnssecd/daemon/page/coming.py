@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 
 from dnssecd.core.keys.simulate import SimEvent
-from dnssecd.core.keys.summary import Hands, list_acts
+from dnssecd.core.keys.summary import OTHER_ACTS, Hands, list_acts
 from dnssecd.page.model import Coming
 
 #: Steps, by the names that ``simulate`` gives them. What becomes true by itself is no step.
@@ -27,7 +27,7 @@ WORDS = {
 #: The step that begins a rollover.
 BEGINS = ("generate", "use spare key")
 #: The steps that highlights are made of.
-HIGHLIGHTS = frozenset((*BEGINS, "submit ds", "withdraw ds"))
+HIGHLIGHTS = frozenset((*BEGINS, "submit ds", "withdraw ds", *OTHER_ACTS))
 
 
 def list_steps(zone: str, events: Iterable[SimEvent], hands: Hands) -> list[Coming]:

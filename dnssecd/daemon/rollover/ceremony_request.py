@@ -135,6 +135,7 @@ def _forecast(wanted: Wanted, keyset: Keyset) -> Simulation:
     """Return what the planner would do if people approved at once and the KSK were here."""
     policy = replace(wanted.policy, manual=frozenset(), given=False)
     assume = forecast.assumptions(wanted.zone, wanted.evidence, policy, DS_DELAY_S)
+    assume = replace(assume, ahead=None, spares=())  # what is asked for must not depend on what was signed
     return simulate(replace(keyset, held=()), policy, assume, wanted.now, wanted.stop)
 
 

@@ -15,6 +15,7 @@ from dnssecd.daemon.commands.rollover import RolloverCommands, own_key_of
 from dnssecd.daemon.rollover import forecast
 from dnssecd.daemon.rollover.engine import RolloverListener, Rollovers
 from dnssecd.daemon.rollover.recovery_plans import RecoveryPlans, step_lines
+from dnssecd.daemon.rollover.spares import for_forecast
 from dnssecd.daemon.rollover.text import moment
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
@@ -60,8 +61,9 @@ class Emergency(RolloverListener):
             key = own_key_of(known.keyset, tag)
         except KeysetError as error:
             raise Refused(str(error), f"dnssecd key list {zone.name}") from None
-        evidence = self._rollovers.of(zone).gathered(zone, self._rollovers.parents(zone), clock_sure=True)
+        gathered = self._rollovers.of(zone).gathered(zone, self._rollovers.parents(zone), clock_sure=True)
         policy = self._rollovers.policy(zone)
+        evidence, _ = await for_forecast(self._rollovers.engine.signer, zone, known, policy, gathered)
         assume = forecast.assumptions(zone, evidence, policy, DS_DELAY_S)
         now = int(self._rollovers.engine.clock.now())
         way_out = await asyncio.to_thread(recovery_plan, known.keyset, policy, assume, now, key.ref)

@@ -240,6 +240,7 @@ class Rollovers:
                 keys.plan, evidence, keys.policy, known, spares, shared=bool(zone.spec.share)
             )
             if more is not None:
+                evidence = more
                 keys.plan = plan_rollover(known.keyset, keys.policy, more, int(now))
             if await self._perform(zone, keys, known, keys.plan):
                 continue

@@ -7,7 +7,10 @@ from dataclasses import dataclass, replace
 from dnssecd.core.keys.evidence import Evidence, ParentSight
 from dnssecd.core.keys.keyset import Keyset, signing_view
 from dnssecd.core.keys.simulate import (
+    BRING_DNSKEY,
+    CONFIRM_BACKUP,
     EVENT_NAMES,
+    HOLD_CEREMONY,
     Assumptions,
     Outage,
     SimEvent,
@@ -19,6 +22,7 @@ from dnssecd.core.keys.simulate import (
 from dnssecd.core.keys.summary import Hands, list_acts
 from dnssecd.core.keys.timeline_svg import Flag, render_svg
 from dnssecd.core.keys.types import RolloverPolicy, SubmitDs
+from dnssecd.core.utc import minute
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import PROMPT_RECORDS_MAX
@@ -32,6 +36,14 @@ LAG_S = 60
 #: The part of the time ahead that a picture shows of the past.
 PAST_SHARE = 6
 OUTAGES = ("secondaries", "parent", "signer")
+_ASSUMED = (
+    (CONFIRM_BACKUP, "each key waits for a confirmed backup; here it is confirmed immediately"),
+    (BRING_DNSKEY, "new keys wait for the other signers; here their servers have them a day later"),
+    (
+        HOLD_CEREMONY,
+        "a step needs RRsets that no ceremony has signed yet; here one is held immediately, and later ones in time",
+    ),
+)
 
 
 def assumptions(
@@ -41,8 +53,9 @@ def assumptions(
     ds_delay: int | None,
     outages: tuple[Outage, ...] = (),
 ) -> Assumptions:
-    """Return the assumptions for a zone as it is now: its TTLs, its pace of re-signing."""
+    """Return the assumptions for a zone as it is now: its TTLs, its pace of re-signing, what is known of its keys."""
     prompt = (zone.records or 0) <= PROMPT_RECORDS_MAX
+    several = bool(evidence.signer_ns)
     return Assumptions(
         secondary_lag=min(LAG_S, policy.propagation_delay),
         ds_delay=ds_delay,
@@ -53,6 +66,13 @@ def assumptions(
         ttl_ds=max(policy.parent_ds_ttl, max((sight.ttl for sight in evidence.parents), default=0)),
         outages=outages,
         ds=_ds_seen(evidence.parents),
+        spares=evidence.spares,
+        backups=evidence.backups,
+        ahead=evidence.ahead,
+        signers=evidence.signers,
+        signer_ns=evidence.signer_ns,
+        ns=evidence.ns if several else (),
+        parent_ns=_delegation_seen(evidence.parents) if several else None,
     )
 
 
@@ -69,6 +89,28 @@ def _ds_seen(parents: Iterable[ParentSight]) -> tuple[bytes, ...] | None:
     """Return the DS RRset that all parent servers serve; None if they differ, or none has answered yet."""
     answers = {tuple(sorted(sight.ds)) for sight in parents if sight.ds is not None}
     return answers.pop() if len(answers) == 1 else None
+
+
+def _delegation_seen(parents: Iterable[ParentSight]) -> tuple[tuple[str, ...], int] | None:
+    """Return all names that a parent server has in the delegation, and the largest TTL; None if one is not known."""
+    seen = [(sight.ns, sight.ns_ttl) for sight in parents]
+    if not seen or any(names is None for names, _ in seen):
+        return None
+    return tuple(sorted({name for names, _ in seen for name in names or ()})), max(ttl for _, ttl in seen)
+
+
+def notes_on(ahead: Simulation, keyset: Keyset) -> list[str]:
+    """Return what a forecast assumes of people and of other signers, and where it ends because something is unknown."""
+    events = {event.event for event in ahead.events}
+    notes = [text for what, text in _ASSUMED if what in events]
+    signers = sorted({key.signer for key in keyset.keys if key.foreign})
+    if signers:
+        notes.append(f"rollovers of the other signers ({', '.join(signers)}) are not known here")
+    notes += [
+        f"since {minute(wait.at)}: {wait.detail}; when this ends is not known, so steps after it are missing here"
+        for wait in ahead.waits
+    ]
+    return notes
 
 
 def parse_outage(text: str, start: int, seconds: Mapping[str, int]) -> Outage:
@@ -119,16 +161,22 @@ def compare(
     start: int,
     stop: int,
     wanted: Callable[[], bool] = lambda: True,
-) -> list[SimEvent]:
-    """Return the steps that happen only under the new policy; wanted: as in simulate."""
-    usual = Counter(map(_kind, simulate(keyset, old, assume, start, stop, wanted).events))
+) -> Simulation:
+    """Return the forecast under the new policy, with the steps that happen only under it; wanted: as in simulate."""
+    before = simulate(keyset, old, assume, start, stop, wanted)
+    usual, waits = Counter(map(_kind, before.events)), {wait.detail for wait in before.waits}
+    after = simulate(keyset, new, assume, start, stop, wanted)
     ahead = []
-    for event in simulate(keyset, new, assume, start, stop, wanted).events:
+    for event in after.events:
         if usual[_kind(event)] > 0:
             usual[_kind(event)] -= 1
         else:
             ahead.append(event)
-    return ahead
+    return replace(
+        after,
+        events=tuple(ahead),
+        waits=tuple(wait for wait in after.waits if wait.detail not in waits),
+    )
 
 
 def _kind(event: SimEvent) -> tuple[int, str, int, str]:

@@ -26,6 +26,7 @@ from dnssecd.daemon.rollover import forecast
 from dnssecd.daemon.rollover.compromise import DS_DELAY_S
 from dnssecd.daemon.rollover.engine import STORE_ERRORS, RolloverListener, Rollovers
 from dnssecd.daemon.rollover.recovery_plans import RecoveryPlans, step_lines
+from dnssecd.daemon.rollover.spares import for_forecast
 from dnssecd.daemon.rollover.text import moment
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
@@ -82,7 +83,9 @@ class LostKeys(RolloverListener):
                 "docs/operations.md, ceremony with an off-line KSK: the KSK is lost",
             )
         keys = self._rollovers.of(zone)
-        evidence = keys.gathered(zone, self._rollovers.parents(zone), clock_sure=True)
+        gathered = keys.gathered(zone, self._rollovers.parents(zone), clock_sure=True)
+        policy, signer = self._rollovers.policy(zone), self._rollovers.engine.signer
+        evidence, _ = await for_forecast(signer, zone, known, policy, gathered)
         try:
             way_out = await asyncio.to_thread(self._plan, zone, key, known.keyset, evidence)
         except STORE_ERRORS as error:

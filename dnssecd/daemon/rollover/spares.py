@@ -1,7 +1,7 @@
 """Spare keys: keys that the key service holds for a zone and that the zone does not use.
 
-The key service is queried only when a plan needs a key. ``key import --cka-id`` and ``key generate`` make
-spare keys.
+The key service is queried only when a plan needs a key, and for forecasts. ``key import --cka-id`` and ``key
+generate`` make spare keys.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
@@ -11,6 +11,9 @@ from dnssecd.core.keys.evidence import Evidence, SpareKey
 from dnssecd.core.keys.goals import KEYS_GIVEN
 from dnssecd.core.keys.keystate import Role
 from dnssecd.core.keys.types import GenerateKey, Plan, RolloverPolicy
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.keyservice_client.client import AsyncSignerClient
+from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.keyservice_protocol import KeyInfo
 from dnssecd.pipeline.version.committed import Committed
 
@@ -36,6 +39,20 @@ async def with_spares(
         return None
     spares = spare_keys(await held(), known)
     return replace(evidence, spares=spares) if spares else None
+
+
+async def for_forecast(
+    signer: AsyncSignerClient, zone: FrontZone, known: Committed, policy: RolloverPolicy, evidence: Evidence
+) -> tuple[Evidence, list[str]]:
+    """Return the evidence with the zone's spare keys, and a note where the key service did not list them."""
+    if zone.spec.share and not policy.given:
+        return evidence, []  # the key service chooses
+    try:
+        return replace(evidence, spares=spare_keys(await signer.keys(zone.origin), known)), []
+    except SignerError as error:
+        return evidence, [
+            f"spare keys are not known here, because the key service did not list them: {error}"
+        ]
 
 
 def spare_keys(held: Iterable[KeyInfo], known: Committed) -> tuple[SpareKey, ...]:

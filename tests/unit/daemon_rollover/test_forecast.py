@@ -12,6 +12,7 @@ import pytest
 
 from dnssecd.control.command import Refused
 from dnssecd.control.peer import ALL_ROLES, Caller
+from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.keys.keystate import Role
 from dnssecd.core.keys.simulate import Assumptions, Unwanted, simulate
 from dnssecd.core.keys.types import KeySpec
@@ -19,6 +20,7 @@ from dnssecd.daemon.commands.forecast import ForecastCommands
 from dnssecd.daemon.commands.forecast_thread import ForecastThread, Wanted
 from dnssecd.daemon.commands.rollover import RolloverCommands
 from dnssecd.daemon.rollover import forecast
+from dnssecd.keyservice_client.errors import SignerError
 from tests.commands import give_named
 from tests.unit.daemon_rollover.rig import CONFIG, Rig
 
@@ -108,9 +110,9 @@ async def test_events_that_happen_anyway_are_no_part_of_a_plan(rig: Rig) -> None
     evidence = rig.rollovers.of(rig.zone).gathered(rig.zone, (), clock_sure=True)
     assume = forecast.assumptions(rig.zone, evidence, policy, DAY)
     now = int(rig.clock.now())
-    assert forecast.compare(rig.keyset(), policy, policy, assume, now, now + 400 * DAY) == []
+    assert forecast.compare(rig.keyset(), policy, policy, assume, now, now + 400 * DAY).events == ()
     shorter = replace(policy, specs=(policy.specs[0], KeySpec(Role.ZSK, 13, lifetime=30 * DAY)))
-    assert forecast.compare(rig.keyset(), policy, shorter, assume, now, now + 60 * DAY)
+    assert forecast.compare(rig.keyset(), policy, shorter, assume, now, now + 60 * DAY).events
 
 
 READER, OPERATOR = Caller(1, 61003, 61003, frozenset({"viewer"})), Caller(2, 0, 0, ALL_ROLES)
@@ -166,3 +168,33 @@ async def test_a_simulation_ends_when_it_is_not_wanted_any_more(rig: Rig) -> Non
     assert asked == 3
     with pytest.raises(Unwanted):
         forecast.loads([rig.zone], 0, 30, lambda: False)
+
+
+async def test_a_calendar_says_that_it_assumes_a_backup(rig: Rig) -> None:
+    """Which keys have a backup is known; when an operator makes the next one is not."""
+    rig.configure('require_backup = true\nzsk = { lifetime = "30d" }')
+    answer = await ask(rig, "simulate", days=60)
+    assert any("confirmed backup" in note for note in answer["notes"])
+    assert any(event["event"] == "confirm backup" for event in answer["events"])
+    assert "confirm a backup" in answer["summary"]
+
+
+async def test_a_calendar_shows_the_spare_key_that_comes_next(rig: Rig) -> None:
+    made = await rig.signer.generate(text_to_wire(rig.name), "zsk", 13, store="local")
+    rig.configure('keys = "given"\nzsk = { lifetime = "20d" }')
+    answer = await ask(rig, "simulate", days=60)
+    used = [event["key_tag"] for event in answer["events"] if event["event"] == "use spare key"]
+    assert used == [made.tag]
+    (note,) = answer["notes"]
+    assert "no key made" in note, "the rollover after that has no key"
+
+
+async def test_a_calendar_without_the_key_service_says_so(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def keys(origin: bytes) -> list[Any]:
+        raise SignerError("it does not answer")
+
+    monkeypatch.setattr(rig.signer, "keys", keys)
+    answer = await ask(rig, "simulate", days=10)
+    assert answer["notes"] == [
+        "spare keys are not known here, because the key service did not list them: it does not answer"
+    ]
