@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from dnssecd.cli.common import Defaults
+from dnssecd.cli.help_text import EXAMPLES, apply
 from dnssecd.cli.output import say
 
 #: Modules with a `register(app)`, which adds their commands; in the order of the help.
@@ -41,6 +42,7 @@ def build() -> typer.Typer:
     app = typer.Typer(
         name="dnssecd",
         help="Hidden-primary DNSSEC signing daemon.",
+        epilog=EXAMPLES,
         no_args_is_help=True,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
@@ -49,6 +51,7 @@ def build() -> typer.Typer:
     app.callback()(_root)
     for name in _MODULES:
         importlib.import_module(f"dnssecd.cli.{name}").register(app)
+    apply(app)
     return app
 
 
@@ -62,9 +65,14 @@ def _version(asked: bool) -> None:
 
 def _root(
     context: typer.Context,
-    config: Annotated[str | None, typer.Option(metavar="FILE", help="Configuration file.")] = None,
+    config: Annotated[
+        str | None, typer.Option(metavar="FILE", help="Configuration file, before or after the command.")
+    ] = None,
     socket: Annotated[str | None, typer.Option(metavar="PATH", help="Control socket.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_version)] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", "-V", is_eager=True, callback=_version, help="Print the version and exit."),
+    ] = False,
 ) -> None:
     context.obj = Defaults(config, socket, json)

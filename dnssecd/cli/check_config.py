@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from dnssecd.cli.common import BAD, Cli, command, error_dict
-from dnssecd.cli.output import say, say_lines
+from dnssecd.cli.output import say_wrapped
 
 if TYPE_CHECKING:
     from dnssecd.config.model import Policy
@@ -43,7 +43,7 @@ def register(app: typer.Typer) -> None:
         }
         lines = [*(f"warning: {one}" for one in config.warnings), *_list_presets(config.policies), summary]
         result = {"ok": True, "errors": [], "warnings": warnings, "presets": presets}
-        cli.show(result, lambda: say_lines("\n".join(lines)))
+        cli.show(result, lambda: _print_lines(lines))
 
 
 def _list_presets(policies: Mapping[str, Policy]) -> Iterator[str]:
@@ -57,9 +57,13 @@ def _list_presets(policies: Mapping[str, Policy]) -> Iterator[str]:
 
 
 def _print_errors(path: str, errors: list[str]) -> None:
-    for error in errors:
-        say(error)
-    say(f"{path} cannot be used: {_count(len(errors), 'error')}")
+    _print_lines(errors)
+    say_wrapped(f"{path} cannot be used: {_count(len(errors), 'error')}")
+
+
+def _print_lines(lines: list[str]) -> None:
+    for line in "\n".join(lines).split("\n"):
+        say_wrapped(line)
 
 
 def _count(number: int, one: str, many: str = "") -> str:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hi
 import typer
 
 from dnssecd.cli.completion import complete_zone
-from dnssecd.cli.output import print_json, say, say_lines
+from dnssecd.cli.output import print_json, say_wrapped
 from dnssecd.control import client
 from dnssecd.control_place import DEFAULT_CONTROL_SOCKET, DEFAULT_PATH, quick_control_socket
 from dnssecd.core.dns.names import full_name
@@ -189,12 +189,13 @@ def _fail(cli: Cli, what: str, remedy: str, exit: int, detail: object = None) ->
         error = {"what": what, "remedy": remedy} | ({} if detail is None else {"detail": detail})
         print_json({"error": error})
     else:
-        say_lines(f"dnssecd: {what}", err=True)
-        say(f"  to do: {remedy}", err=True)
+        for line in f"dnssecd: {what}".rstrip("\n").split("\n"):
+            say_wrapped(line, err=True)
+        say_wrapped(f"  to do: {remedy}", "         ", err=True)
         if isinstance(detail, list):
             for line in detail:
                 if line != what:
-                    say(f"  {line}", err=True)
+                    say_wrapped(f"  {line}", "    ", err=True)
     raise typer.Exit(exit)
 
 
@@ -203,7 +204,7 @@ def _fail_config(cli: Cli, error: Any) -> NoReturn:
         print_json({"ok": False, "errors": [error_dict(one) for one in error.errors]})
     else:
         for one in error.errors:
-            say(f"dnssecd: {one}", err=True)
+            say_wrapped(f"dnssecd: {one}", err=True)
     raise typer.Exit(BAD)
 
 

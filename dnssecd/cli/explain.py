@@ -28,10 +28,10 @@ def register(app: typer.Typer) -> None:
     ) -> None:
         """Explain a zone in three lines: its state, what comes next and when, what you have to do."""
         result = cli.ask(messages.rollovers.Explain(zone=full_name(zone), rules=rules))
-        cli.show(result, lambda: print_lines(result.text))
+        cli.show(result, lambda: print_lines(result.text, "  " if rules else " " * len("Next: ")))
 
 
-def print_lines(text: str) -> None:
+def print_lines(text: str, indent: str) -> None:
     """Print text that contains data from peers; control characters are escaped."""
     for line in text.splitlines():
-        say_wrapped(line)
+        say_wrapped(line, indent)

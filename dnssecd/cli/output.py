@@ -28,9 +28,9 @@ _STYLES = {
 WIDTH_MIN = 40
 
 
-def line_width() -> int | None:
+def line_width(*, err: bool = False) -> int | None:
     """Return the columns of the terminal, or $COLUMNS; None for a pipe or file: lines are then not wrapped."""
-    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdigit():
+    if (sys.stderr if err else sys.stdout).isatty() or os.environ.get("COLUMNS", "").isdigit():
         return max(WIDTH_MIN, shutil.get_terminal_size().columns)
     return None
 
@@ -70,10 +70,10 @@ def pairs(items: Iterable[tuple[str, Any]]) -> None:
         say(line)
 
 
-def say_wrapped(text: str) -> None:
+def say_wrapped(text: str, indent: str = "  ", *, err: bool = False) -> None:
     """Print one paragraph, wrapped at words on a terminal; continued lines are indented."""
-    for line in tables.wrap(text, line_width(), "  "):
-        say(line)
+    for line in tables.wrap(printable(text), line_width(err=err), indent):
+        say(line, err=err)
 
 
 def say(line: object = "", *, err: bool = False) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -21,6 +21,7 @@ from dnssecd.cli.output import say, say_lines, say_wrapped, span, table, when
 from dnssecd.cli.sizes import show_sizes
 from dnssecd.control import messages
 from dnssecd.core.dns.names import full_name
+from dnssecd.core.utc import minute
 
 if TYPE_CHECKING:
     from dnssecd.control.messages.base import Request
@@ -32,6 +33,9 @@ WAKES = {
     "parent": "check the parent",
     "rollover": "check the keys",
 }
+
+#: Wake-ups of a kind up to this number have a line each.
+SINGLE_MAX = 5
 
 KeyTag = Annotated[
     int,
@@ -61,18 +65,37 @@ def _schedule(
     load: Annotated[
         bool, typer.Option("--load", help="Show the signatures that each key store has to make, by day.")
     ] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show each zone, also where many zones do the same.")
+    ] = False,
 ) -> None:
-    """Show what the daemon will do next."""
+    """Show what the daemon will do next; what many zones do has one line, with the first of them."""
     result = cli.ask(messages.forecasts.ShowSchedule(load=load), silence_s=LONG_S)
-    cli.show(result, lambda: _render_load(result.load or []) if load else _render_wakes(result.wakes))
-
-
-def _render_wakes(wakes: list[messages.forecasts.Wake]) -> None:
-    table(
-        ("at", "what", "of"),
-        [(when(wake.at), WAKES.get(wake.what, wake.what), wake.subject) for wake in wakes],
-        empty="nothing is scheduled",
+    rows = _wake_rows(result.wakes, every=every)
+    cli.show(
+        result,
+        lambda: (
+            _render_load(result.load or [])
+            if load
+            else table(("at", "what", "of"), rows, empty="nothing is scheduled")
+        ),
     )
+
+
+def _wake_rows(wakes: list[messages.forecasts.Wake], *, every: bool) -> list[tuple[Any, ...]]:
+    """Return a row for each wake-up, or for the first of a kind that has more than SINGLE_MAX."""
+    kinds: dict[str, list[messages.forecasts.Wake]] = {}
+    for wake in wakes:
+        kinds.setdefault(wake.what, []).append(wake)
+    rows = []
+    for what, same in kinds.items():
+        text = WAKES.get(what, what)
+        if every or len(same) <= SINGLE_MAX:
+            rows += [(wake.at, text, wake.subject) for wake in same]
+        else:
+            more = f"{same[0].subject}, then {len(same) - 1} more until {minute(same[-1].at)}"
+            rows.append((same[0].at, text, more))
+    return [(when(at), text, subject) for at, text, subject in sorted(rows)]
 
 
 def _render_load(loads: list[messages.forecasts.StoreLoad]) -> None:

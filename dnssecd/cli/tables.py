@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -9,6 +10,16 @@ from typing import Any
 GAP = "  "
 #: Cells up to this width are not wrapped as long as a column can be left out instead.
 WRAPPED_MIN = 26
+#: What is not broken at its spaces if it fits into a line: spans, times, and commands to copy.
+_TOGETHER = re.compile(
+    r"\d+[dhm] \d+[hms]\b"
+    r"|\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\dZ| UTC)?"
+    r"|\bdnssecd (?:alerts|anchors|backup|check|clock|cluster|config|ds|explain|key|keystore|ksr|migrate|node|plan|restore"
+    r"|schedule|simulate|skr|status|zone)\b(?: [^\s,;:()]+)*"
+)
+_COMMAND_MAX = 60
+#: Stands for a space that is not a place to break; printed texts have no control characters.
+_JOINED = "\0"
 
 #: Returns a padded cell with its colour, of the same width on the screen.
 Style = Callable[[str], str]
@@ -23,12 +34,13 @@ def lay_out(
 ) -> list[str]:
     """Return the lines of a table of at most ``width`` columns (None: any).
 
-    Where it is too wide, optional columns are left out, the last one first, then cells are wrapped at words. If
-    that is not enough, each row is a block of lines.
+    Where it is too wide, columns without content are left out, then optional columns, the last one first; then cells
+    are wrapped at words. If that is not enough, each row is a block of lines.
     """
     names = list(columns)
     rows = [list(row) for row in cells]
-    for name in reversed(optional):
+    empty = [name for at, name in enumerate(columns) if rows and not any(row[at] for row in rows)]
+    for name in (*empty, *(name for name in reversed(optional) if name not in empty)):
         if width is None or sum(_wished(names, rows)) + _gaps(names) <= width:
             break
         at = names.index(name)
@@ -121,9 +133,16 @@ def wrap(text: str, width: int | None, indent: str = "") -> list[str]:
 def _wrap(text: str, width: int, indent: str = "") -> list[str]:
     if len(text) <= width:
         return [text]
-    return textwrap.wrap(
-        text, max(1, width), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    room = min(_COMMAND_MAX, width - len(indent))
+    joined = _TOGETHER.sub(lambda found: _join(found[0], room), text)
+    lines = textwrap.wrap(
+        joined, max(1, width), subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
+    return [line.replace(_JOINED, " ") for line in lines]
+
+
+def _join(text: str, room: int) -> str:
+    return text.replace(" ", _JOINED) if len(text) <= room else text
 
 
 def shorten(text: str, width: int | None, lines: int, indent: str = "") -> list[str]:

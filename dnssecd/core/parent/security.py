@@ -92,8 +92,8 @@ def _without_ds(handover: Handover, blockers: Sequence[Blocker]) -> Security:
     waits = [blocker for blocker in blockers if blocker.tag in tags and blocker.rec is not Rec.DS]
     due = [blocker.until for blocker in waits if blocker.until is not None]
     if any(blocker.missing for blocker in waits) or not due:
-        return Security(Word.DS_DUE, "the parent has no DS yet; it can be handed over later")
-    return Security(Word.DS_DUE, "the parent has no DS yet; it can be handed over later", max(due))
+        return Security(Word.DS_DUE, "the parent has no DS yet")
+    return Security(Word.DS_DUE, "the parent has no DS yet", max(due))
 
 
 def _is_rolling(keyset: Keyset) -> bool:

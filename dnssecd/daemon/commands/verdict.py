@@ -37,7 +37,7 @@ def judge(
     runway = min(
         ((zone.runway_seconds, zone.zone) for zone in zones if zone.runway_seconds is not None), default=None
     )
-    next_task = min((task for task, _ in tasks), key=lambda task: task.at or 0.0, default=None)
+    next_task, its_zone = min(tasks, key=lambda item: item[0].at or 0.0, default=(None, None))
     return Verdict(
         level=level,
         text=_sentence(level, zones, wrong, waiting, len(of_daemon)),
@@ -51,8 +51,12 @@ def judge(
         runway_seconds=None if runway is None else runway[0],
         runway_zone=None if runway is None else runway[1],
         next_act_at=None if next_task is None else max(next_task.at or 0.0, now),
-        next_act=None if next_task is None else next_task.what,
+        next_act=None if next_task is None or its_zone is None else _named(next_task.what, its_zone.zone),
     )
+
+
+def _named(what: str, zone: str) -> str:
+    return what if zone in what.split() else f"{what} ({zone})"
 
 
 def count_current(zone: ZoneStatus) -> int:

@@ -18,6 +18,7 @@ from dnssecd.daemon.rollover.text import OPERATOR, signed_ahead
 from dnssecd.daemon.zones.zone import FrontZone
 
 UNKNOWN = Security(Word.UNKNOWN, "it is not published yet")
+_NOT_SEEN = Security(Word.UNKNOWN, "the parent was not seen yet")
 _SIGNED_ELSEWHERE = "it is signed elsewhere, and each version is verified before it is served"
 _VERIFIED = Security(Word.UNKNOWN, f"{_SIGNED_ELSEWHERE}, by its own keys")
 _VERIFIED_TO_ANCHOR = Security(Word.SECURE, f"{_SIGNED_ELSEWHERE}, from input_anchor")
@@ -39,13 +40,24 @@ _THEN = {
 }
 
 
+#: How the headline begins what it says of the security, where the detail alone does not say it.
+_WORDS = {
+    Word.BOGUS: "BOGUS: ",
+    Word.INSECURE: "insecure: ",
+    Word.ROLLING: "rolling: ",
+    Word.SECURE: "secure: ",
+}
+
+
 def security(zone: FrontZone) -> Security:
     """Return how validators see a zone, from what the parent and the public servers were last seen to serve."""
     known = zone.ds
     if zone.serial is not None and zone.spec.verify_only:
         return _VERIFIED_TO_ANCHOR if zone.spec.input_anchor else _VERIFIED
-    if zone.serial is None or known is None:
+    if zone.serial is None:
         return UNKNOWN
+    if known is None:
+        return _NOT_SEEN
     plan = None if zone.keys is None else zone.keys.plan
     return security_of(
         known.keyset,
@@ -79,33 +91,33 @@ def plain_lines(zone: FrontZone, now: float) -> list[str]:
     A line more where the input is refused, a step was postponed, or the KSK is off-line.
     """
     seen_as = security(zone)
-    lines = [_headline(zone, seen_as)]
+    lines = [f"Now:  {_headline(zone, seen_as)}"]
     if zone.serial is not None or not zone.problems:
         lines.append(f"Next: {next_step(zone, now)}")
     lines += [f"Input: {problem.cause}; to do: {problem.remedy}" for problem in zone.problems]
     if zone.keys is not None and zone.serial is not None:
         lines += signed_ahead(zone.keys.present_until, zone.keys.signed_until, now)
         lines += [f"The last step was postponed: {zone.keys.trouble}"] if zone.keys.trouble else []
-    return [*lines, f"You: {_tasks_text(person_tasks(zone, seen_as))}"]
+    return [*lines, f"You:  {_tasks_text(person_tasks(zone, seen_as))}"]
 
 
 def _headline(zone: FrontZone, seen_as: Security) -> str:
     if zone.serial is None:
-        return f"{zone.name} is not published yet."
+        return "it is not published yet."
     servers = [] if zone.servers is None else zone.servers.last()
     names = {server.name for server in zone.asked_servers}
     current = sum(1 for one in servers if one.server in names and one.serial == zone.serial)
-    having = f", {current} of {len(names)} servers have it" if names else ""
-    return f"{zone.name} is served with serial {zone.serial}{having}; {seen_as.word.value}: {seen_as.detail}."
+    having = f" by {current} of {len(names)} servers" if names else ""
+    return f"serial {zone.serial} is served{having}; {_WORDS.get(seen_as.word, '')}{seen_as.detail}."
 
 
 def _tasks_text(tasks: list[Item]) -> str:
     if not tasks:
         return "nothing to do."
     what, command, at, _ = tasks[0]
-    when = f", not before {minute(at)}" if at is not None else ""
+    when = f"from {minute(at)} on, " if at is not None else ""
     more = f" (and {len(tasks) - 1} more: dnssecd status)" if len(tasks) > 1 else ""
-    return f"{what}{when}: {command}{more}"
+    return f"{when}{what}: {command}{more}"
 
 
 def _first(waits: Iterable[Blocker]) -> Blocker | None:
@@ -126,7 +138,8 @@ def _sentence(wait: Blocker, keyset: Keyset, now: float) -> str:
         return f"Waits until the zone is thawed: {wait.detail}."
     place = (wait.rec, wait.event)
     if wait.until is not None:
-        when = f"at {minute(wait.until)}, in {about(max(0.0, wait.until - now))}"
+        left = max(0.0, wait.until - now)
+        when = f"at {minute(wait.until)}, in {about(left - left % 60 if left >= 60 else left)}"
         if wait.rec is not None and wait.event is not None and key is not None and place in _THEN:
             then = _THEN[wait.rec, wait.event].format(key=name)
             return f"{then[0].upper()}{then[1:]} {when}."

@@ -170,7 +170,7 @@ def test_a_bogus_zone_and_a_doubtful_clock_are_critical() -> None:
 
 def test_the_next_act_is_the_earliest() -> None:
     verdict = status(zone(1), zone(8, tasks=(LATER,))).verdict
-    assert (verdict.next_act_at, verdict.next_act) == (NOW + 3600, LATER.what)
+    assert (verdict.next_act_at, verdict.next_act) == (NOW + 3600, f"{LATER.what} (c08.com.)")
     assert verdict.zones_waiting_for_person == 0
     assert status(zone(8, tasks=(LATER, HANDOVER))).verdict.next_act_at == NOW
 
@@ -241,6 +241,27 @@ def test_paragraphs_are_wrapped_at_words() -> None:
         "   three",
         "   x",
     ]
+
+
+@pytest.mark.parametrize("width", range(30, 100))
+def test_spans_times_and_commands_are_not_broken(width: int) -> None:
+    """Where a command is longer than a line, it is wrapped as other text is."""
+    together = ("59m 29s", "2026-11-30 12:01 UTC", "2026-11-30 12:01:30Z", "dnssecd ds show example.com.")
+    text = f"you: in {together[0]}, at {together[1]} (or {together[2]}): {together[3]}"
+    lines = tables.wrap(text, width, "  ")
+    assert all(any(part in line for line in lines) for part in together), lines
+    assert max(map(len, lines)) <= width
+    assert " ".join(line.strip() for line in lines) == text
+    assert tables.wrap("dnssecd key approve " + "long-name." * 9, 40) == [
+        "dnssecd key approve",
+        "long-name." * 9,
+    ]
+
+
+def test_columns_without_content_are_left_out_where_the_table_is_too_wide() -> None:
+    rows = [["local", "", "x" * 30], ["other", "", "y"]]
+    assert tables.lay_out(("name", "nothing", "text"), rows, 40)[0].split() == ["NAME", "TEXT"]
+    assert tables.lay_out(("name", "nothing", "text"), rows, 80)[0].split() == ["NAME", "NOTHING", "TEXT"]
 
 
 @pytest.mark.parametrize(
