@@ -14,8 +14,8 @@ WRAPPED_MIN = 26
 _TOGETHER = re.compile(
     r"\d+[dhm] \d+[hms]\b"
     r"|\d{4}-\d\d-\d\d \d\d:\d\d(?::\d\dZ| UTC)?"
-    r"|\bdnssecd (?:alerts|anchors|backup|check|clock|cluster|config|ds|explain|key|keystore|ksr|migrate|node|plan|restore"
-    r"|schedule|simulate|skr|status|zone)\b(?: [^\s,;:()]+)*"
+    r"|\bdnssecd (?:alerts|anchors|backup|check|clock|cluster|config|ds|explain|key|keystore|ksr|migrate|node|plan"
+    r"|restore|schedule|simulate|skr|status|zone)\b(?: [^\s,;:()]+)*"
 )
 _COMMAND_MAX = 60
 #: Stands for a space that is not a place to break; printed texts have no control characters.

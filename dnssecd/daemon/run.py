@@ -1,7 +1,6 @@
 """The daemon's process: start the parts that ``wiring.py`` makes, run until stopped, end them."""
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -18,6 +17,7 @@ from dnssecd.control.messages.config import ConfigReloaded
 from dnssecd.control.peer import Groups
 from dnssecd.control.server import ControlServer
 from dnssecd.daemon.commands.history import OURSELVES
+from dnssecd.daemon.garbage import LongLived
 from dnssecd.daemon.hangups import Hangups
 from dnssecd.daemon.state_dir import CannotStart
 from dnssecd.daemon.watchdog import Watchdog
@@ -71,6 +71,7 @@ class Daemon:
         self._page_tasks: list[asyncio.Task[None]] = []
         self._stopping = asyncio.Event()
         self._hangups = Hangups(lambda: self.control.reloader.reload([]), self._note_reload)
+        self._long_lived = LongLived()
 
     def stop(self) -> None:
         """End :meth:`run`."""
@@ -85,6 +86,7 @@ class Daemon:
         self.base.metrics.daemon.build.labels(__version__).set(1)
         self.base.metrics.daemon.config_loaded.set(self.base.clock.now())
         self.base.schedule.start()
+        self._long_lived.begin()
         if self.work.node is not None:
             await self.work.node.start()
         self._recall()
@@ -221,14 +223,13 @@ class Daemon:
             self.control.members.run(),
             self.front.alerts.run(),
             self.work.rollovers.run(),
+            self._long_lived.run(),
             self._watch_files(),
             self._follow(),
         ]
         if self.work.node is not None:
             background.append(self.work.node.run())
-        # Objects alive now are permanent: exclude them from garbage collection.
-        gc.collect()
-        gc.freeze()
+        self._long_lived.visit_all()
         self._tasks = [asyncio.get_running_loop().create_task(work) for work in background]
         for task in self._tasks:
             task.add_done_callback(self._ended)
@@ -267,6 +268,7 @@ class Daemon:
     async def close(self) -> None:
         """Close all parts, in dependency order."""
         await self._hangups.close()
+        self._long_lived.end()
         tasks = [*self._tasks, *self._page_tasks]
         for task in tasks:
             task.cancel()

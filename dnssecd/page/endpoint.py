@@ -194,7 +194,7 @@ class _PageHandler(Handler):
         served = survey.status.verdict.zones_served
         missing = ""
         if survey.looked_ahead < served:
-            missing = f"Known so far of {survey.looked_ahead} of {served} zones."
+            missing = f"Not complete yet: {survey.looked_ahead} of {served} zones are known."
         title = f"dnssecd on {survey.host}"
         body = calendar_file.write_calendar(coming, title, survey.taken_at, missing)
         return 200, calendar_file.TYPE, body, (FRESH,)

@@ -80,7 +80,7 @@ def test_the_file_is_bounded() -> None:
 
 
 def test_a_calendar_says_what_is_not_known_yet() -> None:
-    known = "Known so far of 3 of 10 zones."
+    known = "Not complete yet: 3 of 10 zones are known."
     lines = content_lines(write_calendar([entry()], "all", NOW, known))
     assert f"X-WR-CALDESC:{known}" in lines
     assert "X-WR-CALDESC" not in "".join(content_lines(write_calendar([entry()], "all", NOW)))
