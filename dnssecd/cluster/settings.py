@@ -48,6 +48,8 @@ def settings_of(config: Config) -> dict[str, dict[str, str]]:
         for name, node in config.cluster.nodes.items():
             found[where_text(("cluster", "nodes", name))] = _section(node, base)
         found["cluster"] = {"take_over_after": str(config.cluster.take_over_after)}
+    if config.anchors.directory is not None:  # the directory belongs to the host, its URL does not
+        found["anchors"] = {"url": _field("url", config.anchors.url, base)}
     return found
 
 

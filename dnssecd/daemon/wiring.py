@@ -12,7 +12,7 @@ from dnssecd.daemon import fd_limit
 from dnssecd.daemon.alerting import AlertEngine
 from dnssecd.daemon.anchors.publisher import AnchorPublisher
 from dnssecd.daemon.backup_watch import BackupWatch
-from dnssecd.daemon.cluster.optional import admin_of, forwarder, link_of, log_of, node_of
+from dnssecd.daemon.cluster.optional import admin_of, forwarder, lease_runs, link_of, log_of, node_of
 from dnssecd.daemon.commands.alerts import AlertCommands
 from dnssecd.daemon.commands.anchors import AnchorCommands
 from dnssecd.daemon.commands.audit import AuditCommand
@@ -248,6 +248,7 @@ class ZoneWork(Jobs):
             base.clock,
             self.rollovers.rollovers.listeners,
             base.mailbox,
+            lease_runs(base.cluster, base.clock),
         )
         self.served_check = ServedCheck(base.zones, self.rollovers.parents.look, base.events, base.clock)
 

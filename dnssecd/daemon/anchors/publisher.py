@@ -3,6 +3,9 @@
 After each plan for a zone's keys the files are compared with what they should be, and changed where they differ. So a
 new key set, a restart and a new configuration need no code of their own. At each interval the files are compared once
 more, for the case that something else changed them or the certificate, and then with what the URL serves.
+
+Of a cluster's nodes only the owner of a zone writes and looks: the directory may be shared, and the keys that another
+node has may be old. A node whose lease may have ended writes nothing, as its zones may have another owner already.
 """
 
 from __future__ import annotations
@@ -73,8 +76,10 @@ class AnchorPublisher(RolloverListener):
         clock: Clock,
         listeners: list[RolloverListener],
         mailbox: Mailbox,
+        lease_runs: Callable[[], bool] = lambda: True,
     ) -> None:
-        """Become one of *listeners*, those of the rollover engine."""
+        """Become one of *listeners*, those of the rollover engine. lease_runs: no other node owns zones of this one."""
+        self._lease_runs = lease_runs
         self._config, self._events, self._metrics, self._clock = config, events, metrics, clock
         self._zones: dict[FrontZone, Published] = {}
         self._turn = asyncio.Lock()
@@ -85,7 +90,7 @@ class AnchorPublisher(RolloverListener):
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
         """Take the key set of a zone."""
-        if not zone.config.anchors:
+        if not zone.config.anchors or not zone.owned:
             self._forget(zone)
             return None
         known = self._zones.setdefault(zone, Published(keyset))
@@ -94,8 +99,15 @@ class AnchorPublisher(RolloverListener):
         return None
 
     def of(self, zone: FrontZone) -> Published | None:
-        """Return what is known of a zone's files; None if it publishes no anchors."""
-        return self._zones.get(zone)
+        """Return what is known of a zone's files; None if this node publishes no anchors of it."""
+        return self._zones.get(zone) if zone.owned else None
+
+    def why_not_here(self, zone: FrontZone) -> str:
+        """Return why this node of a cluster writes no anchors of a zone, "" if it does."""
+        if not zone.owned:
+            owner = zone.cluster.owner if zone.cluster is not None else ""
+            return f"{f'node {owner}' if owner else 'another node'} of the cluster owns the zone"
+        return "" if self._lease_runs() else "the lease of this node in the cluster may have ended"
 
     def directory(self, zone: FrontZone) -> Path | None:
         """Return the directory of a zone's files; None without ``[anchors]``."""
@@ -123,9 +135,10 @@ class AnchorPublisher(RolloverListener):
     async def check(self, zone: FrontZone) -> Published | None:
         """Write and look now; return what was found, None if the zone publishes no anchors."""
         known = self._zones.get(zone)
-        if known is not None:
+        if known is not None and zone.owned:
             async with self._turn:
-                await self._write(zone, known)
+                if self._lease_runs():
+                    await self._write(zone, known)
                 await self._look(zone, known)
         return known
 
@@ -143,8 +156,11 @@ class AnchorPublisher(RolloverListener):
             now = self._clock.monotonic()
             if zone.gone or known is not self._zones.get(zone):
                 continue
+            if not zone.owned:
+                self._forget(zone)  # the new owner publishes them, and raises events of its own
+                continue
             async with self._turn:
-                if known.due <= now:
+                if known.due <= now and self._lease_runs():
                     await self._write(zone, known)
                 if known.look_at is not None and known.look_at <= now:
                     down = await self._look(zone, known, down)

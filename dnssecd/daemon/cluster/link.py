@@ -1,6 +1,7 @@
 """The parts of a cluster that the zone table needs from the start: the database, and a log for each zone."""
 
 import asyncio
+import math
 import os
 from functools import partial
 from pathlib import Path
@@ -33,6 +34,8 @@ class ClusterLink:
         #: For heartbeats alone: they wait for no other work.
         self.lease = Database(self.place, 1)
         self.log = PostgresLog(self.database)
+        #: Monotonic time at which the last heartbeat that renewed the lease began.
+        self.renewed_at = -math.inf
         self.troubles: asyncio.Queue[tuple[FrontZone, LogTroubled]] = asyncio.Queue()
         self._loop = asyncio.get_running_loop()
 
@@ -43,6 +46,13 @@ class ClusterLink:
         create_file(new)
         new.write_text(self.place.incarnation + "\n")
         os.replace(new, self._file)
+
+    def lease_runs(self, now: float) -> bool:
+        """Tell whether the lease of this node surely runs at a monotonic time: no other node takes zones over for it.
+
+        This is for what the log cannot refuse, as files that several nodes write.
+        """
+        return now - self.renewed_at < self.config.take_over_after
 
     def room(self, zone: FrontZone) -> ClusterRoom:
         """Return the room of a zone of the cluster: until more is known, another node owns it."""

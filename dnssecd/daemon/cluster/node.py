@@ -195,6 +195,7 @@ class ClusterNode:
     async def _beat(self) -> None:
         begun, at = self._clock.monotonic(), self._clock.now()
         beat = await self._soon(self._membership.beat, self._unfit, self._offset)
+        self.link.renewed_at = begun
         took = self._clock.monotonic() - begun
         if self._clock.monotonic() - self._checked_at > CHECK_S:
             await self._check_standby()

@@ -104,6 +104,11 @@ class AnchorCommands:
     async def check(self, call: Call[CheckAnchors]) -> AnchorsChecked:
         """Answer ``anchors.check``."""
         zone = configured_zone_of(self._zones, call.request.zone)
+        if zone.config.anchors and (why := self._publisher.why_not_here(zone)):
+            raise Refused(
+                f"the trust anchors of {zone.name} are not published by this node: {why}",
+                f"dnssecd zone owner {zone.name} names the node; run the command there",
+            )
         await self._publisher.check(zone)
         published = self._published(zone)
         if published is None:

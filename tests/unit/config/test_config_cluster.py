@@ -137,3 +137,13 @@ def test_commands_and_urls_stay_on_their_node(given: str, other: str) -> None:
 def test_damaged_settings(octets: bytes) -> None:
     with pytest.raises(ValueError, match="damaged"):
         settings.decode(octets)
+
+
+def test_the_url_of_anchors_is_compared_and_their_directory_is_not() -> None:
+    anchors = '[anchors]\ndirectory = "/srv/a"\nurl = "https://www.example.net/anchors"\n'
+    ours = settings.settings_of(read(BASE + anchors))
+    there = settings.settings_of(read(BASE + anchors.replace("/srv/a", "/srv/b")))
+    assert settings.digest(ours) == settings.digest(there)
+    for other in ("", anchors.replace("www.", "www2.")):
+        ((section, _),) = settings.differences(ours, settings.settings_of(read(BASE + other)), "b")
+        assert section == "anchors"
