@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.smallzone import wait_event
-from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config, secondaries_of
+from tests.integration.smallzone import ZONE as SMALL
+from tests.integration.smallzone import small_zone, wait_event
+from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config, replace_file, secondaries_of
 from tests.peers.nsd import Nsd
 from tests.peers.process import Servers, wait_until
 from tests.peers.tools import ldns_verify_zone
@@ -194,3 +195,33 @@ def test_one_zone_s_full_store_is_that_zone_s(
             lambda: connection.ask(pair(maker, refused)) == NOERROR, "updates of the full zone work again"
         )
     wait_event(daemon, "store-failed", ZONE, firing=False)
+
+
+def test_the_output_file_has_no_room(
+    servers: Servers, peer_dir: Path, tsig_key: TsigKey, small_disk: Path
+) -> None:
+    """The version is published; the file is the previous one as a whole, until there is room."""
+    ballast, output, source = Ballast(small_disk), small_disk / "signed.zone", peer_dir / "input.zone"
+    source.write_text(small_zone(1))
+    ports = DaemonPorts.free()
+    secondaries = secondaries_of(peer_dir, [SMALL], ports.dns, tsig_key, (Nsd,))
+    nsd = servers.start(secondaries["nsd"])
+    config = daemon_config(peer_dir, ports, tsig_key, {SMALL: source}, {"nsd": nsd.port})
+    config["zone"][SMALL]["output_file"] = output
+    daemon = servers.start(Dnssecd(peer_dir / "dnssecd", config, tsig_key))
+    wait_until(output.exists, "the file is written", 30)
+    before = output.read_bytes()
+
+    ballast.fill(0)
+    replace_file(source, small_zone(2, "late A 192.0.2.7\n"))
+    wait_event(daemon, "output-file-failed", SMALL)
+    alerts = daemon.zone_status(SMALL)["alerts"]
+    assert any("No space left" in one["cause"] and "make room" in one["remedy"] for one in alerts), alerts
+    nsd.wait_serial(SMALL, 2)
+    assert output.read_bytes() == before
+    assert sorted(path.name for path in small_disk.iterdir()) == ["ballast", "signed.zone"]
+
+    ballast.release()
+    wait_event(daemon, "output-file-failed", SMALL, firing=False, timeout=60)
+    assert b"late.small.test." in output.read_bytes()
+    assert ldns_verify_zone(output, SMALL).ok

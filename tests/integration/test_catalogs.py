@@ -16,7 +16,7 @@ from tests.peers.nameserver import Nameserver, PrimaryZone, SecondaryZone
 from tests.peers.process import LOOPBACK, Servers, free_port, wait_until
 from tests.peers.tsig import TsigKey
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 CATALOG = "catalog.test."
 WAIT_S = 60.0
@@ -212,6 +212,19 @@ def test_a_catalog_adds_changes_and_removes_zones(
         wait_event(daemon, "catalog-broken", CATALOG, firing=False)
     wait_event(daemon, "catalog-conflict", CATALOG, firing=False)
 
+    # Removed and added again at once: it is there in the end, and the others are not touched.
+    up.publish({label: name for label, name in members.items() if label != "m6"})
+    up.publish(members)
+    looks = daemon.metric("dnssecd_catalog_looks_total", result="ok")
+    wait_until(
+        lambda: daemon.metric("dnssecd_catalog_looks_total", result="ok") > looks,
+        "the catalog is compared",
+        WAIT_S,
+    )
+    assert daemon.wait_serial_other_than(names[6], None, WAIT_S)
+    assert policy(names[6]) == "default"
+    assert daemon.serial(names[7]) is not None
+
     del members["m7"]
     up.publish(members)
     wait_until(lambda: daemon.serial(names[7]) is None, "the member is removed", WAIT_S)
@@ -231,3 +244,58 @@ def test_a_catalog_adds_changes_and_removes_zones(
     daemon.stop()
     daemon.start()
     assert daemon.serial(names[0]) is not None
+
+
+def test_catalogs_that_name_one_another(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+    """No circle is followed; a member of two catalogs stays with the first; one listed twice breaks its catalog."""
+    second, member, other = "second.test.", "z0.test.", "z1.test."
+    files = {name: peer_dir / f"{name}zone" for name in (CATALOG, second)}
+
+    def put(serial: int, **members: dict[str, str]) -> None:
+        for name, label in ((CATALOG, "first"), (second, "second")):
+            text = catalog_zone(serial, members[label]).replace(f"$ORIGIN {CATALOG}", f"$ORIGIN {name}")
+            replace_file(files[name], text)
+
+    put(1, first={"a": member, "b": second}, second={"a": CATALOG})
+    ports = DaemonPorts.free()
+    zones = [PrimaryZone(name, path, tsig_key, [ports.dns]) for name, path in files.items()]
+    zones += [PrimaryZone(name, customer(peer_dir, name), tsig_key, [ports.dns]) for name in (member, other)]
+    named = servers.start(Named(peer_dir / "upstream", zones, free_port()))
+    (peer_dir / "input.zone").write_text(small_zone())
+    config = daemon_config(peer_dir, ports, tsig_key, {ZONE: peer_dir / "input.zone"})
+    config["primary"] = {"up": {"address": f"{LOOPBACK}:{named.port}", "tsig": tsig_key.name}}
+    config["zone-template"] = {
+        "members": {
+            "source": "primaries",
+            "primaries": ["up"],
+            "allow_transfer": [tsig_key.name],
+            "parent": "none",
+        }
+    }
+    config["catalog"] = {
+        name: {"consume": {"primaries": ["up"], "template": "members"}, "max_change": "100%"}
+        for name in files
+    }
+    daemon = servers.start(Dnssecd(peer_dir / "dnssecd", config, tsig_key))
+    assert daemon.wait_serial_other_than(member, None, WAIT_S)
+    for name in files:
+        wait_event(daemon, "catalog-conflict", name)
+        assert "catalogs in catalogs are not followed" in json.dumps(daemon.zone_status(name)["alerts"])
+
+    put(2, first={"a": member}, second={"a": member, "b": other})
+    named.reload()
+    assert daemon.wait_serial_other_than(other, None, WAIT_S)
+    wait_event(daemon, "catalog-conflict", CATALOG, firing=False)
+    told = json.dumps(daemon.zone_status(second)["alerts"])
+    assert f"it is a member of the catalog {CATALOG}" in told
+
+    put(3, first={"a": member}, second={"a": other, "b": other})
+    named.reload()
+    wait_event(daemon, "catalog-broken", second)
+    assert daemon.serial(other) is not None
+    put(4, first={"a": member}, second={"a": other})
+    named.reload()
+    wait_event(daemon, "catalog-broken", second, firing=False)
+    wait_event(daemon, "catalog-conflict", second, firing=False)
+    assert daemon.serial(member) is not None
+    assert daemon.serial(other) is not None

@@ -13,7 +13,7 @@ from tests.peers.process import Servers, wait_until
 from tests.peers.tools import REFEREES
 from tests.peers.tsig import TsigKey
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
 #: Reads from a file how it is to behave.
 SCRIPT = """#!/bin/sh
@@ -23,6 +23,8 @@ case $mode in
   accept) cat > {home}/reviewed;;
   refuse) cat > /dev/null; echo "host9 is not ours"; exit 3;;
   hang) cat > /dev/null; sleep 600;;
+  die) cat > /dev/null; echo "out of memory"; kill -9 $$;;
+  lie) exit 0;;
 esac
 """
 
@@ -100,15 +102,17 @@ def test_a_program_has_the_last_word(servers: Servers, peer_dir: Path, tsig_key:
     wait_event(daemon, "review-failed", firing=False)
     zone.follows(2)
 
-    # It says no, or it hangs: the last good version is served, and the event has the reason.
+    # It says no, hangs, dies, or says yes to what it did not read: the last good version is served, with the reason.
     for serial, mode, event, said in (
         (3, "refuse", "review-rejected", "host9 is not ours"),
         (4, "hang", "review-failed", "within 2 s"),
+        (5, "die", "review-failed", "out of memory"),
+        (6, "lie", "review-failed", "before it had read all of its input"),
     ):
         zone.be(mode)
         zone.put(serial, f"new{serial} A 192.0.2.9\n")
         wait_event(daemon, event)
-        assert said in alert_text(daemon)
+        wait_until(lambda text=said: text in alert_text(daemon), f"the reason is {said}", 30)
         assert daemon.serial(ZONE) == 2
     assert zone.told() == [1, 2]
     assert f"hostmaster.{ZONE} 2 " in zone.written()
