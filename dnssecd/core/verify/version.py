@@ -10,6 +10,7 @@ from dnssecd.core.verify.change import verify_change
 from dnssecd.core.verify.checker import SignatureChecker, inline_checker
 from dnssecd.core.verify.expectation import Expectation
 from dnssecd.core.verify.token import VerifiedVersion, _issue
+from dnssecd.core.verify.unchanged import Unchanged, same_keys
 from dnssecd.core.verify.unsigned import verify_unsigned_equal
 from dnssecd.core.verify.violations import Rank, Violation
 from dnssecd.core.verify.walk import rdatas_at
@@ -69,13 +70,21 @@ def verify_given(
     *,
     limit: int,
     verify_signatures: SignatureChecker = inline_checker,
+    old: ZoneView | None = None,
+    old_verified_at: int = 0,
 ) -> tuple[VerifiedVersion | VerificationFailed, tuple[Violation, ...]]:
     """Verify the whole of a version that another signer made: return the token or the failure, and what else is wrong.
 
     It fails by findings of rank BOGUS only: the others harm no validator, and cannot be corrected here. With more than
     ``limit`` findings it fails, too.
+
+    old: the stored version, verified as a whole for the time ``old_verified_at``. For RRSIGs that it has as the same
+    octets the cryptography is not done again while the keys are the same (see :mod:`.unchanged`); the findings are
+    those without it.
     """
-    found = verify_zone(new, expectation, limit, verify_signatures)
+    keys = frozenset() if old is None else same_keys(old, new)
+    known = Unchanged(old, old_verified_at) if old is not None and keys else None
+    found = verify_zone(new, expectation, limit, verify_signatures, known=known, trusted_keys=keys)
     bogus = tuple(one for one in found if one.rank is Rank.BOGUS)
     if bogus:
         return VerificationFailed(bogus), ()

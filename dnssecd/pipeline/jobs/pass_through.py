@@ -137,7 +137,7 @@ def pass_on(
     draft = Draft(
         transaction, changes, version, zone.soa, previous, SigningView(), spec, tools.now, given, len(denial)
     )
-    _publish(draft, blamed, report, tools)
+    _publish(draft, before, blamed, report, tools)
     return Published(zone.serial, len(changes), len(denial), 0, zone.soa, whole=True, version=version)
 
 
@@ -201,7 +201,9 @@ def _write_state(
     )
 
 
-def _publish(draft: Draft, blamed: str, report: Report, tools: Tools) -> None:
+def _publish(
+    draft: Draft, before: state.VersionState | None, blamed: str, report: Report, tools: Tools
+) -> None:
     transaction, spec = draft.transaction, draft.spec
     transaction.forget_reads()
     verdict, notes = verify_given(
@@ -211,6 +213,8 @@ def _publish(draft: Draft, blamed: str, report: Report, tools: Tools) -> None:
         transaction.generation,
         limit=FOUND_MAX,
         verify_signatures=tools.checker,
+        old=None if before is None else transaction.old,
+        old_verified_at=0 if before is None else before.published_at,
     )
     if isinstance(verdict, VerificationFailed):
         raise _refused(spec, blamed, verdict.violations)

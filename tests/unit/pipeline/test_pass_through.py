@@ -15,6 +15,8 @@ from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import unpack
 from dnssecd.core.dns.rrtypes import DNSKEY
 from dnssecd.core.keys.keyset import ds_rdata
+from dnssecd.core.verify import inline_checker
+from dnssecd.core.verify.checker import SignatureJob
 from dnssecd.core.zone.changeset import Change
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.output import write_output
@@ -105,6 +107,25 @@ def test_each_version_is_published_record_by_record(world: World) -> None:
     assert world.served() == second
     assert verify_published(world.zone.db, world.zone.spec, world.zone.tools()).whole
     assert prove(world.zone.db, world.zone.spec, world.zone.tools(), outcome.serial).whole
+
+
+def test_signatures_that_did_not_change_are_not_verified_again(world: World) -> None:
+    checked: list[int] = []
+
+    def counting(jobs: list[SignatureJob]) -> list[bool]:
+        checked.append(len(jobs))
+        return inline_checker(jobs)
+
+    def take(text: str) -> int:
+        checked.clear()
+        world.zone.file.write_text(text)
+        tools = replace(world.zone.tools(), checker=counting)
+        assert pass_file(world.zone.db, world.zone.spec, world.zone.file, tools).result == "published"
+        return sum(checked)
+
+    whole = take(world.signed())
+    world.zone.now += 60
+    assert 0 < take(world.signed(ZONE.replace("192.0.2.2", "192.0.2.22"))) <= 3 < whole
 
 
 def test_renewed_signatures_are_a_new_version(world: World) -> None:
