@@ -10,6 +10,7 @@ from dnssecd.core.verify.checker import ExecutorChecker, SignatureChecker, inlin
 from dnssecd.core.verify.expectation import DenialExpectation, Expectation
 from dnssecd.core.verify.memoryview import MemoryZoneView
 from dnssecd.core.verify.token import TokenMisuse, VerifiedVersion
+from dnssecd.core.verify.unchanged import checked_keys
 from dnssecd.core.verify.unsigned import verify_unsigned_equal
 from dnssecd.core.verify.version import VerificationFailed, verify_given, verify_version
 from dnssecd.core.verify.violations import CODES, RANKS, Rank, Violation, violation
@@ -29,6 +30,7 @@ __all__ = [
     "VerificationFailed",
     "VerifiedVersion",
     "Violation",
+    "checked_keys",
     "inline_checker",
     "verify_change",
     "verify_given",

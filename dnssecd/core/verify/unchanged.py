@@ -6,12 +6,16 @@ with its tag, and on nothing else. Everything else (times, denial, which sets mu
 A stored version of another signer may have findings that harm no validator, so not each of its RRSIGs was checked. One
 counts as verified if the whole verification of that version must have done its cryptography: the RRset was not glue or
 occluded, and the RRSIG was in its period at that time. The keys must be the same: with another DNSKEY RRset, another
-key with the same tag may have been the one that verified it.
+key with the same tag may have been the one that verified it. And they must have been usable at that time: a library
+that learned their algorithm since has verified nothing yet (``checked_keys``).
 """
+
+from hashlib import sha256
 
 from dnssecd.core.dns import rrtypes
 from dnssecd.core.dns.names import AFTER_ALL
 from dnssecd.core.dns.rrset import RRset, Rrsigs
+from dnssecd.core.verify.keys import ZoneKey
 from dnssecd.core.verify.walk import (
     AUTHORITATIVE,
     DELEGATION,
@@ -34,6 +38,14 @@ def same_keys(old: ZoneView, new: ZoneView) -> frozenset[bytes]:
     """Return the RDATAs of the DNSKEY RRset if both versions have the same, otherwise none."""
     before, after = rdatas_at(old, rrtypes.DNSKEY), rdatas_at(new, rrtypes.DNSKEY)
     return frozenset(after) if before == after else frozenset()
+
+
+def checked_keys(view: ZoneView) -> str:
+    """Return a mark of the keys of a version whose signatures are verified here: those with a usable algorithm."""
+    keys = sorted(
+        key.rdata for key in map(ZoneKey, rdatas_at(view, rrtypes.DNSKEY)) if key.verify is not None
+    )
+    return sha256(b"".join(len(rdata).to_bytes(2, "big") + rdata for rdata in keys)).hexdigest()[:32]
 
 
 class Unchanged:

@@ -78,9 +78,9 @@ def verify_given(
     It fails by findings of rank BOGUS only: the others harm no validator, and cannot be corrected here. With more than
     ``limit`` findings it fails, too.
 
-    old: the stored version, verified as a whole for the time ``old_verified_at``. For RRSIGs that it has as the same
-    octets the cryptography is not done again while the keys are the same (see :mod:`.unchanged`); the findings are
-    those without it.
+    old: the stored version, verified as a whole for the time ``old_verified_at``, with the same ``checked_keys``. For
+    RRSIGs that it has as the same octets the cryptography is not done again while the keys are the same (see
+    :mod:`.unchanged`); the findings are those without it.
     """
     keys = frozenset() if old is None else same_keys(old, new)
     known = Unchanged(old, old_verified_at) if old is not None and keys else None

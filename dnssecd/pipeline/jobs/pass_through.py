@@ -14,7 +14,15 @@ from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, SOA
 from dnssecd.core.dns.serial import is_after
 from dnssecd.core.keys.keyset import Keyset, SigningView
 from dnssecd.core.signing.lifetimes import full_time
-from dnssecd.core.verify import Expectation, Rank, VerificationFailed, Violation, verify_given, verify_zone
+from dnssecd.core.verify import (
+    Expectation,
+    Rank,
+    VerificationFailed,
+    Violation,
+    checked_keys,
+    verify_given,
+    verify_zone,
+)
 from dnssecd.core.zone.changeset import Change, diff
 from dnssecd.core.zone.zoneview import ZoneView
 from dnssecd.ops.secret_text import redact_text
@@ -131,6 +139,7 @@ def pass_on(
         records=(before.records if before else 0) + transaction.records_delta,
         digest=digest,
         zonemd_checked=spec.input_zonemd != "ignore",
+        checked_keys=checked_keys(zone),
     )
     _write_state(transaction, version, before, zone.soa)
     previous = None if before is None else before.serial
@@ -206,6 +215,7 @@ def _publish(
 ) -> None:
     transaction, spec = draft.transaction, draft.spec
     transaction.forget_reads()
+    known = before is not None and before.checked_keys == draft.version.checked_keys
     verdict, notes = verify_given(
         transaction,
         given_expectation(spec, tools.now),
@@ -213,8 +223,8 @@ def _publish(
         transaction.generation,
         limit=FOUND_MAX,
         verify_signatures=tools.checker,
-        old=None if before is None else transaction.old,
-        old_verified_at=0 if before is None else before.published_at,
+        old=transaction.old if before is not None and known else None,
+        old_verified_at=before.published_at if before is not None else 0,
     )
     if isinstance(verdict, VerificationFailed):
         raise _refused(spec, blamed, verdict.violations)

@@ -27,6 +27,7 @@ class VersionState(msgspec.Struct, frozen=True, kw_only=True):
 
     ``largest_ttl``, in seconds, is of the content at the last whole load; ``digest`` identifies the input file;
     ``records`` are all RRs of the version. ``zonemd_checked``: of a passed version, its ZONEMD was verified.
+    ``checked_keys``: of a passed version, the mark of the keys by which its signatures were verified.
     """
 
     serial: int
@@ -39,6 +40,7 @@ class VersionState(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     signatures: int = 0
     zonemd_checked: bool = False
+    checked_keys: str = ""
 
 
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
