@@ -1,4 +1,4 @@
-"""Which signatures of a version were verified before, as the same octets in the version before it.
+"""Which signatures of a version were verified with the previous version, as the same octets.
 
 Only cryptography may be left out for them: whether an RRSIG verifies depends on its RDATA, on the RRset and on the keys
 with its tag, and on nothing else. Everything else (times, denial, which sets must be signed) is judged again.
