@@ -10,10 +10,9 @@ from pathlib import Path
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset, Rrsigs, unpack
-from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, SOA
+from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, DNSKEY, SOA
 from dnssecd.core.dns.serial import is_after
 from dnssecd.core.keys.keyset import Keyset, SigningView
-from dnssecd.core.signing.lifetimes import full_time
 from dnssecd.core.verify import (
     Expectation,
     Rank,
@@ -31,6 +30,7 @@ from dnssecd.pipeline.jobs.input_check import REMEDY, read_file_again
 from dnssecd.pipeline.jobs.job import Report, Tools, run_job
 from dnssecd.pipeline.jobs.load import check_guard, checked_content, parse_input
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
+from dnssecd.pipeline.jobs.passed_dates import PassedDates
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import Draft, Input, Published
@@ -128,7 +128,10 @@ def pass_on(
     given = Input(content, zone.soa, largest, zone.owners, digest, zone.serial, rrsets=None, renew=True)
     if guarded:
         check_guard(transaction, spec, given)
-    _write(transaction, changes, denial, signatures, tools.now)
+    dates = PassedDates(spec.origin, zone.rrset(APEX, DNSKEY), tools.now)
+    # Which of several RRSIGs is good depends on the time and the keys of this version, too.
+    again = ((sigs, sigs) for sigs in zone.rrsig_scan() if len(unpack(sigs.rdata)) > 1)
+    _write(transaction, changes, denial, [*again, *signatures], dates)
     version = state.VersionState(
         serial=zone.serial,
         input_serial=zone.serial,
@@ -186,16 +189,18 @@ def _pairs(old: Iterable[Rrsigs], new: Iterable[Rrsigs]) -> Iterator[Signed]:
 
 
 def _write(
-    transaction: ZoneTransaction, changes: list[Change], denial: list[Change], signed: list[Signed], now: int
+    transaction: ZoneTransaction,
+    changes: list[Change],
+    denial: list[Change],
+    signed: list[Signed],
+    dates: PassedDates,
 ) -> None:
     transaction.apply_content(changes)
     transaction.apply_denial(denial)
     transaction.delete_rrsigs(old for old, new in signed if old is not None and new is None)
-    transaction.put_rrsigs((old, new, _expiration(new, now)) for old, new in signed if new is not None)
-
-
-def _expiration(sigs: Rrsigs, now: int) -> int:
-    return min(full_time(int.from_bytes(rdata[8:12]), now) for rdata in unpack(sigs.rdata))
+    transaction.put_rrsigs(
+        (old, new, dates.until(new.covered, new.rdata)) for old, new in signed if new is not None
+    )
 
 
 def _write_state(

@@ -12,16 +12,18 @@ import msgspec
 import pytest
 
 from dnssecd.core.dns.names import APEX
-from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.dns.rrset import RRset, pack, unpack
 from dnssecd.core.dns.rrtypes import DNSKEY
 from dnssecd.core.keys.keyset import ds_rdata
 from dnssecd.core.verify import inline_checker
 from dnssecd.core.verify.checker import SignatureJob
+from dnssecd.core.verify.keys import key_tag
 from dnssecd.core.zone.changeset import Change
 from dnssecd.pipeline.jobs import pass_through
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.output import write_output
 from dnssecd.pipeline.jobs.pass_through import pass_file
+from dnssecd.pipeline.jobs.passed_dates import PassedDates
 from dnssecd.pipeline.jobs.prove import prove
 from dnssecd.pipeline.jobs.restore import bring_back
 from dnssecd.pipeline.jobs.spec import Decisions, ReviewSpec
@@ -150,6 +152,68 @@ def test_renewed_signatures_are_a_new_version(world: World) -> None:
     assert outcome.earliest_expiration > first.earliest_expiration
     assert outcome.next_due is None, "nothing is signed here"
     assert world.served() == renewed
+
+
+def signatures_over_www(text: str) -> list[str]:
+    return [line for line in text.splitlines() if re.match(r"www\.example\.\s.*\sRRSIG\s+A\s", line)]
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_stale_signature_beside_a_good_one_ends_nothing(world: World, twice: bool) -> None:
+    """Else the EXPIRE option, taken from it, would have all secondaries drop the zone at once."""
+    first = world.signed()
+    stale = signatures_over_www(first)
+    world.signer.now += 28 * DAY + 40_000
+    assert world.signer.resign().result == "published"
+    good = world.signed()
+    if twice:  # the same two signatures are in an earlier version, when the newer one is not valid yet
+        outcome = world.take("\n".join([first.rstrip("\n"), *signatures_over_www(good), ""]))
+        assert "rrsig-not-yet-valid" in outcome.warnings[1].cause
+    world.zone.now += 30 * DAY
+    outcome = world.take("\n".join([good.rstrip("\n"), *stale, ""]))
+    assert outcome.result == "published"
+    assert "rrsig-expired" in outcome.warnings[1].cause
+    assert outcome.earliest_expiration is not None
+    assert outcome.earliest_expiration > world.zone.now
+    assert prove(world.zone.db, world.zone.spec, world.zone.tools(), outcome.serial).problems == ()
+
+
+def test_a_signature_by_a_key_that_is_gone_makes_a_version_last_no_longer(world: World) -> None:
+    first = world.signed()
+    alone = world.take(first).earliest_expiration
+    (line,) = signatures_over_www(first)
+    other = re.sub(r"( 300 )\d{4}", r"\g<1>2035", line)
+    tag = int(line.split(" example. ")[0].split()[-1])
+    other = other.replace(f" {tag} example. ", f" {(tag + 1) % 65_536} example. ")
+    assert other != line
+    world.zone = world.made("again")
+    outcome = world.take("\n".join([first.rstrip("\n"), other, ""]))
+    assert "rrsig-unknown-key" in outcome.warnings[1].cause
+    assert outcome.earliest_expiration == alone
+
+
+def test_of_signatures_by_two_keys_the_later_counts_only_while_its_key_is_there(
+    world: World,
+) -> None:
+    origin = world.zone.spec.origin
+    keys = [bytes((1, 0, 3, number)) + bytes((number,)) * 64 for number in (13, 13, 14)]
+    keys[1] = keys[1][:-1] + b"\7"
+    now = 1_900_000_000
+
+    def rrsig(key: bytes, ends: int, begins: int = now - 60) -> bytes:
+        head = bytes((0, 1, key[3], 2)) + (300).to_bytes(4) + ends.to_bytes(4) + begins.to_bytes(4)
+        return head + key_tag(key).to_bytes(2) + origin + bytes(64)
+
+    first, second, third = rrsig(keys[0], now + 10), rrsig(keys[1], now + 90), rrsig(keys[2], now + 50)
+    of_all = PassedDates(origin, RRset(APEX, DNSKEY, 300, pack(keys)), now)
+    assert of_all.until(1, pack([first, second])) == now + 90
+    assert of_all.until(1, pack([first, second, third])) == now + 50
+    assert of_all.until(1, pack([first, rrsig(keys[1], now + 90, now + 1)])) == now + 10
+    assert of_all.until(1, pack([rrsig(keys[1], now - 1), first])) == now + 10
+    assert of_all.until(1, pack([rrsig(keys[1], now - 1)])) == now - 1
+    assert of_all.until(DNSKEY, pack([first, second])) == now + 10
+    without = PassedDates(origin, RRset(APEX, DNSKEY, 300, pack(keys[:1])), now)
+    assert without.until(1, pack([first, second])) == now + 10
 
 
 @pytest.mark.parametrize(
