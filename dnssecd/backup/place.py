@@ -87,6 +87,9 @@ class Placer:
         target = database_path(self._config, zone)
         if target.exists():
             _keep(target, self._now)
+        elif any(Path(f"{target}{suffix}").exists() for suffix in SIDE_FILES):
+            # The log of a database that was deleted: it must not be applied to the new file.
+            set_aside(target, self._now)
         os.replace(path, target)
 
     def put_common(self, name: str, path: Path) -> None:

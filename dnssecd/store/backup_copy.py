@@ -109,6 +109,7 @@ def prepare_zone(path: Path, documents: Mapping[str, State], entry: HistoryEntry
             connection.execute(
                 "INSERT INTO history (at, who, what, serial, detail) VALUES (?, ?, ?, ?, ?)", entry
             )
+    sqlite.require_merged(path)
     for older in range(1, len(schema.MIGRATIONS)):
         sqlite.copy_name(path, older).unlink(missing_ok=True)
 

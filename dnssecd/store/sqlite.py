@@ -346,6 +346,18 @@ def restrict_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def require_merged(path: Path) -> None:
+    """Raise StoreError if a closed database has content in its write-ahead log: its file alone must not be moved.
+
+    On a full disk, or while another program reads the database, SQLite leaves the log behind.
+    """
+    with suppress(FileNotFoundError):
+        if os.stat(f"{path}-wal").st_size:
+            raise StoreError(
+                f"{path}: its write-ahead log could not be moved into it; check the disk's space"
+            )
+
+
 def copy_database(source: Path, target: Path, *, durable: bool = True) -> None:
     """Copy the committed state of a database in use into a new file. Raise sqlite3.Error, OSError."""
     create_file(target)

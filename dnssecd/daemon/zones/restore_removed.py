@@ -3,8 +3,8 @@
 import asyncio
 import os
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from dnssecd.pipeline.version import state
 from dnssecd.store.aside import Kept, copy_kept, discard, kept_of
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
+from dnssecd.store.sqlite import SIDE_FILES, require_merged
 from dnssecd.store.zonedb import ZoneDatabase
 from dnssecd.uninterrupted import to_the_end
 
@@ -173,14 +174,14 @@ def _prepare(kept: Kept, prepared: Path, origin: bytes, note: state.Restored) ->
             transaction.commit_state()
     finally:
         database.close()
+    require_merged(prepared)
     return keyset
 
 
 def _place(prepared: Path, target: Path) -> None:
-    """Put a prepared database on the disk under its zone's name."""
-    for suffix in ("-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            os.unlink(f"{prepared}{suffix}")
+    """Put a prepared database on the disk under its zone's name, where no database is, nor the log of one."""
+    for path, suffix in product((prepared, target), SIDE_FILES):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
     with prepared.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(prepared, target)

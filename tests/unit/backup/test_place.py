@@ -137,3 +137,31 @@ def test_an_older_schema_in_the_back_up_is_upgraded(
     with closing(sqlite3.connect(database_path(config, Z))) as db:
         assert db.execute("PRAGMA user_version").fetchone() == (len(schema.MIGRATIONS),)
     assert list(path.parent.glob("*.schema-*")) == []
+
+
+def test_the_log_of_a_database_that_is_gone_is_not_replayed_into_the_restored_one(
+    config: Config, tmp_path: Path
+) -> None:
+    """As it is left when an operator deletes a damaged database, and restores the zone."""
+    target, log = database_path(config, Z), Path(f"{database_path(config, Z)}-wal")
+    db = database(tmp_path, Z)
+    put_version(db, 7)
+    shutil.copy(log, tmp_path / "log")
+    db.close()
+    target.unlink()
+    os.replace(tmp_path / "log", log)
+    put(config, unpacked(tmp_path, 5))
+    assert stored(target)[0] == 5
+    assert not log.exists() or not log.stat().st_size
+
+
+def test_a_database_whose_notes_stay_in_its_log_is_not_put_in_place(config: Config, tmp_path: Path) -> None:
+    """On a full disk the log is not merged: the file alone would be served, without the note that holds the zone."""
+    path = unpacked(tmp_path, 5)
+    restored = state.Restored(at=NOW, who="root", source="b.tar")
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM state").fetchone()
+        with pytest.raises(StoreError, match="write-ahead log"):
+            prepare(path, None, restored, NOTE)
+    prepare(path, None, restored, NOTE)
