@@ -96,7 +96,10 @@ class Placer:
         """Put a database of the daemon in place if it does not exist."""
         self._give(path)
         settle([path])
-        os.replace(path, self._config.server.state_dir / name)
+        target = self._config.server.state_dir / name
+        for suffix in SIDE_FILES:  # of one that was deleted
+            Path(f"{target}{suffix}").unlink(missing_ok=True)
+        os.replace(path, target)
 
     def finish(self) -> None:
         """Sync everything to disk, and give new files to the state directory's owner."""

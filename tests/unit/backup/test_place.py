@@ -165,3 +165,22 @@ def test_a_database_whose_notes_stay_in_its_log_is_not_put_in_place(config: Conf
         with pytest.raises(StoreError, match="write-ahead log"):
             prepare(path, None, restored, NOTE)
     prepare(path, None, restored, NOTE)
+
+
+def test_the_log_of_a_lost_catalogue_is_not_replayed_into_the_restored_one(
+    config: Config, tmp_path: Path
+) -> None:
+    path, saved = config.server.state_dir / "events.sqlite", tmp_path / "saved"
+    for made, name in ((saved, "saved"), (path, "lost")):
+        with closing(sqlite3.connect(made)) as db:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute(f"CREATE TABLE {name} (a)")
+            db.commit()
+            if made == path:
+                shutil.copy(f"{path}-wal", tmp_path / "log")
+    path.unlink()
+    os.replace(tmp_path / "log", f"{path}-wal")
+    with closing(Catalogue(config.server.state_dir / "catalogue.sqlite")) as catalogue:
+        Placer(config, catalogue, NOW).put_common("events.sqlite", saved)
+    with closing(sqlite3.connect(path)) as db:
+        assert db.execute("SELECT name FROM sqlite_schema").fetchall() == [("saved",)]
