@@ -7,7 +7,7 @@ not fit the log any more is given a place in it, or is moved away and taken from
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,12 @@ from dnssecd.pipeline.version import state
 from dnssecd.store.aside import set_aside
 from dnssecd.store.backup_copy import HistoryEntry
 from dnssecd.store.catalogue import Catalogue
-from dnssecd.store.leaving import change_place, read_standing
+from dnssecd.store.leaving import change_place, has_entry, read_standing
 from dnssecd.store.statedir import StateInUse, own
 from dnssecd.store.version_log import Position
+
+#: Entries of a zone's history.
+DETACHED, EXPORTED = "detached from the cluster", "exported from the cluster"
 
 
 class CannotLeave(Exception):
@@ -52,6 +55,10 @@ class LogOfZones(Protocol):
 
     def exported(self) -> frozenset[str]:
         """Return the zones that were given to a single host."""
+        ...
+
+    def configured(self, zones: Collection[str]) -> frozenset[str]:
+        """Return those of some zones that the configuration of a node names."""
         ...
 
     def fits(self, zone: str, at: Position) -> bool:
@@ -98,9 +105,7 @@ def detach(config: Config, now: int, who: str) -> list[Moved]:
             held = state.Restored(at=now, who=who, source=source, floor=serial, standby=True)
             documents = {} if serial is None else {state.RESTORED: state.to_document(held)}
             detail = f"others are fenced; the last record of the log was {at.sequence}"
-            change_place(
-                path, None, documents, HistoryEntry(now, who, "detached from the cluster", serial, detail)
-            )
+            change_place(path, None, documents, HistoryEntry(now, who, DETACHED, serial, detail))
     return [Moved(zone, serial, at.sequence, "detached") for zone, (_, at, serial) in of_log.items()]
 
 
@@ -114,7 +119,7 @@ def export(config: Config, log: LogOfZones, now: int, who: str) -> list[Moved]:
         databases = _databases(config, known)
         standing = {zone: read_standing(path) for zone, path in databases.items()}
         of_log = {zone: found for zone, found in standing.items() if found[0].sequence}
-        _all_here(of_log, log.heads(), log.exported())
+        _all_here(of_log, log)
         _forget(known, list(of_log))
         for zone, (at, serial) in of_log.items():
             why_not = log.export(zone, at.sequence)
@@ -122,16 +127,18 @@ def export(config: Config, log: LogOfZones, now: int, who: str) -> list[Moved]:
                 raise CannotLeave(
                     f"{zone}: {why_not}", "start the daemon, drain the other nodes, and try again"
                 )
-            entry = HistoryEntry(now, who, "exported from the cluster", serial, f"its record {at.sequence}")
+            entry = HistoryEntry(now, who, EXPORTED, serial, f"its record {at.sequence}")
             change_place(databases[zone], None, {}, entry)
     return [Moved(zone, serial, at.sequence, "exported") for zone, (at, serial) in of_log.items()]
 
 
-def _all_here(
-    of_log: Mapping[str, tuple[Position, int | None]], heads: Mapping[str, Position], exported: frozenset[str]
-) -> None:
-    """Raise CannotLeave unless the databases have all records, or only lack that of an export which was cut short."""
-    elsewhere = sorted(heads.keys() - of_log.keys() - exported)
+def _all_here(of_log: Mapping[str, tuple[Position, int | None]], log: LogOfZones) -> None:
+    """Raise CannotLeave unless the databases have all records, or only lack that of an export which was cut short.
+
+    Logs of zones that were removed from all nodes stay in the database; they hold nothing up.
+    """
+    heads, exported = log.heads(), log.exported()
+    elsewhere = sorted(log.configured(heads.keys() - of_log.keys() - exported))
     behind = [
         zone
         for zone, (at, _) in of_log.items()
@@ -146,6 +153,15 @@ def _all_here(
         )
 
 
+def _refuse_alone(zone: str, path: Path) -> None:
+    """Raise CannotLeave for a zone that left the log: this host made versions of it since, which the log lacks."""
+    if not read_standing(path)[0].sequence and (left := has_entry(path, (DETACHED, EXPORTED))):
+        raise CannotLeave(
+            f"{zone} was {left}: this host made its versions alone since then, and the log has older ones",
+            "take an empty database into use instead: dnssecd cluster init, and start this host first (docs/ha.md)",
+        )
+
+
 def rejoin(config: Config, log: LogOfZones, now: int, who: str) -> list[Moved]:
     """Make the databases of this node fit the log again. Raise CannotLeave, StoreError, OSError, ClusterError.
 
@@ -154,8 +170,10 @@ def rejoin(config: Config, log: LogOfZones, now: int, who: str) -> list[Moved]:
     """
     found = []
     with _stopped(config), closing(Catalogue(config.server.state_dir / COMMON[0])) as known:
-        heads = log.heads()
-        for zone, path in _databases(config, known).items():
+        heads, databases = log.heads(), _databases(config, known)
+        for zone in databases.keys() & heads.keys():
+            _refuse_alone(zone, databases[zone])
+        for zone, path in databases.items():
             at, serial = read_standing(path)
             head = heads.get(zone)
             if head is None or log.fits(zone, at):

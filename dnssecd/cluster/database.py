@@ -27,6 +27,8 @@ from dnssecd.store.log_place import LogPlace
 CONNECT_S, STATEMENT_S, CALL_S = 3, 5, 7.0
 #: Seconds that a caller waits for a connection of the pool.
 POOL_WAIT_S = 5.0
+#: The same while the last attempt to connect has failed: the thread of the caller is needed for other work.
+FAILING_WAIT_S = 0.5
 #: The settings of each session. Times without a unit are milliseconds.
 _SESSION = {
     "search_path": "dnssecd",
@@ -110,7 +112,7 @@ class Database:
         """Lend a connection in autocommit mode; errors of PostgreSQL in the block become ClusterError."""
         try:
             self._pool.open()
-            session = self._pool.getconn()
+            session = self._pool.getconn(POOL_WAIT_S if self._failure is None else FAILING_WAIT_S)
         except PoolClosed as error:
             raise DatabaseAway("the connections to the database are closed", "dnssecd is stopping") from error
         except PoolTimeout:

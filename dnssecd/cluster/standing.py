@@ -6,14 +6,15 @@ is the fence. Its ownership record takes the next sequence, if nothing was appen
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import msgspec
 
-from dnssecd.cluster import ownership
+from dnssecd.cluster import ownership, settings
 from dnssecd.cluster.database import Database
-from dnssecd.cluster.membership import Membership
+from dnssecd.cluster.membership import Membership, list_nodes, settings_of
 from dnssecd.cluster.ownership import Ownership
+from dnssecd.config.errors import where_text
 from dnssecd.store.log_place import LogPlace
 from dnssecd.store.version_log import Position
 
@@ -51,6 +52,20 @@ class Standing:
         """Return the zones that were given to a single host."""
         found = ownership.owners(self._database)
         return frozenset(zone for zone, owner in found.items() if owner.node == EXPORTED)
+
+    def configured(self, zones: Collection[str]) -> frozenset[str]:
+        """Return the zones that some node's configuration names; all if its published settings are damaged."""
+        found: set[str] = set()
+        for state in list_nodes(self._database) if zones else ():
+            if state.name == EXPORTED:
+                continue
+            octets = settings_of(self._database, state.name)
+            try:
+                theirs = settings.decode(octets or b"")
+            except ValueError:
+                return frozenset(zones)
+            found |= {zone for zone in zones if where_text(("zone", zone)) in theirs}
+        return frozenset(found)
 
     def fits(self, zone: str, at: Position) -> bool:
         """Tell whether the log has the record at which a database is, or only newer ones are kept."""

@@ -1,7 +1,7 @@
 """Change by hand where a zone's database is in the log of a cluster. No daemon may use it meanwhile."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -19,6 +19,17 @@ def read_standing(path: Path) -> tuple[Position, int | None]:
     with translated(path), closing(sqlite.connect(path, read_only=True)) as connection:
         version = read_state(connection, "version")
         return read_position(connection), None if version is None else int(version["serial"])
+
+
+def has_entry(path: Path, whats: Collection[str]) -> str:
+    """Return the newest of some entries that the history of a database has, "" for none. Raise StoreError, OSError."""
+    marks = ", ".join("?" * len(whats))
+    with translated(path), closing(sqlite.connect(path, read_only=True)) as connection:
+        row = connection.execute(
+            f"SELECT what FROM history WHERE what IN ({marks}) ORDER BY rowid DESC LIMIT 1",  # noqa: S608
+            tuple(whats),
+        ).fetchone()
+    return "" if row is None else str(row[0])
 
 
 def change_place(

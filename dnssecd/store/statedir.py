@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -15,14 +16,37 @@ def may_use(state_dir: Path) -> bool:
 
 
 def tighten(state_dir: Path) -> str:
-    """Remove other users' write permission from the state directory; return what was wrong, or "". Raise OSError."""
+    """Remove other users' write permission from the state directory and what is in it, zones included.
+
+    Return what was wrong, or "". Raise OSError.
+    """
     info = state_dir.stat()
-    if info.st_mode & 0o022:
-        state_dir.chmod(info.st_mode & 0o7755)
-        return f"{state_dir} had mode {info.st_mode & 0o7777:04o}: others could replace zones and states; corrected"
     if info.st_uid not in (0, os.geteuid()):
         return f"{state_dir} belongs to user {info.st_uid}, who can replace zones and states; chown it"
-    return ""
+    open_to_others = [fault for place in (state_dir, state_dir / "zones") for fault in _tightened(place)]
+    if not open_to_others:
+        return ""
+    more = f" (and {len(open_to_others) - 1} more)" if len(open_to_others) > 1 else ""
+    return f"{open_to_others[0]}{more}: others could replace zones and states; corrected"
+
+
+def _tightened(directory: Path) -> Iterator[str]:
+    """Correct a directory and the files in it; yield what was wrong."""
+    try:
+        with os.scandir(directory) as entries:
+            files = [entry.path for entry in entries if entry.is_file(follow_symlinks=False)]
+    except FileNotFoundError:
+        return
+    for path in (str(directory), *files):
+        try:
+            mode = os.stat(path).st_mode
+            if mode & 0o022:
+                os.chmod(path, mode & 0o7755)
+                yield f"{path} had mode {mode & 0o7777:04o}"
+        except FileNotFoundError:  # a side file of a database that was closed just now
+            continue
+        except PermissionError:
+            yield f"{path} belongs to another user, who can change it: chown it"
 
 
 def own(state_dir: Path) -> int:

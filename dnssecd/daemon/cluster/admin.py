@@ -1,12 +1,15 @@
 """What operators see and change of the cluster, from this node. Methods block: call them in a thread."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 from dnssecd.cluster import membership, ownership, retention
 from dnssecd.control.messages.cluster import NodeRow, NodeRows, SecondaryChecks, ZoneOnNode, ZoneOwner
 from dnssecd.daemon.cluster.node import ClusterNode
 from dnssecd.daemon.cluster.secondaries_check import check_secondaries
 from dnssecd.daemon.zones.zone import FrontZone
+
+T = TypeVar("T")
 
 
 class ClusterAdmin:
@@ -77,6 +80,10 @@ class ClusterAdmin:
             sequence=head,
             nodes=rows,
         )
+
+    async def run(self, work: Callable[["ClusterAdmin"], T]) -> T:
+        """Run work of this class in a thread of the cluster."""
+        return await self._node.link.run(work, self)
 
     async def check_secondaries(self, zone: FrontZone) -> SecondaryChecks:
         """Check whether the secondaries of a zone can use all nodes. Raise StoreError, OSError."""

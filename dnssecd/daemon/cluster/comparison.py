@@ -1,6 +1,5 @@
 """The settings of all nodes, compared: a difference is an alert that names it, and stops take-overs of its zones."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 
 from dnssecd.cluster import membership, settings
@@ -30,7 +29,7 @@ class Comparison:
         ]
         ours = settings.settings_of(self._config()) if changed else {}
         for state in changed:
-            octets = await asyncio.to_thread(membership.settings_of, self._link.database, state.name)
+            octets = await self._link.run(membership.settings_of, self._link.database, state.name)
             try:
                 found = list(settings.differences(ours, settings.decode(octets or b""), state.name))
             except ValueError as error:  # no zone is taken over while it is not known what that node would do

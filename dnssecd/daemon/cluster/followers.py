@@ -7,7 +7,7 @@ before the log was read.
 
 import asyncio
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -35,7 +35,8 @@ from dnssecd.pipeline.jobs.job import Tools
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.workers.pool import BULK_OCTETS
 from dnssecd.store.errors import LogBehind, LogFenced, LogInDoubt, LogTroubled, StoreError
-from dnssecd.store.version_log import InDoubt, LogUnavailable
+from dnssecd.store.version_log import InDoubt, LogRecord, LogUnavailable
+from dnssecd.uninterrupted import to_the_end
 
 #: Seconds until a log that could not be read is read again.
 RETRY_S = 1.0
@@ -82,6 +83,7 @@ class Followers:
         self._metrics = metrics
         self._free = asyncio.Semaphore(AT_ONCE)
         self._proving: set[asyncio.Task[None]] = set()
+        self._closed = False
         mailbox.removed.subscribe(self._forget)
         mailbox.finished.subscribe(self._finished)
 
@@ -89,8 +91,8 @@ class Followers:
         self._taken.pop(zone, None)
 
     def _finished(self, zone: FrontZone) -> None:
-        """Follow a zone that was in doubt until now."""
-        if zone.cluster is not None and zone.cluster.applied is None:
+        """Follow a zone that was in doubt until now, or that was to be followed meanwhile."""
+        if zone.cluster is not None and (zone.cluster.applied is None or zone.cluster.again):
             self.follow(zone)
 
     def news(self, heads: Mapping[str, int]) -> None:
@@ -103,7 +105,7 @@ class Followers:
     def follow(self, zone: FrontZone) -> None:
         """Read a zone's log as soon as possible; repeated requests make one look."""
         room = zone.cluster
-        if room is None or zone.gone:
+        if room is None or zone.gone or self._closed:
             return
         room.again = True
         if room.follow is None or room.follow.done():
@@ -152,9 +154,9 @@ class Followers:
 
     async def _follow(self, zone: FrontZone, room: ClusterRoom) -> None:
         while room.again and not zone.gone:
-            room.again = False
             if shut_for(zone, Work.FOLLOW) is not None:
-                return
+                return  # it is followed when the gate opens (_finished)
+            room.again = False
             try:
                 async with self._free:
                     if room.doubtful is not None:
@@ -179,8 +181,8 @@ class Followers:
     async def _read(self, zone: FrontZone, room: ClusterRoom) -> Outcome:
         """Apply what the log has: small records in a thread, a first version and large ones in a worker."""
         if room.applied is not None and zone.serial is not None:
-            async with zone.jobs.turn:
-                outcome = await asyncio.to_thread(self._read_here, zone)
+            async with zone.jobs.turn:  # held until the thread has ended: it uses the zone's database
+                outcome = await to_the_end(self._link.run(self._read_here, zone))
             if outcome.log is None or not outcome.log.larger:
                 return outcome
         return await self._runner.run(zone, self._runner.job(zone, "follow"), BULK_OCTETS)
@@ -189,11 +191,18 @@ class Followers:
         now, place = int(self._clock.now()), self._key_service
         with SignerClient(place.path, SIGNER_DEADLINE_S, owners=place.owners) as signer:
             tools = Tools(signer, inline_checker, now, today(now), self._clock.monotonic)
-            return follow(zone.database, zone.spec, self._link.log, tools, RECORD_HERE_MAX)
+            return follow(zone.database, zone.spec, self, tools, RECORD_HERE_MAX)
+
+    def read(self, zone: str, after: int) -> Iterator[LogRecord]:
+        """Yield the records of a log (store.version_log.LogReader) until the daemon stops. Raise LogUnavailable."""
+        for record in self._link.log.read(zone, after):
+            if self._closed:
+                raise LogUnavailable("dnssecd is stopping")
+            yield record
 
     async def _settle(self, zone: FrontZone, room: ClusterRoom, sequence: int, epoch: int) -> None:
         """Make it certain whether a record is in the log."""
-        result = await asyncio.to_thread(self._link.log.settle, zone.name, sequence, epoch)
+        result = await self._link.run(self._link.log.settle, zone.name, sequence, epoch)
         if isinstance(result, InDoubt):
             raise LogUnavailable(result.cause)
         room.doubtful = None
@@ -244,7 +253,7 @@ class Followers:
         for _, _, zone, room in heapq.nsmallest(PROVED_AT_ONCE, due):
             task = asyncio.get_running_loop().create_task(self._prove(zone, room))
             self._proving.add(task)
-            task.add_done_callback(self._proving.discard)
+            task.add_done_callback(partial(self._done, self._proving, zone))
 
     def _own(self, zone: FrontZone, room: ClusterRoom) -> None:
         if room.log.epoch == room.epoch:
@@ -264,7 +273,15 @@ class Followers:
         """
         task = asyncio.get_running_loop().create_task(self._share_now(zone))
         self._sharing_now.add(task)
-        task.add_done_callback(self._sharing_now.discard)
+        task.add_done_callback(partial(self._done, self._sharing_now, zone))
+
+    @staticmethod
+    def _done(tasks: set[asyncio.Task[None]], zone: FrontZone, task: asyncio.Task[None]) -> None:
+        """Report a failure that nothing waits for; the work is done again when it is due."""
+        tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, ZoneGone):
+            log.error("work on a zone of the cluster failed", zone=zone.name, exc_info=error)
 
     async def _share_now(self, zone: FrontZone) -> None:
         with suppress(ZoneGone):
@@ -283,6 +300,17 @@ class Followers:
         zone.cluster.log.epoch = None
         if zone.servers is not None:
             zone.servers.withdraw()
+
+    async def close(self) -> None:
+        """End all work, before the databases of the zones are closed."""
+        self._closed = True
+        tasks = {*self._proving, *self._sharing_now}
+        for zone in self._zones.values():
+            if zone.cluster is not None and zone.cluster.follow is not None:
+                tasks.add(zone.cluster.follow)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def ready(self, zone: FrontZone) -> str:
         """Return why this node cannot take a zone over now, "" if it can."""

@@ -23,6 +23,8 @@ from dnssecd.server.interfaces import Handler, Request, ServedZone, Verdict
 
 #: A client waits about this long for the answer to an UPDATE.
 DEADLINE_S = 5.0
+#: For a connection to an address of the owner, if there is another one: packets to an address may simply be lost.
+CONNECT_S = 1.0
 #: An answer to UPDATE or NOTIFY has a header, a question, a TSIG and perhaps an EDNS error.
 ANSWER_OCTETS_MAX = 4096
 #: Requests that are being forwarded. A sender may have as many as are left free, and so a late one finds some; an owner
@@ -95,12 +97,11 @@ class Forward:
     async def _ask(self, request: Request, addresses: tuple[Address, ...]) -> int:
         """Return the RCODE of the first address that can be reached."""
         wire, verifier = self._signed(request)
-        for address in addresses[:-1]:
-            try:
-                return await self._ask_one(address, wire, verifier)
-            except OSError:  # the next one may be reachable
-                continue
-        return await self._ask_one(addresses[-1], wire, verifier)
+        reader, writer = await _connect(addresses)
+        try:
+            return await self._converse(reader, writer, wire, verifier)
+        finally:
+            writer.close()
 
     def _signed(self, request: Request) -> tuple[bytes, AnswerVerifier | None]:
         if request.key is None:
@@ -115,16 +116,29 @@ class Forward:
         assert record is not None, "it was verified"
         return request.signed, AnswerVerifier(key, parse_rdata(request.signed, record).mac)
 
-    async def _ask_one(self, address: Address, wire: bytes, verifier: AnswerVerifier | None) -> int:
-        reader, writer = await asyncio.open_connection(address.host, address.port)
-        try:
-            writer.write(len(wire).to_bytes(2) + wire)
-            size = int.from_bytes(await reader.readexactly(2))
-            answer = await reader.readexactly(min(size, ANSWER_OCTETS_MAX + 1))
-        finally:
-            writer.close()
+    async def _converse(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        wire: bytes,
+        verifier: AnswerVerifier | None,
+    ) -> int:
+        writer.write(len(wire).to_bytes(2) + wire)
+        size = int.from_bytes(await reader.readexactly(2))
+        answer = await reader.readexactly(min(size, ANSWER_OCTETS_MAX + 1))
         if not HEADER_OCTETS <= len(answer) <= ANSWER_OCTETS_MAX or not is_answer(answer, wire):
             raise FormError("it does not answer the request")
         if verifier is not None:
             answer = verifier.accept(answer, int(self._now()))
         return parse(answer).header.flags & 0xF
+
+
+async def _connect(addresses: tuple[Address, ...]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the first address that can be reached. Raise OSError."""
+    for address in addresses[:-1]:
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                return await asyncio.open_connection(address.host, address.port)
+        except OSError:  # a TimeoutError as well: the next one may be reachable
+            continue
+    return await asyncio.open_connection(addresses[-1].host, addresses[-1].port)

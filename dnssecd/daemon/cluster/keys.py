@@ -11,6 +11,7 @@ from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.pipeline.version import state
 from dnssecd.store.errors import StoreError
+from dnssecd.uninterrupted import to_the_end
 
 
 async def bind_keys(
@@ -22,7 +23,7 @@ async def bind_keys(
     yet. A zone of another node has these from a document that nothing proves: it could name another zone's key.
     """
     try:
-        keyset, published = await asyncio.to_thread(_keys, zone)
+        keyset, published = await to_the_end(asyncio.to_thread(_keys, zone))
         if keyset is None:
             return ""
         held = {info.id: info for info in await signer.keys(zone.origin)}

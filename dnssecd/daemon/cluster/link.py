@@ -3,8 +3,11 @@
 import asyncio
 import math
 import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import TypeVar, TypeVarTuple
 from uuid import uuid4
 
 from dnssecd.cluster.database import Database
@@ -19,7 +22,12 @@ from dnssecd.store.zone_log import ZoneLog
 
 #: Threads of the daemon that use the database at the same time: updates, heartbeat, followers.
 SESSIONS = 6
+#: Threads that wait for the database: those of SESSIONS, the one that listens, and commands of operators.
+THREADS = 16
 _FILE = "cluster-incarnation"
+
+Args = TypeVarTuple("Args")
+T = TypeVar("T")
 
 
 class ClusterLink:
@@ -37,7 +45,12 @@ class ClusterLink:
         #: Monotonic time at which the last heartbeat that renewed the lease began.
         self.renewed_at = -math.inf
         self.troubles: asyncio.Queue[tuple[FrontZone, LogTroubled]] = asyncio.Queue()
+        self._threads = ThreadPoolExecutor(THREADS, "cluster")
         self._loop = asyncio.get_running_loop()
+
+    async def run(self, work: Callable[[*Args], T], *args: *Args) -> T:
+        """Run work that waits for the database in a thread of the cluster: no other work waits behind it."""
+        return await self._loop.run_in_executor(self._threads, work, *args)
 
     def joined(self) -> None:
         """Remember this process: the next one of this state directory may take its name at once. Raise OSError."""
@@ -70,6 +83,7 @@ class ClusterLink:
         """Close all connections."""
         self.lease.close()
         self.database.close()
+        self._threads.shutdown(wait=False)
 
 
 def _read_incarnation(path: Path) -> str:

@@ -30,7 +30,7 @@ class LogNews:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                await asyncio.to_thread(self._wakes, loop)
+                await self._link.run(self._wakes, loop)
             except ClusterError as error:
                 log.info("no notices of the log", cause=error.what)
             await asyncio.sleep(RETRY_S)
@@ -50,7 +50,7 @@ class LogNews:
                     await self._news.wait()
             self._news.clear()
             try:
-                position, heads = await asyncio.to_thread(self._link.log.news, position)
+                position, heads = await self._link.run(self._link.log.news, position)
             except ClusterError:
                 await asyncio.sleep(RETRY_S)
                 continue

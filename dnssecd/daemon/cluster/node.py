@@ -1,5 +1,8 @@
 """This node in its cluster: it joins, renews its lease, and takes over the zones of nodes that cannot make versions.
 
+The lease is renewed by a task and a connection of its own: it waits for no other work, however long that takes. What a
+heartbeat brought is worked on by another task (``_looks``), which leaves heartbeats out if it is slow.
+
 While the database cannot be reached everything that is stored is still served, and nothing is made: the log would not
 take it. What this module decides from leases and clocks is only who tries; the log decides who may.
 """
@@ -33,20 +36,18 @@ from dnssecd.daemon.cluster.followers import Followers
 from dnssecd.daemon.cluster.lasting import keep_running
 from dnssecd.daemon.cluster.link import ClusterLink
 from dnssecd.daemon.cluster.news import LogNews
+from dnssecd.daemon.cluster.reports import measure, report_away
 from dnssecd.daemon.cluster.retention import LogRetention
 from dnssecd.daemon.state_dir import CannotStart
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.cluster_metrics import ClusterMetrics
 from dnssecd.ops.events import EventCore
 
-AWAY, UNFIT, UNSAFE, ALONE = (
-    "cluster-database-away",
-    "cluster-node-unfit",
-    "cluster-not-replicated",
-    "cluster-node-away",
-)
+AWAY, UNFIT, UNSAFE = "cluster-database-away", "cluster-node-unfit", "cluster-not-replicated"
 #: Heartbeats that another node gets, before this one takes a zone over that is rather for the other.
 PATIENCE_S = 2 * BEAT_S
+#: A start waits this long at most for the end of the lease that a previous process of this node left.
+WAIT_FOR_NAME_S = 30.0
 #: Zones without owner are looked for at this interval.
 CLAIMS_S = 10.0
 #: The standby of the database is checked at this interval.
@@ -76,6 +77,7 @@ class ClusterNode:
         self.link, self._config, self._zones, self._followers = link, config, zones, followers
         self._events, self._clock, self._metrics = events, clock, metrics
         self._membership = Membership(link.lease, link.config.take_over_after)
+        self._settings = Membership(link.database, link.config.take_over_after)
         self._thread = ThreadPoolExecutor(1, "heartbeat")
         self._ownership = Ownership(link.database)
         self.nodes: dict[str, NodeState] = {}
@@ -87,6 +89,10 @@ class ClusterNode:
         self._unsafe = ""
         self._checked_at = 0.0
         self._published: Config | None = None
+        self._beaten = asyncio.Event()
+        self._newest: Beat | None = None
+        #: Why the work after the heartbeats fails now.
+        self._failing: ClusterError | None = None
         self.comparison = Comparison(link, config, events)
         self._news = LogNews(link, followers)
 
@@ -104,13 +110,16 @@ class ClusterNode:
             await self._join()
         except (DatabaseAway, DatabaseRefused, NotReplicated) as error:
             self._away(error)  # what is stored is served; joining is tried again at each heartbeat
-        except NameTaken:
+        except NameTaken as error:
+            if self.link.config.take_over_after > WAIT_FOR_NAME_S:
+                self._replaced(error)  # what is stored is served; joining is tried again at each heartbeat
+                return
             log.info("waiting for the lease of the previous process of this node", node=self._name)
             await asyncio.sleep(self.link.config.take_over_after + 1)
             try:
                 await self._join()
-            except ClusterError as error:
-                raise CannotStart(f"{error.what}; {error.remedy}") from error
+            except ClusterError as late:
+                raise CannotStart(f"{late.what}; {late.remedy}") from late
         except ClusterError as error:
             raise CannotStart(f"{error.what}; {error.remedy}") from error
 
@@ -138,7 +147,7 @@ class ClusterNode:
 
     async def _check_standby(self) -> None:
         """Note whether commits are replicated. Raise ClusterError if the database cannot be used."""
-        self._unsafe = await self._soon(self._check)
+        self._unsafe = await self.link.run(self._check)
         self._checked_at = self._clock.monotonic()
         if self._unsafe:
             self._events.raise_event(UNSAFE, None, self._unsafe)
@@ -146,7 +155,7 @@ class ClusterNode:
             self._events.resolve(UNSAFE, None)
 
     def _check(self) -> str:
-        with self.link.lease.own_session() as session:
+        with self.link.database.own_session() as session:
             check_schema(session)
             return check_synchronous(session)
 
@@ -154,14 +163,18 @@ class ClusterNode:
         """Renew the lease and look after the zones; no failure ends it."""
         works = {
             "heartbeat": self._beats,
+            "looks": self._looks,
             "news": self._news.follow,
             "notices": self._news.listen,
             "troubles": self._followers.run,
             "retention": self._retention.run,
         }
-        async with asyncio.TaskGroup() as group:
-            for name, work in works.items():
-                group.create_task(keep_running(name, work, self._metrics.failures, self._clock))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for name, work in works.items():
+                    group.create_task(keep_running(name, work, self._metrics.failures, self._clock))
+        finally:
+            await self._followers.close()
 
     async def _beats(self) -> None:
         while True:
@@ -170,13 +183,30 @@ class ClusterNode:
                 if not self._joined:
                     await self._join()
                 await self._beat()
-                self._events.resolve(AWAY, None)
                 self._metrics.database_up.set(1)
+                if self._failing is None:
+                    self._events.resolve(AWAY, None)
             except (Superseded, NameTaken) as error:
                 self._replaced(error)
             except ClusterError as error:
                 self._away(error)
             await asyncio.sleep(max(0.1, BEAT_S - (self._clock.monotonic() - begun)))
+
+    async def _looks(self) -> None:
+        self._owners_known = False
+        while True:
+            await self._beaten.wait()
+            self._beaten.clear()
+            beat = self._newest
+            if beat is None or not self._joined:
+                continue
+            try:
+                await self._look(beat)
+                self._failing = None
+            except ClusterError as error:
+                self._failing = error
+                self._owners_known = False
+                self._events.raise_event(AWAY, None, error.what, remedy=error.remedy)
 
     def _replaced(self, error: ClusterError) -> None:
         """Serve on without owning zones: another process has this node's name, until its lease ends."""
@@ -197,20 +227,30 @@ class ClusterNode:
         beat = await self._soon(self._membership.beat, self._unfit, self._offset)
         self.link.renewed_at = begun
         took = self._clock.monotonic() - begun
+        self._judge_clock(beat.at - (at + took / 2), took)
+        self.nodes, self._newest = beat.nodes, beat
+        report_away(self._events, self.link.config.nodes, beat.nodes, self.link.config.take_over_after)
+        self._beaten.set()
+
+    async def _look(self, beat: Beat) -> None:
+        """Work on what a heartbeat brought. Raise ClusterError."""
         if self._clock.monotonic() - self._checked_at > CHECK_S:
             await self._check_standby()
-        self._judge_clock(beat.at - (at + took / 2), took)
-        self.nodes = beat.nodes
-        self._judge_nodes(beat)
         await self._publish()
         await self.comparison.compare(self.nodes)
         if not self._owners_known or self._unclaimed():
             await self._read_owners()
         await self._report()
         self._followers.prove_some()
-        self._measure()
-        if not self._unfit and not beat.nodes[self._name].draining:
+        self._metrics.clock_offset.set(self._offset)
+        measure(self._metrics, self._zones.values())
+        if self._fit and not beat.nodes[self._name].draining:
             await self._take_over(beat)
+
+    @property
+    def _fit(self) -> bool:
+        """Whether this node may own zones now: a heartbeat may have ended that during other work."""
+        return self._joined and not self._unfit
 
     def _judge_clock(self, offset: float, took: float) -> None:
         """Judge whether this node may own zones: with a wrong clock it would sign with wrong times."""
@@ -241,42 +281,30 @@ class ClusterNode:
         rooms = (zone.cluster for zone in self._zones.values() if zone.cluster is not None)
         return max((now - room.behind_since for room in rooms if room.behind_since is not None), default=0.0)
 
-    def _judge_nodes(self, beat: Beat) -> None:
-        """Report nodes of the configuration that cannot take zones over."""
-        for name in self.link.config.nodes:
-            state = beat.nodes.get(name)
-            if state is None:
-                self._events.raise_event(ALONE, None, f"node {name} never joined the cluster", subject=name)
-            elif state.alive_s <= 0:
-                why = f"node {name} has not been seen for {-state.alive_s + self.link.config.take_over_after:.0f} s"
-                self._events.raise_event(ALONE, None, why, subject=name)
-            else:
-                self._events.resolve(ALONE, None, name)
-
     async def _publish(self) -> None:
         """Publish the settings of a new configuration."""
         config = self._config()
         if config is self._published:
             return
         ours = settings.settings_of(config)
-        await self._soon(self._membership.publish, settings.digest(ours), settings.encode(ours))
+        await self.link.run(self._settings.publish, settings.digest(ours), settings.encode(ours))
         self._published = config
         self.comparison.forget()
 
     async def _read_owners(self) -> None:
         """Learn who owns which zone, and follow all logs: at the start, and after the database was away."""
-        found = await asyncio.to_thread(ownership.owners, self.link.database)
-        heads = await asyncio.to_thread(self.link.log.heads)
+        self._owners_known = True  # before the reads: what happens meanwhile may end it
+        found = await self.link.run(ownership.owners, self.link.database)
+        heads = await self.link.run(self.link.log.heads)
         for name, owner in found.items():
             zone = self._zones.get(name)
             if zone is None or zone.cluster is None:
                 continue
             zone.cluster.owner = owner.node
-            if owner.node == self._name:
+            if owner.node == self._name and self._fit:
                 self._followers.taken(ownership.Taken(name, owner.epoch, owner.sequence))
         self._followers.news(heads)
-        self._owners_known = True
-        if not self._unfit:
+        if self._fit:
             await self._claim(found)
 
     def _unclaimed(self) -> bool:
@@ -292,9 +320,10 @@ class ClusterNode:
         fit = [name for name, state in self.nodes.items() if state.may_own]
         free = [zone for name, zone in self._zones.items() if name not in owners and not zone.orphan]
         mine = [zone.name for zone in free if self._claims(zone, fit)]
-        for taken in await asyncio.to_thread(self._ownership.claim, mine) if mine else ():
+        for taken in await self.link.run(self._ownership.claim, mine) if mine else ():
             log.info("this node is the first owner of the zone", zone=taken.zone)
-            self._followers.taken(taken)
+            if self._fit:
+                self._followers.taken(taken)
 
     def _claims(self, zone: FrontZone, fit: list[str]) -> bool:
         """Tell whether this node claims a zone now: it has a version, or the choice falls on it, or no other did."""
@@ -310,7 +339,7 @@ class ClusterNode:
         progress, self._followers.progress = self._followers.progress, {}
         if progress:
             found = {zone.name: each for zone, each in progress.items()}
-            await asyncio.to_thread(retention.report_applied, self.link.database, self._name, found)
+            await self.link.run(retention.report_applied, self.link.database, self._name, found)
 
     async def _take_over(self, beat: Beat) -> None:
         """Take over the zones whose owner cannot make versions, those rather for another node a little later."""
@@ -319,26 +348,17 @@ class ClusterNode:
         wanted = dict(self._to_take(fit, moves))
         if not wanted:
             return
-        taken = await asyncio.to_thread(self._ownership.take_over, wanted)
+        taken = await self.link.run(self._ownership.take_over, wanted)
         for one in taken:
             log.info("zone taken over", zone=one.zone, epoch=one.epoch)
             self._metrics.takeovers.inc()
-            self._followers.taken(one)
+            if self._fit:
+                self._followers.taken(one)
         for name in wanted.keys() - {one.zone for one in taken}:
             self._followers.follow(self._zones[name])
 
-    def _measure(self) -> None:
-        self._metrics.clock_offset.set(self._offset)
-        counts = dict.fromkeys(("owned", "followed", "refused"), 0)
-        for zone in self._zones.values():
-            if zone.cluster is not None:
-                role = "refused" if zone.cluster.refused else "owned" if zone.cluster.owned else "followed"
-                counts[role] += 1
-        for role, count in counts.items():
-            self._metrics.cluster_zones.labels(role).set(count)
-
     async def _moving(self) -> frozenset[str]:
-        found = await asyncio.to_thread(ownership.owners, self.link.database)
+        found = await self.link.run(ownership.owners, self.link.database)
         return frozenset(name for name, owner in found.items() if owner.move_to == self._name)
 
     def _to_take(self, fit: list[str], moves: frozenset[str]) -> Iterator[tuple[str, int]]:
@@ -366,6 +386,7 @@ class ClusterNode:
     async def close(self) -> None:
         """End the lease, so that others take the zones over at once."""
         self._news.close()
+        await self._followers.close()
         if self._joined:
             with suppress(ClusterError):
                 await self._soon(self._membership.leave)

@@ -101,5 +101,5 @@ def node_of(
         mailbox,
         metrics,
     )
-    keeper = LogRetention(link.database, link.config.node, zones, runner)
+    keeper = LogRetention(link, zones, runner)
     return ClusterNode(link, config, zones, followers, events, clock, keeper, metrics)

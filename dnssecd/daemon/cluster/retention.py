@@ -10,8 +10,8 @@ from collections.abc import Mapping
 import structlog
 
 from dnssecd.cluster import retention
-from dnssecd.cluster.database import Database
 from dnssecd.cluster.errors import ClusterError
+from dnssecd.daemon.cluster.link import ClusterLink
 from dnssecd.daemon.zones.gates import Work, shut_for
 from dnssecd.daemon.zones.job_runner import JobRunner
 from dnssecd.daemon.zones.machine import possible
@@ -28,10 +28,9 @@ log = structlog.get_logger("dnssecd.cluster")
 class LogRetention:
     """Runs as a task of the daemon."""
 
-    def __init__(
-        self, database: Database, node: str, zones: Mapping[str, FrontZone], runner: JobRunner
-    ) -> None:
-        self._database, self._node, self._zones, self._runner = database, node, zones, runner
+    def __init__(self, link: ClusterLink, zones: Mapping[str, FrontZone], runner: JobRunner) -> None:
+        self._link, self._zones, self._runner = link, zones, runner
+        self._database, self._node = link.database, link.config.node
 
     async def run(self, round_s: float = ROUND_S) -> None:
         """Look after the logs until cancelled."""
@@ -44,13 +43,13 @@ class LogRetention:
 
     async def look(self) -> None:
         """Put the snapshots that are due into the logs of this node's zones, and remove records. Raise ClusterError."""
-        large = await asyncio.to_thread(retention.large_logs, self._database, self._node)
+        large = await self._link.run(retention.large_logs, self._database, self._node)
         due = [zone for name, size in large.items() if (zone := self._due(name, size)) is not None]
         for zone in due[:SNAPSHOTS_MAX]:
             await self._keep_snapshot(zone)
-        names = await asyncio.to_thread(retention.prunable, self._database, self._node, PRUNED_MAX)
+        names = await self._link.run(retention.prunable, self._database, self._node, PRUNED_MAX)
         for name in names:
-            count = await asyncio.to_thread(retention.prune, self._database, name)
+            count = await self._link.run(retention.prune, self._database, name)
             if count:
                 log.info("records of the log were removed", zone=name, records=count)
 

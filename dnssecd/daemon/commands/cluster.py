@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -83,7 +82,7 @@ class ClusterCommands:
         from dnssecd.cluster.errors import ClusterError
 
         try:
-            return await asyncio.to_thread(work, self._admin)
+            return await self._admin.run(work)
         except ClusterError as error:
             raise Refused(error.what, error.remedy) from None
 

@@ -24,7 +24,7 @@ from dnssecd.config.model import ClusterConfig, ClusterNode
 from dnssecd.store.version_log import Appended, InDoubt, LogUnavailable
 from tests.integration.cluster.world import World
 from tests.peers.postgres import PASSWORD, Postgres
-from tests.peers.process import free_port
+from tests.peers.process import free_port, wait_until
 
 pytestmark = pytest.mark.integration
 ZONE = "example.com."
@@ -86,6 +86,30 @@ def test_the_password_is_read_at_each_connection(world: World, tmp_path: Path) -
     file.write_text(PASSWORD)
     with database.session() as session:
         assert session.execute("SELECT 1").fetchone() == (1,)
+    database.close()
+
+
+def test_while_the_database_is_away_no_thread_waits_long_for_it(own_postgres: Postgres) -> None:
+    database = Database(own_postgres.place("postgres"))
+
+    def used() -> bool:
+        try:
+            with database.session() as session:
+                return session.execute("SELECT 1").fetchone() == (1,)
+        except DatabaseAway:
+            return False
+
+    assert used()
+    own_postgres.stop(immediately=True)
+    while used():
+        pass
+    used()  # the first attempt to connect fails
+    for _ in range(5):
+        begun = time.monotonic()
+        assert not used()
+        assert time.monotonic() - begun < 2.0
+    own_postgres.start()
+    wait_until(used, "the database is used again", 15)
     database.close()
 
 

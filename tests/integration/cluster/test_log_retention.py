@@ -55,7 +55,10 @@ def test_a_log_that_grew_is_replaced(
         name=EXAMPLE, serial=1, state=State.SERVED, spec=a.spec, gone=False, doubt=None, held=None,
         orphan=False, frozen=False, owned=True,
     )  # fmt: skip
-    keeper = LogRetention(world["a"].database, "a", {EXAMPLE: front}, runner)  # type: ignore[dict-item, arg-type]
+    link = SimpleNamespace(
+        database=world["a"].database, config=SimpleNamespace(node="a"), run=asyncio.to_thread
+    )
+    keeper = LogRetention(link, {EXAMPLE: front}, runner)  # type: ignore[dict-item, arg-type]
     asyncio.run(keeper.look())
     assert runner.kinds == [], "the log is not larger than the zone"
     a.db.checkpoint()

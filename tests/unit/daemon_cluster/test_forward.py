@@ -146,6 +146,20 @@ def test_the_next_address_is_tried() -> None:
     assert verdict.rcode == 0
 
 
+def test_an_address_that_swallows_packets_costs_a_part_of_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    connect = asyncio.open_connection
+
+    async def lossy(host: str, port: int) -> Any:
+        return await (asyncio.Event().wait() if port == 1 else connect(host, port))
+
+    monkeypatch.setattr(asyncio, "open_connection", lossy)
+    monkeypatch.setattr(module, "CONNECT_S", 0.1)
+    owner = Owner(lambda wire: response(wire, 0))
+    lost = Address("127.0.0.1", 1)
+    verdict, _ = run(owner, lambda forward: forward.forward(zone(), request(), "b"), first=lost)
+    assert (verdict.rcode, len(owner.seen)) == (0, 1)
+
+
 def test_a_request_that_comes_back_ends() -> None:
     """The owner believes that this node owns the zone, and forwards it here again."""
 

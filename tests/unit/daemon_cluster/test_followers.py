@@ -1,0 +1,116 @@
+"""Work of the cluster in threads: no other work waits behind it, and it has ended before the databases are closed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from dnssecd.clock import SystemClock
+from dnssecd.config.model import Address, ClusterConfig, ClusterNode
+from dnssecd.daemon.cluster.followers import Followers
+from dnssecd.daemon.cluster.link import THREADS, ClusterLink
+from dnssecd.daemon.zones.mailbox import Mailbox
+from dnssecd.daemon.zones.rooms import ClusterRoom, JobsRoom
+from dnssecd.pipeline.follow.caught_up import CaughtUp
+from dnssecd.store.version_log import Kind, LogRecord, LogUnavailable, Position
+
+
+@pytest.fixture
+async def link(tmp_path: Path) -> Any:
+    nodes = {"a": ClusterNode("a", (Address("127.0.0.1", 1),), "")}
+    config = ClusterConfig(
+        node="a", database="postgresql://d@127.0.0.1:1/d", password_file=None, sslmode="", sslrootcert=None,
+        require_synchronous=False, take_over_after=10, nodes=nodes,
+    )  # fmt: skip
+    link = ClusterLink(config, tmp_path)
+    yield link
+    link.close()
+
+
+async def test_other_work_does_not_wait_behind_a_database_that_hangs(link: ClusterLink) -> None:
+    answers = threading.Event()
+    hanging = [asyncio.create_task(link.run(answers.wait, 20.0)) for _ in range(2 * THREADS)]
+    async with asyncio.timeout(5):
+        await asyncio.to_thread(time.monotonic)
+    answers.set()
+    await asyncio.gather(*hanging)
+
+
+def followers_of(link: ClusterLink, zone: Any) -> Followers:
+    """The followers of a daemon with one zone."""
+    zone.cluster = ClusterRoom(cast(Any, SimpleNamespace(epoch=None)), applied=1)
+    events = SimpleNamespace(raise_event=None, resolve=None)
+    return Followers(
+        link, cast(Any, {"z.": zone}), cast(Any, None), cast(Any, None), cast(Any, None), cast(Any, None),
+        frozenset, cast(Any, events), SystemClock(), Mailbox(), cast(Any, None),
+    )  # fmt: skip
+
+
+def a_zone() -> Any:
+    return SimpleNamespace(name="z.", gone=False, doubt=None, serial=1, jobs=JobsRoom())
+
+
+async def test_a_stop_waits_for_the_thread_that_applies_records(
+    link: ClusterLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, read = threading.Event(), list[int]()
+
+    def endless(zone: str, after: int) -> Iterator[LogRecord]:
+        for number in range(100_000):
+            time.sleep(0.05)
+            yield LogRecord(number, 1, Kind.VERSION, "b", "", iter(()), 0)
+
+    zone = a_zone()
+    followers = followers_of(link, zone)
+
+    def apply(found: object) -> Any:
+        try:
+            for record in followers.read("z.", 1):
+                begun.set()
+                read.append(record.sequence)
+        except LogUnavailable:
+            time.sleep(0.2)  # the end of the transaction
+            read.append(-1)
+            raise
+        return SimpleNamespace(log=CaughtUp(position=Position(1, 1, "")))
+
+    monkeypatch.setattr(link.log, "read", endless)
+    monkeypatch.setattr(followers, "_read_here", apply)
+    followers.follow(cast(Any, zone))
+    async with asyncio.timeout(10):
+        await asyncio.to_thread(begun.wait)
+        await followers.close()
+    assert read[-1] == -1, "the thread still uses the database of the zone"
+    followers.follow(cast(Any, zone))
+    assert zone.cluster.follow is not None
+    assert zone.cluster.follow.done(), "nothing begins after the end"
+
+
+async def test_records_that_came_while_a_zone_was_in_doubt_are_read_afterwards(
+    link: ClusterLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    zone, read = a_zone(), asyncio.Event()
+    followers = followers_of(link, zone)
+
+    async def note(zone: object, room: object) -> Any:
+        read.set()
+        return SimpleNamespace(log=None, problems=[])
+
+    monkeypatch.setattr(followers, "_read", note)
+    monkeypatch.setattr(followers, "_again", lambda zone, cause: None)
+    zone.doubt = "a sweep found it damaged"
+    followers.news({"z.": 2})
+    async with asyncio.timeout(5):
+        await zone.cluster.follow
+        assert not read.is_set()
+        zone.doubt = None
+        followers._mailbox.finished.send(zone)
+        await read.wait()
+    await followers.close()
