@@ -25,8 +25,8 @@ from dnssecd.signer.key_file import Description
 NAME = "keys.log"
 #: Lines that a crash may lose: each costs a new line at the next start.
 UNSYNCED_MAX = 64
-#: Superseded lines beyond those of present keys.
-DEAD_MAX = 4096
+#: Octets of superseded lines beyond as many as present keys take; a shared key has a longer line with each zone.
+DEAD_OCTETS = 1 << 20
 
 log = structlog.get_logger()
 
@@ -45,7 +45,12 @@ class KnownLog:
         self.path = directory / NAME
         self._descriptor = -1
         self._unsynced = 0
-        self._dead = 0
+        #: Octets of the file, and of the lines of present keys.
+        self._octets = 0
+        self._lines: dict[str, int] = {}
+        self._live = 0
+        #: The size at which the file could not be written again.
+        self._untidy_at = 0
         self._ends_cut = False
         #: Lines of removals that could not be written yet; the next line takes them along.
         self._owed = b""
@@ -53,6 +58,7 @@ class KnownLog:
     def load(self) -> dict[str, Description]:
         """Open the file, made 0600 where it is missing, and return the keys."""
         self._shut()
+        self._lines, self._live = {}, 0
         content = self.path.read_bytes() if self.path.exists() else b""
         *lines, cut = content.split(b"\n")
         keys: dict[str, Description] = {}
@@ -65,8 +71,10 @@ class KnownLog:
                 continue
             if line.key is not None:
                 keys[line.key.id] = line.key
+                self._count(line.key.id, len(text) + 1)
             else:
                 keys.pop(line.gone, None)
+                self._count(line.gone, 0)
         if damaged:
             log.warning(
                 "lines of a key list are damaged; keys are read from their files",
@@ -80,27 +88,32 @@ class KnownLog:
 
     def put(self, key: Description) -> None:
         """Write a key that is durable elsewhere."""
-        self._append(Line(key))
+        line = _encoded(Line(key))
+        self._write(line)
+        self._count(key.id, len(line))
         if self._unsynced >= UNSYNCED_MAX:
             self.sync()
 
-    def drop(self, key_id: str, present: Iterable[Description]) -> None:
-        """Write durably that a key is gone; `present`: those that are left.
+    def drop(self, key_id: str) -> None:
+        """Write durably that a key is gone.
 
         The key is gone already, so a full disk does not make that undone: it is written as soon as there is room.
         """
+        line = _encoded(Line(gone=key_id))
         try:
-            self._append(Line(gone=key_id))
+            self._write(line)
             self.sync()
         except OSError as error:
-            self._owed += _encoded(Line(gone=key_id))
+            self._owed += line
             log.warning(
                 "a removal is not in the key list yet", file=str(self.path), key=key_id, error=str(error)
             )
-        self._dead += 2
-        left = list(present) if self._dead > DEAD_MAX else []
-        if self._dead > DEAD_MAX + len(left):
-            self.tidy(left)
+        self._count(key_id, 0)
+
+    def tend(self, present: Iterable[Description]) -> None:
+        """Write the file again if superseded lines take most of it; `present`: all keys."""
+        if self._octets > max(2 * self._live + DEAD_OCTETS, 2 * self._untidy_at):
+            self.tidy(present)
 
     def sync(self) -> None:
         """Bring to the disk what was written."""
@@ -117,17 +130,21 @@ class KnownLog:
             self.rewrite(keys)
         except OSError as error:
             log.warning("a key list cannot be written again", file=str(self.path), error=str(error))
+            self._untidy_at = self._octets
             return False
         return True
 
     def rewrite(self, keys: Iterable[Description]) -> None:
         """Replace the file by one with these keys, durably."""
+        lines = {key.id: _encoded(Line(key)) for key in keys}
         try:
-            files.write_atomically(self.path, b"".join(map(_encoded, map(Line, keys))))
+            files.write_atomically(self.path, b"".join(lines.values()))
         finally:  # after a fault it may be the old file or the new one that has the name
             self._shut()
             self._open()
-        self._owed = b""
+        self._owed, self._untidy_at = b"", 0
+        self._lines = {key_id: len(line) for key_id, line in lines.items()}
+        self._live = sum(self._lines.values())
 
     def close(self) -> None:
         """Close the file, with what is owed and synced if that is possible."""
@@ -146,12 +163,15 @@ class KnownLog:
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
         self._descriptor = os.open(self.path, flags, 0o600)
-        self._unsynced = self._dead = 0
-        size = os.fstat(self._descriptor).st_size
+        self._unsynced = 0
+        self._octets = size = os.fstat(self._descriptor).st_size
         self._ends_cut = size > 0 and os.pread(self._descriptor, 1, size - 1) != b"\n"
 
-    def _append(self, line: Line) -> None:
-        self._write(_encoded(line))
+    def _count(self, key_id: str, octets: int) -> None:
+        """Note the line of a key; 0: it is gone."""
+        self._live += octets - self._lines.pop(key_id, 0)
+        if octets:
+            self._lines[key_id] = octets
 
     def _write(self, lines: bytes) -> None:
         if self._descriptor < 0:
@@ -168,6 +188,7 @@ class KnownLog:
                 self._ends_cut = True  # the next line begins behind the damaged one
             raise
         self._ends_cut, self._owed = False, b""
+        self._octets = size + len(octets)
         self._unsynced += 1
 
 

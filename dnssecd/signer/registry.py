@@ -79,6 +79,8 @@ class Registry:
                 files.write_atomically(self._path(key.id), msgspec.json.encode(key))
             self._leave(key.id)
             self._enter(key)
+            if self._log is not None:
+                self._log.tend(self._keys.values())
 
     def recognize(self, key: Description) -> str:
         """Enter a key that its store holds; return "" or why it could not be remembered: the next start tries again."""
@@ -96,7 +98,8 @@ class Registry:
             return
         self._leave(key_id)
         if self._log is not None:
-            self._log.drop(key_id, self._keys.values())
+            self._log.drop(key_id)
+            self._log.tend(self._keys.values())
             self._path(key_id).unlink(
                 missing_ok=True
             )  # a full disk may have kept the file of the earlier form

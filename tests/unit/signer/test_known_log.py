@@ -88,7 +88,7 @@ def test_a_removal_is_synced_and_a_key_is_not(tmp_path: Path, monkeypatch: pytes
 
 
 def test_many_removals_do_not_let_the_file_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(known_log, "DEAD_MAX", 8)
+    monkeypatch.setattr(known_log, "DEAD_OCTETS", 1000)
     registry = known(tmp_path)
     for number in range(40):
         registry.put(key(number))
@@ -109,6 +109,47 @@ def test_a_full_disk_leaves_no_part_of_a_line(tmp_path: Path, monkeypatch: pytes
     monkeypatch.undo()
     registry.put(key(2))
     assert ids(known(tmp_path)) == [key(0).id, key(2).id]
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_key_that_many_zones_share_does_not_let_the_file_grow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    """Its line names all of them, and there is another one for each zone: 3,000 zones made 120 MB."""
+    monkeypatch.setattr(known_log, "DEAD_OCTETS", 1000)
+    registry = known(tmp_path)
+    registry.put(key(0))
+    zones = [b"\x05z%04d\0" % number for number in range(200)]
+    largest = 0
+    for number in range(200):
+        registry.put(key(1, *zones[: number + 1]))
+        largest = max(largest, (tmp_path / known_log.NAME).stat().st_size)
+        if again and number == 100:
+            registry.close()
+            registry = known(tmp_path)
+    line = len(msgspec.json.encode(key(1, *zones)))
+    assert largest < 3 * line + 3000
+    assert {each.id: each for each in known(tmp_path).all()} == {
+        key(0).id: key(0),
+        key(1).id: key(1, *zones),
+    }
+
+
+def test_a_file_that_cannot_be_written_again_is_not_tried_at_each_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known_log, "DEAD_OCTETS", 0)
+    registry = known(tmp_path)
+    tries: list[int] = []
+
+    def fails(*_: object, **__: object) -> None:
+        tries.append(1)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "write_atomically", fails)
+    for number in range(100):
+        registry.put(key(1, b"\x05z%04d\0" % number))
+    assert 2 <= len(tries) <= 10
 
 
 def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,7 +245,7 @@ def test_a_part_of_a_line_that_cannot_be_cut_damages_no_other(
 def test_after_a_fault_lines_go_to_the_file_that_has_the_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(known_log, "DEAD_MAX", 1)
+    monkeypatch.setattr(known_log, "DEAD_OCTETS", 0)
     registry = known(tmp_path)
     registry.put(key(0))
 
