@@ -20,6 +20,8 @@ from dnssecd.store.version_log import LogRecord, Position
 
 #: A named document of the zone's state, a JSON object.
 State = dict[str, Any]
+#: What was seen at a server: source, subject, value, when (epoch seconds).
+EvidenceRow = tuple[str, str, State, int]
 #: The identity of a database file, independent of its name: device and inode.
 Identity = tuple[int, int]
 
@@ -210,6 +212,10 @@ class ZoneTransaction(Transaction, Protocol):
         """Return the earliest expiration of any RRSIG in the zone, epoch seconds; None without RRSIGs."""
         ...
 
+    def put_evidence(self, rows: Iterable[EvidenceRow]) -> None:
+        """Write what was seen at servers, committed with the rest. It is of this host: no log gets it."""
+        ...
+
     def start_from(self, old: OldVersion) -> None:
         """Start from another signer's version, which was written in this transaction before."""
         ...
@@ -305,12 +311,12 @@ class ZoneStore(Protocol):
         """Start the version of a log record; uncommitted writes are rolled back at the end of the block."""
         ...
 
-    def set_evidence(self, source: str, subject: str, value: State, at: int) -> None:
-        """Record what was seen at a secondary or parent server."""
+    def set_evidence(self, rows: Iterable[EvidenceRow]) -> None:
+        """Record what was seen at secondaries and parent servers, in one commit."""
         ...
 
-    def evidence(self) -> list[tuple[str, str, State, int]]:
-        """Return all evidence as (source, subject, value, when)."""
+    def evidence(self) -> list[EvidenceRow]:
+        """Return all evidence."""
         ...
 
     @property

@@ -17,6 +17,12 @@ _START = (
 )
 
 
+#: Whether there is any zone data: a database may have rows without a version only if something is wrong with it.
+_ANYTHING = (
+    "SELECT EXISTS (SELECT 1 FROM rrset) OR EXISTS (SELECT 1 FROM denial) OR EXISTS (SELECT 1 FROM rrsig)"
+)
+
+
 class Documents:
     """State documents of one database, decoded once while their text stays the same. They must not be changed."""
 
@@ -59,6 +65,8 @@ class OldVersionView(RememberedView):
             else:
                 self.sequence = int(value)
         self.version = self.documents["version"]
+        #: Nothing is stored, so a walk finds nothing: a first version needs no snapshot, which is another connection.
+        self._nothing = self.version is None and not connection.execute(_ANYTHING).fetchone()[0]
 
     def overtaken(self) -> None:
         """Read nothing more through the writing connection: the transaction begins to write."""
@@ -84,12 +92,12 @@ class OldVersionView(RememberedView):
 
     def scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[RRset]:
         """Yield content RRsets with start <= owner < stop, ordered by (owner, type)."""
-        return self._held().scan(start, stop)
+        return iter(()) if self._nothing else self._held().scan(start, stop)
 
     def denial_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[RRset]:
         """Yield denial RRsets with start <= owner < stop, in order."""
-        return self._held().denial_scan(start, stop)
+        return iter(()) if self._nothing else self._held().denial_scan(start, stop)
 
     def rrsig_scan(self, start: bytes = b"", stop: bytes | None = None) -> Iterator[Rrsigs]:
         """Yield RRSIGs with start <= owner < stop, ordered by (owner, type covered)."""
-        return self._held().rrsig_scan(start, stop)
+        return iter(()) if self._nothing else self._held().rrsig_scan(start, stop)

@@ -9,7 +9,8 @@ from dnssecd.core.dns.rrtypes import RRSIG, SOA
 from dnssecd.core.zone.changeset import Change
 from dnssecd.store import history, schema
 from dnssecd.store.errors import StaleVersion
-from dnssecd.store.interface import OldVersion, State
+from dnssecd.store.evidence import write_evidence
+from dnssecd.store.interface import EvidenceRow, OldVersion, State
 from dnssecd.store.journal import PRUNE_EVERY, JournalWriter, prune
 from dnssecd.store.old_version import OldVersionView
 from dnssecd.store.remembered import RememberedView
@@ -151,6 +152,10 @@ class WriteTransaction(RememberedView):
         if name not in self._documents:
             self._documents[name] = read_state(self._connection, name)
         return self._documents[name]
+
+    def put_evidence(self, rows: Iterable[EvidenceRow]) -> None:
+        """Write what was seen at servers, committed with the rest. It is of this host: no log gets it."""
+        write_evidence(self._connection, rows)
 
     def add_history(self, at: int, who: str, what: str, serial: int | None, detail: str) -> None:
         """Append to the zone's history."""

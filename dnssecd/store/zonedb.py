@@ -3,19 +3,19 @@
 Readers hold a snapshot (``store/snapshot.py``); a transaction (``store/transaction.py``) builds the next version.
 """
 
-import json
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 from dnssecd.store import schema, sqlite
 from dnssecd.store.errors import NotOwner, StoreError
+from dnssecd.store.evidence import read_evidence, write_evidence
 from dnssecd.store.identity import claim
-from dnssecd.store.interface import Identity, LogSizes, State
+from dnssecd.store.interface import EvidenceRow, Identity, LogSizes
 from dnssecd.store.journal import JournalWriter
 from dnssecd.store.old_version import Documents, OldVersionView
 from dnssecd.store.position import read_position
@@ -295,23 +295,18 @@ class ZoneDatabase:
         return self._commits >= CHECKPOINT_COMMITS
 
     @translating
-    def set_evidence(self, source: str, subject: str, value: State, at: int) -> None:
-        """Record what was seen at a secondary or parent server."""
+    def set_evidence(self, rows: Iterable[EvidenceRow]) -> None:
+        """Record what was seen at secondaries and parent servers, in one commit."""
         with self._writer_in_use() as writer:
-            writer.execute(
-                "INSERT OR REPLACE INTO evidence (source, subject, value, at) VALUES (?, ?, ?, ?)",
-                (source, subject, json.dumps(value, sort_keys=True), at),
-            )
+            with sqlite.transaction(writer):
+                write_evidence(writer, rows)
             self._wrote()
 
     @translating
-    def evidence(self) -> list[tuple[str, str, State, int]]:
-        """Return all evidence as (source, subject, value, when)."""
+    def evidence(self) -> list[EvidenceRow]:
+        """Return all evidence."""
         with self._writer_in_use() as writer:
-            rows = writer.execute(
-                "SELECT source, subject, value, at FROM evidence ORDER BY source, subject"
-            ).fetchall()
-        return [(source, subject, json.loads(value), at) for source, subject, value, at in rows]
+            return read_evidence(writer)
 
     @translating
     def checkpoint(self) -> None:

@@ -75,8 +75,9 @@ def _facts(keyset: Keyset, tables: Tables, world: World, notes: Notes) -> Keyset
         if seen is None:
             keyset = _doubt(keyset, key, rec, world, notes)
             continue
-        key = key.with_record(rec, seen.record)
-        keyset = keyset.with_key(key)
+        if seen.record != key.record(rec):  # copies cost more than all else here
+            key = key.with_record(rec, seen.record)
+            keyset = keyset.with_key(key)
         if seen.until is None or seen.until > world.now:
             continue
         if seen.record.state is State.RUMOURED:

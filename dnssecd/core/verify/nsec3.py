@@ -111,7 +111,7 @@ class Nsec3Chain:
         return number
 
     def _expected(self) -> Iterator[bytes]:
-        for bucket in self._buckets:
+        for bucket in filter(None, self._buckets):
             data = bytes(bucket)
             bucket.clear()
             yield from sorted([data[at : at + 24] for at in range(0, len(data), 24)])

@@ -356,10 +356,14 @@ class Rollovers:
         """Store a key set that does not change the published zone; the caller holds the zone's turn."""
         async with zone.jobs.turn:
             now = int(self.engine.clock.now())
-            done = await to_the_end(asyncio.to_thread(store_keyset, zone.database, zone.spec, change, now))
+            rows = [] if keys.evidence is None else keys.evidence.to_write()
+            storing = asyncio.to_thread(store_keyset, zone.database, zone.spec, change, now, rows)
+            done = await to_the_end(storing)
         keys.stale = keys.stale or not done or bool(change.removals)
         if done:
             keys.stored(change.after)
+            if keys.evidence is not None:
+                keys.evidence.written(rows)
 
     async def _prove(self, zone: FrontZone, effects: Sequence[Effect], keyset: Keyset) -> None:
         """Prove keys that will be published, sign, or be known to the parent: every token must have them."""

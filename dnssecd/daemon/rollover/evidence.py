@@ -8,20 +8,17 @@ which only causes a delay.
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from dnssecd.core.keys.evidence import Confirmation, KeyBackup, ParentSight, SecondarySight, SignerSight
 from dnssecd.publish.parent import DsRecord, ParentAnswer
 from dnssecd.publish.signers import SignerAnswer
 from dnssecd.publish.watch import Sighting
-from dnssecd.store.interface import ZoneStore
+from dnssecd.store.interface import EvidenceRow, ZoneStore
 
 REWRITE_S = 3600
 SERIAL_REWRITE_S = 30
 SECONDARY, PARENT, CONFIRMATION, BACKUP = "secondary", "parent", "confirmation", "backup"
 SIGNER = "signer"
-
-Row = tuple[str, str, dict[str, Any], int]  # source, subject, value, at
 
 
 @dataclass
@@ -33,7 +30,7 @@ class ZoneEvidence:
     confirmations: dict[str, Confirmation] = field(default_factory=dict)
     backups: dict[str, KeyBackup] = field(default_factory=dict)
     signers: dict[str, SignerSight] = field(default_factory=dict)
-    _written: dict[tuple[str, str], Row] = field(default_factory=dict)
+    _written: dict[tuple[str, str], EvidenceRow] = field(default_factory=dict)
 
     def sighted(self, sighting: Sighting, next_look: int) -> bool:
         """Take a look at a secondary; return whether it is new evidence."""
@@ -102,15 +99,15 @@ class ZoneEvidence:
         self.confirmations.clear()
         self._written.clear()
 
-    def to_write(self) -> list[Row]:
+    def to_write(self) -> list[EvidenceRow]:
         """Return the rows that differ from the last written ones, or are newer by an hour."""
         return [row for row in self._rows() if self._is_news(row)]
 
-    def written(self, rows: Iterable[Row]) -> None:
+    def written(self, rows: Iterable[EvidenceRow]) -> None:
         """Note that these rows are in the store."""
         self._written.update({row[:2]: row for row in rows})
 
-    def _rows(self) -> Iterable[Row]:
+    def _rows(self) -> Iterable[EvidenceRow]:
         for sight in self.secondaries.values():
             if sight.serial is not None:
                 yield SECONDARY, sight.name, {"serial": sight.serial}, sight.at
@@ -130,7 +127,7 @@ class ZoneEvidence:
         for backup in self.backups.values():
             yield backup_row(backup)
 
-    def _is_news(self, row: Row) -> bool:
+    def _is_news(self, row: EvidenceRow) -> bool:
         before = self._written.get(row[:2])
         if before is None or row[3] >= before[3] + REWRITE_S:
             return True
@@ -172,12 +169,11 @@ def read_evidence(db: ZoneStore, now: float) -> ZoneEvidence:
     return found
 
 
-def backup_row(backup: KeyBackup) -> Row:
+def backup_row(backup: KeyBackup) -> EvidenceRow:
     """Return the row that records a backup of a key."""
     return BACKUP, backup.key_id, {"detail": backup.detail}, backup.at
 
 
-def write_evidence(db: ZoneStore, rows: Iterable[Row]) -> None:
+def write_evidence(db: ZoneStore, rows: Iterable[EvidenceRow]) -> None:
     """Store rows; no other writer may use the zone's database."""
-    for source, subject, value, at in rows:
-        db.set_evidence(source, subject, value, at)
+    db.set_evidence(rows)

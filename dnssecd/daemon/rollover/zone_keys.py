@@ -13,6 +13,7 @@ from dnssecd.daemon.rollover.evidence import ZoneEvidence, read_evidence
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.pipeline.version.ahead import supply_of
 from dnssecd.pipeline.version.committed import Committed, count_signatures, read_committed
+from dnssecd.store.interface import ZoneStore
 
 #: A new count of all signatures starts only after this many times the duration of the last count.
 COUNT_PAUSE = 20.0
@@ -47,7 +48,8 @@ class ZoneKeys:
     async def known(self, zone: FrontZone, now: float) -> Committed | None:
         """Return the published version, read again if it may have changed; None if there is none."""
         if self.evidence is None:
-            evidence = await asyncio.to_thread(read_evidence, zone.database, now)
+            self.stale = False
+            evidence, self.committed = await asyncio.to_thread(_read_all, zone.database, now)
             for take in self.early:
                 take(evidence)
             self.early.clear()
@@ -119,6 +121,10 @@ class ZoneKeys:
             signer_ns=tuple((signer.name, signer.ns) for signer in zone.config.other_signers),
             ns=known.ns,
         )
+
+
+def _read_all(database: ZoneStore, now: float) -> tuple[ZoneEvidence, Committed | None]:
+    return read_evidence(database, now), read_committed(database)
 
 
 def _replacing(keyset: Keyset) -> bool:

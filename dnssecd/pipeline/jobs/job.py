@@ -4,7 +4,7 @@ A job returns an Outcome; it raises an exception only for a bug in dnssecd.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -82,6 +82,14 @@ def make(
         tools.now,
         tools.date,
     )
+
+
+def with_stored(transaction: ZoneTransaction, made: Published) -> Published:
+    """Return what was made, with its stored data read in its transaction: the outcome then needs no snapshot."""
+    if made.serial is None or made.soa is None or made.version is None:
+        return made
+    stored = StoredVersion(made.version, made.soa, transaction.earliest_expiration())
+    return replace(made, stored=stored)
 
 
 def verifier_of(tools: Tools) -> Verifier:

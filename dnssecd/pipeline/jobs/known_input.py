@@ -98,7 +98,7 @@ def judged(spec: ZoneSpec, path: Path, report: Report, given: Input) -> JudgedIn
 def keep(db: ZoneStore, found: JudgedInput, now: int) -> None:
     """Keep what was found about the input of the published version; without room for it, it is found again."""
     with suppress(StoreError, OSError):
-        db.set_evidence(_SOURCE, _SUBJECT, state.to_document(found), now)
+        db.set_evidence([(_SOURCE, _SUBJECT, state.to_document(found), now)])
 
 
 def recall(db: ZoneStore, spec: ZoneSpec, path: Path, report: Report) -> JudgedInput | None:

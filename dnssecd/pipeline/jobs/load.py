@@ -22,7 +22,7 @@ from dnssecd.pipeline.jobs.content import judge_content
 from dnssecd.pipeline.jobs.foreign_input import make_with_foreign, with_input_keys
 from dnssecd.pipeline.jobs.grants import names_of_input, with_updates
 from dnssecd.pipeline.jobs.input_check import check_input, read_file_again
-from dnssecd.pipeline.jobs.job import Report, Tools, make, run_job
+from dnssecd.pipeline.jobs.job import Report, Tools, make, run_job, with_stored
 from dnssecd.pipeline.jobs.known_input import JudgedInput, judged, keep, recall, unchanged_input
 from dnssecd.pipeline.jobs.memory import generated_octets_max
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
@@ -97,7 +97,9 @@ def load_file(
             note_input(transaction, spec, given.digest, seen, accept_older=accept_older)
             if not accept_change:
                 check_guard(transaction, spec, given, names_of_input(transaction.old, spec))
-            return make_with_foreign(transaction, spec, keyset, given, tools, foreign)
+            return with_stored(
+                transaction, make_with_foreign(transaction, spec, keyset, given, tools, foreign)
+            )
 
     outcome = run_job(db, spec, report, work, tools)
     if found is not None and outcome.result in ("published", "unchanged"):

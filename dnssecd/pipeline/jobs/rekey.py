@@ -4,6 +4,8 @@ A plan is dropped if the stored key set is no longer the one it started from; th
 the plan changes nothing in the published zone, only the key set is stored.
 """
 
+from collections.abc import Iterable
+
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.core.keys.keyset import Keyset, SigningView, published, signing_view
@@ -17,7 +19,7 @@ from dnssecd.pipeline.version.draft import Input, Published, draft_version, veri
 from dnssecd.pipeline.version.first_keys import check_available
 from dnssecd.pipeline.version.keychange import REMOVALS, KeyChange, pending_removals
 from dnssecd.publish.commit import commit
-from dnssecd.store.interface import ZoneStore, ZoneTransaction
+from dnssecd.store.interface import EvidenceRow, ZoneStore, ZoneTransaction
 
 
 def rekey(db: ZoneStore, spec: ZoneSpec, change: KeyChange, tools: Tools) -> Outcome:
@@ -53,8 +55,12 @@ def _make(
     return Published(draft.serial, len(draft.changes), draft.chain_changes, draft.signatures)
 
 
-def store_keyset(db: ZoneStore, spec: ZoneSpec, change: KeyChange, now: int) -> bool:
+def store_keyset(
+    db: ZoneStore, spec: ZoneSpec, change: KeyChange, now: int, evidence: Iterable[EvidenceRow] = ()
+) -> bool:
     """Store a key set that publishes the same as the previous one; return False if the plan is out of date.
+
+    ``evidence``: what it was planned by, stored in the same transaction.
 
     It raises ValueError if the key set would change the zone: that needs a verified version. If a lost key makes a
     new version impossible, the next version that can be signed publishes the change.
@@ -65,6 +71,7 @@ def store_keyset(db: ZoneStore, spec: ZoneSpec, change: KeyChange, now: int) -> 
             return False
         if _changes_zone(change, spec):
             raise ValueError("this key set changes the published zone; it needs a new version")
+        transaction.put_evidence(evidence)
         _store(transaction, change, change.after, int(version["serial"]), now)
     return True
 

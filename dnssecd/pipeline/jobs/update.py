@@ -1,18 +1,18 @@
 """Carry out dynamic updates (RFC 2136): a group of messages becomes one version, or nothing is changed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from dnssecd.core.dns.names import APEX, ancestors, wildcard_key
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.update.group import UpdateGroup
 from dnssecd.core.update.types import NOERROR, SERVFAIL, UpdateMessage, UpdatePolicy, UpdateResult
-from dnssecd.pipeline.jobs.job import Report, Tools, make, run_job
+from dnssecd.pipeline.jobs.job import Report, Tools, make, run_job, with_stored
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
-from dnssecd.pipeline.version.draft import Input, Published, StoredVersion
+from dnssecd.pipeline.version.draft import Input, Published
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.server.reasons import Refusal
 from dnssecd.store.interface import ZoneStore
@@ -90,9 +90,7 @@ def commit_updates(
             made = make(transaction, spec, keyset, given, tools)
             if made.serial is not None and made.soa is not None and made.version is not None:
                 told(_answers(results), made.serial, made.soa)
-                stored = StoredVersion(made.version, made.soa, transaction.earliest_expiration())
-                return replace(made, stored=stored)
-            return made
+            return with_stored(transaction, made)
 
     outcome = run_job(db, spec, report, work, tools)
     failed = outcome.result not in ("published", "unchanged")

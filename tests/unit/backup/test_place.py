@@ -32,7 +32,7 @@ def unpacked(home: Path, serial: int) -> Path:
     path = home / "state" / "zones" / "unpacked.sqlite"
     with closing(ZoneDatabase(path, text_to_wire(Z))) as db:
         put_version(db, serial)
-        db.set_evidence("secondary", "ns1", {"serial": serial}, NOW)
+        db.set_evidence([("secondary", "ns1", {"serial": serial}, NOW)])
     return path
 
 

@@ -36,7 +36,7 @@ def test_log_is_moved_now_and_then(db: ZoneDatabase, monkeypatch: pytest.MonkeyP
 def test_untidy_until_looked_after(db: ZoneDatabase) -> None:
     commits(db, zonedb.CHECKPOINT_COMMITS - 1, 10)
     assert not db.untidy
-    db.set_evidence("secondary", "ns1", {}, 0)
+    db.set_evidence([("secondary", "ns1", {}, 0)])
     assert db.untidy
     db.checkpoint()
     assert not db.untidy

@@ -185,6 +185,24 @@ async def test_evidence_outlives_a_restart(rig: Rig) -> None:
     assert after.secondaries["ns1"].serial == before.secondaries["ns1"].serial
 
 
+async def test_evidence_is_stored_with_the_key_set_that_it_changes(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone: list[object] = []
+    monkeypatch.setattr(rollover, "write_evidence", lambda _db, rows: alone.append(rows))
+    await rig.plan(60)  # nothing is written but the time of the sighting, at most
+    alone.clear()
+    await rig.command("key.rollover", role="zsk")
+    before = rig.keyset()
+    await rig.plan(60)
+    assert rig.keyset() != before
+    assert alone == []
+    stored = {subject: value for source, subject, value, _ in rig.zone.database.evidence()}
+    assert stored["ns1"] == {"serial": rig.zone.serial}
+    await rig.plan(1)
+    assert alone == []
+
+
 async def test_what_is_seen_before_the_evidence_was_read_is_not_lost(rig: Rig) -> None:
     """At a start secondaries are looked at before the zones' databases have been opened."""
     rig.restart()

@@ -136,7 +136,7 @@ def test_inputs_whose_judgement_depends_on_more_are_not_kept(
     zone: PipelineZone, parsed: list[Path], settings: dict[str, Any]
 ) -> None:
     zone.load(TEXT)
-    zone.db.set_evidence("input", "judged", {}, zone.now)
+    zone.db.set_evidence([("input", "judged", {}, zone.now)])
     zone.spec = msgspec.structs.replace(zone.spec, **settings)
     zone.load(TEXT)
     assert ("input", "judged", {}, zone.now) in zone.db.evidence()

@@ -69,7 +69,7 @@ def test_closing_waits_for_who_writes(tmp_path: Path) -> None:
         transaction.commit_state()
     assert told
     with pytest.raises(StoreError, match="is closed"):
-        database.set_evidence("secondary", "ns1", {}, 1)
+        database.set_evidence([("secondary", "ns1", {}, 1)])
     again = ZoneDatabase(tmp_path / "a.sqlite", text_to_wire("a.example."))
     with again.snapshot() as snapshot:
         assert snapshot.state("after") == {}

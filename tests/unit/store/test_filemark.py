@@ -24,7 +24,7 @@ ORIGIN = text_to_wire("example.")
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "zone.sqlite"
     with closing(ZoneDatabase(path, ORIGIN)) as db:
-        db.set_evidence("ns1", "serial", {"n": 1}, 1)
+        db.set_evidence([("ns1", "serial", {"n": 1}, 1)])
     return path
 
 
@@ -32,7 +32,7 @@ def path(tmp_path: Path) -> Path:
 def open_db(path: Path) -> Iterator[ZoneDatabase]:
     """The database in use, with a commit in its log."""
     with closing(ZoneDatabase(path, ORIGIN)) as db:
-        db.set_evidence("ns1", "serial", {"n": 2}, 2)
+        db.set_evidence([("ns1", "serial", {"n": 2}, 2)])
         yield db
 
 
@@ -93,7 +93,7 @@ def test_opening_and_reading_leaves_the_mark(path: Path) -> None:
 def test_a_log_that_grew_behind_its_file(open_db: ZoneDatabase) -> None:
     left = take(open_db.path)
     assert left.salts
-    open_db.set_evidence("ns1", "serial", {"n": 3}, 3)
+    open_db.set_evidence([("ns1", "serial", {"n": 3}, 3)])
     assert filemark.compare(left, take(open_db.path))[0] is Standing.GROWN
 
 

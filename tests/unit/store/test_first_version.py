@@ -75,3 +75,28 @@ def test_what_the_planner_reads_of_a_first_version_is_what_was_written(database:
         assert list(view.rrsig_scan()) == list(transaction.rrsig_scan())
         assert planned_from(transaction, transaction.old, changes(), complete=False) is transaction
         assert planned_from(transaction, transaction, changes(), complete=True) is transaction
+
+
+def test_a_first_version_needs_no_snapshot_of_nothing(database: ZoneDatabase) -> None:
+    with database.write() as transaction:
+        walks = list(transaction.old.scan()), list(transaction.old.denial_scan())
+        assert transaction.old.rrset(b"", 6) is None
+        write(transaction)
+        assert (*walks, list(transaction.old.rrsig_scan())) == ([], [], [])
+        assert list(transaction.old.scan()) == []
+        assert len(list(transaction.scan())) == COUNT
+        assert database.held == 0
+        transaction.commit_if(transaction.generation)
+    with database.write() as transaction:
+        assert len(list(transaction.old.scan())) == COUNT
+
+
+def test_zone_data_without_a_version_is_seen(database: ZoneDatabase) -> None:
+    """Only something that is wrong leaves it; the next version replaces it."""
+    with sqlite3.connect(database.path) as connection:
+        connection.execute("INSERT INTO rrsig VALUES (x'', 6, 60, x'00', 1)")
+    connection.close()
+    with database.write() as transaction:
+        assert transaction.old.version is None
+        write(transaction)
+        assert [row.covered for row in transaction.old.rrsig_scan()] == [6]

@@ -79,7 +79,7 @@ def test_evidence_is_no_part_of_the_transaction_of_another_thread(tmp_path: Path
         thread = threading.Thread(target=fail)
         thread.start()
         begun.wait(5)
-        database.set_evidence("parent", "192.0.2.1", {"ds": []}, 7)
+        database.set_evidence([("parent", "192.0.2.1", {"ds": []}, 7)])
         done.set()
         thread.join()
         assert database.evidence() == [("parent", "192.0.2.1", {"ds": []}, 7)]
