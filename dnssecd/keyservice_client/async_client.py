@@ -66,6 +66,7 @@ class AsyncSignerClient:
     status = _awaitable(operations.status)
     keys = _awaitable(operations.keys)
     generate = _awaitable(operations.generate)
+    generate_proven = _awaitable(operations.generate_proven)
     import_key = _awaitable(operations.import_key)
     adopt = _awaitable(operations.adopt)
     export_key = _awaitable(operations.export_key)

@@ -94,6 +94,7 @@ class SignerClient:
     status = _blocking(operations.status)
     keys = _blocking(operations.keys)
     generate = _blocking(operations.generate)
+    generate_proven = _blocking(operations.generate_proven)
     import_key = _blocking(operations.import_key)
     adopt = _blocking(operations.adopt)
     export_key = _blocking(operations.export_key)

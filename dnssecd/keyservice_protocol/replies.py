@@ -46,10 +46,14 @@ class StatusReply(Message, frozen=True, tag="status!"):
 
 
 class KeysReply(Message, frozen=True, tag="keys!"):
-    """Answer to keys, generate, import, adopt and bind; `more` when a page was full."""
+    """Answer to keys, generate, import, adopt and bind; `more` when a page was full.
+
+    `proofs`: of the key that was asked for with a nonce, one for each token that should hold it.
+    """
 
     keys: tuple[KeyInfo, ...]
     more: bool = False
+    proofs: tuple[Proof, ...] = ()
 
 
 class SignReply(Message, frozen=True, tag="sign!"):

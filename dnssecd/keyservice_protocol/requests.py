@@ -32,7 +32,8 @@ class GenerateRequest(Message, frozen=True, tag="generate"):
 
     `bits` is for RSA (0: 2048). A repeated `idempotency` text returns the key made the first time. `share` names
     those who use the same keys: their newest, unless `known` to `zone` or older than that, is bound and returned.
-    `tags`: first and last key tag that the new key may have, with and without the REVOKE bit.
+    `tags`: first and last key tag that the new key may have, with and without the REVOKE bit. `nonce`, unless it is
+    empty, asks for the proofs of a ProveRequest in the same reply; an older service gives none.
     """
 
     zone: bytes
@@ -45,6 +46,7 @@ class GenerateRequest(Message, frozen=True, tag="generate"):
     share: str = ""
     known: tuple[str, ...] = ()
     tags: tuple[int, int] = TAGS
+    nonce: bytes = b""
 
 
 class ImportRequest(Message, frozen=True, tag="import"):

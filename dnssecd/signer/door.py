@@ -93,6 +93,9 @@ def _octets(low: int, high: int) -> Check:
     return lambda value: "" if low <= len(value) <= high else f"{low} to {high} octets, not {len(value)}"
 
 
+_nonce = _octets(wp.NONCE_OCTETS_MIN, wp.NONCE_OCTETS_MAX)
+
+
 def _seconds(value: float) -> str:
     good = math.isfinite(value) and 0 <= value <= SECONDS_MAX
     return "" if good else f"a number from 0 to {SECONDS_MAX:g}"
@@ -102,6 +105,10 @@ def _tags(value: tuple[int, int]) -> str:
     low, high = value
     good = wp.TAGS[0] <= low <= high <= wp.TAGS[1] and high - low + 1 >= wp.TAG_RANGE_MIN
     return "" if good else f"a range of at least {wp.TAG_RANGE_MIN} key tags"
+
+
+def _nonce_or_none(value: bytes) -> str:
+    return _nonce(value) if value else ""
 
 
 def _preimages(value: list[bytes]) -> str:
@@ -136,6 +143,7 @@ _OWN: Mapping[type[wp.Message], Mapping[str, Check]] = {
         "share": _text,
         "known": _key_ids,
         "tags": _tags,
+        "nonce": _nonce_or_none,
     },
     wp.ImportRequest: {"private": _octets(1, PRIVATE_OCTETS_MAX)},
     wp.ExportRequest: {},
@@ -158,7 +166,7 @@ _OWN: Mapping[type[wp.Message], Mapping[str, Check]] = {
     wp.ConsentsRequest: {},
     wp.ConsentRequest: {"consent_id": _consent_id, "give": _any},
     wp.SignRequest: {"preimages": _preimages},
-    wp.ProveRequest: {"nonce": _octets(wp.NONCE_OCTETS_MIN, wp.NONCE_OCTETS_MAX)},
+    wp.ProveRequest: {"nonce": _nonce},
     wp.AuditRequest: {"limit": _whole(0, AUDIT_ENTRIES_MAX)},
     wp.TestRequest: {},
     wp.BenchRequest: {

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from typing import Any
 
+import msgspec
 import structlog
 
 from dnssecd import keyservice_protocol as wp
@@ -133,7 +134,8 @@ class Service:
                 return await sign(request, lane)
             if (change := self._changing.get(type(request))) is not None:
                 async with self._turn_of(peer):
-                    return await change(request, peer)
+                    reply = await change(request, peer)
+                return await self._with_proofs(request, reply, lane)
             return await self._handlers[type(request)](request)
         except ServiceError as error:
             self._counters[f"errors.{error.code}"] += 1
@@ -143,6 +145,17 @@ class Service:
             message = f"{error.filename or 'the key service'}: {error.strerror or error}"
             log.error("request failed", request=type(request).__name__, error=message)
             return wp.ErrorReply(request.id, "operator", "operator", message)
+
+    async def _with_proofs(self, request: wp.Request, reply: wp.Reply, lane: int) -> wp.Reply:
+        """Add the proofs that a request for a key asks for, as if they had been asked for next."""
+        if not isinstance(request, wp.GenerateRequest) or not request.nonce:
+            return reply
+        assert isinstance(reply, wp.KeysReply)
+        proving = wp.ProveRequest(
+            request.id, request.zone, reply.keys[0].id, request.nonce, request.timeout_ms
+        )
+        proved = await self._signing.prove(proving, lane)
+        return msgspec.structs.replace(reply, proofs=proved.proofs)
 
     async def run(self) -> None:
         """Do what is due from time to time, until cancelled: counts, limits, the trash."""

@@ -88,7 +88,7 @@ class Signing:
         self._count(key.id, len(signatures))
         return wp.SignReply(request.id, signatures)
 
-    async def prove(self, request: wp.ProveRequest, lane: int) -> wp.Reply:
+    async def prove(self, request: wp.ProveRequest, lane: int) -> wp.ProveReply:
         """Have every token that should hold a key sign a nonce."""
         store, key, _ = self._permit(request.zone, request.key_id)
         preimage = proof_preimage(request.zone, key.algorithm, algorithms.key_tag(key.dnskey), request.nonce)

@@ -127,13 +127,18 @@ class SoftwareStore:
         self.medium.must_be_present()
         tries = algorithms.tries(TRIES, taken)
         for _ in range(tries):
-            private = await self._signing.off_loop(partial(algorithms.generate, kind, bits))
+            private = await self._made(kind, bits)
             key = describe_new(zone, role, algorithm, private, idempotency, self._now())
             if taken.isdisjoint(algorithms.tags(key.dnskey)):
                 account(key)
                 await self._signing.off_loop(partial(self._keep_new, key, private))
                 return key
         raise no_tag_left(tries)
+
+    async def _made(self, kind: algorithms.Algorithm, bits: int) -> PrivateKey:
+        if kind.number in QUICK_ALGORITHMS:
+            return algorithms.generate(kind, bits)  # it takes less time than the way to a thread and back
+        return await self._signing.off_loop(partial(algorithms.generate, kind, bits))
 
     async def take_in(
         self,
@@ -271,7 +276,8 @@ class SoftwareStore:
 
     async def prove(self, key: Description, preimage: bytes, deadline: float) -> list[Proof]:
         """Sign `preimage` and verify it with the public key on record."""
-        (signature,) = await self.submit(-1, key, [preimage], deadline)
+        made = self.sign_at_once(key, [preimage])
+        (signature,) = await self.submit(-1, key, [preimage], deadline) if made is None else made
         try:
             algorithms.verifier(key.dnskey)(signature, preimage)
         except InvalidSignature:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dnssecd.core.keys.keyset import Key, Keyset, KeysetError, initial_keyset, new_key
 from dnssecd.core.keys.keystate import Role
 from dnssecd.keyservice_client.client import SignerClient
-from dnssecd.keyservice_protocol import KeyInfo
+from dnssecd.keyservice_protocol import KeyInfo, Proof
 from dnssecd.pipeline.jobs.spec import KeyWish, ZoneSpec
 from dnssecd.pipeline.version.ahead import CeremonyState, first_offline_ksk
 from dnssecd.pipeline.version.rejected import Rejected
@@ -65,23 +65,30 @@ def _first_key(spec: ZoneSpec, wish: KeyWish, held: KeyInfo | None, signer: Sign
             f'the zone has no {wish.role} in key store "{wish.keystore}" yet, and the policy has no key made',
             f"add one (dnssecd key import, key generate), then: dnssecd zone reload {spec.name}",
         )
-    info = held or signer.generate(
-        spec.origin,
-        role.value,
-        wish.algorithm,
-        store=wish.keystore,
-        bits=wish.bits,
-        idempotency=idempotency_of(wish),
-        share=spec.share,
-        tags=spec.tag_range,
-    )
-    prove(spec, info, signer)
+    if held is not None:
+        info, proofs = held, signer.prove(spec.origin, held.id, held.dnskey)
+    else:
+        info, proofs = signer.generate_proven(
+            spec.origin,
+            role.value,
+            wish.algorithm,
+            store=wish.keystore,
+            bits=wish.bits,
+            idempotency=idempotency_of(wish),
+            share=spec.share,
+            tags=spec.tag_range,
+        )
+    _check_proven(info, proofs)
     return new_key(info.id, role, info.algorithm, info.public_key, info.store, now, info.bits)
 
 
 def prove(spec: ZoneSpec, info: KeyInfo, signer: SignerClient) -> None:
     """Sign with each key in every token that should hold it, and check the signature; raise Rejected."""
-    for proof in signer.prove(spec.origin, info.id, info.dnskey):
+    _check_proven(info, signer.prove(spec.origin, info.id, info.dnskey))
+
+
+def _check_proven(info: KeyInfo, proofs: Iterable[Proof]) -> None:
+    for proof in proofs:
         if proof.error:
             raise Rejected(
                 "signing-failed",

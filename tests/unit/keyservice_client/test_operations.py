@@ -58,6 +58,7 @@ def test_pages_of_keys_are_asked_for_until_the_last() -> None:
     "operation",
     [
         operations.generate(b"\x03EXA\x00", "ksk", 13),
+        operations.generate_proven(b"\x03EXA\x00", "ksk", 13),
         operations.import_key(b"\x03EXA\x00", "ksk", 13, b""),
         operations.adopt(b"\x03EXA\x00", "ksk", 13),
         operations.bind(b"\x03EXA\x00", "k"),
@@ -73,8 +74,9 @@ def test_zones_are_sent_in_lower_case(operation: Operation[object]) -> None:
 
 def test_each_proof_has_a_nonce_of_its_own() -> None:
     requests = [next(operations.prove(b"\x00", "k", b"")).request for _ in range(2)]
-    nonces = {request.nonce for request in requests if isinstance(request, wp.ProveRequest)}
-    assert len(nonces) == 2
+    requests += [next(operations.generate_proven(b"\x00", "ksk", 13)).request for _ in range(2)]
+    nonces = {one.nonce for one in requests if isinstance(one, wp.ProveRequest | wp.GenerateRequest)}
+    assert len(nonces) == 4
     assert all(wp.NONCE_OCTETS_MIN <= len(nonce) <= wp.NONCE_OCTETS_MAX for nonce in nonces)
 
 
