@@ -118,7 +118,7 @@ class FastLane(PlainWords):
 
     def rdata(self, rtype: int, given: list[bytes]) -> bytes | None:
         """Return packed RDATA for the words of a record that is kept, or None for the slow lane."""
-        parser = fastrdata.PARSERS.get(rtype) or fastdnssec.PARSERS.get(rtype)
+        parser = fastrdata.PARSERS.get(rtype) or fastdnssec.PARSERS.get(rtype) or fastrdata.SINGLE.get(rtype)
         if parser is None:
             return None
         try:

@@ -15,6 +15,7 @@ from dnssecd.ingest.plainwords import PlainWords, uint
 Parser = Callable[[PlainWords, list[bytes], int, bytes, bytes], bytes]
 
 _DIGEST_LENGTHS = {b"1": 20, b"2": 32, b"4": 48}
+_SOA_TIMES = 4
 _TLSA_LENGTHS = {1: 32, 2: 64}
 _STRING = rb'(?:"[ !#-\[\]-~]{0,255}"|[!#-\x27*-:<-\[\]-~]{1,255})'
 _STRINGS = re.compile(_STRING + rb"(?:[ \t]+" + _STRING + rb")*[ \t]*")
@@ -55,6 +56,15 @@ def _srv(plain: PlainWords, fields: list[bytes], at: int, _text: bytes, _owner: 
     return pack_one(numbers + plain.name_rdata(word)[2:])
 
 
+def _soa(plain: PlainWords, fields: list[bytes], at: int, _text: bytes, _owner: bytes) -> bytes:
+    primary, mailbox, serial, *times = fields[at:]
+    if len(times) != _SOA_TIMES:
+        raise ValueError
+    names = plain.name(primary) + plain.name(mailbox)
+    numbers = uint(serial, 2**32 - 1), *[uint(word, 2**31 - 1) for word in times]
+    return pack_one(names + b"".join([number.to_bytes(4, "big") for number in numbers]))
+
+
 def _ds(plain: PlainWords, fields: list[bytes], at: int, _text: bytes, owner: bytes) -> bytes:
     tag, algorithm, kind = fields[at : at + 3]
     digest = bytes.fromhex(b"".join(fields[at + 3 :]).decode("ascii"))
@@ -91,3 +101,5 @@ PARSERS: dict[int, Parser] = {
     1: _a, 2: _one_name, 5: _one_name, 12: _one_name, 15: _mx, 16: _txt, 28: _aaaa, 33: _srv, 39: _one_name,
     43: _ds, 52: _tlsa, 257: _caa,
 }  # fmt: skip
+#: Types of which a zone has one record: the reader takes its line, to check what it is for the zone.
+SINGLE: dict[int, Parser] = {6: _soa}

@@ -128,6 +128,7 @@ rdata = st.one_of(
     typed([b"NS", b"CNAME", b"PTR", b"DNAME", b"ns"], name),
     typed([b"MX"], number16, name),
     typed([b"SRV"], number16, number16, number16, name),
+    typed([b"SOA", b"soa"], name, name, number32, ttl, ttl, ttl, ttl),
     typed([b"DS"], number16, number8, digest),
     typed([b"TLSA"], number8, number8, matched),
     typed([b"TXT", b"txt"], st.lists(string, min_size=1, max_size=3).map(b" ".join)),
