@@ -34,7 +34,7 @@ def test_it_is_held_and_the_log_of_another_database_is_not_replayed(tmp_path: Pa
     target, log = tmp_path / "z.test.sqlite", tmp_path / "z.test.sqlite-wal"
     kept = kept_zone(tmp_path)
     with closing(ZoneDatabase(target, ORIGIN)) as other:
-        other.set_evidence("secondary", "ns1", {"serial": 1}, 1)
+        other.set_evidence([("secondary", "ns1", {"serial": 1}, 1)])
         shutil.copy(log, tmp_path / "log")
     target.unlink()
     (tmp_path / "log").rename(log)

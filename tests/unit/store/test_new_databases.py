@@ -134,7 +134,7 @@ def test_the_log_of_a_lost_database_is_not_replayed_into_a_new_one(tmp_path: Pat
     """A deletion by hand, or a crash while a removed zone is moved away, leaves the write-ahead log behind."""
     path, log, kept = (tmp_path / name for name in ("a.sqlite", "a.sqlite-wal", "kept"))
     with closing(ZoneDatabase(path, ORIGIN)) as old:
-        old.set_evidence("server", "serial", {"serial": 7}, 1)
+        old.set_evidence([("server", "serial", {"serial": 7}, 1)])
         shutil.copyfile(log, kept)
     path.unlink()
     kept.rename(log)
