@@ -205,3 +205,22 @@ def test_input_that_came_meanwhile_is_signed_when_the_service_is_back(
     world.check_agreement(after)
     wait_until(lambda: not firing(world), "all events are over", NOTICED_S)
     assert world.daemon.cli_json("key", "audit")["ok"]
+
+
+def is_connected(path: Path) -> bool:
+    """Whether some process has a connection to a socket whose owner does not accept it."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return sum(line.endswith(str(path)) for line in lines) > 1
+
+
+def test_a_stop_while_the_first_keys_are_awaited_is_no_trouble(world: World, signer: SignerProcess) -> None:
+    """The worker that waits for the key service ends with the daemon: that is not its death, and raises no event."""
+    os.kill(signer.pid, signal.SIGSTOP)
+    try:
+        world.daemon.start()
+        wait_until(lambda: is_connected(signer.socket), "a worker waits for the first keys", NOTICED_S)
+        assert world.daemon.stop() == 0
+    finally:
+        os.kill(signer.pid, signal.SIGCONT)
+    bad = [line for line in world.daemon.log_events() if line["level"] in ("error", "critical")]
+    assert not bad
