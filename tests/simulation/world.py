@@ -34,6 +34,7 @@ from dnssecd.core.keys.planner import TABLES, Tables, plan_rollover
 from dnssecd.core.keys.types import Gate, GenerateKey, KeyEffect, Plan, PublishDnskey, SubmitDs
 from dnssecd.core.verify.delegation import ds_gaps
 from dnssecd.core.verify.keys import ZoneKey
+from dnssecd.pipeline.jobs.rekey import changes_zone
 
 from .acts import perform
 from .oracle import AnchorKeeper, Bogus, Validators, Version
@@ -181,6 +182,8 @@ class World:
                 self.restart()
                 self.after(60, self.daemon)
                 return
+            if not plan.republish and changes_zone(self.keyset, plan.keyset, cds=True):
+                raise Bogus("a key set that changes the published zone is stored without a new version")
             self.keyset = plan.keyset
             self.note(plan)
             if plan.republish:

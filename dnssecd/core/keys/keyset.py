@@ -203,6 +203,12 @@ class SigningView:
     lost_keys: tuple[SigningKey, ...] = ()
     soa_keys: tuple[SigningKey, ...] = ()
 
+    @property
+    def shown(self) -> tuple[object, ...]:
+        """What validators see of it: a key set in which this differs needs a new version."""
+        rrsets = self.dnskey_rdatas, self.cds, self.cdnskey
+        return *rrsets, self.dnskey_keys, self.cds_keys if self.cds else (), self.zone_keys
+
 
 def dnskey_rdata(flags: int, algorithm: int, public_key: bytes) -> bytes:
     """DNSKEY RDATA (RFC 4034 section 2.1)."""

@@ -10,7 +10,7 @@ from dataclasses import replace
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.facts import World, contradicted, look
 from dnssecd.core.keys.goals import Notes, in_use, set_goals
-from dnssecd.core.keys.keyset import DS_DIGESTS, Key, Keyset, ds_rdata, without_key
+from dnssecd.core.keys.keyset import DS_DIGESTS, Key, Keyset, ds_rdata, signing_view, without_key
 from dnssecd.core.keys.keystate import Event, Goal, Rec, State, advance
 from dnssecd.core.keys.lost import restored_first, shows, with_cds_judged
 from dnssecd.core.keys.other_signers import advice, note_others
@@ -57,8 +57,16 @@ def plan_rollover(
     notes.blockers.extend(advice(keyset, world))
     next_change = min((wake for wake in notes.wakes if wake > now), default=None)
     next_wake = min((wake for wake in (next_change, *notes.looks) if wake is not None), default=None)
-    shown = shows(given, keyset) if _loses(given, keyset) else None
+    shown = shows(given, keyset) if _loses(given, keyset) else _changes_by_itself(given, keyset)
     return Plan(tuple(notes.effects), next_wake, tuple(notes.blockers), keyset, shown, next_change)
+
+
+def _changes_by_itself(before: Keyset, after: Keyset) -> bool | None:
+    """Return True where what is published changes, with or without a step; None: the steps say.
+
+    No step changes who signs the CDS RRset when the keys of the last other signer are forgotten.
+    """
+    return signing_view(before).shown != signing_view(after).shown or None
 
 
 def _loses(*keysets: Keyset) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import SOA
-from dnssecd.core.keys.keyset import Keyset, SigningView, published, signing_view
+from dnssecd.core.keys.keyset import Keyset, published, signing_view
 from dnssecd.core.keys.lost import shows, unsignable
 from dnssecd.core.verify import VerificationFailed
 from dnssecd.pipeline.jobs.job import Report, Tools, run_job, verifier_of
@@ -69,7 +69,7 @@ def store_keyset(
         version = transaction.old.version
         if version is None or _stored(transaction) != change.before:
             return False
-        if _changes_zone(change, spec):
+        if changes_zone(change.before, change.after, cds=spec.cds):
             raise ValueError("this key set changes the published zone; it needs a new version")
         transaction.put_evidence(evidence)
         _store(transaction, change, change.after, int(version["serial"]), now)
@@ -88,15 +88,11 @@ def _stored(transaction: ZoneTransaction) -> Keyset | None:
     return state.keyset_from(transaction.state(state.KEYSET))
 
 
-def _changes_zone(change: KeyChange, spec: ZoneSpec) -> bool:
-    if any(keyset.no_cds or any(key.lost for key in keyset.keys) for keyset in (change.before, change.after)):
-        return shows(change.before, change.after) and not unsignable(change.before, change.after)
-    return _shown(change.before, spec) != _shown(change.after, spec)
-
-
-def _shown(keyset: Keyset, spec: ZoneSpec) -> tuple[object, ...]:
-    view: SigningView = signing_view(keyset, cds=spec.cds)
-    return view.dnskey_rdatas, view.cds, view.cdnskey, view.dnskey_keys, view.cds_keys, view.zone_keys
+def changes_zone(before: Keyset, after: Keyset, *, cds: bool) -> bool:
+    """Return whether a key set must not be stored without a version; ``cds``: the zone publishes CDS and CDNSKEY."""
+    if any(keyset.no_cds or any(key.lost for key in keyset.keys) for keyset in (before, after)):
+        return shows(before, after) and not unsignable(before, after)
+    return signing_view(before, cds=cds).shown != signing_view(after, cds=cds).shown
 
 
 def _store(transaction: ZoneTransaction, change: KeyChange, keyset: Keyset, serial: int, now: int) -> None:

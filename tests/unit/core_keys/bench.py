@@ -4,10 +4,11 @@ from dataclasses import dataclass, field, replace
 
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.evidence import Confirmation, Evidence, ParentSight, SecondarySight, SignatureCount
-from dnssecd.core.keys.keyset import Key, Keyset, SigningKey, ds_rdata, published
+from dnssecd.core.keys.keyset import Key, Keyset, SigningKey, ds_rdata, published, signing_view
 from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.core.keys.planner import plan_rollover
 from dnssecd.core.keys.types import GenerateKey, KeySpec, Plan, RolloverPolicy
+from dnssecd.pipeline.jobs.rekey import changes_zone
 
 APEX = b"\x07example\x00"
 HOUR, DAY = 3_600, 86_400
@@ -47,6 +48,7 @@ class Bench:
     plan: Plan | None = None
     effects: list[object] = field(default_factory=list)
     signed: frozenset[str] = frozenset()
+    signed_cds: tuple[SigningKey, ...] = ()
 
     def __post_init__(self) -> None:
         self.evidence = Evidence(
@@ -64,6 +66,7 @@ class Bench:
         for _ in range(10):
             plan = plan_rollover(self.keyset, self.policy, self.counted(), self.now)
             self.effects += plan.effects
+            assert plan.republish or not changes_zone(self.keyset, plan.keyset, cds=True)
             self.keyset = plan.keyset
             requests = [effect for effect in plan.effects if isinstance(effect, GenerateKey)]
             for request in requests:
@@ -84,6 +87,7 @@ class Bench:
     def commit(self) -> None:
         self.serial += 1
         self.keyset = published(self.keyset, self.serial, self.now)
+        self.signed_cds = signing_view(self.keyset).cds_keys
         self.signed = frozenset(key.ref for key in self.keyset.keys if key.zrrsig.visible)
         self.evidence = replace(self.evidence, serial=self.serial, committed=self.now)
 

@@ -328,3 +328,14 @@ def test_cds_is_signed_by_a_zsk_too_which_the_other_signers_dnskey_rrset_has() -
     view = signing_view(bench.keyset)
     assert set(view.cds_keys) == {*view.dnskey_keys, *view.zone_keys}
     assert len(view.cds_keys) == 2
+
+
+def test_when_the_last_key_of_the_others_is_forgotten_only_the_ksk_signs_cds_again() -> None:
+    """Time alone changes who signs CDS then: that needs a version, or every plan after it would be refused."""
+    bench = joined()
+    bench.keyset = remove_foreign(bench.keyset, bench.now, signer="other")
+    follow(bench, 130, HOUR, ns=False)
+    assert [key.dnskey.state for key in bench.keyset.keys if key.foreign] == [State.HIDDEN] * 2
+    view = signing_view(bench.keyset)
+    assert view.cds_keys == view.dnskey_keys
+    assert bench.signed_cds == view.cds_keys, "the version published last is signed so"
