@@ -99,7 +99,7 @@ async def test_the_planner_s_terms_are_shown_on_request_only(rig: Rig) -> None:
     await rig.command("key.rollover", role="zsk")
     terms = {state.value for state in State} | RULE_NAMES | {"must stay true"}
     plain = (await rig.command("explain"))["text"]
-    assert [line.split()[0] for line in plain.splitlines()] == [rig.name, "Next:", "You:"]
+    assert [line.split()[0] for line in plain.splitlines()] == ["Now:", "Next:", "You:"]
     assert [term for term in terms if term in plain] == []
     full = (await rig.command("explain", rules=True))["text"]
     assert {"rumoured", "omnipresent", "must stay true"} <= {term for term in terms if term in full}
