@@ -304,9 +304,9 @@ class ZoneDatabase:
 
     @translating
     def evidence(self) -> list[EvidenceRow]:
-        """Return all evidence."""
-        with self._writer_in_use() as writer:
-            return read_evidence(writer)
+        """Return all evidence. It does not wait for a transaction."""
+        with self.snapshot() as snapshot:
+            return read_evidence(snapshot.reader)
 
     @translating
     def checkpoint(self) -> None:
