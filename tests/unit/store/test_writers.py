@@ -88,7 +88,7 @@ def test_evidence_is_no_part_of_the_transaction_of_another_thread(tmp_path: Path
 def test_who_reads_evidence_waits_for_no_transaction(tmp_path: Path) -> None:
     """A transaction may wait for signatures: the plan of a rollover would report a failing store."""
     with closing(ZoneDatabase(tmp_path / "z", text_to_wire("example."))) as database:
-        database.set_evidence("parent", "192.0.2.1", {"ds": []}, 7)
+        database.set_evidence([("parent", "192.0.2.1", {"ds": []}, 7)])
         with database.write() as transaction:
             transaction.set_state("x", {"a": 1})
             assert database.evidence() == [("parent", "192.0.2.1", {"ds": []}, 7)]
