@@ -158,7 +158,8 @@ class Jobs:
             base.schedule,
             base.mailbox,
         )
-        self.runner = JobRunner(base.pool, base.clock, None if base.cluster is None else base.cluster.place)
+        place = None if base.cluster is None else base.cluster.place
+        self.runner = JobRunner(base.pool, base.clock, place, base.mailbox)
         permits = Permits(
             base.config.get,
             self.runner,

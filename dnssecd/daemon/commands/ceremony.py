@@ -25,6 +25,7 @@ from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.pipeline.jobs.ceremony import Import, Imported, count_request, import_response
 from dnssecd.pipeline.version.ahead import CeremonyState, read_ceremony, supply_of
 from dnssecd.pipeline.version.committed import Committed
+from dnssecd.uninterrupted import to_the_end
 
 EXPORT_S = 300.0
 
@@ -59,16 +60,13 @@ class CeremonyCommands:
             made = await make_request(wanted, self._rollovers.engine.signer)
             request = made.request
             _check_size(request)
-            async with zone.jobs.turn:
-                await asyncio.to_thread(count_request, zone.database, made.first_zsk)
+            await to_the_end(self._count(zone, made.first_zsk, known))
         except CannotAsk as error:
             raise Refused(str(error), error.remedy) from None
         except SignerError as error:
             raise Refused(str(error), "see dnssecd status") from None
         except STORE_ERRORS as error:
             raise Refused(str(error), "see disk space and permissions") from None
-        if known is not None:
-            self._rollovers.committed(zone)
         call.note("request made", f"number {request.number}, until {moment(stop)}")
         return SigningRequest(
             zone=zone.name,
@@ -88,8 +86,7 @@ class CeremonyCommands:
             zsks = frozenset(info.dnskey for info in held if info.role == "zsk" and info.state != "missing")
             accepted = frozenset(call.request.accept_ksks)
             job = Import(response, zsks, accepted, call.caller.user, now)
-            async with self._rollovers.of(zone).turn, zone.jobs.turn:
-                done = await asyncio.to_thread(import_response, zone.database, zone.spec, job)
+            done = await to_the_end(self._import(zone, job))
         except BadDocument as error:
             what = f"this is not a response of a ceremony: {error}"
             raise Refused(what, "import the file that was signed") from None
@@ -103,8 +100,21 @@ class CeremonyCommands:
             raise Refused(str(error), "see dnssecd status") from None
         except STORE_ERRORS as error:
             raise Refused(str(error), "see disk space and permissions") from None
-        self._imported(zone)
         return _answer(zone, done)
+
+    async def _count(self, zone: FrontZone, first_zsk: str, known: Committed | None) -> None:
+        """Store that a request was made; a client that leaves meanwhile ends nothing of it."""
+        async with zone.jobs.turn:
+            await asyncio.to_thread(count_request, zone.database, first_zsk)
+        if known is not None:
+            self._rollovers.committed(zone)
+
+    async def _import(self, zone: FrontZone, job: Import) -> Imported:
+        """Store a response, and have it used; a client that leaves meanwhile ends nothing of it."""
+        async with self._rollovers.of(zone).turn, zone.jobs.turn:
+            done = await asyncio.to_thread(import_response, zone.database, zone.spec, job)
+        self._imported(zone)
+        return done
 
     def _imported(self, zone: FrontZone) -> None:
         """Have the zone published, or signed again, with what was imported; and planned."""

@@ -42,6 +42,7 @@ from dnssecd.pipeline.jobs.input import AdoptionJob
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.version import state
 from dnssecd.publish.exchange import Peer
+from dnssecd.uninterrupted import to_the_end
 
 KEYS_MAX = 100
 COMMAND_S = 3600.0
@@ -248,7 +249,7 @@ class Adoptions:
 
     async def _note(self, zone: FrontZone, keys: tuple[ForeignKey, ...], who: str, what: str) -> None:
         async with zone.jobs.turn:
-            await asyncio.to_thread(_store, zone, keys, who, what, int(self._clock.now()))
+            await to_the_end(asyncio.to_thread(_store, zone, keys, who, what, int(self._clock.now())))
 
 
 def waiting_keys(zone: FrontZone) -> tuple[ForeignKey, ...]:

@@ -21,6 +21,7 @@ from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_protocol import KeyInfo
 from dnssecd.ops.events import EventCore
+from dnssecd.uninterrupted import to_the_end
 
 
 class Backups(RolloverListener):
@@ -63,7 +64,7 @@ class Backups(RolloverListener):
         detail = f"{request.detail}, confirmed by {call.caller.user} at {moment(now)}"
         for info in infos:
             for zone in self._using(info):
-                await self._record(zone, KeyBackup(info.id, now, detail))
+                await to_the_end(self._record(zone, KeyBackup(info.id, now, detail)))
             call.note("backup confirmed", f"{info.role} {info.tag}: {request.detail}")
         count = len(infos)
         return BackupsConfirmed(

@@ -1,5 +1,6 @@
 """The only path from the daemon to its zone workers."""
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 
@@ -7,6 +8,7 @@ import msgspec
 import structlog
 
 from dnssecd.clock import Clock
+from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
 from dnssecd.pipeline.jobs.outcome import LogTrouble, Outcome, Problem
 from dnssecd.pipeline.jobs.spec import Decisions
@@ -26,9 +28,9 @@ def log_death(zone: str, why: str) -> None:
 class JobRunner:
     """Makes jobs, and runs them in workers."""
 
-    def __init__(self, pool: WorkerPool, clock: Clock, log_place: LogPlace | None) -> None:
+    def __init__(self, pool: WorkerPool, clock: Clock, log_place: LogPlace | None, mailbox: Mailbox) -> None:
         """log_place: where the logs of a cluster's zones are; None on a single host."""
-        self._pool, self._clock, self._log_place = pool, clock, log_place
+        self._pool, self._clock, self._log_place, self._mailbox = pool, clock, log_place, mailbox
 
     def job(self, zone: FrontZone, kind: str, **more: Any) -> Job:
         """Return a job of a kind for a zone, with the present time."""
@@ -54,6 +56,9 @@ class JobRunner:
             outcome = await self._pool.run(job, zone.jobs.turn, octets, lambda: not zone.gone, first=served)
         except NotWanted:
             raise ZoneGone(zone.name) from None
+        except asyncio.CancelledError:
+            self._mailbox.cut_short.send(zone)
+            raise
         zone.check()
         if outcome.log_trouble is not None and zone.cluster is not None:
             _report(zone, outcome.log_trouble)

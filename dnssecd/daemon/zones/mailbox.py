@@ -48,6 +48,8 @@ class Mailbox:
     load_requested: Signal[FrontZone] = field(default_factory=Signal)
     #: A job ended.
     finished: Signal[FrontZone] = field(default_factory=Signal)
+    #: A job was cancelled: its worker may have stored a version that no part knows.
+    cut_short: Signal[FrontZone] = field(default_factory=Signal)
     #: The catalogue has a new entry for a zone.
     remembered: Signal[FrontZone] = field(default_factory=Signal)
     #: A different version is served.

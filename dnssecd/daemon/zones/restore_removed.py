@@ -14,6 +14,7 @@ from dnssecd.clock import Clock
 from dnssecd.config.model import Config
 from dnssecd.control.command import Call, Command, Refused
 from dnssecd.control.messages.zones import RestoreZone, ZoneRestored
+from dnssecd.core.dns.names import full_name
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.keys.restore_limits import highest
 from dnssecd.daemon.commands.common import configured_zone_of
@@ -72,15 +73,27 @@ class RemovedZones:
             was_added = await added.put_back(call.request.zone)
             try:
                 back, kept = await self._bring_back(call, unheard=unheard)
-            except Refused:
+            except BaseException:  # refused, or the client has left
                 if was_added:
                     await added.take_back(call.request.zone)
+                else:
+                    self._return(call.request.zone)
                 raise
-        permission = await self._parts.jobs.permit(back, first_publication=unheard)
+        try:
+            permission = await self._parts.jobs.permit(back, first_publication=unheard)
+        except asyncio.CancelledError:
+            self._return(back.name)
+            raise
         if not permission.allowed:
             raise Refused(permission.cause, permission.remedy)
         message = f"{back.name} is restored from serial {kept.serial}, and published at serial {back.serial}"
         return ZoneRestored(zone=back.name, changed=True, serial=back.serial, message=message)
+
+    def _return(self, name: str) -> None:
+        """Have a zone published that was restored, and whose client has left."""
+        zone = self._parts.table.by_name.get(full_name(name))
+        if zone is not None and (zone.doubt is not None or zone.held is not None):
+            self._parts.jobs.request(zone, "load")
 
     async def _bring_back(self, call: Call[RestoreZone], *, unheard: bool) -> tuple[FrontZone, Kept]:
         zone = configured_zone_of(self._parts.table.by_name, call.request.zone)
@@ -93,7 +106,7 @@ class RemovedZones:
         )
         prepared = Path(f"{zone.spec.database}.back")
         try:
-            keyset = await asyncio.to_thread(_prepare, kept, prepared, zone.origin, note)
+            keyset = await to_the_end(asyncio.to_thread(_prepare, kept, prepared, zone.origin, note))
             await self._check(zone, keyset, note, unheard=unheard)
             return await to_the_end(self._exchange(zone, kept, prepared)), kept
         except STORE_ERRORS as error:

@@ -26,6 +26,7 @@ from dnssecd.server.interfaces import ServedZone
 from dnssecd.server.slots import TransferSlots
 from dnssecd.store.errors import StoreError
 from dnssecd.store.interface import LogSizes
+from dnssecd.uninterrupted import to_the_end
 
 PERIOD_S = 1.0
 #: A log may have this length, or this many times that of its database, if that is more.
@@ -151,7 +152,7 @@ class TransferLimits:
                 await turn.acquire()
             try:
                 zone.check()
-                cut = await asyncio.to_thread(zone.database.cut_log)
+                cut = await to_the_end(asyncio.to_thread(zone.database.cut_log))
             finally:
                 turn.release()
         room.tries += 1

@@ -60,6 +60,8 @@ class ZoneJobs:
         self._schedule, self._watcher, self._mailbox = schedule, watcher, mailbox
         #: The tasks of all zones' jobs that were requested and have not ended.
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._closing = False
+        mailbox.cut_short.subscribe(self._cut_short)
         mailbox.wanted.subscribe(self.request)
         mailbox.removed.subscribe(self.forget)
 
@@ -107,12 +109,19 @@ class ZoneJobs:
             log.error("job ended with an error; it is tried again", zone=zone.name, job=kind, exc_info=error)
             self._outcomes.retry(zone, kind)
 
+    def _cut_short(self, zone: FrontZone) -> None:
+        """Look for a version that a job has stored whose client left: a job that changes nothing takes it over."""
+        if not self._closing:
+            kind = "load" if zone.serial is None else "resign"
+            asyncio.get_running_loop().call_soon(self.request, zone, kind)
+
     def forget(self, zone: FrontZone) -> None:
         """Drop the requested jobs of a removed zone."""
         self._watcher.forget(zone)
 
     async def close(self) -> None:
         """Start no more jobs; write the pending catalogue entries."""
+        self._closing = True
         self._outcomes.close()
         tasks = list(self._tasks)
         for task in tasks:
