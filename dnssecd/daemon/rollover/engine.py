@@ -243,7 +243,10 @@ class Rollovers:
                 evidence = more
                 keys.plan = plan_rollover(known.keyset, keys.policy, more, int(now))
             if await self._perform(zone, keys, known, keys.plan):
-                continue
+                noted = _noted(keys, keys.plan)
+                if noted is None:
+                    continue
+                known = noted
             if await self._judge_denial(zone, keys, known):
                 continue
             if await note_held(self.engine.signer, zone, keys, now, self.engine.clock.monotonic()):
@@ -419,6 +422,17 @@ class Rollovers:
     def _woken(self, zone: FrontZone) -> None:
         if not zone.gone:
             self.ask(zone)
+
+
+def _noted(keys: ZoneKeys, plan: Plan) -> Committed | None:
+    """Return the version with the key set of a plan that was stored and had no effects, else None.
+
+    Such a plan only notes what was seen, as after each version: another one by the same evidence would be equal.
+    """
+    known = keys.committed
+    if plan.effects or keys.stale or known is None or known.keyset != plan.keyset:
+        return None
+    return known
 
 
 class PutOff(Exception):

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.evidence import Evidence, SecondarySight
 from dnssecd.core.keys.keyset import Key
@@ -264,6 +266,24 @@ def test_nothing_counts_before_it_is_committed() -> None:
     found = blocker(bench, "dnskey-settles", bench.key(Role.KSK))
     assert found.missing[0].seen == "not committed yet"
     assert found.event is Event.SETTLE
+
+
+@pytest.mark.parametrize("parent", [True, False])
+def test_a_plan_that_only_notes_what_was_seen_is_made_once(*, parent: bool) -> None:
+    """The daemon stores its key set and goes by the plan that it has."""
+    bench = Bench(policy(ksk_zsk(lifetime=30 * DAY), parent=parent))
+    bench.step()
+    noted = 0
+    for _ in range(200):
+        bench.secondaries_follow()
+        bench.parent_follows()
+        bench.now += HOUR
+        plan = plan_rollover(bench.keyset, bench.policy, bench.counted(), bench.now)
+        if plan.keyset != bench.keyset and not plan.effects:
+            noted += 1
+            assert plan_rollover(plan.keyset, bench.policy, bench.counted(), bench.now) == plan
+        bench.wait(6 * HOUR)
+    assert noted >= 2
 
 
 def test_a_plan_asked_again_adds_nothing() -> None:

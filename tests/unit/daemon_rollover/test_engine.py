@@ -203,6 +203,34 @@ async def test_evidence_is_stored_with_the_key_set_that_it_changes(
     assert alone == []
 
 
+async def test_a_plan_that_only_notes_what_was_seen_is_made_once(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Any] = []
+    plan = rollover.plan_rollover
+
+    def note(*args: Any) -> Any:
+        made.append(plan(*args))
+        return made[-1]
+
+    monkeypatch.setattr(rollover, "plan_rollover", note)
+    await rig.command("key.rollover", role="zsk")
+    before = rig.keyset()
+    made.clear()
+    await rig.plan(60)
+    (only,) = made
+    assert only.effects == ()
+    assert rig.keyset() == only.keyset != before
+    assert rig.rollovers.of(rig.zone).plan == only
+    with rig.zone.database.snapshot() as snapshot:
+        assert state.keyset_from(snapshot.state(state.KEYSET)) == only.keyset
+    made.clear()
+    await rig.plan(60)
+    (again,) = made
+    assert again.keyset == only.keyset
+    assert {blocker.rule for blocker in again.blockers} == {blocker.rule for blocker in only.blockers}
+
+
 async def test_what_is_seen_before_the_evidence_was_read_is_not_lost(rig: Rig) -> None:
     """At a start secondaries are looked at before the zones' databases have been opened."""
     rig.restart()
