@@ -16,6 +16,9 @@ from dnssecd.core.keys.ttl_memory import remembered
 from dnssecd.core.keys.types import Missing, RolloverPolicy
 from dnssecd.core.utc import moment
 
+#: The TTL of a DS (s) where an operator's word stands for servers none of which ever showed it: few parents have more.
+DS_TTL_UNSEEN = 172_800
+
 
 @dataclass(frozen=True, slots=True)
 class World:
@@ -202,6 +205,8 @@ def _ds_look(keyset: Keyset, key: Key, present: bool, world: World) -> Look:
     if record.seen is None:
         record = replace(record, ttl=max(record.ttl, _ttl_ds(keyset, world)))
         word = _confirmation(keyset, key, present, world)
+        if word is not None and sights and not _ttl_ds_was_seen(keyset, world):
+            record = replace(record, ttl=max(record.ttl, DS_TTL_UNSEEN))
         missing = _ds_missing(key, good, present, word, world) + _cds_missing(keyset, record, world)
         if missing:
             return Look(record, missing)
@@ -218,6 +223,10 @@ def _ds_look(keyset: Keyset, key: Key, present: bool, world: World) -> Look:
     assert record.seen is not None
     end = record.seen + timing.iret_ksk(world.policy.parent_propagation_delay, record.ttl)
     return Look(record, until=end + world.policy.margin)
+
+
+def _ttl_ds_was_seen(keyset: Keyset, world: World) -> bool:
+    return keyset.ttl_ds.largest > 0 or any(sight.ttl for sight in world.evidence.parents)
 
 
 def _agrees(keyset: Keyset, key: Key, sight: ParentSight, present: bool) -> bool | None:

@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from dnssecd.core.keys import requests as commands
-from dnssecd.core.keys.evidence import Evidence, SecondarySight
-from dnssecd.core.keys.keyset import Key
+from dnssecd.core.keys.evidence import Evidence, ParentSight, SecondarySight
+from dnssecd.core.keys.keyset import Key, TtlMemory
 from dnssecd.core.keys.keystate import Event, Rec, Role, State
 from dnssecd.core.keys.planner import plan_rollover
 from dnssecd.core.keys.types import Blocker, Gate
@@ -203,6 +203,23 @@ def test_a_persons_word_stands_in_for_servers_that_do_not_answer_and_is_recorded
     found = bench.keyset.find(new.ref)
     assert found is not None
     assert any("alice: confirmed" in witness for witness in found.ds.witnesses)
+
+
+@pytest.mark.parametrize("was_seen", [True, False])
+def test_after_a_persons_word_a_ttl_that_was_never_seen_is_not_taken_from_the_policy(was_seen: bool) -> None:
+    """The policy's TTL is a floor; with it alone caches could still hold what was before."""
+    bench, _, new = swapping()
+    bench.policy = replace(bench.policy, parent_ds_ttl=60)
+    seen = TtlMemory(HOUR if was_seen else 0)
+    bench.keyset = replace(bench.keyset, ttl_ds=seen)
+    silent = tuple(ParentSight(sight.name) for sight in bench.evidence.parents)
+    bench.evidence = replace(bench.evidence, parents=silent)
+    bench.now += 60
+    bench.confirm(new, True)
+    bench.wait(DAY + 2 * HOUR)
+    assert (bench.state(new, Rec.DS) is State.OMNIPRESENT) is was_seen
+    bench.wait(DAY)
+    assert bench.state(new, Rec.DS) is State.OMNIPRESENT
 
 
 def test_a_persons_word_does_not_outweigh_what_a_server_says() -> None:
