@@ -103,6 +103,8 @@ class KeyFinder:
         info = self._held.get((key.algorithm, key.public_key))
         if self._after_loss and self._survives(key, info):
             return info
+        if info is not None and info.state == "missing" and bring:
+            info = self._put_back(zone, key, info)
         if info is None:
             stored = self._stored.get(key.key_id)
             self._may_have(key, stored)
@@ -117,6 +119,15 @@ class KeyFinder:
         if origin not in info.zones and bring:
             info = self._held[_identity(info)] = self._client.bind(origin, info.id)
         return info
+
+    def _put_back(self, zone: str, key: Key, info: KeyInfo) -> KeyInfo:
+        """Have the key service take the copy in the backup for a key whose file it has lost, if there is one."""
+        stored = self._stored.get(key.key_id)
+        if stored is None or stored.member is None or self._secret is None:
+            return info
+        self.brought += 1
+        self._held[_identity(info)] = self._take(zone, key, stored)
+        return self._held[_identity(info)]
 
     def _survives(self, key: Key, info: KeyInfo | None) -> bool:
         """Return whether the backup has the private key; note a key that only a directory of this host has."""

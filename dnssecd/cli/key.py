@@ -133,8 +133,8 @@ def _import(
         list[Path] | None,
         typer.Argument(
             metavar="[FILE]...",
-            help="BIND key file, PEM or PKCS#8, or a file of dnssecd key backup; or all BIND key files of a zone; "
-            "or, with --from, the key list of another signer.",
+            help="BIND key file, PEM or PKCS#8, or a file of dnssecd key backup or backup --keys; or all BIND "
+            "key files of a zone; or, with --from, the key list of another signer.",
         ),
     ] = None,
     system: Annotated[

@@ -28,7 +28,7 @@ from dnssecd.keyservice_client.describe import remedy_for
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.keyservice_protocol import KeyInfo, Role
 from dnssecd.pipeline.oneshot.bind_keys import FILE_OCTETS_MAX, BadKeyFile, read_key_file
-from dnssecd.signer.key_file import CannotOpen
+from dnssecd.signer.key_file import CannotOpen, Description
 from dnssecd.signer.key_file import read as read_sealed
 from dnssecd.signer.reopened import Opened
 
@@ -95,12 +95,18 @@ def _owners(config: Config) -> frozenset[int]:
 
 
 def take_in(cli: Cli, file: Path, wanted: AdoptKey, passphrase_file: Path | None) -> KeysAdded:
-    """Import the key in `file` as `wanted` (zone, role, algorithm, keystore; None: taken from file and policy)."""
+    """Import the key in `file` as `wanted` (zone, role, algorithm, keystore; None: taken from file and policy).
+
+    Of an archive of `dnssecd backup --keys`: the zone's keys that the key service does not have.
+    """
     with key_service(cli) as (config, client):
         zone = wanted.zone
         if zone not in config.zones:
             raise Bad(f"the configuration has no zone {zone}", "list the configured zones: dnssecd zone list")
         policy = config.policy_of(zone)
+        if _is_archive(file):
+            infos = _restore_missing(client, file, wanted, policy, passphrase_file)
+            return KeysAdded(zone=zone, keys=[describe_key(info) for info in infos], message=_again(zone))
         content = read(file)
         if _BACKUP_MARK in content.replace(b" ", b""):
             store = wanted.keystore or policy.keystore_of(_sealed_role(file, content))
@@ -116,8 +122,42 @@ def take_in(cli: Cli, file: Path, wanted: AdoptKey, passphrase_file: Path | None
                 store=store,
                 created=private.created,
             )
-    message = f"if the zone is not published yet, sign it with this key: dnssecd zone reload {zone}"
-    return KeysAdded(zone=zone, keys=[describe_key(info)], message=message)
+    return KeysAdded(zone=zone, keys=[describe_key(info)], message=_again(zone))
+
+
+def _again(zone: str) -> str:
+    return f"if the zone is not published yet, sign it with this key: dnssecd zone reload {zone}"
+
+
+def _is_archive(file: Path) -> bool:
+    return file.is_file() and tarfile.is_tarfile(file)
+
+
+def _restore_missing(
+    client: SignerClient, file: Path, wanted: AdoptKey, policy: Any, passphrase_file: Path | None
+) -> list[KeyInfo]:
+    """Restore the keys of a zone in a backup that the key service does not have, or whose files it has lost."""
+    zone = text_to_wire(wanted.zone)
+    held = {info.dnskey for info in client.keys(b"") if info.state != "missing"}
+    copies = [
+        (content, key) for content in _sealed_keys(file) if zone in (key := _described(file, content)).zones
+    ]
+    missing = [(content, key) for content, key in copies if key.dnskey not in held]
+    if not missing:
+        what = "is missing here" if copies else "is in it"
+        raise Bad(f"{file}: no key of {wanted.zone} {what}", "list what is there: dnssecd key list --stored")
+    secret = passphrase(passphrase_file, confirm=False)
+    return [
+        client.restore_key(content, secret, wanted.keystore or policy.keystore_of(key.role))
+        for content, key in missing
+    ]
+
+
+def _described(file: Path, content: bytes) -> Description:
+    try:
+        return read_sealed(content).key
+    except CannotOpen as error:
+        raise Bad(f"{file}: {error}", "name a complete backup") from None
 
 
 def read(path: Path) -> bytes:
@@ -220,7 +260,7 @@ def _sealed_keys(file: Path) -> list[bytes]:
     """Return the encrypted keys in a file of `key backup`, or in an archive of `dnssecd backup --keys`."""
     from dnssecd.backup.read import BadArchive, opened
 
-    if not file.exists() or not tarfile.is_tarfile(file):
+    if not _is_archive(file):
         return [read(file)]
     try:
         with opened(file) as archive:

@@ -80,12 +80,17 @@ class KeyAdmin:
             dnskey = algorithms.dnskey_rdata(
                 algorithms.flags_of(request.role), request.algorithm, private.public_key()
             )
-            self._must_be_new(dnskey[4:])
+            lost = self._lost(store, dnskey)
+            if lost is not None and request.zone not in lost.zones:
+                raise Exists(f"that key is of {zone_text(lost.zones[0])}; import it there, then bind it")
             name = f"{request.role.upper()} {algorithms.key_tag(dnskey)}"
             with (
                 self._rules.for_newcomer("import", request.zone, request.role, dnskey, name, peer),
                 self._changes.change("imported", store, peer.uid) as account,
             ):
+                if lost is not None:
+                    await store.put_back(lost, private, account)
+                    return wp.KeysReply(request.id, (key_info(store, lost),))
                 key = await store.take_in(
                     request.zone,
                     request.role,
@@ -147,17 +152,18 @@ class KeyAdmin:
         key = content.key
         door.check_description(key)
         async with self._lock:
-            self._must_be_new(key.dnskey[4:])
-            if self._stores.knows(key.id):
-                raise Exists(f"another key has the id {key.id}; no key takes the place of another")
-            for zone in key.zones:
-                self._tags_must_be_free(zone, key)
+            lost = self._lost(store, key.dnskey)
+            if lost is None:
+                if self._stores.knows(key.id):
+                    raise Exists(f"another key has the id {key.id}; no key takes the place of another")
+                for zone in key.zones:
+                    self._tags_must_be_free(zone, key)
             with (
                 self._rules.for_restored(key, peer),
                 self._changes.change("restored", store, peer.uid) as account,
             ):
-                await store.restore(content, request.passphrase, account)
-        return wp.KeysReply(request.id, (key_info(store, key),))
+                await store.restore(content, request.passphrase, account, lost)
+        return wp.KeysReply(request.id, (key_info(store, lost or key),))
 
     async def bind(self, request: wp.BindRequest, peer: Peer) -> wp.Reply:
         """Let a key sign for one more zone.
@@ -207,6 +213,23 @@ class KeyAdmin:
                 await store.rebind(key, rest)
             self._changed(key.id)
         return wp.DoneReply(request.id, f"unbound from {zone}")
+
+    def _lost(self, store: Keystore, dnskey: bytes) -> Description | None:
+        """Return the key that a copy may take the place of: listed, and its private part proven to be gone.
+
+        None for a key that is new; Exists for any other.
+        """
+        listed = self._stores.listing(dnskey[4:])
+        if listed is None or listed[1].dnskey != dnskey or not listed[0].has_lost(listed[1]):
+            self._must_be_new(dnskey[4:])
+            return None
+        holder, key = listed
+        if holder is not store:
+            raise Exists(
+                f"that key is in the list of key store {holder.name}, which has lost it; restore it there "
+                f"(--keystore {holder.name})"
+            )
+        return key
 
     def _must_be_new(self, public_key: bytes) -> None:
         if holder := self._stores.holding(public_key):

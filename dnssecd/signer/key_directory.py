@@ -86,6 +86,16 @@ class KeyDirectory:
         """Return whether the key's file is there."""
         return self.key_path(key_id).exists()
 
+    def lacks(self, key_id: str) -> bool:
+        """Return whether the key's file is proven not to be there: a directory that cannot be read proves nothing."""
+        try:
+            self.key_path(key_id).lstat()
+        except FileNotFoundError:
+            return self.present()
+        except OSError:
+            return False
+        return False
+
     def key_path(self, key_id: str) -> Path:
         """Return where the key's file is."""
         return self.path / (key_id + SUFFIX)

@@ -72,8 +72,16 @@ class Keystore(Protocol):
     async def export(self, key: Description, passphrase: bytes) -> bytes:
         """Return the private key sealed under another passphrase; Unsupported where it never leaves."""
 
-    async def restore(self, content: SealedKey, passphrase: bytes, account: Account) -> None:
-        """Take back what `export` gave; Unsupported where that cannot be."""
+    async def restore(
+        self, content: SealedKey, passphrase: bytes, account: Account, known: Description | None = None
+    ) -> None:
+        """Take back what `export` gave, as it is described there or known here; Unsupported where that cannot be."""
+
+    def has_lost(self, key: Description) -> bool:
+        """Return whether a key of the registry is proven not to be there, so that a copy can take its place."""
+
+    async def put_back(self, key: Description, private: PrivateKey, account: Account) -> None:
+        """Store a copy of a key that `has_lost`; Unsupported where that cannot be."""
 
     async def adopt(
         self,

@@ -166,12 +166,32 @@ class SoftwareStore:
         self.medium.must_be_present()
         return await self._signing.off_loop(partial(self._directory.export, key, passphrase))
 
-    async def restore(self, content: SealedKey, passphrase: bytes, account: Account) -> None:
+    async def restore(
+        self, content: SealedKey, passphrase: bytes, account: Account, known: Description | None = None
+    ) -> None:
         """Take back what `export` gave."""
         self.medium.must_be_present()
         private = await self._signing.off_loop(partial(self._directory.open_exported, content, passphrase))
+        if known is not None:
+            await self.put_back(known, private, account)
+            return
         account(content.key)
         await self._signing.off_loop(partial(self._keep_new, content.key, private))
+
+    def has_lost(self, key: Description) -> bool:
+        """Return whether the key's file is gone from a directory that is there; memory may still have the key."""
+        return self.medium.is_present() and self._directory.lacks(key.id)
+
+    async def put_back(self, key: Description, private: PrivateKey, account: Account) -> None:
+        """Write the key's file again from a copy of the private key."""
+        self.medium.must_be_present()
+        account(key)
+        await self._signing.off_loop(lambda: self._put_back(key, private))
+
+    def _put_back(self, key: Description, private: PrivateKey) -> None:
+        self._keep_new(key, private)
+        self._keys.load(key)  # from the file, as a start does it; clears what was reported
+        self._directory.check_modes(key.id)
 
     async def adopt(
         self,

@@ -74,11 +74,14 @@ class Stores:
                 return store, record
         raise UnknownKey(f"no key {key_id[:64]!r} is in the trash; `dnssecd key trash list` shows all")
 
+    def listing(self, public_key: bytes) -> tuple[Keystore, Description] | None:
+        """Return the key with this public key field that is in use, and its store."""
+        return next((pair for pair in self.keys(b"") if pair[1].dnskey[4:] == public_key), None)
+
     def holding(self, public_key: bytes) -> str:
         """Return where a key with this public key field is: "key store NAME", "the trash of key store NAME", or ""."""
-        for store, key in self.keys(b""):
-            if key.dnskey[4:] == public_key:
-                return f"key store {store.name}"
+        if listed := self.listing(public_key):
+            return f"key store {listed[0].name}"
         for store, record in self.trashed():
             if record.key.dnskey[4:] == public_key:
                 return f"the trash of key store {store.name} (dnssecd key trash restore {record.key.id})"

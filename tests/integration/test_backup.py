@@ -54,6 +54,31 @@ def test_a_dynamic_zone_comes_back_as_it_was_and_not_as_its_file(daemon: Dnssecd
     assert "backup" not in daemon.cli("explain", ZONE).text
 
 
+def test_a_key_whose_file_is_lost_comes_back_from_a_backup(daemon: Dnssecd, peer_dir: Path) -> None:
+    """While the daemon runs, and the key service still has the key in its list."""
+    passphrase = peer_dir / "passphrase"
+    passphrase.write_text("correct horse battery staple\n")
+    passphrase.chmod(0o600)
+    daemon.start()
+    daemon.wait_serial_other_than(ZONE, None)
+    backup = ["backup", "-o", str(peer_dir / "b.tar"), "--keys", "--passphrase-file", str(passphrase)]
+    assert daemon.cli(*backup).ok
+    bring = ["key", "import", ZONE, str(peer_dir / "b.tar"), "--passphrase-file", str(passphrase)]
+    refused = daemon.cli(*bring)
+    assert (refused.ok, f"no key of {ZONE} is missing here" in refused.text) == (False, True), refused
+    stored = daemon.cli_json("key", "list", "--stored")["keys"]
+    lost = peer_dir / "keys" / f"{stored[0]['id']}.key"
+    lost.unlink()
+    daemon.stop()  # the key service forgets what it has in memory
+    daemon.start(60)
+    states = {key["id"]: key["state"] for key in daemon.cli_json("key", "list", "--stored")["keys"]}
+    assert states[stored[0]["id"]] == "missing"
+    result = daemon.cli(*bring)
+    assert result.ok, result
+    assert daemon.cli_json("key", "list", "--stored")["keys"] == stored
+    assert lost.is_file()
+
+
 def test_zones_without_servers_come_back_by_themselves_after_a_lost_disk(
     daemon: Dnssecd, peer_dir: Path
 ) -> None:

@@ -174,7 +174,17 @@ class Pkcs11Store:
         """Refuse: a token's keys never leave it."""
         raise Unsupported(f"keys of {self.name} never leave their tokens; use the tokens' own backup")
 
-    async def restore(self, content: SealedKey, passphrase: bytes, account: Account) -> None:
+    async def restore(
+        self, content: SealedKey, passphrase: bytes, account: Account, known: Description | None = None
+    ) -> None:
+        """Private keys from outside are refused."""
+        raise Unsupported(f"key store {self.name} takes no private keys; restore its tokens instead")
+
+    def has_lost(self, key: Description) -> bool:
+        """Return False: nothing can take the place of a key of a token."""
+        return False
+
+    async def put_back(self, key: Description, private: PrivateKey, account: Account) -> None:
         """Private keys from outside are refused."""
         raise Unsupported(f"key store {self.name} takes no private keys; restore its tokens instead")
 
