@@ -1,11 +1,14 @@
 """Draws docs/img/commands/*.svg: what commands print at 80 and 120 columns, from a daemon that is started for it.
 
-`make docs PICTURES=1` runs it: PYTHONPATH=. .venv/bin/python docs/command_pictures.py. Keys and times differ.
+`make docs PICTURES=1` runs it: PYTHONPATH=. .venv/bin/python docs/command_pictures.py. Keys and times differ. Exit
+status 1 if a line is wider than its terminal, but for lines of a configuration or record to copy.
 """
 
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,6 +27,36 @@ LINES_MAX = 60
 ZONE = "example.com."
 BROKEN = "example.org."
 SECONDS = 300.0
+
+#: File name → words of a command, run in the directory that the pictures call PLACE.
+PLACE = "/srv"
+ELSEWHERE = {
+    "init": (
+        "init",
+        "--directory",
+        "trial",
+        "--zone",
+        f"{ZONE}={ZONE}zone",
+        "--secondary",
+        "ns1=127.0.0.1:5301,nsd",
+    ),
+    "backup": ("backup", "-o", "backup.tar", "--keys", "--passphrase-file", "passphrase"),
+    "restore-check": ("restore", "backup.tar", "--check"),
+    "restore-after-loss": ("restore", "backup.tar", "--check", "--after-loss"),
+    "migrate-config": ("migrate", "config", "named.conf", "--from", "bind", "-o", "migrated.toml"),
+}
+#: The signer that `migrate config` reads.
+NAMED_CONF = """options { directory "/var/cache/bind"; listen-on { 192.0.2.1; }; };
+key "transfer." { algorithm hmac-sha256; secret "bm90IGEgc2VjcmV0LCBvbmx5IGEgcGljdHVyZSBvZiBvbmU="; };
+dnssec-policy "short" { keys { ksk key-directory lifetime P1Y algorithm 13;
+  zsk key-directory lifetime P90D algorithm 13; }; };
+zone "example.com" { type primary; file "example.com.zone"; dnssec-policy "short"; allow-transfer { key "transfer."; };
+  also-notify { 192.0.2.53 key "transfer."; }; };
+zone "example.org" { type primary; file "example.org.zone"; dnssec-policy default; max-journal-size 1m; };
+"""
+#: Commands whose output is read by programs, or copied into a file: it is not wrapped.
+COPIED = ("init", "check")
+_SECRET = re.compile(r"\b[A-Za-z0-9+/]{40,}={0,2}")
 
 COMMANDS = (
     ("status",),
@@ -76,17 +109,55 @@ def start(home: Path) -> Dnssecd:
     return daemon
 
 
-def output_of(daemon: Dnssecd, words: tuple[str, ...], width: int) -> str:
-    """Return what a command prints on a terminal of that width."""
+def output_of(daemon: Dnssecd, words: tuple[str, ...], width: int, *, where: Path | None = None) -> str:
+    """Return what a command prints on a terminal of that width. where: its directory, for commands without a daemon."""
     command = [sys.executable, "-m", "dnssecd", *words, "--config", str(daemon.config_path)]
     environment = {**daemon.environment(), "COLUMNS": str(width), "NO_COLOR": "1"}
     done = subprocess.run(
-        command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False
+        command, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False, cwd=where
     )
     home = str(daemon.directory.parent)
-    # Paths of this run, and names of this machine, are not of the kind that a reader has.
-    text = (done.stdout + done.stderr).replace(f"{home}/daemon/config.toml", "/etc/dnssecd/dnssecd.toml")
-    return text.replace(home, "/srv").replace(os.uname().nodename, "host")
+    # Paths of this run, and names of this machine, are not of the kind that a reader has; a secret is for nobody.
+    text = (done.stdout + done.stderr).replace(f"{home}/daemon/config.toml", "/etc/dnssecd/config.toml")
+    text = text.replace(str(where), PLACE) if where is not None else text
+    text = text.replace(home, PLACE).replace(os.uname().nodename, "host")
+    return _SECRET.sub("(secret)", text) if words[0] == "init" else text
+
+
+def draw(name: str, words: tuple[str, ...], width: int, text: str) -> int:
+    """Write a picture; return how many lines are wider than the terminal."""
+    lines = text.rstrip("\n").split("\n")
+    shown = [*lines[:LINES_MAX], *(["…"] if len(lines) > LINES_MAX else [])]
+    first, *more = folded(f"dnssecd {' '.join(words)}", width - len("$ "))
+    picture = terminal(first, "\n".join([*more, *shown]), width)
+    (TARGET / f"{name}-{width}.svg").write_text(picture)
+    wide = [line for line in lines if len(line) > width and words[0] not in COPIED]
+    for line in wide:
+        print(f"{name}, {width} columns: {line}", file=sys.stderr)
+    return len(wide)
+
+
+def folded(command: str, width: int) -> list[str]:
+    """Return a command in lines, as one types it that does not fit one."""
+    lines = [""]
+    for word in command.split(" "):
+        if lines[-1] and len(lines[-1]) + len(word) + len("  \\") > width:
+            lines[-1] += " \\"
+            lines.append("   ")
+        lines[-1] += (" " if lines[-1].strip() else "") + word
+    return lines
+
+
+def prepare(place: Path) -> None:
+    """Make what commands of ELSEWHERE read, and take away what a run at another width left."""
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(mode=0o700)
+    (place / f"{ZONE}zone").write_text(
+        "$TTL 1h\n@ SOA ns1 hostmaster 1 1h 15m 2w 5m\n@ NS ns1\nns1 A 192.0.2.1\n"
+    )
+    (place / "passphrase").write_text("only for a picture\n")
+    (place / "passphrase").chmod(0o600)
+    (place / "named.conf").write_text(NAMED_CONF)
 
 
 def main() -> int:
@@ -94,22 +165,24 @@ def main() -> int:
     TARGET.mkdir(parents=True, exist_ok=True)
     wide = 0
     with tempfile.TemporaryDirectory(prefix="p") as home:
-        daemon = start(Path(home))
+        daemon, place = start(Path(home)), Path(home) / "elsewhere"
         try:
             for words in COMMANDS:
                 for width in WIDTHS:
                     text = output_of(daemon, words, width)
-                    lines = text.rstrip("\n").split("\n")
-                    wide += sum(len(line) > width for line in lines)
-                    shown = [*lines[:LINES_MAX], *(["…"] if len(lines) > LINES_MAX else [])]
                     name = "-".join(word.strip("-.") for word in words if word not in (ZONE, "120", "--days"))
                     name = f"{name}-zone" if words == ("status", ZONE) else name
-                    picture = terminal(f"dnssecd {' '.join(words)}", "\n".join(shown), width)
-                    (TARGET / f"{name}-{width}.svg").write_text(picture)
+                    wide += draw(name, words, width, text)
+            for width in WIDTHS:
+                prepare(place)
+                for name, words in ELSEWHERE.items():
+                    wide += draw(name, words, width, output_of(daemon, words, width, where=place))
         finally:
             daemon.stop(30)
     return wide
 
 
 if __name__ == "__main__":
-    print(f"{main()} lines are too wide", file=sys.stderr)
+    number = main()
+    print(f"{number} lines are too wide", file=sys.stderr)
+    sys.exit(number > 0)

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from dnssecd.cli.common import BAD, USAGE, Bad, Cli, ZoneArgument, command
-from dnssecd.cli.output import say, say_lines, table, when
+from dnssecd.cli.output import say, say_lines, say_wrapped, table, when
 from dnssecd.control import messages
 from dnssecd.core.dns.names import full_name
 
@@ -78,7 +78,7 @@ def _render_publication(published: messages.anchors.AnchorPublication) -> None:
         say(f"published at: {published.url}, looked at: {when(published.looked_at) or 'not yet'}")
     for line in [published.trouble, *published.faults]:
         if line:
-            say(f"  {line}")
+            say_wrapped(f"  {line}")
 
 
 def _export(cli: Cli, zone: ZoneArgument, form: _Form = "ds", output: _Directory = None) -> None:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import BAD, USAGE, Bad, Cli, command
-from dnssecd.cli.output import progress, say
+from dnssecd.cli.output import progress, say, say_wrapped
 
 PassphraseOption = Annotated[
     Path | None,
@@ -195,10 +195,10 @@ def _render(result: dict[str, Any]) -> None:
     if result["keys_in_tokens"]:
         say(f"{result['keys_in_tokens']} keys are in tokens: back these up with the vendor's tools")
     for what, why in result["damaged"].items():
-        say(f"  NOT INCLUDED: {what} ({why})")
+        say_wrapped(f"  NOT INCLUDED: {what} ({why})")
     for key in result["keys_missing"]:
-        say(f"  NOT INCLUDED: key {key['tag']} of {', '.join(key['zones'])} ({key['reason']})")
+        say_wrapped(f"  NOT INCLUDED: key {key['tag']} of {', '.join(key['zones'])} ({key['reason']})")
     if not result["ok"]:
-        say("the backup is incomplete, hence the suffix; the previous complete backup is unchanged")
+        say_wrapped("the backup is incomplete, hence the suffix; the previous complete backup is unchanged")
     if result["with_keys"]:
         say("keep the passphrase in another place")

@@ -10,7 +10,7 @@ import typer
 
 from dnssecd.bounded_file import TooLarge, read_at_most
 from dnssecd.cli.common import USAGE, Bad, Cli, ZoneArgument, command, duration, moment
-from dnssecd.cli.output import say, say_lines, table
+from dnssecd.cli.output import say, say_lines, say_wrapped, table
 from dnssecd.control import messages
 from dnssecd.core.dns.names import full_name
 
@@ -75,7 +75,7 @@ def _render_export(result: messages.ceremonies.SigningRequest, output: str | Non
     say(f"request {result.number} for {result.zone} is in {output}; SHA-256, to compare at the ceremony:")
     say_lines(f"  {spoken(bytes.fromhex(result.digest))}")
     for note in result.notes:
-        say(f"note: {note}")
+        say_wrapped(f"note: {note}")
 
 
 def _import(
@@ -96,7 +96,7 @@ def _import(
         zone=_zone_of(text, file), document=text, accept_ksks=[_digest(each) for each in accept_ksk or []]
     )
     result = cli.ask(request, silence_s=LONG_S)
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _digest(text: str) -> str:
@@ -186,7 +186,7 @@ def _retire(
 
     with at_work(configured(cli.config_path, keystore, passphrase_file)) as place:
         message = retire_ksk(place, full_name(zone), key_tag, destroy=destroy)
-    cli.show({"message": message}, lambda: say(message))
+    cli.show({"message": message}, lambda: say_wrapped(message))
 
 
 def _sign(

@@ -8,7 +8,7 @@ import typer
 
 from dnssecd.cli import leave
 from dnssecd.cli.common import BAD, USAGE, Bad, Cli, ZoneArgument, command
-from dnssecd.cli.output import say, say_lines, table
+from dnssecd.cli.output import say, say_lines, say_wrapped, table
 from dnssecd.control import messages
 from dnssecd.core.dns.names import full_name
 
@@ -89,9 +89,9 @@ def _check(cli: Cli) -> None:
 
     def render() -> None:
         for finding in findings:
-            say(f"{'ok' if finding.good else 'BAD':<4} {finding.what}: {finding.detail}")
+            say_wrapped(f"{'ok' if finding.good else 'BAD':<4} {finding.what}: {finding.detail}")
             if finding.remedy:
-                say(f"     to do: {finding.remedy}")
+                say_wrapped(f"     to do: {finding.remedy}")
 
     cli.show({"ok": good, "checks": rows}, render)
     if not good:
@@ -118,13 +118,13 @@ def _row(node: messages.cluster.NodeRow) -> tuple[Any, ...]:
 def _drain(cli: Cli, node: NodeArgument) -> None:
     """Let the other nodes take over all zones of a node, as before maintenance."""
     result = cli.ask(messages.cluster.DrainNode(node=node))
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _resume(cli: Cli, node: NodeArgument) -> None:
     """Let a node own zones again."""
     result = cli.ask(messages.cluster.ResumeNode(node=node))
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _secondaries(
@@ -203,4 +203,4 @@ def _render_checks(result: messages.cluster.SecondaryChecks) -> None:
         for check in result.nodes
     ]
     table(("server", "serial", "what", "problem"), [*seen, *asked])
-    say("Run it on each node: NOTIFY is sent from the node that is asked.")
+    say_wrapped("Run it on each node: NOTIFY is sent from the node that is asked.")

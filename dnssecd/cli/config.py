@@ -8,7 +8,7 @@ import typer
 
 from dnssecd.cli.common import USAGE, Bad, Cli, command
 from dnssecd.cli.completion import complete_secondary, complete_zone
-from dnssecd.cli.output import copy_text, printable, say, say_lines
+from dnssecd.cli.output import copy_text, printable, say, say_lines, say_wrapped
 from dnssecd.control import messages
 from dnssecd.core.dns.names import full_name
 
@@ -54,9 +54,9 @@ def _reload(
 
 def _render(result: messages.config.ConfigReloaded) -> None:
     for warning in result.warnings:
-        say(f"warning: {warning}")
+        say_wrapped(f"warning: {warning}")
     for change in result.changes:
-        say(f"  {change}")
+        say_wrapped(f"  {change}")
     say("the configuration is applied" if result.changed else "the configuration has not changed")
 
 

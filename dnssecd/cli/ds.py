@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from dnssecd.cli.common import BAD, Cli, ZoneArgument, command
-from dnssecd.cli.output import say, say_lines, table, when
+from dnssecd.cli.output import say, say_lines, say_wrapped, table, when
 from dnssecd.cli.rollover import KeyTag
 from dnssecd.control import messages
 from dnssecd.core.dns.names import full_name
@@ -57,4 +57,4 @@ def _render_check(result: messages.ds.DsChecked) -> None:
 def _confirm(cli: Cli, zone: ZoneArgument, key_tag: KeyTag) -> None:
     """Confirm that the parent has the DS of a key; for a DS to be removed: that the parent no longer has it."""
     result = cli.ask(messages.ds.ConfirmDs(zone=full_name(zone), key_tag=key_tag))
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))

@@ -22,7 +22,7 @@ from dnssecd.cli.key_custody import add_trash_and_consent
 from dnssecd.cli.key_export import add_export
 from dnssecd.cli.keystore import AlgorithmOption, algorithm_option
 from dnssecd.cli.other_signers import add_foreign_to_key, import_public
-from dnssecd.cli.output import progress, say, table, when
+from dnssecd.cli.output import progress, say, say_wrapped, table, when
 from dnssecd.cli.rollover import add_to_key
 from dnssecd.cli.zone import key_table
 from dnssecd.control import messages
@@ -99,7 +99,7 @@ def _stored_table(keys: list[messages.keys.StoredKey]) -> None:
 def _show_made(result: messages.keys.KeysAdded) -> None:
     _stored_table(result.keys)
     say()
-    say(result.message)
+    say_wrapped(result.message)
 
 
 def _generate(
@@ -289,7 +289,7 @@ def _confirm(
 def _show_confirmed(result: messages.keys.BackupsConfirmed) -> None:
     _stored_table(result.keys)
     say()
-    say(result.message)
+    say_wrapped(result.message)
 
 
 def _render_backup(result: dict[str, Any], directory: Path) -> None:
@@ -337,11 +337,15 @@ def _render_audit(result: messages.keys.Audit) -> None:
     )
     if result.ok:
         say()
-        say(f"the chain of {result.count} entries holds; its head is {result.head}")
+        say_wrapped(f"the chain of {result.count} entries holds; its head is {result.head}")
         if result.detail:
-            say(result.detail)
-        say("keep a copy of the head on another host: only it reveals that entries at the end were removed")
+            say_wrapped(result.detail)
+        say_wrapped(
+            "keep a copy of the head on another host: only it reveals that entries at the end were removed"
+        )
     else:
         say()
-        say(f"THE CHAIN IS BROKEN: {result.detail}")
-        say(f"the {result.count} entries before it are intact; keep the file, and see docs/operations.md")
+        say_wrapped(f"THE CHAIN IS BROKEN: {result.detail}")
+        say_wrapped(
+            f"the {result.count} entries before it are intact; keep the file, and see docs/operations.md"
+        )

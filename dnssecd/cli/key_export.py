@@ -10,7 +10,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from dnssecd.cli.common import USAGE, Bad, Cli, ZoneArgument, command, to_json
-from dnssecd.cli.output import say
+from dnssecd.cli.output import say, say_wrapped
 from dnssecd.core.dns.names import full_name
 
 
@@ -45,7 +45,7 @@ def _export(
 def _render(result: dict[str, Any]) -> None:
     for file in result["files"]:
         say(file)
-    say("the private key is in the clear: move it to where it belongs, and remove the files here")
+    say_wrapped("the private key is in the clear: move it to where it belongs, and remove the files here")
 
 
 def _write(cli: Cli, zone: str, tag: int, directory: Path, form: str) -> dict[str, Any]:

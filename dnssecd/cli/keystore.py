@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import BAD, USAGE, Bad, Cli, command
-from dnssecd.cli.output import pairs, progress, say, span, table
+from dnssecd.cli.output import pairs, progress, say, say_wrapped, span, table
 from dnssecd.control import messages
 
 StoreArgument = Annotated[
@@ -67,7 +67,7 @@ def _render_list(result: messages.keystores.KeyStores) -> None:
         pairs(details)
     for warning in result.warnings:
         say()
-        say(f"{warning.code} ({warning.subject}): {warning.detail}")
+        say_wrapped(f"{warning.code} ({warning.subject}): {warning.detail}")
 
 
 def _rows(store: messages.keystores.StoreStatus) -> list[tuple[Any, ...]]:

@@ -10,7 +10,7 @@ from dnssecd.cli.common import BAD, USAGE, Bad, Cli, ZoneArgument, command
 from dnssecd.cli.completion import complete_zone
 from dnssecd.cli.migrate_all import AT_ONCE, AT_ONCE_MAX, carry_out, locate
 from dnssecd.cli.migrate_config import migrate_config
-from dnssecd.cli.output import pairs, progress, say
+from dnssecd.cli.output import pairs, progress, say, say_wrapped
 from dnssecd.control import messages
 from dnssecd.core.dns.names import full_name
 
@@ -120,7 +120,7 @@ def _is_for_all(zone: str | None, every: bool) -> bool:
 def _forget(cli: Cli, zone: ZoneArgument) -> None:
     """Cancel the migration of a zone. Imported private keys stay in their key stores."""
     result = cli.ask(messages.migration.ForgetMigration(zone=full_name(zone)))
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _carry_out(cli: Cli, request: messages.migration.Migration) -> messages.migration.MigrationReport:
@@ -144,7 +144,7 @@ def _render(result: messages.migration.MigrationReport) -> None:
     if result.held:
         say(f"to start a held step: dnssecd key approve {result.zone} --step STEP")
     for difference in result.differences:
-        say(f"{difference.owner} {difference.type}: {difference.detail}")
+        say_wrapped(f"{difference.owner} {difference.type}: {difference.detail}")
         for word in ("served", "ours"):
             for line in getattr(difference, word):
                 say(f"  {'-' if word == 'served' else '+'} {line.replace(chr(9), ' ')}")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dnssecd.cli.common import BAD, Bad, Cli
-from dnssecd.cli.output import progress, say, table
+from dnssecd.cli.output import progress, say, say_wrapped, table
 from dnssecd.control import messages
 
 if TYPE_CHECKING:
@@ -88,9 +88,9 @@ def _render(result: dict[str, Any], adopt: bool) -> None:
     )
     failed = [row for row in rows if "what" in row]
     for row in failed[:_REASONS_SHOWN]:
-        say(f"{row['zone']}: {row['what']}")
+        say_wrapped(f"{row['zone']}: {row['what']}")
         if row["remedy"]:
-            say(f"  to do: {row['remedy']}")
+            say_wrapped(f"  to do: {row['remedy']}")
     good = sum(row["ok"] for row in rows)
     say(f"{good} of {len(rows)} zones {'adopted' if adopt else 'can be adopted: only signatures differ'}")
     if good < len(rows):

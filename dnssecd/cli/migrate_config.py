@@ -10,7 +10,7 @@ import typer
 
 from dnssecd.bounded_file import TooLarge, read_at_most
 from dnssecd.cli.common import BAD, USAGE, Bad, Cli
-from dnssecd.cli.output import say
+from dnssecd.cli.output import say, say_wrapped
 from dnssecd.cli.private_file import PrivateFile
 
 if TYPE_CHECKING:
@@ -169,8 +169,10 @@ def _render(result: dict[str, Any]) -> None:
         if lines:
             say(f"{head} ({len(lines)}):")
         for line in lines[:_SHOWN_MAX]:
-            say(f"  {line}")
+            say_wrapped(f"  {line}")
         if len(lines) > _SHOWN_MAX:
             say(f"  and {len(lines) - _SHOWN_MAX} more: --json lists all")
     if result["ok"]:
-        say("read the file, then: dnssecd check-config --config FILE; keys and adoption: docs/migration.md")
+        say_wrapped(
+            "read the file, then: dnssecd check-config --config FILE; keys and adoption: docs/migration.md"
+        )

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import Cli, command, moment
-from dnssecd.cli.output import say
+from dnssecd.cli.output import say, say_wrapped
 
 
 def register(app: typer.Typer) -> None:
@@ -103,7 +103,7 @@ def _denial(kind: str) -> str:
 
 def _signed(result: dict[str, Any]) -> None:
     for warning in result["warnings"]:
-        say(f"warning: {warning}", err=True)
+        say_wrapped(f"warning: {warning}", err=True)
     verified = "verified" if result["verified"] else "not verified"
     text = f"{result['output']}: serial {result['serial']}, {result['records']} records, "
     say(f"{text}{result['signatures']} signatures made, {verified}", err=True)

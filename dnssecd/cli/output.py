@@ -70,8 +70,10 @@ def pairs(items: Iterable[tuple[str, Any]]) -> None:
         say(line)
 
 
-def say_wrapped(text: str, indent: str = "  ", *, err: bool = False) -> None:
-    """Print one paragraph, wrapped at words on a terminal; continued lines are indented."""
+def say_wrapped(text: str, indent: str | None = None, *, err: bool = False) -> None:
+    """Print one paragraph, wrapped at words on a terminal. indent: of continued lines; default: two more columns."""
+    if indent is None:
+        indent = " " * (len(text) - len(text.lstrip(" ")) + 2)
     for line in tables.wrap(printable(text), line_width(err=err), indent):
         say(line, err=err)
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from dnssecd.cli.common import BAD, USAGE, Bad, Cli, command
-from dnssecd.cli.output import progress, say, table
+from dnssecd.cli.output import progress, say, say_wrapped, table
 from dnssecd.core.dns.names import full_name
 
 _FENCED = (
@@ -225,15 +225,15 @@ def _render(result: dict[str, Any]) -> None:
     say()
     for zone in result["zones"]:
         for note in zone["notes"]:
-            say(f"  note: {zone['zone']} {note}")
+            say_wrapped(f"  note: {zone['zone']} {note}")
     for note in result["notes"]:
-        say(f"  note: {note}")
+        say_wrapped(f"  note: {note}")
     for refusal in result["refusals"]:
-        say(f"REFUSED ({refusal['code']}): {refusal['what']}")
-        say(f"  to do: {refusal['remedy']}")
+        say_wrapped(f"REFUSED ({refusal['code']}): {refusal['what']}")
+        say_wrapped(f"  to do: {refusal['remedy']}")
     if result["refusals"]:
         say()
-        say(_came_of(result, refused))
+        say_wrapped(_came_of(result, refused))
     elif result["restored"]:
         say("restored; start the daemon: systemctl start dnssecd")
     else:

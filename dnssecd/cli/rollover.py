@@ -117,7 +117,7 @@ def _render_plan(result: messages.forecasts.Plan) -> None:
     for zone in result.zones:
         say(zone.zone)
         for note in zone.notes:
-            say(f"  {note}")
+            say_wrapped(f"  {note}")
         if zone.events:
             _render_events(zone.events)
         if zone.summary:
@@ -181,7 +181,7 @@ def _simulate(
 
 def _render_calendar(result: messages.forecasts.Calendar) -> None:
     for note in result.notes:
-        say(f"note: {note}")
+        say_wrapped(f"note: {note}")
     _render_events(result.events)
     if result.summary:
         say_wrapped(result.summary)
@@ -214,7 +214,7 @@ def _key(event: messages.forecasts.ComingEvent) -> str:
 def _confirm_clock(cli: Cli) -> None:
     """Confirm that the time is correct after it was in doubt: signing continues."""
     result = cli.ask(messages.status.ConfirmClock())
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def add_to_key(key: typer.Typer) -> None:
@@ -299,7 +299,7 @@ def show_changed(cli: Cli, request: Request[messages.rollovers.KeysChanged]) -> 
 
 
 def _render(result: messages.rollovers.KeysChanged) -> None:
-    say(result.message)
+    say_wrapped(result.message)
     if result.summary:
         say_wrapped(f"{result.summary} All else is automatic: dnssecd explain {result.zone}")
         return
@@ -307,4 +307,4 @@ def _render(result: messages.rollovers.KeysChanged) -> None:
         until = f", until {when(wait.until)}" if wait.until else ""
         say_wrapped(f"  {wait.step}: held by {wait.gate} ({wait.rule}){until}")
     if result.waiting:
-        say(f"for the reasons and the servers concerned: dnssecd explain {result.zone} --rules")
+        say_wrapped(f"for the reasons and the servers concerned: dnssecd explain {result.zone} --rules")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dnssecd.cli.common import Cli
 from dnssecd.cli.keystore import algorithm_option
-from dnssecd.cli.output import say, table
+from dnssecd.cli.output import say, say_wrapped, table
 from dnssecd.control import messages
 
 LONG_S = 600.0
@@ -39,8 +39,12 @@ def _render(result: messages.forecasts.AlgorithmSizes) -> None:
         over = over or any(marks)
         rows.append((text, *(f"{value:,}{mark}" for value, mark in zip(values, marks, strict=True))))
     table(("octets", "now", "both", f"algorithm {result.algorithm}"), rows, empty="")
-    say("now: as the zone is; both: while two algorithms sign it (RFC 4035 section 2.2), days to weeks")
+    say_wrapped(
+        "now: as the zone is; both: while two algorithms sign it (RFC 4035 section 2.2), days to weeks"
+    )
     if over:
         say(f"*: does not fit into {result.udp_max:,} octets over UDP: every such query comes again over TCP")
     if result.experimental:
-        say("The algorithm is experimental: validators that do not know it treat the zone as unsigned.")
+        say_wrapped(
+            "The algorithm is experimental: validators that do not know it treat the zone as unsigned."
+        )

@@ -20,7 +20,18 @@ from dnssecd.cli.common import (
     optional_zone,
     to_json,
 )
-from dnssecd.cli.output import copy_text, pairs, print_alerts, print_json, progress, say, span, table, when
+from dnssecd.cli.output import (
+    copy_text,
+    pairs,
+    print_alerts,
+    print_json,
+    progress,
+    say,
+    say_wrapped,
+    span,
+    table,
+    when,
+)
 from dnssecd.cli.private_file import PrivateFile
 from dnssecd.cli.status import zone_pairs
 from dnssecd.control import messages
@@ -170,7 +181,7 @@ def _reload(
     )
     with progress(f"reloading {request.zone}") as advance:
         result = cli.ask(request, on_progress=advance)
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _add(
@@ -208,7 +219,7 @@ def _remove(
     request = messages.zones.RemoveZone(zone=full_name(zone), ds_is_gone=ds_is_gone)
     with progress(f"removing {request.zone}"):
         result = cli.ask(request)
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _restore(
@@ -230,7 +241,7 @@ def _restore(
     request = messages.zones.RestoreZone(zone=full_name(zone), first_publication=first_publication)
     with progress(f"restoring {request.zone}") as advance:
         result = cli.ask(request, on_progress=advance)
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _approve(cli: Cli, zone: ZoneArgument, first_publication: FirstPublication = False) -> None:
@@ -241,13 +252,13 @@ def _approve(cli: Cli, zone: ZoneArgument, first_publication: FirstPublication =
     request = messages.zones.ApproveZone(zone=full_name(zone), first_publication=first_publication)
     with progress(f"publishing {request.zone}") as advance:
         result = cli.ask(request, on_progress=advance)
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _reject(cli: Cli, zone: ZoneArgument) -> None:
     """Refuse the content that waits for a review. The last version is still served."""
     result = cli.ask(messages.zones.RejectZone(zone=full_name(zone)))
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _export(
@@ -272,7 +283,7 @@ def _export(
     with PrivateFile(output) as file, progress(f"exporting {request.zone}") as advance:
         result = cli.ask(request, on_chunk=file.write, on_progress=advance)
     message = f"{result.zone} serial {result.serial}: {result.records} records written to {output}"
-    cli.show({**to_json(result), "file": output}, lambda: say(message))
+    cli.show({**to_json(result), "file": output}, lambda: say_wrapped(message))
 
 
 def _import(
@@ -367,13 +378,13 @@ def _wait(
 def _freeze(cli: Cli, zone: ZoneArgument) -> None:
     """Start no rollover steps and accept no input until `zone thaw`."""
     result = cli.ask(messages.zones.FreezeZone(zone=full_name(zone)))
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _thaw(cli: Cli, zone: ZoneArgument) -> None:
     """End a freeze."""
     result = cli.ask(messages.zones.ThawZone(zone=full_name(zone)))
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _owner(cli: Cli, zone: ZoneArgument) -> None:
@@ -397,10 +408,10 @@ def _move(
 ) -> None:
     """Let another node make the versions of a zone."""
     result = cli.ask(messages.cluster.MoveZone(zone=full_name(zone), node=node))
-    cli.show(result, lambda: say(result.message))
+    cli.show(result, lambda: say_wrapped(result.message))
 
 
 def _say_changed(result: messages.zones.ZoneAdded | messages.zones.ZoneImported) -> None:
-    say(result.message)
+    say_wrapped(result.message)
     for warning in result.warnings:
-        say(f"  warning: {warning}")
+        say_wrapped(f"  warning: {warning}")

@@ -63,6 +63,19 @@ def test_a_text_keeps_its_lines(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == "one\n\\x1b[2Jtwo\\x0d\n"
 
 
+def test_a_paragraph_is_wrapped_on_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = "  note: " + "word " * 20
+    output.say_wrapped(text)
+    assert capsys.readouterr().out == f"{text}\n"
+    monkeypatch.setenv("COLUMNS", "50")
+    output.say_wrapped(text, err=True)
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.startswith("    word") for line in lines] == [False, True, True]
+    assert max(map(len, lines)) <= 50
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 @pytest.mark.parametrize(
     "error",
