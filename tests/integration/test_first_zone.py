@@ -18,7 +18,7 @@ from tests.integration.own_root import enter, judge, prepare_trial, run
 from tests.integration.test_readme import commands, first_zone_section
 from tests.peers.paths import REPOSITORY, find_program
 
-#: Of each step. Packages are unpacked, and the package is built: minutes where the machine is idle, far more beside others.
+#: Of each step: packages are unpacked and built, in minutes where the machine is idle, far longer beside others.
 LIMIT_S = 3_600.0
 PACKAGES = "python3,iproute2,bind9,bind9-dnsutils,util-linux,ca-certificates"
 
