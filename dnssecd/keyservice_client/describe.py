@@ -4,7 +4,7 @@ from __future__ import annotations
 
 _REMEDIES = {
     "unreachable": "start dnssecd-signer.service, or find out why it does not answer",
-    "deadline": "look at the key service's log and at the HSM; dnssecd keystore list",
+    "deadline": "look at the key service's log and at the HSM; dnssecd keystore list says whether the service answers",
     "busy": "try again when less is being signed",
     "unavailable": "dnssecd keystore list shows the state of each token",
     "operator": "do what the message says; the key service notices by itself",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -25,8 +26,10 @@ from dnssecd.daemon.rollover.signing_capacity import sustained
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.keyservice_client.errors import SignerError
-from dnssecd.keyservice_protocol import BenchLine, BenchRequest, StoreStatus
+from dnssecd.keyservice_protocol import BenchLine, BenchRequest, StatusReply, StoreStatus
 
+#: The wait for the state of the key stores.
+STATUS_S = 10.0
 BENCH_BATCHES = (1, 8, 64, 256)
 BENCH_BATCH = 64
 BENCH_SECONDS_MIN, BENCH_SECONDS_MAX = 0.1, 60.0
@@ -49,9 +52,21 @@ class KeyStoreCommands:
 
     async def list_stores(self, call: Call[ListKeyStores]) -> KeyStores:
         """Answer ``keystore.list``."""
-        status = await ask_service(self._client.status())
+        status = await self._status()
         warnings = [warning for warning in status.warnings if warning.firing]
         return KeyStores(stores=list(status.stores), warnings=warnings)
+
+    async def _status(self) -> StatusReply:
+        """Return what the key service says of its stores; raise Refused soon if it hangs: it asks no token for that."""
+        try:
+            async with asyncio.timeout(STATUS_S):
+                return await ask_service(self._client.status())
+        except TimeoutError:
+            raise Refused(
+                f"the key service did not answer within {STATUS_S:g} s: its process hangs",
+                "restart it: systemctl restart dnssecd-signer (without that unit, the daemon); zones are served "
+                "meanwhile",
+            ) from None
 
     async def test(self, call: Call[TestKeyStore]) -> StoreTests:
         """Answer ``keystore.test``: test each store with each algorithm that zones need from it."""
@@ -98,7 +113,7 @@ class KeyStoreCommands:
 
     async def _choose_stores(self, wanted: str | None) -> list[StoreStatus]:
         """Return the store with a name, or all."""
-        stores = (await ask_service(self._client.status())).stores
+        stores = (await self._status()).stores
         chosen = [store for store in stores if wanted in (None, store.name)]
         if not chosen:
             have = ", ".join(store.name for store in stores)
