@@ -191,7 +191,7 @@ def _result(file: Path, manifest: Any) -> dict[str, Any]:
 
 def _render(result: dict[str, Any]) -> None:
     kept = f" and {result['keys']} private keys, encrypted" if result["with_keys"] else ", no private keys"
-    say(f"{result['file']}: {result['zones']} zones{kept}; {result['octets']:,} octets")
+    say(f"{result['file']}: {result['zones']} zones{kept}; {result['octets']:,} bytes")
     if result["keys_in_tokens"]:
         say(f"{result['keys_in_tokens']} keys are in tokens: back these up with the vendor's tools")
     for what, why in result["damaged"].items():

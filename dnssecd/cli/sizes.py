@@ -38,12 +38,12 @@ def _render(result: messages.forecasts.AlgorithmSizes) -> None:
         marks = ["*" if answer and value > result.udp_max else "" for value in values]
         over = over or any(marks)
         rows.append((text, *(f"{value:,}{mark}" for value, mark in zip(values, marks, strict=True))))
-    table(("octets", "now", "both", f"algorithm {result.algorithm}"), rows, empty="")
+    table(("bytes", "now", "both", f"algorithm {result.algorithm}"), rows, empty="")
     say_wrapped(
         "now: as the zone is; both: while two algorithms sign it (RFC 4035 section 2.2), days to weeks"
     )
     if over:
-        say(f"*: does not fit into {result.udp_max:,} octets over UDP: every such query comes again over TCP")
+        say(f"*: does not fit into {result.udp_max:,} bytes over UDP: every such query comes again over TCP")
     if result.experimental:
         say_wrapped(
             "The algorithm is experimental: validators that do not know it treat the zone as unsigned."

@@ -240,7 +240,7 @@ def _by_itself(progress: Progress) -> list[str]:
     if progress.polled:
         lines += _item("All servers of the parent are asked for the DS, again and again.")
         lines += _item(
-            "When all have it as wanted, the rollover continues, and a mail says that this is done."
+            "When all have it as wanted, the rollover continues, and a mail (if mail is configured) says so."
         )
     return lines or _wrap("Nothing.")
 
