@@ -71,6 +71,7 @@ def test_a_key_whose_file_is_lost_comes_back_from_a_backup(daemon: Dnssecd, peer
     lost.unlink()
     daemon.stop()  # the key service forgets what it has in memory
     daemon.start(60)
+    wait_until(lambda: daemon.cli("key", "list", "--stored").ok, "the key service answers", 60, 0.2)
     states = {key["id"]: key["state"] for key in daemon.cli_json("key", "list", "--stored")["keys"]}
     assert states[stored[0]["id"]] == "missing"
     result = daemon.cli(*bring)
