@@ -30,6 +30,7 @@ from dnssecd.ingest.watch import identity_now
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.ops.http_server import HttpServer
 from dnssecd.ops.metrics_http import MetricsEndpoint
+from dnssecd.procs.signals import on_signal
 from dnssecd.publish import tls_client
 from dnssecd.sdnotify import notify
 from dnssecd.store.errors import StoreError
@@ -81,8 +82,8 @@ class Daemon:
         """Serve the stored zones, then start work, until :meth:`stop` or a signal."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.stop)
-        loop.add_signal_handler(signal.SIGHUP, self._hangups.heard)
+            on_signal(loop, number, self.stop)
+        on_signal(loop, signal.SIGHUP, self._hangups.heard)
         self.base.metrics.daemon.build.labels(__version__).set(1)
         self.base.metrics.daemon.config_loaded.set(self.base.clock.now())
         self.base.schedule.start()

@@ -19,6 +19,7 @@ import structlog
 from dnssecd import sdnotify
 from dnssecd.clock import SystemClock
 from dnssecd.keyservice_settings import KeystoreSettings, SignerSettings
+from dnssecd.procs.signals import on_signal
 from dnssecd.signer import files
 from dnssecd.signer.audit import START, AuditLog
 from dnssecd.signer.consent import Consents
@@ -88,7 +89,7 @@ async def _run(
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
+        on_signal(loop, number, stop.set)
     if end_with_stdin:
         loop.add_reader(sys.stdin.fileno(), _stdin_readable, loop, stop)
     state = Path(settings.state_dir)
@@ -113,7 +114,7 @@ async def _run(
     consents = Consents(state / CONSENT, audit_log, warnings, now)
     consents.load()
     service = Service(stores.values(), audit_log, warnings, loop.time, now, settings.limits, consents, reread)
-    loop.add_signal_handler(signal.SIGHUP, service.limits_may_have_changed)
+    on_signal(loop, signal.SIGHUP, service.limits_may_have_changed)
     server = Server(service, warnings, frozenset(settings.allowed_uids), settings.officer_gid)
     try:
         for store in stores.values():
