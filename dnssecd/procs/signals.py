@@ -22,4 +22,4 @@ def on_signal(loop: asyncio.AbstractEventLoop, number: signal.Signals, call: Cal
             loop.call_soon_threadsafe(call)
 
     signal.signal(number, handle)
-    signal.siginterrupt(number, False)  # calls of libraries, as those of tokens, go on
+    signal.siginterrupt(number, False)  # calls of libraries, as those of tokens, continue
