@@ -18,7 +18,7 @@ from tests.peers.world import start_world
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
 
 
-def test_a_new_name_server_is_told(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+def test_a_new_name_server_is_announced(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     parent = servers.start(parent_server(peer_dir / "parent", tsig_key))
     policy = {"csync": "auto"}
     world = start_world(
@@ -44,14 +44,14 @@ def test_a_new_name_server_is_told(servers: Servers, peer_dir: Path, tsig_key: T
     for second in world.secondaries.values():
         second.wait_serial(ZONE, 7, 60)
         for tool in (dig, kdig):
-            told = tool(second.port, "+short", "+dnssec", ZONE, "CSYNC")
-            record, signature = sorted(told.out.splitlines(), key=len)
+            answer = tool(second.port, "+short", "+dnssec", ZONE, "CSYNC")
+            record, signature = sorted(answer.out.splitlines(), key=len)
             serial, flags, *types = record.split()
             # Immediate, and with soaminimum: not before the secondaries have that serial.
-            assert flags == "3", told
+            assert flags == "3", answer
             assert types == ["A", "NS", "AAAA"]
             assert first < int(serial) <= 7
-            assert signature.startswith("CSYNC "), told
+            assert signature.startswith("CSYNC "), answer
     exported = peer_dir / "exported.zone"
     daemon.export(ZONE, exported)
     assert ldns_verify_zone(exported, ZONE).ok
