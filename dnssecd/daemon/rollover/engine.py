@@ -199,6 +199,9 @@ class Rollovers:
         except STORE_ERRORS as error:
             self._failed(zone, keys, f"{type(error).__name__}: {error}")
             self.engine.events.raise_event("store-failed", zone.name, str(error))
+        except Exception as error:  # a bug, reported by `_ended`: the zone is planned for again nevertheless
+            self._failed(zone, keys, f"{type(error).__name__}: {error}")
+            raise
 
     def _failed(self, zone: FrontZone, keys: ZoneKeys, why: str) -> None:
         if zone.gone:

@@ -200,10 +200,11 @@ class Primaries:
                 room.upstream = Upstream(self.expiry.fresh_at(zone))
             up = room.upstream
             held = None
+            # In any case there is a next poll from here on, also after a bug.
+            self._wake_in(zone, retry_delay_s(held, 1))
             try:
                 # Opening a database may take long, and at start thousands are opened.
                 held = await asyncio.to_thread(held_of, zone)
-                # In any case there is a next poll from here on.
                 self._wake_in(zone, retry_delay_s(held, 1))
                 checked = await self._look(zone, up, held, wish)
                 self.expiry.age(zone, up, held)

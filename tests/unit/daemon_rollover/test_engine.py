@@ -89,6 +89,24 @@ async def test_a_step_that_fails_is_put_off_and_not_hammered(rig: Rig) -> None:
     assert "postponed" not in (await rig.command("explain"))["text"]
 
 
+async def test_a_plan_that_ends_with_an_error_is_made_again_later(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bug(*_: object) -> object:
+        raise RuntimeError("can't start new thread")
+
+    await rig.plan()
+    rig.schedule.wakes.clear()
+    monkeypatch.setattr(rollover, "plan_rollover", bug)
+    with pytest.raises(RuntimeError):
+        await rig.plan()
+    when, _ = rig.schedule.wakes[f"rollover {rig.name}"]
+    assert rig.clock.now() < when <= rig.clock.now() + rollover.RETRY.longest_s
+    monkeypatch.undo()
+    await rig.plan(rollover.RETRY.longest_s)
+    assert "postponed" not in (await rig.command("explain"))["text"]
+
+
 async def test_without_the_key_service_nothing_moves_and_nothing_is_lost(
     rig: Rig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,6 +13,7 @@ import pytest
 from dnssecd.clock import FakeClock
 from dnssecd.config.model import Address, Peer
 from dnssecd.config.tls_model import PeerTls
+from dnssecd.daemon.zones import primaries as primaries_module
 from dnssecd.daemon.zones.gates import Gates
 from dnssecd.daemon.zones.machine import State
 from dnssecd.daemon.zones.mailbox import Mailbox
@@ -306,4 +307,22 @@ async def test_by_default_nothing_expires(tmp_path: Path) -> None:
     primaries.expiry.age(zone, Upstream(0.0), Held(7, 3600, 600, 86_400))
     assert not zone.expired
     assert primaries.told == []
+    await primaries.close()
+
+
+async def test_a_look_that_ends_with_an_error_is_followed_by_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a next look the zone would be taken over again only after a NOTIFY, or expire."""
+
+    def no_thread(zone: FrontZone) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(primaries_module, "held_of", no_thread)
+    events = SimpleNamespace(firing=lambda zone: [])
+    primaries, zone = Looking(tmp_path, events), a_zone()
+    zone.check = lambda: None  # type: ignore[method-assign]
+    with pytest.raises(RuntimeError):
+        await Primaries._check(primaries, zone, Wish())
+    assert "refresh example." in cast(Schedule, primaries._schedule).wakes
     await primaries.close()
