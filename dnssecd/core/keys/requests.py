@@ -112,6 +112,21 @@ def ds_found(keyset: Keyset, dnskeys: Iterable[bytes], now: int) -> Keyset:
     return keyset
 
 
+def signatures_found(keyset: Keyset, now: int) -> Keyset:
+    """Return the key set of a zone restored from a backup that is older than the public zone.
+
+    A key whose DNSKEY was published may have begun to sign the zone after the backup. Its signatures may be in caches
+    until the version made now has replaced them, and until then its DNSKEY stays (`steps.HOLDS`).
+    """
+    for key in keyset.keys:
+        if Rec.ZRRSIG not in key.records or key.foreign or not key.dnskey.visible:
+            continue
+        if key.zrrsig.state is State.HIDDEN:
+            record = advance(key.zrrsig, Event.REAPPEAR, keyset.step, now)
+            keyset = keyset.with_key(key.with_record(Rec.ZRRSIG, replace(record, step_in=0)))
+    return keyset
+
+
 def is_ready_for_ds(key: Key) -> bool:
     """Return whether all validators can have a key's DNSKEY with its signature."""
     return all(record.state is State.OMNIPRESENT for record in (key.dnskey, key.krrsig))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from dnssecd.core.keys import timing
 from dnssecd.core.keys.backup_gate import backup_blocker, backup_refusal
 from dnssecd.core.keys.ceremony_gate import RULE, ceremony_refusal
-from dnssecd.core.keys.facts import WAITS, Wait, World, ttl_dnskey
+from dnssecd.core.keys.facts import WAITS, Wait, World, look, ttl_dnskey
 from dnssecd.core.keys.goals import KSK_ROLES, Notes, frozen_until, in_use
 from dnssecd.core.keys.keyset import DS_DIGESTS, REVOKE, Key, Keyset, ds_rdata, key_tag
 from dnssecd.core.keys.keystate import HIDDEN, Event, Goal, Rec, Role, State, advance
@@ -336,7 +336,35 @@ def _add_hold_down(keyset: Keyset, move: Move, world: World) -> int | None:
     return min((max(key.dnskey.changed, key.announced) + wait for key in heirs), default=world.now + wait)
 
 
+#: A restored zone looks again after this time for what it waits for, if no server shows it before.
+_LOOK_S = 3_600
+
+
+def _signed_after_backup(keyset: Keyset, move: Move, world: World) -> int | None:
+    """Return when signatures are gone that a key may have made after the backup that its zone was restored from."""
+    times = []
+    for ref, rec, event in move:
+        key = keyset.find(ref)
+        assert key is not None
+        record = key.zrrsig
+        if (
+            rec is Rec.DNSKEY
+            and event is Event.WITHDRAW
+            and record.state is State.UNRETENTIVE
+            and not record.step_in
+        ):
+            seen = look(WAITS, keyset, key, Rec.ZRRSIG, world)
+            until = None if seen is None else seen.until
+            times.append(world.now + _LOOK_S if until is None else until)
+    return max(times, default=None)
+
+
 HOLDS: tuple[Hold, ...] = (
+    Hold(
+        "signed-after-backup",
+        "a DNSKEY stays until no cache can have signatures that the key may have made after the backup",
+        _signed_after_backup,
+    ),
     Hold(
         "rfc5011-add-hold-down",
         "a KSK leaves only when validators that follow RFC 5011 trust its successor",

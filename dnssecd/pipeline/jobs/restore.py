@@ -2,7 +2,7 @@
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, SOA
-from dnssecd.core.keys.requests import ds_found
+from dnssecd.core.keys.requests import ds_found, signatures_found
 from dnssecd.core.keys.restore_limits import highest
 from dnssecd.pipeline.jobs.content import judge_content
 from dnssecd.pipeline.jobs.job import Report, Tools, make, run_job
@@ -48,6 +48,7 @@ def bring_back(
             check_available(spec, keyset, tools.signer)
             if at_parent is not None:
                 keyset = ds_found(keyset, at_parent, tools.now)
+            keyset = signatures_found(keyset, tools.now)
             soa = transaction.rrset(APEX, SOA)
             assert soa is not None, "a published version has an SOA"
             content = [r for r in transaction.old.scan() if r.owner or r.rtype not in APEX_DERIVED_TYPES]
