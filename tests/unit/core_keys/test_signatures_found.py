@@ -1,4 +1,4 @@
-"""Keys of a zone restored from an older backup, which may have signed the zone since: their DNSKEYs stay for a while."""
+"""Keys of a zone restored from an older backup may have signed the zone since: their DNSKEYs stay for a while."""
 
 from __future__ import annotations
 
