@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -44,9 +45,9 @@ class KeystoreSettings:
     """One key store.
 
     software: ``directory``, ``passphrase_file`` (empty: generated next to the keys, 0600); ``removable`` if the
-    directory is on a medium that is absent between uses; ``deterministic_ecdsa`` as in RFC 6979. pkcs11:
-    ``tokens``: keys are generated in the first; ``standby``: a token is used only while all tokens before it fail,
-    otherwise all tokens share the work.
+    directory is on a medium that is absent between uses; ``deterministic_ecdsa`` as in RFC 6979; ``sealed``: its keys
+    go sealed to the key services of the other nodes. pkcs11: ``tokens``: keys are generated in the first;
+    ``standby``: a token is used only while all tokens before it fail, otherwise all tokens share the work.
     """
 
     name: str
@@ -55,6 +56,7 @@ class KeystoreSettings:
     passphrase_file: str = ""
     removable: bool = False
     deterministic_ecdsa: bool = False
+    sealed: bool = False
     tokens: tuple[TokenSettings, ...] = ()
     standby: bool = False
 
@@ -92,6 +94,36 @@ class LimitSettings:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SealingSettings:
+    """The nodes of a cluster: ``node`` is this one ("": there is no cluster), ``keys`` their public sealing keys.
+
+    A node without a key is left out. Keys are as ``sealing_key_octets`` reads them.
+    """
+
+    node: str = ""
+    keys: dict[str, str] = field(default_factory=dict)
+
+
+SEALING_KEY_OCTETS = 32
+
+
+def sealing_key_octets(text: str) -> bytes:
+    """Return a public sealing key (X25519). ValueError: what is wrong with the text."""
+    try:
+        octets = base64.b64decode(text, validate=True)
+    except ValueError:
+        raise ValueError("is not base64") from None
+    if len(octets) != SEALING_KEY_OCTETS:
+        raise ValueError(f"has {len(octets)} octets, not {SEALING_KEY_OCTETS}")
+    return octets
+
+
+def sealing_key_text(octets: bytes) -> str:
+    """Return a public sealing key as the configuration has it."""
+    return base64.b64encode(octets).decode()
+
+
+@dataclass(frozen=True, kw_only=True)
 class SignerSettings:
     """All settings of the key service; paths are absolute.
 
@@ -109,3 +141,4 @@ class SignerSettings:
     threads: int = 0
     limits: LimitSettings = field(default_factory=LimitSettings)
     officer_gid: int = -1
+    sealing: SealingSettings = field(default_factory=SealingSettings)

@@ -37,6 +37,7 @@ def register(app: typer.Typer) -> None:
     command(node, "drain")(_drain)
     command(node, "resume")(_resume)
     command(node, "secondaries")(_secondaries)
+    command(node, "key")(_key)
     command(node, "detach")(leave.detach)
     command(node, "rejoin")(leave.rejoin)
 
@@ -69,6 +70,29 @@ def _init(cli: Cli) -> None:
         database.close()
     result = {"version": state.version, "usable_from": state.usable_from}
     cli.show(result, lambda: say(f"the tables of the cluster have version {state.version}"))
+
+
+def _key(cli: Cli) -> None:
+    """Print the public sealing key of this node, for `sealing_key` in the configuration of all nodes.
+
+    The key service makes the key when it is first asked.
+    """
+    from dnssecd.cli.keyservice import key_service
+
+    with key_service(cli) as (config, client):
+        cluster = _cluster(config)
+        key = client.sealing_key()
+    known = cluster.nodes[cluster.node].sealing_key
+    result = {"node": cluster.node, "sealing_key": key, "configured": known == key}
+
+    def told() -> None:
+        say(f'[cluster.nodes.{cluster.node}]\nsealing_key = "{key}"')
+        if known and known != key:
+            say(
+                "the configuration of this node has another sealing_key: change it on all nodes, and restart them"
+            )
+
+    cli.show(result, told)
 
 
 def _check(cli: Cli) -> None:

@@ -17,7 +17,7 @@ import psycopg
 from dnssecd.cluster import chunks, retention
 from dnssecd.cluster.chunks import Stored
 from dnssecd.cluster.database import Database, Session, translate
-from dnssecd.cluster.errors import ClusterError, DatabaseAway
+from dnssecd.cluster.errors import ClusterError, DatabaseAway, DatabaseRefused
 from dnssecd.cluster.schema import CHANNEL, FENCED
 from dnssecd.store.log_place import LogPlace
 from dnssecd.store.version_log import (
@@ -95,6 +95,8 @@ class PostgresLog:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._node, self._incarnation = database.place.node, database.place.incarnation
+        #: Why the database refused the last record, "" if it took it; how many it refused. For any thread to read.
+        self.refusal, self.refusals = "", 0
 
     def append(self, zone: str, sequence: int, epoch: int, record: Record) -> Result:
         """Append a record of the owner of ``epoch``, with its effects. The same again, after InDoubt, is Appended."""
@@ -110,7 +112,15 @@ class PostgresLog:
             "bodies": [effect.document for effect in record.effects],
         }
         with self._available():
-            return self._append(row, record)
+            try:
+                result = self._append(row, record)
+            except DatabaseRefused as error:
+                self.refusal = f"{error.what}; {error.remedy}"
+                self.refusals += 1
+                raise
+        if isinstance(result, Appended):
+            self.refusal = ""
+        return result
 
     def settle(self, zone: str, sequence: int, epoch: int) -> Result:
         """Take a sequence with a record without octets, so that a record in transit cannot get it any more."""

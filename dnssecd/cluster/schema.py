@@ -3,7 +3,8 @@
 ``node``: one row for each node; ``ownership``: who may append to a zone's log, and with which epoch; ``log``: the
 version records of each zone in order, ``UNIQUE (zone, sequence)`` is the fence; ``chunk``: the octets of large records
 and of snapshots; ``snapshot``: where a node without data starts; ``applied``: how far each node is;
-``outbox``: effects outside, to be carried out by the owner after the commit.
+``outbox``: effects outside, to be carried out by the owner after the commit; ``shared_key``: the keys of zones on their
+way to each node, and its proof that it holds them.
 
 All times are the database's ``clock_timestamp()``. A migration has the version after it and the oldest version of the
 program's schema that can still use it: nodes of two versions run side by side during an upgrade.
@@ -84,6 +85,15 @@ BEGIN
 END $$;
 CREATE TRIGGER log_news AFTER INSERT ON log FOR EACH STATEMENT EXECUTE FUNCTION log_news();
 """
+_VERSION_2 = """
+CREATE TABLE shared_key (
+    zone text NOT NULL, key_id text NOT NULL, node text NOT NULL, letter bytea NOT NULL DEFAULT '',
+    sender text NOT NULL DEFAULT '', proof bytea NOT NULL DEFAULT '', withdrawn boolean NOT NULL DEFAULT false,
+    tried_at timestamptz, trouble text NOT NULL DEFAULT '', at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    PRIMARY KEY (zone, key_id, node));
+CREATE INDEX shared_key_open ON shared_key (node) WHERE proof = '' OR withdrawn;
+CREATE INDEX shared_key_asked ON shared_key (zone) WHERE letter = '' AND NOT withdrawn;
+"""
 
 
 class Migration(NamedTuple):
@@ -93,7 +103,7 @@ class Migration(NamedTuple):
     usable_from: int
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(_VERSION_1, 1),)
+MIGRATIONS: tuple[Migration, ...] = (Migration(_VERSION_1, 1), Migration(_VERSION_2, 1))
 VERSION = len(MIGRATIONS)
 #: SQLSTATE of check_epoch.
 FENCED = "DN001"

@@ -1,8 +1,8 @@
 """What a node publishes of its configuration, and what differs between two nodes: named, section by section.
 
 Secrets are left out: of commands and URLs, which may contain passwords, there is a digest. What belongs to the host
-is left out as well: ``[server]``, ``[metrics]``, ``[log]``, ``[signer]``, ``[roles]``, and the node's own name. Paths
-below the directory of the configuration file are compared relative to it.
+is left out as well: ``[server]``, ``[metrics]``, ``[log]``, ``[signer]``, ``[roles]``, the name of the node, and where
+its key files are. Paths below the directory of the configuration file are compared relative to it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from dnssecd.config.errors import where_text
-from dnssecd.config.model import Config, Secret
+from dnssecd.config.model import Config, Secret, SoftwareKeystore
 
 #: Section, as in the file → key → value as text.
 Settings = Mapping[str, Mapping[str, str]]
@@ -31,6 +31,8 @@ _TABLES = {
     "zones": "zone",
 }
 _OCTETS_MAX = 64 << 20
+#: Where the host keeps its keys.
+_OF_HOST = frozenset({(SoftwareKeystore, "directory"), (SoftwareKeystore, "passphrase_file")})
 #: Settings with commands or URLs, as (hook, published): where they differ, the text stays on its node.
 _COMMANDS = frozenset({"hook", "command", "published"})
 #: Differences that one message names.
@@ -57,7 +59,10 @@ def _section(section: Any, base: Path) -> dict[str, str]:
     return {
         field.name: _field(field.name, getattr(section, field.name), base)
         for field in fields(section)
-        if field.compare and field.name != "name" and not isinstance(getattr(section, field.name), Secret)
+        if field.compare
+        and field.name != "name"
+        and not isinstance(getattr(section, field.name), Secret)
+        and (type(section), field.name) not in _OF_HOST
     }
 
 

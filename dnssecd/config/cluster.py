@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from urllib.parse import unquote
 
 from dnssecd.config.errors import did_you_mean
-from dnssecd.config.model import ClusterConfig, ClusterNode
+from dnssecd.config.model import ClusterConfig, ClusterNode, Keystore, SoftwareKeystore
 from dnssecd.config.peers import addresses, check_label
 from dnssecd.config.reader import Section
 from dnssecd.config.values import exposed
+from dnssecd.keyservice_settings import sealing_key_octets
 
 #: As libpq has them (sslmode in the manual of PostgreSQL, §34.19).
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
@@ -65,8 +66,43 @@ def _nodes(section: Section) -> Iterator[tuple[str, ClusterNode]]:
                 "is missing or empty",
                 'write address = ["192.0.2.1:53"], where the node answers queries',
             )
-        yield name, ClusterNode(name, found, node.text("sealing_key"))
+        yield name, ClusterNode(name, found, _sealing_key(node))
         node.finish()
+
+
+def _sealing_key(node: Section) -> str:
+    text = node.text("sealing_key")
+    if text:
+        try:
+            sealing_key_octets(text)
+        except ValueError as error:
+            node.error("sealing_key", str(error), "write what `dnssecd node key` prints on that node")
+    return text
+
+
+def check_sealing(root: Section, cluster: ClusterConfig | None, stores: Mapping[str, Keystore]) -> None:
+    """Warn of nodes that cannot get sealed keys; refuse one key for two nodes: each could read the other's."""
+    if cluster is None:
+        return
+    holders: dict[str, str] = {}
+    for name, node in cluster.nodes.items():
+        other = holders.setdefault(node.sealing_key, name) if node.sealing_key else name
+        if other != name:
+            root.problems.error(
+                ("cluster", "nodes", name, "sealing_key"),
+                f"is also the key of node {other}",
+                "write what `dnssecd node key` prints on that node",
+            )
+    sealed = [
+        store.name for store in stores.values() if isinstance(store, SoftwareKeystore) and store.sharing
+    ]
+    for name, node in cluster.nodes.items() if sealed else ():
+        if not node.sealing_key:
+            root.problems.warn(
+                ("cluster", "nodes", name),
+                f"has no sealing_key: it gets no keys of key store {sealed[0]}, and gives none out",
+                "write what `dnssecd node key` prints on that node, on all nodes",
+            )
 
 
 def _own_name(section: Section, nodes: dict[str, ClusterNode]) -> str:

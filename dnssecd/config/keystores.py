@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal, TypeVar
 
 from dnssecd.config.model import Keystore, OfflineKeystore, Pkcs11Keystore, Pkcs11Token, SoftwareKeystore
 from dnssecd.config.peers import check_label
@@ -34,6 +35,7 @@ _SHARED = (
     "quirks",
 )
 _SLOT_MAX = 2**63 - 1
+Sharing = TypeVar("Sharing", bound=Literal["token", "sealed"])
 _HOUR, _DAY = 3600, 86400
 
 
@@ -47,7 +49,7 @@ def keystores(root: Section, state_dir: Path) -> dict[str, Keystore]:
             found[name] = replace(
                 _pkcs11(name, section),
                 validated=section.text("validated"),
-                sharing=section.choice("sharing", ("", "token"), ""),
+                sharing=_sharing(section, "token"),
             )
         elif kind == "offline":
             notice = section.duration("notice", 30 * _DAY, 1, 365 * _DAY)
@@ -71,13 +73,45 @@ def _refuse_validated(section: Section) -> None:
 
 
 def _software(name: str, section: Section, state_dir: Path) -> SoftwareKeystore:
+    removable = section.flag("removable")
+    sharing = _sharing(section, "sealed")
+    if sharing and removable:
+        section.error(
+            "sharing",
+            "keys on a removable medium are not there when another node needs them",
+            "remove removable, or sharing",
+        )
     return SoftwareKeystore(
         name,
         section.path_of("directory", state_dir / "keys"),
         section.optional_path("passphrase_file"),
-        section.flag("removable"),
+        removable,
         section.flag("deterministic_ecdsa"),
+        sharing,
     )
+
+
+def _sharing(section: Section, possible: Sharing) -> Sharing | Literal[""]:
+    """Return how the nodes of a cluster share the keys; a store has one way beside not at all."""
+    given = section.text("sharing")
+    if given in ("", possible):
+        return possible if given else ""
+    if given == "own":
+        section.error(
+            "sharing",
+            'keys of each node\'s own (sharing = "own") are not built yet',
+            f'write sharing = "{possible}" for this key store',
+        )
+    elif given in ("token", "sealed"):
+        kind = "pkcs11" if given == "token" else "software"
+        section.error(
+            "sharing",
+            f'"{given}" is for key stores of type "{kind}"',
+            f'write sharing = "{possible}", or remove it',
+        )
+    else:
+        section.error("sharing", f'"{given}" is unknown', f'write sharing = "{possible}", or remove it')
+    return ""
 
 
 def _pkcs11(name: str, section: Section) -> Pkcs11Keystore:

@@ -13,7 +13,7 @@ from dnssecd.config.alerts import alerts
 from dnssecd.config.anchors import check_anchors, read_anchors
 from dnssecd.config.backup import read_backup
 from dnssecd.config.catalogs import read_catalogs
-from dnssecd.config.cluster import read_cluster
+from dnssecd.config.cluster import check_sealing, read_cluster
 from dnssecd.config.errors import ConfigError, ConfigErrors, Problems
 from dnssecd.config.host_names import host_names
 from dnssecd.config.include import Root
@@ -141,6 +141,7 @@ def _config(root: Root, file: Path, read_secrets: bool) -> Config:
     roles = read_roles(root.table_or_empty("roles"))
     check_two_person(root, known.policies.values(), signer, roles)
     cluster = read_cluster(root)
+    check_sealing(root, cluster, stores)
     configured = zones(root, known)
     check_tls(root, server, known.secondaries, configured)
     if read_secrets:

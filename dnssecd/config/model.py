@@ -111,6 +111,7 @@ class SoftwareKeystore:
     passphrase_file: Path | None  # None: generated, next to the keys
     removable: bool  # the directory is on a medium that may be absent between uses
     deterministic_ecdsa: bool  # RFC 6979
+    sharing: Literal["", "sealed"] = ""  # sealed: its keys go to the other nodes of the cluster
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +240,7 @@ class Policy:
     standby_ksk: bool
     standby_zsk: bool
     require_backup: bool
-    held_by_min: int  # this many tokens that hold a key stand for a backup
+    held_by_min: int  # tokens that hold a key and stand for a backup; nodes that must hold a shared key
     keys: Literal["made", "given"]  # given: dnssecd never makes a key
     manual: frozenset[str]  # of "zsk", "ksk", "algorithm", "denial"
     freeze: tuple[FreezeWindow, ...]
@@ -486,6 +487,16 @@ class Config:
         return frozenset(
             n for n, store in stores if isinstance(store, Pkcs11Keystore) and store.sharing == "token"
         )
+
+    @property
+    def sealed_keystores(self) -> frozenset[str]:
+        """The names of the key stores whose keys go sealed to the other nodes of the cluster."""
+        stores = self.keystores.items()
+        return frozenset(n for n, store in stores if isinstance(store, SoftwareKeystore) and store.sharing)
+
+    def holders_min(self, policy: Policy) -> int:
+        """Return how many nodes must hold a key in a shared key store before it is used; 1: there is no cluster."""
+        return 1 if self.cluster is None else min(policy.held_by_min, len(self.cluster.nodes))
 
     def secondaries_of(self, zone: str) -> tuple[Peer, ...]:
         """Return the secondaries of a zone. Raise KeyError for an unknown zone."""

@@ -19,6 +19,7 @@ from dnssecd.keyservice_settings import (
     KeyLimits,
     KeystoreSettings,
     LimitSettings,
+    SealingSettings,
     SignerSettings,
     TokenSettings,
 )
@@ -42,6 +43,17 @@ def signer_settings(
         socket_mode=socket_mode,
         limits=limit_settings(config),
         officer_gid=officer_gid,
+        sealing=sealing_settings(config),
+    )
+
+
+def sealing_settings(config: Config) -> SealingSettings:
+    """Return the nodes of the cluster, as far as keys are sealed for them."""
+    if config.cluster is None:
+        return SealingSettings()
+    nodes = config.cluster.nodes.values()
+    return SealingSettings(
+        node=config.cluster.node, keys={node.name: node.sealing_key for node in nodes if node.sealing_key}
     )
 
 
@@ -89,6 +101,7 @@ def _keystore(store: SoftwareKeystore | Pkcs11Keystore) -> KeystoreSettings:
             passphrase_file=str(store.passphrase_file or ""),
             removable=store.removable,
             deterministic_ecdsa=store.deterministic_ecdsa,
+            sealed=store.sharing == "sealed",
         )
     tokens = tuple(_token(token) for token in store.tokens)
     return KeystoreSettings(name=store.name, type="pkcs11", tokens=tokens, standby=store.standby)

@@ -12,7 +12,15 @@ from dnssecd.daemon import fd_limit
 from dnssecd.daemon.alerting import AlertEngine
 from dnssecd.daemon.anchors.publisher import AnchorPublisher
 from dnssecd.daemon.backup_watch import BackupWatch
-from dnssecd.daemon.cluster.optional import admin_of, forwarder, lease_runs, link_of, log_of, node_of
+from dnssecd.daemon.cluster.optional import (
+    admin_of,
+    forwarder,
+    lease_runs,
+    link_of,
+    log_of,
+    node_of,
+    shares_of,
+)
 from dnssecd.daemon.commands.alerts import AlertCommands
 from dnssecd.daemon.commands.anchors import AnchorCommands
 from dnssecd.daemon.commands.audit import AuditCommand
@@ -160,6 +168,9 @@ class Jobs:
         )
         place = None if base.cluster is None else base.cluster.place
         self.runner = JobRunner(base.pool, base.clock, place, base.mailbox)
+        self.shares = shares_of(
+            base.cluster, base.config.get, base.zones, base.signer.client, base.metrics.cluster
+        )
         permits = Permits(
             base.config.get,
             self.runner,
@@ -169,6 +180,7 @@ class Jobs:
             base.metrics,
             base.clock,
             base.mailbox,
+            None if self.shares is None else self.shares.holders,
         )
         self.jobs = ZoneJobs(
             base.config.get,
@@ -193,6 +205,7 @@ class Jobs:
             base.clock,
             base.mailbox,
             base.metrics.cluster,
+            self.shares,
         )
 
 
@@ -225,6 +238,8 @@ class ZoneWork(Jobs):
             base.clock_watch,
             lambda: self.notifier.sweep_s,
             base.mailbox,
+            None if self.shares is None else self.shares.holders,
+            None if self.shares is None else self.shares.withdraw,
         )
         self.ds = DsService(
             base.config.get,

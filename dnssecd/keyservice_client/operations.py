@@ -150,6 +150,21 @@ def restore_key(sealed: bytes, passphrase: bytes, store: str = "") -> Operation[
     return (yield from _ask(request, wp.KeysReply)).keys[0]
 
 
+def sealing_key() -> Operation[str]:
+    """Return the public sealing key of this node of a cluster."""
+    return (yield from _ask(wp.SealingKeyRequest(_NEW), wp.DoneReply)).detail
+
+
+def seal(zone: bytes, key_id: str, node: str) -> Operation[bytes]:
+    """Return the letter with a private key for another node's key service."""
+    return (yield from _ask(wp.SealRequest(_NEW, lower(zone), key_id, node), wp.SealReply)).letter
+
+
+def open_letter(zone: bytes, letter: bytes, *, store: str = "") -> Operation[wp.KeyInfo]:
+    """Take the key in another node's letter into a software store."""
+    return (yield from _ask(wp.OpenRequest(_NEW, lower(zone), letter, store), wp.KeysReply)).keys[0]
+
+
 def bind(zone: bytes, key_id: str) -> Operation[wp.KeyInfo]:
     """Let an existing key sign for ``zone`` too (`share_keys`)."""
     return (yield from _ask(wp.BindRequest(_NEW, lower(zone), key_id), wp.KeysReply)).keys[0]

@@ -100,6 +100,12 @@ class ExportReply(Message, frozen=True, tag="export!"):
     sealed: bytes
 
 
+class SealReply(Message, frozen=True, tag="seal!"):
+    """A key that only the other node's key service can read."""
+
+    letter: bytes
+
+
 class AuditReply(Message, frozen=True, tag="audit!"):
     """`ok` is whether the chain holds from the first entry to the last."""
 
@@ -127,6 +133,7 @@ Reply = (
     | TrashReply
     | ConsentsReply
     | ExportReply
+    | SealReply
     | AuditReply
     | BenchReply
 )

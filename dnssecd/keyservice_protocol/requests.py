@@ -93,6 +93,26 @@ class AdoptRequest(Message, frozen=True, tag="adopt"):
     key_id: str = ""
 
 
+class SealingKeyRequest(Message, frozen=True, tag="sealing-key"):
+    """The public sealing key of this node of a cluster, made if there is none. Answered by DoneReply."""
+
+
+class SealRequest(Message, frozen=True, tag="seal"):
+    """Seal a private key of `zone` for the key service of another node, whose sealing key the configuration has."""
+
+    zone: bytes
+    key_id: str
+    node: str
+
+
+class OpenRequest(Message, frozen=True, tag="open"):
+    """Take a key from the letter that another node's key service made (SealReply), into `store`, for `zone`."""
+
+    zone: bytes
+    letter: bytes
+    store: str = ""
+
+
 class ReportRequest(Message, frozen=True, tag="report"):
     """A signature this service made does not verify: find out which token made it, and evict it."""
 
@@ -204,6 +224,9 @@ Request = (
     | ExportRequest
     | RestoreRequest
     | AdoptRequest
+    | SealingKeyRequest
+    | SealRequest
+    | OpenRequest
     | BindRequest
     | ReportRequest
     | RemoveRequest

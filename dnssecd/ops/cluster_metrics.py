@@ -41,3 +41,8 @@ class ClusterMetrics:
             ("kind",),
             registry=registry,
         )
+        self.keys_refused = Counter(
+            "dnssecd_cluster_keys_refused_total",
+            "Keys of zones that could not be given to another node, taken from it or removed; each is tried again",
+            registry=registry,
+        )

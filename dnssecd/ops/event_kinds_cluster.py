@@ -41,6 +41,13 @@ CLUSTER_KINDS = (
         "set up a synchronous standby of the database",
     ),
     EventKind(
+        "key-not-held",
+        "warning",
+        "a new key is held by fewer nodes of the cluster than the policy requires (held_by_min)",
+        "the key is not used yet: a rollover, or the first publication of the zone, waits",
+        "start the other nodes, and repair their key services",
+    ),
+    EventKind(
         "log-record-refused",
         "critical",
         "this node refuses a version of another node, because it does not verify",

@@ -21,6 +21,7 @@ CONSENT_ID_DIGITS = 8
 PASSPHRASE_OCTETS_MIN = 8
 PASSPHRASE_OCTETS_MAX = 1024
 PRIVATE_OCTETS_MAX = 16 * 1024
+LETTER_OCTETS_MAX = 64 * 1024
 SEALED_OCTETS_MAX = 2 * 1024 * 1024  # the zones that share a key may be many
 ZONES_MAX = 100_000
 KNOWN_MAX = 256
@@ -154,6 +155,9 @@ _OWN: Mapping[type[wp.Message], Mapping[str, Check]] = {
         "public_key": _octets(0, PUBLIC_KEY_OCTETS_MAX),
         "key_id": _key_id_or_none,
     },
+    wp.SealingKeyRequest: {},
+    wp.SealRequest: {"node": _text},
+    wp.OpenRequest: {"letter": _octets(1, LETTER_OCTETS_MAX)},
     wp.ReportRequest: {
         "preimage": _octets(1, wp.FRAME_OCTETS_MAX),
         "signature": _octets(1, SIGNATURE_OCTETS_MAX),

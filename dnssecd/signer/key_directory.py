@@ -1,7 +1,7 @@
 """The directory of a software key store: one encrypted file for each key.
 
 Layout: `DIRECTORY/<key id>.key` (see `key_file`), `DIRECTORY/trash/<key id>.key` of removed keys and, unless
-configured elsewhere, `DIRECTORY/passphrase`.
+configured elsewhere, `DIRECTORY/passphrase`; in a node of a cluster, `DIRECTORY/sealing` (see `sealing`).
 Directory 0700, files 0600, looked at whenever a key is used; wrong modes are corrected and reported. The
 directory may be on a removable medium: then it is never made, and its absence is a state, not a fault.
 """
@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -33,6 +34,8 @@ from dnssecd.signer.warnings import WarningBook
 
 SUFFIX = ".key"
 TRASH = "trash"
+#: The private sealing key of this node of a cluster: as what, and where.
+SEALING, SEALING_FILE = "sealing key", "sealing"
 
 
 class KeyDirectory:
@@ -157,6 +160,37 @@ class KeyDirectory:
         if held is None or not hmac.compare_digest(held[0], mark):
             held = self._backup = mark, KeyEncryption(passphrase), sealed.new_kdf()
         return held[1:]
+
+    def has_sealing_key(self) -> bool:
+        """Return whether this directory has the sealing key of the node."""
+        return os.path.lexists(self.path / SEALING_FILE)
+
+    def sealing_key(self) -> X25519PrivateKey:
+        """Return the sealing key of this node, made if there is none; Unavailable or OperatorNeeded."""
+        self.must_be_present()
+        path = self.path / SEALING_FILE
+        if not self.has_sealing_key():
+            encryption = self._unlocked(may_make=True)
+            self._kdf = self._kdf or sealed.new_kdf()
+            made = X25519PrivateKey.generate().private_bytes_raw()
+            files.write_atomically(path, sealed.seal_secret(SEALING, made, encryption, self._kdf))
+        try:
+            return X25519PrivateKey.from_private_bytes(
+                sealed.open_secret(SEALING, path.read_bytes(), self._unlocked())
+            )
+        except OSError as error:
+            raise OperatorNeeded(f"{path} cannot be read: {error.strerror}") from None
+        except (sealed.CannotOpen, ValueError) as error:
+            self.forget()
+            raise OperatorNeeded(f"{path} cannot be opened with {self._passphrase_path}: {error}") from None
+
+    def private_der(self, key: Description) -> bytes:
+        """Return a private key for a letter to another node."""
+        return _der(self.read(key))
+
+    def open_letter(self, key: Description, der: bytes) -> PrivateKey:
+        """Return the private key of a letter; BadRequest or OperatorNeeded when it is not the one described."""
+        return _private(der, key, "the letter")
 
     def put_away(self, key_id: str) -> None:
         """Move a key's file into the trash, durably; no error when it is there already."""

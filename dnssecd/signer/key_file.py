@@ -142,6 +142,43 @@ def open_sealed(sealed: SealedKey, encryption: KeyEncryption) -> bytes:
         raise CannotOpen("the passphrase is another, or the file was changed") from None
 
 
+class SealedSecret(msgspec.Struct, frozen=True):
+    """A secret of the store itself, as a key file has a private key; `kind` says which and is bound to it."""
+
+    format: str
+    kind: str
+    kdf: Kdf
+    salt: bytes
+    nonce: bytes
+    sealed: bytes
+
+
+def seal_secret(
+    kind: str, secret: bytes, encryption: KeyEncryption, kdf: Kdf, random: Callable[[int], bytes] = os.urandom
+) -> bytes:
+    """Return the content of a file for a secret."""
+    shell = SealedSecret(FORMAT, kind, kdf, random(32), random(12), b"")
+    key = HKDF(hashes.SHA256(), 32, shell.salt, kind.encode()).derive(encryption.key(kdf))
+    sealed = AESGCM(key).encrypt(shell.nonce, secret, msgspec.json.encode(shell))
+    return msgspec.json.encode(msgspec.structs.replace(shell, sealed=sealed))
+
+
+def open_secret(kind: str, content: bytes, encryption: KeyEncryption) -> bytes:
+    """Return the secret in a file; CannotOpen when the passphrase is another, or it is not that file."""
+    try:
+        found = msgspec.json.decode(content, type=SealedSecret)
+    except msgspec.DecodeError as error:
+        raise CannotOpen(f"not a file of the key service: {error}") from None
+    if (found.format, found.kind) != (FORMAT, kind):
+        raise CannotOpen(f"it is no {kind}, or was written by another version")
+    key = HKDF(hashes.SHA256(), 32, found.salt, kind.encode()).derive(encryption.key(found.kdf))
+    try:
+        bound = msgspec.json.encode(msgspec.structs.replace(found, sealed=b""))
+        return AESGCM(key).decrypt(found.nonce, found.sealed, bound)
+    except (InvalidTag, ValueError):
+        raise CannotOpen("the passphrase is another, or the file was changed") from None
+
+
 def _bound(sealed: SealedKey) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(sealed, sealed=b""))
 

@@ -82,7 +82,8 @@ _ALL: frozenset[Role] = frozenset({"daemon", "keeper", "officer"})
 _USERS: frozenset[Role] = frozenset({"daemon", "keeper"})
 _KEY_HOLDERS: frozenset[Role] = frozenset({"keeper", "officer"})
 
-#: The roles that may send each request. Private keys come in and go out by people only, never by the daemon.
+#: The roles that may send each request. Private keys come in and go out by people only, never by the daemon: it passes
+#: on sealed letters between nodes that the configuration names, and can read none.
 MAY: Mapping[type[wp.Message], frozenset[Role]] = {
     wp.HelloRequest: _ALL,
     wp.StatusRequest: _ALL,
@@ -93,6 +94,9 @@ MAY: Mapping[type[wp.Message], frozenset[Role]] = {
     wp.BindRequest: _ALL,
     wp.GenerateRequest: _USERS,
     wp.AdoptRequest: _ALL,
+    wp.SealingKeyRequest: _ALL,
+    wp.SealRequest: _USERS,
+    wp.OpenRequest: _USERS,
     wp.RemoveRequest: _USERS,
     wp.SignRequest: _USERS,
     wp.ProveRequest: _USERS,

@@ -113,7 +113,17 @@ async def _run(
     stores = {one.name: make_store(one, settings, warnings, now) for one in settings.keystores}
     consents = Consents(state / CONSENT, audit_log, warnings, now)
     consents.load()
-    service = Service(stores.values(), audit_log, warnings, loop.time, now, settings.limits, consents, reread)
+    service = Service(
+        stores.values(),
+        audit_log,
+        warnings,
+        loop.time,
+        now,
+        settings.limits,
+        consents,
+        reread,
+        settings.sealing,
+    )
     on_signal(loop, signal.SIGHUP, service.limits_may_have_changed)
     server = Server(service, warnings, frozenset(settings.allowed_uids), settings.officer_gid)
     try:

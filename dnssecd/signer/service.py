@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from dnssecd import keyservice_protocol as wp
-from dnssecd.keyservice_settings import LimitSettings
+from dnssecd.keyservice_settings import LimitSettings, SealingSettings
 from dnssecd.signer import audit, door
 from dnssecd.signer.account import ChangeLog
 from dnssecd.signer.audit import AuditLog
@@ -27,6 +27,7 @@ from dnssecd.signer.keystore import Keystore
 from dnssecd.signer.limits import Limits, Reread, never_changes
 from dnssecd.signer.now import Now
 from dnssecd.signer.peers import Peer, refusal_for
+from dnssecd.signer.sealed_keys import SealedKeys
 from dnssecd.signer.signing import Signing
 from dnssecd.signer.steady_clock import SteadyClock
 from dnssecd.signer.store_trials import StoreTrials
@@ -38,6 +39,7 @@ log = structlog.get_logger()
 USES_FLUSH_S = 60.0
 #: The file beside the audit log that has the time that was trusted last.
 CLOCK_NOTE = "clock"
+NOT_SEALED = SealingSettings()
 KEY_OCTETS = 512  # generous for the fields of fixed size and `detail`
 
 
@@ -54,6 +56,7 @@ class Service:
         limits: LimitSettings,
         consents: Consents,
         reread: Reread = never_changes,
+        sealing: SealingSettings = NOT_SEALED,
     ) -> None:
         self._now = now
         self.limits = Limits(limits, reread, audit_log, warnings)
@@ -73,7 +76,7 @@ class Service:
             self._stores, self.limits, self._uses, warnings, self._counters, deadline, now
         )
         self.at_once = self._signing.sign_at_once
-        self._trash, changes = self._keys_admin()
+        self._trash, changes, sealed = self._keys_admin(sealing)
         trials = StoreTrials(self._stores, self._uses, deadline)
         self._signers: dict[type[Any], Callable[[Any, int], Awaitable[wp.Reply]]] = {
             wp.SignRequest: self._signing.sign,
@@ -86,6 +89,8 @@ class Service:
             wp.ExportRequest: changes.export,
             wp.RestoreRequest: changes.restore,
             wp.AdoptRequest: changes.adopt,
+            wp.SealRequest: sealed.seal,
+            wp.OpenRequest: sealed.open,
             wp.BindRequest: changes.bind,
             wp.RemoveRequest: changes.remove,
             wp.TrashRequest: self._trash.list_keys,
@@ -96,6 +101,7 @@ class Service:
         self._handlers: dict[type[Any], Callable[[Any], Awaitable[wp.Reply]]] = {
             wp.HelloRequest: self._hello,
             wp.StatusRequest: self._status,
+            wp.SealingKeyRequest: sealed.show,
             wp.KeysRequest: self._keys,
             wp.ConsentsRequest: self._list_consents,
             wp.AuditRequest: self._check_audit,
@@ -103,7 +109,7 @@ class Service:
             wp.BenchRequest: trials.measure,
         }
 
-    def _keys_admin(self) -> tuple[KeyTrash, KeyAdmin]:
+    def _keys_admin(self, sealing: SealingSettings) -> tuple[KeyTrash, KeyAdmin, SealedKeys]:
         """Return what changes keys; one lock for all of it."""
         lock, changes = asyncio.Lock(), ChangeLog(self._audit)
         rules = ConsentRules(self._consents, self.limits)
@@ -119,7 +125,8 @@ class Service:
             SteadyClock(self._now, self._monotonic, self._audit.path.with_name(CLOCK_NOTE)),
             self._key_changed,
         )
-        return trash, KeyAdmin(self._stores, changes, rules, trash, lock, self._key_changed)
+        admin = KeyAdmin(self._stores, changes, rules, trash, lock, self._key_changed)
+        return trash, admin, SealedKeys(sealing, self._stores, changes, lock, self._key_changed)
 
     async def answer(self, request: wp.Request, lane: int, peer: Peer) -> wp.Reply:
         """Return the reply; failures become an ErrorReply. `peer`: who asks."""

@@ -12,6 +12,7 @@ from functools import partial
 
 import msgspec
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from dnssecd.keyservice_protocol import BenchLine, BenchRequest, KeyState, Proof, Role, StoreStatus
 from dnssecd.keyservice_settings import KeystoreSettings
@@ -52,6 +53,8 @@ class SoftwareStore:
         deterministic: bool = False,
     ) -> None:
         self.name = settings.name
+        #: Its keys go sealed to the other nodes of the cluster.
+        self.sealed = settings.sealed
         self.registry = registry
         self._warnings = warnings
         self._now = now
@@ -192,6 +195,25 @@ class SoftwareStore:
         self._keep_new(key, private)
         self._keys.load(key)  # from the file, as a start does it; clears what was reported
         self._directory.check_modes(key.id)
+
+    def has_sealing_key(self) -> bool:
+        """Return whether the sealing key of this node is in this store."""
+        return self._directory.has_sealing_key()
+
+    async def sealing_key(self) -> X25519PrivateKey:
+        """Return the sealing key of this node, made if there is none."""
+        return await self._signing.off_loop(self._directory.sealing_key)
+
+    async def for_letter(self, key: Description) -> bytes:
+        """Return a private key (PKCS#8 DER), to be sealed for another node."""
+        return await self._signing.off_loop(partial(self._directory.private_der, key))
+
+    async def from_letter(self, key: Description, der: bytes, account: Account) -> None:
+        """Keep a key that another node has sealed for this one."""
+        self.medium.must_be_present()
+        private = await self._signing.off_loop(partial(self._directory.open_letter, key, der))
+        account(key)
+        await self._signing.off_loop(lambda: self._put_back(key, private))
 
     async def adopt(
         self,

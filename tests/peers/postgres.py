@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,8 @@ from tests.peers.process import LOOPBACK, PeerError, free_port, wait_until
 BIN = next(iter(sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), Path("/nowhere"))
 PASSWORD = "a secret of the tests"
 _numbers = count(1)
+#: Settings that a primary and its standby do not share.
+STANDBY = frozenset({"synchronous_standby_names", "primary_conninfo"})
 
 
 def _user() -> pwd.struct_passwd | None:
@@ -81,11 +84,7 @@ class Postgres:
         """Start, and return when it takes connections."""
         user = _user()
         more = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-        lines = {
-            "port": str(self.port), "listen_addresses": f"'{LOOPBACK}'", "max_connections": "60",
-            "unix_socket_directories": f"'{self.directory}'", "shared_buffers": "'32MB'", **self.settings,
-        }  # fmt: skip
-        (self.data / "postgresql.auto.conf").write_text("".join(f"{k} = {v}\n" for k, v in lines.items()))
+        self._configure()
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
                 [str(BIN / "postgres"), "-D", str(self.data)], cwd=self.directory, stdin=subprocess.DEVNULL,
@@ -93,6 +92,53 @@ class Postgres:
             )  # type: ignore[call-overload]  # fmt: skip
         wait_until(self._ready, f"PostgreSQL ready: {self.directory / 'log'}", 30)
         return self
+
+    def _configure(self) -> None:
+        lines = {
+            "port": str(self.port), "listen_addresses": f"'{LOOPBACK}'", "max_connections": "60",
+            "unix_socket_directories": f"'{self.directory}'", "shared_buffers": "'32MB'", **self.settings,
+        }  # fmt: skip
+        (self.data / "postgresql.auto.conf").write_text("".join(f"{k} = {v}\n" for k, v in lines.items()))
+
+    def change(self, **settings: str) -> None:
+        """Change settings that need no restart."""
+        self.settings |= settings
+        self._configure()
+        os.kill(self.pid, signal.SIGHUP)
+
+    def make_standby(self, directory: Path, name: str) -> Postgres:
+        """Return a hot standby of this server, not started; ``name``: in synchronous_standby_names."""
+        found = Postgres(
+            directory, {key: value for key, value in self.settings.items() if key not in STANDBY}
+        )
+        user = _user()
+        directory.mkdir(mode=0o755)
+        if user is not None:
+            os.chown(directory, user.pw_uid, user.pw_gid)
+        login = (
+            f"host={LOOPBACK} port={self.port} user=postgres password='{PASSWORD}' application_name={name}"
+        )
+        copied = self._run(
+            str(BIN / "pg_basebackup"), "-d", login, "-D", str(found.data), "-X", "stream", "-c", "fast", "--no-sync"
+        )  # fmt: skip
+        if copied.returncode:
+            raise PeerError(f"pg_basebackup: {copied.stderr}")
+        (found.data / "standby.signal").touch()
+        if user is not None:
+            os.chown(found.data / "standby.signal", user.pw_uid, user.pw_gid)
+        found.password_file = self.password_file
+        found.settings["primary_conninfo"] = "'" + login.replace("'", "''") + "'"
+        return found
+
+    def promote(self) -> None:
+        """Let a standby become a primary."""
+        done = self._run(str(BIN / "pg_ctl"), "promote", "-w", "-D", str(self.data))
+        if done.returncode:
+            raise PeerError(f"pg_ctl promote: {done.stdout}{done.stderr}")
+
+    def exited(self) -> bool:
+        """Whether it ended by itself."""
+        return self._process is not None and self._process.poll() is not None
 
     def _ready(self) -> bool:
         assert self._process is not None

@@ -1,6 +1,7 @@
 """The gate of policies that require backups: no key is used before there is evidence that a copy of it exists."""
 
 from dnssecd.core.keys.facts import World
+from dnssecd.core.keys.holders_gate import waits_for
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.core.keys.keystate import Event, Rec
 from dnssecd.core.keys.types import Blocker, Gate, Missing
@@ -22,12 +23,9 @@ def backup_refusal(
     if not world.policy.require_backup:
         return None
     offline = frozenset() if world.evidence.ahead is None else world.evidence.ahead.stores
-    for ref, _, event in move:
-        key = keyset.find(ref)
-        if event is not Event.PUBLISH or key is None or key.revoked or key.foreign or backed_up(key, world):
+    for key in waits_for(keyset, move):
+        if backed_up(key, world) or key.keystore in offline:  # of an off-line key: the ceremony keeps it
             continue
-        if key.keystore in offline:
-            continue  # the ceremony keeps it
         return (
             key,
             f"{key.role.value} {key.tag} has no confirmed backup, and the policy requires one (require_backup)",

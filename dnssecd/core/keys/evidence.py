@@ -77,6 +77,14 @@ class KeyBackup:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyHolders:
+    """The nodes of a cluster that proved that they hold a key."""
+
+    key_id: str
+    nodes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SpareKey:
     """A key that the key service holds for the zone and that the zone may not have used yet."""
 
@@ -115,6 +123,7 @@ class Evidence:
     ahead: SignedAhead | None = None
     spares: tuple[SpareKey, ...] = ()
     backups: tuple[KeyBackup, ...] = ()
+    holders: tuple[KeyHolders, ...] = ()
     signers: tuple[SignerSight, ...] = ()
     signer_ns: tuple[tuple[str, tuple[str, ...]], ...] = ()
     ns: tuple[str, ...] = ()

@@ -8,6 +8,7 @@ from dnssecd.core.keys.backup_gate import backup_blocker, backup_refusal
 from dnssecd.core.keys.ceremony_gate import RULE, ceremony_refusal
 from dnssecd.core.keys.facts import WAITS, Wait, World, look, ttl_dnskey
 from dnssecd.core.keys.goals import KSK_ROLES, Notes, frozen_until, in_use
+from dnssecd.core.keys.holders_gate import holders_blocker, holders_refusal
 from dnssecd.core.keys.keyset import DS_DIGESTS, REVOKE, Key, Keyset, ds_rdata, key_tag
 from dnssecd.core.keys.keystate import HIDDEN, Event, Goal, Rec, Role, State, advance
 from dnssecd.core.keys.lost import RULE as LOST
@@ -262,6 +263,9 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
     unsaved = None if _emergency(before) else backup_refusal(before, move, world)
     if unsaved is not None:
         return backup_blocker(*unsaved, rec, event, world.now)
+    unheld = None if _emergency(before) else holders_refusal(before, move, world)
+    if unheld is not None:
+        return holders_blocker(*unheld, rec, event, world)
     unable = unsignable(before, after) or half_signed(before, after, world.evidence.signatures)
     if unable:
         return blocker(Gate.SAFETY, LOST, unable)

@@ -44,7 +44,8 @@ class RolloverPolicy:
     added to every wait: it has to cover clock steps that go undetected.  `purge`: how long a key is kept that
     no validator can need.  `manual`: what needs an approval (zsk, ksk, algorithm).  `freeze`: (from, until) epoch s.
     `given`: no key is ever made; each new key is one of the spare keys.  `require_backup`: a key is not used
-    before there is evidence of a backup of it.
+    before there is evidence of a backup of it.  `holders_min`: a key in one of the `shared` key stores is not
+    used before that number of nodes of the cluster hold it.
     """
 
     specs: tuple[KeySpec, ...]
@@ -58,6 +59,8 @@ class RolloverPolicy:
     standby_zsk: bool = False
     given: bool = False
     require_backup: bool = False
+    holders_min: int = 1
+    shared: frozenset[str] = frozenset()
     rfc5011: bool = False
     manual: frozenset[str] = frozenset()
     freeze: tuple[tuple[int, int], ...] = ()
@@ -192,6 +195,7 @@ class Gate(StrEnum):
     FREEZE = "freeze"
     CEREMONY = "ceremony"
     BACKUP = "backup"
+    HOLDERS = "holders"
 
 
 @dataclass(frozen=True, slots=True)

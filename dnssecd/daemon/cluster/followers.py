@@ -7,7 +7,7 @@ before the log was read.
 
 import asyncio
 import heapq
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from functools import partial
 
@@ -17,6 +17,7 @@ from dnssecd.clock import Clock
 from dnssecd.cluster.ownership import Taken
 from dnssecd.cluster.retention import Progress
 from dnssecd.core.verify import inline_checker
+from dnssecd.daemon.cluster.key_shares import KeyShares
 from dnssecd.daemon.cluster.keys import bind_keys
 from dnssecd.daemon.cluster.link import ClusterLink
 from dnssecd.daemon.zones.gates import Work, shut_for
@@ -65,16 +66,16 @@ class Followers:
         outcomes: Outcomes,
         key_service: KeyServicePlace,
         signer: AsyncSignerClient,
-        sharing: Callable[[], frozenset[str]],
+        shares: KeyShares,
         events: EventCore,
         clock: Clock,
         mailbox: Mailbox,
         metrics: ClusterMetrics,
     ) -> None:
-        """sharing: returns the names of the key stores whose tokens all nodes reach."""
+        """shares: brings the keys that this node lacks."""
         self._link, self._zones, self._runner, self._outcomes = link, zones, runner, outcomes
         self._key_service = key_service
-        self._signer, self._sharing, self._events, self._clock = signer, sharing, events, clock
+        self._signer, self._shares, self._events, self._clock = signer, shares, events, clock
         self._mailbox, self._node = mailbox, link.config.node
         #: The epoch of zones that this node owns by the database: it makes versions once it has all of the log.
         self._taken: dict[FrontZone, int] = {}
@@ -236,7 +237,7 @@ class Followers:
     async def _prove(self, zone: FrontZone, room: ClusterRoom) -> None:
         room.proved_at = self._clock.monotonic()
         own = room.owned or self._taken.get(zone) == room.epoch
-        room.keys = await bind_keys(zone, self._signer, self._sharing(), hidden=own)
+        room.keys = await bind_keys(zone, self._signer, self._shares, hidden=own)
 
     def prove_some(self) -> None:
         """Prove the keys of some followed zones, those first that were proved longest ago."""

@@ -2,38 +2,40 @@
 
 import asyncio
 
-from dnssecd.core.dns.names import APEX
-from dnssecd.core.dns.rrset import unpack
-from dnssecd.core.dns.rrtypes import DNSKEY
-from dnssecd.core.keys.keyset import Keyset
+from dnssecd.daemon.cluster.key_shares import KeyShares
+from dnssecd.daemon.cluster.stored_keys import read_keys
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.keyservice_client.errors import SignerError
-from dnssecd.pipeline.version import state
 from dnssecd.store.errors import StoreError
 from dnssecd.uninterrupted import to_the_end
 
 
-async def bind_keys(
-    zone: FrontZone, signer: AsyncSignerClient, sharing: frozenset[str], *, hidden: bool
-) -> str:
+async def bind_keys(zone: FrontZone, signer: AsyncSignerClient, shares: KeyShares, *, hidden: bool) -> str:
     """Bind the keys of a zone that are in shared tokens, and prove all; return which cannot be used, "" if all can.
 
-    sharing: names of the key stores whose tokens all nodes reach. hidden: also bind keys that the zone does not publish
-    yet. A zone of another node has these from a document that nothing proves: it could name another zone's key.
+    Keys that come sealed are asked for. hidden: also bind keys that the zone does not publish yet. A zone of another
+    node has these from a document that nothing proves: it could name another zone's key. A sealed key proves itself.
     """
+    lacking: dict[str, str] = {}
     try:
-        keyset, published = await to_the_end(asyncio.to_thread(_keys, zone))
+        keyset, published = await to_the_end(asyncio.to_thread(read_keys, zone))
         if keyset is None:
             return ""
-        held = {info.id: info for info in await signer.keys(zone.origin)}
+        held = await shares.held(zone)
         for key in keyset.keys:
+            used = key.rdata in published
             if key.foreign or key.keystore in zone.spec.offline:
                 continue
-            if key.key_id not in held and not hidden and key.rdata not in published:
+            if key.key_id not in held and key.keystore in shares.sealed:
+                lacking[key.key_id] = (
+                    f"key {key.tag} of {zone.name} has not come from another node yet" if used else ""
+                )
+                continue
+            if key.key_id not in held and not hidden and not used:
                 continue
             if key.key_id not in held:
-                if key.keystore not in sharing:
+                if key.keystore not in shares.tokens:
                     return f"the key service of this node does not hold key {key.tag} of {zone.name}"
                 await signer.adopt(
                     zone.origin,
@@ -46,11 +48,6 @@ async def bind_keys(
             await signer.prove(zone.origin, key.key_id, key.rdata)
     except (SignerError, StoreError, OSError) as error:
         return f"the keys of {zone.name} cannot be proved by this node's key service: {error}"
-    return ""
-
-
-def _keys(zone: FrontZone) -> tuple[Keyset | None, frozenset[bytes]]:
-    with zone.database.snapshot() as snapshot:
-        found = snapshot.rrset(APEX, DNSKEY)
-        published = frozenset() if found is None else frozenset(unpack(found.rdata))
-        return state.keyset_from(snapshot.state(state.KEYSET)), published
+    if lacking:
+        await shares.ask(zone, list(lacking))
+    return next(filter(None, lacking.values()), "")

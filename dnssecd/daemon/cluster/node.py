@@ -33,6 +33,7 @@ from dnssecd.cluster.schema import check_schema
 from dnssecd.config.model import Config
 from dnssecd.daemon.cluster.comparison import Comparison
 from dnssecd.daemon.cluster.followers import Followers
+from dnssecd.daemon.cluster.key_shares import KeyShares
 from dnssecd.daemon.cluster.lasting import keep_running
 from dnssecd.daemon.cluster.link import ClusterLink
 from dnssecd.daemon.cluster.news import LogNews
@@ -50,6 +51,8 @@ PATIENCE_S = 2 * BEAT_S
 WAIT_FOR_NAME_S = 30.0
 #: Zones without owner are looked for at this interval.
 CLAIMS_S = 10.0
+#: A refusal of the log is reported for this time; what was refused is tried again sooner.
+REFUSED_S = 60.0
 #: The standby of the database is checked at this interval.
 CHECK_S = 60.0
 
@@ -72,8 +75,9 @@ class ClusterNode:
         clock: Clock,
         retention: LogRetention,
         metrics: ClusterMetrics,
+        shares: KeyShares,
     ) -> None:
-        self._retention = retention
+        self._retention, self._shares = retention, shares
         self.link, self._config, self._zones, self._followers = link, config, zones, followers
         self._events, self._clock, self._metrics = events, clock, metrics
         self._membership = Membership(link.lease, link.config.take_over_after)
@@ -86,6 +90,7 @@ class ClusterNode:
         self._offset = 0.0
         self._owners_known = False
         self._claims_at = 0.0
+        self._refusals, self._refused_at = 0, 0.0
         self._unsafe = ""
         self._checked_at = 0.0
         self._published: Config | None = None
@@ -168,6 +173,7 @@ class ClusterNode:
             "notices": self._news.listen,
             "troubles": self._followers.run,
             "retention": self._retention.run,
+            "keys": self._shares.run,
         }
         try:
             async with asyncio.TaskGroup() as group:
@@ -185,7 +191,7 @@ class ClusterNode:
                 await self._beat()
                 self._metrics.database_up.set(1)
                 if self._failing is None:
-                    self._events.resolve(AWAY, None)
+                    self._judge_log()
             except (Superseded, NameTaken) as error:
                 self._replaced(error)
             except ClusterError as error:
@@ -221,6 +227,16 @@ class ClusterNode:
         self._owners_known = False
         self._metrics.database_up.set(0)
         self._events.raise_event(AWAY, None, error.what, remedy=error.remedy)
+
+    def _judge_log(self) -> None:
+        """Report a database that takes heartbeats and no records: its disk may be full."""
+        log_, now = self.link.log, self._clock.monotonic()
+        if self._refusals != log_.refusals:
+            self._refusals, self._refused_at = log_.refusals, now
+        if log_.refusal and now - self._refused_at < REFUSED_S:
+            self._events.raise_event(AWAY, None, f"it takes no versions: {log_.refusal}")
+        else:
+            self._events.resolve(AWAY, None)
 
     async def _beat(self) -> None:
         begun, at = self._clock.monotonic(), self._clock.now()

@@ -13,6 +13,7 @@ from dnssecd.daemon.zones.job_runner import JobRunner
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.outcomes import Outcomes
 from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.ops.cluster_metrics import ClusterMetrics
 from dnssecd.ops.events import EventCore
 from dnssecd.server.interfaces import Handler
@@ -21,6 +22,7 @@ from dnssecd.store.zone_log import ZoneLog
 
 if TYPE_CHECKING:
     from dnssecd.daemon.cluster.admin import ClusterAdmin
+    from dnssecd.daemon.cluster.key_shares import KeyShares
     from dnssecd.daemon.cluster.link import ClusterLink
     from dnssecd.daemon.cluster.node import ClusterNode
 
@@ -69,6 +71,21 @@ def forwarder(
     return Forward(link.config, keys, clock.now, lambda outcome: forwarded.labels(outcome).inc()).around
 
 
+def shares_of(
+    link: "ClusterLink | None",
+    config: Callable[[], Config],
+    zones: Mapping[str, FrontZone],
+    signer: AsyncSignerClient,
+    metrics: ClusterMetrics,
+) -> "KeyShares | None":
+    """Return what brings keys to the other nodes; None on a single host."""
+    if link is None:
+        return None
+    from dnssecd.daemon.cluster.key_shares import KeyShares
+
+    return KeyShares(link, config, zones, signer, metrics)
+
+
 def node_of(
     link: "ClusterLink | None",
     config: Callable[[], Config],
@@ -80,9 +97,10 @@ def node_of(
     clock: Clock,
     mailbox: Mailbox,
     metrics: ClusterMetrics,
+    shares: "KeyShares | None",
 ) -> "ClusterNode | None":
     """Return this node of the cluster; None on a single host."""
-    if link is None:
+    if link is None or shares is None:
         return None
     from dnssecd.daemon.cluster.followers import Followers
     from dnssecd.daemon.cluster.node import ClusterNode
@@ -95,11 +113,11 @@ def node_of(
         outcomes,
         signer.place,
         signer.client,
-        lambda: config().shared_keystores,
+        shares,
         events,
         clock,
         mailbox,
         metrics,
     )
     keeper = LogRetention(link, zones, runner)
-    return ClusterNode(link, config, zones, followers, events, clock, keeper, metrics)
+    return ClusterNode(link, config, zones, followers, events, clock, keeper, metrics, shares)

@@ -36,12 +36,14 @@ from dnssecd.daemon.rollover.denial import held_change, used_approvals, wanted_c
 from dnssecd.daemon.rollover.evidence import write_evidence
 from dnssecd.daemon.rollover.held_by_tokens import note_held
 from dnssecd.daemon.rollover.key_service import destroy_key, make_key, prove_key
+from dnssecd.daemon.rollover.note_holders import note_holders
 from dnssecd.daemon.rollover.notes import notes_of
 from dnssecd.daemon.rollover.planning import Planning
 from dnssecd.daemon.rollover.policy import FOREVER, rollover_policy
 from dnssecd.daemon.rollover.spares import with_spares
 from dnssecd.daemon.rollover.zone_keys import ZoneKeys
 from dnssecd.daemon.zones.gates import Work, shut_for
+from dnssecd.daemon.zones.key_holders import Holders, Withdraw
 from dnssecd.daemon.zones.machine import possible
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.zone import FrontZone
@@ -81,6 +83,9 @@ class Engine:
     clock_sure: Callable[[], bool]
     #: The time (s) by which a clock step during a stop of the daemon may have shortened every wait.
     hidden_step_s: Callable[[], int]
+    #: Which nodes of the cluster hold a key, and the end of that; None on a single host.
+    holders: Holders | None = None
+    withdraw: Withdraw | None = None
 
 
 class RolloverListener:
@@ -254,6 +259,8 @@ class Rollovers:
                 continue
             if await note_held(self.engine.signer, zone, keys, now, self.engine.clock.monotonic()):
                 continue
+            if await note_holders(self.engine.holders, zone, keys, self.engine.clock.monotonic()):
+                continue
             await self.keep_evidence(zone, keys)
             self._conclude(zone, known, keys.plan, evidence, recount)
             return
@@ -387,6 +394,8 @@ class Rollovers:
         used = {key.key_id for key in known.keyset.keys}
         for key_id in known.removals:
             if key_id not in used:
+                if self.engine.withdraw is not None and not await self.engine.withdraw(zone, key_id):
+                    raise PutOff(f"the removal of key {key_id} by the other nodes cannot be requested now")
                 await destroy_key(self.engine.signer, zone.origin, key_id)
         async with zone.jobs.turn:
             await to_the_end(asyncio.to_thread(removed, zone.database, frozenset(known.removals)))

@@ -9,7 +9,14 @@ which only causes a delay.
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
-from dnssecd.core.keys.evidence import Confirmation, KeyBackup, ParentSight, SecondarySight, SignerSight
+from dnssecd.core.keys.evidence import (
+    Confirmation,
+    KeyBackup,
+    KeyHolders,
+    ParentSight,
+    SecondarySight,
+    SignerSight,
+)
 from dnssecd.publish.parent import DsRecord, ParentAnswer
 from dnssecd.publish.signers import SignerAnswer
 from dnssecd.publish.watch import Sighting
@@ -30,6 +37,8 @@ class ZoneEvidence:
     confirmations: dict[str, Confirmation] = field(default_factory=dict)
     backups: dict[str, KeyBackup] = field(default_factory=dict)
     signers: dict[str, SignerSight] = field(default_factory=dict)
+    #: Not stored: the cluster's database has it.
+    holders: dict[str, KeyHolders] = field(default_factory=dict)
     _written: dict[tuple[str, str], EvidenceRow] = field(default_factory=dict)
 
     def sighted(self, sighting: Sighting, next_look: int) -> bool:

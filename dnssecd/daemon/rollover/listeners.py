@@ -23,12 +23,14 @@ from dnssecd.daemon.rollover.ceremony_watch import CeremonyWatch
 from dnssecd.daemon.rollover.clock_watch import EVENT, ClockWatch
 from dnssecd.daemon.rollover.compromise import Emergency
 from dnssecd.daemon.rollover.engine import Engine, RolloverListener, Rollovers
+from dnssecd.daemon.rollover.held_by_nodes import HeldByNodes
 from dnssecd.daemon.rollover.key_wanted import KeyWanted
 from dnssecd.daemon.rollover.lost_keys import LostKeys
 from dnssecd.daemon.rollover.overdue import Overdue
 from dnssecd.daemon.rollover.text import line
 from dnssecd.daemon.rollover.zone_keys import awaits_ds
 from dnssecd.daemon.server_reports import PeerReports, SecondaryHooks
+from dnssecd.daemon.zones.key_holders import Holders, Withdraw
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.work import ZoneJobs
@@ -84,6 +86,8 @@ class RolloverService:
         clock_watch: ClockWatch,
         sweep_s: Callable[[], float],
         mailbox: Mailbox,
+        holders: Holders | None = None,
+        withdraw: Withdraw | None = None,
     ) -> None:
         self._zones, self._jobs = zones, jobs
         self.clock, self._sweep_s = clock_watch, sweep_s
@@ -97,6 +101,8 @@ class RolloverService:
             self._resign,
             lambda: not self.clock.held(),
             lambda: self.clock.hidden_step_s,
+            holders,
+            withdraw,
         )
         self.rollovers = Rollovers(engine, self._parent_names)
         self.parents = ParentWatch(config, clock, schedule, self._answered, self._heard)
@@ -110,6 +116,7 @@ class RolloverService:
         self.rollovers.listeners += [
             self.lost,
             self._backups,
+            HeldByNodes(events, clock),
             KeyWanted(events),
             CeremonyWatch(events, clock, config),
         ]

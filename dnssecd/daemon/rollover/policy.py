@@ -32,6 +32,8 @@ def rollover_policy(config: Config, zone: ZoneConfig, now: float) -> RolloverPol
         standby_zsk=policy.standby_zsk,
         given=policy.keys == "given",
         require_backup=policy.require_backup,
+        holders_min=config.holders_min(policy),
+        shared=config.shared_keystores | config.sealed_keystores,
         rfc5011=policy.rfc5011,
         manual=policy.manual,
         freeze=_freeze(policy, now),

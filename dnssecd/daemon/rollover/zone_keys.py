@@ -43,6 +43,9 @@ class ZoneKeys:
     held_look: float = (
         0.0  # monotonic: tokens are not asked earlier whether they hold a key that waits for its backup
     )
+    holders_look: float = (
+        0.0  # monotonic: the cluster is not asked earlier which nodes hold a key that waits for it
+    )
     trouble: str = ""  # why the last plan could not be carried out
 
     async def known(self, zone: FrontZone, now: float) -> Committed | None:
@@ -107,6 +110,7 @@ class ZoneKeys:
             parents=seen.of_parents(parents),
             confirmations=tuple(seen.confirmations.values()),
             backups=tuple(seen.backups.values()),
+            holders=tuple(seen.holders.values()),
             signatures=self.counts,
             ttl_dnskey=known.ttl_dnskey,
             ttl_zone=known.ttl_zone,

@@ -10,9 +10,17 @@ import structlog
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
 from dnssecd.daemon.zones import outcome_events as job_events
-from dnssecd.daemon.zones.first_keys_ready import KEY_WANTED, NOT_BACKED_UP, keys_lacking, keys_unsaved
+from dnssecd.daemon.zones.first_keys_ready import (
+    KEY_WANTED,
+    NOT_BACKED_UP,
+    NOT_HELD,
+    keys_lacking,
+    keys_unheld,
+    keys_unsaved,
+)
 from dnssecd.daemon.zones.first_publication import CAME_BACK, Earlier, Permission, ask_permission
 from dnssecd.daemon.zones.job_runner import JobRunner
+from dnssecd.daemon.zones.key_holders import Holders
 from dnssecd.daemon.zones.machine import Event, happened
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.outcomes import Outcomes
@@ -41,6 +49,7 @@ _PERMITS = (
     "ds-mismatch",
     KEY_WANTED,
     NOT_BACKED_UP,
+    NOT_HELD,
     CAME_BACK,
     EVENT,
 )
@@ -66,7 +75,9 @@ class Permits:
         metrics: Metrics,
         clock: Clock,
         mailbox: Mailbox,
+        holders: Holders | None = None,
     ) -> None:
+        self._holders = holders
         self._config, self._runner, self._outcomes, self._signer = config, runner, outcomes, signer
         self._events, self._metrics, self._clock, self._mailbox = events, metrics, clock, mailbox
         self._asking = asyncio.Semaphore(ASKING_MAX)
@@ -148,7 +159,9 @@ class Permits:
             self._outcomes.remember(zone)
             self._outcomes.wake_when_due(zone)
             self._mailbox.published.send(zone)
-            self._mailbox.finished.send(zone)
+        self._mailbox.finished.send(
+            zone
+        )  # also without a version: a node of a cluster then follows the zone's log
         self._mailbox.wanted.send(zone, "resign" if zone.orphan else "load")
         return None
 
@@ -220,7 +233,9 @@ class Permits:
         if not permission.allowed:
             return permission
         try:
-            return await keys_unsaved(zone, self._signer, held) or permission
+            unready = await keys_unsaved(zone, self._signer, held)
+            unready = unready or await keys_unheld(zone, self._signer, held, self._holders)
+            return unready or permission
         except SignerError as error:
             return Permission(False, event="signing-failed", cause=str(error))
         except (StoreError, OSError) as error:

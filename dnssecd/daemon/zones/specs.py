@@ -37,6 +37,8 @@ def zone_spec(
         given=policy.keys == "given",
         require_backup=policy.require_backup and ours,
         held_by_min=policy.held_by_min,
+        holders_min=config.holders_min(policy) if ours else 1,
+        shared=tuple(sorted(config.shared_keystores | config.sealed_keystores)) if config.cluster else (),
         share=policy.name if policy.share_keys else "",
         offline=config.offline_keystores,
         tag_range=policy.tag_range,

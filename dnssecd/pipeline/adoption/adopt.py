@@ -304,7 +304,7 @@ def _hold(
     keyset: Keyset, policy: RolloverPolicy, chain: DenialParameters, spec: ZoneSpec, now: int
 ) -> tuple[Keyset, tuple[str, ...]]:
     """Return the key set with every step that is due now held for approval, and the names of these steps."""
-    everything = replace(policy, manual=_ALL_STEPS, freeze=())
+    everything = replace(policy, manual=_ALL_STEPS, freeze=(), holders_min=1)
     plan = plan_rollover(keyset, everything, Evidence(), now)
     due = [blocker for blocker in plan.blockers if blocker.gate is Gate.APPROVAL]
     tokens = [blocker.token for blocker in due]

@@ -59,6 +59,7 @@ class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     is signed from its first version on. ``hold_denial``: a zone with a chain keeps its kind for now. ``given``:
     dnssecd must not make keys for the zone. ``require_backup``: no key is used before a backup of it was confirmed, or
     ``held_by_min`` tokens hold it. ``offline``: names of the off-line key stores.
+    ``holders_min``: how many nodes of the cluster must hold a key in the key stores ``shared`` before it is used.
     ``tag_range``: of the key tags of keys that are made. ``foreign_input``: DNSKEY RRs of other signers at the apex of
     the input become keys of the zone.
     ``share``: names the group of zones that use the same keys ("": none).
@@ -78,6 +79,8 @@ class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
     given: bool = False
     require_backup: bool = False
     held_by_min: int = 2
+    holders_min: int = 1
+    shared: tuple[str, ...] = ()
     share: str = ""
     offline: tuple[str, ...] = ()
     tag_range: tuple[int, int] = (0, 65_535)

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from dnssecd.core.keys.keyset import Key, Keyset, KeysetError, initial_keyset, new_key
-from dnssecd.core.keys.keystate import Role
+from dnssecd.core.keys.keystate import Role, State
 from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_protocol import KeyInfo, Proof
 from dnssecd.pipeline.jobs.spec import KeyWish, ZoneSpec
@@ -98,6 +98,11 @@ def _check_proven(info: KeyInfo, proofs: Iterable[Proof]) -> None:
             )
 
 
+def is_used(key: Key) -> bool:
+    """Return whether any record of a key was ever published."""
+    return any(key.record(rec).state is not State.HIDDEN for rec in key.records)
+
+
 def check_available(spec: ZoneSpec, keyset: Keyset, signer: SignerClient) -> None:
     """Check that every key of a published zone is still in its store with the same public key.
 
@@ -108,6 +113,8 @@ def check_available(spec: ZoneSpec, keyset: Keyset, signer: SignerClient) -> Non
         if key.lost or key.foreign or key.keystore in spec.offline:
             continue
         info = found.get(key.key_id)
+        if info is None and key.keystore in spec.shared and not is_used(key):
+            continue  # the node that made it ended before this one got it: it is not used before enough nodes hold it
         if info is None or info.state == "missing":
             raise Rejected(
                 "signing-failed",

@@ -21,10 +21,13 @@ ZONE = "cluster.test."
 
 
 class Cluster:
-    """``nodes``: by name; ``secondary``: BIND, with all nodes as primaries. Nothing is started."""
+    """``nodes``: by name; ``secondary``: BIND, with all nodes as primaries. Nothing is started.
+
+    hsm: the token that all nodes reach; None: the keys of the nodes go sealed (see ``exchange_sealing_keys``).
+    """
 
     def __init__(
-        self, home: Path, server: Postgres, hsm: SoftHsm, key: TsigKey, names: tuple[str, ...] = ("a", "b"),
+        self, home: Path, server: Postgres, hsm: SoftHsm | None, key: TsigKey, names: tuple[str, ...] = ("a", "b"),
         zones: tuple[str, ...] = (ZONE,), **cluster: Any,
     ) -> None:  # fmt: skip
         self.server, self.database, self.key = server, server.make_database(), key
@@ -47,7 +50,10 @@ class Cluster:
         for name in names:
             (home / name).mkdir()
             config = daemon_config(home / name, ports[name], key, files, {"named": self.secondary.port})
-            config["keystore"] = {"hsm": {**pkcs11_keystore(hsm, "dns"), "sharing": "token"}}
+            store = (
+                {"sharing": "sealed"} if hsm is None else {**pkcs11_keystore(hsm, "dns"), "sharing": "token"}
+            )
+            config["keystore"] = {"hsm": store}
             config["policy"]["default"] = {"keystore": "hsm"}
             for zone in zones:
                 grant_all(config["zone"][zone], key)
@@ -60,6 +66,17 @@ class Cluster:
                 **cluster,
             }
             self.nodes[name] = Dnssecd(home / name / "daemon", config, key)
+
+    def exchange_sealing_keys(self) -> None:
+        """As an operator does it: start each node, print its key, write all into all configurations."""
+        keys = {}
+        for name, node in self.nodes.items():
+            node.start()
+            keys[name] = node.cli_json("node", "key")["sealing_key"]
+        for node in self.nodes.values():
+            node.stop()
+            for name, key in keys.items():
+                node.config["cluster"]["nodes"][name]["sealing_key"] = key
 
     def sql(self, statement: str) -> None:
         """Change the database of the cluster, as its owner can."""

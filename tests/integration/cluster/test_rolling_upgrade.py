@@ -22,11 +22,8 @@ from tests.peers.tsig import TsigKey
 from tests.peers.updates import NOERROR
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
-_OLD = "MIGRATIONS: tuple[Migration, ...] = (Migration(_VERSION_1, 1),)"
-_NEW = (
-    "MIGRATIONS: tuple[Migration, ...] = (Migration(_VERSION_1, 1), "
-    'Migration("ALTER TABLE node ADD COLUMN added text", 1))'
-)
+_OLD = "Migration(_VERSION_2, 1))"
+_NEW = 'Migration(_VERSION_2, 1), Migration("ALTER TABLE node ADD COLUMN added text", 1))'
 
 
 def newer(home: Path) -> Path:
@@ -70,7 +67,7 @@ def test_one_node_after_the_other(
         node, other = cluster.nodes[name], order[1 - number]
         upgrade(node, tree)
         if number == 0:
-            assert "version 2" in init(node, tree)
+            assert "version 3" in init(node, tree)
             assert cluster.update(owner, "tables") == NOERROR, "the older version uses the newer tables"
         assert cluster.nodes[other].cli("node", "drain", name).ok
         wait_until(lambda other=other: cluster.owner() == other, "the other node owns the zone", 90)

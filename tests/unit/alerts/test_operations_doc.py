@@ -24,7 +24,7 @@ COMMANDS = re.compile(
     r"|key (?:list|import|generate|audit|rollover|compromised|lost|backup|export|trash|consent)"
     r"|keystore (?:list|test|bench)"
     r"|ksr (?:export|sign)|skr import"
-    r"|cluster (?:init|check)|node (?:list|drain|resume)"
+    r"|cluster (?:init|check)|node (?:list|drain|resume|key)"
     r"|anchors (?:show|export|check)"
     r"|ds (?:show|check|confirm)|clock confirm|alerts (?:list|test|ack)|migrate (?:check|adopt))\b"
 )

@@ -10,6 +10,8 @@ import pytest
 from dnssecd.cluster import settings
 from dnssecd.config import Config, ConfigErrors, parse
 from dnssecd.config.model import Address
+from dnssecd.config.signer_settings import signer_settings
+from dnssecd.keyservice_settings import SealingSettings
 
 BASE = """
 [server]
@@ -33,8 +35,10 @@ database = "postgresql://dnssecd@127.0.0.1/dnssecd"
 address = ["192.0.2.1:53"]
 [cluster.nodes.b]
 address = ["192.0.2.2:53"]
-sealing_key = "key"
+sealing_key = "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI="
 """
+
+KEY_B = "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI="
 
 
 def read(text: str) -> Config:
@@ -54,7 +58,7 @@ def test_read() -> None:
     assert cluster is not None
     assert (cluster.node, cluster.take_over_after, cluster.require_synchronous) == ("a", 10, True)
     assert cluster.nodes["b"].address == (Address("192.0.2.2", 53),)
-    assert cluster.nodes["b"].sealing_key == "key"
+    assert cluster.nodes["b"].sealing_key == KEY_B
 
 
 def test_absent() -> None:
@@ -73,6 +77,29 @@ def test_absent() -> None:
         ('node = "a"', 'node = "a"\ntake_over_after = "1s"', '"1s" is out of range; choose from 6s to 3600s'),
         ('address = ["192.0.2.2:53"]', "address = []", "address: is missing or empty"),
         ('node = "a"', 'node = "a"\nhost = "db"', "host: is not a known key"),
+        (
+            f'sealing_key = "{KEY_B}"',
+            'sealing_key = "no key"',
+            "sealing_key: is not base64; write what `dnssecd node key`",
+        ),
+        (f'sealing_key = "{KEY_B}"', 'sealing_key = "a2V5"', "sealing_key: has 3 octets, not 32"),
+        (
+            'address = ["192.0.2.1:53"]\n',
+            f'address = ["192.0.2.1:53"]\nsealing_key = "{KEY_B}"\n',
+            "cluster.nodes.b.sealing_key: is also the key of node a",
+        ),
+        ("[keystore.local]", '[keystore.local]\nsharing = "own"', 'sharing = "own") are not built yet'),
+        (
+            "[keystore.local]",
+            '[keystore.local]\nsharing = "token"',
+            '"token" is for key stores of type "pkcs11"',
+        ),
+        ("[keystore.local]", '[keystore.local]\nsharing = "x"', '"x" is unknown; write sharing = "sealed"'),
+        (
+            "[keystore.local]",
+            '[keystore.local]\nsharing = "sealed"\nremovable = true',
+            "keys on a removable medium are not there when another node needs them",
+        ),
     ],
 )
 def test_errors(old: str, new: str, expected: str) -> None:
@@ -147,3 +174,24 @@ def test_the_url_of_anchors_is_compared_and_their_directory_is_not() -> None:
     for other in ("", anchors.replace("www.", "www2.")):
         ((section, _),) = settings.differences(ours, settings.settings_of(read(BASE + other)), "b")
         assert section == "anchors"
+
+
+def test_sealed_keys() -> None:
+    config = read(BASE.replace("[keystore.local]", '[keystore.local]\nsharing = "sealed"'))
+    assert config.sealed_keystores == {"local"}
+    assert config.shared_keystores == set()
+    (warning,) = (str(each) for each in config.warnings if "sealing_key" in str(each))
+    assert "cluster.nodes.a: has no sealing_key: it gets no keys of key store local" in warning
+    made = signer_settings(config, socket=Path("/s"), state_dir=Path("/d"))
+    assert made.sealing == SealingSettings(node="a", keys={"b": KEY_B})
+    assert made.keystores[0].sealed
+
+
+def test_how_many_nodes_must_hold_a_key() -> None:
+    config = read(BASE.replace("[policy.other]", "[policy.other]\nheld_by_min = 3"))
+    assert [config.holders_min(config.policies[name]) for name in ("default", "other")] == [2, 2], (
+        "there are two"
+    )
+    alone = read(BASE.partition("[cluster]")[0])
+    assert alone.holders_min(alone.policies["default"]) == 1
+    assert not signer_settings(alone, socket=Path("/s"), state_dir=Path("/d")).keystores[0].sealed

@@ -113,7 +113,7 @@ class Rig:
         place = SimpleNamespace(place=SimpleNamespace(node="a", incarnation="i"), own_session=_session)
         link = SimpleNamespace(
             config=config, lease=place, database=place, previous="", joined=lambda: None, run=self._run,
-            log=SimpleNamespace(heads=dict, news=lambda position: ("0", {})),
+            log=SimpleNamespace(heads=dict, news=lambda position: ("0", {}), refusal="", refusals=0),
         )  # fmt: skip
         whole = SimpleNamespace(server=SimpleNamespace(clock_tolerance=300), zones={ZONE: None})
         zone = SimpleNamespace(
@@ -123,7 +123,7 @@ class Rig:
         self.node = ClusterNode(
             cast(Any, link), lambda: cast(Any, whole), cast(Any, {ZONE: zone}), cast(Any, self.followers),
             cast(Any, self.events), SystemClock(), cast(Any, SimpleNamespace(run=asyncio.Event().wait)),
-            ClusterMetrics(CollectorRegistry()),
+            ClusterMetrics(CollectorRegistry()), cast(Any, SimpleNamespace(run=asyncio.Event().wait)),
         )  # fmt: skip
         monkeypatch.setattr(self.node._news, "listen", asyncio.Event().wait)
 
@@ -232,3 +232,24 @@ async def test_a_start_does_not_wait_an_hour_for_a_lease(rig: Rig) -> None:
         rig.membership.taken = None
         await until(lambda: rig.followers.owned)
         assert UNFIT not in rig.events.firing
+
+
+async def test_a_log_that_takes_no_records_is_an_alert_until_it_takes_one(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk of the database is full: heartbeats change rows, and records need room."""
+    log = cast(Any, rig.node.link.log)
+    with ending(rig):
+        await until(lambda: len(rig.membership.beats) > 2)
+        assert AWAY not in rig.events.firing
+        log.refusal, log.refusals = "the disk of the database is full", 1
+        await until(lambda: AWAY in rig.events.firing)
+        count = len(rig.membership.beats)
+        await until(lambda: len(rig.membership.beats) > count + 3)
+        assert AWAY in rig.events.firing
+        log.refusal = ""
+        await until(lambda: AWAY not in rig.events.firing)
+        monkeypatch.setattr(module, "REFUSED_S", 0.2)
+        log.refusal, log.refusals = "the disk of the database is full", 2
+        await until(lambda: AWAY in rig.events.firing)
+        await until(lambda: AWAY not in rig.events.firing)

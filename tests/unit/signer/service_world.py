@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from dnssecd import keyservice_protocol as wp
-from dnssecd.keyservice_settings import KeyLimits, KeystoreSettings, LimitSettings
+from dnssecd.keyservice_settings import KeyLimits, KeystoreSettings, LimitSettings, SealingSettings
 from dnssecd.signer.audit import AuditLog, check
 from dnssecd.signer.consent import Consents
 from dnssecd.signer.limits import Reread, never_changes
@@ -31,9 +31,13 @@ class Bench:
     """The service. `step` lets time pass on both of its clocks."""
 
     def __init__(
-        self, home: Path, limits: LimitSettings | None = None, reread: Reread = never_changes
+        self,
+        home: Path,
+        limits: LimitSettings | None = None,
+        reread: Reread = never_changes,
+        sealing: SealingSettings | None = None,
     ) -> None:
-        self.home = home
+        self.home, self.sealing = home, sealing
         self.limits, self.reread = limits or LimitSettings(), reread
         self.time = 1_900_000_000
         self.uptime = 0.0
@@ -47,7 +51,9 @@ class Bench:
 
     async def open(self) -> None:
         self.warnings = WarningBook(self.now, lambda code, subject, detail: None)
-        settings = KeystoreSettings(name="local", type="software", directory=str(self.home / "keys"))
+        settings = KeystoreSettings(
+            name="local", type="software", directory=str(self.home / "keys"), sealed=self.sealing is not None
+        )
         registry = Registry(self.home / "known", derived=True)
         self.store = SoftwareStore(settings, registry, self.warnings, self.now, threads=1)
         await self.store.start()
@@ -64,6 +70,7 @@ class Bench:
             self.limits,
             self.consents,
             self.reread,
+            self.sealing or SealingSettings(),
         )
 
     async def close(self) -> None:

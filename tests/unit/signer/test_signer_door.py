@@ -24,7 +24,7 @@ GOOD: dict[str, Any] = {
     "created": 1_900_000_000, "key_id": KEY_ID, "passphrase": b"a long passphrase", "sealed": b"{}", "cka_id": "c0de",
     "label": "a key", "public_key": b"x" * 64, "preimage": b"x", "signature": b"x" * 64, "preimages": [b"x"],
     "nonce": b"x" * 16, "limit": 1000, "signatures": 1, "batch": 1, "sessions": 0, "token": "", "seconds": 0.5,
-    "consent_id": "0123abcd", "give": True,
+    "consent_id": "0123abcd", "give": True, "node": "b", "letter": b"{}",
 }  # fmt: skip
 BAD: dict[str, tuple[Any, ...]] = {
     "id": (-1, 1 << 63),
@@ -57,6 +57,8 @@ BAD: dict[str, tuple[Any, ...]] = {
     "sessions": (-1, 1 << 20),
     "token": ("\x7f", "x" * 5000),
     "consent_id": ("", "0123ABCD", "../../ab", "0123abcde"),
+    "node": ("x" * 5000, "a\nb"),
+    "letter": (b"", b"x" * 100_000),
     "seconds": (-1.0, 601.0, float("nan"), float("inf")),
 }  # fmt: skip
 
