@@ -13,12 +13,14 @@ from dnssecd.backup.judge import Decision, Options, Stored, decide
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.keyset import Keyset, SigningView
 from dnssecd.core.keys.keystate import Rec, State
+from dnssecd.core.keys.planner import TABLES, Tables
 from dnssecd.core.keys.restore_limits import LiveServer, signers
 from dnssecd.daemon.zones.restored_zone import judge_ds, judge_found_ds
 from dnssecd.publish.parent import DsRecord
 
 from .ceremony_world import CeremonyWorld
-from .oracle import Validators, Version
+from .mutants import AFTER_RESTORES
+from .oracle import Bogus, Validators, Version
 from .scenario import DAY, make
 from .world import ORIGIN, World
 
@@ -120,8 +122,8 @@ class WithoutCds(Validators):
 class RestoredLater(World):
     """A world in which the host is lost now and then, and restored from an older backup if that is accepted."""
 
-    def __init__(self, seed: int) -> None:
-        super().__init__(make(seed), seed)
+    def __init__(self, seed: int, tables: Tables = TABLES) -> None:
+        super().__init__(make(seed), seed, tables)
         self.oracle = WithoutCds(ORIGIN)
         self.chance = Random(f"restores {seed}")
         self.kept: list[tuple[int, Keyset, tuple[frozenset[bytes], ...], Version | None]] = []
@@ -207,6 +209,14 @@ def restored_later(seed: int) -> RestoredLater:
 @pytest.mark.parametrize("seed", [*range(LATER_SEEDS), SIGNED_SINCE])
 def test_an_older_backup_that_is_accepted_harms_no_validator(seed: int) -> None:
     restored_later(seed)
+
+
+def test_a_dnskey_has_to_stay_after_a_restore() -> None:
+    """The row of the planner's tables that no world without restores needs."""
+    holds = tuple(hold for hold in TABLES.holds if hold.name != AFTER_RESTORES)
+    assert len(holds) == len(TABLES.holds) - 1
+    with pytest.raises(Bogus):
+        RestoredLater(SIGNED_SINCE, replace(TABLES, holds=holds)).run()
 
 
 def test_the_seeds_restore_and_refuse() -> None:
