@@ -68,6 +68,11 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def last_line(text: str) -> str:
+    """What a command says at its end; a slow machine has it report progress before."""
+    return text.splitlines()[-1]
+
+
 # Output
 
 
@@ -78,7 +83,7 @@ def test_a_signed_zone_and_its_keys_are_private_files(home: Path) -> None:
     finally:
         os.umask(umask)
     assert (ended.status, ended.out) == (0, "")
-    assert ended.err == "out: serial 7, 19 records, 9 signatures made, verified\n"
+    assert last_line(ended.err) == "out: serial 7, 19 records, 9 signatures made, verified"
     assert sorted(path.name for path in home.iterdir()) == ["out", "out.keys", "zone"]
     assert mode(home / "out") == 0o600
     for path in (home / "out.keys", *(home / "out.keys").rglob("*")):
@@ -101,7 +106,7 @@ def test_standard_output(home: Path) -> None:
     assert ended.status == 0
     (home / "out").write_text(ended.out)
     assert violations(home / "out", "example.") == []
-    assert ended.err == "-: serial 7, 19 records, 9 signatures made, verified\n"
+    assert last_line(ended.err) == "-: serial 7, 19 records, 9 signatures made, verified"
 
 
 @pytest.mark.parametrize(
@@ -198,7 +203,7 @@ def test_standard_output_that_is_full(home: Path) -> None:
         ended = _process(command, stdout=full, stderr=subprocess.PIPE)
         _, err = ended.communicate(timeout=60)
     assert ended.returncode == 1
-    assert err.decode().startswith("dnssecd: standard output cannot be written (No space left on device)\n")
+    assert "dnssecd: standard output cannot be written (No space left on device)\n" in err.decode()
 
 
 def _process(command: list[str], **more: object) -> subprocess.Popen[bytes]:
