@@ -160,6 +160,8 @@ def suggestions(daemon: Dnssecd, origin: str, file: Path, second: Nameserver | N
         lines.append(f"dig @{LOOPBACK} -p {daemon.port} -k {key_file} {origin} AXFR")
     lines.append(f"{dnssecd} status --config {config}")
     lines.append(f"{dnssecd} key list --config {config}")
+    lines.append(f"{dnssecd} explain {origin} --config {config}")
+    lines.append(f"{dnssecd} simulate {origin} --days 100 --config {config}")
     if example:
         lines.append(f"echo 'hello A 192.0.2.1' >> {relative(file)}")
         lines.append(question(f"hello.{origin}", "A", public))
