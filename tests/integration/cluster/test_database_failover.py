@@ -81,7 +81,10 @@ def test_the_standby_is_promoted_and_the_old_primary_comes_back(
                     lambda node=node: node.metric("dnssecd_events_firing", event="cluster-not-replicated") == 1,
                     "a database without a synchronous standby is reported", 120,
                 )  # fmt: skip
-            assert all(cluster.update(name, "refused") == SERVFAIL for name in cluster.nodes)
+            wait_until(
+                lambda: all(cluster.update(name, "refused") == SERVFAIL for name in cluster.nodes),
+                "updates are refused", 60,
+            )  # fmt: skip
             checker.look()
             third = standby.make_standby(home / "three", "s2").start()
             standby.change(synchronous_standby_names="'s2'")
