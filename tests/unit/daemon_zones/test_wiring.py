@@ -36,6 +36,7 @@ KEYS = {
     "daemon/rollover/evidence.py": {
         "_written": "server, in the zone's room",
         "backups": "key, in the zone's room",
+        "holders": "key, in the zone's room",
         "confirmations": "key, in the zone's room",
         "signers": "server, in the zone's room",
         "parents": "server, in the zone's room",
