@@ -73,6 +73,14 @@ def run(test: Callable[[Nodes], Awaitable[None]], home: Path, names: str = "ab")
     asyncio.run(inside())
 
 
+class Pretender(SealingNode):
+    """A forger who knows the public sealing keys, as everyone may, and uses that of the node."""
+
+    @property
+    def public(self) -> bytes:
+        return self.nodes[self.name]
+
+
 def changed(content: bytes, **fields: object) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(msgspec.json.decode(content, type=Letter), **fields))
 
@@ -163,6 +171,7 @@ def test_a_forged_sealing_key_gets_nothing(tmp_path: Path) -> None:
         for forger in (
             SealingNode("a", thief, pinned),  # the name of a node, another key
             SealingNode("a", thief, {**pinned, "a": thief.public_key().public_bytes_raw()}),
+            Pretender("a", thief, pinned),
         ):
             forged = forger.seal("b", a.store.registry.all()[0], b"private")
             assert "it was not made by node a" in await why_not(b, forged)
