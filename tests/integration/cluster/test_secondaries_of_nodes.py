@@ -81,6 +81,7 @@ def test_every_node_is_a_primary(
     for name, server in peers.items():
         servers.start(with_printed_zone(name, server, a))
     owner = cluster.wait_owner()
+    cluster.nodes[owner].wait_serial_other_than(ZONE, None, 60)
     assert cluster.update(owner, "one") == NOERROR
 
     def checked(node: Dnssecd) -> bool:
