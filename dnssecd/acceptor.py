@@ -12,10 +12,10 @@ import socket
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from msgspec import Struct
 
 from dnssecd.repeats import Repeated, Repeats
 
@@ -116,8 +116,7 @@ class Acceptor:
         self._loop.add_reader(self._socket, self._readable)
 
 
-@dataclass(frozen=True, slots=True)
-class TlsServerSide:
+class TlsServerSide(Struct, frozen=True):
     """TLS on an accepted connection: the context, and the most seconds for its handshake and its end."""
 
     context: ssl.SSLContext

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 _DOUBLINGS_MAX = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Backoff:
+class Backoff(Struct, frozen=True):
     """Waits in seconds: ``first_s``, doubled at each further failure, at most ``longest_s``."""
 
     first_s: float

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import dataclass, field
 from typing import Literal
+
+from msgspec import Struct, field
 
 Login = Literal["pin", "protected", "none"]
 
@@ -18,8 +19,7 @@ QUIRKS = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenSettings:
+class TokenSettings(Struct, frozen=True, kw_only=True):
     """One PKCS#11 token, found by ``label``, ``serial`` and ``slot``, as far as given; the PIN is in ``pin_file``.
 
     `login`: "pin"; "protected" (the token has a PIN pad of its own) or "none", then without PIN file. `quirks`: names
@@ -40,8 +40,7 @@ class TokenSettings:
     quirks: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, kw_only=True)
-class KeystoreSettings:
+class KeystoreSettings(Struct, frozen=True, kw_only=True):
     """One key store.
 
     software: ``directory``, ``passphrase_file`` (empty: generated next to the keys, 0600); ``removable`` if the
@@ -67,8 +66,7 @@ VALIDITY_S_MAX = 10 * 366 * DAY_S
 DESTROY_AFTER_S = 30 * DAY_S
 
 
-@dataclass(frozen=True, kw_only=True)
-class KeyLimits:
+class KeyLimits(Struct, frozen=True, kw_only=True):
     """What a policy permits with the keys of its zones.
 
     ``validity_s_max``: the ceiling, in seconds: how far an RRSIG's expiration may lie from the key service's clock, and
@@ -81,8 +79,7 @@ class KeyLimits:
     two_person: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class LimitSettings:
+class LimitSettings(Struct, frozen=True, kw_only=True):
     """The limits of all zones: ``zones`` has the number in ``kinds`` for each zone (wire name in hex).
 
     ``default`` is for all other zones, also those that the configuration does not have.
@@ -93,8 +90,7 @@ class LimitSettings:
     zones: dict[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, kw_only=True)
-class SealingSettings:
+class SealingSettings(Struct, frozen=True, kw_only=True):
     """The nodes of a cluster: ``node`` is this one ("": there is no cluster), ``keys`` their public sealing keys.
 
     A node without a key is left out. Keys are as ``sealing_key_octets`` reads them.
@@ -123,8 +119,7 @@ def sealing_key_text(octets: bytes) -> str:
     return base64.b64encode(octets).decode()
 
 
-@dataclass(frozen=True, kw_only=True)
-class SignerSettings:
+class SignerSettings(Struct, frozen=True, kw_only=True):
     """All settings of the key service; paths are absolute.
 
     ``state_dir`` (0700) has the audit log and the public data of keys, without secrets. The service's own user may

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
+from dnssecd.replacing import replace
 from dnssecd.store.version_log import (
     Appended,
     Effect,

@@ -7,7 +7,7 @@ by the verifier before it is committed, as in the daemon.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.rekey import rekey, store_keyset
 from dnssecd.pipeline.version.committed import Committed, count_signatures, read_committed
 from dnssecd.pipeline.version.keychange import KeyChange
+from dnssecd.replacing import replace
 from tests.pipeline_zone import ZONE, PipelineZone
 
 HOUR, DAY = 3_600, 86_400

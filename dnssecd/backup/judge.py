@@ -1,14 +1,14 @@
 """Decide whether a zone may be restored from a backup. Every refusal has the damage it prevents and a remedy."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.keys.restore_limits import LiveServer, goes_back, highest, keys_back, live_keys, some
 
 
-@dataclass(frozen=True)
-class Options:
+class Options(Struct, frozen=True):
     """The declarations of the operator.
 
     ``raise_serial``: publish the older content with a serial above every serial seen; ``older_keys``: accept older key
@@ -31,16 +31,14 @@ class Options:
         return " ".join(name for name, is_given in given if is_given)
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """The stored state of a zone; serial None: no published version is known; keyset None: no key set is known."""
 
     serial: int | None = None
     keyset: Keyset | None = None
 
 
-@dataclass(frozen=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """One reason why a zone is not restored. ``code`` does not change between versions."""
 
     zone: str
@@ -49,8 +47,7 @@ class Refusal:
     remedy: str
 
 
-@dataclass(frozen=True)
-class Decision:
+class Decision(Struct, frozen=True):
     """The decision on a zone. ``held``: the daemon first publishes it with a serial above ``floor``."""
 
     zone: str

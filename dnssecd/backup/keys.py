@@ -2,7 +2,8 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from dnssecd.backup.manifest import StoredKey
 from dnssecd.backup.read import Archive, BadArchive
@@ -15,6 +16,7 @@ from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_client.errors import OperatorNeeded, SignerError
 from dnssecd.keyservice_client.launch import OWN_CHILD, launched_signer
 from dnssecd.keyservice_protocol import KeyInfo
+from dnssecd.replacing import replace
 
 DEADLINE_S = 60.0
 KEY_OCTETS_MAX = 1 << 16
@@ -51,8 +53,7 @@ def _owners(config: Config) -> frozenset[int]:
     return owners
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(Struct, frozen=True):
     """A zone's key set with the handles of its keys on this host, and the missing keys with the reason."""
 
     keyset: Keyset

@@ -9,9 +9,10 @@ not fit the log any more is given a place in it, or is moved away and taken from
 import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+from msgspec import Struct
 
 from dnssecd.backup.manifest import COMMON
 from dnssecd.config.model import Config
@@ -36,8 +37,7 @@ class CannotLeave(Exception):
         self.remedy = remedy
 
 
-@dataclass(frozen=True)
-class Moved:
+class Moved(Struct, frozen=True):
     """What was done with a zone: its serial, and the record of the log that its database had."""
 
     zone: str

@@ -7,10 +7,10 @@ replaced databases are kept in ``zones/removed``.
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from dnssecd.backup.manifest import COMMON
 from dnssecd.backup.write import sync_directory
@@ -28,8 +28,7 @@ from dnssecd.store.sqlite import SIDE_FILES
 SYNCED_APART_MAX = 50
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(Struct, frozen=True):
     """The entry for the history of a restored zone."""
 
     at: int

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct, field
 
 from dnssecd.backup.content import Unreadable, stored
 from dnssecd.backup.judge import Stored
@@ -16,8 +16,7 @@ from dnssecd.daemon.zones.specs import database_path
 from dnssecd.store.catalogue import read_catalogue
 
 
-@dataclass(frozen=True)
-class Here:
+class Here(Struct, frozen=True):
     """The state on this host. ``serials``: last known serials; ``documents``: how zones were served."""
 
     serials: dict[str, int] = field(default_factory=dict)

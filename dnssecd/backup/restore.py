@@ -8,8 +8,9 @@ lock → manifest → unpack and check → state here, public state, keys → de
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from pathlib import Path
+
+from msgspec import Struct
 
 from dnssecd.backup.content import Unreadable, stored
 from dnssecd.backup.judge import Decision, Options, Refusal, Stored, decide
@@ -40,8 +41,7 @@ NO_OPTIONS = Options()
 _UNKNOWN: tuple[bool, str | None] = (False, None)
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """The request. ``zones`` empty: all; ``secret``: passphrase of the keys; ``check``: change nothing.
 
     ``keep_going``: restore the other zones if some are refused. Only with ``check``: ``beside_daemon``: the daemon is
@@ -58,8 +58,7 @@ class Wish:
     after_loss: bool = False
 
 
-@dataclass(frozen=True)
-class Done:
+class Done(Struct, frozen=True):
     """The result: the decision on each zone, the refusals, and the restored zones.
 
     ``absent``: zones of this host that are published and not in the backup.
@@ -73,8 +72,7 @@ class Done:
     absent: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Unpacked:
+class _Unpacked(Struct, frozen=True):
     entry: ZoneEntry
     path: Path
     state: Stored

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -164,6 +163,7 @@ def _check(config: Any, wish: Any) -> Any:
     from dnssecd.backup.restore import restore
     from dnssecd.backup.workplace import checking
     from dnssecd.clock import SystemClock
+    from dnssecd.replacing import replace
 
     with checking(config) as beside_daemon, progress("checking") as advance:
         if not beside_daemon:

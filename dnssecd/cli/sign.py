@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +32,7 @@ from dnssecd.pipeline.oneshot.keys import imported_keys, stored_keys
 from dnssecd.pipeline.oneshot.sign import OneShot, Signed, sign_file
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.workers.checker_pool import spread_checker
+from dnssecd.replacing import replace
 
 STORE = "local"
 VALIDITY_S = 30 * 86_400

@@ -11,12 +11,13 @@ import json
 import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from functools import lru_cache
 from hashlib import scrypt, sha256
 from pathlib import Path
 from typing import Any
 
+from dnssecd.config.diff import field_names
 from dnssecd.config.errors import where_text
 from dnssecd.config.model import Config, Secret, SoftwareKeystore
 
@@ -88,11 +89,8 @@ def _shown(value: object, base: Path) -> str:
     if isinstance(value, tuple | frozenset):
         items = [_shown(item, base) for item in value]
         return "[" + ", ".join(sorted(items) if isinstance(value, frozenset) else items) + "]"
-    if is_dataclass(value) and type(value).__str__ is object.__str__:
-        inner = (
-            f"{field.name} = {_field(field.name, getattr(value, field.name), base)}"
-            for field in fields(value)
-        )
+    if (names := field_names(value)) and type(value).__str__ is object.__str__:
+        inner = (f"{name} = {_field(name, getattr(value, name), base)}" for name in names)
         return "{" + ", ".join(inner) + "}"
     return str(value)
 

@@ -6,7 +6,7 @@ They get their keys from a template and become zones of the :class:`Config`, as 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -17,6 +17,7 @@ from dnssecd.config.model import Acl, CatalogConfig, Config, ParentConfig, ZoneC
 from dnssecd.config.reader import Section
 from dnssecd.config.zones import Known, read_zone
 from dnssecd.core.zone.catalog import zone_file_name
+from dnssecd.replacing import replace
 
 #: A member takes at most about a KiB of a transfer: its PTR record, and its properties.
 _MEMBERS_PER_MIB = 1_024

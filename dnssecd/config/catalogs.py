@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 
 from dnssecd.config.errors import did_you_mean
 from dnssecd.config.model import CatalogConfig, Policy, ZoneConfig
 from dnssecd.config.reader import Section
 from dnssecd.config.values import Bad, parse_name
 from dnssecd.config.zones import Known, read_max_change, references
+from dnssecd.replacing import replace
 
 #: Octets of a catalog's name: member labels, "zones" and a property's label stand before it (RFC 9432 §4).
 _NAME_MAX = 160

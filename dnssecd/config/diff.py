@@ -10,6 +10,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from msgspec import Struct
+
 from dnssecd.config.algorithms import ALGORITHMS
 from dnssecd.config.errors import where_text
 from dnssecd.config.model import Config, Secret
@@ -124,12 +126,25 @@ def _compare(path: KeyPath, old: object, new: object) -> Iterator[Change]:
                 yield Change((*path, key), None, "")
             else:
                 yield from _compare((*path, key), old[key], new[key])
-    elif is_dataclass(old) and type(old) is type(new) and not _is_leaf(old):
-        for field in (field for field in fields(old) if field.compare):
-            below = path if isinstance(old, Template) else (*path, field.name)
-            yield from _compare(below, getattr(old, field.name), getattr(new, field.name))
+    elif (names := _compared(old)) and type(old) is type(new) and not _is_leaf(old):
+        for name in names:
+            below = path if isinstance(old, Template) else (*path, name)
+            yield from _compare(below, getattr(old, name), getattr(new, name))
     else:
         yield Change(path, _as_written(path[-1], old), _as_written(path[-1], new))
+
+
+def field_names(value: object) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass or a Struct, none for any other value."""
+    if isinstance(value, Struct):
+        return value.__struct_fields__
+    return tuple(field.name for field in fields(value)) if is_dataclass(value) else ()
+
+
+def _compared(value: object) -> tuple[str, ...]:
+    if is_dataclass(value):
+        return tuple(field.name for field in fields(value) if field.compare)
+    return field_names(value)
 
 
 def _is_leaf(value: object) -> bool:
@@ -167,7 +182,7 @@ def _shown(value: object) -> str:
     if isinstance(value, tuple | frozenset | list):
         items = [_shown(item) for item in value]
         return "[" + ", ".join(sorted(items) if isinstance(value, frozenset) else items) + "]"
-    if is_dataclass(value) and not _is_leaf(value):
-        inner = [f"{field.name} = {_shown(getattr(value, field.name))}" for field in fields(value)]
+    if (names := field_names(value)) and not _is_leaf(value):
+        inner = [f"{name} = {_shown(getattr(value, name))}" for name in names]
         return "{ " + ", ".join(inner) + " }"
     return str(value)

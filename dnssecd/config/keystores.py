@@ -14,7 +14,6 @@ A PKCS#11 key store has one token in its own table, or several tokens in one tab
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -22,6 +21,7 @@ from dnssecd.config.model import Keystore, OfflineKeystore, Pkcs11Keystore, Pkcs
 from dnssecd.config.peers import check_label
 from dnssecd.config.reader import Section
 from dnssecd.keyservice_settings import QUIRKS, Login
+from dnssecd.replacing import replace
 
 _WAYS = ("token_label", "token_serial", "slot")
 _SHARED = (

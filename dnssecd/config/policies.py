@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from dnssecd.config.algorithms import (
@@ -31,6 +30,7 @@ from dnssecd.config.presets import apply_preset
 from dnssecd.config.reader import Section
 from dnssecd.config.timing import check_lifetimes, read_timing
 from dnssecd.durations import parse_duration
+from dnssecd.replacing import replace
 
 DAY = 86_400
 MANUAL_STEPS = ("zsk", "ksk", "algorithm", "denial")

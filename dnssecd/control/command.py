@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
 
 from dnssecd.control.messages.base import BadField, Q, Request, answer_type, read_request
 from dnssecd.control.peer import Caller, Role
@@ -68,8 +69,7 @@ class Call(Generic[Q]):
             await self._send({"chunk": text[start : start + CHUNK_MAX]})
 
 
-@dataclass(frozen=True, slots=True)
-class Command(Generic[Q]):
+class Command(Struct, Generic[Q], frozen=True):
     """A type of request and its handler. timeout: seconds that the handler may take, None: no limit.
 
     The handler returns the answer type of the request, or raises Refused.

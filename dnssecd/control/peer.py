@@ -6,8 +6,9 @@ import os
 import pwd
 import socket
 import struct
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 _SO_PEERGROUPS = 59  # Python's socket module does not define it
 _CREDENTIALS = struct.Struct("3i")
@@ -17,8 +18,7 @@ Role = Literal["viewer", "operator", "key_officer"]
 ALL_ROLES: frozenset[Role] = frozenset({"viewer", "operator", "key_officer"})
 
 
-@dataclass(frozen=True, slots=True)
-class Groups:
+class Groups(Struct, frozen=True):
     """The Unix groups of the roles, as numbers.
 
     viewer None: the daemon's group. operator None: root and the daemon's user alone. key_officer None: operators are
@@ -33,8 +33,7 @@ class Groups:
 GROUPS_DEFAULT = Groups()
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(Struct, frozen=True):
     """A client: its process, its user and its roles."""
 
     pid: int

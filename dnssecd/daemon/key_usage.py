@@ -4,7 +4,8 @@ Kept in memory, so it begins again at a start.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.config.model import Config, Peer
 from dnssecd.core.dns.names import text_to_wire, wire_to_text
@@ -14,8 +15,7 @@ from dnssecd.server.acl import Address, client_address
 USES_MAX = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class KeyUse:
+class KeyUse(Struct, frozen=True):
     """A key of a peer: when the peer last signed with it, and last accepted it (epoch seconds)."""
 
     peer: str

@@ -1,13 +1,12 @@
 """Bounds on the resources that reading a zone file may use."""
 
-from dataclasses import dataclass
-
 #: Octets of RDATA that still fit in a message with header, owner name and TSIG.
+from msgspec import Struct
+
 RDATA_MAX = 65_000
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """Bounds for one zone file with its included files; sizes in octets."""
 
     line: int = 512 * 1024

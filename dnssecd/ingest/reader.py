@@ -6,7 +6,7 @@ last owner.
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from dnssecd.ingest.limits import Limits
 from dnssecd.ingest.slowlane import rdata_wire
 from dnssecd.ingest.source import Digest, FileIdentity, Source
 from dnssecd.ingest.words import shown
+from dnssecd.replacing import replace
 
 Numbered = Iterator[tuple[int, bytes]]
 

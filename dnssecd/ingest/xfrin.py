@@ -6,8 +6,9 @@ whole zone, or a single SOA. ``docs/transfers-in.md`` is generated from the tabl
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from dnssecd.core.dns.serial import is_after
 from dnssecd.ingest.collect import Row
@@ -63,30 +64,26 @@ TRANSITIONS: Mapping[str, Transitions] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class TransferLimits:
+class TransferLimits(Struct, frozen=True):
     """Bounds on the memory that a primary can make dnssecd use: RRs of one transfer."""
 
     records: int = 20_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Current:
+class Current(Struct, frozen=True):
     """The answer to IXFR is one SOA: the primary offers no differences."""
 
     soa: Row
 
 
-@dataclass(frozen=True, slots=True)
-class Whole:
+class Whole(Struct, frozen=True):
     """The zone: its SOA and all other rows, in the order received."""
 
     soa: Row
     rows: list[Row]
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(Struct, frozen=True):
     """One difference sequence: SOAs before and after, other rows deleted and added."""
 
     before: Row
@@ -95,8 +92,7 @@ class Difference:
     added: list[Row]
 
 
-@dataclass(frozen=True, slots=True)
-class Differences:
+class Differences(Struct, frozen=True):
     """All sequences, each beginning at the end of the previous one; ``soa`` is the final one."""
 
     soa: Row

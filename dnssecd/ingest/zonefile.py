@@ -1,8 +1,9 @@
 """Read a zone file into RRsets: :func:`parse_zone_file`."""
 
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+
+from msgspec import Struct
 
 from dnssecd.core.dns.names import key_to_text
 from dnssecd.core.dns.rrset import RRset, Rrsigs
@@ -16,8 +17,7 @@ from dnssecd.ingest.source import Digest
 from dnssecd.ingest.words import type_text
 
 
-@dataclass(frozen=True, slots=True)
-class ParsedZone:
+class ParsedZone(Struct, frozen=True):
     """The content of a zone file.
 
     ``rrsets``: by (owner key, type), canonical packed RDATA. ``stripped``: DNSSEC records of the input that

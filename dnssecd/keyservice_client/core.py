@@ -13,10 +13,10 @@ shell moves octets, passes the time in, and connects when :meth:`ClientCore.chec
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from dnssecd import keyservice_protocol as wp
 from dnssecd.breaker import Breaker
@@ -46,8 +46,7 @@ _REPEATABLE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(Struct, frozen=True):
     """A request with its number, and its frame."""
 
     request: wp.Request

@@ -8,8 +8,9 @@ they are sent in lower case.
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from typing import TypeVar
+
+from msgspec import Struct
 
 from dnssecd import keyservice_protocol as wp
 from dnssecd.core.dns.names import lower
@@ -19,8 +20,7 @@ T = TypeVar("T")
 R = TypeVar("R", bound=wp.Message)
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """A request, and the kind of reply that answers it."""
 
     request: wp.Request

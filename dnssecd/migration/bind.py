@@ -5,13 +5,13 @@ Private files are not read here. Without ``.state`` the times in the comments of
 
 from base64 import b64decode
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 
 from dnssecd.core.dns.names import BadName, text_to_wire, wire_to_text
 from dnssecd.core.keys.keyset import REVOKE, SEP, ZONE
 from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Stated
+from dnssecd.replacing import replace
 
 PROTOCOL = 3
 

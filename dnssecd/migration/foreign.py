@@ -5,10 +5,11 @@ opendnssec, powerdns) is a pure function from text to ``ForeignKey`` objects tha
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dnssecd.core.keys.keyset import Key, Keyset, KeysetError, add_key, dnskey_rdata, key_tag
 from dnssecd.core.keys.keystate import RECORDS, Goal, Rec, RecordState, Role, State
+from dnssecd.replacing import replace
 
 
 class ForeignError(ValueError):

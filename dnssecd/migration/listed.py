@@ -8,12 +8,13 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dnssecd.core.keys.keyset import REVOKE, dnskey_rdata, key_tag
 from dnssecd.migration import knot, opendnssec, powerdns
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Private
 from dnssecd.migration.words import is_name
+from dnssecd.replacing import replace
 
 _RECORD = re.compile(
     r"(?P<owner>[^\s;]+)(?:\s+\d+)?(?:\s+IN)?\s+DNSKEY\s+(?P<flags>\d{1,5})\s+3\s+(?P<kind>\d{1,3})\s+"

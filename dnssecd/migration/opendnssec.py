@@ -5,12 +5,13 @@ states are exact. The private keys stay in their token and are found by CKA_ID.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dnssecd.core.dns.names import wire_to_text
 from dnssecd.core.keys.keystate import RECORDS, Goal, Rec, Role, State
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Private, Stated
 from dnssecd.migration.words import ZONE_FLAGS, algorithm, is_name, number
+from dnssecd.replacing import replace
 
 COMMANDS = "ods-enforcer key list -v -a -p; ods-enforcer key list -d -a -p"
 _NOISE = ("sock set to", "Keys:", "Zone:", "Database set to")

@@ -10,13 +10,14 @@ import binascii
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dnssecd.core.dns.names import wire_to_text
 from dnssecd.core.keys.keyset import key_tag
 from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Private, Stated
 from dnssecd.migration.words import ZONE_FLAGS, algorithm, is_name, number
+from dnssecd.replacing import replace
 
 _SEP = 0x0001
 _SHOWN = re.compile(

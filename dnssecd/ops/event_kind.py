@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dnssecd.store.event_log import Severity
 
 
-@dataclass(frozen=True, slots=True)
-class EventKind:
+class EventKind(Struct, frozen=True):
     """An event. meaning: when it fires. effect: on the zone. remedy: what to do. mutable: it can be muted."""
 
     name: str

@@ -10,13 +10,13 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
 from dnssecd.clock import Clock
 from dnssecd.ops.event_kinds import EVENT_KINDS, SEVERITIES
+from dnssecd.replacing import replace
 from dnssecd.store.errors import StoreError
 from dnssecd.store.event_log import ZONE_REMOVED, Event, EventKey, EventStore, Severity, Transition
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
 from dnssecd.control.messages.alerts import Alert
 from dnssecd.control.messages.zones import ZoneStatus
 from dnssecd.page.model import AlertGroup, Task
+from dnssecd.replacing import replace
 
 PER_PAGE = 50
 PER_PAGE_MAX = 500
@@ -57,7 +58,7 @@ class Query:
         """Return the address of the page with changes; a change of what is shown begins with the first page."""
         if changes.keys() & {"text", "show", "sort", "per"}:
             changes = {"page": 1, **changes}
-        new = replace(self, **changes)  # type: ignore[arg-type]
+        new = replace(self, **changes)
         default = Query()
         names = {"text": "q"}
         parts = {

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
+from msgspec import Struct
 
 from dnssecd.control.messages.zones import ServerSeen, ZoneStatus
 from dnssecd.core.utc import about, minute
@@ -46,16 +46,14 @@ _BIDI = (0x61C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))
 _CONTROLS = dict.fromkeys((*_C0_C1, *_BIDI), "\ufffd")
 
 
-@dataclass(frozen=True, slots=True)
-class Dot:
+class Dot(Struct, frozen=True):
     """A server as a dot. look: current, behind or unknown; hint: what it serves."""
 
     look: str
     hint: str
 
 
-@dataclass(frozen=True, slots=True)
-class Bar:
+class Bar(Struct, frozen=True):
     """The runway as a bar. width: of BAR_WIDTH; look: good, low or over."""
 
     width: float

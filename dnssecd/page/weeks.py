@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from msgspec import Struct
+
 from dnssecd.page.model import Coming, Freeze
 
 WEEKS = 5
@@ -13,8 +15,7 @@ DAY_S = 86_400
 NAMED_MAX = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
+class Day(Struct, frozen=True):
     """A day. acts: what a person does; steps: how many rollovers begin; freeze: policies that begin none."""
 
     label: str
@@ -26,8 +27,7 @@ class Day:
     freeze: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Weeks:
+class Weeks(Struct, frozen=True):
     """A span of weeks, each from Monday to Sunday (UTC)."""
 
     title: str

@@ -13,8 +13,9 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 OUTPUT_MAX = 4_096
 _READ_OCTETS = 65_536
@@ -31,8 +32,7 @@ class Ending(Enum):
     NOT_STARTED = "not started"
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """A run that ended. ``detail`` describes it, with ``output``: the start of what the program wrote.
 
     ``status``: the exit status that the program chose; None if it chose none, or if that is not known.

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import dns.name
@@ -19,6 +18,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
 import dns.update
+from msgspec import Struct
 
 from dnssecd.publish.exchange import Outcome, Peer, Timing, exchange, question
 
@@ -34,8 +34,7 @@ _WHY = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Pushed:
+class Pushed(Struct, frozen=True):
     """The result of a push. ``ok``: the server has the set; ``changed``: it did not before; ``detail``: its answer."""
 
     ok: bool

@@ -7,7 +7,6 @@ used without validation (RFC 9859 §5). Send it when all public servers have the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 import dns.asyncresolver
@@ -20,6 +19,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.resolver
 import dns.rrset
+from msgspec import Struct
 
 from dnssecd.publish.exchange import Peer, Timing, exchange, question
 
@@ -34,8 +34,7 @@ LOOKUPS_MAX = 4
 TIMING = Timing(udp_s=3.0, udp_attempts=3, tcp_s=5.0)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(Struct, frozen=True):
     """An answer: the RRset; or None with the owner of the SOA that denies it; or a failure."""
 
     rrset: dns.rrset.RRset | None = None
@@ -46,8 +45,7 @@ class Found:
 Lookup = Callable[[dns.name.Name, dns.rdatatype.RdataType], Awaitable[Found]]
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True, order=True):
     """Where the parent takes NOTIFY(CDS): host name and port; ``at``: the name of the DSYNC RRset."""
 
     target: str
@@ -55,8 +53,7 @@ class Endpoint:
     at: str
 
 
-@dataclass(frozen=True, slots=True)
-class Notified:
+class Notified(Struct, frozen=True):
     """The result. ``offered``: the parent has an endpoint; ``ok``: one acknowledged; ``detail``: which, or why not."""
 
     offered: bool

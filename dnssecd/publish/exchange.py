@@ -22,6 +22,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 import dns.tsig
+from msgspec import Struct
 
 from dnssecd.core.dns.message_names import HEADER_OCTETS
 from dnssecd.core.dns.tsig import TsigPeerError
@@ -63,8 +64,7 @@ class PeerKey:
         return {key.name: key}
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """A server to contact: its name in the configuration, IP address, port, and TSIG key if it has one.
 
     ``source``: the local addresses to send from. ``notify``: the key of NOTIFY; True: ``key``, False: none.
@@ -100,8 +100,7 @@ class Peer:
         return self.notify if isinstance(self.notify, PeerKey) else self.key if self.notify else None
 
 
-@dataclass(frozen=True, slots=True)
-class Timing:
+class Timing(Struct, frozen=True):
     """Deadlines of one exchange: seconds and number of UDP attempts, seconds for all of a TCP attempt."""
 
     udp_s: float = 2.0
@@ -109,8 +108,7 @@ class Timing:
     tcp_s: float = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Reply(Generic[A]):
+class Reply(Struct, Generic[A], frozen=True):
     """The outcome of a question: a verified answer, or why there is none."""
 
     answer: A | None
@@ -135,8 +133,7 @@ class Asked(Protocol[A_co]):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome(Reply[dns.message.Message]):
+class Outcome(Reply[dns.message.Message], frozen=True):
     """The outcome of a question that dnspython reads."""
 
     @property

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.dns.rrtypes import DNSKEY
@@ -20,8 +21,7 @@ _REVOKE = 0x0080
 _DIGESTS = {1: "sha1", 2: "sha256", 4: "sha384"}
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignKey:
+class ForeignKey(Struct, frozen=True):
     """A DNSKEY that a server serves and that is not one of our keys; ``rdata`` in wire form."""
 
     server: str
@@ -30,16 +30,14 @@ class ForeignKey:
     algorithm: int
 
 
-@dataclass(frozen=True, slots=True)
-class ForeignDs:
+class ForeignDs(Struct, frozen=True):
     """A DS that a server of the parent serves and that none of our keys matches."""
 
     server: str
     ds: DsRecord
 
 
-@dataclass(frozen=True, slots=True)
-class FirstCheck:
+class FirstCheck(Struct, frozen=True):
     """The result. Publishing is safe only if :attr:`foreign` is empty and the parent answered.
 
     ``highest_serial``: the latest serial that any secondary serves, or None. ``unreachable``: (server, why)

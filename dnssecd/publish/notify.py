@@ -13,9 +13,10 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
+
+from msgspec import Struct
 
 from dnssecd.backoff import Backoff
 from dnssecd.publish.exchange import Peer, Timing
@@ -23,8 +24,7 @@ from dnssecd.publish.notify_gap import NotifyGap
 from dnssecd.publish.watch import Ledger, Sighting, WatchHooks, sight
 
 
-@dataclass(frozen=True, slots=True)
-class Goal:
+class Goal(Struct, frozen=True):
     """A published version: serial, and its SOA RDATA (uncompressed wire form) and TTL for the NOTIFY."""
 
     serial: int
@@ -41,8 +41,7 @@ class NotifyResult(Enum):
     ERROR = "error"  # it could not be sent, or the answer must not be used
 
 
-@dataclass(frozen=True, slots=True)
-class NotifyOutcome:
+class NotifyOutcome(Struct, frozen=True):
     """The result of one NOTIFY; ``detail``: the RCODE, or why there is none.
 
     ``rejects_key``: it does not have the TSIG key, or has another secret for it.
@@ -57,8 +56,7 @@ class NotifyOutcome:
 Announce = Callable[[str, Peer, Goal, Timing | None], Awaitable[NotifyOutcome]]
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """Intervals in seconds; each doubles from the first to the last."""
 
     look_first_s: float = 0.04

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, cast
 
 import dns.asyncresolver
@@ -13,14 +12,15 @@ import dns.name
 import dns.rcode
 import dns.rdatatype
 import dns.resolver
+from msgspec import Struct
 
 from dnssecd.publish.exchange import Outcome, Peer, Timing, exchange, question
+from dnssecd.replacing import replace
 
 DNS_PORT = 53
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class DsRecord:
+class DsRecord(Struct, frozen=True, order=True):
     """One DS record."""
 
     key_tag: int
@@ -29,8 +29,7 @@ class DsRecord:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class ParentAnswer:
+class ParentAnswer(Struct, frozen=True):
     """The answer of one parent server. ``ds`` is None if there is no usable answer; ``failure`` says why.
 
     An empty ``ds`` is an authoritative "there is none". ``ttl`` is that of the DS RRset; ``at`` is epoch seconds.

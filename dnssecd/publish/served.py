@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 from typing import Any, cast
 
 import dns.name
@@ -11,6 +10,7 @@ import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
 import dns.rrset
+from msgspec import Struct
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset, Rrsigs, pack
@@ -18,8 +18,7 @@ from dnssecd.core.verify.served import ServedApex
 from dnssecd.publish.exchange import Outcome, Peer, Timing, exchange, question
 
 
-@dataclass(frozen=True, slots=True)
-class Served:
+class Served(Struct, frozen=True):
     """The answers of one server. ``apex`` None: no judgement is possible, ``failure`` says why."""
 
     server: str

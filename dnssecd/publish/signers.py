@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, cast
 
 import dns.name
 import dns.rdatatype
+from msgspec import Struct
 
 from dnssecd.publish.exchange import Peer, Timing, exchange, question
 
 
-@dataclass(frozen=True, slots=True)
-class SignerAnswer:
+class SignerAnswer(Struct, frozen=True):
     """The answer of one server: DNSKEY RDATA; None if there is no usable answer, ``failure`` says why.
 
     ``ttl`` is that of the DNSKEY RRset, ``at`` epoch seconds.

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 from struct import Struct
 
 import dns.rcode
+import msgspec
 
 from dnssecd.core.dns.message import AA, CLASS_IN, HEADER_SIZE, TYPE_OPT, FormError, parse
 from dnssecd.core.dns.message_names import NameTable, skip_name
@@ -33,8 +33,7 @@ SOA_NUMBERS = 20
 DNSKEY_OCTETS_MIN = 5
 
 
-@dataclass(frozen=True, slots=True)
-class ApexAnswer:
+class ApexAnswer(msgspec.Struct, frozen=True):
     """A verified answer: the RDATA (uncompressed, names not changed otherwise) of the RRset that was asked for.
 
     ``signatures``: the RDATA of the RRSIGs over it, the signer's name in lower case. ``tsig_time``: epoch seconds.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.core.dns.serial import is_after
 from dnssecd.publish.exchange import Peer, Timing, ask
@@ -12,8 +14,7 @@ from dnssecd.publish.soa_look import SOA_NUMBERS, ApexQuestion
 from dnssecd.tls import TlsFault
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(Struct, frozen=True):
     """One look at one server: the serial that it serves; None: it serves none or does not answer (see ``detail``).
 
     ``at``: epoch seconds. ``reachable``: it sent an answer. ``tsig_time``: its clock, from a verified TSIG.
@@ -37,8 +38,7 @@ class Sighting:
     key: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(Struct, frozen=True):
     """A sighting compared with the published version and with earlier sightings.
 
     ``state``: ``current``, ``behind``, ``ahead`` (it serves a serial that dnssecd never published, and will

@@ -7,8 +7,9 @@ RR gets a message of its own. In a message of any size, ``reserve`` octets stay 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from struct import Struct
+
+import msgspec
 
 from dnssecd.core.dns.names import APEX, ROOT_WIRE, key_labels
 from dnssecd.core.dns.rrset import unpack
@@ -33,8 +34,7 @@ class RecordTooBig(ValueError):
     """One RR does not fit into a message even alone; the zone check at load refuses such a zone."""
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(msgspec.Struct, frozen=True):
     """The parts that all messages of one answer share.
 
     ``flags`` is the second word of the header; ``question`` the question section in wire form, whose name is the
@@ -57,8 +57,7 @@ class Frame:
         return _QUESTION_AT + len(self.question)
 
 
-@dataclass(frozen=True, slots=True)
-class Transfer:
+class Transfer(msgspec.Struct, frozen=True):
     """An answer about to be sent. ``kind``: axfr, ixfr, axfr-style (asked for IXFR), or current (one SOA)."""
 
     kind: str

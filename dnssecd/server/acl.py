@@ -7,8 +7,9 @@ for another zone is refused, even from an address that may send unsigned request
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from msgspec import Struct
 
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.server.reasons import Refusal
@@ -25,8 +26,7 @@ def client_address(host: str) -> Address:
     return address
 
 
-@dataclass(frozen=True, slots=True)
-class Acl:
+class Acl(Struct, frozen=True):
     """A set of TSIG key names (lower-cased wire form) and networks."""
 
     keys: frozenset[bytes] = frozenset()
@@ -62,23 +62,20 @@ def _peer_acl(peers: Iterable[tuple[str, str | None]]) -> Acl:
 CertificateJudge = Callable[[bytes | None], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
+class Channel(Struct, frozen=True):
     """The TLS connection that a request came on; ``certificate``: the client's, DER, if it sent one."""
 
     certificate: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TlsOnly:
+class TlsOnly(Struct, frozen=True):
     """A secondary whose transfers must use TLS; ``judge``: of its certificate; None: it needs none."""
 
     acl: Acl
     judge: CertificateJudge | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ZoneAccess:
+class ZoneAccess(Struct, frozen=True):
     """The access lists of a zone for each kind of request; built once per configuration.
 
     ``tls_only``: further clients that may transfer, over TLS only.

@@ -8,7 +8,8 @@ closest encloser is found from the neighbours of the name in the zone.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.dns.names import APEX, ancestors, key_to_wire, parent_key, subtree_end, wildcard_key
 from dnssecd.core.dns.rrset import unpack
@@ -41,8 +42,7 @@ def next_closer(owner: bytes, encloser: bytes) -> bytes:
     return owner[: owner.index(b"\x00", len(encloser)) + 1]
 
 
-@dataclass(frozen=True, slots=True)
-class Proofs:
+class Proofs(Struct, frozen=True):
     """The proofs of one version; ``encloser`` is the closest encloser of a name that does not exist."""
 
     version: ServedVersion
@@ -64,7 +64,7 @@ class Proofs:
         return iter(())
 
 
-class NsecProofs(Proofs):
+class NsecProofs(Proofs, frozen=True):
     """RFC 4035 §3.1.3.1–4."""
 
     def no_type(self, owner: bytes) -> Iterator[bytes]:
@@ -90,8 +90,7 @@ class NsecProofs(Proofs):
         return APEX if found is None else found.owner
 
 
-@dataclass(frozen=True, slots=True)
-class Nsec3Proofs(Proofs):
+class Nsec3Proofs(Proofs, frozen=True):
     """RFC 5155 §7.2; ``salt`` and ``iterations`` are the chain's."""
 
     iterations: int

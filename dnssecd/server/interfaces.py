@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+from msgspec import Struct
 
 from dnssecd.core.dns.message import Message
 from dnssecd.core.zone.zoneview import ServedVersion
@@ -95,8 +96,7 @@ class TransferOut(Protocol):
         """Return the one message that answers an IXFR request over UDP."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A request as handlers see it.
 
     ``wire`` is the whole message without its TSIG record (Original ID restored); ``key`` is the proven TSIG
@@ -120,8 +120,7 @@ class Verdict(NamedTuple):
     text: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class EndedTransfer:
+class EndedTransfer(Struct, frozen=True):
     """A transfer that is over; kind as in Transfer."""
 
     zone: bytes

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """All bounds; times in seconds. The values suit a hidden primary with tens of secondaries."""
 
     #: Strangers may use half of the places; a quarter is reserved for peers (server.connections.Standing).

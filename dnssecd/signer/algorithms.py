@@ -6,12 +6,12 @@ RSA per RFC 3110 and 5702, ECDSA per RFC 6605, EdDSA per RFC 8080, ML-DSA per dr
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from msgspec import Struct
 
 from dnssecd.signer import mldsa
 from dnssecd.signer.errors import BadRequest, Unsupported
@@ -39,8 +39,7 @@ Sign = Callable[[bytes], bytes]
 Verify = Callable[[bytes, bytes], None]
 
 
-@dataclass(frozen=True)
-class Algorithm:
+class Algorithm(Struct, frozen=True):
     """What is fixed for one DNSSEC algorithm number."""
 
     number: int

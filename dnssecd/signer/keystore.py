@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
+
+from msgspec import Struct
 
 from dnssecd.keyservice_protocol import BenchLine, BenchRequest, KeyState, Proof, Role, StoreStatus
 from dnssecd.signer.algorithms import PrivateKey
@@ -21,8 +22,7 @@ AT_ONCE_MAX = 32
 Account = Callable[[Description], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Consequence:
+class Consequence(Struct, frozen=True):
     """What a store does about a signature that does not verify; ``evicted``: it takes a token out of use."""
 
     detail: str

@@ -15,8 +15,9 @@ import os
 import socket
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from dnssecd import keyservice_protocol as wp
 
@@ -27,8 +28,7 @@ _GROUPS_OCTETS_MAX = 1024  # what Python allows: 256 groups
 Role = Literal["daemon", "keeper", "officer"]
 
 
-@dataclass(frozen=True, slots=True)
-class Peer:
+class Peer(Struct, frozen=True):
     """A client: its user, and its roles; with none it may not connect."""
 
     uid: int

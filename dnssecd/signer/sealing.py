@@ -10,7 +10,6 @@ AES-256-GCM; all else in the letter is bound to it as associated data, and to th
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -18,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from msgspec import Struct
 
 from dnssecd.keyservice_settings import SEALING_KEY_OCTETS
 from dnssecd.signer.key_file import Description
@@ -42,8 +42,7 @@ class BadLetter(Exception):
     """A letter that is damaged, forged, or for another node; the text says which."""
 
 
-@dataclass(frozen=True)
-class SealingNode:
+class SealingNode(Struct, frozen=True):
     """This node as its key service knows it: its name, its private sealing key, and the public ones of all nodes."""
 
     name: str

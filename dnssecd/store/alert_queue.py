@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
 import msgspec
+from msgspec import Struct
 
 from dnssecd.store import sqlite
 from dnssecd.store.errors import StoreError
@@ -62,8 +62,7 @@ T = TypeVar("T")
 A = TypeVar("A", bound=StoredAlert)
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
+class Delivery(Struct, frozen=True):
     """A message to deliver. covers: the events it reports, at most COVERS_MAX. number: 0 until it is stored."""
 
     way: str
@@ -78,8 +77,7 @@ class Delivery:
     number: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class QueueState:
+class QueueState(Struct, frozen=True):
     """The queue of one channel. oldest: creation of the oldest waiting message; last: time of the last delivery."""
 
     waiting: int = 0

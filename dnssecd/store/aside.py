@@ -2,9 +2,10 @@
 
 import os
 from contextlib import closing, suppress
-from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
+
+from msgspec import Struct
 
 from dnssecd.store import sqlite
 from dnssecd.store.errors import StoreError
@@ -14,8 +15,7 @@ from dnssecd.store.sqlite import SIDE_FILES, translated
 DIRECTORY = "removed"
 
 
-@dataclass(frozen=True)
-class Kept:
+class Kept(Struct, frozen=True):
     """The database of a zone that was removed ``at`` (epoch seconds), with its last published serial."""
 
     path: Path

@@ -9,9 +9,11 @@ history must not stop the daemon.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import astuple, fields
 
 from dnssecd.store import sqlite
 from dnssecd.store.sqlite import translating
@@ -29,8 +31,7 @@ ZONE_REMOVED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(Struct, frozen=True):
     """One condition that holds or held.
 
     zone: with final dot, "" for the daemon as a whole. subject: the part of the zone that is affected (a secondary,
@@ -63,8 +64,7 @@ class Event:
         return self.name, self.zone, self.subject
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(Struct, frozen=True):
     """An event started to fire, changed its cause, was acknowledged or resolved. number: increases always."""
 
     number: int

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from msgspec import Struct
 
 from dnssecd.store.errors import StoreError
 from dnssecd.store.sqlite import BUSY_TIMEOUT_S, translated
@@ -31,8 +32,7 @@ FROM cryptokeys ORDER BY domain_id, id
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """What is in the database.
 
     zones: id, name, type; meta: id of the zone, kind, content; keys: id of the zone, flags, whether active, algorithm,

@@ -10,11 +10,11 @@ InDoubt (the outcome is unknown). Any thread may call them.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
 import msgspec
+from msgspec import Struct
 
 from dnssecd.store.errors import StoreError
 
@@ -71,8 +71,7 @@ class Record(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class LogRecord:
+class LogRecord(Struct, frozen=True):
     """A record as the log has it; ``node`` appended it. ``chunks``: its octets in order, to be read once, at once.
 
     digest: SHA-256 (hex) of the octets, "" for a record without any. A snapshot may have epoch 0: its octets have it.
@@ -88,13 +87,11 @@ class LogRecord:
     octets: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(Struct, frozen=True):
     """The record is in the log, durably."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fenced:
+class Fenced(Struct, frozen=True):
     """The record is not in the log and never will be: the sequence is taken, or the epoch is over.
 
     ``node`` and ``epoch``: the present owner, as far as it is known ("", 0: it is not).
@@ -104,8 +101,7 @@ class Fenced:
     epoch: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class InDoubt:
+class InDoubt(Struct, frozen=True):
     """The record may be in the log, or not: the connection broke while it was committed."""
 
     cause: str

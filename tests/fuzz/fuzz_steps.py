@@ -9,7 +9,6 @@ grows with the square of the octets is above it.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import random
 import struct
 import sys
@@ -33,6 +32,7 @@ from dnssecd.pipeline.fetch.receive import _StreamVerifier
 from dnssecd.publish import xfrout
 from dnssecd.publish.answerform import TCP_OCTETS_MAX, UnwantedAnswer, check_size, is_answer
 from dnssecd.publish.exchange import PeerKey, _decode
+from dnssecd.replacing import replace
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.dispatch import Dispatcher
 from dnssecd.server.interfaces import Hooks
@@ -128,7 +128,7 @@ def _dispatched(transport: str) -> Callable[[bytes], object]:
 
 
 def _with_bad_tsig(wire: bytes) -> None:
-    signed, _ = sign_request(wire[:65_000], dataclasses.replace(KEY, secret=b"other"), 0)
+    signed, _ = sign_request(wire[:65_000], replace(KEY, secret=b"other"), 0)
     _dispatched("tcp")(signed)
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from dnssecd.replacing import replace
 from tests.integration.hsm.daemon import keep_keys_in
 from tests.integration.rollover_world import CHILD, CHILD_ZONE, FAST, PARENT, RolloverWorld, SignedParent
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config, secondaries_of

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ import pytest
 from dnssecd.config.model import MailConfig, Secret
 from dnssecd.ops.alerts.channel_mail import MailChannel
 from dnssecd.ops.alerts.channels import ChannelDown, Deferred, Parcel, Rejected
+from dnssecd.replacing import replace
 from tests.integration.mailserver import PASSWORD, USER, Authority, Mail, MailServer
 from tests.peers.paths import REPOSITORY
 from tests.peers.process import free_port, wait_until

@@ -2,7 +2,6 @@
 
 import subprocess
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from dnssecd.core.ceremony.signing import bundles_of, tasks_of
 from dnssecd.core.dns.rrtypes import DNSKEY
 from dnssecd.core.keys.keyset import SigningKey, dnskey_rdata, key_tag
 from dnssecd.core.keys.signed_ahead import SignedAhead
+from dnssecd.replacing import replace
 from tests.integration.ceremony_machine import VAULT, accepted, wait_ready
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
 from tests.peers.process import Servers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from dnssecd.core.keys.keyset import ds_rdata
 from dnssecd.publish.dspush import Pushed, push_ds
 from dnssecd.publish.exchange import Peer, PeerKey, Timing
+from dnssecd.replacing import replace
 from tests.integration.dsparent import PARENT, ds_at, parent_server, parent_zone
 from tests.integration.smallzone import ZONE
 from tests.peers.knotd import Knotd

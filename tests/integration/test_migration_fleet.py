@@ -6,12 +6,12 @@ import json
 import threading
 import tomllib
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from dnssecd.replacing import replace
 from tests.integration.migration_world import run
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
 from tests.peers.knotd import Knotd

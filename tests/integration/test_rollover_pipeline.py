@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.keyset import DELETE_CDS
 from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.core.keys.types import KeySpec, RolloverPolicy
+from dnssecd.replacing import replace
 from tests.pipeline_zone import running_signer
 from tests.simulated_zone import DAY, SimulatedZone, simulated_zone
 

@@ -12,11 +12,11 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from dnssecd.replacing import replace
 from tests.bench.timing import family, pss_kib
 from tests.faults.hsm.faulty import FaultyHsm, build_shim
 from tests.integration.soak_world import DYNAMIC, TOKEN, ZONES, SoakWorld, start_soak_world

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -25,6 +24,7 @@ from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.jobs.load import load_file
 from dnssecd.publish.firstcheck import first_check
 from dnssecd.publish.watch import Judgement, Ledger, Sighting, WatchHooks
+from dnssecd.replacing import replace
 from tests.lessons.servers import answering
 from tests.pipeline_zone import ZONE, PipelineZone
 from tests.unit.alerts.rig import MAIL, Rig

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +28,7 @@ from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.jobs.spec import KeyWish
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.verification import published_expectation
+from dnssecd.replacing import replace
 from tests.pipeline_zone import ZONE, PipelineZone
 from tests.simulated_zone import DAY, HOUR, SimulatedZone, simulated_zone
 

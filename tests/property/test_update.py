@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import dns.message
@@ -23,6 +22,7 @@ from dnssecd.core.update.group import UpdateGroup
 from dnssecd.core.update.types import UpdatePolicy, soa_serial
 from dnssecd.core.verify.memoryview import MemoryZoneView
 from dnssecd.core.zone import zonecheck
+from dnssecd.replacing import replace
 from dnssecd.server.update_message import parse_update
 from tests.peers.named import Named
 from tests.peers.nameserver import PrimaryZone

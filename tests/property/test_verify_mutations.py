@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 
 import pytest
@@ -21,6 +21,7 @@ from dnssecd.core.verify import (
     verify_change,
     verify_zone,
 )
+from dnssecd.replacing import replace
 from tests.unit.core_verify import naive
 from tests.unit.core_verify.naive import KSK, NOW, ORIGIN, ZSK, Key, Naive, key, name
 

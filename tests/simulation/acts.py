@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dnssecd.core.keys import requests as commands
@@ -11,6 +10,7 @@ from dnssecd.core.keys.keyset import Keyset, KeysetError
 from dnssecd.core.keys.keystate import Role
 from dnssecd.core.keys.lost import in_distress, shows, unsignable
 from dnssecd.core.keys.types import RolloverPolicy
+from dnssecd.replacing import replace
 
 from .scenario import DAY, HOUR, MARGIN, Act
 

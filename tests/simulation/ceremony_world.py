@@ -3,7 +3,6 @@
 Requests, checks, signatures and imports are the real ones, with real keys; what the daemon does around them is played.
 """
 
-from dataclasses import replace
 from random import Random
 
 from cryptography.hazmat.primitives import hashes
@@ -29,6 +28,7 @@ from dnssecd.core.keys.planner import TABLES, Tables
 from dnssecd.core.keys.signed_ahead import SignedAhead, dnskey_until, offered
 from dnssecd.core.keys.simulate import Assumptions, simulate
 from dnssecd.core.keys.types import GenerateKey, KeySpec
+from dnssecd.replacing import replace
 
 from .oracle import Bogus
 from .scenario import DAY, Act, Scenario, make

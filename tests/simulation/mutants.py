@@ -1,10 +1,10 @@
 """The planner's tables with one row taken away."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from dnssecd.core.keys.planner import TABLES, Tables
+from dnssecd.replacing import replace
 
 #: The hold that only zones restored from an older backup need: test_backup_at_any_step.py shows it.
 AFTER_RESTORES = "signed-after-backup"

@@ -1,10 +1,11 @@
 """What a seed stands for: TTLs, lags, habits of registry and operator, and what befalls the zone."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from dnssecd.core.keys.keystate import Role
 from dnssecd.core.keys.types import KeySpec, RolloverPolicy
+from dnssecd.replacing import replace
 
 MINUTE, HOUR, DAY = 60, 3_600, 86_400
 MARGIN = 300

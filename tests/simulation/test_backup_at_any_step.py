@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 from functools import cache
 from random import Random
 
@@ -17,6 +16,7 @@ from dnssecd.core.keys.planner import TABLES, Tables
 from dnssecd.core.keys.restore_limits import LiveServer, signers
 from dnssecd.daemon.zones.restored_zone import judge_ds, judge_found_ds
 from dnssecd.publish.parent import DsRecord
+from dnssecd.replacing import replace
 
 from .ceremony_world import CeremonyWorld
 from .mutants import AFTER_RESTORES

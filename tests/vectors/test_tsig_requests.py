@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from ipaddress import ip_address
 
 import dns.message
@@ -16,6 +15,7 @@ from dnssecd.core.dns.message import FORMERR, NOERROR, NOTAUTH, REFUSED, parse, 
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.dns.tsig import TsigKey, TsigRdata
 from dnssecd.publish import xfrout
+from dnssecd.replacing import replace
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.dispatch import Dispatcher
 from dnssecd.server.interfaces import Hooks

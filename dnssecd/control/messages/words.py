@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 import types
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import msgspec
-from msgspec import Meta, UnsetType
+from msgspec import Meta, Struct, UnsetType
 
 VALUE_SHOWN_MAX = 40
 
@@ -26,8 +25,7 @@ _JSON_KINDS = {
 }
 
 
-@dataclass(frozen=True)
-class Field:
+class Field(Struct, frozen=True):
     """A field of a message: its type, whether a message must have it, what it is."""
 
     type: Any

@@ -1,7 +1,8 @@
 """What a signer demands of a response before anything of it is used. Every refusal is a line for people."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.ceremony.report import ds_digest, ds_text
 from dnssecd.core.ceremony.response import Response
@@ -34,16 +35,14 @@ class ResponseRefused(ValueError):
         self.reasons = reasons
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(Struct, frozen=True):
     """The DNSKEY RRset published now: RDATA, and who signs it; no RDATA where nothing is published yet."""
 
     rdatas: tuple[bytes, ...] = ()
     keys: tuple[SigningKey, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Signer:
+class Signer(Struct, frozen=True):
     """What the signer knows. ``zsks``, ``ksks``: DNSKEY RDATA; ``accepted``: digests of KSKs that a person accepts.
 
     Each as by `ds_digest`: a tag has 16 bits, and anybody can make a key with a given one.
@@ -57,8 +56,7 @@ class Signer:
     accepted: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(Struct, frozen=True):
     """What may be used. ``ksks``: DNSKEY RDATA of KSKs that the signer did not know; ``until``: epoch s."""
 
     ahead: SignedAhead

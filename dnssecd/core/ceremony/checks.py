@@ -4,9 +4,10 @@ A finding is a refusal, a point that a person has to confirm, or a check that pa
 """
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
+
+from msgspec import Struct
 
 from dnssecd.core.ceremony.proof import proof_message
 from dnssecd.core.ceremony.request import Request, Slot, ZskProof
@@ -26,16 +27,14 @@ class Level(StrEnum):
     GOOD = "good"
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Struct, frozen=True):
     """One check."""
 
     level: Level
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What a request may ask for (durations in seconds)."""
 
     validity_s_max: int = 60 * DAY_S
@@ -49,8 +48,7 @@ class Limits:
     algorithms: frozenset[int] = frozenset({8, 10, 13, 14, 15, 16})
 
 
-@dataclass(frozen=True, slots=True)
-class Previous:
+class Previous(Struct, frozen=True):
     """The ceremony before: number and hash of its request, hash of its response, its ZSKs, and its end (epoch s)."""
 
     zone: bytes

@@ -17,9 +17,10 @@ hash: it shows that the private key is there, and can never validate as data.
 
 import hashlib
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct
 
 from dnssecd.core.dns.key_records import BadRecord, owner_of, rdata_of, rdata_text
 from dnssecd.core.dns.names import wire_to_text
@@ -38,8 +39,7 @@ class BadDocument(ValueError):
     """A request or response that cannot be read; the message says what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Struct, frozen=True):
     """The times of RRSIGs (epoch s), and the sets of ZSKs (DNSKEY RDATA) that may be published while they are valid."""
 
     inception: int
@@ -47,16 +47,14 @@ class Slot:
     sets: tuple[tuple[bytes, ...], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """From when on (epoch s) the signer expects to publish a set of ZSKs, if all goes as usual."""
 
     start: int
     zsks: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class KnownKsk:
+class KnownKsk(Struct, frozen=True):
     """A KSK as the signer has it: DNSKEY RDATA, and the state of its records for people.
 
     ``online``: its private key is at the signer; the RRsets are wanted with it and without it.
@@ -67,8 +65,7 @@ class KnownKsk:
     online: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class ZskProof:
+class ZskProof(Struct, frozen=True):
     """A ZSK's signature over the request's hash."""
 
     tag: int
@@ -76,8 +73,7 @@ class ZskProof:
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """What is asked. ``number`` counts requests of a zone; ``previous``: hash of the response imported last ("": none).
 
     ``start`` and ``stop`` (epoch s) are the period; ``ttl`` (s) is that of all three RRsets. ``cds_sets``: the keys

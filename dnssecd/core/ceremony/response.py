@@ -11,8 +11,9 @@ As text it is JSON::
 
 import hashlib
 import json
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from dnssecd.core.ceremony.request import BadDocument, Fields, canonical, read_document, stamp
 from dnssecd.core.dns.key_records import TYPES, BadRecord, owner_of, rdata_of, rdata_text
@@ -28,8 +29,7 @@ RECORDS_MAX = 64
 RRSIGS_MAX = 8_000
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """What was signed. ``request``: hash of the request in hex ("": of another format, which has none)."""
 
     zone: bytes

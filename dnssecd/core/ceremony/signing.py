@@ -1,7 +1,8 @@
 """What the KSKs sign at a ceremony: preimages out, signatures in, a response made of both."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.ceremony.checks import unknown_in_cds
 from dnssecd.core.ceremony.request import Request, Slot
@@ -17,8 +18,7 @@ from dnssecd.core.signing.rrsig import RrsigBuilder
 Stage = tuple[SigningKey, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Struct, frozen=True):
     """One signature to make: by which key, over which octets. ``head`` is the RRSIG RDATA before the signature."""
 
     rrset: RRset

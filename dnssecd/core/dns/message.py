@@ -9,6 +9,8 @@ names.
 from dataclasses import dataclass
 from struct import Struct
 
+import msgspec
+
 from dnssecd.core.dns import message_names
 from dnssecd.core.dns.message_names import skip_name
 from dnssecd.core.dns.rrtypes import SOA
@@ -39,8 +41,7 @@ class FormError(ValueError):
     """The message breaks the wire format: the answer is FORMERR."""
 
 
-@dataclass(frozen=True, slots=True)
-class Header:
+class Header(msgspec.Struct, frozen=True):
     """The six words every message starts with (RFC 1035 §4.1.1)."""
 
     id: int
@@ -58,8 +59,7 @@ class Header:
         return bool(self.flags & QR)
 
 
-@dataclass(frozen=True, slots=True)
-class Edns:
+class Edns(msgspec.Struct, frozen=True):
     """The OPT record of a request (RFC 6891 §6.1).
 
     The options that are answered: ``expire`` (RFC 7314) and ``zoneversion`` (RFC 9660): asked for; ``cookie``: the data
@@ -74,8 +74,7 @@ class Edns:
     cookie: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """The place of one RR in a message: all positions are offsets from the start of the message."""
 
     start: int

@@ -13,6 +13,8 @@ import hmac
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from dnssecd.core.dns.message import (
     CLASS_ANY,
     FORMERR,
@@ -90,8 +92,7 @@ class TsigKey:
         return hmac.digest(self.secret, b"".join(pieces), ALGORITHMS[self.algorithm])
 
 
-@dataclass(frozen=True, slots=True)
-class TsigRdata:
+class TsigRdata(Struct, frozen=True):
     """A parsed TSIG record (RFC 8945 §4.2); names are lower-cased, ``start`` is its offset."""
 
     start: int
@@ -183,8 +184,7 @@ def _prefixed(mac: bytes) -> bytes:
     return len(mac).to_bytes(2, "big") + mac
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """The result of verifying a signed request.
 
     ``key`` is set only when the request is verified. Otherwise ``rcode`` is the RCODE of the answer (FORMERR

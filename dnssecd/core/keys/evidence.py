@@ -4,14 +4,13 @@ Times are epoch seconds by the daemon's clock.  A sight is the last *answer* of 
 it in place and is noted in ``answer``.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dnssecd.core.keys.keystate import Role
 from dnssecd.core.keys.signed_ahead import SignedAhead
 
 
-@dataclass(frozen=True, slots=True)
-class SecondarySight:
+class SecondarySight(Struct, frozen=True):
     """A secondary (or other server that is to be checked): the serial it served and when."""
 
     name: str
@@ -21,8 +20,7 @@ class SecondarySight:
     next_look: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ParentSight:
+class ParentSight(Struct, frozen=True):
     """One address of one of the parent's servers: the DS RRset (RDATA) it served, its TTL (s) and when."""
 
     name: str
@@ -35,8 +33,7 @@ class ParentSight:
     ns_ttl: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class SignerSight:
+class SignerSight(Struct, frozen=True):
     """A server of another signer of the zone: its DNSKEY RRset, each RDATA with since when it was always there."""
 
     name: str
@@ -48,8 +45,7 @@ class SignerSight:
     next_look: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmation:
+class Confirmation(Struct, frozen=True):
     """An operator confirms that the parent has, or no longer has, the DS of a key."""
 
     ref: str
@@ -58,8 +54,7 @@ class Confirmation:
     who: str
 
 
-@dataclass(frozen=True, slots=True)
-class SignatureCount:
+class SignatureCount(Struct, frozen=True):
     """Of the zone data's RRsets in the committed version: how many this key signed, how many it did not."""
 
     ref: str
@@ -67,8 +62,7 @@ class SignatureCount:
     missing: int
 
 
-@dataclass(frozen=True, slots=True)
-class KeyBackup:
+class KeyBackup(Struct, frozen=True):
     """Proof that a key is not lost with one device: a backup that was opened, or several tokens that hold it."""
 
     key_id: str
@@ -76,16 +70,14 @@ class KeyBackup:
     detail: str  # for people: the file and who opened it, or the names of the tokens
 
 
-@dataclass(frozen=True, slots=True)
-class KeyHolders:
+class KeyHolders(Struct, frozen=True):
     """The nodes of a cluster that proved that they hold a key."""
 
     key_id: str
     nodes: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class SpareKey:
+class SpareKey(Struct, frozen=True):
     """A key that the key service holds for the zone and that the zone may not have used yet."""
 
     key_id: str
@@ -97,8 +89,7 @@ class SpareKey:
     created: int
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(Struct, frozen=True):
     """All the planner may go by.
 
     `serial`, `committed`: the newest zone version and when it was committed.  `secondaries`, `parents`: every

@@ -5,7 +5,8 @@ largest TTL that a copy from before can have.  `WAITS` is the table; without its
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from dnssecd.core.dns.serial import is_after
 from dnssecd.core.keys import timing
@@ -15,13 +16,13 @@ from dnssecd.core.keys.keystate import Rec, RecordState, State
 from dnssecd.core.keys.ttl_memory import remembered
 from dnssecd.core.keys.types import Missing, RolloverPolicy
 from dnssecd.core.utc import moment
+from dnssecd.replacing import replace
 
 #: The TTL of a DS (s) where an operator's word stands for servers none of which ever showed it: few parents have more.
 DS_TTL_UNSEEN = 172_800
 
 
-@dataclass(frozen=True, slots=True)
-class World:
+class World(Struct, frozen=True):
     """What one plan goes by."""
 
     policy: RolloverPolicy
@@ -29,8 +30,7 @@ class World:
     now: int
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
+class Look(Struct, frozen=True):
     """One record judged by the evidence.
 
     `record` has the evidence written into it; `until` is when its wait is over (None: not begun, see
@@ -45,8 +45,7 @@ class Look:
 Judge = Callable[[Keyset, Key, Rec, World], Look]
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """A row: how a record leaves a state that it must not be hurried out of."""
 
     rec: Rec

@@ -1,7 +1,6 @@
 """Keys of other signers come into a zone's key set, and are asked to leave it (RFC 8901, model 2)."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from dnssecd.core.keys.keyset import (
     REVOKE,
@@ -16,6 +15,7 @@ from dnssecd.core.keys.keyset import (
     used_tags,
 )
 from dnssecd.core.keys.keystate import Goal, RecordState, Role, State
+from dnssecd.replacing import replace
 
 #: More keys of other signers are refused: every DNSKEY answer grows by them.
 FOREIGN_MAX = 16

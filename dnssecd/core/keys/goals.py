@@ -3,7 +3,7 @@
 Nothing here is published or withdrawn: a goal says which state a key is to reach, the rules say when it may.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dnssecd.core.keys import timing
 from dnssecd.core.keys.evidence import SpareKey
@@ -31,6 +31,7 @@ from dnssecd.core.keys.types import (
     RolloverPolicy,
     UseSpare,
 )
+from dnssecd.replacing import replace
 
 DENIAL = "denial:"
 KEYS_GIVEN = "keys-given"

@@ -5,9 +5,11 @@ epoch seconds.  `signing_view` is all that signing needs to know.
 """
 
 import hashlib
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from dnssecd.core.keys.keystate import HIDDEN, RECORDS, Goal, Rec, RecordState, Role, State
+from dnssecd.replacing import replace
 
 SEP = 0x0001
 REVOKE = 0x0080
@@ -24,8 +26,7 @@ class KeysetError(ValueError):
     """A key that cannot join the zone's keys; the message says why and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(Struct, frozen=True):
     """One key.  `key_id` is the key store's handle; `public_key` the DNSKEY RDATA's public key field.
 
     A revoked key (RFC 5011) is a second entry with the same `key_id`, other flags and another tag.
@@ -114,8 +115,7 @@ class Key:
                 return replace(self, ds=state)
 
 
-@dataclass(frozen=True, slots=True)
-class TtlMemory:
+class TtlMemory(Struct, frozen=True):
     """The largest TTL (s) that a cached copy may have.
 
     ``lowered`` is the serial that lowered it, ``gone`` the time at which the last secondary served that serial.
@@ -129,8 +129,7 @@ class TtlMemory:
 NO_MEMORY = TtlMemory()
 
 
-@dataclass(frozen=True, slots=True)
-class Keyset:
+class Keyset(Struct, frozen=True):
     """All keys of a zone.  `apex` is the zone's name in lower-case wire form.
 
     `step` counts the plans that changed what is published; `trust_after` is the time before which no
@@ -166,8 +165,7 @@ class Keyset:
         return replace(self, keys=tuple(key if old.ref == key.ref else old for old in self.keys))
 
 
-@dataclass(frozen=True, slots=True)
-class SigningKey:
+class SigningKey(Struct, frozen=True):
     """A key and the DNSKEY it signs as (a revoked key signs under its revoked tag)."""
 
     key_id: str
@@ -178,8 +176,7 @@ class SigningKey:
     keystore: str
 
 
-@dataclass(frozen=True, slots=True)
-class SigningView:
+class SigningView(Struct, frozen=True):
     """What the signed zone must have.
 
     `dnskey_rdatas`, `cds`, `cdnskey`: RDATA of the apex RRsets (an empty tuple: no such RRset).

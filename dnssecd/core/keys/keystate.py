@@ -14,9 +14,12 @@ the safety rules; facts are what evidence and time tell us.  `docs/key-states.md
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
+
+from msgspec import Struct
+
+from dnssecd.replacing import replace
 
 
 class State(StrEnum):
@@ -94,8 +97,7 @@ RECORDS: Mapping[Role, tuple[Rec, ...]] = MappingProxyType(
 VISIBLE: frozenset[State] = frozenset({State.RUMOURED, State.OMNIPRESENT})
 
 
-@dataclass(frozen=True, slots=True)
-class RecordState:
+class RecordState(Struct, frozen=True):
     """One record's state and the evidence for it.
 
     Steps are numbered (`Keyset.step`), so that the order of changes survives a clock that goes back.

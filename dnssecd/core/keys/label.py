@@ -1,14 +1,14 @@
 """The names people know for a key's state (RFC 7583 section 3.1), derived from its records."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.keys.keyset import Key
 from dnssecd.core.keys.keystate import Goal, Role, State
 
 
-@dataclass(frozen=True, slots=True)
-class Label:
+class Label(Struct, frozen=True):
     """A row: the first whose condition holds names the key."""
 
     name: str

@@ -11,13 +11,13 @@ What a lost key signed stays valid until it expires.  Until its successor signs 
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from dnssecd.core.keys.evidence import SignatureCount
 from dnssecd.core.keys.keyset import Key, Keyset, SigningView, signing_view
 from dnssecd.core.keys.keystate import Event, Goal, Rec, State
 from dnssecd.core.keys.rules import secured
 from dnssecd.core.keys.types import KeySpec
+from dnssecd.replacing import replace
 
 Atom = tuple[str, Rec, Event]
 RULE = "lost-key"

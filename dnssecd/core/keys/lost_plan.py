@@ -3,7 +3,7 @@
 The order of the steps is that of draft-ietf-dnsop-dnssec-keyrestore; the planner finds it by its rules (``lost.py``).
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dnssecd.core.keys import timing
 from dnssecd.core.keys.keyset import Key, Keyset
@@ -33,8 +33,7 @@ LAST_WAY_OUT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class LostPlan:
+class LostPlan(Struct, frozen=True):
     """``over_at`` (epoch s): from when nothing needs the key; None: not within 90 days as things stand.
 
     ``expires_at``: when the first signature of the zone expires; from then on validators fail if the plan is not over.

@@ -6,7 +6,8 @@ with a ``signer``: it is published, and its DS asked for, but no signature is ma
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from dnssecd.core.dns.serial import is_after
 from dnssecd.core.keys.evidence import SignerSight
@@ -17,6 +18,7 @@ from dnssecd.core.keys.rules import backed, everywhere, may_be_held
 from dnssecd.core.keys.ttl_memory import remembered
 from dnssecd.core.keys.types import Blocker, Gate, Missing
 from dnssecd.core.utc import moment
+from dnssecd.replacing import replace
 
 Move = tuple[tuple[str, Rec, Event], ...]
 
@@ -24,8 +26,7 @@ Move = tuple[tuple[str, Rec, Event], ...]
 NS_TTL_UNSEEN = 172_800
 
 
-@dataclass(frozen=True, slots=True)
-class Refusal:
+class Refusal(Struct, frozen=True):
     """Why a step waits for other signers: the evidence that is missing, or the time (epoch s) that ends the wait."""
 
     detail: str
@@ -33,8 +34,7 @@ class Refusal:
     until: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SignerGate:
+class SignerGate(Struct, frozen=True):
     """A row: a step that several signers of the zone make unsafe until they are ready for it."""
 
     name: str

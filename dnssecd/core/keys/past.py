@@ -1,12 +1,14 @@
 """The states that a zone's keys had until now: from the key set, and from the steps in the zone's history.  Pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.core.keys.keystate import Event, Rec, Role, State
 from dnssecd.core.keys.simulate import EVENT_NAMES, Span, label_of
 from dnssecd.core.keys.types import STEP_EFFECTS, RemoveKey
+from dnssecd.replacing import replace
 
 #: What a step in the history makes of which record.
 _STEPS = {
@@ -20,8 +22,7 @@ _ROLES = frozenset({"ksk", "zsk", "csk"})
 Moves = dict[Rec, list[tuple[int, State]]]
 
 
-@dataclass(frozen=True, slots=True)
-class PastStep:
+class PastStep(Struct, frozen=True):
     """A step of a key in the history.  `at`: epoch s; `event`: as `simulate.describe` names it."""
 
     at: int

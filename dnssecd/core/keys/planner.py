@@ -5,8 +5,6 @@ records as facts (`rollover_facts`), goals ask for steps and the safety rules (`
 taken (`rollover_steps`), again and again until nothing changes.  All that was refused is in the plan.
 """
 
-from dataclasses import replace
-
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.facts import World, contradicted, look
 from dnssecd.core.keys.goals import Notes, in_use, set_goals
@@ -18,6 +16,7 @@ from dnssecd.core.keys.rules import broken
 from dnssecd.core.keys.steps import TABLES, Tables, explain_refusals, take_steps
 from dnssecd.core.keys.ttl_memory import remember_ttls
 from dnssecd.core.keys.types import Blocker, Gate, Missing, Plan, RecordReached, RemoveKey, RolloverPolicy
+from dnssecd.replacing import replace
 
 Fading = tuple[str, Rec, tuple[str, ...]]  # entry, record, witnesses
 

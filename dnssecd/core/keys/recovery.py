@@ -4,7 +4,7 @@ The planner needs no other way for this: `compromised` makes the key unfit, lift
 signatures replaced at once.  What cannot be hurried is what validators hold.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.core.keys.keystate import Rec, Role, State
@@ -23,8 +23,7 @@ from dnssecd.core.keys.types import RolloverPolicy
 HORIZON_S = 90 * 86_400
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveryStep:
+class RecoveryStep(Struct, frozen=True):
     """Expected at `at` (epoch s; None: now); `who` is "people" or "dnssecd"."""
 
     at: int | None
@@ -32,8 +31,7 @@ class RecoveryStep:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecoveryPlan:
+class RecoveryPlan(Struct, frozen=True):
     """`safe_at` (epoch s): from when no validator trusts the key; None: not within 90 days as things stand."""
 
     tag: int

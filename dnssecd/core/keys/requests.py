@@ -1,13 +1,13 @@
 """What people and the key service say to a zone's keys.  Each gives a new keyset; the next plan acts on it."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from dnssecd.core.keys.keyset import Key, Keyset, KeysetError, add_key, new_key
 from dnssecd.core.keys.keystate import Event, Goal, Rec, RecordState, Role, State, advance
 from dnssecd.core.keys.lost import can_sign_data
 from dnssecd.core.keys.timing import REMOVE_HOLD_DOWN_S
 from dnssecd.core.keys.types import GenerateKey
+from dnssecd.replacing import replace
 
 
 def generated(keyset: Keyset, request: GenerateKey, key_id: str, public_key: bytes, now: int) -> Keyset:

@@ -5,7 +5,8 @@ back, so that secondaries stopped transferring (ARIN 2016).
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.dns.serial import is_after
 from dnssecd.core.keys.keyset import REVOKE, Key, Keyset, key_tag
@@ -21,8 +22,7 @@ _GONE = 4
 SAID_MAX = 6
 
 
-@dataclass(frozen=True)
-class LiveServer:
+class LiveServer(Struct, frozen=True):
     """What one server serves now: its serial and the RDATA of its DNSKEY RRset; None: it does not serve the zone.
 
     ``failure`` says why it could not be asked, "" where it answered.
@@ -135,8 +135,7 @@ def to_be_withdrawn(keyset: Keyset, live: Iterable[LiveServer]) -> list[str]:
     return found
 
 
-@dataclass(frozen=True)
-class LiveKeys:
+class LiveKeys(Struct, frozen=True):
     """What speaks against publishing with a key set, by the DNSKEY RRsets that validators get now.
 
     ``unseen``: no server shows one, and a standby has to see one. ``apart``: our signers that are not in it;

@@ -8,7 +8,8 @@ with the order of steps taken into account, which states alone do not show.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.core.keys.keystate import Event, Rec, RecordState, State
@@ -16,8 +17,7 @@ from dnssecd.core.keys.keystate import Event, Rec, RecordState, State
 NEVER = 1 << 62
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(Struct, frozen=True):
     """One of the ways a rule can be kept."""
 
     name: str
@@ -25,8 +25,7 @@ class Way:
     holds: Callable[[Keyset, int], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(Struct, frozen=True):
     """`scope` gives the algorithms for which one of the ways has to hold (0 stands for the zone).
 
     `binds`: the only step it has to hold after (None: at all times).

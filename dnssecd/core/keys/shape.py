@@ -7,12 +7,14 @@ same seen from the newest key, but for PRECISION_S. A forecast of one is then on
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from dnssecd.core.keys.keyset import DS_DIGESTS, Key, Keyset, TtlMemory, ds_rdata
 from dnssecd.core.keys.keystate import Rec, RecordState, State
 from dnssecd.core.keys.simulate import Assumptions, SimEvent
 from dnssecd.core.keys.types import RolloverPolicy
+from dnssecd.replacing import replace
 
 #: Times that are nearer than this count as the same, so a shifted forecast is this much off.
 PRECISION_S = 3_600
@@ -20,8 +22,7 @@ PRECISION_S = 3_600
 _SETTLED = (State.HIDDEN, State.OMNIPRESENT)
 
 
-@dataclass(frozen=True, slots=True)
-class Shape:
+class Shape(Struct, frozen=True):
     """kind: equal for zones that take the same steps; origin: the time from which theirs count (epoch s)."""
 
     kind: Hashable

@@ -6,17 +6,19 @@ for each time slot. Which of the RRsets is published is still the planner's deci
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from dnssecd.core.dns.rrtypes import CDNSKEY, CDS, DNSKEY
 from dnssecd.core.keys.keyset import Keyset, SigningKey, SigningView, signing_view
+from dnssecd.replacing import replace
 
 _HALF = 1 << 31
 _CIRCLE = 1 << 32
 
 
-@dataclass(frozen=True, slots=True)
-class AheadSet:
+class AheadSet(Struct, frozen=True):
     """One apex RRset with the RRSIGs made for it. ``rdatas`` in canonical order; ``rrsigs`` are RDATA."""
 
     rtype: int

@@ -9,7 +9,9 @@ held.  What is not known here ends a forecast, and is in `Simulation.waits`.
 import hashlib
 import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from dnssecd.core.dns.serial import increment, latest
 from dnssecd.core.keys.evidence import (
@@ -48,6 +50,7 @@ from dnssecd.core.keys.types import (
     RecordReached,
     RolloverPolicy,
 )
+from dnssecd.replacing import replace
 
 PUBLIC_KEY_OCTETS = {8: 260, 10: 260, 13: 64, 14: 96, 15: 32, 16: 57}
 PLANS_MAX = 100_000
@@ -62,8 +65,7 @@ _BRING = frozenset({"signers-have-key", "signers-exchanged"})
 _LEFT = "signer-left"
 
 
-@dataclass(frozen=True, slots=True)
-class Outage:
+class Outage(Struct, frozen=True):
     """From when to when (epoch s) something does not follow: "secondaries", "parent" or "signer"."""
 
     what: str
@@ -71,8 +73,7 @@ class Outage:
     stop: int
 
 
-@dataclass(frozen=True, slots=True)
-class Assumptions:
+class Assumptions(Struct, frozen=True):
     """Seconds.  `ds_delay`: from CDS to the new DS set at the parent; None: it never comes.
 
     `resign`: how long it takes until a new key's signatures have replaced the old ones'.
@@ -101,8 +102,7 @@ class Assumptions:
     signer_delay: int | None = DAY_S
 
 
-@dataclass(frozen=True, slots=True)
-class SimEvent:
+class SimEvent(Struct, frozen=True):
     """One line of the calendar (`at` epoch s).
 
     `stand_in`: 0 for a key there is; the first, second, … key of its role still to be made has a made-up tag.
@@ -116,8 +116,7 @@ class SimEvent:
     stand_in: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """How long one record of one key was in one state; `stop` None: to the end."""
 
     ref: str
@@ -129,16 +128,14 @@ class Span:
     stop: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(Struct, frozen=True):
     """What the forecast cannot see the end of, and since when (epoch s) it holds a step back."""
 
     at: int
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Simulation:
+class Simulation(Struct, frozen=True):
     """The calendar, the states over time, what the zone's keys are in the end, and what still waits then."""
 
     events: tuple[SimEvent, ...]

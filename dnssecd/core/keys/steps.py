@@ -1,7 +1,8 @@
 """Steps: what the goals ask to publish or withdraw, and whether the gates let it happen."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from dnssecd.core.keys import timing
 from dnssecd.core.keys.backup_gate import backup_blocker, backup_refusal
@@ -16,13 +17,13 @@ from dnssecd.core.keys.lost import half_signed, signs_set, swaps, unsignable
 from dnssecd.core.keys.other_signers import SIGNER_GATES, SignerGate, joins
 from dnssecd.core.keys.rules import RULES, Rule, backed, broken, may_be_held, secured
 from dnssecd.core.keys.types import STEP_EFFECTS, Blocker, Gate, RevokeKey
+from dnssecd.replacing import replace
 
 Atom = tuple[str, Rec, Event]  # (entry, record, PUBLISH or WITHDRAW)
 Move = tuple[Atom, ...]  # taken together: in one zone version
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
+class Hold(Struct, frozen=True):
     """A row: until when (epoch s; None: no matter) a step that is safe otherwise is put off."""
 
     name: str
@@ -377,8 +378,7 @@ HOLDS: tuple[Hold, ...] = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Tables:
+class Tables(Struct, frozen=True):
     """The planner's tables (tests take rows away to see that each is needed)."""
 
     rules: tuple[Rule, ...] = RULES

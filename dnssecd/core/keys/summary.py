@@ -1,8 +1,9 @@
 """A forecast in one sentence: about when it is done, and when a person has to act. Pure."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, replace
 from enum import Enum
+
+from msgspec import Struct
 
 from dnssecd.core.keys.simulate import (
     BRING_DNSKEY,
@@ -13,6 +14,7 @@ from dnssecd.core.keys.simulate import (
 )
 from dnssecd.core.keys.types import RemoveKey, SubmitDs, WithdrawDs
 from dnssecd.core.utc import minute
+from dnssecd.replacing import replace
 
 _SUBMIT, _WITHDRAW = EVENT_NAMES[SubmitDs.__name__], EVENT_NAMES[WithdrawDs.__name__]
 #: The private key is destroyed later; nothing waits for that.
@@ -36,8 +38,7 @@ class Hands(Enum):
     ANCHORS = "give validators the new trust anchor"
 
 
-@dataclass(frozen=True, slots=True)
-class Act:
+class Act(Struct, frozen=True):
     """When a person has to do what (`at` epoch s); `keys`: the changes that are one request."""
 
     at: int

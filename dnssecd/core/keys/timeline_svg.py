@@ -7,8 +7,9 @@ the picture, and its style sheet can replace them by class.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from html import escape
+
+from msgspec import Struct
 
 from dnssecd.core.keys.keystate import Rec, State
 from dnssecd.core.keys.simulate import Span
@@ -49,16 +50,14 @@ RECORDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Flag:
+class Flag(Struct, frozen=True):
     """Where a person acts: when (epoch s), and what is to be done."""
 
     at: int
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Scale:
+class _Scale(Struct, frozen=True):
     start: int
     stop: int
 

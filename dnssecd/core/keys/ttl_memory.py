@@ -4,11 +4,10 @@ Copies with the old TTL can be fetched until the last secondary serves the versi
 that TTL more.
 """
 
-from dataclasses import replace
-
 from dnssecd.core.dns.serial import is_after
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.keyset import Keyset, TtlMemory
+from dnssecd.replacing import replace
 
 
 def remember_ttls(keyset: Keyset, evidence: Evidence, now: int, margin: int) -> Keyset:

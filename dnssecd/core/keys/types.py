@@ -1,9 +1,10 @@
 """The input and output types of the rollover planner: policy, effects, blockers."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.core.keys.keystate import Event, Goal, Rec, Role, State
@@ -13,8 +14,7 @@ PURGE_S = 7 * 86_400
 RSA_ALGORITHMS = frozenset({5, 7, 8, 10})
 
 
-@dataclass(frozen=True, slots=True)
-class KeySpec:
+class KeySpec(Struct, frozen=True):
     """A key the policy wants.  `bits`: RSA only, 0 for any; `lifetime` in seconds, None for unlimited."""
 
     role: Role
@@ -36,8 +36,7 @@ class KeySpec:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class RolloverPolicy:
+class RolloverPolicy(Struct, frozen=True):
     """A zone's policy as far as keys go.  Durations in seconds; delays and TTLs are floors.
 
     `signed` false: the zone is to be insecure.  `parent` false: an island of trust, no DS.  `margin` is
@@ -68,8 +67,7 @@ class RolloverPolicy:
     purge: int = PURGE_S
 
 
-@dataclass(frozen=True, slots=True)
-class GenerateKey:
+class GenerateKey(Struct, frozen=True):
     """Make a key, then add it with `commands.generated`.
 
     Repeated by every plan until that was done; the same `request_id` asks for the same key.
@@ -86,82 +84,68 @@ class GenerateKey:
     urgent: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class KeyEffect:
+class KeyEffect(Struct, frozen=True):
     """Something to do with one key, or (RecordReached) something that came true of it."""
 
     ref: str
     tag: int
 
 
-@dataclass(frozen=True, slots=True)
-class UseSpare(KeyEffect):
+class UseSpare(KeyEffect, frozen=True):
     """A spare key joins the zone's keys; no key is made."""
 
 
-@dataclass(frozen=True, slots=True)
-class PublishDnskey(KeyEffect):
+class PublishDnskey(KeyEffect, frozen=True):
     """Its DNSKEY joins the DNSKEY RRset."""
 
 
-@dataclass(frozen=True, slots=True)
-class WithdrawDnskey(KeyEffect):
+class WithdrawDnskey(KeyEffect, frozen=True):
     """Its DNSKEY leaves the DNSKEY RRset."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignDnskeyWith(KeyEffect):
+class SignDnskeyWith(KeyEffect, frozen=True):
     """It signs the DNSKEY RRset from now on."""
 
 
-@dataclass(frozen=True, slots=True)
-class StopSigningDnskey(KeyEffect):
+class StopSigningDnskey(KeyEffect, frozen=True):
     """It signs the DNSKEY RRset no longer."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignWith(KeyEffect):
+class SignWith(KeyEffect, frozen=True):
     """It signs zone data from now on."""
 
 
-@dataclass(frozen=True, slots=True)
-class RetireSignatures(KeyEffect):
+class RetireSignatures(KeyEffect, frozen=True):
     """Its signatures over zone data are to be replaced by its successor's, or removed where there is none."""
 
 
-@dataclass(frozen=True, slots=True)
-class SubmitDs(KeyEffect):
+class SubmitDs(KeyEffect, frozen=True):
     """The parent is to have its DS."""
 
 
-@dataclass(frozen=True, slots=True)
-class WithdrawDs(KeyEffect):
+class WithdrawDs(KeyEffect, frozen=True):
     """The parent is to drop its DS."""
 
 
-@dataclass(frozen=True, slots=True)
-class RevokeKey(KeyEffect):
+class RevokeKey(KeyEffect, frozen=True):
     """It is published with the REVOKE bit from now on (RFC 5011), and has another tag so."""
 
 
-@dataclass(frozen=True, slots=True)
-class RemoveKey(KeyEffect):
+class RemoveKey(KeyEffect, frozen=True):
     """No validator can need the key any more; destroy it."""
 
     key_id: str
     keystore: str
 
 
-@dataclass(frozen=True, slots=True)
-class GoalChanged(KeyEffect):
+class GoalChanged(KeyEffect, frozen=True):
     """For the history: a key comes into use, or retires."""
 
     goal: Goal
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class RecordReached(KeyEffect):
+class RecordReached(KeyEffect, frozen=True):
     """For the history: evidence and time moved a record; nothing to publish."""
 
     rec: Rec
@@ -198,8 +182,7 @@ class Gate(StrEnum):
     HOLDERS = "holders"
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
+class Missing(Struct, frozen=True):
     """One piece of evidence: from whom, the answer seen and the one wanted, when it is looked at next."""
 
     whom: str
@@ -208,8 +191,7 @@ class Missing:
     next_look: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Blocker:
+class Blocker(Struct, frozen=True):
     """Why something waits.
 
     `until` (epoch s) is when time alone ends it, `since` when the wait began; `token` is what
@@ -229,8 +211,7 @@ class Blocker:
     token: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """Effects in order, when to plan again at the latest (None: only on news), why what waits, the new keyset.
 
     `republish`: the zone needs a new version; `keyset` is to be stored in the transaction that commits it.
@@ -253,4 +234,4 @@ class Plan:
         return any(isinstance(effect, PUBLISHING) for effect in self.effects)
 
 
-PUBLISHING = (*STEP_EFFECTS.values(), RevokeKey)
+PUBLISHING: tuple[type[KeyEffect], ...] = (*STEP_EFFECTS.values(), RevokeKey)

@@ -11,11 +11,13 @@ A key that is compromised is not given, even if no other key can be given yet.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from msgspec import Struct
 
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.core.keys.keystate import Goal, Role, State
+from dnssecd.replacing import replace
 
 
 class Standing(StrEnum):
@@ -26,8 +28,7 @@ class Standing(StrEnum):
     ENDED = "ended"
 
 
-@dataclass(frozen=True, slots=True)
-class Anchor:
+class Anchor(Struct, frozen=True):
     """One KSK or CSK, without the REVOKE bit. ``since``, ``until``: epoch seconds; ``until`` None: no end is known.
 
     ``why``: why it is not given yet, or no longer; "" for one that is given.
@@ -40,8 +41,7 @@ class Anchor:
     why: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Anchors:
+class Anchors(Struct, frozen=True):
     """The trust anchors of a zone. ``zone``: its name, text, absolute; ``apex``: wire form.
 
     ``rfc5011``: validators that follow RFC 5011 replace the anchors themselves.

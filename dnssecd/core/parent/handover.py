@@ -6,8 +6,9 @@ registrars ask for, ``text`` for people.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from dnssecd.core.keys.keyset import DIGEST_SHA256, Key, Keyset, ds_rdata, key_tag
 from dnssecd.core.keys.keystate import Goal, Rec, RecordState, State
@@ -35,8 +36,7 @@ class Task(StrEnum):
     RESTORE = "restore"  # a DS that was there is gone
 
 
-@dataclass(frozen=True, slots=True)
-class ParentKey:
+class ParentKey(Struct, frozen=True):
     """A key with a DS, as the parent is to see it.  `rdata`: DNSKEY RDATA; `role`: "ksk" or "csk".
 
     `lost`: its DS was at all of the parent's servers, and then no longer.
@@ -69,8 +69,7 @@ class ParentKey:
         return self.rdata[4:]
 
 
-@dataclass(frozen=True, slots=True)
-class Handover:
+class Handover(Struct, frozen=True):
     """`zone`: its name as text, absolute; `apex`: lower-case wire form.  Times in epoch seconds, 0: never asked."""
 
     zone: str

@@ -1,8 +1,9 @@
 """How validators see a zone: from the DS that the parent serves, the zone's keys, and what its servers answer."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from dnssecd.core.keys.evidence import ParentSight
 from dnssecd.core.keys.keyset import DS_DIGESTS, Key, Keyset, ds_rdata
@@ -22,8 +23,7 @@ class Word(StrEnum):
     BOGUS = "bogus"
 
 
-@dataclass(frozen=True, slots=True)
-class Security:
+class Security(Struct, frozen=True):
     """The word, and why.  `due_at`: when the DS can be handed over (epoch s); None: it depends on a server."""
 
     word: Word

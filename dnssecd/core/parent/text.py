@@ -6,7 +6,8 @@ reminder and an escalation: how long it waits is at the top.  Pure: the time is 
 
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from dnssecd.core.parent.data_section import data_lines
 from dnssecd.core.parent.forms import ALGORITHM_NAMES
@@ -17,8 +18,7 @@ WIDTH = 72
 _SOON_S = 3_600
 
 
-@dataclass(frozen=True, slots=True)
-class SeenAt:
+class SeenAt(Struct, frozen=True):
     """What one of the parent's servers last said: key tags of its DS (None: no answer), when, how it failed."""
 
     server: str
@@ -27,8 +27,7 @@ class SeenAt:
     failure: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(Struct, frozen=True):
     """What happens without an operator.
 
     `cds`: CDS and CDNSKEY are published.  `ways`: a line for each other channel (push, hook, NOTIFY) with its result.

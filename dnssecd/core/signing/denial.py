@@ -8,8 +8,9 @@ of one name.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
+
+from msgspec import Struct
 
 from dnssecd.core.dns.names import APEX, key_to_wire, parent_key, subtree_end
 from dnssecd.core.dns.rrset import RRset
@@ -40,8 +41,7 @@ LOCAL_POSITIONS_MAX = 20_000
 ReadAhead = Callable[[Iterable[bytes], Iterable[bytes]], object]
 
 
-@dataclass(frozen=True)
-class DenialParameters:
+class DenialParameters(Struct, frozen=True):
     """The denial of existence of a zone: ``nsec`` or ``nsec3``; the defaults are those of RFC 9276."""
 
     kind: str = "nsec3"

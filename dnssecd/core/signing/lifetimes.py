@@ -1,7 +1,8 @@
 """When signatures begin and end, and when they are renewed: inception, validity, refresh, jitter."""
 
-from dataclasses import dataclass
 from zlib import crc32
+
+from msgspec import Struct
 
 DAY_S = 86_400
 
@@ -9,8 +10,7 @@ DAY_S = 86_400
 SPREAD_SHARE = 0.05
 
 
-@dataclass(frozen=True)
-class Lifetimes:
+class Lifetimes(Struct, frozen=True):
     """All in seconds: validity of an RRSIG, its inception before signing, renewal before expiration."""
 
     validity_s: int
@@ -19,8 +19,7 @@ class Lifetimes:
     jitter_s: int
 
 
-@dataclass(frozen=True)
-class Window:
+class Window(Struct, frozen=True):
     """Inception and the range of expirations of one version's signatures, epoch seconds."""
 
     inception: int

@@ -6,7 +6,8 @@ are checked one by one, because they may be empty non-terminals.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.dns.names import AFTER_ALL, APEX, ancestors, subtree_end
 from dnssecd.core.dns.rrtypes import DNAME, NS
@@ -16,8 +17,7 @@ from dnssecd.core.zone.changeset import Change
 REGIONS_MAX = 20_000
 
 
-@dataclass(frozen=True)
-class Regions:
+class Regions(Struct, frozen=True):
     """Names to look at: ``names`` one by one, ``spans`` as half-open ranges; ``whole`` is the entire zone."""
 
     names: tuple[bytes, ...]

@@ -12,6 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from msgspec import Struct
+
 from dnssecd.core.dns.names import APEX, key_to_wire
 from dnssecd.core.dns.rrset import RRset, unpack
 from dnssecd.core.dns.rrtypes import CDNSKEY, DNSKEY, NSEC3, SOA
@@ -42,8 +44,7 @@ _SignedBy = Callable[[_Signatures], list[int]]
 _PROOFS = {True: 3, False: 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Sizes:
+class Sizes(Struct, frozen=True):
     """Octets of one stage. ``signatures``: how many there are. ``update``: IXFR of one address added at a name.
 
     ``dnskey``, ``soa``, ``address``, ``nxdomain``: answers to queries for these, with signatures.
@@ -59,8 +60,7 @@ class Sizes:
     signature_octets: int
 
 
-@dataclass(frozen=True, slots=True)
-class SizeForecast:
+class SizeForecast(Struct, frozen=True):
     """A zone as it is, while both algorithms sign it (RFC 4035 §2.2), and with the other algorithm alone."""
 
     now: Sizes

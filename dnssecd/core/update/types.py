@@ -1,8 +1,9 @@
 """The parts of a dynamic update (RFC 2136), its limits, and its result."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES
@@ -55,8 +56,7 @@ class UpdateMessage(NamedTuple):
     updates: Sequence[UpdateRR]
 
 
-@dataclass(frozen=True, slots=True)
-class UpdatePolicy:
+class UpdatePolicy(Struct, frozen=True):
     """The limits of an update; a message that exceeds one is REFUSED as a whole.
 
     ``grants`` are those of the request's key. ``apex_refused``: types refused at the apex. TTLs are in

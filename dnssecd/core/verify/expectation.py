@@ -1,11 +1,11 @@
 """The expectation that a zone version is verified against."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class DenialExpectation:
+class DenialExpectation(Struct, frozen=True):
     """The denial of existence expected of a zone; ``opt_out`` None: each NSEC3 RR may have the flag or not."""
 
     kind: str
@@ -18,8 +18,7 @@ class DenialExpectation:
             raise ValueError(f"denial kind {self.kind!r} is neither nsec nor nsec3")
 
 
-@dataclass(frozen=True, slots=True)
-class Expectation:
+class Expectation(Struct, frozen=True):
     """The expectation that a version is verified against; with the defaults, a foreign zone's own records.
 
     origin: zone name, wire form, lower-cased. now: epoch seconds. dnskeys: packed RDATA of the DNSKEY RRset

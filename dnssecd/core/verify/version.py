@@ -1,7 +1,8 @@
 """The pipeline's entry: verify a new version ahead of its commit, and get the token for the commit."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.dns import rrtypes
 from dnssecd.core.dns.names import APEX
@@ -19,8 +20,7 @@ from dnssecd.core.verify.zone import verify_zone
 from dnssecd.core.zone.zoneview import ZoneView
 
 
-@dataclass(frozen=True, slots=True)
-class VerificationFailed:
+class VerificationFailed(Struct, frozen=True):
     """Why a version must not be published."""
 
     violations: tuple[Violation, ...]

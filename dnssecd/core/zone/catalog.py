@@ -7,8 +7,9 @@ catalog that it changes to (PTR at ``coo.``). ``version.CATALOG`` says in a TXT 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from hashlib import sha256
+
+from msgspec import Struct
 
 from dnssecd.core.dns.names import key_labels, wire_to_text
 from dnssecd.core.dns.rrset import RRset, unpack
@@ -23,8 +24,7 @@ class BrokenCatalog(ValueError):
     """The zone is no catalog that may be followed (RFC 9432 §5.1): the members stay as they were."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """A member. label: its label in the catalog, text. groups: its group property, usually one or none.
 
     coo: the catalog that the member changes to, "" for none.

@@ -6,8 +6,9 @@ of a granted sub-domain can match (CVE-2020-8624).
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from dnssecd.core.dns.names import APEX, BadName, ancestors, owner_key, text_to_wire
 
@@ -34,8 +35,7 @@ class GrantText(Protocol):
         """Return the types the key may update."""
 
 
-@dataclass(frozen=True, slots=True)
-class NameGrants:
+class NameGrants(Struct, frozen=True):
     """Types granted by owner key: at a name, and at everything strictly below a name."""
 
     exact: Mapping[bytes, Types] = field(default_factory=dict)
@@ -63,8 +63,7 @@ class NameGrants:
 NOTHING = NameGrants()
 
 
-@dataclass(frozen=True, slots=True)
-class Grants:
+class Grants(Struct, frozen=True):
     """All grants of a zone: by key (lower-cased wire name), and of all keys together."""
 
     by_key: Mapping[bytes, NameGrants]

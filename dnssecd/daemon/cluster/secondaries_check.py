@@ -6,7 +6,6 @@ is no primary of the zone. What a secondary transfers is asked of each node with
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 import dns.message
@@ -26,6 +25,7 @@ from dnssecd.publish.exchange import Peer, exchange
 from dnssecd.publish.notify import Goal, NotifyResult
 from dnssecd.publish.source import BY_ROUTE
 from dnssecd.publish.watch import sight
+from dnssecd.replacing import replace
 
 
 async def check_secondaries(

@@ -1,7 +1,6 @@
 """The command ``ds.show``: the handover of DS as text, as data and as lines."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -23,6 +22,7 @@ from dnssecd.core.parent.text import Progress, request_text
 from dnssecd.daemon.commands.common import zone_of
 from dnssecd.daemon.commands.forecast import ForecastCommands
 from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.replacing import replace
 
 
 class DsShow:

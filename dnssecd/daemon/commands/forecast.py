@@ -2,10 +2,9 @@
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
 
 from dnssecd.config import ConfigErrors, load
 from dnssecd.config.model import Config
@@ -38,6 +37,7 @@ from dnssecd.daemon.rollover.spares import for_forecast
 from dnssecd.daemon.zones import outlook, specs
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.durations import parse_duration
+from dnssecd.replacing import replace
 
 DAY_S = 86_400
 DAYS_MAX = 3650
@@ -58,8 +58,7 @@ SPEC_WORDS = {
 }
 
 
-@dataclass(frozen=True)
-class LookAhead:
+class LookAhead(Struct, frozen=True):
     """The coming steps of a zone's keys from start to stop (epoch s), and what is assumed. svg: None if not wanted."""
 
     keyset: Keyset
@@ -72,8 +71,7 @@ class LookAhead:
     svg: str | None
 
 
-@dataclass(frozen=True)
-class Basis:
+class Basis(Struct, frozen=True):
     """What a forecast of a zone's keys begins with. keyset: as it is; approved: with all approvals given."""
 
     keyset: Keyset

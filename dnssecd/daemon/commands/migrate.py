@@ -3,12 +3,12 @@
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from dnssecd.clock import Clock
 from dnssecd.config.algorithms import ALGORITHMS
@@ -51,8 +51,7 @@ COMMAND_S = 3600.0
 Judged = Call[CheckMigration] | Call[AdoptZone]
 
 
-@dataclass(frozen=True)
-class _Signed:
+class _Signed(Struct, frozen=True):
     """The served zone: a file or, with ``server``, the messages of a transfer."""
 
     path: Path

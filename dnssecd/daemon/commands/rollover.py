@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -36,6 +35,7 @@ from dnssecd.daemon.zones import outlook
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.pipeline.version.committed import Committed
 from dnssecd.pipeline.version.keychange import KeyChange, Note
+from dnssecd.replacing import replace
 
 PLAN_WAIT_S = 30.0
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
 from itertools import chain
 
 import structlog
+from msgspec import Struct
 
 from dnssecd.clock import Clock
 from dnssecd.control.command import Refused
@@ -24,6 +24,7 @@ from dnssecd.daemon.page.coming import HIGHLIGHTS, list_highlights
 from dnssecd.daemon.rollover.engine import STORE_ERRORS
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.page.model import Coming
+from dnssecd.replacing import replace
 
 DAYS = 400
 #: A forecast is made again after this time, or when the zone's keys change; one that failed, earlier.
@@ -52,8 +53,7 @@ CALLER = Caller(pid=0, uid=-2, gid=-1, roles=frozenset())
 log = structlog.get_logger("dnssecd.page")
 
 
-@dataclass(frozen=True, slots=True)
-class _Known:
+class _Known(Struct, frozen=True):
     """exact: it is the zone's own forecast."""
 
     keyset: Keyset | None
@@ -62,8 +62,7 @@ class _Known:
     exact: bool
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
+class _Shared(Struct, frozen=True):
     """The forecast of a zone, for others of the same shape."""
 
     shape: Shape

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from dnssecd.backoff import Backoff
 from dnssecd.config.model import Config, ZoneConfig
 from dnssecd.core.parent.forms import document
@@ -22,8 +24,7 @@ PUSH, HOOK, NOTIFY = "push", "hook", "notify"
 FAILURES_TOLD = 5  # after this many failures in a row an alert is sent
 
 
-@dataclass(frozen=True, slots=True)
-class Parent:
+class Parent(Struct, frozen=True):
     """How a zone's parent is reached. alone: an island of trust, no parent is queried. cds: CDS are published.
 
     servers: as configured; empty: found by the resolver. ds_ttl: TTL of a new DS RRset that is pushed, s.
@@ -72,8 +73,7 @@ def _public_servers(config: Config, zone: ZoneConfig) -> tuple[exchange.Peer, ..
     return tuple({(peer.host, peer.port): peer for peer in (*own, *others)}.values())
 
 
-@dataclass(frozen=True, slots=True)
-class Pace:
+class Pace(Struct, frozen=True):
     """Seconds between attempts of a channel (doubled from first to last), and until a successful one is used again.
 
     tell_s: when an alert is sent although NOTIFY could not be sent yet; look_s: the longest time between

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.keys.evidence import ParentSight
 from dnssecd.core.keys.keyset import Keyset
@@ -15,8 +16,7 @@ from dnssecd.publish.parent import DsRecord
 SERVERS_TOLD = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """Texts for events, "" if there is no fault. answered: at least one server answered.
 
     bogus: some server has DS, but none of a key that signs the DNSKEY RRset. held: every server that answered

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from dnssecd.core.ceremony.known import cds_sets, known_ksks
 from dnssecd.core.ceremony.request import Request, ZskProof
@@ -20,6 +21,7 @@ from dnssecd.keyservice_protocol import KeyInfo
 from dnssecd.pipeline.version.ahead import CeremonyState
 from dnssecd.pipeline.version.committed import Committed
 from dnssecd.pipeline.version.first_keys import idempotency_of
+from dnssecd.replacing import replace
 
 DS_DELAY_S = 86_400
 #: More ZSKs than this in one period are a mistake in the period or in the lifetime.
@@ -35,8 +37,7 @@ class CannotAsk(Exception):
         self.remedy = remedy
 
 
-@dataclass(frozen=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What is asked for: zone, period (epoch s), what is published (None: nothing), ceremonies so far."""
 
     zone: FrontZone
@@ -49,8 +50,7 @@ class Wanted:
     now: int
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(Struct, frozen=True):
     """A request; ``first_zsk``: id of the ZSK that a new zone begins with ("": it has keys)."""
 
     request: Request

@@ -8,10 +8,11 @@ the planner.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import structlog
+from msgspec import Struct
 
 from dnssecd.backoff import Backoff
 from dnssecd.clock import Clock
@@ -55,6 +56,7 @@ from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.rekey import removed, store_keyset
 from dnssecd.pipeline.version.committed import Committed
 from dnssecd.pipeline.version.keychange import KeyChange, Note
+from dnssecd.replacing import replace
 from dnssecd.store.errors import StoreError
 from dnssecd.uninterrupted import to_the_end
 
@@ -66,8 +68,7 @@ STORE_ERRORS = (StoreError, OSError)
 log = structlog.get_logger("dnssecd.rollover")
 
 
-@dataclass(frozen=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """The dependencies of the engine.
 
     ``rekey`` makes a version with a key set; ``resign`` requests a version for the present policy.

@@ -7,7 +7,7 @@ which only causes a delay.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dnssecd.core.keys.evidence import (
     Confirmation,
@@ -20,6 +20,7 @@ from dnssecd.core.keys.evidence import (
 from dnssecd.publish.parent import DsRecord, ParentAnswer
 from dnssecd.publish.signers import SignerAnswer
 from dnssecd.publish.watch import Sighting
+from dnssecd.replacing import replace
 from dnssecd.store.interface import EvidenceRow, ZoneStore
 
 REWRITE_S = 3600

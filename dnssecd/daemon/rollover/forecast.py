@@ -2,7 +2,8 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from dnssecd.core.keys.evidence import Evidence, ParentSight
 from dnssecd.core.keys.keyset import Keyset, signing_view
@@ -26,6 +27,7 @@ from dnssecd.core.utc import minute
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import PROMPT_RECORDS_MAX
+from dnssecd.replacing import replace
 
 DAY_S = 86_400
 #: A parent that follows a request within this time is assumed.
@@ -183,8 +185,7 @@ def _kind(event: SimEvent) -> tuple[int, str, int, str]:
     return event.at, event.role, event.key_tag, event.event
 
 
-@dataclass(frozen=True)
-class Load:
+class Load(Struct, frozen=True):
     """One key store's work: RRSIGs by day (epoch s of its start); first expiration of any of its zones' RRSIGs."""
 
     keystore: str

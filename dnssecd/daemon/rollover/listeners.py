@@ -1,7 +1,6 @@
 """Rollovers in the daemon: engine, evidence, parents, events and commands, connected."""
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from dnssecd.clock import Clock
@@ -43,6 +42,7 @@ from dnssecd.publish.notify import Pace
 from dnssecd.publish.parent import ParentAnswer
 from dnssecd.publish.signers import SignerAnswer
 from dnssecd.publish.watch import Judgement, Sighting
+from dnssecd.replacing import replace
 from dnssecd.store.event_log import Event
 
 BLOCKERS_SHOWN_MAX = 20

@@ -5,7 +5,6 @@ generate`` make spare keys.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
 
 from dnssecd.core.keys.evidence import Evidence, SpareKey
 from dnssecd.core.keys.goals import KEYS_GIVEN
@@ -16,6 +15,7 @@ from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.keyservice_protocol import KeyInfo
 from dnssecd.pipeline.version.committed import Committed
+from dnssecd.replacing import replace
 
 
 async def with_spares(

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dnssecd.clock import Clock
 from dnssecd.core.keys.evidence import Evidence, SignatureCount
@@ -13,6 +13,7 @@ from dnssecd.daemon.rollover.evidence import ZoneEvidence, read_evidence
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.pipeline.version.ahead import supply_of
 from dnssecd.pipeline.version.committed import Committed, count_signatures, read_committed
+from dnssecd.replacing import replace
 from dnssecd.store.interface import ZoneStore
 
 #: A new count of all signatures starts only after this many times the duration of the last count.

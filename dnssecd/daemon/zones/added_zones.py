@@ -6,7 +6,6 @@ they come, and before they go: after a crash in between, a zone is served, at wo
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from dnssecd.daemon.zones.reload import UNUSABLE, Reloader
 from dnssecd.daemon.zones.removal_gate import check_ds_gone
 from dnssecd.daemon.zones.table import ZoneTable
 from dnssecd.ops.events import EventCore
+from dnssecd.replacing import replace
 from dnssecd.store.aside import kept_of
 from dnssecd.store.errors import StoreError
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from dnssecd.config.added import AddedZone, make_zone
 from dnssecd.config.errors import ConfigErrors
@@ -13,8 +14,7 @@ from dnssecd.core.dns.names import text_to_wire, wire_to_text
 from dnssecd.core.zone.catalog import Member
 
 
-@dataclass(frozen=True, slots=True)
-class CatalogPlan:
+class CatalogPlan(Struct, frozen=True):
     """The changes. put: added and changed zones; gone: zones that left; refused: members, each with the reason."""
 
     put: dict[str, tuple[AddedZone, ZoneConfig]] = field(default_factory=dict)

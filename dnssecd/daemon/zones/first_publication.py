@@ -1,7 +1,8 @@
 """The check before a zone's first publication: whether another signer signs it, and whether dnssecd may begin."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
 
 from dnssecd.config.model import Config
 from dnssecd.core.dns.serial import latest
@@ -10,13 +11,13 @@ from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.publish import exchange
 from dnssecd.publish.firstcheck import FirstCheck, ds_matches, first_check
 from dnssecd.publish.parent import ParentUnknown, find_parent_servers, resolver
+from dnssecd.replacing import replace
 from dnssecd.store.aside import Kept
 
 CAME_BACK = "removed-zone-back"
 
 
-@dataclass(frozen=True)
-class Permission:
+class Permission(Struct, frozen=True):
     """Whether a zone may be published for the first time; ``event`` and ``cause`` say why not.
 
     ``at_parent``: of a restored zone, see ``pipeline/jobs/restore.py``.
@@ -30,12 +31,14 @@ class Permission:
     at_parent: tuple[bytes, ...] | None = None
 
 
-@dataclass(frozen=True)
-class Earlier:
+class Earlier(Struct, frozen=True):
     """Data of a zone from an earlier time: all its keys in the key stores (DNSKEY RDATA), and its last database."""
 
     keys: tuple[bytes, ...] = ()
     kept: Kept | None = None
+
+
+NOTHING_EARLIER = Earlier()
 
 
 async def ask_permission(
@@ -43,7 +46,7 @@ async def ask_permission(
     config: Config,
     our_keys: list[bytes],
     now: Callable[[], float],
-    earlier: Earlier = Earlier(),
+    earlier: Earlier = NOTHING_EARLIER,
 ) -> Permission:
     """Query the zone's secondaries and its parent's servers, and decide. our_keys: the keys of its first version."""
     permission, found = await _ask(zone, config, our_keys, now)

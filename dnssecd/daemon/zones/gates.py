@@ -6,9 +6,10 @@ entry.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
+
+from msgspec import Struct
 
 
 class Gate(Enum):
@@ -117,8 +118,7 @@ def shut_for(zone: Gated, work: Work) -> Gate | None:
 Why = Callable[[], str]
 
 
-@dataclass(frozen=True)
-class Gates:
+class Gates(Struct, frozen=True):
     """The daemon's gates. ``clock`` and ``key_service`` say why they are shut now ("": open)."""
 
     clock: Why

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import structlog
@@ -37,6 +36,7 @@ from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.ahead import read_ceremony
 from dnssecd.pipeline.version.first_keys import held_keys
 from dnssecd.pipeline.workers.pool import BULK_OCTETS
+from dnssecd.replacing import replace
 from dnssecd.store import filemark
 from dnssecd.store.aside import DIRECTORY, kept_of
 from dnssecd.store.errors import StoreError

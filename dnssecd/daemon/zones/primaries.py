@@ -7,10 +7,10 @@ version is served in any case, even after the SOA's expire, when an alert report
 """
 
 import asyncio
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
+from msgspec import Struct
 
 from dnssecd.clock import Clock
 from dnssecd.core.dns.message import NOERROR, NOTAUTH
@@ -64,8 +64,7 @@ STORE_ERRORS = (StoreError, OSError)
 log = structlog.get_logger("dnssecd.primaries")
 
 
-@dataclass(frozen=True)
-class Wish:
+class Wish(Struct, frozen=True):
     """A request for a poll.
 
     ``replace``: fetch the whole zone, with any serial and any changes; ``first``: publish it in any case;
@@ -77,8 +76,7 @@ class Wish:
     asked: bool = False
 
 
-@dataclass(frozen=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """The result of a poll: the outcome of a job, a missing permission, a failure in words; none: nothing newer."""
 
     outcome: Outcome | None = None

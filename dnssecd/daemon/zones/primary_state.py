@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from functools import cmp_to_key
 from zlib import crc32
 
+from msgspec import Struct
+
 from dnssecd.backoff import Backoff
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import SOA
@@ -21,8 +23,7 @@ FIRST_RETRY = Backoff(2.0, 300.0)
 JITTER_SHARE = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class Sight:
+class Sight(Struct, frozen=True):
     """The last look at one primary: the serial it serves, when (epoch seconds), why there is none."""
 
     serial: int | None
@@ -30,8 +31,7 @@ class Sight:
     detail: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(Struct, frozen=True):
     """The held data: the primaries' serial (None: the content did not come from them), SOA timers (s)."""
 
     serial: int | None

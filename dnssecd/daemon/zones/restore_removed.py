@@ -3,12 +3,12 @@
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from dnssecd.clock import Clock
 from dnssecd.config.model import Config
@@ -41,8 +41,7 @@ COMMAND_S = 3600.0
 STORE_ERRORS = (StoreError, OSError)
 
 
-@dataclass(frozen=True)
-class Parts:
+class Parts(Struct, frozen=True):
     """The parts that a restore needs."""
 
     config: Callable[[], Config]

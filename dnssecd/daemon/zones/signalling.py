@@ -7,7 +7,6 @@ loaded, and are signed, verified and transferred as all data. They are removed w
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address
 
 import dns.name
@@ -16,6 +15,7 @@ import dns.rdataclass
 import dns.rdatatype
 import dns.update
 import structlog
+from msgspec import Struct
 
 from dnssecd.clock import Clock
 from dnssecd.core.dns.message import NOERROR, parse
@@ -59,8 +59,7 @@ Records = dict[int, RRset]
 log = structlog.get_logger("dnssecd.signalling")
 
 
-@dataclass(frozen=True)
-class Child:
+class Child(Struct, frozen=True):
     """What a zone offers: its CDS and CDNSKEY, and its name servers (wire names, lower-cased)."""
 
     records: Records

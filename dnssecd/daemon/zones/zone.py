@@ -7,6 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from dnssecd.config.model import ZoneConfig
 from dnssecd.control.command import Refused
 from dnssecd.core.zone.stale_input import SeenInput
@@ -52,8 +54,7 @@ class ZoneGone(Refused, StoreError):
         super().__init__(f"{zone} was removed meanwhile", "no action is needed")
 
 
-@dataclass(frozen=True)
-class Doubt:
+class Doubt(Struct, frozen=True):
     """Why a stored zone must be verified before it is served. ``entry``: its catalogue entry, which is kept.
 
     ``refusal``: why it is not served after verification; ``mark``: the mark of its database at that time.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Literal, Protocol
+
+from msgspec import Struct, field
 
 ChannelName = Literal["mail", "webhook", "command"]
 CHANNELS: tuple[ChannelName, ...] = ("mail", "webhook", "command")
@@ -35,8 +36,7 @@ class Rejected(Undelivered):
     """This message was refused permanently."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(Struct, frozen=True):
     """A message to send. id: the same when the message is sent again. recipients: for mail only."""
 
     id: str
@@ -44,8 +44,7 @@ class Parcel:
     recipients: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
+class Sent(Struct, frozen=True):
     """The result. deferred: recipients to try again; rejected: recipients refused permanently. With reasons."""
 
     deferred: Mapping[str, str] = field(default_factory=dict)

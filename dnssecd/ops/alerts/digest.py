@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
+
+from msgspec import Struct
 
 from dnssecd.core.utc import about, minute
 from dnssecd.ops.alerts import words
@@ -23,8 +24,7 @@ EVENTS_SHOWN = 30
 COMING_SHOWN = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """The state of the daemon. Times are epoch seconds.
 
     served, waiting: numbers of zones. runway: (seconds, zone) of the zone whose first RRSIG expires soonest.
@@ -39,8 +39,7 @@ class Facts:
     signer: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Mailed:
+class Mailed(Struct, frozen=True):
     """Numbers of messages since the last digest, on all channels; waiting: now."""
 
     delivered: int = 0

@@ -12,7 +12,6 @@ import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +29,7 @@ from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.alerts.note import Note
 from dnssecd.ops.alerts.outbox import Outbox, Unwritable
 from dnssecd.ops.events import EventCore
+from dnssecd.replacing import replace
 from dnssecd.store.alert_queue import AlertStore, Delivery
 from dnssecd.store.errors import StoreError
 from dnssecd.store.event_log import Event, EventKey

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
 
+from msgspec import Struct
+
 from dnssecd.ops.alerts.lifecycle import HOUR, MINUTE, Alert, Settings, Step, next_step
 from dnssecd.ops.event_kinds import SEVERITIES
 
@@ -62,8 +64,7 @@ class Budget:
         return free
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """due: alerts to send now, by group. wake: when to plan again, None: at the next event."""
 
     due: dict[Group, list[Due]]

@@ -16,11 +16,13 @@ continue, and show who acknowledged them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Literal
 
+from msgspec import Struct
+
 from dnssecd.ops.event_kinds import EVENT_KINDS, SEVERITIES
+from dnssecd.replacing import replace
 from dnssecd.store.event_log import Event, Severity
 
 MINUTE, HOUR, DAY = 60.0, 3_600.0, 86_400.0
@@ -49,8 +51,7 @@ Step = Literal["firing", "changed", "reminder", "escalated", "acknowledged", "re
 _NUMBER = re.compile(r"\d+")
 
 
-@dataclass(frozen=True, slots=True)
-class Alert:
+class Alert(Struct, frozen=True):
     """One event, and what was sent about it. Times are epoch seconds.
 
     since: when the state was entered. opened_at: start of the current incident. announced: a message was sent.
@@ -89,8 +90,7 @@ class Alert:
         return self.event.severity == "critical" or not self.mutable
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Struct, frozen=True):
     """Settings from the configuration. escalate_after: seconds."""
 
     escalate_after: float = DAY

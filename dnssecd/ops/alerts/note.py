@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from dnssecd.ops.alerts.grouping import Due, Group
 from dnssecd.ops.alerts.lifecycle import Settings
 
 
-@dataclass(frozen=True, slots=True)
-class Sender:
+class Sender(Struct, frozen=True):
     """The sender. escalate_to: the recipients of an escalation, for display. docs_url: of docs/operations.md."""
 
     host: str
@@ -24,8 +24,7 @@ class Sender:
         return f"{self.docs_url}#{name}" if self.docs_url else f"docs/operations.md, {name}"
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(Struct, frozen=True):
     """One message about alerts, worst first. at: epoch seconds. details: additional text for each, or "".
 
     valid_until: pairs of zone and time (epoch seconds) when its first RRSIG expires if nothing is done.
@@ -42,8 +41,7 @@ class Note:
         return dict(self.valid_until).get(zone)
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(Struct, frozen=True):
     """Subject and body as plain text, in lines of at most 72 columns; words and commands are not broken."""
 
     subject: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field, replace
 from email.errors import MessageError
+
+from msgspec import Struct, field
 
 from dnssecd.config.model import AlertsConfig, MailConfig
 from dnssecd.ops.alerts import message, payload, text, words
@@ -14,6 +15,7 @@ from dnssecd.ops.alerts.channel_webhook import WebhookChannel
 from dnssecd.ops.alerts.channels import Channel, ChannelName
 from dnssecd.ops.alerts.lifecycle import Settings
 from dnssecd.ops.alerts.note import Note, Sender, Written
+from dnssecd.replacing import replace
 from dnssecd.store.alert_queue import Delivery
 
 
@@ -21,8 +23,7 @@ class Unwritable(Exception):
     """A message cannot be written in the form that its channel needs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outbox:
+class Outbox(Struct, frozen=True):
     """The configured channels and the sender."""
 
     config: AlertsConfig

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import email.encoders
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from email.message import Message
 from hashlib import sha256
 
@@ -22,6 +21,7 @@ from dnssecd.config.model import MailConfig
 from dnssecd.ops.alerts import message, words
 from dnssecd.ops.alerts.note import Written
 from dnssecd.ops.cms import sign_detached
+from dnssecd.replacing import replace
 
 _FAULTS = (ValueError, TypeError, UnsupportedAlgorithm)
 _NEWLINE = b"\r\n"

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dnssecd.core.utc import about, minute
 from dnssecd.ops.alerts import words
 from dnssecd.ops.alerts.first_look import fill_zone, first_look
@@ -11,6 +9,7 @@ from dnssecd.ops.alerts.lifecycle import Alert, Step, escalates_at, reminds_at
 from dnssecd.ops.alerts.note import Note, Sender, Written
 from dnssecd.ops.alerts.text_many import many
 from dnssecd.ops.event_kinds import EVENT_KINDS
+from dnssecd.replacing import replace
 from dnssecd.store.event_log import Event
 
 _DETAILS_MAX = 20_000

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.clock import Clock
 from dnssecd.core.utc import minute
@@ -15,8 +16,7 @@ from dnssecd.ops.alerts.outbox import Outbox
 from dnssecd.ops.alerts.text import footer
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """The result of one channel. way: "mail", "webhook", "command". to: recipients. detail: reason of a failure."""
 
     way: ChannelName

@@ -6,10 +6,11 @@ rehearsal (``shadow``) does the same and keeps nothing.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 
 from dnssecd.core.dns.names import APEX, key_to_text
 from dnssecd.core.dns.rrset import RRset, unpack
@@ -60,6 +61,7 @@ from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.review import review
 from dnssecd.pipeline.version.verification import DraftVerifier
 from dnssecd.publish.commit import commit
+from dnssecd.replacing import replace
 from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
 _ALL_STEPS = frozenset({"zsk", "ksk", "algorithm"})
@@ -104,8 +106,7 @@ def adopt(db: ZoneStore, spec: ZoneSpec, job: AdoptionJob, tools: Tools) -> Outc
     return msgspec.structs.replace(outcome, comparison=made.comparison, held=made.held)
 
 
-@dataclass(frozen=True)
-class _Content:
+class _Content(Struct, frozen=True):
     """Unsigned content, and its file if it has one."""
 
     rrsets: list[RRset]
@@ -113,8 +114,7 @@ class _Content:
     digest: str = ""
 
 
-@dataclass(frozen=True)
-class _Task:
+class _Task(Struct, frozen=True):
     """The inputs and results of one attempt."""
 
     spec: ZoneSpec

@@ -6,11 +6,12 @@ any first version.
 """
 
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
 from typing import TypeVar
+
+from msgspec import Struct
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset, Rrsigs, pack, unpack
@@ -130,8 +131,7 @@ class ForeignVersion(ForeignZone):
         transaction.start_from(self)
 
 
-@dataclass(frozen=True)
-class KeepRule:
+class KeepRule(Struct, frozen=True):
     """Which RRSIGs may be kept: by these (algorithm, key tag), valid now and for ``least_s`` more; not at ``bad``."""
 
     marks: frozenset[tuple[int, int]]

@@ -5,7 +5,7 @@ doubt, or when the record was appended and the local disk was full. A record tha
 previous version is still served, and this node may not own the zone.
 """
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dnssecd.core.verify import SignatureChecker
 from dnssecd.pipeline.follow.caught_up import CaughtUp
@@ -19,8 +19,7 @@ from dnssecd.store.record_codec import BadRecord, RecordTooNew
 from dnssecd.store.version_log import LogReader, LogRecord, LogShorter, Position
 
 
-@dataclass(frozen=True)
-class Applied:
+class Applied(Struct, frozen=True):
     """A record that was applied: the position after it and the serial of the version now."""
 
     position: Position

@@ -8,7 +8,6 @@ that the zone had before.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
 from typing import Protocol
@@ -35,6 +34,7 @@ from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.held_denial import denial_of
 from dnssecd.pipeline.version.verification import published_expectation
+from dnssecd.replacing import replace
 from dnssecd.store.interface import JournalRow, ReplayedVersion
 
 #: Offset of the key tag in an RRSIG's RDATA, of the algorithm, and of the expiration (RFC 4034 §3.1).

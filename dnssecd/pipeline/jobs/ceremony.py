@@ -1,9 +1,9 @@
 """What the daemon stores of ceremonies: that a request was made, and what an accepted response brought."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import msgspec
+from msgspec import Struct
 
 from dnssecd.core.ceremony.accept import Accepted, Published, ResponseRefused, Signer, accept_response
 from dnssecd.core.ceremony.response import Response
@@ -17,8 +17,7 @@ from dnssecd.pipeline.version.ahead import CEREMONY, CeremonyState, offline_key,
 from dnssecd.store.interface import ZoneStore, ZoneTransaction
 
 
-@dataclass(frozen=True)
-class Import:
+class Import(Struct, frozen=True):
     """A response to import. ``zsks``: DNSKEY RDATA of the ZSKs that the key service has; ``accepted``: DS digests.
 
     ``now`` is epoch seconds.
@@ -31,8 +30,7 @@ class Import:
     now: int
 
 
-@dataclass(frozen=True)
-class Imported:
+class Imported(Struct, frozen=True):
     """What an import brought: RRsets, RRSIGs, tags of new KSKs, and until when all is signed (epoch s).
 
     ``cds_until``: the end of what signs the CDS RRset published now, where that is earlier; None: it is not.

@@ -1,7 +1,6 @@
 """Keys of other signers in a zone's input: noted with the version; the daemon plans with them."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from dnssecd.core.keys.foreign_keys import follow_input, published_at_once
 from dnssecd.core.keys.keyset import Keyset
@@ -11,6 +10,7 @@ from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.draft import Input, Published
 from dnssecd.pipeline.version.rejected import Rejected
+from dnssecd.replacing import replace
 from dnssecd.store.interface import ZoneTransaction
 
 #: An input may hold any number of unusable keys; at most this number of reasons is given.

@@ -4,9 +4,10 @@ A job returns an Outcome; it raises an exception only for a bug in dnssecd.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import Struct
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import SOA
@@ -31,6 +32,7 @@ from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.review import ReviewPending, forget_kept, review
 from dnssecd.pipeline.version.verification import DraftVerifier
 from dnssecd.pipeline.workers.checker_pool import CheckerDied
+from dnssecd.replacing import replace
 from dnssecd.store.errors import DAMAGE, LogBehind, LogError, LogFenced, LogInDoubt, StoreError
 from dnssecd.store.interface import ZoneStore, ZoneTransaction
 from dnssecd.store.version_log import LogUnavailable
@@ -39,8 +41,7 @@ from dnssecd.store.version_log import LogUnavailable
 _REJECTED = ("input-error", "delta-guard", "ttl-rejected", "input-stale", "review-rejected", "review-waiting")
 
 
-@dataclass(frozen=True)
-class Tools:
+class Tools(Struct, frozen=True):
     """The tools of every job; ``now`` is epoch seconds, ``date`` YYYYMMDD (UTC), ``monotonic`` a stopwatch."""
 
     signer: SignerClient

@@ -1,7 +1,6 @@
 """The job that makes a version from a zone's file, and what other jobs that bring content take of it."""
 
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from operator import itemgetter
 from pathlib import Path
 
@@ -34,6 +33,7 @@ from dnssecd.pipeline.version.ahead import read_ceremony
 from dnssecd.pipeline.version.draft import Input, Published
 from dnssecd.pipeline.version.first_keys import check_available, first_keyset
 from dnssecd.pipeline.version.rejected import Rejected
+from dnssecd.replacing import replace
 from dnssecd.store.interface import Transaction, ZoneStore, ZoneTransaction
 
 

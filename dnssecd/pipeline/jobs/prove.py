@@ -6,7 +6,6 @@ changed policy.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from msgspec import structs
 
@@ -27,6 +26,7 @@ from dnssecd.pipeline.version.draft import Published
 from dnssecd.pipeline.version.held_denial import denial_of
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.verification import published_expectation
+from dnssecd.replacing import replace
 from dnssecd.store.errors import DAMAGE
 from dnssecd.store.interface import ZoneSnapshot, ZoneStore
 

@@ -1,8 +1,9 @@
 """Carry out dynamic updates (RFC 2136): a group of messages becomes one version, or nothing is changed."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from dnssecd.core.dns.names import APEX, ancestors, wildcard_key
 from dnssecd.core.dns.rrset import RRset
@@ -39,8 +40,7 @@ class Answer(NamedTuple):
 Told = Callable[[list[Answer], int, RRset], None]
 
 
-@dataclass(frozen=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """The answers to the messages, in order, and the outcome of the version.
 
     If there are fewer answers than messages, the others were not processed and must be carried out next.

@@ -1,7 +1,8 @@
 """Data on keys from the committed version: the planner's evidence from dnssecd's own store."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from dnssecd.core.dns.names import APEX, wire_to_text
 from dnssecd.core.dns.rrset import unpack
@@ -19,8 +20,7 @@ from dnssecd.store.interface import ZoneSnapshot, ZoneStore
 _NOT_ZONE_DATA = (DNSKEY, CDS, CDNSKEY)
 
 
-@dataclass(frozen=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """A published version: serial, when it was committed (epoch s), the stored key set, its largest TTLs (s).
 
     ``denial``: its denial of existence, None without a chain; ``signatures``: RDATA of the RRSIGs over the

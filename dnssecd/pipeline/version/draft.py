@@ -8,11 +8,11 @@ verification has passed. A failure before that leaves the published version unch
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from hashlib import sha256
 from operator import itemgetter
 
 import msgspec
+from msgspec import Struct
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset
@@ -40,6 +40,7 @@ from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.signatures import carry_out
 from dnssecd.pipeline.version.zonedigest import complete, drop, is_plain, reserve, without_zonemd
 from dnssecd.publish.commit import commit
+from dnssecd.replacing import replace
 from dnssecd.store.interface import OldVersion, Transaction
 
 #: At most this many due RRSIGs are renewed in one version, to limit its size; RRSIGs that expire within the
@@ -57,8 +58,7 @@ _PLACE = itemgetter(0, 1)
 Verifier = Callable[["Draft"], VerifiedVersion | VerificationFailed]
 
 
-@dataclass(frozen=True)
-class Input:
+class Input(Struct, frozen=True):
     """The input of a job: changes to content, and the SOA of the new content (any serial).
 
     ``serial_floor`` is the latest serial seen anywhere (secondaries at a first publication); ``resign``:
@@ -81,8 +81,7 @@ class Input:
     foreign: tuple[bytes, ...] | None = None
 
 
-@dataclass(frozen=True)
-class Draft:
+class Draft(Struct, frozen=True):
     """A complete version that is not yet verified, with the data for its verification."""
 
     transaction: Transaction
@@ -107,8 +106,7 @@ class Draft:
         return self.version.signatures
 
 
-@dataclass(frozen=True)
-class StoredVersion:
+class StoredVersion(Struct, frozen=True):
     """Stored data of the published version; ``earliest``: when its first RRSIG expires (epoch s)."""
 
     version: state.VersionState
@@ -116,8 +114,7 @@ class StoredVersion:
     earliest: int | None
 
 
-@dataclass(frozen=True)
-class Published:
+class Published(Struct, frozen=True):
     """The result; ``serial`` is None if no version was needed, else ``soa`` is the version's SOA RRset.
 
     ``whole``: all of the zone was verified, not only what changed. ``version``: what is stored of it. ``stored``:

@@ -1,14 +1,13 @@
 """A planned change of a zone's key set, in the form that is sent to a worker and stored."""
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from dnssecd.core.keys.keyset import Keyset
 
 REMOVALS = "removals"  # state document: {"keys": handles of private keys that must be destroyed}
 
 
-@dataclass(frozen=True)
-class Note:
+class Note(Struct, frozen=True):
     """An entry for the zone's history: what was done or became true, and why."""
 
     what: str
@@ -16,8 +15,7 @@ class Note:
     who: str = "dnssecd"
 
 
-@dataclass(frozen=True)
-class KeyChange:
+class KeyChange(Struct, frozen=True):
     """The change from the key set that the plan started from to a new one; no other stored key set is changed.
 
     ``removals``: handles of the keys that are no longer needed once this is stored.

@@ -1,7 +1,6 @@
 """Verify a draft: the verifier gets the expectation, but nothing of the planning of the draft."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 from dnssecd.core.dns.names import APEX, ancestors
 from dnssecd.core.dns.rrset import pack
@@ -20,6 +19,7 @@ from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version.bad_signatures import BadSignatures, TokenEvicted
 from dnssecd.pipeline.version.draft import Draft, verification_failed
+from dnssecd.replacing import replace
 
 
 class DraftVerifier:

@@ -8,9 +8,9 @@ recipes, strictest first. The attributes of the key made are read back: a key th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from msgspec import Struct
 from pkcs11 import Attribute, KeyType, MechanismFlag
 from pkcs11.constants import DEFAULT
 from pkcs11.util.ec import encode_named_curve_parameters
@@ -47,8 +47,7 @@ class KeyRefused(Exception):
     """The token made a key that must not be used; it was destroyed again."""
 
 
-@dataclass(frozen=True)
-class Recipe:
+class Recipe(Struct, frozen=True):
     """How to ask: with usage flags that are false, with CKA_CLASS, as a private object, with the curve's name."""
 
     false_flags: bool = True
@@ -57,8 +56,7 @@ class Recipe:
     curve_name: bool = False
 
 
-@dataclass(frozen=True)
-class Made:
+class Made(Struct, frozen=True):
     """A new key pair, the number of the recipe that made it, and what it can do besides signing."""
 
     public: Any

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
+
+from msgspec import Struct
 
 from dnssecd.signer import algorithms, selftest
 from dnssecd.signer.errors import ServiceError, Unsupported
@@ -20,8 +21,7 @@ TRIAL_SIGNATURES = 8
 LABEL = "dnssecd trial"
 
 
-@dataclass(frozen=True)
-class Guest:
+class Guest(Struct, frozen=True):
     """A throw-away key: which token has it, and how many of its sessions may use it at a time."""
 
     key: Description

@@ -8,7 +8,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,6 +20,7 @@ from dnssecd.cluster.errors import ClusterError, DatabaseAway, DatabaseRefused, 
 from dnssecd.cluster.log import Tail
 from dnssecd.cluster.schema import Migration, SchemaState, check_schema
 from dnssecd.config.model import ClusterConfig, ClusterNode
+from dnssecd.replacing import replace
 from dnssecd.store.version_log import Appended, InDoubt, LogUnavailable
 from tests.integration.cluster.world import World
 from tests.peers.postgres import PASSWORD, Postgres

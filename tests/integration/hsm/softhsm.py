@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from dnssecd.keyservice_settings import (
     SignerSettings,
     TokenSettings,
 )
+from dnssecd.replacing import replace
 from tests.unit.signer.preimages import preimage_for, wire
 
 MODULE = "/usr/lib/softhsm/libsofthsm2.so"
@@ -114,7 +114,7 @@ class SoftHsm:
 
 def without_trash(settings: SignerSettings) -> SignerSettings:
     """Settings with which a removed key is destroyed at once."""
-    return dataclasses.replace(settings, limits=LimitSettings(default=KeyLimits(destroy_after_s=0)))
+    return replace(settings, limits=LimitSettings(default=KeyLimits(destroy_after_s=0)))
 
 
 @contextlib.contextmanager

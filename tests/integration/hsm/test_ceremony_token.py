@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from dnssecd.core.ceremony.report import ds_digest
 from dnssecd.core.ceremony.request import write_request
 from dnssecd.core.ceremony.response import read_response
 from dnssecd.core.keys.signed_ahead import SignedAhead
+from dnssecd.replacing import replace
 from tests.integration.hsm.softhsm import MODULE, SoftHsm
 from tests.peers.tools import Result
 from tests.unit.core_ceremony.world import STORES, ZONE, A, B, make_request, ordered, with_proofs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -15,6 +14,7 @@ from dnssecd.backup.keys import KeyFinder
 from dnssecd.core.keys.keyset import Keyset, new_key
 from dnssecd.core.keys.keystate import Role
 from dnssecd.keyservice_protocol import KeyInfo
+from dnssecd.replacing import replace
 from tests.integration.hsm.softhsm import ZONE, SoftHsm, service, sign_and_check
 from tests.unit.signer.preimages import wire
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 import stat
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from dnssecd.ops.alerts.channels import ChannelDown, Parcel, Rejected, Sent
 from dnssecd.ops.alerts.digest import Facts
 from dnssecd.ops.alerts.grouping import PER_HOUR_MAX
 from dnssecd.ops.alerts.lifecycle import Alert
+from dnssecd.replacing import replace
 from dnssecd.store.alert_queue import AlertStore
 from tests.unit.alerts.rig import MAIL, NIGHT, ZONE, FakeWay, Rig
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -13,6 +12,7 @@ from dnssecd.ops.alerts import digest, lifecycle
 from dnssecd.ops.alerts.grouping import GAP_S, PER_HOUR_MAX, Budget
 from dnssecd.ops.alerts.lifecycle import DAY, HOUR, Alert, Settings
 from dnssecd.ops.event_kinds import EVENT_KINDS
+from dnssecd.replacing import replace
 from dnssecd.store.event_log import Event
 
 Deed = Literal["fire", "end", "ack", "wait"]

@@ -7,7 +7,6 @@ import email
 import subprocess
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
@@ -26,6 +25,7 @@ from dnssecd.ops.alerts.certificates import EXPIRING, UNUSABLE, look_at_certific
 from dnssecd.ops.alerts.note import Sender, Written
 from dnssecd.ops.alerts.outbox import Outbox
 from dnssecd.ops.events import EventCore
+from dnssecd.replacing import replace
 from tests.unit.alerts.rig import MAIL, NIGHT
 
 DAY = 86_400

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +16,7 @@ from dnssecd.ops.alerts.digest import Facts, Mailed
 from dnssecd.ops.alerts.message import references
 from dnssecd.ops.alerts.note import Sender
 from dnssecd.ops.alerts.text import footer
+from dnssecd.replacing import replace
 from tests.unit.alerts.rig import MAIL, NIGHT, ZONE, Rig
 
 GOLDEN = Path(__file__).with_name("golden")

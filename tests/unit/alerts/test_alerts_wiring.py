@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +21,7 @@ from dnssecd.ops.alerts.channels import Parcel, Sent
 from dnssecd.ops.alerts.metrics import AlertMetrics
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
+from dnssecd.replacing import replace
 from tests.commands import make_call
 from tests.unit.alerts.rig import MAIL, NIGHT, ZONE, FakeWay, Rig
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.backup.judge import Decision, Options, Stored, decide
@@ -11,6 +9,7 @@ from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.keys.restore_limits import LiveServer
 from dnssecd.daemon.zones.restored_zone import judge
 from dnssecd.pipeline.version.state import Restored
+from dnssecd.replacing import replace
 from tests.unit.core_parent.keysets import NOW, fresh, in_place, key
 
 Z = "example.com."

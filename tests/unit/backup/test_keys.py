@@ -5,14 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
-from msgspec.structs import replace
-
 from dnssecd.backup.keys import KeyFinder
 from dnssecd.backup.manifest import StoredKey
 from dnssecd.config.model import SoftwareKeystore
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.keys.keyset import Key
 from dnssecd.keyservice_protocol import KeyInfo
+from dnssecd.replacing import replace
 from tests.unit.core_parent.keysets import key, keyset
 
 Z = "example.com."

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +19,7 @@ from dnssecd.keyservice_client.client import SignerClient
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.publish import exchange
 from dnssecd.publish.live import LiveLook
+from dnssecd.replacing import replace
 from dnssecd.store.catalogue import Catalogue, CatalogueEntry
 from tests.unit.backup.test_archive import NOW, config, make
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -25,6 +24,7 @@ from dnssecd.config.load import parse
 from dnssecd.config.model import Config
 from dnssecd.control.messages.audits import Profile
 from dnssecd.keyservice_protocol import AuditReply, StatusReply, StoreStatus, TokenStatus
+from dnssecd.replacing import replace
 
 DAY = 86_400
 NOW = 1_795_000_000.0  # November 2026

@@ -1,6 +1,5 @@
 """What a signer accepts of a response, and the text of every refusal."""
 
-from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -10,6 +9,7 @@ from dnssecd.core.ceremony.report import ds_digest
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.dns.rrtypes import CDS, DNSKEY
 from dnssecd.core.keys.signed_ahead import SignedAhead, expiration
+from dnssecd.replacing import replace
 from tests.unit.core_ceremony.world import (
     DAY,
     K1,

@@ -1,7 +1,5 @@
 """Which CDS RRsets a ceremony signs: those that follow from its keys, and those that the signer publishes or will."""
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.ceremony.checks import Level, Limits, check_cds
@@ -11,6 +9,7 @@ from dnssecd.core.dns.rrtypes import CDNSKEY, CDS, DNSKEY
 from dnssecd.core.keys.keyset import ds_rdata, initial_keyset, new_key
 from dnssecd.core.keys.keystate import Goal, Rec, RecordState, Role, State
 from dnssecd.core.keys.simulate import Span
+from dnssecd.replacing import replace
 from tests.unit.core_ceremony.world import (
     DAY,
     K1,

@@ -1,13 +1,12 @@
 """What a ceremony refuses to sign, and what it wants a person to confirm."""
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.ceremony.checks import Level, Limits, Previous, check_request, is_refused
 from dnssecd.core.ceremony.report import request_report, response_report
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.keys.keyset import dnskey_rdata
+from dnssecd.replacing import replace
 from tests.unit.core_ceremony.world import (
     DAY,
     K1,

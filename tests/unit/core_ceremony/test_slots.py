@@ -1,6 +1,5 @@
 """Which RRsets a request asks for, and when."""
 
-from dataclasses import replace
 from itertools import pairwise
 
 from dnssecd.core.ceremony.checks import Limits
@@ -8,6 +7,7 @@ from dnssecd.core.ceremony.request import Planned
 from dnssecd.core.ceremony.slots import slots_of, within, zsk_timeline, zsks_to_come
 from dnssecd.core.keys.keystate import Rec, Role, State
 from dnssecd.core.keys.simulate import Span
+from dnssecd.replacing import replace
 from tests.unit.core_ceremony.world import DAY, NOW, A, B, C, ordered
 
 SETS = tuple(ordered(*keys) for keys in ((A,), (A, B), (B,), (B, C), (C,)))

@@ -1,6 +1,6 @@
 """Keys in memory, a request of a short plan, and its response: what the tests of ceremonies begin with."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -13,6 +13,7 @@ from dnssecd.core.ceremony.signing import Stage, response_of, stages_of, tasks_o
 from dnssecd.core.ceremony.slots import slots_of
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.keys.keyset import SigningKey, dnskey_rdata, key_tag
+from dnssecd.replacing import replace
 
 ZONE = text_to_wire("example.com.")
 NOW = 1_796_000_000

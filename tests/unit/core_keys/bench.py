@@ -1,6 +1,6 @@
 """A small hand-driven daemon: commits what the plan wants, and is told what was seen."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.evidence import Confirmation, Evidence, ParentSight, SecondarySight, SignatureCount
@@ -9,6 +9,7 @@ from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.core.keys.planner import plan_rollover
 from dnssecd.core.keys.types import GenerateKey, KeySpec, Plan, RolloverPolicy
 from dnssecd.pipeline.jobs.rekey import changes_zone
+from dnssecd.replacing import replace
 
 APEX = b"\x07example\x00"
 HOUR, DAY = 3_600, 86_400

@@ -1,12 +1,11 @@
 """require_backup: no new key is used before there is evidence of a copy of it."""
 
-from dataclasses import replace
-
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.evidence import KeyBackup
 from dnssecd.core.keys.keyset import Key
 from dnssecd.core.keys.keystate import Rec, Role, State
 from dnssecd.core.keys.types import Gate
+from dnssecd.replacing import replace
 
 from .bench import DAY, Bench, policy, running
 

@@ -1,7 +1,5 @@
 """The planner with an off-line KSK: only what was signed ahead is published, and nothing is made in its place."""
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.dns.rrtypes import CDNSKEY, CDS, DNSKEY
@@ -12,6 +10,7 @@ from dnssecd.core.keys.keystate import Event, Rec, Role, State
 from dnssecd.core.keys.planner import plan_rollover
 from dnssecd.core.keys.signed_ahead import AheadSet, SignedAhead, cds_until, offered, supply_until, unexpired
 from dnssecd.core.keys.types import Gate, GenerateKey, KeySpec, PublishDnskey, RolloverPolicy
+from dnssecd.replacing import replace
 from tests.unit.core_ceremony.world import DAY, K1, K2, NOW, STORES, ZONE, A, B, SoftKey, ordered
 
 POLICY = RolloverPolicy((KeySpec(Role.KSK, 13, "vault"), KeySpec(Role.ZSK, 13, "online")), parent=False)

@@ -1,7 +1,5 @@
 """A wait begins with evidence, lasts for the TTL observed, and what contradicts it counts."""
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.keys import requests as commands
@@ -10,6 +8,7 @@ from dnssecd.core.keys.keyset import Key, TtlMemory
 from dnssecd.core.keys.keystate import Event, Rec, Role, State
 from dnssecd.core.keys.planner import plan_rollover
 from dnssecd.core.keys.types import Blocker, Gate
+from dnssecd.replacing import replace
 
 from .bench import DAY, HOUR, Bench, ksk_zsk, policy, running
 

@@ -1,7 +1,5 @@
 """A ZSK is lost that had not signed all zone data yet, before the parent has a DS: its successor signs first."""
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.keys import requests as commands
@@ -9,6 +7,7 @@ from dnssecd.core.keys.evidence import SignatureCount
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.core.keys.keystate import HIDDEN, Event, Goal, Rec, Role, State, advance
 from dnssecd.core.keys.lost import half_signed
+from dnssecd.replacing import replace
 
 from .bench import running
 

@@ -1,6 +1,5 @@
 """held_by_min in a cluster: no new key in a shared key store is used before enough nodes proved that they hold it."""
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,6 +13,7 @@ from dnssecd.core.keys.keyset import Key
 from dnssecd.core.keys.keystate import Event, Goal, Rec, RecordState, Role, State
 from dnssecd.core.keys.rules import secured
 from dnssecd.core.keys.types import Gate
+from dnssecd.replacing import replace
 
 from .bench import DAY, Bench, policy, running
 

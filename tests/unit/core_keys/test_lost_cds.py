@@ -1,13 +1,12 @@
 """CDS after lost keys: none while validators may hold a DNSKEY set without the keys that can sign them."""
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.keyset import Keyset, signing_view
 from dnssecd.core.keys.keystate import RecordState, Role, State
 from dnssecd.core.keys.lost import with_cds_judged
+from dnssecd.replacing import replace
 
 from .bench import Bench, running
 

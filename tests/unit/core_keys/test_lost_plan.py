@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from dnssecd.core.keys.lost_plan import LAST_WAY_OUT, UNSECURED, LostPlan, lost_
 from dnssecd.core.keys.planner import plan_rollover
 from dnssecd.core.keys.simulate import Assumptions, simulate
 from dnssecd.core.keys.types import Plan
+from dnssecd.replacing import replace
 
 from .bench import APEX, DAY, ksk_zsk, policy
 

@@ -1,7 +1,5 @@
 """Other signers of a zone: which keys can join, what waits for whom, and in which order a signer leaves."""
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.keys import requests as commands
@@ -26,6 +24,7 @@ from dnssecd.core.keys.keyset import (
 )
 from dnssecd.core.keys.keystate import Rec, Role, State
 from dnssecd.core.keys.types import RemoveKey
+from dnssecd.replacing import replace
 
 from .bench import APEX, DAY, HOUR, Bench, policy, running
 

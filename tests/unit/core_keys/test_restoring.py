@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.keys import requests as commands
@@ -21,6 +19,7 @@ from dnssecd.core.keys.restore_limits import (
     to_be_withdrawn,
 )
 from dnssecd.daemon.zones.restored_zone import judge_found_ds
+from dnssecd.replacing import replace
 
 from .bench import HOUR, Bench, csk, ksk_zsk, policy, running
 

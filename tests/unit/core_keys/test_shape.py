@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.keys.keyset import Keyset
@@ -11,6 +9,7 @@ from dnssecd.core.keys.keystate import Role
 from dnssecd.core.keys.shape import PRECISION_S, shape_of, shifted
 from dnssecd.core.keys.simulate import Assumptions, SimEvent, simulate
 from dnssecd.core.keys.types import KeySpec, RolloverPolicy
+from dnssecd.replacing import replace
 
 DAY = 86_400
 START = 1_700_000_000

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.keys.keyset import Key, Keyset, new_key
 from dnssecd.core.keys.keystate import Rec, RecordState, Role, State
 from dnssecd.core.keys.requests import signatures_found
+from dnssecd.replacing import replace
 
 NOW = 1_900_000_000
 APEX = b"\x04test\x00"

@@ -1,7 +1,5 @@
 """A forecast knows spare keys, backups, ceremonies and other signers, and says where it cannot know."""
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.dns.rrtypes import DNSKEY
@@ -17,6 +15,7 @@ from dnssecd.core.keys.signed_ahead import AheadSet, SignedAhead
 from dnssecd.core.keys.simulate import Assumptions, Simulation, simulate
 from dnssecd.core.keys.summary import Hands, list_acts, summarize
 from dnssecd.core.keys.types import KeySpec, RolloverPolicy
+from dnssecd.replacing import replace
 
 from .bench import DAY, Bench, policy, running
 

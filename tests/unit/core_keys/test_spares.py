@@ -1,7 +1,5 @@
 """Spare keys are used before one is made; with keys = "given" none is ever made. And the standby ZSK."""
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.keys import requests as commands
@@ -9,6 +7,7 @@ from dnssecd.core.keys.evidence import SpareKey
 from dnssecd.core.keys.keyset import mark_of, signing_view
 from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.core.keys.types import GenerateKey, KeySpec, UseSpare
+from dnssecd.replacing import replace
 from tests.unit.core_keys.bench import key_ids
 
 from .bench import DAY, HOUR, Bench, policy, running

@@ -1,7 +1,6 @@
 """The automaton, the rules row by row, and what is derived from them."""
 
 import random
-from dataclasses import replace
 from itertools import product
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from dnssecd.core.keys.keystate_doc import render
 from dnssecd.core.keys.label import label
 from dnssecd.core.keys.planner import TABLES
 from dnssecd.core.keys.rules import RULES, broken, covered
+from dnssecd.replacing import replace
 
 from .bench import APEX
 

@@ -1,9 +1,8 @@
 """The largest TTL of a DS that may be held: a parent that cannot be seen has not lowered it."""
 
-from dataclasses import replace
-
 from dnssecd.core.keys.evidence import ParentSight
 from dnssecd.core.keys.ttl_memory import remember_ttls, remembered
+from dnssecd.replacing import replace
 
 from .bench import DAY, HOUR, running
 

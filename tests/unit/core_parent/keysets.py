@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.keys.keyset import Key, Keyset, initial_keyset, new_key
 from dnssecd.core.keys.keystate import Goal, Rec, RecordState, Role, State
+from dnssecd.replacing import replace
 
 ZONE = "example.com."
 APEX = text_to_wire(ZONE)

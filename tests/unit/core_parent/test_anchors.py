@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ElementTree
 from base64 import b64decode
-from dataclasses import replace
 
 import pytest
 
@@ -22,6 +21,7 @@ from dnssecd.core.parent.anchor_forms import (
     quoted_name,
 )
 from dnssecd.core.parent.anchors import Anchors, Standing, anchors_of
+from dnssecd.replacing import replace
 from tests.unit.core_parent import keysets
 from tests.unit.core_parent.keysets import APEX, NOW, ZONE, key, with_ds
 

@@ -98,7 +98,7 @@ def test_no_form_has_the_ds_of_a_key_that_is_not_ready(name: str) -> None:
 
 
 def test_a_long_zone_name_breaks_no_command() -> None:
-    from dataclasses import replace
+    from dnssecd.replacing import replace
 
     zone = "a-rather-long-label-of-some-department.another-long-label.example.com."
     handover = replace(handover_of(ZONE, keysets.submit()), zone=zone)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 
 from dnssecd.core.keys.evidence import ParentSight
@@ -12,6 +10,7 @@ from dnssecd.core.keys.keystate import Event, Rec, State
 from dnssecd.core.keys.types import Blocker, Gate, Missing
 from dnssecd.core.parent.handover import handover_of
 from dnssecd.core.parent.security import Security, Word, security_of
+from dnssecd.replacing import replace
 from tests.unit.core_parent import keysets
 from tests.unit.core_parent.keysets import APEX, NOW, ZONE
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import NamedTuple
 
 from dnssecd.core.update.apply import apply_update
 from dnssecd.core.update.types import UpdatePolicy, UpdateResult
 from dnssecd.core.verify.memoryview import MemoryZoneView
+from dnssecd.replacing import replace
 from dnssecd.server.update_message import parse_update
 from tests.unit.core_update.build import EVERYTHING, RR, applied, lines, message, zone_view
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from dnssecd.core.dns.rrset import RRset, pack
 from dnssecd.core.update.group import UpdateGroup
 from dnssecd.core.update.types import NOERROR, NXDOMAIN, NXRRSET, REFUSED, UpdateResult, soa_serial
 from dnssecd.core.zone.changeset import Change
 from dnssecd.core.zone.overlay import Overlay
+from dnssecd.replacing import replace
 from dnssecd.server.update_message import parse_update
 from tests.unit.core_update.build import (
     ANY,

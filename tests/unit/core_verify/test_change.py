@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from dnssecd.core.verify import (
 )
 from dnssecd.core.verify import change as change_module
 from dnssecd.core.verify.checker import SignatureJob, inline_checker
+from dnssecd.replacing import replace
 from tests.unit.core_verify import naive
 from tests.unit.core_verify.naive import KSK, NOW, ORIGIN, ZSK, Content, Key, Naive, key
 

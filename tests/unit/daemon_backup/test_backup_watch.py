@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from dnssecd.daemon.backup_report import CheckReport, Refused
 from dnssecd.daemon.backup_watch import BackupWatch, find_newest
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
+from dnssecd.replacing import replace
 from tests.unit.daemon_rollover.rig import FakeSchedule
 
 NOW = 1_790_000_000

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -19,6 +18,7 @@ from dnssecd.core.keys.types import KeySpec, RolloverPolicy
 from dnssecd.daemon.commands.forecast import Basis
 from dnssecd.daemon.page import ahead
 from dnssecd.daemon.page.ahead import ComingSteps
+from dnssecd.replacing import replace
 
 DAY = 86_400
 SPECS = (KeySpec(Role.KSK, 13, lifetime=200 * DAY), KeySpec(Role.ZSK, 13, lifetime=60 * DAY))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +25,7 @@ from dnssecd.page.model import Unavailable
 from dnssecd.page.overview import Query
 from dnssecd.page.render import load_pages
 from dnssecd.page.weeks import make_weeks
+from dnssecd.replacing import replace
 from dnssecd.store.errors import StoreError
 from tests.unit.daemon_rollover.rig import Rig
 

@@ -157,7 +157,7 @@ async def test_seen_everywhere_ends_it_with_a_closing_text(rig: Rig) -> None:
     assert ASKED in rig.firing()
     await rig.seen(2)
     assert rig.firing() == {}
-    from dataclasses import replace
+    from dnssecd.replacing import replace
 
     text = rig.automation.details(rig.zone, replace(fired, firing=False))
     assert text.startswith("Done: the DS of example.com.")
@@ -283,13 +283,13 @@ async def test_details_are_the_handover_with_its_state(rig: Rig) -> None:
 
 
 def _fields(event: Event) -> dict[str, object]:
-    from dataclasses import fields
+    from msgspec.structs import fields
 
     return {each.name: getattr(event, each.name) for each in fields(event)}
 
 
 async def test_an_island_sends_no_queries(rig: Rig) -> None:
-    from dataclasses import replace
+    from dnssecd.replacing import replace
 
     await rig.wanted(keysets.submit(), replace(BY_HAND, alone=True))
     await rig.later(2 * DAY)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +20,7 @@ from dnssecd.daemon.commands.forecast_thread import ForecastThread, Wanted
 from dnssecd.daemon.commands.rollover import RolloverCommands
 from dnssecd.daemon.rollover import forecast
 from dnssecd.keyservice_client.errors import SignerError
+from dnssecd.replacing import replace
 from tests.commands import give_named
 from tests.unit.daemon_rollover.rig import CONFIG, Rig
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -20,6 +19,7 @@ from dnssecd.pipeline.jobs.rekey import rekey, removed, store_keyset
 from dnssecd.pipeline.version.committed import count_signatures
 from dnssecd.pipeline.version.held_denial import denial_of, in_force
 from dnssecd.pipeline.version.keychange import KeyChange, Note
+from dnssecd.replacing import replace
 from tests.pipeline_zone import running_signer
 from tests.simulated_zone import DAY, SimulatedZone, simulated_zone
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from dnssecd.config import load
 from dnssecd.config.reader import Section
+from dnssecd.replacing import replace
 
 ROOT = Path(__file__).parents[3]
 TEXT = (ROOT / "docs/configuration.md").read_text()

@@ -14,7 +14,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,6 +37,7 @@ from dnssecd.keyservice_client.launch import SignerChild, launched_signer
 from dnssecd.keyservice_protocol import KeyInfo
 from dnssecd.keyservice_settings import KeystoreSettings, SignerSettings
 from dnssecd.procs import child
+from dnssecd.replacing import replace
 from tests.unit.signer.preimages import preimage_for, wire
 
 zones = (f"zone{number}.example." for number in itertools.count())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from dnssecd.pipeline.jobs.input import AdoptionJob
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.held_denial import denial_of
+from dnssecd.replacing import replace
 from tests.pipeline_zone import NOW, ZONE, PipelineZone
 from tests.simulated_zone import SimulatedZone
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from dataclasses import replace
 
 import pytest
 
@@ -13,6 +12,7 @@ from dnssecd.core.keys.keyset import Keyset, ds_rdata, published
 from dnssecd.core.keys.keystate import RECORDS, Goal, Rec, Role, State
 from dnssecd.migration.bind import parse_key, with_roles
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Held, Stated, adopted_keyset, is_gone
+from dnssecd.replacing import replace
 from tests.unit.core_keys.bench import APEX, DAY, HOUR, Bench, running
 
 NOW = 1_795_500_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ from dnssecd.core.dns.names import text_to_wire
 from dnssecd.core.keys.keystate import Goal, Rec, Role, State
 from dnssecd.migration.foreign import ForeignError, ForeignKey, Private
 from dnssecd.migration.knot import KnotKey, foreign_key, in_use, read_list
+from dnssecd.replacing import replace
 
 SAMPLES = Path(__file__).with_name("samples") / "knot"
 NOW = 1795500000

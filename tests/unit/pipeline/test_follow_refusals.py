@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,6 +19,7 @@ from dnssecd.core.keys.keystate import Role
 from dnssecd.core.zone.journal_check import split_rrs
 from dnssecd.pipeline.follow.documents import keyset_faults
 from dnssecd.pipeline.version import state
+from dnssecd.replacing import replace
 from dnssecd.store.record_codec import RecordReader, Step
 from dnssecd.store.writes import Operation
 from tests.cluster_nodes import Node

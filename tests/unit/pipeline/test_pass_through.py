@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +28,7 @@ from dnssecd.pipeline.jobs.restore import bring_back
 from dnssecd.pipeline.jobs.spec import Decisions, ReviewSpec
 from dnssecd.pipeline.jobs.verify_published import verify_published
 from dnssecd.pipeline.version import state
+from dnssecd.replacing import replace
 from tests.pipeline_zone import ZONE, PipelineZone, running_signer
 
 DAY = 86_400

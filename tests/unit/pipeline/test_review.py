@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from base64 import b64encode
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -15,6 +14,7 @@ from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.output import write_output
 from dnssecd.pipeline.jobs.spec import Decisions, ReviewSpec
 from dnssecd.pipeline.version import state
+from dnssecd.replacing import replace
 from tests.pipeline_zone import ZONE, PipelineZone, running_signer
 from tests.unit.core_ceremony.world import A
 

@@ -8,7 +8,6 @@ import socket
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import dns.flags
 import dns.message
@@ -26,6 +25,7 @@ from dnssecd.publish.notify import Goal, Notifier, NotifyHooks, NotifyOutcome, N
 from dnssecd.publish.parent import DsRecord, ParentUnknown, ask_ds, find_parent_servers, resolver
 from dnssecd.publish.source import Source, listening_source, local_address
 from dnssecd.publish.watch import Judgement, Ledger, Sighting, WatchHooks, sight
+from dnssecd.replacing import replace
 from dnssecd.server.acl import ZoneAccess
 from dnssecd.server.listener import DnsServer
 from tests.unit.server.fakes import KEY, KEYS, OTHER_KEY, FakeVersion, FakeZone, small_zone, soa_rdata

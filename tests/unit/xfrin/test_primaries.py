@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -30,6 +29,7 @@ from dnssecd.daemon.zones.primary_state import (
 )
 from dnssecd.daemon.zones.specs import protection
 from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.replacing import replace
 
 
 class Schedule:
