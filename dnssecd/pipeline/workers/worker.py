@@ -10,6 +10,7 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from dnssecd.ingest.gc_pause import collection_paused
 from dnssecd.keyservice_client.client import SignerClient
@@ -173,14 +174,24 @@ def main() -> int:
     os.dup2(2, 1)
     worker = Worker()
     while (body := _next_frame(worker)) is not None:
+        if worker.misled:
+            _leave()
         outcome = worker.run(frames.decode(body, frames.Job))
         replies.write(frames.encode(outcome))
         replies.flush()
         if worker.misled:
-            os._exit(1)  # closing it now would remove the side files of the other
+            _leave()
         if peak_kib() > RESIDENT_KIB_MAX:
             break
     return 0
+
+
+def _leave() -> NoReturn:
+    """End without closing the database, whose file was replaced: that would remove the side files of the new one.
+
+    The daemon gives a job that was not answered to a new worker, which opens the file of now.
+    """
+    os._exit(0)
 
 
 def _next_frame(worker: Worker) -> bytes | None:

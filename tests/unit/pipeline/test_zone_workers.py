@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.workers import pool as workers
+from dnssecd.pipeline.workers.frames import Job
 from dnssecd.pipeline.workers.worker import RESIDENT_KIB_MAX
+from dnssecd.store.zonedb import identity_of
+from tests.pipeline_zone import DATE, NOW, ZONE, PipelineZone, running_signer
 
 #: A process that is as large as the front of thousands of zones, and asks a child for its own size.
 LARGE_PARENT = f"""
@@ -22,6 +28,12 @@ ballast[::4096] = b"x" * len(ballast[::4096])
 ask = "from dnssecd.pipeline.workers.worker import peak_kib; print(peak_kib())"
 subprocess.run([sys.executable, "-c", ask], check=True, timeout=60)
 """
+
+
+@pytest.fixture(scope="module")
+def key_service() -> Iterator[str]:
+    with running_signer() as socket:
+        yield socket
 
 
 def test_a_worker_s_size_does_not_depend_on_that_of_the_daemon() -> None:
@@ -80,3 +92,40 @@ async def test_a_worker_that_cannot_be_started_fails_the_job_and_not_the_daemon(
     outcome = await pool.run(Job, asyncio.Lock())  # type: ignore[arg-type]
     assert (outcome.result, outcome.problems[0].event) == ("failed", "worker-died")
     assert deaths == ["a zone worker could not be started: Resource temporarily unavailable"]
+
+
+async def test_a_job_for_a_replaced_database_goes_to_a_new_worker(tmp_path: Path, key_service: str) -> None:
+    """The kept database is not closed: SQLite would remove the side files of the new one by their names."""
+    zones = []
+    for name, text in (("old", ZONE), ("new", ZONE.replace("192.0.2.2", "192.0.2.99"))):
+        (tmp_path / name).mkdir()
+        zone = PipelineZone(tmp_path / name, key_service)
+        assert zone.load(text).result == "published"
+        zone.close()
+        zones.append(zone)
+    spec, database = zones[0].spec, Path(zones[0].spec.database)
+    deaths: list[tuple[str, str]] = []
+    pool = workers.WorkerPool(lambda zone, why: deaths.append((zone, why)), lambda kind: "", workers=1)
+
+    async def www() -> str:
+        job = Job(
+            kind="output",
+            spec=spec,
+            now=NOW,
+            date=DATE,
+            database=identity_of(database),
+            path=str(tmp_path / "out"),
+        )
+        outcome = await pool.run(job, asyncio.Lock())
+        assert outcome.result == "unchanged", outcome.problems
+        lines = (tmp_path / "out").read_text().splitlines()
+        return next(line.split()[-1] for line in lines if line.startswith("www") and "192.0.2." in line)
+
+    try:
+        assert await www() == "192.0.2.2"
+        os.replace(zones[1].spec.database, database)
+        assert await www() == "192.0.2.99"
+        assert await www() == "192.0.2.99"
+        assert deaths == []
+    finally:
+        await pool.close()
