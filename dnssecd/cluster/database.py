@@ -267,18 +267,30 @@ def _not_connected(text: str, where: str) -> ClusterError:
     )
 
 
+#: What is wrong, and the remedy.
+NO_STANDBY = (
+    "the database has no synchronous standby (synchronous_standby_names is empty)",
+    "set up a synchronous standby, or write require_synchronous = false in [cluster] for an alert only",
+)
+#: Columns for ``judge_synchronous``.
+SYNCHRONOUS = ", ".join(
+    f"current_setting('{name}')" for name in ("synchronous_standby_names", "synchronous_commit", "fsync")
+)
+
+
 def check_synchronous(session: Session) -> str:
     """Return why a failover of the database could lose acknowledged commits; "" if it cannot."""
-    row = session.execute(
-        "SELECT current_setting('synchronous_standby_names'), current_setting('synchronous_commit'), "
-        "current_setting('fsync')"
-    ).fetchone()
+    row = session.execute(f"SELECT {SYNCHRONOUS}").fetchone()
     assert row is not None
-    names, commit, fsync = row
+    return judge_synchronous(*row)
+
+
+def judge_synchronous(names: str, commit: str, fsync: str) -> str:
+    """Judge the settings in SYNCHRONOUS, as ``check_synchronous``."""
     if fsync != "on":
         return "fsync is off: a crash of the database loses commits"
     if not names.strip():
-        return "the database has no synchronous standby (synchronous_standby_names is empty)"
+        return NO_STANDBY[0]
     if commit not in ("on", "remote_apply"):
         return f"synchronous_commit is {commit}: a commit does not wait for the disk of the standby"
     return ""
@@ -287,7 +299,4 @@ def check_synchronous(session: Session) -> str:
 def require_synchronous(why_not: str) -> None:
     """Raise NotReplicated if there is a reason why commits are not replicated."""
     if why_not:
-        raise NotReplicated(
-            why_not,
-            "set up a synchronous standby, or write require_synchronous = false in [cluster] for an alert only",
-        )
+        raise NotReplicated(why_not, NO_STANDBY[1])

@@ -16,8 +16,8 @@ import psycopg
 
 from dnssecd.cluster import chunks, retention
 from dnssecd.cluster.chunks import Stored
-from dnssecd.cluster.database import Database, Session, translate
-from dnssecd.cluster.errors import ClusterError, DatabaseAway, DatabaseRefused
+from dnssecd.cluster.database import NO_STANDBY, Database, Session, translate
+from dnssecd.cluster.errors import ClusterError, DatabaseAway, DatabaseRefused, NotReplicated
 from dnssecd.cluster.schema import CHANNEL, FENCED
 from dnssecd.store.log_place import LogPlace
 from dnssecd.store.version_log import (
@@ -37,19 +37,22 @@ from dnssecd.store.version_log import (
 READ_AT_ONCE = 50
 _KINDS = {kind: kind.name.lower() for kind in Kind}
 _BY_NAME = {name: kind for kind, name in _KINDS.items()}
-_APPEND = """
+#: A database that was promoted since the last heartbeat may have no standby of its own: nothing is written there.
+_REPLICATED = "(NOT %(synchronous)s::bool OR trim(current_setting('synchronous_standby_names')) <> '')"
+_APPEND = f"""
 WITH appended AS (
     INSERT INTO log (zone, sequence, epoch, kind, node, incarnation, digest, octets, upload, body)
-    VALUES (%(zone)s, %(sequence)s, %(epoch)s, %(kind)s, %(node)s, %(incarnation)s::text::uuid, %(digest)s,
-        %(octets)s, %(upload)s, %(body)s)
+    SELECT %(zone)s, %(sequence)s, %(epoch)s, %(kind)s, %(node)s, %(incarnation)s::text::uuid, %(digest)s,
+        %(octets)s, %(upload)s, %(body)s
+    WHERE {_REPLICATED}
     ON CONFLICT DO NOTHING RETURNING zone, sequence),
 effects AS (
     INSERT INTO outbox (zone, sequence, kind, key, body)
     SELECT a.zone, a.sequence, e.kind, e.key, e.body
     FROM appended a, unnest(%(kinds)s::text[], %(keys)s::text[], %(bodies)s::bytea[]) AS e (kind, key, body)
     ON CONFLICT (key) DO NOTHING)
-SELECT count(*) FROM appended
-"""
+SELECT count(*) = 1, {_REPLICATED} FROM appended
+"""  # noqa: S608 - constants only
 _FIND = "SELECT digest, kind, incarnation::text, node, epoch FROM log WHERE zone = %s AND sequence = %s"
 _OWNER = "SELECT node, epoch FROM ownership WHERE zone = %s"
 #: The size of a row is looked at before it is read.
@@ -131,6 +134,7 @@ class PostgresLog:
 
     def _append(self, row: dict[str, object], record: Record | None) -> Result:
         row |= {"node": self._node, "incarnation": self._incarnation, "upload": None, "body": b""}
+        row["synchronous"] = self._database.place.require_synchronous
         with self._database.session() as session:
             session.unreplicated = False
             try:
@@ -145,10 +149,10 @@ class PostgresLog:
     def _insert(self, session: Session, row: dict[str, object], record: Record | None) -> bool:
         if record is None or record.octets <= chunks.INLINE_MAX:
             row["body"] = b"" if record is None else b"".join(record.chunks())
-            return session.execute(_APPEND, row).fetchone() == (1,)
+            return _won(session.execute(_APPEND, row).fetchone())
         with session.transaction():
             row["upload"] = chunks.upload(session, record.chunks())
-            won = session.execute(_APPEND, row).fetchone() == (1,)
+            won = _won(session.execute(_APPEND, row).fetchone())
             if not won:
                 raise psycopg.Rollback()
         return won
@@ -273,6 +277,14 @@ class PostgresLog:
             rows = session.execute(_NEWS, (position, self._incarnation)).fetchall()
         here = next(row[2] for row in rows if row[2] is not None)
         return here, {zone: sequence for zone, sequence, mark in rows if mark is None}
+
+
+def _won(row: tuple[bool, bool] | None) -> bool:
+    """Return whether a record was written. Raise NotReplicated if the database has no synchronous standby."""
+    won, replicated = row or (False, True)
+    if not replicated:
+        raise NotReplicated(*NO_STANDBY)
+    return won
 
 
 def _kind(row: _Row, zone: str) -> Kind:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from dnssecd.cluster.database import Database
+from dnssecd.cluster.database import SYNCHRONOUS, Database, judge_synchronous
 from dnssecd.cluster.errors import ClusterError, NameTaken, Superseded
 
 #: Settings of another node, compressed: 10,000 zones need some hundred kilobytes.
@@ -40,11 +40,16 @@ class NodeState(NamedTuple):
 
 
 class Beat(NamedTuple):
-    """What a heartbeat brought: the database's time (epoch seconds), all nodes, and whether zones are to move here."""
+    """What a heartbeat brought: the database's time (epoch seconds), all nodes, and whether zones are to move here.
+
+    unsafe: why a failover of the database could lose commits, "" if it cannot. The database that answered may be
+    another one than that of the last heartbeat.
+    """
 
     at: float
     nodes: dict[str, NodeState]
     moves: bool
+    unsafe: str = ""
 
 
 # Other nodes' rows are read in bounded size: another program may have written them.
@@ -70,8 +75,8 @@ WITH beat AS (
         clock_offset_s = %(offset)s
     WHERE name = %(name)s AND incarnation = %(incarnation)s::text::uuid RETURNING *)
 SELECT extract(epoch FROM clock_timestamp())::float8, EXISTS (SELECT FROM ownership WHERE move_to = %(name)s),
-    {_STATE} FROM beat
-UNION ALL (SELECT 0, false, {_STATE} FROM node WHERE name <> %(name)s ORDER BY name LIMIT {NODES_MAX})
+    {SYNCHRONOUS}, {_STATE} FROM beat
+UNION ALL (SELECT 0, false, '', '', '', {_STATE} FROM node WHERE name <> %(name)s ORDER BY name LIMIT {NODES_MAX})
 """  # noqa: S608 - constants only
 
 
@@ -135,13 +140,14 @@ class Membership:
         }
         with self._database.session() as session:
             rows = session.execute(_BEAT, row).fetchall()
-        mine = next((found for found in rows if found[2] == self._node), None)
+        states = [NodeState(*found[5:]) for found in rows]
+        mine = next((row for row, state in zip(rows, states, strict=True) if state.name == self._node), None)
         if mine is None:
             raise Superseded(
                 f"another process joined the cluster as node {self._node}",
                 "give each node its own name in [cluster] node; this process owns no zone any more",
             )
-        return Beat(mine[0], {found[2]: NodeState(*found[2:]) for found in rows}, mine[1])
+        return Beat(mine[0], {state.name: state for state in states}, mine[1], judge_synchronous(*mine[2:5]))
 
     def leave(self) -> None:
         """End the lease now: this node's zones can be taken over at once."""

@@ -53,7 +53,7 @@ WAIT_FOR_NAME_S = 30.0
 CLAIMS_S = 10.0
 #: A refusal of the log is reported for this time; what was refused is tried again sooner.
 REFUSED_S = 60.0
-#: The standby of the database is checked at this interval.
+#: The version of the tables is checked at this interval.
 CHECK_S = 60.0
 
 Args = TypeVarTuple("Args")
@@ -129,7 +129,7 @@ class ClusterNode:
             raise CannotStart(f"{error.what}; {error.remedy}") from error
 
     async def _join(self) -> None:
-        await self._check_standby()
+        self._judge_standby(await self.link.run(self._check))
         if self.link.config.require_synchronous:
             require_synchronous(self._unsafe)
         config = self._config()
@@ -150,16 +150,17 @@ class ClusterNode:
         """Run work of the lease in its own thread: it waits for no follower."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *args)
 
-    async def _check_standby(self) -> None:
-        """Note whether commits are replicated. Raise ClusterError if the database cannot be used."""
-        self._unsafe = await self.link.run(self._check)
-        self._checked_at = self._clock.monotonic()
-        if self._unsafe:
-            self._events.raise_event(UNSAFE, None, self._unsafe)
+    def _judge_standby(self, unsafe: str) -> None:
+        """Note whether commits are replicated."""
+        self._unsafe = unsafe
+        if unsafe:
+            self._events.raise_event(UNSAFE, None, unsafe)
         else:
             self._events.resolve(UNSAFE, None)
 
     def _check(self) -> str:
+        """Return why commits are not replicated. Raise ClusterError if the database cannot be used."""
+        self._checked_at = self._clock.monotonic()
         with self.link.database.own_session() as session:
             check_schema(session)
             return check_synchronous(session)
@@ -243,6 +244,7 @@ class ClusterNode:
         beat = await self._soon(self._membership.beat, self._unfit, self._offset)
         self.link.renewed_at = begun
         took = self._clock.monotonic() - begun
+        self._judge_standby(beat.unsafe)
         self._judge_clock(beat.at - (at + took / 2), took)
         self.nodes, self._newest = beat.nodes, beat
         report_away(self._events, self.link.config.nodes, beat.nodes, self.link.config.take_over_after)
@@ -251,7 +253,7 @@ class ClusterNode:
     async def _look(self, beat: Beat) -> None:
         """Work on what a heartbeat brought. Raise ClusterError."""
         if self._clock.monotonic() - self._checked_at > CHECK_S:
-            await self._check_standby()
+            await self.link.run(self._check)
         await self._publish()
         await self.comparison.compare(self.nodes)
         if not self._owners_known or self._unclaimed():

@@ -13,16 +13,17 @@ from pathlib import Path
 import pytest
 
 from dnssecd.clock import FakeClock, SystemClock
-from dnssecd.cluster import schema
+from dnssecd.cluster import chunks, schema
 from dnssecd.cluster.check import check_cluster
 from dnssecd.cluster.database import Database, check_synchronous
 from dnssecd.cluster.errors import ClusterError, DatabaseAway, DatabaseRefused, SchemaMissing, SchemaTooNew
-from dnssecd.cluster.log import Tail
+from dnssecd.cluster.log import PostgresLog, Tail
+from dnssecd.cluster.membership import Membership
 from dnssecd.cluster.schema import Migration, SchemaState, check_schema
 from dnssecd.config.model import ClusterConfig, ClusterNode
 from dnssecd.replacing import replace
 from dnssecd.store.version_log import Appended, InDoubt, LogUnavailable
-from tests.integration.cluster.world import World
+from tests.integration.cluster.world import World, Written
 from tests.peers.postgres import PASSWORD, Postgres
 from tests.peers.process import free_port, wait_until
 
@@ -213,6 +214,33 @@ def test_synchronous_standby(own_postgres: Postgres) -> None:
         assert "synchronous_commit is off" in check_synchronous(session)
     strict.close()
     lax.close()
+
+
+def test_nothing_is_written_where_a_required_standby_is_missing(own_postgres: Postgres) -> None:
+    """A standby was promoted, and no heartbeat has reached it yet: neither a record nor one in doubt is written."""
+    own_postgres.stop()
+    own_postgres.settings["fsync"] = "on"
+    own_postgres.start()
+    world = World(own_postgres, "a")
+    world["a"].ownership.claim([ZONE])
+    strict = Database(
+        own_postgres.place(world.name, incarnation=world["a"].incarnation, require_synchronous=True)
+    )
+    log = PostgresLog(strict)
+    large = Written(bytes(chunks.INLINE_MAX + 1))
+    for record in (Written(b"one"), large):
+        with pytest.raises(LogUnavailable, match="no synchronous standby"):
+            log.append(ZONE, 2, 1, record)
+    with pytest.raises(LogUnavailable, match="no synchronous standby"):
+        log.settle(ZONE, 2, 1)
+    assert log.refusal == "", "cluster-not-replicated reports it"
+    assert [sequence for sequence, *_ in world["a"].read(ZONE)] == [1]
+    assert world.sql("SELECT count(*) FROM chunk") == [(0,)]
+    assert "no synchronous standby" in Membership(strict, 10.0).beat("", 0.0).unsafe
+    lax = Database(own_postgres.place(world.name, incarnation=world["a"].incarnation))
+    assert PostgresLog(lax).append(ZONE, 2, 1, large) == Appended()
+    lax.close()
+    strict.close()
 
 
 def test_a_commit_that_did_not_wait_for_the_standby_is_in_doubt(own_postgres: Postgres) -> None:

@@ -19,16 +19,17 @@ from dnssecd.cluster.errors import DatabaseAway, NameTaken, Superseded
 from dnssecd.cluster.membership import Beat, NodeState
 from dnssecd.cluster.ownership import Owner, Taken
 from dnssecd.daemon.cluster import node as module
-from dnssecd.daemon.cluster.node import AWAY, UNFIT, ClusterNode
+from dnssecd.daemon.cluster.node import AWAY, UNFIT, UNSAFE, ClusterNode
 from dnssecd.ops.cluster_metrics import ClusterMetrics
 
 ZONE = "z.test."
 
 
 class Membership:
-    """The row of node a; the database's clock is off by ``offset`` seconds."""
+    """The row of node a; the database's clock is off by ``offset`` seconds. unsafe: why commits are not replicated."""
 
     def __init__(self) -> None:
+        self.unsafe = ""
         self.beats: list[float] = []
         self.offset, self.error, self.taken = (
             0.0,
@@ -51,7 +52,7 @@ class Membership:
             raise self.error
         self.beats.append(time.monotonic())
         state = NodeState("a", 10.0, [], "0", b"", False, unfit, offset)
-        return Beat(time.time() + self.offset, {"a": state}, False)
+        return Beat(time.time() + self.offset, {"a": state}, False, self.unsafe)
 
 
 class Events:
@@ -253,3 +254,21 @@ async def test_a_log_that_takes_no_records_is_an_alert_until_it_takes_one(
         log.refusal, log.refusals = "the disk of the database is full", 2
         await until(lambda: AWAY in rig.events.firing)
         await until(lambda: AWAY not in rig.events.firing)
+
+
+@pytest.mark.parametrize("required", [True, False])
+async def test_a_database_that_lost_its_standby_is_noticed_at_the_next_heartbeat(
+    rig: Rig, *, required: bool
+) -> None:
+    """It failed over to a server that has no standby of its own."""
+    rig.node.link.config.require_synchronous = required  # type: ignore[misc]
+    with ending(rig):
+        await until(lambda: rig.followers.owned)
+        assert UNSAFE not in rig.events.firing
+        rig.membership.unsafe = "the database has no synchronous standby"
+        await until(lambda: UNSAFE in rig.events.firing)
+        assert bool(rig.followers.owned) is not required
+        assert (UNFIT in rig.events.firing) is required
+        rig.membership.unsafe = ""
+        await until(lambda: rig.followers.owned and UNSAFE not in rig.events.firing)
+        assert UNFIT not in rig.events.firing
