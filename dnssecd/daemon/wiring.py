@@ -250,6 +250,7 @@ class ZoneWork(Jobs):
             lambda channel, result: base.metrics.peers.ds_ways.labels(channel, result).inc(),
             self.rollovers.rollovers.listeners,
             base.mailbox,
+            lease_runs(base.cluster, base.clock),
         )
         self.marks = MarkKeeper(base.zones, base.databases, base.catalogue, base.mailbox)
         self.sweep = Sweep(base.zones, self.jobs, base.clock)

@@ -50,6 +50,27 @@ AT_ONCE = 4
 PROVE_S, RETRY_KEYS_S, PROVED_AT_ONCE = 60.0, 5.0, 20
 SIGNER_DEADLINE_S = 5.0
 
+#: What the owner of a zone alone finds out and resolves. Another owner raises what still holds.
+OWNER_EVENTS = (
+    "input-error",
+    "ttl-rejected",
+    "delta-guard",
+    "signing-failed",
+    "secondary-lagging",
+    "secondary-unreachable",
+    "secondary-rejects-tsig",
+    "notify-unanswered",
+    "foreign-key-refused",
+    "ds-mismatch",
+    "ds-missing",
+    "ds-handover",
+    "ds-automation-failed",
+    "rollover-overdue",
+    "key-not-held",
+    "primary-unreachable",
+    "published-command-failed",
+)
+
 _KINDS: Mapping[type[LogTroubled], str] = {LogFenced: "fenced", LogInDoubt: "in-doubt", LogBehind: "behind"}
 
 log = structlog.get_logger("dnssecd.cluster")
@@ -221,6 +242,11 @@ class Followers:
             return self._lose(zone)
         self._events.resolve(REFUSED, zone.name)
         room.behind_since = None
+        if room.acted and room.owner not in ("", self._node):
+            room.acted = False
+            self._mailbox.disowned.send(zone)
+            for name in OWNER_EVENTS:
+                self._events.resolve(name, zone.name, None)
         if caught.applied and outcome.serial is not None:
             self._outcomes.take_over(zone, outcome, "follow")
         if room.keys is None or self._taken.get(zone) == room.epoch:
@@ -259,7 +285,7 @@ class Followers:
     def _own(self, zone: FrontZone, room: ClusterRoom) -> None:
         if room.log.epoch == room.epoch:
             return
-        room.log.epoch, room.owner, room.unheard_since = room.epoch, self._node, None
+        room.log.epoch, room.owner, room.unheard_since, room.acted = room.epoch, self._node, None, True
         log.info("this node makes the versions of the zone", zone=zone.name, epoch=room.epoch)
         if zone.serial is not None:
             self._mailbox.published.send(zone)

@@ -40,6 +40,8 @@ from dnssecd.ops.events import EventCore
 from dnssecd.store.event_log import Event, Severity
 
 AT_ONCE_MAX = 8
+#: Seconds until it is looked again whether this node may act for a zone.
+NOT_NOW_S = 3.0
 HANDOVER, FAILED = "ds-handover", "ds-automation-failed"
 MISSING, MISMATCH, OVERDUE = "ds-missing", "ds-mismatch", "rollover-overdue"
 DETAILED = frozenset({HANDOVER, FAILED, MISSING, MISMATCH, OVERDUE})
@@ -57,6 +59,7 @@ class DsAutomation:
         *,
         count: Count = lambda way, result: None,
         history: Callable[[str, str, str], None] = lambda zone, what, detail: None,
+        may_act: Callable[[str], bool],
         doer: Doer | None = None,
         pace: Pace | None = None,
         at_once_max: int = AT_ONCE_MAX,
@@ -64,8 +67,9 @@ class DsAutomation:
         """Take the interfaces.
 
         count: (channel, "done" or "failed"), for metrics. history: (zone, what, detail) of actions at the
-        parent.
+        parent. may_act: whether a zone's DS are the business of this node now; another one may own the zone.
         """
+        self._may_act = may_act
         self._events, self._clock = events, clock
         self._count, self._history = count, history
         self._doer = doer or Doer(HookRunner())
@@ -114,6 +118,12 @@ class DsAutomation:
         if known is not None and known.handover.task is not Task.NOTHING and not known.overdue:
             known.overdue = True
             known.news.set()
+
+    def forget(self, zone: DsZone) -> None:
+        """Do no more for a zone: another node brings its DS to the parent, and raises events of its own."""
+        if zone.ds is not None:
+            zone.ds.stop()
+            zone.ds = None
 
     async def close(self) -> None:
         """Stop everything; a running hook is killed."""
@@ -165,11 +175,13 @@ class DsAutomation:
                 continue
             if known.closing:
                 known.closing, known.ways = "", ways_of(known.parent)
-            await self._use_ways(known)
-            if not known.reached:
-                self._tell(known)
+            may_act = self._may_act(known.handover.zone)
+            if may_act:
+                await self._use_ways(known)
+                if not known.reached:
+                    self._tell(known)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._pause_s(known)):
+                async with asyncio.timeout(self._pause_s(known) if may_act else NOT_NOW_S):
                     await known.news.wait()
 
     def _pause_s(self, known: DsRoom) -> float:
@@ -188,7 +200,8 @@ class DsAutomation:
                 way.detail = "waits until all secondaries have the CDS"
                 continue
             async with self._free:
-                await self._use(known, way)
+                if self._may_act(known.handover.zone):  # it may have waited long
+                    await self._use(known, way)
 
     async def _use(self, known: DsRoom, way: Way) -> None:
         handover, parent = known.handover, known.parent

@@ -32,23 +32,36 @@ class DsService(RolloverListener):
         count: Count,
         listeners: list[RolloverListener],
         mailbox: Mailbox,
+        lease_runs: Callable[[], bool],
     ) -> None:
         """Take the interfaces.
 
-        count: (channel, "done" or "failed"), for metrics. listeners: those of the rollover engine.
+        count: (channel, "done" or "failed"), for metrics. listeners: those of the rollover engine. lease_runs: no other
+        node owns zones of this one.
         """
+        self._lease_runs = lease_runs
         self._config, self._zones, self._acts = config, zones, acts
-        self.automation = DsAutomation(events, clock, count=count, history=self._remember)
+        self.automation = DsAutomation(
+            events, clock, count=count, history=self._remember, may_act=self._may_act
+        )
         self._writing: set[asyncio.Task[None]] = set()
         listeners.append(self)
         mailbox.ds_overdue.subscribe(self.automation.ds_overdue)
+        mailbox.disowned.subscribe(self.automation.forget)
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
         """Report the DS that the zone's keys need, and the DS that the parent's servers were seen to have."""
+        if not zone.owned:  # the plan was made before another node took the zone over
+            return None
         parent = parent_of(self._config(), zone.config)
         self.automation.ds_wanted(zone, keyset, parent, public=cds_public(keyset, evidence))
         self.automation.ds_seen(zone, evidence.parents)
         return None
+
+    def _may_act(self, name: str) -> bool:
+        """Tell whether no other node acts for a zone: a paused owner learns only later that it was replaced."""
+        zone = self._zones.get(name)
+        return zone is not None and zone.owned and self._lease_runs()
 
     def details(self, event: Event) -> str:
         """Return the text for an event's mail; "" for events that are not about DS. Any thread may call it."""

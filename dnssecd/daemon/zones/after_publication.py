@@ -61,8 +61,9 @@ class FollowUps:
         if zone.gone or zone.state is not State.SERVED or not (config.output_file or config.published):
             return
         room = _room(zone)
-        if room.told is None and not room.is_new:
-            room.told = zone.serial  # it was published before the start
+        if room.told is None and not room.is_new and zone.cluster is None:
+            # It was published before the start. In a cluster another node may have died before it ran the command.
+            room.told = zone.serial
         if room.task is None and self._is_due(zone, room):
             room.task = asyncio.get_running_loop().create_task(self._follow(zone, room))
             self._tasks.add(room.task)
@@ -150,8 +151,10 @@ class FollowUps:
 async def _post(command: tuple[str, ...], document: Mapping[str, object]) -> str:
     body = json.dumps(document).encode()
     channel = WebhookChannel(WebhookConfig(command[0], None))
+    # The same for all repetitions, those of another node included.
+    id = sha256(f"{document['zone']} {document['serial']}".encode()).hexdigest()[:32]
     try:
-        await channel.send(Parcel(sha256(body).hexdigest()[:32], body))
+        await channel.send(Parcel(id, body))
     except Undelivered as error:
         return str(error)
     return ""

@@ -62,6 +62,8 @@ class Mailbox:
     expiry_changed: Signal[FrontZone] = field(default_factory=Signal)
     #: A zone was removed; it is ``gone`` already.
     removed: Signal[FrontZone] = field(default_factory=Signal)
+    #: Another node of the cluster owns a zone that this one owned.
+    disowned: Signal[FrontZone] = field(default_factory=Signal)
     #: A server of a zone was looked at.
     seen: Signal[Judgement] = field(default_factory=Signal)
     #: The time is no longer in doubt; whether the clock may have stepped.

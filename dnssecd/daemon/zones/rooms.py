@@ -37,7 +37,8 @@ class ClusterRoom:
     in doubt. ``behind_since``: monotonic time since when the database lacks a record of this node's own, None: it has
     all. ``follow``: the task that reads the log; ``again``: there is more to read. ``unheard_since``: monotonic time
     since when its owner may be replaced. ``keys``: which key this node's key service cannot use, "" for none, None: not
-    asked yet; ``proved_at``: monotonic time of the answer.
+    asked yet; ``proved_at``: monotonic time of the answer. ``acted``: this node may have owned the zone
+    since it noticed another owner: work outside is still done, and events of an owner fire.
     """
 
     log: ZoneLog[NodeLog]
@@ -52,6 +53,7 @@ class ClusterRoom:
     unheard_since: float | None = None
     keys: str | None = None
     proved_at: float = -math.inf
+    acted: bool = True
 
     @property
     def owned(self) -> bool:

@@ -53,8 +53,12 @@ def followers_of(link: ClusterLink, zone: Any) -> Followers:
     )  # fmt: skip
 
 
+class Zone(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
 def a_zone() -> Any:
-    return SimpleNamespace(name="z.", gone=False, doubt=None, serial=1, jobs=JobsRoom())
+    return Zone(name="z.", gone=False, doubt=None, serial=1, jobs=JobsRoom())
 
 
 async def test_a_stop_waits_for_the_thread_that_applies_records(
@@ -113,4 +117,30 @@ async def test_records_that_came_while_a_zone_was_in_doubt_are_read_afterwards(
         zone.doubt = None
         followers._mailbox.finished.send(zone)
         await read.wait()
+    await followers.close()
+
+
+async def test_an_owner_that_was_replaced_ends_its_work_outside(
+    link: ClusterLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its events would fire until it owns the zone again. A zone in doubt alone has no other owner."""
+    zone, ended, resolved = a_zone(), list[object](), set[str]()
+    followers = followers_of(link, zone)
+    followers._events = cast(
+        Any, SimpleNamespace(resolve=lambda name, zone, subject="": resolved.add(name), raise_event=None)
+    )
+    followers._mailbox.disowned.subscribe(ended.append)
+    zone.cluster.owner, zone.cluster.keys = "a", ""
+
+    async def caught_up(epoch: int, node: str) -> None:
+        caught = CaughtUp(position=Position(2, epoch, ""), node=node)
+        await followers._caught_up(zone, zone.cluster, cast(Any, SimpleNamespace(serial=1)), caught)
+
+    await caught_up(1, "a")
+    assert not ended
+    zone.cluster.owner = "b"  # the row says so, before the record was read
+    for _ in range(2):
+        await caught_up(2, "b")
+        assert ended == [zone]
+    assert resolved >= {"ds-handover", "secondary-lagging"}
     await followers.close()

@@ -72,12 +72,14 @@ class Rig:
         FakeDoer.__init__(self.doer)
         Doer.__init__(self.doer, HookRunner())
         self.counted: list[tuple[str, str]] = []
+        self.may_act = True
         self.past: list[tuple[str, str, str]] = []
         self.automation = DsAutomation(
             self.events,
             self.clock,
             count=lambda way, result: self.counted.append((way, result)),
             history=lambda *row: self.past.append(row),
+            may_act=lambda zone: self.may_act,
             doer=self.doer,
         )
         self.sights: tuple[ParentSight, ...] = ()

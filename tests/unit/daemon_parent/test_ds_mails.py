@@ -28,7 +28,7 @@ class Life:
 
     def __init__(self, home: Path) -> None:
         self.rig = Rig(home)
-        self.automation = DsAutomation(self.rig.events, self.rig.clock)
+        self.automation = DsAutomation(self.rig.events, self.rig.clock, may_act=lambda zone: True)
         self.zone = ZoneWithDs()
         self.rig.details = lambda event: self.automation.details(self.zone, event)
         self.sights: tuple[ParentSight, ...] = ()

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from dnssecd.core.keys.keystate import State
+from dnssecd.daemon.parent import automation
 from dnssecd.daemon.parent.automation import FAILED, HANDOVER, MISMATCH, MISSING
 from dnssecd.daemon.parent.channels import FAILURES_TOLD
 from dnssecd.publish.dsync import Notified
 from dnssecd.store.event_log import Event
 from tests.unit.core_parent import keysets
 from tests.unit.core_parent.keysets import NOW, ZONE
-from tests.unit.daemon_parent.rig import BY_HAND, HOOKED, NO_ENDPOINT, PUSHED, SCANNED, TAKEN, Rig
+from tests.unit.daemon_parent.rig import BY_HAND, HOOKED, NO_ENDPOINT, PUSHED, SCANNED, TAKEN, Rig, settle
 
 DAY = 86_400
 ASKED = (HANDOVER, "")
@@ -332,3 +334,27 @@ async def test_a_settling_ds_is_not_missing(rig: Rig) -> None:
     await rig.wanted(settling, SCANNED)
     await rig.seen()
     assert rig.firing() == {}
+
+
+async def test_a_node_that_lost_the_zone_brings_nothing_to_the_parent(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its request is of an earlier key set: another node has gone on since. It may own the zone again later."""
+    monkeypatch.setattr(automation, "NOT_NOW_S", 0.01)
+    rig.doer.push_ok = False
+    await rig.wanted(keysets.submit(), PUSHED)
+    rig.may_act = False  # it was paused, say, and does not know yet who owns the zone
+    await rig.later(3_600)
+    await asyncio.sleep(0.05)
+    assert len(rig.doer.pushes) == 1
+    rig.may_act = True
+    await asyncio.sleep(0.05)
+    await settle()
+    assert len(rig.doer.pushes) == 2, "it was a hiccup: it goes on by itself"
+    rig.automation.forget(rig.zone)
+    rig.may_act = True
+    await rig.later(3_600)
+    assert len(rig.doer.pushes) == 2
+    assert rig.automation.progress(rig.zone) is None
+    await rig.wanted(keysets.submit(), PUSHED)
+    assert len(rig.doer.pushes) == 3, "it owns the zone again"
