@@ -13,7 +13,6 @@ import msgspec
 from msgspec import Struct
 
 from dnssecd.backup.manifest import COMMON
-from dnssecd.backup.write import sync_directory
 from dnssecd.config.model import Config
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.keys.requests import clock_stepped
@@ -23,7 +22,7 @@ from dnssecd.pipeline.version import state
 from dnssecd.store.aside import set_aside
 from dnssecd.store.backup_copy import HistoryEntry, merge_log, prepare_zone, read_documents
 from dnssecd.store.catalogue import Catalogue
-from dnssecd.store.sqlite import SIDE_FILES
+from dnssecd.store.sqlite import SIDE_FILES, sync_directory
 
 SYNCED_APART_MAX = 50
 

@@ -38,6 +38,7 @@ from dnssecd.daemon.zones.specs import database_path
 from dnssecd.store.backup_copy import copy_checked
 from dnssecd.store.catalogue import read_catalogue
 from dnssecd.store.errors import StoreError
+from dnssecd.store.sqlite import sync_directory
 
 COMPRESSION = 1
 #: Suffix of an incomplete backup.
@@ -136,15 +137,6 @@ def archive_file(target: Path, now: int) -> Iterator[Writer]:
             os.fsync(descriptor)
         os.replace(scratch / IN_WORK, writer.target)
     sync_directory(directory)
-
-
-def sync_directory(path: Path) -> None:
-    """Sync the entries of a directory to disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def write_zones(writer: Writer, config: Config, told: Told) -> tuple[list[ZoneEntry], dict[str, str]]:

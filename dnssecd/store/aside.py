@@ -1,4 +1,8 @@
-"""Databases of removed zones: kept in the directory ``removed``, with the time of removal in their names."""
+"""Databases of removed zones: kept in the directory ``removed``, with the time of removal in their names.
+
+Crash rule: the whole database, with all commits in its write-ahead log, is under its own name or under the new one. The
+log gets its second name before the database moves, and loses its first name after that.
+"""
 
 import os
 from contextlib import closing, suppress
@@ -10,7 +14,7 @@ from msgspec import Struct
 from dnssecd.store import sqlite
 from dnssecd.store.errors import StoreError
 from dnssecd.store.snapshot import read_state
-from dnssecd.store.sqlite import SIDE_FILES, translated
+from dnssecd.store.sqlite import SIDE_FILES, sync_directory, translated
 
 DIRECTORY = "removed"
 
@@ -28,13 +32,21 @@ def set_aside(database: Path, now: int) -> Path | None:
 
     now: epoch seconds, part of the new name. Raise OSError.
     """
+    files = [suffix for suffix in ("", *SIDE_FILES) if os.path.lexists(f"{database}{suffix}")]
+    if not files:
+        return None
     target = _free_name(database, now)
-    moved = None
-    for suffix in ("", *SIDE_FILES):
+    sides = [suffix for suffix in files if suffix]
+    for suffix in sides:
         with suppress(FileNotFoundError):
-            os.replace(f"{database}{suffix}", f"{target}{suffix}")
-            moved = target
-    return moved
+            os.link(f"{database}{suffix}", f"{target}{suffix}")
+    if sides:
+        sync_directory(target.parent)  # before the database, also after a power failure
+    if "" in files:
+        os.replace(database, target)
+    for suffix in sides:
+        Path(f"{database}{suffix}").unlink(missing_ok=True)
+    return target
 
 
 def kept_of(database: Path) -> list[Kept]:
@@ -62,8 +74,11 @@ def copy_kept(kept: Path, target: Path) -> None:
 
 
 def discard(kept: Path) -> None:
-    """Delete a kept database whose content was restored. Raise OSError."""
-    for suffix in (*SIDE_FILES, ""):
+    """Delete a kept database whose content was restored. Raise OSError.
+
+    Crash rule: no database remains without the log that has its last commits.
+    """
+    for suffix in ("", *SIDE_FILES):
         Path(f"{kept}{suffix}").unlink(missing_ok=True)
 
 
@@ -79,6 +94,6 @@ def _free_name(database: Path, now: int) -> Path:
     """Return an unused name: a zone can be removed twice within a second, and no kept database is replaced."""
     directory = database.parent / DIRECTORY
     directory.mkdir(mode=0o700, exist_ok=True)
-    while (target := directory / f"{database.name}.{now}").exists():
+    while any(os.path.lexists(f"{directory / database.name}.{now}{suffix}") for suffix in ("", *SIDE_FILES)):
         now += 1
-    return target
+    return directory / f"{database.name}.{now}"

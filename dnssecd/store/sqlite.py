@@ -84,10 +84,11 @@ def _create_whole(
             # A directory descriptor, which an absolute path ignores, makes this linkat(AT_SYMLINK_FOLLOW).
             os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
     if path.exists():
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Write the names in a directory to the disk. Raise OSError."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)

@@ -33,7 +33,7 @@ from dnssecd.pipeline.version import state
 from dnssecd.store.aside import Kept, copy_kept, discard, kept_of
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
-from dnssecd.store.sqlite import SIDE_FILES, require_merged
+from dnssecd.store.sqlite import SIDE_FILES, require_merged, sync_directory
 from dnssecd.store.zonedb import ZoneDatabase
 from dnssecd.uninterrupted import to_the_end
 
@@ -197,8 +197,4 @@ def _place(prepared: Path, target: Path) -> None:
     with prepared.open("rb") as file:
         os.fsync(file.fileno())
     os.replace(prepared, target)
-    directory = os.open(target.parent, os.O_RDONLY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)
+    sync_directory(target.parent)
