@@ -7,6 +7,7 @@ would notice that nothing was judged. Expected failures (xfail) stay what they a
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from tests.peers.paths import shared_dir
 __all__ = ["peer_dir", "servers", "shared", "tsig_key"]
 
 SLOW = Path(__file__).with_name("slow.txt")
+# Variables that each test has anew: pytest sets the first, and each token of SoftHSM the second.
+OF_EACH_TEST = {"PYTEST_CURRENT_TEST", "SOFTHSM2_CONF"}
 # Commands that tests start wrap their tables at this width, where it is set: pytest's workers set it.
 os.environ.pop("COLUMNS", None)
 
@@ -61,6 +64,54 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Generator[None, A
     report = yield
     _forbid_skip(report)
     return report
+
+
+def read_umask() -> int:
+    """The umask of this process, which can be read without a change here only."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+
+
+def process_settings() -> dict[str, Any]:
+    """What a test may change for all tests after it: modes of new files, relative paths, limits, the environment."""
+    return {
+        "umask": read_umask(),
+        "current directory": os.getcwd(),
+        "limit of descriptors": resource.getrlimit(resource.RLIMIT_NOFILE),
+        "limit of file sizes": resource.getrlimit(resource.RLIMIT_FSIZE),
+        "environment": {name: text for name, text in os.environ.items() if name not in OF_EACH_TEST},
+    }
+
+
+def put_back(settings: dict[str, Any]) -> None:
+    """Restore :func:`process_settings`."""
+    os.umask(settings["umask"])
+    os.chdir(settings["current directory"])
+    resource.setrlimit(resource.RLIMIT_NOFILE, settings["limit of descriptors"])
+    resource.setrlimit(resource.RLIMIT_FSIZE, settings["limit of file sizes"])
+    for name in os.environ.keys() - settings["environment"].keys() - OF_EACH_TEST:
+        del os.environ[name]
+    os.environ.update(settings["environment"])
+
+
+@pytest.fixture(autouse=True)
+def process_as_it_was() -> Iterator[None]:
+    """A test that leaves the process changed fails itself, not a later one that has nothing to do with it."""
+    before = process_settings()
+    yield
+    after = process_settings()
+    left = [what for what, value in before.items() if after[what] != value]
+    if left:
+        put_back(before)
+        pytest.fail(f"the test changed this for all tests after it: {', '.join(left)} (use monkeypatch)")
+
+
+@pytest.fixture
+def umask_zero() -> Iterator[None]:
+    """Files get the mode that they are created with: a test of private files sees whether that is private."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
 
 
 @pytest.fixture(scope="session")

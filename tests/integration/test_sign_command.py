@@ -76,12 +76,9 @@ def last_line(text: str) -> str:
 # Output
 
 
+@pytest.mark.usefixtures("umask_zero")
 def test_a_signed_zone_and_its_keys_are_private_files(home: Path) -> None:
-    umask = os.umask(0)
-    try:
-        ended = sign("-o", "out")
-    finally:
-        os.umask(umask)
+    ended = sign("-o", "out")
     assert (ended.status, ended.out) == (0, "")
     assert last_line(ended.err) == "out: serial 7, 19 records, 9 signatures made, verified"
     assert sorted(path.name for path in home.iterdir()) == ["out", "out.keys", "zone"]

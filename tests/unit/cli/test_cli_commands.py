@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import stat
 import subprocess
 import sys
@@ -259,14 +258,11 @@ def test_what_is_asked_and_shown(
     assert isinstance(run("--json", *words.split()).json, dict)
 
 
+@pytest.mark.usefixtures("umask_zero")
 def test_export(run: Callable[..., Result], tmp_path: Path) -> None:
     assert run("zone", "export", "example.com").out == EXPORT
     file = tmp_path / "out.zone"
-    old = os.umask(0)
-    try:
-        result = run("zone", "export", "example.com", "-o", str(file))
-    finally:
-        os.umask(old)
+    result = run("zone", "export", "example.com", "-o", str(file))
     assert file.read_text() == EXPORT
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert "1 records written" in result.out

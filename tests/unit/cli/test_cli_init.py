@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 from pathlib import Path
 from typing import Any
@@ -135,12 +134,9 @@ def test_secondaries_are_printed_again(tmp_path: Path, zone: Path) -> None:
     assert again.count("192.0.2.1") >= 4
 
 
+@pytest.mark.usefixtures("umask_zero")
 def test_files_have_their_owner_before_their_content(tmp_path: Path) -> None:
-    umask = os.umask(0)
-    try:
-        init_host.create(tmp_path / "secret", b"x", 0o400, init_host.current_owner())
-    finally:
-        os.umask(umask)
+    init_host.create(tmp_path / "secret", b"x", 0o400, init_host.current_owner())
     assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o400
     with pytest.raises(Bad, match="cannot be written"):
         init_host.create(tmp_path / "secret", b"y", 0o400, init_host.current_owner())

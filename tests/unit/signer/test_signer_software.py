@@ -93,8 +93,8 @@ async def test_keys_survive_a_restart(bench: Bench) -> None:
     await store.stop()
 
 
+@pytest.mark.usefixtures("umask_zero")
 async def test_files_are_private_and_hold_no_private_key(bench: Bench) -> None:
-    os.umask(0)
     store = await bench.open()
     private = algorithms.generate(algorithms.ALGORITHMS[15], 0)
     secret = private.private_bytes_raw()  # type: ignore[union-attr]
