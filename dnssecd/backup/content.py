@@ -15,7 +15,10 @@ class Unreadable(Exception):
 
 
 def read_copy(path: Path) -> tuple[int, state.VersionState | None, Keyset | None]:
-    """Return schema, version and key set of a copy that no other process uses; None: absent. Raise Unreadable."""
+    """Return schema, version and key set of a copy that no other process uses; None: absent. Raise Unreadable.
+
+    A version that another signer signed has no key set.
+    """
     return _read(path, private=True)
 
 
@@ -29,6 +32,6 @@ def _read(path: Path, *, private: bool) -> tuple[int, state.VersionState | None,
     try:
         schema, found = read_documents(path, (state.VERSION, state.KEYSET), private=private)
         version = state.from_document(found[state.VERSION], state.VersionState)
-        return schema, version, state.keyset_from(found[state.KEYSET])
+        return schema, version, state.keys_used(found[state.VERSION], state.keyset_from(found[state.KEYSET]))
     except (StoreError, ValueError, TypeError, msgspec.MsgspecError) as error:
         raise Unreadable(str(error)) from error

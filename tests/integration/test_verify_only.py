@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,14 @@ from tests.integration.smallzone import ZONE, alert_text, small_zone, wait_event
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config, replace_file, secondaries_of
 from tests.peers.named import Named
 from tests.peers.nameserver import PrimaryZone
-from tests.peers.process import LOOPBACK, Servers, free_port
+from tests.peers.process import LOOPBACK, Servers, free_port, wait_until
 from tests.peers.tools import dnssec_signzone, ldns_verify_zone, program, run
 from tests.peers.tsig import TsigKey
 from tests.peers.world import start_world
 from tests.peers.zones import canonical_zone, difference, ixfr, zone_file
+
+#: How long short-lived signatures last: long enough for a loaded machine.
+LASTS_S = 40
 
 pytestmark = [pytest.mark.integration, pytest.mark.timeout(400)]
 
@@ -79,6 +83,47 @@ def test_a_file_signed_by_bind(servers: Servers, peer_dir: Path, tsig_key: TsigK
     exported = peer_dir / "exported.zone"
     daemon.export(ZONE, exported)
     assert ldns_verify_zone(exported, ZONE).ok
+
+
+def test_a_restored_version_that_expired_waits_for_its_input(
+    servers: Servers, peer_dir: Path, tsig_key: TsigKey
+) -> None:
+    keys = peer_dir / "signing"
+    keys.mkdir()
+    plain = keys / "plain.zone"
+
+    def signed(serial: int, lasts_s: int | None = None) -> str:
+        plain.write_text(small_zone(serial))
+        return dnssec_signzone(plain, ZONE, keys, lasts_s=lasts_s).read_text()
+
+    world = start_world(
+        servers, peer_dir, tsig_key, ZONE, signed(5, LASTS_S), kinds=(Named,), start_daemon=False
+    )
+    daemon, second = world.daemon, world.secondaries["named"]
+    daemon.config["zone"][ZONE]["signing"] = "verify-only"
+    daemon.write_config()
+    daemon.start()
+    second.wait_serial(ZONE, 5, 60)
+    assert daemon.cli("backup", "-o", str(peer_dir / "b.tar")).ok
+    world.put(signed(6, LASTS_S))
+    ended = time.time() + LASTS_S + 1
+    second.wait_serial(ZONE, 6, 60)
+    daemon.stop()
+    restored = daemon.cli("restore", str(peer_dir / "b.tar"), "--raise-serial")
+    assert restored.ok, restored
+    wait_until(lambda: time.time() > ended, "the signatures have expired", LASTS_S + 5)
+    daemon.start()
+    wait_event(daemon, "input-error")
+    assert daemon.serial(ZONE) is None
+    assert "rrsig-expired" in daemon.cli("status", ZONE).text
+    daemon.stop()
+    daemon.start()
+    wait_event(daemon, "input-error")
+    assert daemon.serial(ZONE) is None, "nor is it served after a restart"
+    world.put(signed(7))
+    second.wait_serial(ZONE, 7, 60)
+    wait_event(daemon, "input-error", firing=False)
+    assert "restored" not in daemon.cli("explain", ZONE).text
 
 
 def test_a_zone_signed_by_ldns_from_a_primary_by_its_anchor(

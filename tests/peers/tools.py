@@ -103,8 +103,13 @@ def nsupdate(port: int, commands: str, tsig: TsigKey | None = None, directory: P
     return run("nsupdate", *key, stdin=f"server {LOOPBACK} {port}\n{commands}\nsend\nquit\n")
 
 
-def dnssec_signzone(path: Path, zone: str, directory: Path, *, nsec3: bool = False) -> Path:
-    """Sign a master file with two fresh P-256 keys; the signed file's path. Signs afresh on every call."""
+def dnssec_signzone(
+    path: Path, zone: str, directory: Path, *, nsec3: bool = False, lasts_s: int | None = None
+) -> Path:
+    """Sign a master file with two fresh P-256 keys; the signed file's path. Signs afresh on every call.
+
+    lasts_s: seconds until the signatures expire, if not BIND's 30 days.
+    """
     keys = sorted(directory.glob("K*.key"))
     if not keys:
         for flags in ([], ["-f", "KSK"]):
@@ -112,8 +117,9 @@ def dnssec_signzone(path: Path, zone: str, directory: Path, *, nsec3: bool = Fal
             assert made.ok, made
     signed = directory / f"{path.name}.signed"
     chain = ["-3", "-", "-H", "0"] if nsec3 else []
+    ends = [] if lasts_s is None else ["-e", f"now+{lasts_s}"]
     done = run(
-        "dnssec-signzone", "-S", "-q", "-K", str(directory), "-d", str(directory), *chain,
+        "dnssec-signzone", "-S", "-q", "-K", str(directory), "-d", str(directory), *chain, *ends,
         "-o", zone, "-f", str(signed), str(path),
     )  # fmt: skip
     assert done.ok, done

@@ -180,14 +180,26 @@ class Permits:
             job_events.report(self._events, outcome, load=False)
             problem = outcome.problems[0]
             permission = Permission(False, event=EVENT, cause=problem.cause, remedy=problem.remedy)
+            if zone.spec.verify_only and problem.event == "verification-failed":
+                self._await_input(zone)
         self._blocked(zone, permission)
         return permission
+
+    def _await_input(self, zone: FrontZone) -> None:
+        """Have the input of a passed zone read, as its restored version can be served no more.
+
+        The note that it was restored stays with that version until another one replaces it.
+        """
+        zone.held = None
+        happened(zone, Event.EMPTY)
+        self._mailbox.wanted.send(zone, "load")
 
     async def _may_return(self, zone: FrontZone, unheard: bool) -> Permission:
         assert zone.held is not None
         try:
             with zone.database.snapshot() as snapshot:
                 keyset = state.keyset_from(snapshot.state(state.KEYSET))
+                keyset = state.keys_used(snapshot.version, keyset)
         except (StoreError, OSError) as error:
             return Permission(False, event="store-failed", cause=str(error))
         if keyset is None:

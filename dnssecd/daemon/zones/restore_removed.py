@@ -178,6 +178,7 @@ def _prepare(kept: Kept, prepared: Path, origin: bytes, note: state.Restored) ->
     try:
         with database.write() as transaction:
             keyset = state.keyset_from(transaction.state(state.KEYSET))
+            keyset = state.keys_used(transaction.old.version, keyset)
             floor = highest((), kept.serial, note.floor)
             transaction.set_state(
                 state.RESTORED, state.to_document(msgspec.structs.replace(note, floor=floor))

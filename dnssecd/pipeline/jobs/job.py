@@ -170,12 +170,17 @@ def _log_problem(error: LogError) -> tuple[Rejected, LogTrouble]:
             return Rejected("log-fenced", str(error), still), LogTrouble("not owner")
 
 
-def _stored(db: ZoneStore) -> StoredVersion | None:
-    """Return the stored data of the published version, None before the first version."""
+def _stored(db: ZoneStore, spec: ZoneSpec) -> StoredVersion | None:
+    """Return the stored data of the published version, None before the first version.
+
+    None, too, for a passed zone with a restored version: that is not served before it was verified.
+    """
     with db.snapshot() as snapshot:
         version = state.from_document(snapshot.version, state.VersionState)
         soa = snapshot.rrset(APEX, SOA)
         if version is None or soa is None:
+            return None
+        if spec.verify_only and state.restored_from(snapshot.state(state.RESTORED)) is not None:
             return None
         return StoredVersion(version, soa, snapshot.earliest_expiration())
 
@@ -198,7 +203,7 @@ def _finish(
     refresh = 0
     records = None
     try:
-        stored = made.stored or _stored(db)
+        stored = made.stored or _stored(db, spec)
         if stored is not None:
             version, earliest = stored.version, stored.earliest
             serial, records = version.serial, version.records

@@ -120,9 +120,10 @@ def pass_on(
     changes = list(diff(transaction.old.scan(), zone.scan()))
     denial = list(diff(transaction.old.denial_scan(), zone.denial_scan()))
     signatures = list(_pairs(transaction.old.rrsig_scan(), zone.rrsig_scan()))
+    restored = state.restored_from(transaction.state(state.RESTORED)) is not None
     if before is not None and not (changes or denial or signatures):
-        return Published(None)
-    _check_serial(before, zone.serial, blamed)
+        return _serve_restored(transaction, spec, blamed, tools) if restored else Published(None)
+    _check_serial(before, zone.serial, blamed, restored=restored)
     content = [change for change in changes if change.owner or change.rtype not in (*APEX_DERIVED_TYPES, SOA)]
     largest = max(rrset.ttl for rrset in zone.scan())
     given = Input(content, zone.soa, largest, zone.owners, digest, zone.serial, rrsets=None, renew=True)
@@ -144,13 +145,28 @@ def pass_on(
         zonemd_checked=spec.input_zonemd != "ignore",
         checked_keys=checked_keys(zone),
     )
-    _write_state(transaction, version, before, zone.soa)
+    _write_state(transaction, version, before, zone.soa, restored=restored)
     previous = None if before is None else before.serial
     draft = Draft(
         transaction, changes, version, zone.soa, previous, SigningView(), spec, tools.now, given, len(denial)
     )
-    _publish(draft, before, blamed, report, tools)
+    _publish(draft, None if restored else before, blamed, report, tools)
     return Published(zone.serial, len(changes), len(denial), 0, zone.soa, whole=True, version=version)
+
+
+def _serve_restored(transaction: ZoneTransaction, spec: ZoneSpec, blamed: str, tools: Tools) -> Published:
+    """Serve a restored version that the input has as well, if it verifies by now; raise Rejected."""
+    faults = given_faults(transaction.old, spec, tools)
+    if faults:
+        raise Rejected(
+            "input-error",
+            f"{blamed} is the restored version of {spec.name}, which does not verify: {faults[0]}",
+            "it is served when its signer has made a version that verifies",
+            faults,
+        )
+    transaction.set_state(state.RESTORED, {})
+    transaction.commit_state()
+    return Published(None, whole=True)
 
 
 def _check_stored(transaction: ZoneTransaction, spec: ZoneSpec, before: state.VersionState | None) -> None:
@@ -166,8 +182,9 @@ def _check_stored(transaction: ZoneTransaction, spec: ZoneSpec, before: state.Ve
         transaction.set_state(state.KEYSET, state.to_document(Keyset(spec.origin, signed=False)))
 
 
-def _check_serial(before: state.VersionState | None, serial: int, blamed: str) -> None:
-    if before is None or is_after(serial, before.serial):
+def _check_serial(before: state.VersionState | None, serial: int, blamed: str, *, restored: bool) -> None:
+    """Raise Rejected if secondaries would not transfer it. They may have another version with a restored serial."""
+    if before is None or is_after(serial, before.serial) or (restored and serial == before.serial):
         return
     how = "the same as" if serial == before.serial else "not after"
     raise Rejected(
@@ -204,10 +221,19 @@ def _write(
 
 
 def _write_state(
-    transaction: ZoneTransaction, version: state.VersionState, before: state.VersionState | None, soa: RRset
+    transaction: ZoneTransaction,
+    version: state.VersionState,
+    before: state.VersionState | None,
+    soa: RRset,
+    *,
+    restored: bool,
 ) -> None:
+    """Store the documents of a version. No difference leads to it from a restored one, which no secondary may have."""
     transaction.set_state(state.VERSION, state.to_document(version))
-    if before is not None:
+    if restored:
+        transaction.set_state(state.RESTORED, {})
+        transaction.forget_journal()
+    elif before is not None:
         serials = before.serial, version.serial
         transaction.close_journal(version.published_at, transaction.old.rrset(APEX, SOA), soa, serials)
     transaction.add_history(

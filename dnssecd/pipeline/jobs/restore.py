@@ -78,7 +78,7 @@ def _serve_again(transaction: ZoneTransaction, spec: ZoneSpec, tools: Tools) -> 
         raise Rejected(
             "verification-failed",
             f"the restored version of {spec.name} does not verify: {faults[0]}",
-            f"take a newer one: dnssecd zone remove {spec.name}, and configure it again",
+            "it is served when its input brings a version that verifies",
             faults,
         )
     transaction.set_state(state.RESTORED, {})

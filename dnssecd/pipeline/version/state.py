@@ -43,6 +43,11 @@ class VersionState(msgspec.Struct, frozen=True, kw_only=True):
     checked_keys: str = ""
 
 
+def keys_used(version: dict[str, Any] | None, keyset: Keyset | None) -> Keyset | None:
+    """Return the key set that a stored version (its document) was signed with; None if another signer signed it."""
+    return None if version is not None and version.get("policy") == PASSED else keyset
+
+
 class Restored(msgspec.Struct, frozen=True, kw_only=True):
     """A zone restored from a backup; it is not served until it has a version with a serial after all public ones.
 

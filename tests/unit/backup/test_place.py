@@ -11,9 +11,11 @@ from pathlib import Path
 import pytest
 
 from dnssecd.backup.content import stored
+from dnssecd.backup.judge import Options, Stored, decide
 from dnssecd.backup.place import Note, Placer, prepare, settle
 from dnssecd.config.model import Config
 from dnssecd.core.dns.names import text_to_wire
+from dnssecd.core.keys.restore_limits import LiveServer
 from dnssecd.daemon.zones.specs import database_path
 from dnssecd.pipeline.version import state
 from dnssecd.store.catalogue import Catalogue, CatalogueEntry
@@ -108,6 +110,23 @@ def test_the_catalogue_forgets_on_the_disk_and_all_or_nothing(config: Config) ->
     assert begun[:2] == ["PRAGMA synchronous = FULL", "BEGIN IMMEDIATE"]
     assert begun.count("COMMIT") == 1
     assert begun.index("PRAGMA synchronous = NORMAL") > begun.index("COMMIT")
+
+
+@pytest.mark.parametrize("passed", [True, False])
+def test_a_version_that_another_signer_signed_has_no_keys_to_compare(tmp_path: Path, passed: bool) -> None:
+    """Its secondaries show the DNSKEYs of that signer: they would be foreign in any restore of it."""
+    (tmp_path / "state" / "zones").mkdir(parents=True)
+    path = unpacked(tmp_path, 5)
+    with closing(ZoneDatabase(path, text_to_wire(Z))) as db, db.write() as transaction:
+        policy = state.PASSED if passed else ""
+        transaction.set_state(state.VERSION, {**(transaction.old.version or {}), "policy": policy})
+        transaction.commit_state()
+    serial, keyset = stored(path)
+    assert serial == 5
+    assert (keyset is None) is passed
+    keys = frozenset(key.rdata for key in in_place().keys)
+    decision = decide(Z, Stored(serial, keyset), Stored(), [LiveServer("ns1", 5, keys, "")], Options())
+    assert [refusal.code for refusal in decision.refusals] == ([] if passed else ["foreign-dnskey"])
 
 
 @pytest.mark.parametrize("held", [True, False])

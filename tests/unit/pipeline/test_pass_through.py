@@ -363,3 +363,91 @@ def test_a_restored_version_is_served_as_it_is(world: World) -> None:
     with world.zone.db.snapshot() as snapshot:
         assert state.restored_from(snapshot.state(state.RESTORED)) is None
     assert world.served() == signed
+
+
+def hold(zone: PipelineZone) -> None:
+    """Put the note into the database with which a restored zone is held."""
+    with zone.db.write() as transaction:
+        held = state.Restored(at=zone.now, who="x", source="backup", floor=7)
+        transaction.set_state(state.RESTORED, state.to_document(held))
+        transaction.commit_state()
+
+
+def is_held(zone: PipelineZone) -> bool:
+    with zone.db.snapshot() as snapshot:
+        return state.restored_from(snapshot.state(state.RESTORED)) is not None
+
+
+def expired(world: World) -> str:
+    """A restored version whose signatures have expired, and which no job serves."""
+    signed = world.signed()
+    world.take(signed)
+    hold(world.zone)
+    world.signer.now += 29 * DAY
+    assert world.signer.resign().result == "published"
+    world.zone.now += 30 * DAY
+    outcome = bring_back(world.zone.db, world.zone.spec, world.zone.tools(), 7)
+    assert (outcome.serial, outcome.problems[0].event) == (None, "verification-failed")
+    assert "when its input brings a version that verifies" in outcome.problems[0].remedy
+    return signed
+
+
+def test_a_restored_version_that_expired_is_replaced_by_a_valid_input(world: World) -> None:
+    same = expired(world)
+    again = world.take(same)
+    cause = again.problems[0].cause
+    assert "is the restored version of example., which does not verify: " in cause
+    assert "rrsig-expired" in cause
+    assert (again.result, again.serial) == ("rejected", None), "or it would be served"
+    worse = world.take(same.replace("192.0.2.1\n", "192.0.2.11\n"))
+    assert (worse.result, worse.serial) == ("rejected", None)
+    assert is_held(world.zone)
+    renewed = world.signed(ZONE.replace("192.0.2.1\n", "192.0.2.11\n"))
+    outcome = world.take(renewed)
+    assert (outcome.result, outcome.serial) == ("published", 3)
+    assert world.served() == renewed
+    assert not is_held(world.zone)
+    with world.zone.db.snapshot() as snapshot:
+        assert snapshot.journal_size(1) is None, "no difference leads from a version that was not served"
+    assert verify_published(world.zone.db, world.zone.spec, world.zone.tools()).whole
+
+
+def test_a_restored_version_that_verifies_by_now_is_served_by_its_input(world: World) -> None:
+    """As after a clock that was wrong."""
+    same = expired(world)
+    world.zone.now -= 30 * DAY
+    outcome = world.take(same)
+    assert (outcome.result, outcome.serial, outcome.whole) == ("unchanged", 1, True)
+    assert not is_held(world.zone)
+
+
+def test_a_restored_version_that_is_wrong_is_replaced_by_the_right_one_of_its_serial(world: World) -> None:
+    right = world.signed()
+    world.take(right)
+    with world.zone.db.write() as transaction:
+        had = transaction.rrset(b"www\0", 1)
+        assert had is not None
+        transaction.apply_content([Change(b"www\0", 1, had, had._replace(rdata=had.rdata[:-1] + b"\x63"))])
+        transaction.commit_if(transaction.generation)
+    hold(world.zone)
+    assert bring_back(world.zone.db, world.zone.spec, world.zone.tools(), 7).serial is None
+    outcome = world.take(right)
+    assert (outcome.result, outcome.serial) == ("published", 1)
+    assert world.served() == right
+
+
+def test_every_signature_beside_a_restored_version_is_verified(world: World) -> None:
+    """The restored version was not verified here: what it has in common with a new one proves nothing."""
+    world.take(world.signed())
+    hold(world.zone)
+    checked: list[int] = []
+
+    def counting(jobs: list[SignatureJob]) -> list[bool]:
+        checked.append(len(jobs))
+        return inline_checker(jobs)
+
+    signed = world.signed(ZONE.replace("192.0.2.1\n", "192.0.2.11\n"))
+    world.zone.file.write_text(signed)
+    tools = replace(world.zone.tools(), checker=counting)
+    assert pass_file(world.zone.db, world.zone.spec, world.zone.file, tools).result == "published"
+    assert sum(checked) == len(re.findall(r"\tRRSIG\t", signed))
