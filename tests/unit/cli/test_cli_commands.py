@@ -47,6 +47,7 @@ class Daemon:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.instead: dict[str, object] = {}
         self._ready = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
 
@@ -107,6 +108,8 @@ class Daemon:
                 "at_parent": None,
             },
             "alerts.list": {"alerts": [ALERT]},
+            "keystore.bench": {"lines": [], "sustains": []},
+            "keystore.test": {"ok": True, "results": []},
             "alerts.ack": {"acknowledged": 0},
             "config.reload": {
                 "changed": True,
@@ -119,7 +122,7 @@ class Daemon:
         }
         requests = all_requests()
         commands: list[Command[Any]] = [
-            Command(requests[name], self._canned(msgspec.convert(answer, answer_type(requests[name]))))
+            Command(requests[name], self._canned(answer_type(requests[name]), answer))
             for name, answer in answers.items()
         ]
         commands.append(Command(requests["zone.export"], self._export))
@@ -130,11 +133,11 @@ class Daemon:
         await self._stop.wait()
         await server.stop()
 
-    def _canned(self, answer: object) -> Callable[[Call[Any]], Any]:
+    def _canned(self, kind: type[Any], answer: object) -> Callable[[Call[Any]], Any]:
         async def handler(call: Call[Any]) -> object:
             self.asked.append((call.command, call.args))
             await call.progress(1, 2, "half")
-            return answer
+            return msgspec.convert(self.instead.get(call.command, answer), kind)
 
         return handler
 
@@ -167,6 +170,7 @@ def run(
 ) -> Callable[..., Result]:
     monkeypatch.delenv("DNSSECD_CONFIG", raising=False)
     daemon.asked.clear()
+    daemon.instead.clear()
 
     def run(*words: str, socket: bool = True) -> Result:
         arguments = [*words, "--socket", str(daemon.path)] if socket else list(words)
@@ -256,6 +260,36 @@ def test_what_is_asked_and_shown(
     assert shown in result.out
     assert isinstance(run(*words.split(), "--json").json, dict)
     assert isinstance(run("--json", *words.split()).json, dict)
+
+
+MEASURED = {
+    "keystore": "hsm", "token": "one", "algorithm": "ECDSAP256SHA256", "sessions": 2, "batch": 50,
+    "signatures": 900, "seconds": 1.0, "per_second": 900.0,
+}  # fmt: skip
+TRIED = {"keystore": "hsm", "algorithm": "ECDSAP256SHA256", "detail": "CKR_DEVICE_ERROR"}
+
+
+@pytest.mark.parametrize("words", [(), ("--json",)])
+@pytest.mark.parametrize(
+    ("command", "answer", "code", "shown"),
+    [
+        ("bench", {"lines": [], "sustains": []}, 1, "no key store works"),
+        ("bench", {"lines": [MEASURED], "sustains": []}, 0, "900"),
+        ("test", {"ok": False, "results": [{**TRIED, "ok": False}]}, 1, "FAILED"),
+        ("test", {"ok": True, "results": [{**TRIED, "ok": True}]}, 0, "ok"),
+    ],
+)
+def test_a_key_store_that_does_not_work_is_the_exit_status(
+    run: Callable[..., Result], daemon: Daemon, words: tuple[str, ...],
+    command: str, answer: dict[str, Any], code: int, shown: str,
+) -> None:  # fmt: skip
+    daemon.instead[f"keystore.{command}"] = answer
+    result = run("keystore", command, *words)
+    assert result.code == code
+    if words:
+        assert result.json == answer
+    else:
+        assert shown in result.out
 
 
 @pytest.mark.usefixtures("umask_zero")
