@@ -1,6 +1,6 @@
 """A zone's keys and what is published of them: the unit the store persists per zone.
 
-Plain frozen dataclasses of ints, strings and bytes, so that msgspec or JSON can write them down.  Times are
+Frozen Structs of ints, strings and bytes, so that msgspec or JSON can write them down.  Times are
 epoch seconds.  `signing_view` is all that signing needs to know.
 """
 
