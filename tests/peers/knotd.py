@@ -44,7 +44,7 @@ control:
 
     def _zone(self, number: int, zone: Zone) -> tuple[str, str, str]:
         key = zone.tsig.name
-        ports = [zone.primary] if isinstance(zone, SecondaryZone) else zone.notify
+        ports = zone.primaries if isinstance(zone, SecondaryZone) else zone.notify
         names = [f"r{number}-{port}" for port in ports]
         remote = "".join(
             f"  - id: {name}\n    address: {LOOPBACK}@{port}\n    key: {key}\n"

@@ -44,11 +44,11 @@ remote-control:
         stem = zone.name.strip(".") or "root"
         match zone:
             case SecondaryZone():
+                requests = "".join(f"    request-xfr: {LOOPBACK}@{port} {key}\n" for port in zone.primaries)
                 return f"""zone:
     name: "{zone.name}"
     zonefile: "{stem}.db"
-    request-xfr: {LOOPBACK}@{zone.primary} {key}
-    allow-notify: {LOOPBACK} {key}
+{requests}    allow-notify: {LOOPBACK} {key}
     provide-xfr: {LOOPBACK} {key}
     store-ixfr: yes
     ixfr-number: 10000

@@ -11,7 +11,7 @@ from tests.integration.hsm.daemon import pkcs11_keystore
 from tests.integration.hsm.softhsm import SoftHsm
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
 from tests.peers.named import Named
-from tests.peers.nameserver import SecondaryZone
+from tests.peers.nameserver import Nameserver, SecondaryZone
 from tests.peers.postgres import Postgres
 from tests.peers.process import LOOPBACK, wait_until
 from tests.peers.tsig import TsigKey
@@ -23,33 +23,36 @@ ZONE = "cluster.test."
 class Cluster:
     """``nodes``: by name; ``secondary``: BIND, with all nodes as primaries. Nothing is started.
 
+    ``secondaries``: BIND, and one of each further kind.
+
     hsm: the token that all nodes reach; None: the keys of the nodes go sealed (see ``exchange_sealing_keys``).
     """
 
     def __init__(
         self, home: Path, server: Postgres, hsm: SoftHsm | None, key: TsigKey, names: tuple[str, ...] = ("a", "b"),
-        zones: tuple[str, ...] = (ZONE,), **cluster: Any,
+        zones: tuple[str, ...] = (ZONE,), kinds: tuple[type[Nameserver], ...] = (), **cluster: Any,
     ) -> None:  # fmt: skip
         self.server, self.database, self.key = server, server.make_database(), key
+        #: Of what updates add.
+        self.ttl = 300
         first = Database(server.place(self.database))
         schema.migrate(first)
         first.close()
         ports = {name: DaemonPorts.free() for name in names}
-        self.secondary = Named(
-            home / "named",
-            [
-                SecondaryZone(zone, ports[names[0]].dns, key, tuple(ports[name].dns for name in names[1:]))
-                for zone in zones
-            ],
-        )
+        first_port, *others = (ports[name].dns for name in names)
+        copies = [SecondaryZone(zone, first_port, key, tuple(others)) for zone in zones]
+        self.secondary = Named(home / "named", copies)
+        self.secondaries: dict[str, Nameserver] = {"named": self.secondary}
+        self.secondaries |= {kind.name: kind(home / kind.name, copies) for kind in kinds}
         files = {}
         for zone in zones:
             files[zone] = home / f"{zone}zone"
             files[zone].write_text(dynamic_zone_text(zone))
+        addresses = {name: server.port for name, server in self.secondaries.items()}
         self.nodes: dict[str, Dnssecd] = {}
         for name in names:
             (home / name).mkdir()
-            config = daemon_config(home / name, ports[name], key, files, {"named": self.secondary.port})
+            config = daemon_config(home / name, ports[name], key, files, addresses)
             store = (
                 {"sharing": "sealed"} if hsm is None else {**pkcs11_keystore(hsm, "dns"), "sharing": "token"}
             )
@@ -98,14 +101,18 @@ class Cluster:
         return Dnssecd(home / "twin" / "daemon", config, self.key)
 
     def owner(self, zone: str = ZONE) -> str:
-        """The node that makes the zone's versions, by its log; "" while there is none."""
+        """The node that makes the zone's versions, by its log; "" while there is none.
+
+        Of several the one with the highest epoch: one that is paused does not know yet that it was replaced.
+        """
+        epochs: dict[int, str] = {}
         for name, node in self.nodes.items():
             if not node.running:
                 continue
             own = [e for e in node.log_events() if e.get("zone") == zone and _changes_owner(e)]
             if own and own[-1]["event"] == "this node makes the versions of the zone":
-                return name
-        return ""
+                epochs[own[-1]["epoch"]] = name
+        return epochs[max(epochs)] if epochs else ""
 
     def wait_owner(self, zone: str = ZONE, timeout: float = 40.0, other_than: str = "") -> str:
         return wait_until(
@@ -114,7 +121,7 @@ class Cluster:
 
     def update(self, node: str, owner: str, text: str = "x", zone: str = ZONE) -> int:
         """Add a TXT record through a node; return the RCODE."""
-        wire = UpdateMaker(zone, self.key).wire([(owner, 300, "TXT", f'"{text}"')])
+        wire = UpdateMaker(zone, self.key).wire([(owner, self.ttl, "TXT", f'"{text}"')])
         with UpdateConnection(self.nodes[node].port) as connection:
             return connection.ask(wire)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import random
+import shutil
 import signal
 import threading
 import time
@@ -21,10 +22,13 @@ import dns.name
 import dns.query
 import dns.rdatatype
 import dns.tsig
+import dns.xfr
 import dns.zone
 
 from tests.integration.cluster.daemons import Cluster
-from tests.peers.process import LOOPBACK, PeerError, wait_until
+from tests.peers.nameserver import soa_serial_at
+from tests.peers.postgres import Postgres
+from tests.peers.process import LOOPBACK, PeerError, free_port, wait_until
 from tests.peers.proxy import Proxy
 from tests.peers.updates import NOERROR
 
@@ -35,7 +39,11 @@ SETTLED_S = 180.0
 
 @dataclass
 class Checker:
-    """Collects what was answered and what was served. ``faults``: promises that were broken."""
+    """Collects what was answered and what was served. ``faults``: promises that were broken.
+
+    From each node it takes each change by IXFR, into a copy of its own; from the secondaries, which did that by
+    themselves, whole zones. All copies of one serial have to be equal.
+    """
 
     cluster: Cluster
     zone: str
@@ -46,21 +54,28 @@ class Checker:
     looks: int = 0
     #: Updates sent: each has a name of its own, as one that is repeated would change nothing.
     sent: int = 0
+    copies: dict[str, dns.zone.Zone] = field(default_factory=dict)
+    #: The names that each server had at the last look.
+    names: dict[str, set[str]] = field(default_factory=dict)
 
     def _ports(self) -> dict[str, int]:
         nodes = {name: node.port for name, node in self.cluster.nodes.items()}
-        return {**nodes, "secondary": self.cluster.secondary.port}
+        return {**nodes, **{name: server.port for name, server in self.cluster.secondaries.items()}}
 
-    def transfer(self, port: int) -> tuple[int, frozenset[str]] | None:
+    def transfer(self, name: str) -> tuple[int, frozenset[str]] | None:
         """Return serial and RRs of the zone at a server; None if it does not answer."""
-        key = self.cluster.key
-        keyring = {dns.name.from_text(key.name): dns.tsig.Key(key.name, key.secret, key.algorithm)}
+        port, key = self._ports()[name], self.cluster.key
+        if name in self.cluster.secondaries:
+            self.copies.pop(name, None)
+        found = self.copies.setdefault(name, dns.zone.Zone(self.zone, relativize=False))
+        keyname = dns.name.from_text(key.name)
+        keyring = {keyname: dns.tsig.Key(key.name, key.secret, key.algorithm)}
         try:
-            messages = dns.query.xfr(
-                LOOPBACK, self.zone, port=port, keyring=keyring, keyname=key.name, lifetime=10, relativize=False,
-                keyalgorithm=key.algorithm,
-            )  # fmt: skip
-            found = dns.zone.from_xfr(messages, relativize=False, check_origin=False)
+            query, _ = dns.xfr.make_query(found, keyring=keyring, keyname=keyname, keyalgorithm=key.algorithm)
+            dns.query.inbound_xfr(LOOPBACK, found, query, port=port, lifetime=10)
+        except dns.xfr.SerialWentBackwards:
+            self.faults.append(f"{self.zone} at {name} went back from serial {self.newest.get(name)}")
+            return None
         except (dns.exception.DNSException, OSError, EOFError):
             return None
         soa = found.find_rdataset(found.origin or self.zone, dns.rdatatype.SOA)[0]
@@ -69,81 +84,143 @@ class Checker:
 
     def look(self) -> None:
         """Transfer the zone from each server: no serial has two contents, and none goes back."""
-        for name, port in self._ports().items():
-            found = self.transfer(port)
+        for name in self._ports():
+            found = self.transfer(name)
             if found is None:
                 continue
             self.looks += 1
             serial, lines = found
             digest = sha256("\n".join(sorted(lines)).encode()).hexdigest()
             if self.contents.setdefault(serial, digest) != digest:
-                self.faults.append(f"serial {serial} has another content at {name}")
+                self.faults.append(f"{self.zone} serial {serial} has another content at {name}")
             if serial < self.newest.get(name, 0):
-                self.faults.append(f"{name} went back from serial {self.newest[name]} to {serial}")
+                self.faults.append(f"{self.zone} at {name} went back from {self.newest[name]} to {serial}")
             self.newest[name] = max(serial, self.newest.get(name, 0))
+            self.names[name] = {line.partition(".")[0] for line in lines}
 
     def settle(self) -> None:
         """Wait until all servers have one version; then everything that was answered NOERROR is in it."""
 
         def same() -> bool:
-            serials = {found and found[0] for found in map(self.transfer, self._ports().values())}
+            serials = {soa_serial_at(port, self.zone) for port in self._ports().values()}
             return len(serials) == 1 and None not in serials
 
-        wait_until(same, "all servers have one version", SETTLED_S, every=0.5)
-        self.look()
-        found = self.transfer(self.cluster.secondary.port)
-        assert found is not None
-        names = {line.partition(".")[0] for line in found[1]}
-        lost = self.answered.keys() - names
-        if lost:
-            self.faults.append(f"lost: {sorted(lost)[:10]} of {len(self.answered)}")
+        wait_until(same, f"all servers have one version of {self.zone}", SETTLED_S, every=0.5)
+
+        def transferred() -> bool:
+            self.look()
+            return len(self.names) == len(self._ports())
+
+        self.names.clear()
+        wait_until(transferred, f"all servers give {self.zone}", 60)
+        for server in self._ports():
+            lost = self.answered.keys() - self.names.get(server, set())
+            if lost:
+                self.faults.append(
+                    f"{self.zone} at {server} lost: {sorted(lost)[:10]} of {len(self.answered)}"
+                )
 
 
 class Load:
-    """Sends updates to nodes in turn, each with a name of its own, in a thread."""
+    """Sends updates of zones in turn, each with a name of its own, in a thread for each node."""
 
-    def __init__(self, checker: Checker, every: float = 0.1) -> None:
-        self._checker, self._every, self._stop = checker, every, threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
+    def __init__(self, *checkers: Checker, every: float = 0.2) -> None:
+        self._checkers, self._every, self._stop = checkers, every, threading.Event()
+        nodes = checkers[0].cluster.nodes
+        self._threads = [threading.Thread(target=self._run, args=(name,), daemon=True) for name in nodes]
+        self._lock = threading.Lock()
         self.sent = 0
 
     def __enter__(self) -> Load:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join(60)
+        for thread in self._threads:
+            thread.join(60)
 
-    def _run(self) -> None:
-        names = list(self._checker.cluster.nodes)
+    def _run(self, node: str) -> None:
         while not self._stop.wait(self._every):
-            self.sent += 1
-            self._checker.sent += 1
-            name, node = f"u{self._checker.sent}", names[self.sent % len(names)]
+            with self._lock:
+                checker = self._checkers[self.sent % len(self._checkers)]
+                checker.sent += 1
+                self.sent += 1
+                number = checker.sent
             with contextlib.suppress(OSError, PeerError, EOFError):
-                if self._checker.cluster.update(node, name, zone=self._checker.zone) == NOERROR:
-                    self._checker.answered[name] = self._checker.sent
+                if checker.cluster.update(node, f"u{number}", zone=checker.zone) == NOERROR:
+                    checker.answered[f"u{number}"] = number
+
+
+class Pair:
+    """The database and its synchronous standby, each at a port of its own, whichever of them is the primary."""
+
+    def __init__(self, home: Path) -> None:
+        self._home, self._number = home, 1
+        (home / "d0").mkdir()
+        self.primary = Postgres(home / "d0", {"fsync": "on"}).make().start()
+        self.standby = self._make_standby(free_port())
+
+    def _make_standby(self, port: int) -> Postgres:
+        name = f"s{self._number}"
+        standby = self.primary.make_standby(self._home / f"d{self._number}", name)
+        standby.port, self._number = port, self._number + 1
+        standby.start()
+        self.primary.change(synchronous_standby_names=f"'{name}'")
+        return standby
+
+    def restart(self, *, immediately: bool, away_s: float) -> None:
+        self.primary.stop(immediately=immediately)
+        time.sleep(away_s)
+        self.primary.start()
+
+    def fail_over(self, away_s: float) -> None:
+        """The primary is lost, its standby takes its place, and gets a standby of its own a while later."""
+        lost, self.primary = self.primary, self.standby
+        lost.stop(immediately=True)
+        time.sleep(away_s)
+        self.primary.promote()
+        self.standby = self._make_standby(lost.port)
+        shutil.rmtree(lost.data, ignore_errors=True)
+
+    def close(self) -> None:
+        for server in (self.standby, self.primary):
+            server.stop(immediately=True)
 
 
 class Nemesis:
-    """Draws faults, and undoes each. ``proxies``: between each node and the database."""
+    """Draws faults, and undoes each.
 
-    def __init__(self, cluster: Cluster, proxies: dict[str, Proxy], seed: int) -> None:
-        self.cluster, self.proxies, self.rng = cluster, proxies, random.Random(seed)
+    ``proxies``: of each node, to both databases. ``disks``: file systems of the nodes' own, of those that have one.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        pair: Pair,
+        proxies: dict[str, tuple[Proxy, ...]],
+        disks: dict[str, Path],
+        seed: int,
+    ) -> None:
+        self.cluster, self.pair, self.proxies, self.disks = cluster, pair, proxies, disks
+        self.rng = random.Random(seed)
         self.faults: dict[str, Callable[[str], None]] = {
             "kill -9": self.kill,
             "paused for longer than the lease": self.pause,
             "database restarted": self.restart_database,
+            "database failed over": self.fail_over,
             "connections to the database cut": self.cut,
             "half-open connections to the database": self.silence,
             "the answer to a commit lost": self.lose_answer,
             "a clock that is wrong by an hour": self.wrong_clock,
         }
+        if disks:
+            self.faults["a full disk"] = self.fill_disk
 
-    def strike(self) -> str:
-        """Draw and do one fault; return which, and to which node: more often the owner."""
-        owner = self.cluster.owner()
+    def strike(self, zone: str) -> str:
+        """Draw and do one fault; return which, and to which node: more often the owner of a zone."""
+        owner = self.cluster.owner(zone)
         node = owner if owner and self.rng.random() < 0.7 else self.rng.choice(list(self.cluster.nodes))
         what = self.rng.choice(list(self.faults))
         self.faults[what](node)
@@ -162,25 +239,39 @@ class Nemesis:
             os.killpg(self.cluster.nodes[node].pid, signal.SIGCONT)
 
     def restart_database(self, node: str) -> None:
-        self.cluster.server.stop(immediately=self.rng.random() < 0.5)
-        time.sleep(self.rng.uniform(0.0, LEASE_S))
-        self.cluster.server.start()
+        self.pair.restart(immediately=self.rng.random() < 0.5, away_s=self.rng.uniform(0.0, LEASE_S))
+
+    def fail_over(self, node: str) -> None:
+        self.pair.fail_over(self.rng.uniform(0.0, LEASE_S))
 
     def cut(self, node: str) -> None:
         for _ in range(5):
-            self.proxies[node].reset()
+            for proxy in self.proxies[node]:
+                proxy.reset()
             time.sleep(self.rng.uniform(0.0, 0.5))
 
     def silence(self, node: str) -> None:
-        self.proxies[node].silent.set()
+        for proxy in self.proxies[node]:
+            proxy.silent.set()
         time.sleep(self.rng.uniform(0.0, PAUSE_S))
-        self.proxies[node].silent.clear()
-        self.proxies[node].reset()
+        for proxy in self.proxies[node]:
+            proxy.silent.clear()
+            proxy.reset()
 
     def lose_answer(self, node: str) -> None:
-        self.proxies[node].cut_after = b"INSERT INTO log"
+        for proxy in self.proxies[node]:
+            proxy.cut_after = b"INSERT INTO log"
         time.sleep(2.0)
-        self.proxies[node].cut_after = b""
+        for proxy in self.proxies[node]:
+            proxy.cut_after = b""
+
+    def fill_disk(self, node: str) -> None:
+        ballast = self.disks[node] / "ballast"
+        with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(bytes(1 << 16))
+        time.sleep(self.rng.uniform(1.0, PAUSE_S))
+        ballast.unlink()
 
     def wrong_clock(self, node: str) -> None:
         library = next(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
