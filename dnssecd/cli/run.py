@@ -16,6 +16,10 @@ def register(app: typer.Typer) -> None:
         from dnssecd.ingest.gc_pause import collection_paused
 
         with collection_paused():  # modules stay: collections while they are loaded take a tenth of the time
+            from dnssecd.procs.lean import load_structlog
+
+            load_structlog()
+
             from dnssecd.config import load
             from dnssecd.ops import log
 

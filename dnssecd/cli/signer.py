@@ -20,6 +20,10 @@ def register(app: typer.Typer) -> None:
     @command(app, "signer")
     def signer(cli: Cli) -> None:
         """Run the key service in the foreground."""
+        from dnssecd.procs.lean import load_structlog
+
+        load_structlog()
+
         from dnssecd.config import load
         from dnssecd.config.limits_file import LimitsFile
         from dnssecd.config.signer_settings import signer_settings

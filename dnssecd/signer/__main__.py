@@ -10,38 +10,49 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from typing import Any
+from typing import Any, TextIO
 
 import msgspec
-import structlog
 
 from dnssecd.keyservice_settings import SignerSettings
-from dnssecd.signer.process import run_signer
+from dnssecd.procs.lean import load_structlog
+
+load_structlog()
+
+import structlog  # noqa: E402
+
+from dnssecd.signer.process import run_signer  # noqa: E402
 
 SETTINGS_OCTETS_MAX = 1024 * 1024
 
 
 def main() -> int:
     """Read the settings and run."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _renderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(_log_level()),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
-    )
+    set_up_log(sys.stderr)
     line = read_line(sys.stdin.fileno())
     settings = msgspec.json.decode(line, type=SignerSettings)
     return run_signer(settings, ready=say_ready, failed=say_failed, end_with_stdin=True)
 
 
-def _renderer() -> Any:
+def set_up_log(out: TextIO) -> None:
+    """Write the log to ``out``, in the form that the daemon gives by the environment."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            *_renderers(out.isatty()),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(_log_level()),
+        logger_factory=structlog.WriteLoggerFactory(out),
+    )
+
+
+def _renderers(on_terminal: bool) -> tuple[Any, ...]:
     form = os.environ.get("DNSSECD_SIGNER_LOG_FORMAT")
-    if form == "console" or (form == "auto" and sys.stderr.isatty()):
-        return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    return structlog.processors.JSONRenderer()
+    if form == "console" or (form == "auto" and on_terminal):
+        plain = structlog.dev.plain_traceback  # others show the values of variables, which may be keys
+        return (structlog.dev.ConsoleRenderer(colors=on_terminal, exception_formatter=plain),)
+    return structlog.processors.format_exc_info, structlog.processors.JSONRenderer()
 
 
 def _log_level() -> int:
