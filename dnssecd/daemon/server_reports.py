@@ -55,12 +55,20 @@ class PeerReports:
 
 
 class ServerHooks(Hooks):
-    """Counts what the server does."""
+    """Counts what the server does. fetched: is told of versions that were sent (origin, address, serial)."""
 
-    def __init__(self, metrics: Metrics, refusals: Refusals, tls: TlsReports, keys: KeyUsage) -> None:
+    def __init__(
+        self,
+        metrics: Metrics,
+        refusals: Refusals,
+        tls: TlsReports,
+        keys: KeyUsage,
+        fetched: Callable[[bytes, Address, int], None],
+    ) -> None:
         self._metrics = metrics.server
         self._refusals = refusals
         self._tls, self._keys = tls, keys
+        self._fetched = fetched
         self._exhausted = log_exhausted("DNS over TCP")
 
     def answered(self, zone: bytes, kind: str, rcode: int, transport: str) -> None:
@@ -112,6 +120,8 @@ class ServerHooks(Hooks):
         self._metrics.transfer_bytes.inc(transfer.octets)
         if transfer.outcome is not TransferEnd.DONE:
             self._metrics.transfers_failed.inc()
+        else:
+            self._fetched(transfer.zone, transfer.address, transfer.serial)
         # Secondaries may ask for a zone before it is first signed: this needs no log line for operators.
         tell = log.debug if transfer.outcome is TransferEnd.NO_VERSION else log.info
         tell(

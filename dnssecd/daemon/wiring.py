@@ -156,7 +156,7 @@ class Jobs:
             base.metrics, base.events, base.peer_reports, base.mailbox, base.table.stored_serial
         )
         self.notifier = Notifier(base.clock.now, NotifySender(base.clock.now), self.hooks, self.hooks)
-        self.publisher = Publisher(self.notifier, base.events, base.mailbox)
+        self.publisher = Publisher(base.table.by_origin, self.notifier, base.events, base.mailbox)
         self.outcomes = Outcomes(
             base.zones,
             base.events,
@@ -330,7 +330,9 @@ class Front:
             base.config.tsig_keys,
             xfrout,
             base.clock.now,
-            ServerHooks(base.metrics, self.refusals, base.tls_reports, base.key_usage),
+            ServerHooks(
+                base.metrics, self.refusals, base.tls_reports, base.key_usage, work.publisher.fetched
+            ),
             on_notify=forward(work.primaries.on_notify),
             on_update=forward(self.updates.handle),
             known=base.peers.knows,

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from dnssecd.backoff import Backoff
 from dnssecd.publish.exchange import Peer, Timing
-from dnssecd.publish.notify_gap import NotifyGap
+from dnssecd.publish.notify_gap import NotifyGap, Pace
 from dnssecd.publish.watch import Ledger, Sighting, WatchHooks, sight
 
 
@@ -54,27 +54,6 @@ class NotifyOutcome(Struct, frozen=True):
 
 #: Sends one NOTIFY: (zone, server, goal, deadlines) → its outcome.
 Announce = Callable[[str, Peer, Goal, Timing | None], Awaitable[NotifyOutcome]]
-
-
-class Pace(Struct, frozen=True):
-    """Intervals in seconds; each doubles from the first to the last."""
-
-    look_first_s: float = 0.04
-    look_last_s: float = 60.0
-    #: While versions follow one another faster than this, a server is queried at this interval.
-    look_stream_s: float = 1.0
-    notify_first_s: float = 2.0
-    notify_last_s: float = 300.0
-    #: How long one round of queries to all servers takes when nothing happens (it finds, for example,
-    #: decreased serials).
-    sweep_s: float = 300.0
-    #: At most this many idle queries a second, so a round over very many servers takes longer. Zones share
-    #: servers: a server that is down is found by the query for the first of its zones.
-    sweep_looks_per_s: float = 2.0
-    #: At least this long between two NOTIFYs to one secondary for one zone, however fast versions follow.
-    gap_s: float = 0.01
-    #: And this long while a stream of versions lasts (see NotifyGap).
-    gap_stream_s: float = 0.05
 
 
 class NotifyHooks:
@@ -184,12 +163,19 @@ class ZoneServers:
         self._followers: dict[str, _Follower] = {}
 
     def published(
-        self, goal: Goal, secondaries: Iterable[Peer], watched: Iterable[Peer] = (), *, resume: bool = False
+        self,
+        goal: Goal,
+        secondaries: Iterable[Peer],
+        watched: Iterable[Peer] = (),
+        *,
+        resume: bool = False,
+        asked_at: float | None = None,
     ) -> None:
         """Bring ``goal`` to the secondaries; ``watched`` (check_servers) are looked at but get no NOTIFY.
 
         Replaces what was being done: servers no longer named are dropped. ``resume``: it was published before a
-        restart, most servers have it; NOTIFY goes to those that are seen not to.
+        restart, most servers have it; NOTIFY goes to those that are seen not to. ``asked_at``: when a client asked for
+        it, if one did (monotonic, seconds).
         """
         self._ledger.published(goal.serial, self._notifier.now())
         self._notifier.begin(self)
@@ -200,7 +186,13 @@ class ZoneServers:
             follower = self._followers.get(peer.name)
             if follower is None:
                 follower = self._followers[peer.name] = _Follower(self._notifier, self)
-            follower.pursue(goal, peer, notified, resume)
+            follower.pursue(goal, peer, notified, resume, asked_at)
+
+    def fetched(self, host: str, serial: int) -> None:
+        """Note that the servers at an IP address were sent the version with a serial."""
+        for follower in self._followers.values():
+            if follower.peer is not None and follower.peer.host == host:
+                follower.gap.fetched(serial, time.monotonic())
 
     def withdraw(self) -> None:
         """Stop everything, and forget what was seen."""
@@ -262,7 +254,8 @@ class _Follower:
         self._answers = True
         self._news = asyncio.Event()
         self._task: asyncio.Task[Any] | None = None
-        self._gap = NotifyGap(notifier.pace.gap_s, notifier.pace.gap_stream_s)
+        self.gap = NotifyGap(notifier.pace.gap_s, notifier.pace.gap_stream_s)
+        self._no_gap = asyncio.Event()
         self._arrived = 0
 
     @property
@@ -279,13 +272,15 @@ class _Follower:
         """Tell whether the server gets NOTIFY."""
         return self._notified
 
-    def pursue(self, goal: Goal, peer: Peer, notified: bool, resume: bool) -> None:
-        """Set the goal and start now; ``resume``: query the server first."""
+    def pursue(self, goal: Goal, peer: Peer, notified: bool, resume: bool, asked_at: float | None) -> None:
+        """Set the goal and start now; ``resume``: query the server first; ``asked_at``: see ZoneServers."""
         if goal == self._goal and peer == self._peer and self.busy:
             return
         self._goal, self._peer, self._notified = goal, peer, notified
         self._since = time.monotonic()
         self._arrived += 1
+        if self.gap.is_over_for(asked_at):
+            self._no_gap.set()
         self.reached = False
         if resume and not self.busy and peer.query:
             self.check()
@@ -329,8 +324,7 @@ class _Follower:
             if self._notified:
                 self._arrived = 0
                 answered = await self._notify()
-                await asyncio.sleep(self._gap.seconds)
-                self._gap.ended(self._arrived)
+                await self._keep_gap()
             peer = self._peer
             if peer is not None and not peer.query:
                 # The server must not be queried: the only evidence is its answer to the NOTIFY.
@@ -340,11 +334,22 @@ class _Follower:
             elif await self._look_for(notify_s):
                 return
 
+    async def _keep_gap(self) -> None:
+        """Leave the server alone for a moment, unless there is a version that is announced without a gap."""
+        try:
+            async with asyncio.timeout(self.gap.seconds):
+                await self._no_gap.wait()
+            self.gap.cut_short()
+        except TimeoutError:
+            self.gap.ended(self._arrived)
+
     async def _notify(self) -> bool:
         """Send one NOTIFY; tell whether it was answered NOERROR."""
         peer, goal = self._peer, self._goal
         assert peer is not None
         assert goal is not None
+        self._no_gap.clear()
+        self.gap.announced(goal.serial)
         outcome = await self._notifier.send(self._zone.zone, peer, goal)
         answered = outcome.result is NotifyResult.ANSWERED
         if answered:

@@ -38,7 +38,7 @@ from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.version.committed import Committed
-from dnssecd.publish.notify import Pace
+from dnssecd.publish.notify_gap import Pace
 from dnssecd.publish.parent import ParentAnswer
 from dnssecd.publish.signers import SignerAnswer
 from dnssecd.publish.watch import Judgement, Sighting

@@ -54,8 +54,9 @@ class Mailbox:
     remembered: Signal[FrontZone] = field(default_factory=Signal)
     #: A different version is served.
     published: Signal[FrontZone] = field(default_factory=Signal)
-    #: Updates were committed just now: zone, serial, SOA. ``finished`` follows.
-    committed: Signal[FrontZone, int, RRset] = field(default_factory=Signal)
+    #: Updates were committed just now: zone, serial, SOA, and when the first was received (monotonic, seconds).
+    #: ``finished`` follows.
+    committed: Signal[FrontZone, int, RRset, float] = field(default_factory=Signal)
     #: A zone is damaged and no longer served.
     withheld: Signal[FrontZone] = field(default_factory=Signal)
     #: A zone has expired, or is served again.

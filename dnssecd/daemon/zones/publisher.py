@@ -1,5 +1,7 @@
 """Notify secondaries of versions: of jobs, of updates, and of zones that are served again or no longer served."""
 
+from collections.abc import Mapping
+
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.dns.rrtypes import SOA
@@ -8,14 +10,18 @@ from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.pipeline.version.apex import soa_rdata
 from dnssecd.publish.notify import Goal, Notifier, ZoneServers
+from dnssecd.server.acl import Address
 from dnssecd.store.errors import StoreError
 
 
 class Publisher:
     """Drives the notifier. Belongs to the event loop."""
 
-    def __init__(self, notifier: Notifier, events: EventCore, mailbox: Mailbox) -> None:
-        self._notifier, self._events = notifier, events
+    def __init__(
+        self, zones: Mapping[bytes, FrontZone], notifier: Notifier, events: EventCore, mailbox: Mailbox
+    ) -> None:
+        """zones: by origin."""
+        self._zones, self._notifier, self._events = zones, notifier, events
         mailbox.published.subscribe(self.publish)
         mailbox.committed.subscribe(self.announce)
         mailbox.expiry_changed.subscribe(self._expiry_changed)
@@ -42,14 +48,25 @@ class Publisher:
         assert soa is not None
         self.announce(zone, serial, soa, resume=resume)
 
-    def announce(self, zone: FrontZone, serial: int, soa: RRset, *, resume: bool = False) -> None:
-        """Send NOTIFY for a version that was just committed; its SOA is given."""
+    def announce(
+        self, zone: FrontZone, serial: int, soa: RRset, asked_at: float | None = None, *, resume: bool = False
+    ) -> None:
+        """Send NOTIFY for a version that was just committed; its SOA is given.
+
+        asked_at: when the first client asked for it (monotonic, seconds), if it was made of updates.
+        """
         if zone.gone or not zone.owned:  # the owner notifies: secondaries may transfer from any node
             return
         goal = Goal(serial, soa_rdata(soa), soa.ttl)
         if zone.servers is None:
             zone.servers = ZoneServers(zone.name, self._notifier)
-        zone.servers.published(goal, zone.secondaries, zone.watched, resume=resume)
+        zone.servers.published(goal, zone.secondaries, zone.watched, resume=resume, asked_at=asked_at)
+
+    def fetched(self, origin: bytes, address: Address, serial: int) -> None:
+        """Note that a version was sent to a server."""
+        zone = self._zones.get(origin)
+        if zone is not None and zone.servers is not None:
+            zone.servers.fetched(str(address), serial)
 
     def _withdraw(self, zone: FrontZone) -> None:
         if zone.servers is not None:

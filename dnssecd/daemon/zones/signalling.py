@@ -86,7 +86,7 @@ class Signalling:
         #: Zones with signalling names whose records of zones that are gone were removed.
         self._swept: set[FrontZone] = set()
         mailbox.published.subscribe(self._note)
-        mailbox.committed.subscribe(lambda zone, serial, soa: self._note(zone))
+        mailbox.committed.subscribe(lambda zone, *_: self._note(zone))
         mailbox.removed.subscribe(self._forget)
         mailbox.configured.subscribe(self._note_all)
 

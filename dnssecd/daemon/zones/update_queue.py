@@ -41,6 +41,11 @@ class Waiting:
     expiry: asyncio.TimerHandle | None = None
 
     @property
+    def received_at(self) -> float:
+        """When it was received, by the event loop's clock."""
+        return self.until - WAITING_S
+
+    @property
     def late(self) -> bool:
         """Whether it is too late to start the message, or to start it again."""
         return asyncio.get_running_loop().time() > self.until
@@ -64,11 +69,15 @@ class Waiting:
 
 @dataclass(eq=False, slots=True)
 class ZoneQueue:
-    """The waiting messages of one zone; ``task`` processes them, ``tidy`` waits for a pause."""
+    """The waiting messages of one zone; ``task`` processes them, ``tidy`` waits for a pause.
+
+    ``committing``: the task must not be cancelled now.
+    """
 
     waiting: deque[Waiting] = field(default_factory=deque)
     task: "asyncio.Task[None] | None" = None
     tidy: asyncio.TimerHandle | None = None
+    committing: bool = False
     senders: int = 0
     ended_at: float = 0.0
     wanted: int = 0

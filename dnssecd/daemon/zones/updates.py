@@ -194,7 +194,7 @@ class Updates:
         try:
             if tidy:
                 await self._tidy(zone)
-            while queue.waiting:
+            while queue.waiting and not self._closing:
                 await self._settled(SETTLING_S)
                 await queue.gather()
                 async with zone.jobs.turn:
@@ -203,7 +203,11 @@ class Updates:
                     if not held:
                         group = self._still_allowed(zone, queue, group)
                     if group and not held:
-                        await to_the_end(self._carry_out(zone, queue, group))
+                        queue.committing = True
+                        try:
+                            queue.put_back(await self._commit(zone, queue, group))
+                        finally:
+                            queue.committing = False
                     for waiting in group if held else ():
                         waiting.give(Answer(SERVFAIL, held))
                 queue.ended_at = asyncio.get_running_loop().time()
@@ -237,9 +241,6 @@ class Updates:
                 if not zone.gone:
                     loop = asyncio.get_running_loop()
                     await to_the_end(loop.run_in_executor(self._threads, zone.database.checkpoint))
-
-    async def _carry_out(self, zone: FrontZone, queue: ZoneQueue, group: list[Waiting]) -> None:
-        queue.put_back(await self._commit(zone, queue, group))
 
     async def _commit(self, zone: FrontZone, queue: ZoneQueue, group: list[Waiting]) -> list[Waiting]:
         """Carry out messages in one version; return those for the next one."""
@@ -304,16 +305,16 @@ class Updates:
         if zone.gone:
             answers = [GONE] * len(answers)
         else:
-            self._publish(zone, serial, soa)
+            self._publish(zone, serial, soa, min(waiting.received_at for waiting in group[: len(answers)]))
         for waiting, answer in zip(
             group, answers, strict=False
         ):  # the rest of the group is for the next version
             waiting.give(answer)
 
-    def _publish(self, zone: FrontZone, serial: int, soa: RRset) -> None:
+    def _publish(self, zone: FrontZone, serial: int, soa: RRset, received_at: float) -> None:
         if not possible(zone.state, Work.UPDATE):  # found damaged meanwhile: it is no longer served
             return
-        self._mailbox.committed.send(zone, serial, soa)
+        self._mailbox.committed.send(zone, serial, soa, received_at)
         zone.serial = serial
         happened(zone, Event.PUBLISHED)
 
@@ -333,7 +334,8 @@ class Updates:
             if queue.tidy is not None:
                 queue.tidy.cancel()
             if queue.task is not None:
-                queue.task.cancel()
+                if not queue.committing:  # a commit is carried to its end: a thread cannot be stopped
+                    queue.task.cancel()
                 await asyncio.gather(queue.task, return_exceptions=True)
         self._notes.close()
         self._threads.shutdown(wait=True)

@@ -99,7 +99,7 @@ async def test_notify_and_the_answer_are_sent_before_metrics_and_catalogue_are_u
 
     monkeypatch.setattr(Updates, "_work", work)
     updates, zone = made(monkeypatch, committed)
-    updates.mailbox.committed.subscribe(lambda zone, serial, soa: order.append((serial, soa, zone.serial)))
+    updates.mailbox.committed.subscribe(lambda zone, serial, soa, _: order.append((serial, soa, zone.serial)))
     assert await updates._handle(zone, REQUEST) == DONE
     order.append("answer")
     assert zone.serial == 2

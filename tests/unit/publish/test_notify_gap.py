@@ -40,3 +40,27 @@ def test_after_a_stream_single_versions_are_announced_at_once_again() -> None:
     gap.ended(5)
     gap.ended(0)
     assert gap.seconds == SHORT
+
+
+def test_what_is_asked_for_after_the_fetch_of_all_that_was_announced_waits_for_no_gap() -> None:
+    gap = NotifyGap(SHORT, LONG)
+    assert not gap.is_over_for(1.0)
+    gap.announced(2**32 - 1)
+    gap.fetched(2**32 - 2, at=2.0)
+    assert not gap.is_over_for(3.0)
+    gap.fetched(0, at=4.0)
+    gap.fetched(1, at=6.0)
+    assert [gap.is_over_for(at) for at in (3.9, 4.0, 5.0, None)] == [False, True, True, False]
+    gap.announced(1)
+    assert not gap.is_over_for(5.0)
+
+
+def test_a_sender_that_waits_for_its_version_ends_the_longer_gap() -> None:
+    gap = NotifyGap(SHORT, LONG)
+    for _ in range(STREAM_GAPS):
+        gap.ended(1)
+    assert gap.seconds == LONG
+    gap.cut_short()
+    assert gap.seconds == SHORT
+    gap.ended(1)
+    assert gap.seconds == SHORT

@@ -21,7 +21,8 @@ from dnssecd.daemon.notify_sender import NotifySender
 from dnssecd.publish import xfrout
 from dnssecd.publish.exchange import Peer, PeerKey, Timing, ask_udp, exchange, question
 from dnssecd.publish.firstcheck import ds_matches, first_check
-from dnssecd.publish.notify import Goal, Notifier, NotifyHooks, NotifyOutcome, NotifyResult, Pace, ZoneServers
+from dnssecd.publish.notify import Goal, Notifier, NotifyHooks, NotifyOutcome, NotifyResult, ZoneServers
+from dnssecd.publish.notify_gap import Pace
 from dnssecd.publish.parent import DsRecord, ParentUnknown, ask_ds, find_parent_servers, resolver
 from dnssecd.publish.source import Source, listening_source, local_address
 from dnssecd.publish.watch import Judgement, Ledger, Sighting, WatchHooks, sight
@@ -103,6 +104,42 @@ async def test_notify_is_repeated_until_the_serial_is_seen() -> None:
         assert notifies[0][2] == 0x24, "opcode NOTIFY and AA"
         await eventually(lambda: servers.waiting_for() == [])
         await notifier.close()
+
+
+async def second_notify(asked_after_fetch: bool) -> bool:
+    """Whether another version is announced within a long gap; it is asked for before or after a fetch."""
+    zone = FakeZone(FakeVersion(small_zone(1)), ACCESS)
+    notified: list[int] = []
+
+    async def on_notify(of: FakeZone, request) -> int:
+        notified.append(2 if soa_rdata(2)[-20:] in request.wire else 4)
+        return 0
+
+    async with serving(zone, on_notify=on_notify) as peer:
+        notifier = Notifier(time.time, NotifySender(time.time), pace=replace(FAST, gap_s=60), timing=QUICK)
+        servers = ZoneServers("example.", notifier)
+        servers.published(goal(2), [peer], asked_at=time.monotonic())
+        await eventually(lambda: notified == [2])
+        before = time.monotonic()
+        servers.fetched("192.0.2.1", 2)
+        servers.fetched(peer.host, 1)
+        servers.published(goal(3), [peer], asked_at=time.monotonic())
+        servers.fetched(peer.host, 2)
+        servers.published(goal(4), [peer], asked_at=time.monotonic() if asked_after_fetch else before)
+        try:
+            async with asyncio.timeout(5 if asked_after_fetch else 0.2):
+                while notified == [2]:
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            return False
+        finally:
+            await notifier.close()
+        return notified == [2, 4]
+
+
+async def test_a_version_asked_for_after_the_last_was_fetched_is_announced_without_a_gap() -> None:
+    assert await second_notify(asked_after_fetch=True)
+    assert not await second_notify(asked_after_fetch=False)
 
 
 async def test_newer_version_replaces_the_goal() -> None:
