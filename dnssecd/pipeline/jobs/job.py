@@ -87,7 +87,7 @@ def make(
 
 def with_stored(transaction: ZoneTransaction, made: Published) -> Published:
     """Return what was made, with its stored data read in its transaction: the outcome then needs no snapshot."""
-    if made.serial is None or made.soa is None or made.version is None:
+    if made.serial is None or made.soa is None or made.version is None or made.stored is not None:
         return made
     stored = StoredVersion(made.version, made.soa, transaction.earliest_expiration())
     return replace(made, stored=stored)

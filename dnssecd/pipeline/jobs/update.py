@@ -9,7 +9,7 @@ from dnssecd.core.dns.names import APEX, ancestors, wildcard_key
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.update.group import UpdateGroup
 from dnssecd.core.update.types import NOERROR, SERVFAIL, UpdateMessage, UpdatePolicy, UpdateResult
-from dnssecd.pipeline.jobs.job import Report, Tools, make, run_job, with_stored
+from dnssecd.pipeline.jobs.job import Report, Tools, make, run_job
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version import state
@@ -90,7 +90,7 @@ def commit_updates(
             made = make(transaction, spec, keyset, given, tools)
             if made.serial is not None and made.soa is not None and made.version is not None:
                 told(_answers(results), made.serial, made.soa)
-            return with_stored(transaction, made)
+            return made
 
     outcome = run_job(db, spec, report, work, tools)
     failed = outcome.result not in ("published", "unchanged")

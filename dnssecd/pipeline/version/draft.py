@@ -8,6 +8,7 @@ verification has passed. A failure before that leaves the published version unch
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from hashlib import sha256
 from operator import itemgetter
 
@@ -35,13 +36,14 @@ from dnssecd.pipeline.version.chain_changes import ChainChanges, chain_differenc
 from dnssecd.pipeline.version.csync import with_csync
 from dnssecd.pipeline.version.first_version_view import planned_from
 from dnssecd.pipeline.version.held_denial import in_force
+from dnssecd.pipeline.version.kept import Kept
 from dnssecd.pipeline.version.lost_keys import kept_ttl, renewable, spared
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.signatures import carry_out
 from dnssecd.pipeline.version.zonedigest import complete, drop, is_plain, reserve, without_zonemd
 from dnssecd.publish.commit import commit
 from dnssecd.replacing import replace
-from dnssecd.store.interface import OldVersion, Transaction
+from dnssecd.store.interface import OldVersion, Transaction, ZoneTransaction
 
 #: At most this many due RRSIGs are renewed in one version, to limit its size; RRSIGs that expire within the
 #: hour, or have expired in an outage, are all renewed, in any number.
@@ -143,8 +145,20 @@ def policy_mark(spec: ZoneSpec, view: SigningView) -> str:
     return sha256(msgspec.json.encode(parts)).hexdigest()[:16]
 
 
+class _OfView:
+    """What follows from a signing view: the judge of its signatures, and the policy's mark by specification."""
+
+    def __init__(self, view: SigningView) -> None:
+        self.judge = SignatureJudge(view)
+        self.mark = Kept[ZoneSpec, str](lambda spec: policy_mark(spec, view))
+
+
+_VIEWS = {cds: Kept(partial(signing_view, cds=cds)) for cds in (True, False)}
+_of_view = Kept(_OfView)
+
+
 def make_version(
-    transaction: Transaction,
+    transaction: ZoneTransaction,
     spec: ZoneSpec,
     keyset: Keyset,
     given: Input,
@@ -164,10 +178,14 @@ def make_version(
     if isinstance(verdict, VerificationFailed):
         raise verification_failed(verdict.violations)
     transaction.prune_journal(spec.journal_octets_max, now - spec.journal_age_s_max)
+    first = draft.previous_serial is None
+    # Before the commit: a client waits for what comes after it. A first version has no index for it yet.
+    stored = None if first else StoredVersion(draft.version, draft.soa, transaction.earliest_expiration())
     commit(verdict, transaction)
-    whole = draft.previous_serial is None or given.renew
     counts = len(draft.changes), draft.chain_changes, draft.signatures
-    return Published(draft.serial, *counts, draft.soa, whole, version=draft.version)
+    return Published(
+        draft.serial, *counts, draft.soa, first or given.renew, stored=stored, version=draft.version
+    )
 
 
 def draft_version(
@@ -190,7 +208,7 @@ def draft_version(
     before = state.from_document(old.version, state.VersionState)
     _check_ours(spec, before)
     spec = in_force(spec, old, keyset)
-    view = signing_view(keyset, cds=spec.cds)
+    view = _VIEWS[spec.cds](keyset)
     ahead = presigned_at(transaction, spec, view, now)
     if ahead is not None:
         view, spec = ahead.view, ahead.spec(spec)
@@ -204,7 +222,7 @@ def draft_version(
     changes = content_changes(transaction, given, apex_rrsets(view, spec))
     refresh, _ = refresh_s(spec.refresh_s, spec.validity_s, soa_expire(given.soa), given.largest_ttl)
     due = renewable(_due(old, now, refresh, ahead), view) if given.resign else []
-    mark = policy_mark(spec, view)
+    mark = _of_view(view).mark(spec)
     same_policy = before is not None and before.policy == mark
     if same_policy and not changes and not due and not _input_rose(before, given) and not given.renew:
         return None
@@ -228,7 +246,7 @@ def draft_version(
     )
     changed = {(change.owner, change.rtype) for change in changes} if before is not None else set()
     plan = spared(
-        plan_signatures(old, new, regions, changed, chain, due, SignatureJudge(view)),
+        plan_signatures(old, new, regions, changed, chain, due, _of_view(view).judge),
         view,
         frozenset(changed),
     )
@@ -403,7 +421,9 @@ def _write_state(
 ) -> None:
     serial, now = version.serial, version.published_at
     transaction.set_state(state.VERSION, state.to_document(version))
-    transaction.set_state(state.KEYSET, state.to_document(published(keyset, serial, now)))
+    stored = published(keyset, serial, now)
+    if stored != keyset or state.keyset_from(transaction.state(state.KEYSET)) is not keyset:
+        transaction.set_state(state.KEYSET, state.to_document(stored))
     if before is not None:
         transaction.close_journal(now, transaction.old.rrset(APEX, SOA), soa, (before.serial, serial))
     transaction.add_history(now, "dnssecd", "published", serial, f"{version.signatures} signatures")

@@ -6,6 +6,7 @@ import msgspec
 
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.migration.foreign import ForeignKey
+from dnssecd.pipeline.version.kept import Kept
 
 KEYSET = "keyset"
 VERSION = "version"
@@ -90,6 +91,13 @@ def input_keys(document: dict[str, Any] | None) -> tuple[bytes, ...] | None:
     return None if document is None else tuple(bytes.fromhex(text) for text in document.get("dnskeys", ()))
 
 
+def _made_keyset(document: dict[str, Any]) -> Keyset:
+    return msgspec.convert(document, Keyset)
+
+
+_keysets = Kept(_made_keyset)
+
+
 def keyset_from(document: dict[str, Any] | None) -> Keyset | None:
-    """Return the stored key set."""
-    return from_document(document, Keyset)
+    """Return the stored key set: of one document, which must not be changed, the same object each time."""
+    return None if document is None else _keysets(document)
