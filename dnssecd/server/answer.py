@@ -39,9 +39,18 @@ _BESIDE_CNAME = frozenset({NSEC, RRSIG})
 
 def answer(version: ServedVersion, request: Message, reply: Reply) -> tuple[int, bool]:
     """Fill ``reply`` for the request, whose name lies in the zone; return the RCODE and whether AA is set."""
-    if version.rrset(APEX, SOA) is None:
+    soa = version.rrset(APEX, SOA)
+    if soa is None:
         return SERVFAIL, False
+    if request.qtype == SOA and request.qname == version.origin and not _is_signed(request):
+        # What every secondary asks for after each NOTIFY.
+        reply.add(ANSWER, version.origin, SOA, soa.ttl, soa.rdata)
+        return NOERROR, True
     return _Lookup(version, request, reply).run()
+
+
+def _is_signed(request: Message) -> bool:
+    return request.edns is not None and request.edns.dnssec_ok
 
 
 class _Lookup:
@@ -53,7 +62,7 @@ class _Lookup:
         self._name = request.qname
         self._qtype = request.qtype
         self._reply = reply
-        self._signed = request.edns is not None and request.edns.dnssec_ok
+        self._signed = _is_signed(request)
         self._proofs = proofs_of(version) if self._signed else Proofs(version)
 
     def run(self) -> tuple[int, bool]:

@@ -1,6 +1,7 @@
-"""New TCP connections before their first message: each costs a socket and a few octets, but no task.
+"""New TCP connections until their first message was answered at once, or needs more than that.
 
-So a flood of connections that send nothing, or half a message, is cheap. A TLS connection waits here for its first
+Here a connection costs a socket and a few octets, but no task. So a flood of connections that send nothing, or half a
+message, is cheap, and so is a secondary that fetches one small difference. A TLS connection waits here for its first
 octets only: before them no handshake begins.
 """
 
@@ -28,23 +29,26 @@ class _Waiting:
     ends_at: float
     tls: bool = False
     octets: bytearray = field(default_factory=bytearray)
+    answered: bool = False
 
 
 class Lobby:
     """Waits for first messages. All methods belong to the event loop's thread.
 
-    ready: takes over a connection when its first message is complete, with the octets read (of TLS: none). gone:
-    called when a connection ends, or is closed, before that; the reason is ENDED for an orderly end. The
-    deadlines are those of Limits.
+    ready: takes over a connection when its first message is complete, with the octets read (of TLS: none). at_once:
+    called before with these octets; True if it answered all of them: then the connection waits here for its second
+    message. gone: called when a connection ends, or is closed, before it is taken over; the reason is ENDED for an
+    orderly end. The deadlines are those of Limits.
     """
 
     def __init__(
         self,
         limits: Limits,
         ready: Callable[[socket.socket, Connection, bytearray], None],
+        at_once: Callable[[socket.socket, Connection, bytearray], bool],
         gone: Callable[[Connection, Drop], None],
     ) -> None:
-        self._limits, self._ready, self._gone = limits, ready, gone
+        self._limits, self._ready, self._at_once, self._gone = limits, ready, at_once, gone
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[_Waiting, None] = {}
         self._look: asyncio.TimerHandle | None = None
@@ -81,8 +85,16 @@ class Lobby:
         waiting.octets += octets
         read = waiting.octets
         if len(read) >= 2 and len(read) >= 2 + (read[0] << 8 | read[1]):
-            self._leave(waiting)
-            self._ready(waiting.sock, waiting.connection, read)
+            if not waiting.answered and self._at_once(waiting.sock, waiting.connection, read):
+                self._wait_again(waiting)
+            else:
+                self._leave(waiting)
+                self._ready(waiting.sock, waiting.connection, read)
+
+    def _wait_again(self, waiting: _Waiting) -> None:
+        now = time.monotonic()
+        waiting.answered, waiting.octets = True, bytearray()
+        waiting.ends_at, waiting.connection.idle_since = now + self._limits.idle_s, now
 
     def _end_late(self) -> None:
         """Close the connections whose deadline has passed."""

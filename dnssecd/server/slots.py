@@ -57,11 +57,18 @@ class TransferSlots:
 
     async def acquire(self, client: str, abort: Callable[[], None], zone: ServedZone) -> Slot | None:
         """Return a place for a transfer of ``client``, or None when no place became free in time."""
+        if (slot := self.acquire_now(client, abort, zone)) is not None:
+            return slot
+        return self._begun(client, abort, zone) if await self._wait(client) else None
+
+    def acquire_now(self, client: str, abort: Callable[[], None], zone: ServedZone) -> Slot | None:
+        """Return a place for a transfer of ``client``, or None when it has to wait for one."""
         if self._taken >= self._limits.transfers_max or self._waiting:
-            if not await self._wait(client):
-                return None
-        else:
-            self._take(client)
+            return None
+        self._take(client)
+        return self._begun(client, abort, zone)
+
+    def _begun(self, client: str, abort: Callable[[], None], zone: ServedZone) -> Slot:
         slot = Slot(client, abort, zone)
         self._running[slot] = None
         return slot

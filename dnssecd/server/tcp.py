@@ -20,6 +20,7 @@ from dnssecd.core.dns.message import SERVFAIL
 from dnssecd.server.acl import Channel, client_address
 from dnssecd.server.connections import Connection, Standing
 from dnssecd.server.deferred import Deferred
+from dnssecd.server.first_answer import FirstAnswer
 from dnssecd.server.handshakes import HandshakeBudget
 from dnssecd.server.lobby import Lobby
 from dnssecd.server.reasons import Drop, Refusal, TransferEnd
@@ -52,6 +53,8 @@ class TcpService:
         self._server = server
         self._tasks: set[asyncio.Task[Any]] = set()
         self._lobby: Lobby | None = None
+        self._first = FirstAnswer(server)
+        self._unsent: dict[Connection, bytes] = {}
         self._handshakes = HandshakeBudget(server.limits, time.monotonic())
         self.closing = False
 
@@ -67,9 +70,19 @@ class TcpService:
             sock.close()
             return
         if self._lobby is None:
-            self._lobby = Lobby(server.limits, self._begin, self._gone)
+            self._lobby = Lobby(server.limits, self._begin, self._answered, self._gone)
         self._lobby.enter(sock, connection)
         server.hooks.connections(len(server.ledger))
+
+    def _answered(self, sock: socket.socket, connection: Connection, octets: bytearray) -> bool:
+        """Answer a first message at once; False if a session has to go on with what is left in ``octets``."""
+        if self.closing:
+            return False
+        unsent = self._first.give(sock, connection, octets)
+        if unsent:
+            self._unsent[connection] = unsent
+            octets.clear()
+        return unsent == b""
 
     def _begin(self, sock: socket.socket, connection: Connection, octets: bytearray) -> None:
         # The socket must stay open until its transport exists: another connection could get its descriptor
@@ -85,6 +98,7 @@ class TcpService:
         server = self._server
         if reason:
             server.hooks.dropped(reason)
+        self._unsent.pop(connection, None)
         server.ledger.leave(connection)
         server.hooks.connections(len(server.ledger))
 
@@ -100,6 +114,7 @@ class TcpService:
             if connection.tls:
                 connection.channel = _channel(writer)
                 self._server.hooks.handshake(connection.address, None)
+            writer.write(self._unsent.pop(connection, b""))
             await _Session(self._server, self, reader, writer, connection, octets).run()
         except TlsFailed as failed:
             reason = Drop.HANDSHAKES if failed.fault is TlsFault.FLOOD else Drop.NO_CERTIFICATE
@@ -170,6 +185,7 @@ class _Session:
         self._writer = writer
         self._connection = connection
         self._unread = unread
+        self._begun = False
         self._ends_at = time.monotonic() + self._limits.connection_s
         self._deferred = asyncio.Semaphore(self._limits.deferred_per_connection_max)
         self._answers_owed = 0
@@ -191,8 +207,9 @@ class _Session:
 
     async def _receive(self) -> bytes:
         """Return the next message; raise _Stop at the end or when a deadline passes."""
-        if self._unread:
+        if self._unread and self._begun:
             await asyncio.sleep(0)  # reading and writing may never wait: let other tasks run here
+        self._begun = True
         now = time.monotonic()
         if now >= self._ends_at:
             raise _Stop

@@ -80,6 +80,11 @@ class TransferJob:
             return version.journal_size(self._client_serial)
 
     @property
+    def wants_difference(self) -> bool:
+        """Tell whether an IXFR is asked for."""
+        return self._client_serial is not None
+
+    @property
     def is_small(self) -> bool:
         """Tell whether the whole answer is small enough to be made on the event loop."""
         version, serial = self._version, self._client_serial

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
-from dnssecd.core.dns.rrtypes import RRSIG
+from dnssecd.core.dns.rrset import RRset
+from dnssecd.core.dns.rrtypes import RRSIG, SOA
 from dnssecd.core.zone.zoneview import JournalChunk, JournalStep
 from dnssecd.store import history
 from dnssecd.store.errors import JournalGap, StoreError
@@ -52,6 +53,7 @@ class Snapshot(SqliteView):
     def __init__(self, connection: sqlite3.Connection, origin: bytes) -> None:
         super().__init__(connection, origin)
         self.version: State | None = read_state(connection, "version")
+        self._soa: RRset | None = None
         #: By serial: what a transfer asks for several times.
         self._found: dict[int, list[tuple[int, int, int, int]]] = {}
 
@@ -61,6 +63,14 @@ class Snapshot(SqliteView):
         if self.version is None:
             raise StoreError("the zone has no published version yet")
         return int(self.version["serial"])
+
+    def rrset(self, owner: bytes, rtype: int) -> RRset | None:
+        """Return one content RRset. The SOA is read once: an answer asks for it several times."""
+        if owner or rtype != SOA:
+            return super().rrset(owner, rtype)
+        if self._soa is None:
+            self._soa = super().rrset(owner, rtype)
+        return self._soa
 
     def whole_scan(self) -> Iterator[tuple[bytes, int, int, bytes]]:
         """Yield (owner, type, TTL, packed RDATA) of content, denial RRsets and RRSIGs, together by owner."""
