@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd.pipeline.jobs import job
+from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.store.interface import ZoneStore
 from tests.pipeline_zone import ZONE, PipelineZone, running_signer
 
@@ -24,16 +25,16 @@ def test_no_snapshot_is_taken_for_the_outcome(zone: PipelineZone, monkeypatch: p
     taken: list[ZoneStore] = []
     read = job._stored
 
-    def note(db: ZoneStore) -> job.StoredVersion | None:
+    def note(db: ZoneStore, spec: ZoneSpec) -> job.StoredVersion | None:
         taken.append(db)
-        return read(db)
+        return read(db, spec)
 
     monkeypatch.setattr(job, "_stored", note)
     for text in (ZONE, ZONE + "new IN A 192.0.2.9\n"):
         outcome = zone.load(text)
         assert outcome.result == "published"
         assert taken == []
-        stored = read(zone.db)
+        stored = read(zone.db, zone.spec)
         assert stored is not None
         assert outcome.serial == stored.version.serial
         assert outcome.records == stored.version.records
