@@ -55,7 +55,7 @@ class PeerReports:
 
 
 class ServerHooks(Hooks):
-    """Counts what the server does. fetched: is told of versions that were sent (origin, address, serial)."""
+    """Counts what the server does. fetched: gets the versions that were sent (origin, address, serial)."""
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ brings several versions. But a sender that waits until its version is at the sec
 must not be slowed down:
 
 * a version that was asked for after the secondary had fetched all that was announced is announced at once: there was
-  nothing to collect, and nobody asks for versions faster than the secondary takes them;
+  nothing to collect, and its client does not ask for versions faster than the secondary takes them;
 * where no fetch is seen (the secondary transfers from another address), such a sender makes exactly one version in
   each gap, however long the gap is. So a longer gap stays only while it sees several versions.
 """

@@ -75,7 +75,7 @@ class TcpService:
         server.hooks.connections(len(server.ledger))
 
     def _answered(self, sock: socket.socket, connection: Connection, octets: bytearray) -> bool:
-        """Answer a first message at once; False if a session has to go on with what is left in ``octets``."""
+        """Answer a first message at once; False if a session has to continue with what is left in ``octets``."""
         if self.closing:
             return False
         unsent = self._first.give(sock, connection, octets)
