@@ -19,7 +19,7 @@ import errno
 import hashlib
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -220,9 +220,13 @@ class AuditLog:
 
     def append(self, event: str, **fields: str | int) -> None:
         """Write one entry durably; OSError when that is not possible."""
+        self.append_all(event, [fields])
+
+    def append_all(self, event: str, entries: Sequence[Mapping[str, str | int]]) -> None:
+        """Write an entry for each of `entries`, all of them durably at once, or none: then OSError."""
         self.look()
         self._continue_from_before()
-        self._write(event, fields)
+        self._write(event, *entries)
         if self._octets > self._rotate_octets:
             with suppress(OSError):  # the entry is written; the next one tries again
                 self._rotate()
@@ -250,21 +254,24 @@ class AuditLog:
         for hear in self._hearers:
             hear(why)
 
-    def _write(self, event: str, fields: dict[str, str | int]) -> None:
-        entry = AuditEntry(self._number + 1, int(self._now()), event, fields, "")
-        entry = msgspec.structs.replace(entry, hash=entry_hash(self._hash, entry))
-        line = _encoder.encode(entry) + b"\n"
+    def _write(self, event: str, *entries: Mapping[str, str | int]) -> None:
+        number, hashed, lines = self._number, self._hash, bytearray()
+        for fields in entries:
+            number += 1
+            entry = AuditEntry(number, int(self._now()), event, dict(fields), "")
+            hashed = entry_hash(hashed, entry)
+            lines += _encoder.encode(msgspec.structs.replace(entry, hash=hashed)) + b"\n"
         size = os.fstat(self._descriptor).st_size
         try:
-            if os.write(self._descriptor, line) != len(line):
+            if os.write(self._descriptor, lines) != len(lines):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
             os.fdatasync(self._descriptor)
         except OSError:
             with suppress(OSError):  # else the check finds the line, and the fault is the disk's
                 os.ftruncate(self._descriptor, size)
             raise
-        self._number, self._hash = entry.number, entry.hash
-        self._octets += len(line)
+        self._number, self._hash = number, hashed
+        self._octets += len(lines)
 
     def _reopen(self) -> None:
         """Continue in a new file at the path; OSError leaves the old one in use."""

@@ -40,6 +40,8 @@ USES_FLUSH_S = 60.0
 #: The file beside the audit log that has the time that was trusted last.
 CLOCK_NOTE = "clock"
 NOT_SEALED = SealingSettings()
+#: Keys that are listed before other requests get their turn.
+IN_TURN = 200
 KEY_OCTETS = 512  # generous for the fields of fixed size and `detail`
 
 
@@ -179,7 +181,7 @@ class Service:
                     log.exception("a chore of the key service failed by our own fault")
 
     async def _write_counts(self) -> None:
-        self._uses.flush()
+        await self._uses.flush_in_turns()
         self._audit.note_head()
 
     def note_refused_peer(self, uid: int) -> None:
@@ -200,7 +202,7 @@ class Service:
         self._reread.set()
 
     def _key_changed(self, key_id: str) -> None:
-        self._uses.flush_uses()
+        self._uses.flush_uses_of(key_id)
         self._signing.forget(key_id)
 
     # Requests that change nothing
@@ -227,7 +229,9 @@ class Service:
             await asyncio.gather(*(store.look(key) for store, key in found))
         page: list[wp.KeyInfo] = []
         octets = 0
-        for store, key in found:
+        for number, (store, key) in enumerate(found, 1):
+            if number % IN_TURN == 0:
+                await asyncio.sleep(0)  # other requests get their turn
             info = key_info(store, key, request.zone)
             octets += KEY_OCTETS + len(key.dnskey) + sum(len(zone) + 5 for zone in info.zones)
             if page and octets > wp.FRAME_OCTETS_MAX // 2:
@@ -236,7 +240,7 @@ class Service:
         return wp.KeysReply(request.id, tuple(page), len(page) < len(found))
 
     async def _check_audit(self, request: wp.AuditRequest) -> wp.Reply:
-        self._uses.flush()
+        await self._uses.flush_in_turns()
         self._audit.look()
         async with self._checking:
             reply = await asyncio.to_thread(audit.check, self._audit.path, request.limit, self._audit.head)

@@ -57,7 +57,7 @@ class Stores:
 
     def tags(self, zone: bytes) -> frozenset[int]:
         """Return all key tags, also with the REVOKE bit, of the zone's keys in all stores and in the trash."""
-        removed = (record.key for _, record in self.trashed() if zone in record.key.zones)
+        removed = (record.key for store in self for record in store.registry.trash.of_zone(zone))
         keys = itertools.chain((key for _, key in self.keys(zone)), removed)
         return frozenset(itertools.chain.from_iterable(algorithms.tags(key.dnskey) for key in keys))
 
@@ -76,7 +76,8 @@ class Stores:
 
     def listing(self, public_key: bytes) -> tuple[Keystore, Description] | None:
         """Return the key with this public key field that is in use, and its store."""
-        return next((pair for pair in self.keys(b"") if pair[1].dnskey[4:] == public_key), None)
+        keys = ((store, key) for store in self for key in store.registry.all())
+        return next((pair for pair in keys if pair[1].dnskey[4:] == public_key), None)
 
     def holding(self, public_key: bytes) -> str:
         """Return where a key with this public key field is: "key store NAME", "the trash of key store NAME", or ""."""

@@ -34,6 +34,7 @@ class Trash:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._records: dict[str, Trashed] = {}
+        self._of_zone: dict[bytes, set[str]] = {}
 
     def load(self) -> None:
         """Read the directory, made where it is missing; ValueError names a file that is not readable."""
@@ -44,16 +45,19 @@ class Trash:
                 record = msgspec.json.decode(path.read_bytes(), type=Trashed)
             except msgspec.DecodeError as error:
                 raise ValueError(f"{path} is damaged: {error}; restore it from the backup") from None
-            self._records[record.key.id] = record
+            self._enter(record)
 
     def put(self, record: Trashed) -> None:
         """Remember a removed key durably."""
         files.write_atomically(self._path(record.key.id), msgspec.json.encode(record))
-        self._records[record.key.id] = record
+        self._enter(record)
 
     def drop(self, key_id: str) -> None:
         """Forget a key that is back in use, or destroyed, durably."""
-        if self._records.pop(key_id, None) is not None:
+        record = self._records.pop(key_id, None)
+        if record is not None:
+            for zone in record.key.zones:
+                self._of_zone[zone].discard(key_id)
             files.remove(self._path(key_id))
 
     def get(self, key_id: str) -> Trashed | None:
@@ -63,6 +67,15 @@ class Trash:
     def all(self) -> list[Trashed]:
         """Return all removed keys."""
         return list(self._records.values())
+
+    def of_zone(self, zone: bytes) -> list[Trashed]:
+        """Return the removed keys that were bound to `zone`."""
+        return [self._records[key_id] for key_id in self._of_zone.get(zone, ())]
+
+    def _enter(self, record: Trashed) -> None:
+        self._records[record.key.id] = record
+        for zone in record.key.zones:
+            self._of_zone.setdefault(zone, set()).add(record.key.id)
 
     def __len__(self) -> int:
         return len(self._records)
