@@ -14,6 +14,8 @@ from dnssecd.control import client, messages
 #: Exit status by level of the verdict, as Nagios has it; for `check`, 3 is "unknown".
 LEVELS = {"ok": 0, "warning": 1, "critical": 2}
 WATCH_S = 5.0
+#: The exit status of a request that the daemon does not understand.
+USAGE = 2
 #: `check` waits for this long for the daemon: less than the 60 s after which Nagios ends a check.
 CHECK_S = 50.0
 
@@ -33,20 +35,33 @@ def _status(
 
     0: all is well. 1: something needs attention. 2: critical. The reasons are listed, the worst first.
     """
-    request = messages.status.ShowStatus(zone=optional_zone(zone))
-    result = cli.ask(request)
+    result = _ask(cli, zone)
     cli.show(result, partial(_render, result, one=zone is not None))
     while watch:
         _sleep(WATCH_S)
         clear()
         try:
-            result = cli.ask(request)
+            result = _ask(cli, zone)
         except client.Unreachable as error:
             say(f"dnssecd: {error.what}")
         else:
             cli.show(result, partial(_render, result, one=zone is not None))
     if status := LEVELS[result.verdict.level]:
         raise typer.Exit(status)
+
+
+def _ask(
+    cli: Cli, zone: str | None, *, all_zones: bool = True, silence_s: float = client.ANSWER_S
+) -> messages.status.Status:
+    """Return the status. Of all zones, text shows those with a note only: the states of 10,000 take long to read."""
+    request = messages.status.ShowStatus(zone=optional_zone(zone))
+    if request.zone is None and not (cli.json and all_zones):
+        try:
+            return cli.ask(messages.status.ShowStatus(notable=True), silence_s=silence_s)
+        except client.Failed as error:
+            if error.exit != USAGE:  # a daemon of an earlier version does not know the field
+                raise
+    return cli.ask(request, silence_s=silence_s)
 
 
 def _sleep(seconds: float) -> None:
@@ -72,7 +87,7 @@ def _check(cli: Cli, zone: OptionalZone = None) -> None:
     from dnssecd.cli import status_text
 
     try:
-        result = cli.ask(messages.status.ShowStatus(zone=optional_zone(zone)), silence_s=CHECK_S)
+        result = _ask(cli, zone, all_zones=False, silence_s=CHECK_S)
     except (client.Unreachable, client.Failed) as error:
         _unknown(cli, error.what, error.remedy)
     except Exception as error:

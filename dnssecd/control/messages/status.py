@@ -77,12 +77,18 @@ class Status(Answer, frozen=True, kw_only=True):
     ] = field(default_factory=list)
 
 
-class ShowStatus(Request[Status], frozen=True, kw_only=True):
+class ShowStatus(Request[Status], frozen=True, kw_only=True, omit_defaults=True):
     """Show the state of one zone or of all."""
 
     command: ClassVar[str] = "status"
 
     zone: Zone | None = None
+    notable: Annotated[
+        bool,
+        Meta(
+            description="list only zones with an alert, a note, or a task for a person; the verdict is on all"
+        ),
+    ] = False
 
 
 class ClockConfirmed(Answer, frozen=True, kw_only=True):

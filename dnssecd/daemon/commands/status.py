@@ -20,6 +20,7 @@ from dnssecd.daemon.zones import outlook
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.publish.exchange import Peer
+from dnssecd.replacing import replace
 
 #: After this many zones, other tasks run.
 SHOWN_AT_ONCE = 100
@@ -114,7 +115,10 @@ class StatusCommand:
     async def show(self, call: Call[ShowStatus]) -> Status:
         """Answer ``status``."""
         wanted = call.request.zone
-        return await self.compose(zone_of(self._zones, wanted) if wanted else None)
+        status = await self.compose(zone_of(self._zones, wanted) if wanted else None)
+        if call.request.notable:
+            return replace(status, zones=[zone for zone in status.zones if _is_notable(zone)])
+        return status
 
     async def compose(self, one: FrontZone | None) -> Status:
         """Return the state of one zone, or of all (None)."""
@@ -145,6 +149,10 @@ class StatusCommand:
 def count_keys(zone: FrontZone) -> int:
     """Return how many keys a published zone has."""
     return 0 if zone.ds is None else len(zone.ds.keyset.keys)
+
+
+def _is_notable(zone: ZoneStatus) -> bool:
+    return bool(zone.alerts or zone.warnings or zone.waits_for_person)
 
 
 def _warn_frozen(zone: FrontZone) -> list[str]:

@@ -9,14 +9,15 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
 
 from dnssecd.cli.app import build
+from dnssecd.control import messages
 from dnssecd.control.command import Call, Command, CommandTable, Refused
-from dnssecd.control.messages.base import answer_type
+from dnssecd.control.messages.base import Request, answer_type, read_request
 from dnssecd.control.messages.catalogue import all_requests
 from dnssecd.control.messages.zones import ZoneExported
 from dnssecd.control.server import ControlServer
@@ -204,6 +205,34 @@ def test_status(run: Callable[..., Result], daemon: Daemon) -> None:
     assert {"zone", "serial", "input_serial", "runway_seconds", "secondaries", "blockers", "alerts"} <= set(
         answer["zones"][0]
     )
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [(["status"], {"notable": True}), (["check"], {"notable": True}), (["status", "--json"], {})],
+)
+def test_text_needs_the_zones_with_a_note_only(
+    run: Callable[..., Result], daemon: Daemon, words: list[str], asked: dict[str, object]
+) -> None:
+    assert run(*words).code == 0
+    assert daemon.asked == [("status", asked)]
+
+
+@pytest.mark.parametrize("words", [["status"], ["check"]])
+def test_a_daemon_of_an_earlier_version_is_asked_for_all_zones(
+    run: Callable[..., Result], daemon: Daemon, words: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Earlier(Request[messages.status.Status], frozen=True, kw_only=True):
+        command: ClassVar[str] = "status"
+        zone: str | None = None
+
+    def read(kind: type[Any], args: dict[str, object]) -> Any:
+        read_request(Earlier if kind is messages.status.ShowStatus else kind, args)
+        return read_request(kind, args)
+
+    monkeypatch.setattr("dnssecd.control.command.read_request", read)
+    assert run(*words).code == 0
+    assert daemon.asked == [("status", {})]
 
 
 @pytest.mark.parametrize(

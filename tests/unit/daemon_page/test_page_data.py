@@ -56,7 +56,7 @@ class Data:
         async def no_acts(zone: str | None, limit: int) -> list[dict[str, object]]:
             return [{"at": 5, "who": "root", "uid": 0, "what": "zone reload", "serial": None, "detail": ""}]
 
-        status = StatusCommand(
+        self.status = status = StatusCommand(
             zones,
             states,
             rig.events,

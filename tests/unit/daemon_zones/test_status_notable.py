@@ -1,0 +1,36 @@
+"""``status`` of many zones: those with something to see are listed on request, the verdict is on all."""
+
+from pathlib import Path
+from typing import Any
+
+from dnssecd.control.command import Call
+from dnssecd.control.messages.status import ShowStatus
+from dnssecd.control.peer import Caller
+from tests.unit.daemon_page.test_page_data import Data
+from tests.unit.daemon_rollover.rig import Rig
+
+
+async def test_zones_without_a_note_are_counted_and_not_listed(tmp_path: Path, signer: str) -> None:
+    rig = Rig(tmp_path, signer)
+    await rig.plan()
+    status = Data(rig, {rig.name: rig.zone}).status
+
+    async def listed(*, notable: bool) -> list[str]:
+        call: Call[Any] = Call("status", {}, Caller(1, 0, 0, frozenset({"viewer"})), _nothing)
+        call.request = ShowStatus(notable=notable)
+        answer = await status.show(call)
+        assert answer.verdict.zones == 1
+        return [zone.zone for zone in answer.zones]
+
+    assert await listed(notable=False) == [rig.name]
+    assert await listed(notable=True) == []
+    rig.events.raise_event("input-error", rig.name, "line 3")
+    assert await listed(notable=True) == [rig.name]
+    rig.events.resolve("input-error", rig.name)
+    rig.zone.frozen = True
+    assert await listed(notable=True) == [rig.name]
+    await rig.close()
+
+
+async def _nothing(message: object) -> None:
+    """No progress is shown."""
