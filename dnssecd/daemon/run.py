@@ -1,6 +1,7 @@
 """The daemon's process: start the parts that ``wiring.py`` makes, run until stopped, end them."""
 
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -316,6 +317,7 @@ async def run(config: Config, clock: Clock) -> int:
         named = f"{error.filename}: " if error.filename else ""
         raise CannotStart(named + (error.strerror or str(error))) from error
     finally:
+        gc.disable()  # the process ends: no collection visits the objects of all zones again
         await daemon.close()
     return 0
 

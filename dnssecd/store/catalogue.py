@@ -6,7 +6,7 @@ What could not be written (full disk) is kept and written with the next entry: n
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -87,11 +87,13 @@ class Catalogue:
         if documents:
             self._write(next(iter(documents)))
 
-    def remove(self, name: str) -> None:
-        """Forget a zone; what fails is done with the next entry."""
-        self._unwritten.pop(name, None)
-        self._unserved[name] = None
-        self._write(name)
+    def remove(self, names: Sequence[str]) -> None:
+        """Forget zones; what fails is done with the next entry."""
+        for name in names:
+            self._unwritten.pop(name, None)
+            self._unserved[name] = None
+        if names:
+            self._write(names[0])
 
     def _write(self, zone: str) -> None:
         """Write all that waits; a failure is logged once."""

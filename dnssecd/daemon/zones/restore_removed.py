@@ -161,7 +161,7 @@ class RemovedZones:
         """Replace the present database, which is set aside, by the kept one; return the restored zone."""
         zone.check()
         config = self._parts.config()
-        await self._parts.departures.remove(zone.name)
+        await self._parts.departures.remove([zone.name])
         await asyncio.to_thread(_place, prepared, Path(zone.spec.database))
         back = self._parts.table.put(config, config.zones[zone.name])
         self._parts.events.add_zone(back.name)
