@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -31,6 +32,8 @@ from dnssecd.pipeline.jobs.output import EVENT as FILE_EVENT
 COMMAND_EVENT = "published-command-failed"
 COMMAND_S = 60.0
 AT_ONCE_MAX = 4
+#: Messages that are sent to one server at the same time: thousands of zones must not take all descriptors.
+POSTS_MAX = 16
 RETRY = Backoff(5.0, 300.0)
 #: At least this long between two versions of a file or two runs of a command, and as long as they took.
 PAUSE_S = 1.0
@@ -46,6 +49,7 @@ class FollowUps:
         self._runner, self._events, self._clock = runner, events, clock
         self._hooks = HookRunner(COMMAND_S, AT_ONCE_MAX)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._posting: dict[str, asyncio.Semaphore] = {}
         mailbox.published.subscribe(self._published)
         mailbox.finished.subscribe(self._finished)
 
@@ -125,7 +129,7 @@ class FollowUps:
             "published_at": zone.published_at,
             "output_file": None if file is None else str(file),
         }
-        why = await (_post if is_webhook(command[0]) else self._run)(command, document)
+        why = await (self._post if is_webhook(command[0]) else self._run)(command, document)
         if zone.gone:
             return True
         if why:
@@ -139,6 +143,11 @@ class FollowUps:
     async def _run(self, command: tuple[str, ...], document: Mapping[str, object]) -> str:
         run = await self._hooks.run(command, document)
         return "" if run.ok else run.detail
+
+    async def _post(self, command: tuple[str, ...], document: Mapping[str, object]) -> str:
+        server = urlsplit(command[0]).netloc
+        async with self._posting.setdefault(server, asyncio.Semaphore(POSTS_MAX)):
+            return await _post(command, document)
 
     async def close(self) -> None:
         """End all of it."""

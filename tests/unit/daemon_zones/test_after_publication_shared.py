@@ -1,4 +1,4 @@
-"""Of a zone that several nodes share only the owner runs the command ``published``; each node writes its own file."""
+"""What follows a publication: by the owner of a zone that nodes share, and of very many zones at a time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dnssecd.daemon.zones import after_publication
-from dnssecd.daemon.zones.after_publication import FollowUpRoom, FollowUps
+from dnssecd.daemon.zones.after_publication import POSTS_MAX, FollowUpRoom, FollowUps
 from dnssecd.daemon.zones.mailbox import Mailbox
 
 
@@ -56,3 +56,37 @@ def test_only_a_url_is_a_webhook(monkeypatch: pytest.MonkeyPatch, word: str, pos
     published.config.published = (word,)
     assert asyncio.run(told._tell(published, FollowUpRoom()))
     assert done == ["posted" if posted else "run"]
+
+
+async def test_a_server_that_hangs_gets_a_limited_number_of_messages_at_a_time() -> None:
+    hanging = 0
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal hanging
+        hanging += 1
+        await reader.read()  # to its end: it never answers
+        writer.close()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+
+    hangs = await asyncio.start_server(serve, "127.0.0.1", 0)
+    works = await asyncio.start_server(answer, "127.0.0.1", 0)
+    told = follow_ups()
+
+    def posted(server: asyncio.Server) -> asyncio.Task[str]:
+        port = server.sockets[0].getsockname()[1]
+        return asyncio.create_task(told._post((f"http://127.0.0.1:{port}/",), {"zone": "z."}))
+
+    waiting = [posted(hangs) for _ in range(3 * POSTS_MAX)]
+    async with asyncio.timeout(30):
+        while hanging < POSTS_MAX:
+            await asyncio.sleep(0.01)
+        assert await posted(works) == "", "another server does not wait behind it"
+    assert hanging == POSTS_MAX
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for server in (hangs, works):
+        server.close()

@@ -42,6 +42,7 @@ KEYS = {
         "parents": "server, in the zone's room",
         "secondaries": "server, in the zone's room",
     },
+    "daemon/zones/after_publication.py": {"_posting": "server of webhooks"},
     "daemon/zones/signalling.py": {"servers": "name server, of one zone"},
     "daemon/tls_reports.py": {"_failing": "server"},
     "daemon/zones/catalog_plan.py": {
