@@ -18,6 +18,7 @@ import structlog
 from msgspec import Struct
 
 from dnssecd.repeats import Repeated, Repeats
+from dnssecd.tls_alert import handshake_on
 
 #: Connections accepted before control returns to the event loop.
 BATCH = 32
@@ -139,13 +140,14 @@ async def streams(
         if tls is None:
             transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection)
         else:
-            transport, _ = await loop.connect_accepted_socket(
-                lambda: protocol,
-                connection,
-                ssl=tls.context,
-                ssl_handshake_timeout=tls.handshake_s,
-                ssl_shutdown_timeout=tls.shutdown_s,
-            )
+            with handshake_on(connection):
+                transport, _ = await loop.connect_accepted_socket(
+                    lambda: protocol,
+                    connection,
+                    ssl=tls.context,
+                    ssl_handshake_timeout=tls.handshake_s,
+                    ssl_shutdown_timeout=tls.shutdown_s,
+                )
             # The default for TLS is eight times that for TCP: much memory for peers that do not read.
             transport.set_write_buffer_limits(high=WRITE_OCTETS)
     except BaseException:

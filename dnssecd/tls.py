@@ -19,6 +19,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from dnssecd.tls_alert import AlertingContext
+
 ALPN = "dot"
 #: SHA-256 of a SubjectPublicKeyInfo in base64 (RFC 7858 §4.2 and appendix A).
 _PIN = re.compile(r"[A-Za-z0-9+/]{43}=")
@@ -140,7 +142,7 @@ def client_context(check: PeerCheck, identity: Identity | None) -> ResumingConte
     return context
 
 
-class ResumingContext(ssl.SSLContext):
+class ResumingContext(AlertingContext):
     """A context for one peer that offers the peer's last session, if there is one, for resumption."""
 
     resumable: ssl.SSLSession | None = None
@@ -158,7 +160,7 @@ class ResumingContext(ssl.SSLContext):
 
 
 def _context(protocol: int) -> ssl.SSLContext:
-    context = ssl.SSLContext(protocol)
+    context = AlertingContext(protocol)
     _common(context)
     return context
 

@@ -34,6 +34,7 @@ from dnssecd.tls import (
     fault_of,
     judge_verified,
 )
+from dnssecd.tls_alert import handshake_on
 
 #: How long an open connection waits for the next request, and how many wait for one peer.
 IDLE_S = 15.0
@@ -176,15 +177,16 @@ class TlsClient:
         except TimeoutError:
             raise OSError(errno.ETIMEDOUT, "no connection in time") from None
         try:
-            async with asyncio.timeout(HANDSHAKE_S):
-                reader, writer = await asyncio.open_connection(
-                    sock=sock,
-                    limit=_STREAM_OCTETS,
-                    ssl=prepared.context,
-                    server_hostname=target.check.name,
-                    ssl_handshake_timeout=HANDSHAKE_S,
-                    ssl_shutdown_timeout=SHUTDOWN_S,
-                )
+            with handshake_on(sock):
+                async with asyncio.timeout(HANDSHAKE_S):
+                    reader, writer = await asyncio.open_connection(
+                        sock=sock,
+                        limit=_STREAM_OCTETS,
+                        ssl=prepared.context,
+                        server_hostname=target.check.name,
+                        ssl_handshake_timeout=HANDSHAKE_S,
+                        ssl_shutdown_timeout=SHUTDOWN_S,
+                    )
         except (OSError, EOFError) as error:  # TimeoutError is one of them
             sock.close()
             prepared.context.resumable = None
