@@ -114,7 +114,7 @@ class World:
         print(f"serial {serial} after {time.monotonic() - begun:.1f} s")
 
 
-def test_each_version_is_told_whatever_the_server_does(
+def test_each_version_is_reported_in_the_end(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey, hook: Hook
 ) -> None:
     world = World(

@@ -50,7 +50,7 @@ class Stage:
         return kdig(self.world.tls_port, f"+tls-pin={self.world.ours.pin}", ZONE, "SOA").text
 
 
-def test_openssl_is_told_why_it_is_refused(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+def test_a_refused_client_gets_the_reason(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     stage = Stage(servers, peer_dir, tsig_key)
     good = stage.client("-alpn", "dot")
     assert "ALPN protocol: dot" in good
@@ -79,7 +79,7 @@ def test_openssl_is_told_why_it_is_refused(servers: Servers, peer_dir: Path, tsi
     wait_event(stage.daemon, "tls-failed", "", firing=False)
 
 
-def test_handshakes_that_go_nowhere_keep_nobody_out(
+def test_stalled_handshakes_shut_no_peer_out(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey
 ) -> None:
     """Those of strangers give way, those from the address of the secondary are ended after their time."""
