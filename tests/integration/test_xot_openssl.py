@@ -79,9 +79,7 @@ def test_a_refused_client_gets_the_reason(servers: Servers, peer_dir: Path, tsig
     wait_event(stage.daemon, "tls-failed", "", firing=False)
 
 
-def test_stalled_handshakes_shut_no_peer_out(
-    servers: Servers, peer_dir: Path, tsig_key: TsigKey
-) -> None:
+def test_stalled_handshakes_shut_no_peer_out(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     """Those of strangers give way, those from the address of the secondary are ended after their time."""
     stage = Stage(servers, peer_dir, tsig_key)
     hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"  # the first octets of a ClientHello
