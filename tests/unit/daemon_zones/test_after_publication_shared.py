@@ -77,7 +77,7 @@ async def test_a_server_that_hangs_gets_a_limited_number_of_messages_at_a_time()
 
     def posted(server: asyncio.Server) -> asyncio.Task[str]:
         port = server.sockets[0].getsockname()[1]
-        return asyncio.create_task(told._post((f"http://127.0.0.1:{port}/",), {"zone": "z."}))
+        return asyncio.create_task(told._post((f"http://127.0.0.1:{port}/",), {"zone": "z.", "serial": 1}))
 
     waiting = [posted(hangs) for _ in range(3 * POSTS_MAX)]
     async with asyncio.timeout(30):
