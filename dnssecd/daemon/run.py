@@ -1,7 +1,6 @@
 """The daemon's process: start the parts that ``wiring.py`` makes, run until stopped, end them."""
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -27,6 +26,7 @@ from dnssecd.daemon.zones.databases import OPEN_MAX
 from dnssecd.daemon.zones.reload import UNUSABLE
 from dnssecd.daemon.zones.start_up import recall, report_changed
 from dnssecd.daemon.zones.unconfigured import remember
+from dnssecd.ingest.gc_pause import collection_paused
 from dnssecd.ingest.watch import identity_now
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.ops.http_server import HttpServer
@@ -317,8 +317,8 @@ async def run(config: Config, clock: Clock) -> int:
         named = f"{error.filename}: " if error.filename else ""
         raise CannotStart(named + (error.strerror or str(error))) from error
     finally:
-        gc.disable()  # the process ends: no collection visits the objects of all zones again
-        await daemon.close()
+        with collection_paused():  # the process ends: none visits the objects of all zones again
+            await daemon.close()
     return 0
 
 
