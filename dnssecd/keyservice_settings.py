@@ -56,6 +56,7 @@ class KeystoreSettings(Struct, frozen=True, kw_only=True):
     removable: bool = False
     deterministic_ecdsa: bool = False
     sealed: bool = False
+    own: bool = False
     tokens: tuple[TokenSettings, ...] = ()
     standby: bool = False
 

@@ -4,7 +4,7 @@
 version records of each zone in order, ``UNIQUE (zone, sequence)`` is the fence; ``chunk``: the octets of large records
 and of snapshots; ``snapshot``: where a node without data starts; ``applied``: how far each node is;
 ``outbox``: effects outside, to be carried out by the owner after the commit; ``shared_key``: the keys of zones on their
-way to each node, and its proof that it holds them.
+way to each node, and its proof that it holds them; ``node_key``: the public halves of keys that a node has for itself.
 
 All times are the database's ``clock_timestamp()``. A migration has the version after it and the oldest version of the
 program's schema that can still use it: nodes of two versions run side by side during an upgrade.
@@ -94,6 +94,12 @@ CREATE TABLE shared_key (
 CREATE INDEX shared_key_open ON shared_key (node) WHERE proof = '' OR withdrawn;
 CREATE INDEX shared_key_asked ON shared_key (zone) WHERE letter = '' AND NOT withdrawn;
 """
+_VERSION_3 = """
+CREATE TABLE node_key (
+    zone text NOT NULL, node text NOT NULL, recipient text NOT NULL, letters bytea NOT NULL, mark text NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (zone, node, recipient));
+CREATE INDEX node_key_recipient ON node_key (recipient, at);
+"""
 
 
 class Migration(NamedTuple):
@@ -103,7 +109,11 @@ class Migration(NamedTuple):
     usable_from: int
 
 
-MIGRATIONS: tuple[Migration, ...] = (Migration(_VERSION_1, 1), Migration(_VERSION_2, 1))
+MIGRATIONS: tuple[Migration, ...] = (
+    Migration(_VERSION_1, 1),
+    Migration(_VERSION_2, 1),
+    Migration(_VERSION_3, 1),
+)
 VERSION = len(MIGRATIONS)
 #: SQLSTATE of check_epoch.
 FENCED = "DN001"

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 from urllib.parse import unquote
 
 from dnssecd.config.errors import did_you_mean
-from dnssecd.config.model import ClusterConfig, ClusterNode, Keystore, SoftwareKeystore
+from dnssecd.config.model import ClusterConfig, ClusterNode, Keystore, Policy, SoftwareKeystore, ZoneConfig
 from dnssecd.config.peers import addresses, check_label
 from dnssecd.config.reader import Section
 from dnssecd.config.values import exposed
@@ -93,15 +93,60 @@ def check_sealing(root: Section, cluster: ClusterConfig | None, stores: Mapping[
                 f"is also the key of node {other}",
                 "write what `dnssecd node key` prints on that node",
             )
-    sealed = [
-        store.name for store in stores.values() if isinstance(store, SoftwareKeystore) and store.sharing
-    ]
-    for name, node in cluster.nodes.items() if sealed else ():
-        if not node.sealing_key:
-            root.problems.warn(
-                ("cluster", "nodes", name),
-                f"has no sealing_key: it gets no keys of key store {sealed[0]}, and gives none out",
-                "write what `dnssecd node key` prints on that node, on all nodes",
+    software = [store for store in stores.values() if isinstance(store, SoftwareKeystore)]
+    for sharing, without in (
+        ("sealed", "it gets no keys of key store {}, and gives none out"),
+        ("own", "no other node knows its keys of key store {}, and it takes no zone over"),
+    ):
+        found = [store.name for store in software if store.sharing == sharing]
+        for name, node in cluster.nodes.items() if found else ():
+            if not node.sealing_key:
+                root.problems.warn(
+                    ("cluster", "nodes", name),
+                    f"has no sealing_key: {without.format(found[0])}",
+                    "write what `dnssecd node key` prints on that node, on all nodes",
+                )
+
+
+def check_own(
+    root: Section,
+    stores: Mapping[str, Keystore],
+    policies: Mapping[str, Policy],
+    zones: Mapping[str, ZoneConfig],
+) -> None:
+    """Refuse what does not go with keys of each node's own."""
+    own = {
+        name
+        for name, store in stores.items()
+        if isinstance(store, SoftwareKeystore) and store.sharing == "own"
+    }
+    concerned = {name: policy for name, policy in policies.items() if own.intersection(policy.keystores)}
+    for name, policy in concerned.items():
+        shared = [store for store in policy.keystores if store not in own]
+        if shared:
+            root.problems.error(
+                ("policy", name),
+                f'its keys are in {shared[0]} and in a key store with sharing = "own"',
+                "name key stores of one kind for all roles",
+            )
+        for key, wrong in (
+            ("standby_ksk", policy.standby_ksk),
+            ("rfc5011", policy.rfc5011),
+            ("share_keys", policy.share_keys),
+            ("foreign_keys", policy.foreign_keys == "input"),
+        ):
+            if wrong:
+                root.problems.error(
+                    ("policy", name, key),
+                    'it does not go with keys of each node\'s own (sharing = "own")',
+                    f"remove {key}, or use another key store",
+                )
+    for zone in zones.values():
+        if zone.policy in concerned and zone.other_signers:
+            root.problems.error(
+                ("zone", zone.name, "other_signers"),
+                'they do not go with keys of each node\'s own (sharing = "own")',
+                "remove other_signers, or use a policy with another key store",
             )
 
 

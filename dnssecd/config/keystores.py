@@ -15,7 +15,7 @@ A PKCS#11 key store has one token in its own table, or several tokens in one tab
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, overload
 
 from dnssecd.config.model import Keystore, OfflineKeystore, Pkcs11Keystore, Pkcs11Token, SoftwareKeystore
 from dnssecd.config.peers import check_label
@@ -35,7 +35,6 @@ _SHARED = (
     "quirks",
 )
 _SLOT_MAX = 2**63 - 1
-Sharing = TypeVar("Sharing", bound=Literal["token", "sealed"])
 _HOUR, _DAY = 3600, 86400
 
 
@@ -49,7 +48,7 @@ def keystores(root: Section, state_dir: Path) -> dict[str, Keystore]:
             found[name] = replace(
                 _pkcs11(name, section),
                 validated=section.text("validated"),
-                sharing=_sharing(section, "token"),
+                sharing=_sharing(section, ("token",)),
             )
         elif kind == "offline":
             notice = section.duration("notice", 30 * _DAY, 1, 365 * _DAY)
@@ -74,7 +73,7 @@ def _refuse_validated(section: Section) -> None:
 
 def _software(name: str, section: Section, state_dir: Path) -> SoftwareKeystore:
     removable = section.flag("removable")
-    sharing = _sharing(section, "sealed")
+    sharing = _sharing(section, ("sealed", "own"))
     if sharing and removable:
         section.error(
             "sharing",
@@ -91,26 +90,36 @@ def _software(name: str, section: Section, state_dir: Path) -> SoftwareKeystore:
     )
 
 
-def _sharing(section: Section, possible: Sharing) -> Sharing | Literal[""]:
-    """Return how the nodes of a cluster share the keys; a store has one way beside not at all."""
+@overload
+def _sharing(section: Section, possible: tuple[Literal["token"]]) -> Literal["", "token"]: ...
+@overload
+def _sharing(
+    section: Section, possible: tuple[Literal["sealed"], Literal["own"]]
+) -> Literal["", "sealed", "own"]: ...
+def _sharing(section: Section, possible: tuple[str, ...]) -> str:
+    """Return how the nodes of a cluster share the keys; "": not at all."""
     given = section.text("sharing")
-    if given in ("", possible):
-        return possible if given else ""
+    for each in possible:
+        if given == each:
+            return each
+    write = " or ".join(f'sharing = "{each}"' for each in possible)
+    if not given:
+        return ""
     if given == "own":
         section.error(
             "sharing",
-            'keys of each node\'s own (sharing = "own") are not built yet',
-            f'write sharing = "{possible}" for this key store',
+            'keys of each node\'s own (sharing = "own") are not built yet for tokens',
+            f'write {write}, or use a key store of type "software"',
         )
     elif given in ("token", "sealed"):
         kind = "pkcs11" if given == "token" else "software"
         section.error(
             "sharing",
             f'"{given}" is for key stores of type "{kind}"',
-            f'write sharing = "{possible}", or remove it',
+            f"write {write}, or remove it",
         )
     else:
-        section.error("sharing", f'"{given}" is unknown', f'write sharing = "{possible}", or remove it')
+        section.error("sharing", f'"{given}" is unknown', f"write {write}, or remove it")
     return ""
 
 

@@ -111,7 +111,8 @@ class SoftwareKeystore:
     passphrase_file: Path | None  # None: generated, next to the keys
     removable: bool  # the directory is on a medium that may be absent between uses
     deterministic_ecdsa: bool  # RFC 6979
-    sharing: Literal["", "sealed"] = ""  # sealed: its keys go to the other nodes of the cluster
+    #: sealed: its keys go to the other nodes of the cluster; own: only their public halves do
+    sharing: Literal["", "sealed", "own"] = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -492,7 +493,17 @@ class Config:
     def sealed_keystores(self) -> frozenset[str]:
         """The names of the key stores whose keys go sealed to the other nodes of the cluster."""
         stores = self.keystores.items()
-        return frozenset(n for n, store in stores if isinstance(store, SoftwareKeystore) and store.sharing)
+        return frozenset(
+            n for n, store in stores if isinstance(store, SoftwareKeystore) and store.sharing == "sealed"
+        )
+
+    @property
+    def own_keystores(self) -> frozenset[str]:
+        """The names of the key stores that each node of the cluster has for itself."""
+        stores = self.keystores.items()
+        return frozenset(
+            n for n, store in stores if isinstance(store, SoftwareKeystore) and store.sharing == "own"
+        )
 
     def holders_min(self, policy: Policy) -> int:
         """Return how many nodes must hold a key in a shared key store before it is used; 1: there is no cluster."""

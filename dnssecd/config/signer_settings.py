@@ -102,6 +102,7 @@ def _keystore(store: SoftwareKeystore | Pkcs11Keystore) -> KeystoreSettings:
             removable=store.removable,
             deterministic_ecdsa=store.deterministic_ecdsa,
             sealed=store.sharing == "sealed",
+            own=store.sharing == "own",
         )
     tokens = tuple(_token(token) for token in store.tokens)
     return KeystoreSettings(name=store.name, type="pkcs11", tokens=tokens, standby=store.standby)

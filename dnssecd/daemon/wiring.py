@@ -15,6 +15,7 @@ from dnssecd.daemon.backup_watch import BackupWatch
 from dnssecd.daemon.cluster.optional import (
     admin_of,
     forwarder,
+    keys_of,
     lease_runs,
     link_of,
     log_of,
@@ -240,6 +241,7 @@ class ZoneWork(Jobs):
             base.mailbox,
             None if self.shares is None else self.shares.holders,
             None if self.shares is None else self.shares.withdraw,
+            keys_of(self.node),
         )
         self.ds = DsService(
             base.config.get,

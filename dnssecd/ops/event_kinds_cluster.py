@@ -48,6 +48,13 @@ CLUSTER_KINDS = (
         "start the other nodes, and repair their key services",
     ),
     EventKind(
+        "node-key-refused",
+        "warning",
+        "a key of another node cannot be published beside the zone's keys",
+        'that node cannot take the zone over (sharing = "own")',
+        "make the settings of all nodes the same; with a key tag that is taken, the node makes another key by itself",
+    ),
+    EventKind(
         "log-record-refused",
         "critical",
         "this node refuses a version of another node, because it does not verify",

@@ -23,6 +23,9 @@ from dnssecd.signer.sealing import BadLetter, SealingNode
 from dnssecd.signer.software import SoftwareStore
 from dnssecd.signer.stores import Stores, key_info
 
+#: In place of a private key: the letter announces the public half of a key that stays where it is.
+PUBLIC_ONLY = b""
+
 
 class SealedKeys:
     """See the module. `changed(key id)` is called when the zones of a key have changed."""
@@ -37,7 +40,9 @@ class SealedKeys:
     ) -> None:
         self._settings, self._stores, self._changes = settings, stores, changes
         self._lock, self._changed = lock, changed
-        self._sealed = {one.name: one for one in stores if isinstance(one, SoftwareStore) and one.sealed}
+        software = [one for one in stores if isinstance(one, SoftwareStore)]
+        self._sealed = {one.name: one for one in software if one.sealed}
+        self._own = {one.name: one for one in software if one.own}
         self._node: SealingNode | None = None
 
     async def show(self, request: wp.SealingKeyRequest) -> wp.Reply:
@@ -46,7 +51,7 @@ class SealedKeys:
         return wp.DoneReply(request.id, sealing_key_text(node.public))
 
     async def seal(self, request: wp.SealRequest, peer: Peer) -> wp.Reply:
-        """Seal a key for another node."""
+        """Seal a key for another node: its public half alone, if each node has keys of its own."""
         async with self._lock:
             node = await self._pinned_node()
             if request.node == node.name or request.node not in node.nodes:
@@ -55,17 +60,19 @@ class SealedKeys:
                     "nothing is sealed for it"
                 )
             holder, key = self._stores.find(request.key_id)
-            store = self._sealed.get(holder.name)
+            own = self._own.get(holder.name)
+            store = own or self._sealed.get(holder.name)
             if request.zone not in key.zones:
                 raise UnknownKey(f"key {key.id} is not bound to {zone_text(request.zone)}")
             if store is None:
                 raise Refused(
                     f'key {key.id} is in a key store without sharing = "sealed": it goes to no other node'
                 )
-            with self._changes.change(f"sealed for node {request.node}", store, peer.uid) as account:
+            what = "announced to" if own else "sealed for"
+            with self._changes.change(f"{what} node {request.node}", store, peer.uid) as account:
                 account(key)
                 told = msgspec.structs.replace(key, zones=(request.zone,))
-                private = await store.for_letter(key)
+                private = PUBLIC_ONLY if own else await store.for_letter(key)
                 try:
                     letter = node.seal(request.node, told, private)
                 except BadLetter as error:
@@ -73,7 +80,7 @@ class SealedKeys:
         return wp.SealReply(request.id, letter)
 
     async def open(self, request: wp.OpenRequest, peer: Peer) -> wp.Reply:
-        """Take a key in that another node has sealed for this one."""
+        """Take a key in that another node has sealed for this one; only read it if that node keeps it for itself."""
         async with self._lock:
             node = await self._pinned_node()
             try:
@@ -84,6 +91,13 @@ class SealedKeys:
             door.check_description(key)
             if key.zones != (request.zone,):
                 raise BadRequest(f"the letter is refused: its key is not for {zone_text(request.zone)}")
+            own = self._own.get(self._stores.named(request.store).name)
+            if (private == PUBLIC_ONLY) is not (own is not None):
+                raise BadRequest(
+                    f"the letter is refused: the nodes do not share key store {request.store!r} in the same way"
+                )
+            if own is not None:
+                return wp.KeysReply(request.id, (_announced(letter.sender, own.name, key),))
             store = self._sealed.get(self._stores.named(request.store).name)
             if store is None:
                 raise Refused(
@@ -128,11 +142,11 @@ class SealedKeys:
 
     async def _this_node(self) -> SealingNode:
         if self._node is None:
-            if not self._settings.node or not self._sealed:
+            stores = (*self._sealed.values(), *self._own.values())
+            if not self._settings.node or not stores:
                 raise Refused(
-                    'this host has no [cluster], or no key store with sharing = "sealed": it seals no keys'
+                    'this host has no [cluster], or no key store with sharing = "sealed" or "own": it seals no keys'
                 )
-            stores = self._sealed.values()
             store = next((one for one in stores if one.has_sealing_key()), next(iter(stores)))
             keys = {name: sealing_key_octets(text) for name, text in self._settings.keys.items()}
             self._node = SealingNode(self._settings.node, await store.sealing_key(), keys)
@@ -153,3 +167,23 @@ class SealedKeys:
                 "another: if the key store is a new one, change it there, on all nodes"
             )
         return node
+
+
+def _announced(node: str, store: str, key: Description) -> wp.KeyInfo:
+    """Return what a letter says of a key that only its node has; ``detail`` is the name of that node."""
+    tag, revoked_tag = algorithms.tags(key.dnskey)
+    return wp.KeyInfo(
+        id=key.id,
+        store=store,
+        zones=key.zones,
+        role=key.role,
+        algorithm=key.algorithm,
+        bits=key.bits,
+        flags=key.flags,
+        dnskey=key.dnskey,
+        tag=tag,
+        revoked_tag=revoked_tag,
+        created=key.created,
+        state="unavailable",
+        detail=node,
+    )

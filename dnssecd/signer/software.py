@@ -55,6 +55,8 @@ class SoftwareStore:
         self.name = settings.name
         #: Its keys go sealed to the other nodes of the cluster.
         self.sealed = settings.sealed
+        #: Only the public halves of its keys go to the other nodes.
+        self.own = settings.own
         self.registry = registry
         self._warnings = warnings
         self._now = now

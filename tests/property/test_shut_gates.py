@@ -141,8 +141,14 @@ def recalled_with(gate: Gate) -> Any:
             zone.serial, zone.state = None, State.IN_DOUBT
         elif gate is Gate.GONE:
             zone.gone, zone.state = True, State.GONE
-        elif gate is Gate.OWNER:
-            other = SimpleNamespace(owned=False, owner="b", log=None, close=lambda: None)
+        elif gate in (Gate.OWNER, Gate.KEYS):
+            other = SimpleNamespace(
+                owned=gate is Gate.KEYS,
+                owner="b",
+                log=None,
+                signed_elsewhere=gate is Gate.KEYS,
+                close=lambda: None,
+            )
             zone.cluster = cast("ClusterRoom", other)
         return changed
 

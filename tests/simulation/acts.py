@@ -53,6 +53,12 @@ def perform(world: World, act: Act) -> None:
             world.other.roll()
         case "other leaves":
             world.other.leave()
+        case "node joins":
+            world.node.join()
+        case "node takes over":
+            world.node.take_over()
+        case "node leaves":
+            world.node.leave()
         case "restart":
             world.restart()
         case "lose evidence":

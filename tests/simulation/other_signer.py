@@ -237,7 +237,7 @@ class OtherSigner:
 
     def settled(self) -> bool:
         """Whether its keys are all there, and it serves; or all gone."""
-        keys = [key for key in self.world.keyset.keys if key.foreign]
+        keys = [key for key in self.world.keyset.keys if key.foreign and not key.of_node]
         used = [key for key in keys if any(key.record(rec).state is not State.HIDDEN for rec in key.records)]
         if self.leaving or not self.joined:
             return not used

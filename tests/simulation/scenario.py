@@ -79,6 +79,7 @@ def make(seed: int, days: float | None = None) -> Scenario:
     policy, acts = _with_losses(seed, policy, acts, quiet, registry)
     if registry != "never" and policy.parent:
         acts = _with_other_signer(seed, policy, acts, quiet)
+    policy, acts = _with_second_node(seed, policy, acts, quiet)
     return Scenario(
         policy=policy,
         acts=tuple(acts),
@@ -165,6 +166,32 @@ def _with_other_signer(seed: int, policy: RolloverPolicy, acts: list[Act], quiet
             changed = replace(policy, specs=_specs(rng, other))
             more.append(Act(rng.uniform((joins + leaves) / 2, leaves), "policy", changed))
     return sorted([*kept, *more], key=lambda act: act.at)
+
+
+def _with_second_node(
+    seed: int, policy: RolloverPolicy, acts: list[Act], quiet: float
+) -> tuple[RolloverPolicy, list[Act]]:
+    """Every fourth seed is of a cluster: two nodes with keys of their own; from a generator of its own."""
+    if seed % 4 != 2:
+        return policy, acts
+    rng = Random(f"nodes {seed}")
+
+    def changed(one: RolloverPolicy) -> RolloverPolicy:
+        return replace(one, standby_ksk=False, rfc5011=False)
+
+    acts = [replace(act, value=changed(act.value)) if act.kind == "policy" else act for act in acts]  # type: ignore[arg-type]
+    joins = rng.uniform(0, quiet * 0.3)
+    more = [Act(joins, "node joins")]
+    for _ in range(rng.choice((1, 2, 4, 8))):
+        at = rng.uniform(joins, quiet)
+        if acts and rng.random() < 0.6:  # while something else is under way
+            at = max(joins, min(rng.choice(acts).at + log_between(rng, MINUTE, 10 * DAY), quiet))
+        more.append(Act(at, "node takes over"))
+        if rng.random() < 0.4:  # and soon back
+            more.append(Act(at + log_between(rng, MINUTE, DAY), "node takes over"))
+    if rng.random() < 0.3:
+        more.append(Act(rng.uniform(quiet / 2, quiet), "node leaves"))
+    return changed(policy), sorted([*acts, *more], key=lambda act: act.at)
 
 
 def _keeps(value: object, policy: RolloverPolicy) -> bool:

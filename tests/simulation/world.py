@@ -40,6 +40,7 @@ from .acts import perform
 from .oracle import AnchorKeeper, Bogus, Validators, Version
 from .other_signer import NAME, NS, OtherSigner
 from .scenario import DAY, HOUR, SIZES, Scenario, log_between
+from .second_node import SecondNode
 from .servers import RRSETS, ParentServer, Secondary, Zone
 
 ORIGIN = "zone.example."
@@ -95,6 +96,7 @@ class World:
         self.asked: set[str] = set()
         others = Random(f"other signer {seed}")
         self.other = OtherSigner(self, log_between(others, 1, 2 * DAY), int(log_between(others, 60, 2 * DAY)))
+        self.node = SecondNode(self)
         self.last_policy: object = None  # the latest change of policy, put off while a lost key holds it up
 
     # The clock
@@ -147,7 +149,7 @@ class World:
             for key in self.keyset.keys
             if not key.foreign and any(key.record(rec).state is not State.HIDDEN for rec in key.records)
         ]
-        if not self.other.settled():
+        if not self.other.settled() or not self.node.settled():
             return False
         if not self.policy.signed:
             return not keys
@@ -174,6 +176,7 @@ class World:
         """Plan and act until nothing changes."""
         for _ in range(20):
             self.plans += 1
+            self.node.exchange()
             plan = plan_rollover(self.keyset, self.policy, self.evidence(), self.clock, self.tables)
             self.plan = plan
             changed = plan.keyset != self.keyset or plan.republish
@@ -349,6 +352,9 @@ class World:
 
     def fail(self, why: str) -> None:
         raise Bogus(f"at {self.now / DAY:.4f} d: {why}")
+
+    def stuck(self, why: str) -> None:
+        raise Stuck(f"at {self.now / DAY:.4f} d: {why}")
 
     def keep_anchors(self) -> None:
         """While RFC 5011 is promised, validators rely on it; each begins with the keys announced then."""

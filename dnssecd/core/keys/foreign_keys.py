@@ -37,9 +37,13 @@ def foreign_key(rdata: bytes, signer: str, now: int) -> Key:
     return Key(name, role, algorithm, flags, rdata[4:], tag, "", now, announced=now, signer=signer)
 
 
-def add_foreign(keyset: Keyset, rdata: bytes, signer: str, now: int) -> Keyset:
-    """Return the key set with another signer's key; KeysetError where it cannot be published beside ours."""
+def add_foreign(keyset: Keyset, rdata: bytes, signer: str, now: int, role: Role | None = None) -> Keyset:
+    """Return the key set with another signer's key; KeysetError where it cannot be published beside ours.
+
+    role: of a key that is known to sign zone data as well as the DNSKEY RRset; None: as its flags say.
+    """
     key = foreign_key(rdata, signer, now)
+    key = replace(key, role=role or key.role)
     old = keyset.find(key.ref)
     if old is not None and old.signer == signer and old.flags == key.flags:
         return keyset.with_key(replace(old, goal=Goal.PRESENT, left=None))
@@ -77,9 +81,8 @@ def remove_foreign(
 
     ns_gone: an operator says that no NS of the signer is left in the zone and at the parent.
     """
-    chosen = [
-        key for key in keyset.keys if key.foreign and (signer in ("", key.signer)) and tag in (None, key.tag)
-    ]
+    foreign = [key for key in keyset.keys if key.foreign and not key.of_node]
+    chosen = [key for key in foreign if (signer in ("", key.signer)) and tag in (None, key.tag)]
     if not chosen:
         of = f" of signer {signer}" if signer else ""
         raise KeysetError(f"the zone has no such foreign key{of}; see `dnssecd key list`")

@@ -352,7 +352,9 @@ def _standby_of(
     keyset: Keyset, roles: tuple[Role, ...], spec: KeySpec | None, settled: bool, world: World, notes: Notes
 ) -> Keyset:
     """Return the key set with one standby key of these roles; ``spec`` None: with none."""
-    spares = [key for key in keyset.keys if key.goal is Goal.STANDBY and key.role in roles]
+    spares = [
+        key for key in keyset.keys if key.goal is Goal.STANDBY and key.role in roles and not key.foreign
+    ]
     fit = [key for key in spares if spec is not None and not _unfit(key, spec, world)]
     for key in spares:
         if key not in fit[-1:]:

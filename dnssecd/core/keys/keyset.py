@@ -18,6 +18,8 @@ DIGEST_SHA256 = 2
 DIGEST_SHA384 = 4
 DS_DIGESTS = {DIGEST_SHA256: "sha256", 4: "sha384"}  # RFC 4509, RFC 6605
 PAST_MAX = 1_000
+#: The signer of a key whose private key another node of the cluster has is this and the name of the node.
+NODE = "node:"
 DELETE_CDS = bytes((0, 0, 0, 0, 0))  # RFC 8078 section 4: "CDS 0 0 0 0"
 DELETE_CDNSKEY = bytes((0, 0, 3, 0, 0))
 
@@ -67,6 +69,14 @@ class Key(Struct, frozen=True):
         return bool(self.signer)
 
     @property
+    def of_node(self) -> bool:
+        """Whether another node of the cluster has the private key (``sharing = "own"``).
+
+        Unlike other signers, a node signs nothing while it does not own the zone, and then it signs alone.
+        """
+        return self.signer.startswith(NODE)
+
+    @property
     def ref(self) -> str:
         """The entry's name in a keyset: unlike `key_id` unique, as a revoked key has two entries."""
         return f"{self.key_id}/revoked" if self.flags & REVOKE else self.key_id
@@ -84,7 +94,7 @@ class Key(Struct, frozen=True):
     @property
     def records(self) -> tuple[Rec, ...]:
         """The records this key has."""
-        if self.foreign:
+        if self.foreign and not self.of_node:
             return (Rec.DNSKEY,) if self.role is Role.ZSK else (Rec.DNSKEY, Rec.DS)
         if self.revoked:
             return (Rec.DNSKEY, Rec.KRRSIG)
@@ -138,7 +148,8 @@ class Keyset(Struct, frozen=True):
     approval in any case, because they were due on the day the zone moved here from another signer.
     `past`: marks of the keys that were in the set and left it; none of them comes back as a spare key.  `no_cds`: no
     CDS is published, because a KSK is lost and no key that the parent knows could sign it.  `ttl_others`: the largest
-    TTL (s) seen of other signers' DNSKEY sets and of the delegation, while the set has foreign keys.
+    TTL (s) seen of other signers' DNSKEY sets and of the delegation, while the set has foreign keys.  `node`: whose
+    keys those without a signer are, where the nodes of a cluster have keys of their own.
     """
 
     apex: bytes
@@ -155,6 +166,7 @@ class Keyset(Struct, frozen=True):
     past: tuple[str, ...] = ()
     no_cds: bool = False
     ttl_others: int = 0
+    node: str = ""
 
     def find(self, ref: str) -> Key | None:
         """Return the entry with that name."""
@@ -250,7 +262,8 @@ def without_key(keyset: Keyset, ref: str) -> Keyset:
     """Return the key set without one entry; the key itself is remembered once its last entry is gone."""
     left = keyset.find(ref)
     keys = tuple(key for key in keyset.keys if key.ref != ref)
-    if left is None or left.foreign or any(key.key_id == left.key_id for key in keys):
+    others = left is not None and left.foreign and not left.of_node
+    if left is None or others or any(key.key_id == left.key_id for key in keys):
         return replace(keyset, keys=keys)
     past = (*keyset.past, mark_of(left.algorithm, left.public_key))[-PAST_MAX:]
     return replace(keyset, keys=keys, past=past)
@@ -351,6 +364,7 @@ def _soa_signers(keyset: Keyset, zone: list[Key]) -> list[Key]:
             and Rec.ZRRSIG in key.records
             and key.dnskey.visible
             and not key.lost
+            and not key.foreign
         ]
         heirs.sort(
             key=lambda key: key.dnskey.state is State.OMNIPRESENT
@@ -378,7 +392,9 @@ def _cds_signers(keyset: Keyset) -> list[Key]:
     """
     signers = [key for key in keyset.keys if key.krrsig.visible and not key.revoked and not key.lost]
     algorithms = {key.algorithm for key in signers}
-    several = any(key.foreign and key.dnskey.state is not State.HIDDEN for key in keyset.keys)
+    several = any(
+        key.foreign and not key.of_node and key.dnskey.state is not State.HIDDEN for key in keyset.keys
+    )
     return signers + [
         key
         for key in keyset.keys

@@ -103,7 +103,8 @@ class RecordState(Struct, frozen=True):
     Steps are numbered (`Keyset.step`), so that the order of changes survives a clock that goes back.
     `serial` is the zone serial in which the last step was published (a DS: in which its CDS was),
     `published` when (epoch s), `seen` when the last missing piece of evidence arrived; `ttl` is the largest
-    TTL that a copy from before the step can have (s), `witnesses` says who showed what.
+    TTL that a copy from before the step can have (s), `witnesses` says who showed what.  `beside`: of a signature over
+    DNSKEY sets that no validator depends on, since each such set has one of another key that all validators can use.
     """
 
     state: State = State.HIDDEN
@@ -117,6 +118,7 @@ class RecordState(Struct, frozen=True):
     seen: int | None = None
     ttl: int = 0
     witnesses: tuple[str, ...] = ()
+    beside: bool = False
 
     @property
     def visible(self) -> bool:

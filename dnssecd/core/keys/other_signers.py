@@ -43,13 +43,13 @@ class SignerGate(Struct, frozen=True):
 
 
 def foreign_keys(keyset: Keyset, signer: str | None = None) -> list[Key]:
-    """Return the keys of other signers, or of one of them."""
-    return [key for key in keyset.keys if key.foreign and signer in (None, key.signer)]
+    """Return the keys of other signers, or of one of them; not those of other nodes, which serve nothing else."""
+    return [key for key in keyset.keys if key.foreign and not key.of_node and signer in (None, key.signer)]
 
 
 def signers_of(keyset: Keyset) -> list[str]:
     """Return the names of the other signers whose keys are published."""
-    return sorted({key.signer for key in keyset.keys if key.foreign and key.dnskey.visible})
+    return sorted({key.signer for key in foreign_keys(keyset) if key.dnskey.visible})
 
 
 def is_leaving(keyset: Keyset, signer: str) -> bool:
@@ -67,6 +67,8 @@ def joins(keyset: Keyset, move: Move, world: World) -> bool:
     if key is None or rec is not Rec.DS or event is not Event.PUBLISH:
         return False
     if any(may_be_held(other.ds) for other in keyset.keys if not other.foreign):
+        return False
+    if key.of_node:
         return False
     if key.foreign:
         return _at_parent(keyset, key, world)
@@ -223,6 +225,12 @@ def _exchanged(keyset: Keyset, move: Move, world: World) -> Refusal | None:
     asked = [key for key, rec, event in _atoms(keyset, move) if (rec, event) == (Rec.DS, Event.PUBLISH)]
     first = not any(may_be_held(key.ds) for key in keyset.keys if not key.foreign)
     for key in asked:
+        if key.of_node and not everywhere(key.dnskey):
+            return Refusal(
+                f"all DNSKEY sets have the key of {key.signer} first (DNSKEY {key.dnskey.state.value})"
+            )
+        if key.of_node:
+            continue
         if _at_parent(keyset, key, world) or not (key.foreign or (first and foreign_keys(keyset))):
             continue
         signers = [key.signer] if key.foreign else signers_of(keyset)
@@ -261,6 +269,8 @@ def _signer_left(keyset: Keyset, move: Move, world: World) -> Refusal | None:
             continue
         if rec is Rec.DNSKEY and key.ds.state is not State.HIDDEN:
             return Refusal(f"its DNSKEY stays until its DS is gone (DS {key.ds.state.value})")
+        if key.of_node:
+            continue  # it serves nothing that the rules do not know
         if key.left is None:
             return _still_used(keyset, key, world)
         until = key.left + _data_wait(keyset, key.signer, world)

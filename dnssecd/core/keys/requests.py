@@ -33,6 +33,9 @@ def roll_over(keyset: Keyset, role: Role) -> Keyset:
 
 def retire(keyset: Keyset, ref: str) -> Keyset:
     """Retire a key as soon as it is safe (a key in use gets a successor first)."""
+    node = keyset.find(ref)
+    if node is not None and node.of_node:
+        return keyset.with_key(replace(node, roll=True))  # that node makes a successor, and lets it go then
     key = _named(keyset, ref)
     if key.goal is Goal.PRESENT:
         return _let_go(keyset.with_key(replace(key, roll=True)), ref)
@@ -49,6 +52,11 @@ def revoke(keyset: Keyset, ref: str) -> Keyset:
 
 def compromised(keyset: Keyset, ref: str) -> Keyset:
     """Have a key replaced by the fastest safe way: no approval, freeze window or gradual re-signing delays it."""
+    node = keyset.find(ref)
+    if (
+        node is not None and node.of_node
+    ):  # it signs nothing now: it leaves at once, and that node makes another
+        return keyset.with_key(replace(node, compromised=True, goal=Goal.ABSENT))
     return keyset.with_key(replace(_named(keyset, ref), compromised=True))
 
 

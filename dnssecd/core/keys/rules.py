@@ -138,6 +138,43 @@ def _dnskey_signed_in_turn(keyset: Keyset, algorithm: int) -> bool:
     return _signed_in_turn(_published(keyset, algorithm))
 
 
+def _set_signers(keyset: Keyset, algorithm: int) -> list[Key]:
+    """Return the keys whose signatures over DNSKEY sets may be held and count."""
+    return [key for key in _of(keyset, algorithm) if may_be_held(key.krrsig) and not key.krrsig.beside]
+
+
+def _set_signed_by_nodes(keyset: Keyset, algorithm: int) -> bool:
+    """Return whether each key whose signature over a DNSKEY set may be held is in all of the algorithm's sets.
+
+    Only where nodes have keys of their own: they sign in any order, and each step before began from a state that kept
+    the rule, so every DNSKEY set has a signature of one of these keys.
+    """
+    signers = _set_signers(keyset, algorithm)
+    published = _published(keyset, algorithm)
+    return (
+        any(key.of_node for key in signers)
+        and any(key.krrsig.visible for key in signers)
+        and all(not key.revoked for key in signers)
+        and all(_goes_with(key.dnskey, other.dnskey) for key in published for other in signers)
+    )
+
+
+def _ds_signed_by_nodes(keyset: Keyset, algorithm: int) -> bool:
+    signers = _set_signers(keyset, algorithm)
+    anchored = all(everywhere(key.ds) and everywhere(key.dnskey) for key in signers)
+    return anchored and _set_signed_by_nodes(keyset, algorithm)
+
+
+def _data_signed_by_nodes(keyset: Keyset, algorithm: int) -> bool:
+    signers = [key for key in _of(keyset, algorithm) if may_be_held(key.zrrsig)]
+    published = _published(keyset, algorithm)
+    return (
+        any(key.of_node for key in signers)
+        and any(key.zrrsig.visible for key in signers)
+        and all(_goes_with(key.dnskey, other.dnskey) for key in published for other in signers)
+    )
+
+
 def _every_ds_backed(keyset: Keyset, algorithm: int) -> bool:
     return all(backed(key) for key in _of(keyset, algorithm) if may_be_held(key.ds))
 
@@ -204,6 +241,12 @@ RULES: tuple[Rule, ...] = (
                 "sign the DNSKEY set when the lost key's signature goes",
                 _ds_signed_in_turn,
             ),
+            Way(
+                "signed-by-nodes",
+                "nodes of a cluster with keys of their own sign one after the other: each key of the algorithm whose "
+                "signature over a DNSKEY set may be held has ds and dnskey omnipresent",
+                _ds_signed_by_nodes,
+            ),
         ),
     ),
     Rule(
@@ -220,6 +263,12 @@ RULES: tuple[Rule, ...] = (
                 "signed-in-turn",
                 "the successor of a lost key begins to sign the DNSKEY set when the lost key's signature goes",
                 _dnskey_signed_in_turn,
+            ),
+            Way(
+                "signed-by-nodes",
+                "nodes with keys of their own sign one after the other: every DNSKEY set with a key of the algorithm "
+                "has each key whose signature over a DNSKEY set may be held",
+                _set_signed_by_nodes,
             ),
         ),
     ),
@@ -240,6 +289,12 @@ RULES: tuple[Rule, ...] = (
                 "all keys of the algorithm that any held signature is by have dnskey omnipresent, and their "
                 "times of signing leave no gap (pre-publication)",
                 _zone_signature_swap,
+            ),
+            Way(
+                "signed-by-nodes",
+                "nodes with keys of their own sign one after the other: every DNSKEY set with a key of the algorithm "
+                "has each key whose signatures over zone data may be held",
+                _data_signed_by_nodes,
             ),
         ),
     ),

@@ -71,6 +71,8 @@ def wanted(keyset: Keyset, key: Key, rec: Rec, world: World) -> bool:
     """
     if not keyset.signed or key.goal is Goal.ABSENT:
         return False
+    if key.of_node and rec in (Rec.ZRRSIG, Rec.KRRSIG):
+        return False  # that node signs when it owns the zone
     if key.goal is Goal.PRESENT:
         return True
     if key.role is Role.ZSK:

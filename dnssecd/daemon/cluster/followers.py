@@ -20,6 +20,7 @@ from dnssecd.core.verify import inline_checker
 from dnssecd.daemon.cluster.key_shares import KeyShares
 from dnssecd.daemon.cluster.keys import bind_keys
 from dnssecd.daemon.cluster.link import ClusterLink
+from dnssecd.daemon.cluster.node_keys import NodeKeys
 from dnssecd.daemon.zones.gates import Work, shut_for
 from dnssecd.daemon.zones.job_runner import JobRunner, today
 from dnssecd.daemon.zones.mailbox import Mailbox
@@ -88,14 +89,15 @@ class Followers:
         key_service: KeyServicePlace,
         signer: AsyncSignerClient,
         shares: KeyShares,
+        nodes: NodeKeys,
         events: EventCore,
         clock: Clock,
         mailbox: Mailbox,
         metrics: ClusterMetrics,
     ) -> None:
-        """shares: brings the keys that this node lacks."""
+        """shares: brings the keys that this node lacks; nodes: the keys of each node's own."""
         self._link, self._zones, self._runner, self._outcomes = link, zones, runner, outcomes
-        self._key_service = key_service
+        self._key_service, self._nodes = key_service, nodes
         self._signer, self._shares, self._events, self._clock = signer, shares, events, clock
         self._mailbox, self._node = mailbox, link.config.node
         #: The epoch of zones that this node owns by the database: it makes versions once it has all of the log.
@@ -263,7 +265,7 @@ class Followers:
     async def _prove(self, zone: FrontZone, room: ClusterRoom) -> None:
         room.proved_at = self._clock.monotonic()
         own = room.owned or self._taken.get(zone) == room.epoch
-        room.keys = await bind_keys(zone, self._signer, self._shares, hidden=own)
+        room.keys = await bind_keys(zone, self._signer, self._shares, self._nodes, hidden=own)
 
     def prove_some(self) -> None:
         """Prove the keys of some followed zones, those first that were proved longest ago."""

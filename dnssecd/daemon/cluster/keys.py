@@ -2,7 +2,9 @@
 
 import asyncio
 
+from dnssecd.core.keys.node_keys import wants_hand_over
 from dnssecd.daemon.cluster.key_shares import KeyShares
+from dnssecd.daemon.cluster.node_keys import NodeKeys
 from dnssecd.daemon.cluster.stored_keys import read_keys
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_client.client import AsyncSignerClient
@@ -11,17 +13,24 @@ from dnssecd.store.errors import StoreError
 from dnssecd.uninterrupted import to_the_end
 
 
-async def bind_keys(zone: FrontZone, signer: AsyncSignerClient, shares: KeyShares, *, hidden: bool) -> str:
+async def bind_keys(
+    zone: FrontZone, signer: AsyncSignerClient, shares: KeyShares, nodes: NodeKeys, *, hidden: bool
+) -> str:
     """Bind the keys of a zone that are in shared tokens, and prove all; return which cannot be used, "" if all can.
 
     Keys that come sealed are asked for. hidden: also bind keys that the zone does not publish yet. A zone of another
     node has these from a document that nothing proves: it could name another zone's key. A sealed key proves itself.
+    Where each node has keys of its own, those of this node are proved, and whether validators have them.
     """
     lacking: dict[str, str] = {}
     try:
         keyset, published = await to_the_end(asyncio.to_thread(read_keys, zone))
         if keyset is None:
             return ""
+        if zone.cluster is not None:
+            zone.cluster.signed_elsewhere = wants_hand_over(keyset, nodes.node)
+            if zone.cluster.signed_elsewhere:
+                return await nodes.why_not(zone, keyset)
         held = await shares.held(zone)
         for key in keyset.keys:
             used = key.rdata in published

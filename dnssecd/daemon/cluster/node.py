@@ -37,6 +37,7 @@ from dnssecd.daemon.cluster.key_shares import KeyShares
 from dnssecd.daemon.cluster.lasting import keep_running
 from dnssecd.daemon.cluster.link import ClusterLink
 from dnssecd.daemon.cluster.news import LogNews
+from dnssecd.daemon.cluster.node_keys import NodeKeys
 from dnssecd.daemon.cluster.reports import measure, report_away
 from dnssecd.daemon.cluster.retention import LogRetention
 from dnssecd.daemon.state_dir import CannotStart
@@ -76,8 +77,9 @@ class ClusterNode:
         retention: LogRetention,
         metrics: ClusterMetrics,
         shares: KeyShares,
+        keys: NodeKeys,
     ) -> None:
-        self._retention, self._shares = retention, shares
+        self._retention, self._shares, self.keys = retention, shares, keys
         self.link, self._config, self._zones, self._followers = link, config, zones, followers
         self._events, self._clock, self._metrics = events, clock, metrics
         self._membership = Membership(link.lease, link.config.take_over_after)
@@ -175,6 +177,7 @@ class ClusterNode:
             "troubles": self._followers.run,
             "retention": self._retention.run,
             "keys": self._shares.run,
+            "node keys": self.keys.run,
         }
         try:
             async with asyncio.TaskGroup() as group:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from dnssecd.daemon.cluster.key_shares import KeyShares
     from dnssecd.daemon.cluster.link import ClusterLink
     from dnssecd.daemon.cluster.node import ClusterNode
+    from dnssecd.daemon.cluster.node_keys import NodeKeys
 
 
 def link_of(config: Config) -> "ClusterLink | None":
@@ -86,6 +87,11 @@ def shares_of(
     return KeyShares(link, config, zones, signer, metrics)
 
 
+def keys_of(node: "ClusterNode | None") -> "NodeKeys | None":
+    """Return what looks after keys of each node's own; None on a single host."""
+    return None if node is None else node.keys
+
+
 def node_of(
     link: "ClusterLink | None",
     config: Callable[[], Config],
@@ -104,8 +110,10 @@ def node_of(
         return None
     from dnssecd.daemon.cluster.followers import Followers
     from dnssecd.daemon.cluster.node import ClusterNode
+    from dnssecd.daemon.cluster.node_keys import NodeKeys
     from dnssecd.daemon.cluster.retention import LogRetention
 
+    keys = NodeKeys(link, config, zones, signer.client, clock, mailbox, metrics)
     followers = Followers(
         link,
         zones,
@@ -114,10 +122,11 @@ def node_of(
         signer.place,
         signer.client,
         shares,
+        keys,
         events,
         clock,
         mailbox,
         metrics,
     )
     keeper = LogRetention(link, zones, runner)
-    return ClusterNode(link, config, zones, followers, events, clock, keeper, metrics, shares)
+    return ClusterNode(link, config, zones, followers, events, clock, keeper, metrics, shares, keys)

@@ -298,6 +298,10 @@ def key_of(keyset: Keyset, tag: int) -> Key:
 def own_key_of(keyset: Keyset, tag: int) -> Key:
     """Return the key with a tag whose private key is ours; raise KeysetError."""
     key = key_of(keyset, tag)
+    if key.of_node:
+        raise KeysetError(
+            f"key tag {tag} is of {key.signer}, which replaces it: `dnssecd key retire` asks for that"
+        )
     if key.foreign:
         raise KeysetError(
             f"key tag {tag} is of signer {key.signer}, who replaces it; use `dnssecd key remove-foreign`"

@@ -11,7 +11,7 @@ from dnssecd.core.keys.keyset import Key, Keyset, KeysetError
 from dnssecd.core.keys.keystate import Rec, Role, State
 from dnssecd.core.keys.recovery import RecoveryPlan, recovery_plan
 from dnssecd.core.keys.types import Plan
-from dnssecd.daemon.commands.rollover import RolloverCommands, own_key_of
+from dnssecd.daemon.commands.rollover import RolloverCommands, key_of, own_key_of
 from dnssecd.daemon.rollover import forecast
 from dnssecd.daemon.rollover.engine import RolloverListener, Rollovers
 from dnssecd.daemon.rollover.recovery_plans import RecoveryPlans, step_lines
@@ -58,7 +58,8 @@ class Emergency(RolloverListener):
         zone, tag = zones.zone(call.request.zone), call.request.key_tag
         known = await zones.known(zone)
         try:
-            key = own_key_of(known.keyset, tag)
+            key = key_of(known.keyset, tag)
+            key = key if key.of_node else own_key_of(known.keyset, tag)
         except KeysetError as error:
             raise Refused(str(error), f"dnssecd key list {zone.name}") from None
         gathered = self._rollovers.of(zone).gathered(zone, self._rollovers.parents(zone), clock_sure=True)

@@ -39,12 +39,13 @@ from dnssecd.daemon.rollover.held_by_tokens import note_held
 from dnssecd.daemon.rollover.key_service import destroy_key, make_key, prove_key
 from dnssecd.daemon.rollover.note_holders import note_holders
 from dnssecd.daemon.rollover.notes import notes_of
+from dnssecd.daemon.rollover.of_nodes import NotReady, change_of_nodes
 from dnssecd.daemon.rollover.planning import Planning
 from dnssecd.daemon.rollover.policy import FOREVER, rollover_policy
 from dnssecd.daemon.rollover.spares import with_spares
 from dnssecd.daemon.rollover.zone_keys import ZoneKeys
 from dnssecd.daemon.zones.gates import Work, shut_for
-from dnssecd.daemon.zones.key_holders import Holders, Withdraw
+from dnssecd.daemon.zones.key_holders import Holders, Nodes, Withdraw
 from dnssecd.daemon.zones.machine import possible
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.zone import FrontZone
@@ -87,6 +88,8 @@ class Engine(Struct, frozen=True):
     #: Which nodes of the cluster hold a key, and the end of that; None on a single host.
     holders: Holders | None = None
     withdraw: Withdraw | None = None
+    #: The keys of the other nodes of the cluster, where each has its own; None on a single host.
+    nodes: Nodes | None = None
 
 
 class RolloverListener:
@@ -237,6 +240,8 @@ class Rollovers:
                 await self._step_clock(zone, keys, known)
                 continue
             await self._destroy(zone, keys, known)
+            if await self._follow_nodes(zone, keys, known):
+                continue
             if await self._follow_input(zone, keys, known):
                 continue
             recount = await keys.count(zone, self.engine.clock)
@@ -266,6 +271,18 @@ class Rollovers:
             self._conclude(zone, known, keys.plan, evidence, recount)
             return
         raise PutOff(f"{ROUNDS_MAX} plans in a row each requested another")
+
+    async def _follow_nodes(self, zone: FrontZone, keys: ZoneKeys, known: Committed) -> bool:
+        """Sign with the keys of this node, and take over those of the others; return whether the key set changed."""
+        engine, now = self.engine, int(self.engine.clock.now())
+        try:
+            found = await change_of_nodes(engine.nodes, engine.events, zone, known.keyset, now)
+        except NotReady as error:
+            raise PutOff(str(error)) from None
+        if found is None:
+            return False
+        await (self.publish if found.signs else self.store)(zone, keys, found.change)
+        return True
 
     async def _follow_input(self, zone: FrontZone, keys: ZoneKeys, known: Committed) -> bool:
         """Take over foreign keys that came into the input or left it; return whether the key set changed."""

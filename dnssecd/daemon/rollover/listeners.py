@@ -24,12 +24,13 @@ from dnssecd.daemon.rollover.compromise import Emergency
 from dnssecd.daemon.rollover.engine import Engine, RolloverListener, Rollovers
 from dnssecd.daemon.rollover.held_by_nodes import HeldByNodes
 from dnssecd.daemon.rollover.key_wanted import KeyWanted
+from dnssecd.daemon.rollover.lone_node import LoneNode
 from dnssecd.daemon.rollover.lost_keys import LostKeys
 from dnssecd.daemon.rollover.overdue import Overdue
 from dnssecd.daemon.rollover.text import line
 from dnssecd.daemon.rollover.zone_keys import awaits_ds
 from dnssecd.daemon.server_reports import PeerReports, SecondaryHooks
-from dnssecd.daemon.zones.key_holders import Holders, Withdraw
+from dnssecd.daemon.zones.key_holders import Holders, Nodes, Withdraw
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.work import ZoneJobs
@@ -88,6 +89,7 @@ class RolloverService:
         mailbox: Mailbox,
         holders: Holders | None = None,
         withdraw: Withdraw | None = None,
+        nodes: Nodes | None = None,
     ) -> None:
         self._zones, self._jobs = zones, jobs
         self.clock, self._sweep_s = clock_watch, sweep_s
@@ -103,6 +105,7 @@ class RolloverService:
             lambda: self.clock.hidden_step_s,
             holders,
             withdraw,
+            nodes or LoneNode(signer, clock),
         )
         self.rollovers = Rollovers(engine, self._parent_names)
         self.parents = ParentWatch(config, clock, schedule, self._answered, self._heard)

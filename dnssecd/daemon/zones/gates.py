@@ -22,6 +22,7 @@ class Gate(Enum):
     DOUBT = "the stored version of the zone is not verified"
     UNCONFIGURED = "the configuration does not name the zone"
     OWNER = "another node of the cluster makes the versions of the zone"
+    KEYS = "this node took the zone over, and has not signed it with its own keys yet"
     GONE = "the zone was removed"
 
 
@@ -52,24 +53,24 @@ class Work(Enum):
 #: the answer.
 STOPPED_BY: Mapping[Work, frozenset[Gate]] = {
     Work.LOAD: frozenset(
-        {Gate.CLOCK, Gate.FROZEN, Gate.HELD, Gate.DOUBT, Gate.UNCONFIGURED, Gate.OWNER, Gate.GONE}
+        {Gate.CLOCK, Gate.FROZEN, Gate.HELD, Gate.DOUBT, Gate.UNCONFIGURED, Gate.OWNER, Gate.KEYS, Gate.GONE}
     ),
-    Work.RESIGN: frozenset({Gate.CLOCK, Gate.HELD, Gate.DOUBT, Gate.OWNER, Gate.GONE}),
+    Work.RESIGN: frozenset({Gate.CLOCK, Gate.HELD, Gate.DOUBT, Gate.OWNER, Gate.KEYS, Gate.GONE}),
     Work.REKEY: frozenset({Gate.CLOCK, Gate.HELD, Gate.DOUBT, Gate.UNCONFIGURED, Gate.OWNER, Gate.GONE}),
     Work.TRANSFER: frozenset(
-        {Gate.CLOCK, Gate.FROZEN, Gate.HELD, Gate.DOUBT, Gate.UNCONFIGURED, Gate.OWNER, Gate.GONE}
+        {Gate.CLOCK, Gate.FROZEN, Gate.HELD, Gate.DOUBT, Gate.UNCONFIGURED, Gate.OWNER, Gate.KEYS, Gate.GONE}
     ),
-    Work.IMPORT: frozenset({Gate.CLOCK, Gate.DOUBT, Gate.OWNER, Gate.GONE}),
-    Work.ADOPT: frozenset({Gate.CLOCK, Gate.DOUBT, Gate.OWNER, Gate.GONE}),
+    Work.IMPORT: frozenset({Gate.CLOCK, Gate.DOUBT, Gate.OWNER, Gate.KEYS, Gate.GONE}),
+    Work.ADOPT: frozenset({Gate.CLOCK, Gate.DOUBT, Gate.OWNER, Gate.KEYS, Gate.GONE}),
     Work.UPDATE: frozenset(
-        {Gate.CLOCK, Gate.KEY_SERVICE, Gate.FROZEN, Gate.HELD, Gate.DOUBT, Gate.OWNER, Gate.GONE}
+        {Gate.CLOCK, Gate.KEY_SERVICE, Gate.FROZEN, Gate.HELD, Gate.DOUBT, Gate.OWNER, Gate.KEYS, Gate.GONE}
     ),
-    Work.RETURN: frozenset({Gate.CLOCK, Gate.DOUBT, Gate.OWNER, Gate.GONE}),
+    Work.RETURN: frozenset({Gate.CLOCK, Gate.DOUBT, Gate.OWNER, Gate.KEYS, Gate.GONE}),
     Work.PROVE: frozenset({Gate.GONE}),
     Work.VERIFY: frozenset({Gate.GONE}),
     Work.LOOK: frozenset({Gate.HELD, Gate.DOUBT, Gate.UNCONFIGURED, Gate.OWNER, Gate.GONE}),
     Work.PLAN: frozenset({Gate.HELD, Gate.DOUBT, Gate.UNCONFIGURED, Gate.OWNER, Gate.GONE}),
-    Work.EXPIRE: frozenset({Gate.CLOCK, Gate.OWNER, Gate.GONE}),
+    Work.EXPIRE: frozenset({Gate.CLOCK, Gate.OWNER, Gate.KEYS, Gate.GONE}),
     Work.FOLLOW: frozenset({Gate.DOUBT, Gate.GONE}),
     Work.OUTPUT: frozenset({Gate.HELD, Gate.DOUBT, Gate.GONE}),
     Work.SNAPSHOT: frozenset({Gate.HELD, Gate.DOUBT, Gate.OWNER, Gate.GONE}),
@@ -89,6 +90,10 @@ class Gated(Protocol):
         """Return whether this node may make versions of it."""
 
     @property
+    def signed_elsewhere(self) -> bool:
+        """Return whether its signatures are still those of the node that owned it before."""
+
+    @property
     def held(self) -> object | None:
         """Return a value other than None if the zone was restored from a backup."""
 
@@ -104,6 +109,7 @@ _OF_ZONE: tuple[tuple[Gate, Callable[[Gated], bool]], ...] = (
     (Gate.HELD, lambda zone: zone.held is not None),
     (Gate.UNCONFIGURED, lambda zone: zone.orphan),
     (Gate.OWNER, lambda zone: not zone.owned),
+    (Gate.KEYS, lambda zone: zone.signed_elsewhere),
     (Gate.FROZEN, lambda zone: zone.frozen),
 )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dnssecd.core.keys.node_keys import NodeKey
 from dnssecd.core.update.types import SERVFAIL
 from dnssecd.core.zone.grants import Grants
 from dnssecd.daemon.zones.update_queue import ZoneQueue
@@ -39,6 +40,11 @@ class ClusterRoom:
     since when its owner may be replaced. ``keys``: which key this node's key service cannot use, "" for none, None: not
     asked yet; ``proved_at``: monotonic time of the answer. ``acted``: this node may have owned the zone
     since it noticed another owner: work outside is still done, and events of an owner fire.
+
+    Where each node has keys of its own, ``announced`` are those of the others, ``heard`` marks of the rows that they
+    are from, and ``heard_epoch`` the epoch in which all were read. ``announced_at``, ``announced_of``: when this node
+    announced its own (monotonic), and of which condition of the zone. ``signed_elsewhere``: this node owns the zone,
+    and its signatures are still those of the node before.
     """
 
     log: ZoneLog[NodeLog]
@@ -54,6 +60,12 @@ class ClusterRoom:
     keys: str | None = None
     proved_at: float = -math.inf
     acted: bool = True
+    announced: dict[str, tuple[NodeKey, ...]] = field(default_factory=dict)
+    heard: dict[str, bytes] = field(default_factory=dict)
+    heard_epoch: int = 0
+    announced_at: float = -math.inf
+    announced_of: tuple[int, bool] | None = None
+    signed_elsewhere: bool = False
 
     @property
     def owned(self) -> bool:

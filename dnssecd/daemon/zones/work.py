@@ -80,7 +80,7 @@ class ZoneJobs:
         if zone.gone:
             return
         work = instead(zone.state, Work(kind))
-        if not possible(zone.state, work) or shut_for(zone, work) is Gate.OWNER:
+        if not possible(zone.state, work) or shut_for(zone, work) in (Gate.OWNER, Gate.KEYS):
             return
         kind = work.value
         if kind == "load":

@@ -156,6 +156,11 @@ class FrontZone:
         return self.cluster is None or self.cluster.owned
 
     @property
+    def signed_elsewhere(self) -> bool:
+        """Whether this node took it over, and has not signed it with its own keys yet."""
+        return self.cluster is not None and self.cluster.signed_elsewhere
+
+    @property
     def name(self) -> str:
         """Return the zone's name, text, absolute."""
         return self.config.name

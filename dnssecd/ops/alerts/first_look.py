@@ -96,6 +96,7 @@ FIRST_LOOK = MappingProxyType(
         "cluster-config-differs": ("dnssecd node list", "dnssecd config diff"),
         "cluster-not-replicated": ("dnssecd cluster check",),
         "key-not-held": ("dnssecd node list", *_EXPLAIN, "journalctl -u dnssecd -n 100"),
+        "node-key-refused": ("dnssecd zone owner ZONE", "dnssecd key list ZONE", "dnssecd node list"),
         "log-record-refused": ("dnssecd zone show ZONE", "journalctl -u dnssecd -n 100"),
         "review-waiting": ("dnssecd status ZONE", "dnssecd zone show ZONE"),
         "review-rejected": ("dnssecd status ZONE", "dnssecd zone history ZONE"),

@@ -2,6 +2,8 @@
 
 from dnssecd.core.dns.names import APEX
 from dnssecd.core.dns.rrtypes import APEX_DERIVED_TYPES, SOA
+from dnssecd.core.keys.keyset import Keyset, KeysetError
+from dnssecd.core.keys.node_keys import HeldKey, hand_over_to_holder
 from dnssecd.core.keys.requests import ds_found, signatures_found
 from dnssecd.core.keys.restore_limits import highest
 from dnssecd.pipeline.jobs.content import judge_content
@@ -45,6 +47,7 @@ def bring_back(
                 return Published(None)
             if spec.verify_only:
                 return _serve_again(transaction, spec, tools)
+            keyset = _signed_here(keyset, spec, tools)
             check_available(spec, keyset, tools.signer)
             if at_parent is not None:
                 keyset = ds_found(keyset, at_parent, tools.now)
@@ -69,6 +72,19 @@ def bring_back(
             return make(transaction, spec, keyset, given, tools)
 
     return run_job(db, spec, report, work, tools)
+
+
+def _signed_here(keyset: Keyset, spec: ZoneSpec, tools: Tools) -> Keyset:
+    """Return the key set with the keys that are here in use: another node with its own may have signed the zone."""
+    if not keyset.node:
+        return keyset
+    found = [info for info in tools.signer.keys(spec.origin) if info.state == "available"]
+    held = {info.dnskey: HeldKey(info.id, info.store, info.bits) for info in found}
+    try:
+        return hand_over_to_holder(keyset, held, tools.now)
+    except KeysetError as error:
+        remedy = "start the node that signed the zone, or restore its keys from their backup"
+        raise Rejected("signing-failed", f"{spec.name} cannot be signed here: {error}", remedy) from None
 
 
 def _serve_again(transaction: ZoneTransaction, spec: ZoneSpec, tools: Tools) -> Published:

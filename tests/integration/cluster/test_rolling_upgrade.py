@@ -22,8 +22,8 @@ from tests.peers.tsig import TsigKey
 from tests.peers.updates import NOERROR
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
-_OLD = "Migration(_VERSION_2, 1))"
-_NEW = 'Migration(_VERSION_2, 1), Migration("ALTER TABLE node ADD COLUMN added text", 1))'
+_OLD = "Migration(_VERSION_3, 1),\n"
+_NEW = _OLD + 'Migration("ALTER TABLE node ADD COLUMN added text", 1),\n'
 
 
 def newer(home: Path) -> Path:

@@ -88,7 +88,37 @@ def test_absent() -> None:
             f'address = ["192.0.2.1:53"]\nsealing_key = "{KEY_B}"\n',
             "cluster.nodes.b.sealing_key: is also the key of node a",
         ),
-        ("[keystore.local]", '[keystore.local]\nsharing = "own"', 'sharing = "own") are not built yet'),
+        (
+            "[keystore.local]",
+            '[keystore.local]\nsharing = "own"\n[keystore.t]\ntype = "pkcs11"\nmodule = "/m"\npin_file = "/p"\n'
+            'token_label = "t"\nsharing = "own"',
+            'sharing = "own") are not built yet for tokens; write sharing = "token"',
+        ),
+        *(
+            (
+                "[keystore.local]\n[policy.default]",
+                f'[keystore.local]\nsharing = "own"\n[policy.default]\n{line}',
+                f"policy.default.{line.split()[0]}: it does not go with keys of each node's own",
+            )
+            for line in (
+                "standby_ksk = true",
+                "share_keys = true",
+                "rfc5011 = true",
+                'foreign_keys = "input"',
+            )
+        ),
+        (
+            "[keystore.local]\n[policy.default]",
+            '[keystore.local]\nsharing = "own"\n[keystore.more]\ndirectory = "more"\n'
+            '[policy.default]\nzsk = { keystore = "more" }',
+            'policy.default: its keys are in more and in a key store with sharing = "own"',
+        ),
+        (
+            "[keystore.local]",
+            '[zone."a.example.".other_signers.x]\nservers = ["192.0.2.9"]\nns = ["ns.x."]\n'
+            '[keystore.local]\nsharing = "own"',
+            "other_signers: they do not go with keys of each node's own",
+        ),
         (
             "[keystore.local]",
             '[keystore.local]\nsharing = "token"',
@@ -185,6 +215,16 @@ def test_sealed_keys() -> None:
     made = signer_settings(config, socket=Path("/s"), state_dir=Path("/d"))
     assert made.sealing == SealingSettings(node="a", keys={"b": KEY_B})
     assert made.keystores[0].sealed
+
+
+def test_own_keys() -> None:
+    config = read(BASE.replace("[keystore.local]", '[keystore.local]\nsharing = "own"'))
+    assert config.own_keystores == {"local"}
+    assert config.shared_keystores == config.sealed_keystores == set()
+    (warning,) = (str(each) for each in config.warnings if "sealing_key" in str(each))
+    assert "cluster.nodes.a: has no sealing_key: no other node knows its keys of key store local" in warning
+    (store,) = signer_settings(config, socket=Path("/s"), state_dir=Path("/d")).keystores
+    assert (store.own, store.sealed) == (True, False)
 
 
 def test_how_many_nodes_must_hold_a_key() -> None:

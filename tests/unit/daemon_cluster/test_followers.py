@@ -49,7 +49,7 @@ def followers_of(link: ClusterLink, zone: Any) -> Followers:
     events = SimpleNamespace(raise_event=None, resolve=None)
     return Followers(
         link, cast(Any, {"z.": zone}), cast(Any, None), cast(Any, None), cast(Any, None), cast(Any, None),
-        cast(Any, None), cast(Any, events), SystemClock(), Mailbox(), cast(Any, None),
+        cast(Any, None), cast(Any, None), cast(Any, events), SystemClock(), Mailbox(), cast(Any, None),
     )  # fmt: skip
 
 

@@ -125,6 +125,7 @@ class Rig:
             cast(Any, link), lambda: cast(Any, whole), cast(Any, {ZONE: zone}), cast(Any, self.followers),
             cast(Any, self.events), SystemClock(), cast(Any, SimpleNamespace(run=asyncio.Event().wait)),
             ClusterMetrics(CollectorRegistry()), cast(Any, SimpleNamespace(run=asyncio.Event().wait)),
+            cast(Any, SimpleNamespace(run=asyncio.Event().wait)),
         )  # fmt: skip
         monkeypatch.setattr(self.node._news, "listen", asyncio.Event().wait)
 

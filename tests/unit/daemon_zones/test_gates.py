@@ -17,6 +17,7 @@ FLAGS = {
     Gate.UNCONFIGURED: {"orphan": True},
     Gate.FROZEN: {"frozen": True},
     Gate.OWNER: {"owned": False},
+    Gate.KEYS: {"signed_elsewhere": True},
 }
 #: Work that signs, or that takes what is signed next.
 SIGNS = frozenset(Work) - {
@@ -34,6 +35,7 @@ SIGNS = frozenset(Work) - {
 def zone(**flags: Any) -> Any:
     return SimpleNamespace(
         **{"gone": False, "doubt": None, "held": None, "orphan": False, "frozen": False, "owned": True}
+        | {"signed_elsewhere": False}
         | flags
     )
 

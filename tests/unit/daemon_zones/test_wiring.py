@@ -56,6 +56,8 @@ KEYS = {
         "seen": "primary, in the zone's room",
     },
     "daemon/zones/rooms.py": {
+        "announced": "node, in the room of a zone of the cluster",
+        "heard": "node, in the room of a zone of the cluster",
         "_failures": "kind of job, in the zone's room",
         "_requested": "kind of job, in the zone's room",
         "faults": "server, in the zone's room",

@@ -38,6 +38,7 @@ class Bench:
         sealing: SealingSettings | None = None,
     ) -> None:
         self.home, self.sealing = home, sealing
+        self.own = False
         self.limits, self.reread = limits or LimitSettings(), reread
         self.time = 1_900_000_000
         self.uptime = 0.0
@@ -52,7 +53,11 @@ class Bench:
     async def open(self) -> None:
         self.warnings = WarningBook(self.now, lambda code, subject, detail: None)
         settings = KeystoreSettings(
-            name="local", type="software", directory=str(self.home / "keys"), sealed=self.sealing is not None
+            name="local",
+            type="software",
+            directory=str(self.home / "keys"),
+            sealed=self.sealing is not None and not self.own,
+            own=self.own,
         )
         registry = Registry(self.home / "known", derived=True)
         self.store = SoftwareStore(settings, registry, self.warnings, self.now, threads=1)

@@ -26,12 +26,15 @@ async def sealing_key(bench: Bench) -> str:
 
 
 @asynccontextmanager
-async def cluster(home: Path, names: str = "ab", limits: object = None) -> AsyncIterator[Nodes]:
-    """Key services that know the sealing keys of one another."""
+async def cluster(
+    home: Path, names: str = "ab", limits: object = None, own: str = ""
+) -> AsyncIterator[Nodes]:
+    """Key services that know the sealing keys of one another; own: those that keep their keys for themselves."""
     nodes = {}
     for name in names:
         (home / name).mkdir()
         nodes[name] = Bench(home / name, sealing=SealingSettings(node=name))
+        nodes[name].own = name in own
         if limits is not None:
             nodes[name].limits = TWO_PERSON
         await nodes[name].open()
@@ -316,5 +319,43 @@ def test_sealed_keys_are_no_way_around_a_second_person(tmp_path: Path) -> None:
             error = await nodes["a"].refused(wp.ExportRequest(1, key.id, PASSPHRASE))
             assert error.code == "consent"
             await opened(nodes["b"], await letter(nodes["a"], key))
+
+    asyncio.run(inside())
+
+
+def test_of_a_key_of_a_nodes_own_only_the_public_half_goes(tmp_path: Path) -> None:
+    async def inside() -> None:
+        async with cluster(tmp_path, own="ab") as nodes:
+            a, b = nodes["a"], nodes["b"]
+            key = await a.key(A)
+            content = await letter(a, key)
+            told = await opened(b, content)
+            assert (told.id, told.dnskey, told.zones, told.detail) == (key.id, key.dnskey, (A,), "a")
+            assert (await b.kept(), told.state) == ([], "unavailable")
+            assert ("announced to node b", key.id) in a.events()
+            assert len(msgspec.json.decode(content, type=Letter).sealed) == 16, (
+                "nothing but the mark of the sender"
+            )
+
+            assert "was not made by node a" in await why_not(b, changed(content, key=changed_key(content)))
+            assert "its sender 'c'" in await why_not(b, changed(content, sender="c"))
+            assert "its key is not for" in await why_not(b, content, B)
+
+    asyncio.run(inside())
+
+
+def changed_key(content: bytes) -> object:
+    key = msgspec.json.decode(content, type=Letter).key
+    return msgspec.structs.replace(key, dnskey=key.dnskey[:-1] + bytes([key.dnskey[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("own", ["a", "b"])
+def test_nodes_that_do_not_share_in_the_same_way_take_nothing_from_each_other(
+    tmp_path: Path, own: str
+) -> None:
+    async def inside() -> None:
+        async with cluster(tmp_path, own=own) as nodes:
+            content = await letter(nodes["a"], await nodes["a"].key(A))
+            assert "do not share key store 'local' in the same way" in await why_not(nodes["b"], content)
 
     asyncio.run(inside())

@@ -1,0 +1,195 @@
+"""Keys of each node's own: who joins the key set, who may take a zone over, and what a take-over makes of it."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from dnssecd.core.keys.foreign_keys import remove_foreign
+from dnssecd.core.keys.keyset import Key, Keyset, KeysetError, add_key, new_key, signing_view
+from dnssecd.core.keys.keystate import Goal, Rec, RecordState, Role, State
+from dnssecd.core.keys.node_keys import (
+    HeldKey,
+    NodeKey,
+    choose_own,
+    follow_nodes,
+    hand_over,
+    leave_nodes,
+    wants_hand_over,
+)
+from dnssecd.core.keys.requests import compromised, retire
+from dnssecd.core.keys.types import KeySpec
+from dnssecd.replacing import replace
+
+NOW = 1_700_000_000
+OMNI = RecordState(State.OMNIPRESENT, NOW, first_in=1, step_in=1)
+SPECS = KeySpec(Role.KSK, 13), KeySpec(Role.ZSK, 13)
+
+
+def public(name: str) -> bytes:
+    return hashlib.shake_256(name.encode()).digest(64)
+
+
+def announced(name: str) -> NodeKey:
+    flags = 257 if name.startswith("ksk") else 256
+    return NodeKey(Role(name[:3]), flags.to_bytes(2) + b"\x03\x0d" + public(name))
+
+
+B = announced("ksk of b"), announced("zsk of b")
+HELD = {key.rdata: HeldKey(f"b {key.role.value}", "local", 0) for key in B}
+
+
+def owners() -> Keyset:
+    """The key set of a secure zone of node a, which is alone."""
+    keyset = Keyset(b"\x01z\x00", step=5, node="a")
+    for role in (Role.KSK, Role.ZSK):
+        keyset = add_key(keyset, new_key(f"a {role.value}", role, 13, public(f"{role} of a"), "local", NOW))
+    for key in keyset.keys:
+        for rec in key.records:
+            key = key.with_record(rec, OMNI)
+        keyset = keyset.with_key(replace(key, active=NOW))
+    return keyset
+
+
+def joined(*announcements: NodeKey) -> Keyset:
+    """With the keys of node b in the key set, not published yet."""
+    keyset, refused = follow_nodes(owners(), "a", {"b": announcements or B}, ("a", "b"), NOW)
+    assert not refused
+    return keyset
+
+
+def settled(keyset: Keyset, *recs: Rec) -> Keyset:
+    """With these records of node b's keys everywhere."""
+    for key in keyset.keys:
+        if key.of_node:
+            for rec in recs:
+                key = key.with_record(rec, OMNI) if rec in key.records else key
+            keyset = keyset.with_key(key)
+    return keyset
+
+
+def of_b(keyset: Keyset) -> list[Key]:
+    return [key for key in keyset.keys if key.signer == "node:b"]
+
+
+def test_announced_keys_join_and_sign_nothing() -> None:
+    keyset = joined()
+    assert [(key.role, key.goal) for key in of_b(keyset)] == [
+        (Role.KSK, Goal.PRESENT),
+        (Role.ZSK, Goal.PRESENT),
+    ]
+    view = signing_view(settled(keyset, Rec.DNSKEY, Rec.DS))
+    assert len(view.dnskey_rdatas) == 4
+    assert len(view.cds) == len(view.cdnskey) == 2
+    assert {key.key_id for key in (*view.dnskey_keys, *view.zone_keys, *view.cds_keys)} == {"a ksk", "a zsk"}
+
+
+def test_the_name_of_the_owner_is_noted_and_only_configured_nodes_join() -> None:
+    keyset, refused = follow_nodes(replace(owners(), node=""), "a", {"thief": B}, ("a", "b"), NOW)
+    assert (keyset, refused) == (owners(), [])
+
+
+def test_a_key_that_its_node_no_longer_announces_leaves_if_the_others_can_sign() -> None:
+    new = announced("zsk new")
+    both = joined(*B, new)
+    after, _ = follow_nodes(both, "a", {"b": (B[0], new)}, ("a", "b"), NOW)
+    assert [key.goal for key in of_b(after)] == [Goal.PRESENT, Goal.ABSENT, Goal.PRESENT]
+    for few in ((), B[:1], (announced("zsk other"),)):
+        after, _ = follow_nodes(joined(), "a", {"b": few}, ("a", "b"), NOW)
+        assert all(key.goal is Goal.PRESENT for key in of_b(after)), "what is left could not sign the zone"
+
+
+def test_the_keys_of_a_node_that_was_removed_leave() -> None:
+    after, _ = follow_nodes(joined(), "a", {"b": B}, ("a",), NOW)
+    assert {key.goal for key in of_b(after)} == {Goal.ABSENT}
+    assert leave_nodes(owners(), NOW).node == ""
+    assert leave_nodes(joined(), NOW).node == "a", "not before they are gone"
+
+
+def test_keys_that_left_and_keys_that_clash_are_refused() -> None:
+    keyset = joined()
+    gone = replace(keyset, keys=keyset.keys[:2], past=(of_b(keyset)[0].key_id.removeprefix("foreign-"),))
+    _, refused = follow_nodes(gone, "a", {"b": B}, ("a", "b"), NOW)
+    assert refused == ["node b: it announces a key that left the zone; it makes another"]
+    _, refused = follow_nodes(
+        owners(), "a", {"b": (NodeKey(Role.ZSK, owners().keys[1].rdata),)}, ("a", "b"), NOW
+    )
+    assert "is a key of this zone here already" in refused[0]
+
+
+@pytest.mark.parametrize(
+    ("recs", "why"),
+    [
+        ((), "not all validators have its DNSKEY yet"),
+        ((Rec.DNSKEY,), "not all validators have its DS yet"),
+        ((Rec.DS,), "not all validators have its DNSKEY yet"),
+    ],
+)
+def test_no_node_takes_over_before_validators_have_its_keys(recs: tuple[Rec, ...], why: str) -> None:
+    with pytest.raises(KeysetError, match=why):
+        hand_over(settled(joined(), *recs), "b", HELD, NOW)
+
+
+def test_no_node_takes_over_with_keys_that_it_does_not_hold() -> None:
+    keyset = settled(joined(), Rec.DNSKEY, Rec.DS)
+    with pytest.raises(KeysetError, match="the key service of this node does not hold it"):
+        hand_over(keyset, "b", {}, NOW)
+    with pytest.raises(KeysetError, match="the zone has no KSK of node c of algorithm 13 yet"):
+        hand_over(keyset, "c", HELD, NOW)
+
+
+def test_a_take_over_signs_with_other_keys_and_keeps_what_is_published() -> None:
+    before = settled(joined(), Rec.DNSKEY, Rec.DS)
+    assert wants_hand_over(before, "b")
+    after = hand_over(before, "b", HELD, NOW)
+    assert not wants_hand_over(after, "b")
+    old, new = signing_view(before), signing_view(after)
+    assert (old.dnskey_rdatas, old.cds, old.cdnskey) == (new.dnskey_rdatas, new.cds, new.cdnskey)
+    assert [key.key_id for key in new.dnskey_keys] == ["b ksk"]
+    assert [key.key_id for key in new.zone_keys] == ["b zsk"]
+    assert [key.tag for key in new.retiring_keys] == [key.tag for key in old.zone_keys]
+    back = hand_over(after, "a", {key.rdata: HeldKey(key.key_id, "local", 0) for key in before.keys}, NOW)
+    assert [key.key_id for key in signing_view(back).zone_keys] == ["a zsk"], "at once, if need be"
+
+
+def test_a_node_with_another_name_signs_on() -> None:
+    held = {key.rdata: HeldKey(key.key_id, "local", 0) for key in owners().keys}
+    assert hand_over(owners(), "new", held, NOW) == replace(owners(), node="new")
+
+
+def test_a_node_replaces_its_keys_one_after_the_other() -> None:
+    keyset = settled(joined(), Rec.DNSKEY, Rec.DS)
+    assert choose_own(keyset, "b", SPECS, HELD, NOW).lacking == ()
+    ksk, zsk = of_b(keyset)
+    choice = choose_own(retire(keyset, ksk.ref), "b", SPECS, HELD, NOW)
+    assert choice.lacking == SPECS[:1]
+    assert choice.rdatas == set(HELD), "the old one stays meanwhile"
+
+    new = announced("ksk new")
+    held = {**HELD, new.rdata: HeldKey("n", "local", 0)}
+    waiting, _ = follow_nodes(retire(keyset, ksk.ref), "a", {"b": (*B, new)}, ("a", "b"), NOW)
+    assert choose_own(waiting, "b", SPECS, held, NOW).rdatas == {*HELD, new.rdata}
+    assert choose_own(settled(waiting, Rec.DNSKEY, Rec.DS), "b", SPECS, held, NOW).rdatas == {
+        zsk.rdata,
+        new.rdata,
+    }
+
+    ends = (replace(SPECS[0], lifetime=60), SPECS[1])
+    assert choose_own(keyset, "b", ends, HELD, NOW + 59).lacking == ()
+    assert choose_own(keyset, "b", ends, HELD, NOW + 60).lacking == ends[:1]
+
+
+def test_a_compromised_key_of_a_node_leaves_at_once() -> None:
+    keyset = settled(joined(), Rec.DNSKEY, Rec.DS)
+    ksk, zsk = of_b(keyset)
+    after, refused = follow_nodes(compromised(keyset, ksk.ref), "a", {"b": B}, ("a", "b"), NOW)
+    assert not refused
+    assert [key.goal for key in of_b(after)] == [Goal.ABSENT, Goal.PRESENT]
+    choice = choose_own(after, "b", SPECS, HELD, NOW)
+    assert (choice.rdatas, choice.lacking) == ({zsk.rdata}, SPECS[:1])
+
+
+def test_remove_foreign_leaves_the_keys_of_nodes() -> None:
+    with pytest.raises(KeysetError, match="no such foreign key"):
+        remove_foreign(joined(), NOW, tag=of_b(joined())[0].tag)
