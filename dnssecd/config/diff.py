@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from dnssecd.config.algorithms import ALGORITHMS
 from dnssecd.config.errors import where_text
-from dnssecd.config.model import Config, Secret
+from dnssecd.config.model import Config, Secret, ZoneConfig
 from dnssecd.config.positions import KeyPath
 from dnssecd.config.templates import Template
 from dnssecd.durations import format_duration
@@ -118,6 +118,9 @@ def _changes(old: Config, new: Config) -> Iterator[Change]:
 def _compare(path: KeyPath, old: object, new: object) -> Iterator[Change]:
     if old == new:
         return
+    if None in (old, new) and field_names(old if new is None else new):  # a table
+        yield Change(path, None if old is None else "", None if new is None else "")
+        return
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in dict.fromkeys((*old, *new)):
             if key not in new:
@@ -128,10 +131,20 @@ def _compare(path: KeyPath, old: object, new: object) -> Iterator[Change]:
                 yield from _compare((*path, key), old[key], new[key])
     elif (names := _compared(old)) and type(old) is type(new) and not _is_leaf(old):
         for name in names:
+            if name == "check_servers" and isinstance(old, ZoneConfig) and isinstance(new, ZoneConfig):
+                yield from _compare_check_servers(path, old, new)
+                continue
             below = path if isinstance(old, Template) else (*path, name)
             yield from _compare(below, getattr(old, name), getattr(new, name))
     else:
         yield Change(path, _as_written(path[-1], old), _as_written(path[-1], new))
+
+
+def _compare_check_servers(path: KeyPath, old: ZoneConfig, new: ZoneConfig) -> Iterator[Change]:
+    """Compare names: the settings of each server are compared in its own table. Secondaries are the default."""
+    before, after = (tuple(peer.name for peer in zone.check_servers) for zone in (old, new))
+    if before != after and (before, after) != (old.secondaries, new.secondaries):
+        yield Change((*path, "check_servers"), _shown(before), _shown(after))
 
 
 def field_names(value: object) -> tuple[str, ...]:

@@ -84,3 +84,30 @@ def test_secrets_are_not_shown() -> None:
 def test_what_needs_a_restart() -> None:
     found = change("[server]", '[server]\nstate_dir = "/srv/dnssecd"')
     assert any(one.needs_restart for one in found.changes)
+
+
+def test_secondaries_are_named_once() -> None:
+    """The servers to check are the secondaries by default: a change of these is one line, without their settings."""
+    more = '[secondary.ns2]\naddress = "192.0.2.2:53"\n[zone."a.example."]'
+    text = BASE.replace('[zone."a.example."]', more)
+    both = read(text.replace('["ns1"]', '["ns1", "ns2"]'))
+    assert list(map(str, diff(read(text), both).changes)) == [
+        '~ zone."a.example.".secondaries: [ns1] -> [ns1, ns2]'
+    ]
+    written = read(text.replace('["ns1"]', '["ns1"]\ncheck_servers = ["ns1", "ns2"]'))
+    assert list(map(str, diff(read(text), written).changes)) == [
+        '~ zone."a.example.".check_servers: [ns1] -> [ns1, ns2]'
+    ]
+    moved = change("192.0.2.1:53", "192.0.2.2:53")
+    assert list(map(str, moved.changes)) == ["~ secondary.ns1.address: 192.0.2.1:53 -> 192.0.2.2:53"]
+
+
+def test_a_table_that_may_be_absent_is_one_line() -> None:
+    mail = '[alerts.mail]\nsmtp = "localhost:25"\nfrom = "a@example.com"\nto = ["b@example.com"]\n[server]'
+    text = BASE.replace("[server]", mail)
+    assert [
+        list(map(str, diff(*pair).changes)) for pair in ((read(BASE), read(text)), (read(text), read(BASE)))
+    ] == [
+        ["+ alerts.mail"],
+        ["- alerts.mail"],
+    ]
