@@ -16,8 +16,10 @@ import time
 from pathlib import Path
 
 from docs.pictures import terminal
+from tests.integration.migration_world import CHILD
+from tests.integration.test_migration_bind import bind_world
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config
-from tests.peers.process import LOOPBACK
+from tests.peers.process import LOOPBACK, Servers
 from tests.peers.tsig import TsigKey
 
 TARGET = Path(__file__).parent / "img/commands"
@@ -160,6 +162,24 @@ def prepare(place: Path) -> None:
     (place / "named.conf").write_text(NAMED_CONF)
 
 
+def migrate(width: int) -> int:
+    """Draw how a zone moves from BIND, in a world of its own; return how many lines are wider than the terminal."""
+    wide, servers = 0, Servers()
+    with tempfile.TemporaryDirectory(prefix="p") as home:
+        try:
+            daemon = bind_world(servers, Path(home), TsigKey("transfer.example.com.")).daemon
+            until = time.monotonic() + SECONDS
+            while not daemon.zone_status(CHILD)["blockers"] and time.monotonic() < until:
+                time.sleep(0.2)
+            daemon.cli("key", "import", CHILD, *sorted(map(str, Path(home).glob("old/K*.key"))))
+            for word in ("check", "adopt"):
+                words = ("migrate", word, CHILD, "--against", "old")
+                wide += draw(f"migrate-{word}", words, width, output_of(daemon, words, width))
+        finally:
+            servers.stop()
+    return wide
+
+
 def main() -> int:
     """Draw all pictures; return how many lines are wider than their terminal."""
     TARGET.mkdir(parents=True, exist_ok=True)
@@ -179,6 +199,7 @@ def main() -> int:
                     wide += draw(name, words, width, output_of(daemon, words, width, where=place))
         finally:
             daemon.stop(30)
+    wide += sum(map(migrate, WIDTHS))
     return wide
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from msgspec import Struct
 
@@ -31,6 +32,7 @@ def key_service(config: Config, *, beside_daemon: bool = False) -> Iterator[Sign
     home = config.server.state_dir / "signer"
     running = config.signer.socket or (home / "signer.sock" if beside_daemon else None)
     if running is not None:
+        _check_socket(running)
         with SignerClient(str(running), DEADLINE_S, owners=_owners(config)) as client:
             yield client
         return
@@ -40,6 +42,16 @@ def key_service(config: Config, *, beside_daemon: bool = False) -> Iterator[Sign
         SignerClient(settings.socket, DEADLINE_S, owners=OWN_CHILD) as client,
     ):
         yield client
+
+
+def _check_socket(socket: Path) -> None:
+    """Raise OperatorNeeded if the key service does not run: of its user nothing is known then."""
+    try:
+        socket.lstat()
+    except FileNotFoundError:
+        raise OperatorNeeded(f"it does not run: {socket} does not exist") from None
+    except OSError:
+        return  # the connection tells
 
 
 def _owners(config: Config) -> frozenset[int]:

@@ -105,7 +105,9 @@ def restore(config: Config, wish: Wish, who: tuple[str, int], now: float, told: 
         ]
         refusals += [refusal for decision in decisions for refusal in decision.refusals]
         finder, trouble = _finder(stack, config, archive, wish)
-        known, lacking = _keys(finder, trouble, unpacked, decisions, bring=False, needed=wish.after_loss)
+        # Who asks for the keys of the backup is not served by zones that cannot be signed.
+        needed = wish.after_loss or (wish.secret is not None and finder is None)
+        known, lacking = _keys(finder, trouble, unpacked, decisions, bring=False, needed=needed)
         refusals += lacking
         documents = {
             zone for zone, (_, text) in earlier.items() if text is not None
@@ -251,6 +253,8 @@ def _keys(
         if found.missing and (needed or decision.held):
             what = f"keys of {zone} are missing: {'; '.join(found.missing[:6])}"
             remedy = "import them first (dnssecd key import), or restore with --keys --passphrase-file F"
+            if finder is None:
+                remedy = "start the key service (systemctl start dnssecd-signer), then restore again"
             refusals.append(Refusal(zone, "keys-missing", what, remedy))
         else:
             known[zone] = found

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from dnssecd.cli.check_config import check_zone
 from dnssecd.cli.common import (
     USAGE,
     Bad,
@@ -42,10 +43,11 @@ _GRACE_S = 30
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module to *app*."""
-    zone = typer.Typer(help="Zones: show, reload, export, import, wait.", no_args_is_help=True)
+    zone = typer.Typer(help="Zones: show, check, reload, export, import, wait.", no_args_is_help=True)
     app.add_typer(zone, name="zone")
     command(zone, "list")(_list)
     command(zone, "show")(_show)
+    command(zone, "check")(check_zone)
     command(zone, "reload")(_reload)
     command(zone, "export")(_export)
     command(zone, "import")(_import)

@@ -67,8 +67,8 @@ def make_keys(home: Path) -> list[str]:
     return bases
 
 
-@pytest.fixture
-def world(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> MigrationWorld:
+def bind_world(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> MigrationWorld:
+    """The zone on BIND, which has signed it for thirty days, and dnssecd without its keys."""
     file = zone_file(peer_dir)
     bases = make_keys(peer_dir / "old")
     parent = start_parent(servers, peer_dir, tsig_key)
@@ -82,6 +82,11 @@ def world(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> MigrationWorld
     return start_migration_world(
         servers, peer_dir, tsig_key, parent, old.port, secondaries, [ds], zsk=ZSK_POLICY
     )
+
+
+@pytest.fixture
+def world(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> MigrationWorld:
+    return bind_world(servers, peer_dir, tsig_key)
 
 
 #: DNSKEY, RRSIGs of the zone's data, RRSIG of the DNSKEY RRset (RFC 7583): what BIND's key files say of each role.

@@ -187,7 +187,6 @@ echo "served again: $serial"
 tag=$(tag_of example.com zsk)
 systemctl stop dnssecd dnssecd-signer
 mkdir /root/lost
-ls -l /var/lib/dnssecd-signer/keys
 mv /var/lib/dnssecd-signer/keys/*.key /root/lost
 systemctl start dnssecd-signer dnssecd
 sleep 3; dnssecd status || true; dnssecd alerts list || true

@@ -10,18 +10,20 @@ from pathlib import Path
 import pytest
 
 from dnssecd.backup import restore as restoring
+from dnssecd.backup.keys import key_service
 from dnssecd.backup.restore import Done, Wish, restore
 from dnssecd.config.model import Address, Config, Peer
 from dnssecd.core.keys.restore_limits import LiveServer
 from dnssecd.daemon.zones.specs import database_path, zone_spec
 from dnssecd.daemon.zones.unconfigured import remember
 from dnssecd.keyservice_client.client import SignerClient
-from dnssecd.keyservice_client.errors import SignerError
+from dnssecd.keyservice_client.errors import OperatorNeeded, SignerError
 from dnssecd.publish import exchange
 from dnssecd.publish.live import LiveLook
 from dnssecd.replacing import replace
 from dnssecd.store.catalogue import Catalogue, CatalogueEntry
 from tests.unit.backup.test_archive import NOW, config, make
+from tests.unit.core_parent.keysets import key, keyset
 
 __all__ = ["config"]
 B = "b.test."
@@ -149,3 +151,26 @@ def test_an_unreadable_document_asks_no_server_and_is_not_restored(config: Confi
     assert restored(config, file, B).refusals == ()
     with closing(Catalogue(path)) as catalogue:
         assert catalogue.serving() == {}
+
+
+def test_keys_that_are_asked_for_are_brought_or_nothing_is_done(
+    config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`--keys` without a key service: no zone is restored, which could not be signed then."""
+    file = tmp_path / "b.tar"
+    make(config, file)
+    monkeypatch.setattr(restoring, "stored", lambda path: (1, keyset(key(1))))
+    for check in (True, False):
+        done = restore(config, Wish(file, (), b"secret", check=check), ("root", 0), NOW, lambda *told: None)
+        assert {code for _, code in codes(done)} == {"keys-missing"}
+        assert "start the key service" in done.refusals[0].remedy
+        assert not done.restored
+
+
+def test_a_key_service_that_does_not_run_is_named(config: Config, tmp_path: Path) -> None:
+    signer = replace(config.signer, socket=tmp_path / "run/signer.sock")
+    with (
+        pytest.raises(OperatorNeeded, match=r"it does not run: .*run/signer\.sock does not exist"),
+        key_service(replace(config, signer=signer)),
+    ):
+        pass
