@@ -8,13 +8,21 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from tests.integration.test_readme import commands, first_zone_section
+from tests.peers.paths import REPOSITORY, find_program
 
 HERE = Path(__file__).parent / "machine"
+#: Releases of Debian that a bare root is made of.
+SUITES = ("bookworm", "trixie")
+PACKAGES = "python3,iproute2,bind9,bind9-dnsutils,util-linux,ca-certificates"
+#: Of each step: packages are unpacked and built, in minutes where the machine is idle, far longer beside others.
+LIMIT_S = 3_600.0
 #: Mounts an overlay over a root, with its own network if asked, and runs a script there. All ends with the process.
 ENTER = """
 set -eu
@@ -52,6 +60,41 @@ def enter(root: Path, trial: Path, script: str, *, network: bool = False, timeou
         "unshare", "--mount", "--pid", "--fork", "--kill-child", *alone, "sh", "-c", ENTER, "sh",
         root, mount, trial, script, timeout=timeout,
     )  # fmt: skip
+
+
+@contextmanager
+def bare_root(suite: str, temporary: pytest.TempPathFactory) -> Iterator[Path]:
+    """Provide a minimal Debian; $DNSSECD_ROOTS keeps it for the next time."""
+    if os.geteuid() != 0:
+        pytest.skip("a root of its own takes root")
+    if find_program("debootstrap") is None:
+        run(REPOSITORY / "scripts/apt-install", "debootstrap", timeout=LIMIT_S)
+    kept = os.environ.get("DNSSECD_ROOTS")
+    path = (Path(kept) if kept else temporary.mktemp("bare")) / suite
+    if not (path / "etc/debian_version").is_file():
+        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, path, timeout=LIMIT_S)
+    yield path
+    if not kept:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def registries() -> str:
+    """Return shell lines that let apt and pip in the chroot find what they find here."""
+    lines = ["export PIP_DISABLE_PIP_VERSION_CHECK=1 DEBIAN_FRONTEND=noninteractive"]
+    if certificate := os.environ.get("PIP_CERT"):
+        lines.append(f"export PIP_CERT=/trial/{Path(certificate).name}")
+    for name in ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_PROXY"):
+        if value := os.environ.get(name):
+            lines.append(f"export {name}='{value}'")
+    lines += ["rm -f /etc/resolv.conf", "cp /trial/resolv.conf /etc/resolv.conf", "apt-get -q update"]
+    return "\n".join([*lines, ""])
+
+
+def copy_network(trial: Path) -> None:
+    """Put what ``registries`` needs into the trial's folder."""
+    shutil.copy("/etc/resolv.conf", trial / "resolv.conf")
+    if certificate := os.environ.get("PIP_CERT"):
+        shutil.copy(certificate, trial)
 
 
 def prepare_trial(place: Path) -> Path:

@@ -244,5 +244,4 @@ printf '[zone."example.net."]\nfile = "zones/example.net.zone"\nsecondaries = ["
 dnssecd config reload
 dnssecd zone restore example.net
 until_true sh -c 'dnssecd zone list | grep "^example.net. .* served "'
-page install
-echo "how-to pages: done"
+systemctl stop dnssecd dnssecd-signer

@@ -35,4 +35,6 @@ for header, lines in tables(sys.stdin.read()):
         continue
     replaced = {key(line) for line in lines if key(line)}
     there[:] = [*(line for line in lines if line), *(line for line in there if key(line) not in replaced)]
-path.write_text("\n".join(line for header, lines in before for line in (header, *lines) if line or not header) + "\n")
+path.write_text(
+    "\n".join(line for header, lines in before for line in (header, *lines) if line or not header) + "\n"
+)
