@@ -183,14 +183,16 @@ block
 until_true all_well
 serial=$(ask @192.0.2.1 example.com SOA +short | head -n 1)
 echo "served again: $serial"
-# One key file is lost.
-tag=$(tag_of example.com zsk)
+# A key file is lost, and with it the zone's ZSK; the daemon starts without it.
 systemctl stop dnssecd dnssecd-signer
-mkdir /root/lost
-mv /var/lib/dnssecd-signer/keys/*.key /root/lost
+id=$(basename "$(ls -t /var/lib/dnssecd-signer/keys/*.key | head -n 1)")
+mv "/var/lib/dnssecd-signer/keys/$id" /root/
 systemctl start dnssecd-signer dnssecd
-sleep 3; dnssecd status || true; dnssecd alerts list || true
-block
+until_true sh -c 'dnssecd status | grep -q "CRITICAL key-missing"'
+zone=$(dnssecd key list --json | python3 -c '
+import json, sys
+print(*[key["zone"] for key in json.load(sys.stdin)["keys"] if f"{key[\"id\"]}.key" == sys.argv[1]])' "$id")
+block "s/example.com/$zone/"
 close
 until_true all_well
 
