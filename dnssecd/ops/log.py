@@ -58,7 +58,7 @@ def setup(format: str = "json", level: str = "info", stream: TextIO | None = Non
             _WithPriority(final) if is_journal(out) else final,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(out),
+        logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=False,
     )
     root = logging.getLogger()

@@ -42,6 +42,25 @@ def test_json_lines(out: io.StringIO) -> None:
     assert record["timestamp"].endswith("Z")
 
 
+@pytest.mark.parametrize("format", ["json", "console"])
+def test_a_line_is_written_in_one_piece(format: str) -> None:
+    """The key service writes to the same stream: no line of it may come into the middle of one."""
+
+    written: list[str] = []
+
+    class Pieces(io.StringIO):
+        def write(self, text: str) -> int:
+            written.append(text)
+            return len(text)
+
+    setup(format, "info", Pieces())
+    structlog.get_logger().info("zone published", zone="example.com.")
+    (line,) = written
+    assert "zone published" in line
+    assert line.count("\n") == 1
+    assert line.endswith("\n")
+
+
 def test_console_lines(out: io.StringIO) -> None:
     setup("console", "debug", out)
     structlog.get_logger().debug("zone published", zone="example.com.")
