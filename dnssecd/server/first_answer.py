@@ -42,7 +42,7 @@ class FirstAnswer:
             bytes(octets[2:]), connection.address, "tcp", proved, connection.channel
         )
         if isinstance(outcome, bytes):
-            return _send(sock, _framed(outcome))
+            return _sent(sock, _framed(outcome))
         if isinstance(outcome, TransferJob):
             return self._transfer(sock, connection, outcome)
         return None
@@ -66,15 +66,20 @@ class FirstAnswer:
             while not job.finished:
                 messages += job.next_slice()
             server.hooks.transfer_started(job.zone.origin, job.kind, job.address, job.serial)
-            unsent = _send(sock, b"".join(messages))
+            octets = b"".join(messages)
+            try:
+                unsent = _send(sock, octets)
+            except OSError:
+                outcome = TransferEnd.BROKEN_OFF
+                return b""
             outcome = TransferEnd.DONE
             return unsent
         except NotServed:
             outcome = TransferEnd.NO_VERSION
-            return _send(sock, _framed(job.decline(SERVFAIL)))
+            return _sent(sock, _framed(job.decline(SERVFAIL)))
         except Exception as error:
             server.hooks.failed(job.zone.origin, job.kind, error)
-            return _send(sock, _framed(job.decline(SERVFAIL)))
+            return _sent(sock, _framed(job.decline(SERVFAIL)))
         finally:
             job.close()
             server.slots.release(slot)
@@ -91,10 +96,16 @@ def _framed(wire: bytes) -> bytes:
 
 
 def _send(sock: socket.socket, octets: bytes) -> bytes:
-    """Send what the connection takes now, and return the rest; after an error there is nothing more to send."""
+    """Send what the connection takes now, and return the rest. Raise OSError if it is lost."""
     try:
         return octets[sock.send(octets) :]
     except BlockingIOError:
         return octets
-    except OSError:  # the connection is lost: the next read says so
+
+
+def _sent(sock: socket.socket, octets: bytes) -> bytes:
+    """Send as :func:`_send` does; of a lost connection nothing is left to send, and the next read ends it."""
+    try:
+        return _send(sock, octets)
+    except OSError:
         return b""

@@ -149,6 +149,23 @@ async def test_a_zone_without_version_and_a_bug_are_servfail() -> None:
         assert len(server.slots.zones()) == 0
 
 
+async def test_a_connection_that_is_lost_is_reported_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lost(sock: socket.socket, octets: bytes) -> bytes:
+        sock.shutdown(socket.SHUT_RDWR)
+        raise BrokenPipeError
+
+    monkeypatch.setattr(first_answer, "_send", lost)
+    async with serving(followed_zone()) as server:
+        for wire in (ixfr_query(), soa_query()):
+            async with connected(server) as client:
+                with pytest.raises(asyncio.IncompleteReadError):
+                    await client.ask(wire)
+        assert server.hooks.events == [("ended", "ixfr", TransferEnd.BROKEN_OFF)]
+        async with asyncio.timeout(5):
+            while len(server.ledger):
+                await asyncio.sleep(0.005)
+
+
 async def test_a_client_that_is_gone_harms_nothing() -> None:
     async with serving(followed_zone()) as server:
         for _ in range(20):
