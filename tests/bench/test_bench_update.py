@@ -37,6 +37,7 @@ LARGER = 10
 CONNECTIONS, MANY_CONNECTIONS = 8, 64
 ROUNDS_ALL, ROUNDS_FAST = 30, 200
 RATE_SECONDS, RATE_ROUNDS = 4.0, 3
+RATE_MAX = 400 * CONNECTIONS
 WARM_UP = 5
 SHARE_ROUNDS = 200
 WAIT_SECONDS = 20.0
@@ -94,12 +95,13 @@ class Contender:
         assert (number, rcode) == (int.from_bytes(wire[:2], "big"), NOERROR), f"{self.name}: {rcode}"
         return took
 
-    def rate(self, connections: int = CONNECTIONS) -> float:
+    def rate(self, connections: int = CONNECTIONS, at_most: int = RATE_MAX) -> float:
         """Updates answered NOERROR a second, on so many connections, each with one in flight.
 
-        One thread looks after them all: what the client takes of two cores it takes from the server.
+        One thread looks after them all: what the client takes of two cores it takes from the server. Messages are made
+        before, for at_most updates a second.
         """
-        share = int(RATE_SECONDS * 400 * CONNECTIONS / connections) + 100
+        share = int(RATE_SECONDS * at_most / connections) + 100
         stock = [[self.next()[1] for _ in range(share)] for _ in range(connections)]
         done = 0
         with contextlib.ExitStack() as stack:

@@ -15,7 +15,6 @@ from typing import Self
 
 import pytest
 
-from dnssecd.cluster.database import Database
 from dnssecd.store.log_place import LogPlace
 from tests.peers.process import LOOPBACK, PeerError, free_port, wait_until
 
@@ -49,17 +48,17 @@ class Postgres:
         self._empty: list[str] = []
         self._process: subprocess.Popen[bytes] | None = None
 
-    def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        user = _user()
-        more = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    def _run(self, *command: str, more: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+        user, given = _user(), more or {}
+        who = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         return subprocess.run(
             command,
             cwd=self.directory,
             capture_output=True,
             text=True,
-            timeout=60,
-            env=_environment(),
-            **more,
+            timeout=180,
+            env={**_environment(), **given},
+            **who,
         )  # type: ignore[call-overload,no-any-return]
 
     def make(self) -> Self:
@@ -183,12 +182,12 @@ class Postgres:
         if self._empty:
             return self._empty.pop()
         name = f"cluster{next(_numbers)}"
-        database = Database(self.place("postgres"))
-        try:
-            with database.session() as session:
-                session.execute(f"CREATE DATABASE {name} TEMPLATE template0")  # type: ignore[call-overload]
-        finally:
-            database.close()
+        made = self._run(
+            str(BIN / "createdb"), "-h", str(self.directory), "-p", str(self.port), "-U", "postgres",
+            "-T", "template0", name, more={"PGPASSWORD": PASSWORD},
+        )  # fmt: skip
+        if made.returncode:
+            raise PeerError(f"createdb: {made.stderr}")
         return name
 
 
