@@ -201,7 +201,15 @@ def _sign(
         Path | None,
         typer.Option("--report", metavar="FILE", help="Write the report for the witnesses here, too."),
     ] = None,
-    form: FormOption = "knot",
+    form: Annotated[
+        str, typer.Option("--form", help="Of the response: knot or bind.", show_default="that of the request")
+    ] = "",
+    stop: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="T", help="When the last DNSKEY RRset of BIND's request ends: a time, or +90d."
+        ),
+    ] = "",
     validity: Annotated[
         str, typer.Option("--validity", metavar="D", help="Of signatures, for a request of Knot or BIND.")
     ] = "14d",
@@ -213,12 +221,21 @@ def _sign(
     from dnssecd.cli.ceremony_place import at_work, configured
     from dnssecd.cli.ceremony_sign import Order, sign_request
 
-    if form == "dnssecd" or form not in FORMS:
+    if form == "dnssecd" or form not in ("", *FORMS):
         raise Bad(
             f"{form} is not Knot's or BIND's form", "give knot or bind; dnssecd's needs no option", USAGE
         )
+    now = _now()
     order = Order(
-        file, output, "bind" if form == "bind" else "knot", confirm, duration(validity), 3600, cds, _now()
+        file=file,
+        output=output,
+        form="bind" if form == "bind" else "knot" if form else None,
+        confirm=confirm,
+        validity_s=duration(validity),
+        ttl=3600,
+        cds=cds,
+        now=now,
+        stop=_time(stop, now) if stop else None,
     )
     with at_work(configured(cli.config_path, keystore, passphrase_file)) as place:
         done = sign_request(place, order, (lambda text: None) if cli.json else say_lines)

@@ -12,10 +12,23 @@ import msgspec
 from dnssecd.bounded_file import TooLarge, read_at_most
 from dnssecd.cli.ceremony_place import Place, ZoneRecord, signing_key, write_whole
 from dnssecd.cli.common import USAGE, Bad
-from dnssecd.core.ceremony.bundles import Form, is_bundles, read_bundles_request, write_bundles_response
+from dnssecd.core.ceremony.bundles import (
+    EndMissing,
+    Form,
+    form_of,
+    is_bundles,
+    read_bundles_request,
+    write_bundles_response,
+)
 from dnssecd.core.ceremony.checks import check_cds, check_request, is_refused
 from dnssecd.core.ceremony.report import request_report, response_report
-from dnssecd.core.ceremony.request import DOCUMENT_OCTETS_MAX, BadDocument, Request, read_request
+from dnssecd.core.ceremony.request import (
+    DOCUMENT_OCTETS_MAX,
+    BadDocument,
+    Request,
+    hash_of_file,
+    read_request,
+)
 from dnssecd.core.ceremony.response import Response, write_response
 from dnssecd.core.ceremony.rrsigs import rrsig_faults
 from dnssecd.core.ceremony.signing import (
@@ -29,6 +42,7 @@ from dnssecd.core.ceremony.signing import (
 )
 from dnssecd.core.dns.names import wire_to_text
 from dnssecd.core.keys.signed_ahead import expiration
+from dnssecd.replacing import replace
 
 CONFIRM_DIGITS = 8
 
@@ -37,17 +51,19 @@ CONFIRM_DIGITS = 8
 class Order:
     """What is to be signed, and how. ``confirm``: the hash's first digits, "" to ask on the terminal.
 
-    ``validity_s``, ``ttl``, ``cds``: for requests in Knot's or BIND's form, which do not have them.
+    For requests in Knot's or BIND's form, which do not have them: ``validity_s``, ``ttl``, ``cds``; ``stop``, when the
+    last DNSKEY RRset ends; ``form`` of the response, None for that of the request.
     """
 
     file: Path
     output: Path
-    form: Form
+    form: Form | None
     confirm: str
     validity_s: int
     ttl: int
     cds: bool
     now: int
+    stop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -60,7 +76,7 @@ class Done:
 
 def sign_request(place: Place, order: Order, say: Callable[[str], object]) -> Done:
     """Sign a request after a person's confirmation; Bad when it is refused, and then nothing was signed."""
-    request, is_ours = _read(order)
+    request, theirs = _read(order)
     record = place.record(request.zone)
     current, coming = _stages(place, request.zone, record)
     ksks = {rdata_of_key(key) for key in (*current, *coming)}
@@ -73,7 +89,7 @@ def sign_request(place: Place, order: Order, say: Callable[[str], object]) -> Do
     if is_refused(findings):
         raise Bad("the request is refused; nothing was signed", "see the checks marked REFUSED")
     _confirm(request, order.confirm)
-    stages = stages_of(current, coming) if is_ours else ((*current, *coming),)
+    stages = stages_of(current, coming) if theirs is None else ((*current, *coming),)
     tasks = tasks_of(request, stages, cds=request.cds or order.cds)
     signatures = _sign(place, request.zone, tasks)
     response = response_of(request, tasks, signatures, order.now)
@@ -84,9 +100,10 @@ def sign_request(place: Place, order: Order, say: Callable[[str], object]) -> Do
             "take the token out of service; nothing was written",
         )
     text = write_response(response)
-    if not is_ours:
+    if theirs is not None:
         bundles = bundles_of(request, tasks, signatures, stages[0])
-        text = write_bundles_response(bundles, request.zone, order.form, order.now)
+        text = write_bundles_response(bundles, request.zone, order.form or theirs, order.now)
+        response = replace(response, file_hash=hash_of_file(text))
     _write(order.output, text)
     place.keep(request.zone, _after(record, request, response, order.now))
     signed = response_report(response)
@@ -94,18 +111,22 @@ def sign_request(place: Place, order: Order, say: Callable[[str], object]) -> Do
     return Done(response, f"{asked}\n\n{signed}\n")
 
 
-def _read(order: Order) -> tuple[Request, bool]:
-    """Return the request, and whether it is in dnssecd's own form."""
+def _read(order: Order) -> tuple[Request, Form | None]:
+    """Return the request, and its form if it is not dnssecd's own."""
     try:
         text = read_at_most(order.file, DOCUMENT_OCTETS_MAX).decode("utf-8")
         if is_bundles(text):
-            request = read_bundles_request(text, ttl=order.ttl, validity_s=order.validity_s, now=order.now)
-            return request, False
-        return read_request(text), True
+            request = read_bundles_request(
+                text, ttl=order.ttl, validity_s=order.validity_s, now=order.now, stop=order.stop
+            )
+            return request, form_of(text)
+        return read_request(text), None
     except OSError as error:
         raise Bad(f"{order.file}: {error.strerror}", "name the file with the request") from None
     except TooLarge:
         raise Bad(f"{order.file} is larger than a request can be", "name the file with the request") from None
+    except EndMissing as error:
+        raise Bad(f"{order.file}: {error}", "give it with --to, as to dnssec-ksr with -e", USAGE) from None
     except (UnicodeDecodeError, BadDocument) as error:
         raise Bad(
             f"{order.file} is not a key signing request: {error}", "name the file with the request"

@@ -7,8 +7,11 @@ Each bundle begins with a comment line, and is in force from the time in it unti
     example.com. 3600 IN DNSKEY 256 3 13 …
     ;; KeySigningRequest 1.0 generated at …                                   the end
 
+The last bundle of a request in Knot's form only ends the one before it. In BIND's form it is one like the others; its
+end is not in the file, but an option of ``dnssec-ksr sign``.
+
 A request has DNSKEY records only, a response (SignedKeyResponse) also RRSIG, CDS and CDNSKEY. One bundle has one DNSKEY
-RRset: the form cannot say that two are possible at a time, as ours can. It is not signed.
+RRset: the form cannot say that two are possible at a time, as ours can. It is not signed; its hash is that of the file.
 """
 
 import re
@@ -23,6 +26,7 @@ from dnssecd.core.ceremony.request import (
     Planned,
     Request,
     Slot,
+    hash_of_file,
     stamp,
 )
 from dnssecd.core.ceremony.response import Response
@@ -36,6 +40,8 @@ Form = Literal["knot", "bind"]
 REQUEST = "KeySigningRequest"
 RESPONSE = "SignedKeyResponse"
 BUNDLES_MAX = 10_000
+#: YYYYMMDDHHMMSS; Knot writes epoch seconds.
+BIND_TIME_DIGITS = 14
 _HEADER = re.compile(r";;\s*(KeySigningRequest|SignedKeyResponse)\s+(\S+)\s+(\S+)")
 
 
@@ -55,38 +61,56 @@ def is_bundles(text: str) -> bool:
 # Reading
 
 
-def read_bundles_request(text: str, *, ttl: int, validity_s: int, now: int) -> Request:
+def form_of(text: str) -> Form:
+    """Return in whose form bundles are: BIND's times have 14 digits."""
+    header = _HEADER.match(text.lstrip())
+    return "bind" if header is not None and len(header[3]) == BIND_TIME_DIGITS else "knot"
+
+
+class EndMissing(BadDocument):
+    """The request does not say when its last bundle ends."""
+
+
+def read_bundles_request(
+    text: str, *, ttl: int, validity_s: int, now: int, stop: int | None = None
+) -> Request:
     """Return a request in Knot's or BIND's form; raise BadDocument.
 
     Each bundle becomes one slot or several, of ``validity_s`` seconds at most; ``ttl`` is used where there is none.
+    stop: when the last bundle ends (epoch seconds), which BIND's form does not say (EndMissing).
     """
     bundles = list(_bundles(text, REQUEST))
+    if stop is None and form_of(text) == "bind":
+        raise EndMissing("BIND's form does not say when its last DNSKEY RRset ends")
+    if stop is not None and stop <= bundles[-1].start:
+        raise BadDocument(f"its last DNSKEY RRset begins at {stamp(bundles[-1].start)}, after the given end")
     zone = _zone_of(bundles)
     ttls = {record.ttl for bundle in bundles for record in bundle.records}
     if len(ttls) > 1:
         raise BadDocument("the DNSKEY records have different TTLs")
     slots, plan = [], []
-    for bundle, stop in _with_ends(bundles):
+    for bundle, end in _with_ends(bundles, stop):
         zsks = tuple(sorted({record.rdata for record in bundle.records}))
         if not zsks or any(record.rtype != DNSKEY or record.rdata[1] & SEP for record in bundle.records):
             raise BadDocument(f"the bundle of {stamp(bundle.start)} has no ZSK, or other records than ZSKs")
         plan.append(Planned(bundle.start, zsks))
-        if (stop - bundle.start) * 2 > SLOTS_MAX * validity_s:
+        if (end - bundle.start) * 2 > SLOTS_MAX * validity_s:
             raise BadDocument(f"the bundle of {stamp(bundle.start)} is in force for too long")
         slots += [
-            Slot(start, start + validity_s, (zsks,)) for start in _starts(bundle.start, stop, validity_s)
+            Slot(start, start + validity_s, (zsks,)) for start in _starts(bundle.start, end, validity_s)
         ]
     return Request(
         zone=zone,
         number=0,
         made=now,
         start=bundles[0].start,
-        stop=bundles[-1].start,
+        stop=bundles[-1].start if stop is None else stop,
         ttl=ttls.pop() or ttl,
         zsks=tuple(dict.fromkeys(rdata for slot in slots for zsks in slot.sets for rdata in zsks)),
         slots=tuple(slots),
         plan=tuple(plan),
         cds=False,
+        file_hash=hash_of_file(text),
     )
 
 
@@ -95,7 +119,12 @@ def read_bundles_response(text: str, now: int) -> Response:
     bundles = list(_bundles(text, RESPONSE))
     sets = [made for bundle in bundles for made in _signed_sets(bundle)]
     return Response(
-        zone=_zone_of(bundles), sets=merge(sets), made=now, start=bundles[0].start, stop=bundles[-1].start
+        zone=_zone_of(bundles),
+        sets=merge(sets),
+        made=now,
+        start=bundles[0].start,
+        stop=bundles[-1].start,
+        file_hash=hash_of_file(text),
     )
 
 
@@ -160,9 +189,9 @@ def _zone_of(bundles: list[_Bundle]) -> bytes:
     return owners.pop()
 
 
-def _with_ends(bundles: list[_Bundle]) -> Iterator[tuple[_Bundle, int]]:
-    for bundle, following in zip(bundles, [*bundles[1:], bundles[-1]], strict=True):
-        yield bundle, following.start
+def _with_ends(bundles: list[_Bundle], stop: int | None) -> Iterator[tuple[_Bundle, int]]:
+    last = bundles[-1].start if stop is None else stop
+    yield from zip(bundles, [*(bundle.start for bundle in bundles[1:]), last], strict=True)
 
 
 def _starts(start: int, stop: int, validity_s: int) -> Iterator[int]:

@@ -78,6 +78,7 @@ class Request(Struct, frozen=True):
 
     ``start`` and ``stop`` (epoch s) are the period; ``ttl`` (s) is that of all three RRsets. ``cds_sets``: the keys
     (DNSKEY RDATA, among ``ksks``) of the CDS RRset that is published, and of those that follow by the plan.
+    ``file_hash``: SHA-256 of the file, for a form that has no hash of its own.
     """
 
     zone: bytes
@@ -94,11 +95,12 @@ class Request(Struct, frozen=True):
     cds_sets: tuple[tuple[bytes, ...], ...] = ()
     previous: str = ""
     proofs: tuple[ZskProof, ...] = ()
+    file_hash: bytes = b""
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of the request without its proofs."""
-        return hashlib.sha256(canonical(_body(self))).digest()
+        return self.file_hash or hashlib.sha256(canonical(_body(self))).digest()
 
     @property
     def sets(self) -> tuple[tuple[bytes, ...], ...]:
@@ -109,6 +111,11 @@ class Request(Struct, frozen=True):
 def canonical(value: object) -> bytes:
     """Return JSON without spaces and with ordered keys: what hashes are made of."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode("ascii")
+
+
+def hash_of_file(text: str) -> bytes:
+    """Return what ``sha256sum`` says of a file with this text."""
+    return hashlib.sha256(text.encode()).digest()
 
 
 def stamp(when: int) -> str:

@@ -30,7 +30,10 @@ RRSIGS_MAX = 8_000
 
 
 class Response(Struct, frozen=True):
-    """What was signed. ``request``: hash of the request in hex ("": of another format, which has none)."""
+    """What was signed. ``request``: hash of the request in hex ("": of another format, which has none).
+
+    ``file_hash``: SHA-256 of the file, for a form that has no hash of its own.
+    """
 
     zone: bytes
     sets: tuple[AheadSet, ...]
@@ -39,11 +42,12 @@ class Response(Struct, frozen=True):
     stop: int = 0
     number: int = 0
     request: str = ""
+    file_hash: bytes = b""
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of the response."""
-        return hashlib.sha256(canonical(_body(self))).digest()
+        return self.file_hash or hashlib.sha256(canonical(_body(self))).digest()
 
     @property
     def dnskeys(self) -> tuple[bytes, ...]:

@@ -12,7 +12,7 @@ from dnssecd.control.messages.ceremonies import (
 )
 from dnssecd.core.ceremony.accept import LINES_MAX, ResponseRefused
 from dnssecd.core.ceremony.bundles import is_bundles, read_bundles_response, write_bundles_request
-from dnssecd.core.ceremony.request import SLOTS_MAX, BadDocument, Request, write_request
+from dnssecd.core.ceremony.request import SLOTS_MAX, BadDocument, Request, hash_of_file, write_request
 from dnssecd.core.ceremony.response import Response, read_response
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.utc import moment
@@ -68,11 +68,13 @@ class CeremonyCommands:
         except STORE_ERRORS as error:
             raise Refused(str(error), "see disk space and permissions") from None
         call.note("request made", f"number {request.number}, until {moment(stop)}")
+        document = _written(request, asked.form, now)
+        digest = request.digest if asked.form == "dnssecd" else hash_of_file(document)
         return SigningRequest(
             zone=zone.name,
             number=request.number,
-            digest=request.digest.hex(),
-            document=_written(request, asked.form, now),
+            digest=digest.hex(),
+            document=document,
             notes=_notes(self._rollovers.of(zone).signed_until, request),
         )
 

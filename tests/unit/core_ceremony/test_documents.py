@@ -1,11 +1,14 @@
 """Requests and responses as text: what is written is read back, what is changed is refused."""
 
+import hashlib
 import json
 from random import Random
 
 import pytest
 
 from dnssecd.core.ceremony.bundles import (
+    EndMissing,
+    form_of,
     read_bundles_request,
     read_bundles_response,
     write_bundles_request,
@@ -14,7 +17,7 @@ from dnssecd.core.ceremony.bundles import (
 from dnssecd.core.ceremony.request import BadDocument, read_request, write_request
 from dnssecd.core.ceremony.response import read_response, write_response
 from dnssecd.core.dns.key_records import BadRecord, records
-from tests.unit.core_ceremony.world import NOW, make_request, signed
+from tests.unit.core_ceremony.world import DAY, NOW, make_request, signed
 
 
 def test_a_request_is_read_as_it_was_written():
@@ -29,6 +32,39 @@ def test_a_response_is_read_as_it_was_written():
     again = read_response(write_response(response))
     assert again == response
     assert again.digest == response.digest
+
+
+@pytest.mark.parametrize("form", ["knot", "bind"])
+def test_bundles_have_the_hash_of_their_file(form):
+    """Two people compare it, hours apart: it does not depend on when the file is read."""
+    request, response = make_request(), signed(make_request())
+    for text, read in (
+        (
+            write_bundles_request(request, form, NOW),
+            lambda text, now: read_bundles_request(
+                text, ttl=1, validity_s=10**6, now=now, stop=request.stop + 1
+            ),
+        ),
+        (write_bundles_response([(NOW, response.sets)], request.zone, form, NOW), read_bundles_response),
+    ):
+        assert form_of(text) == form
+        for now in (NOW, NOW + 1):
+            assert read(text, now).digest == hashlib.sha256(text.encode()).digest()
+
+
+def test_a_request_in_binds_form_ends_when_it_is_said():
+    request = make_request()
+    text = write_bundles_request(request, "bind", NOW)
+    with pytest.raises(EndMissing, match="does not say when"):
+        read_bundles_request(text, ttl=1, validity_s=14 * DAY, now=NOW)
+    with pytest.raises(BadDocument, match="after the given end"):
+        read_bundles_request(text, ttl=1, validity_s=14 * DAY, now=NOW, stop=request.stop)
+    for days in (1, 100):
+        stop = request.stop + days * DAY
+        again = read_bundles_request(text, ttl=1, validity_s=14 * DAY, now=NOW, stop=stop)
+        assert again.stop == stop
+        assert again.slots[-1].expiration >= stop
+        assert again.slots[-1].sets == (request.plan[-1].zsks,)
 
 
 @pytest.mark.parametrize("change", [
