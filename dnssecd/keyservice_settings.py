@@ -80,17 +80,6 @@ class KeyLimits(Struct, frozen=True, kw_only=True):
     two_person: bool = False
 
 
-class LimitSettings(Struct, frozen=True, kw_only=True):
-    """The limits of all zones: ``zones`` has the number in ``kinds`` for each zone (wire name in hex).
-
-    ``default`` is for all other zones, also those that the configuration does not have.
-    """
-
-    default: KeyLimits = KeyLimits()
-    kinds: tuple[KeyLimits, ...] = ()
-    zones: dict[str, int] = field(default_factory=dict)
-
-
 class SealingSettings(Struct, frozen=True, kw_only=True):
     """The nodes of a cluster: ``node`` is this one ("": there is no cluster), ``keys`` their public sealing keys.
 
@@ -99,6 +88,19 @@ class SealingSettings(Struct, frozen=True, kw_only=True):
 
     node: str = ""
     keys: dict[str, str] = field(default_factory=dict)
+
+
+class LimitSettings(Struct, frozen=True, kw_only=True):
+    """The limits of all zones: ``zones`` has the number in ``kinds`` for each zone (wire name in hex).
+
+    ``default`` is for all other zones, also those that the configuration does not have. ``sealing``: the nodes that may
+    have keys.
+    """
+
+    default: KeyLimits = KeyLimits()
+    kinds: tuple[KeyLimits, ...] = ()
+    zones: dict[str, int] = field(default_factory=dict)
+    sealing: SealingSettings = field(default_factory=SealingSettings)
 
 
 SEALING_KEY_OCTETS = 32
@@ -137,4 +139,3 @@ class SignerSettings(Struct, frozen=True, kw_only=True):
     threads: int = 0
     limits: LimitSettings = field(default_factory=LimitSettings)
     officer_gid: int = -1
-    sealing: SealingSettings = field(default_factory=SealingSettings)

@@ -43,7 +43,6 @@ def signer_settings(
         socket_mode=socket_mode,
         limits=limit_settings(config),
         officer_gid=officer_gid,
-        sealing=sealing_settings(config),
     )
 
 
@@ -76,7 +75,7 @@ def limit_settings(config: Config) -> LimitSettings:
         for zone in config.zones.values()
         if zone.policy in numbers
     }
-    return LimitSettings(default=default, kinds=kinds, zones=zones)
+    return LimitSettings(default=default, kinds=kinds, zones=zones, sealing=sealing_settings(config))
 
 
 def _limits(policy: Policy) -> KeyLimits:

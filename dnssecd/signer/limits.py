@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 
-from dnssecd.keyservice_settings import KeyLimits, LimitSettings
+from dnssecd.keyservice_settings import KeyLimits, LimitSettings, SealingSettings
 from dnssecd.signer.audit import AuditLog
 from dnssecd.signer.warnings import WarningBook
 
@@ -45,6 +45,11 @@ class Limits:
         """Return the limits of a zone."""
         number = self._settings.zones.get(zone.hex())
         return self._settings.default if number is None else self._settings.kinds[number]
+
+    @property
+    def sealing(self) -> SealingSettings:
+        """The nodes that keys may be sealed for, and come from."""
+        return self._settings.sealing
 
     def of_zones(self, zones: Iterable[bytes]) -> KeyLimits:
         """Return the strictest limits of zones that share a key; of none: those of an unknown zone."""
@@ -81,9 +86,12 @@ class Limits:
 def describe_limits(settings: LimitSettings) -> dict[str, str | int]:
     """Return the limits as fields of an audit entry."""
     all_limits = (settings.default, *settings.kinds)
+    nodes = settings.sealing.keys
+    sealing = {"sealing_keys": ", ".join(f"{name} {nodes[name]}" for name in sorted(nodes))} if nodes else {}
     return {
         "validity_max": max(one.validity_s_max for one in all_limits),
         "destroy_after": min(one.destroy_after_s for one in all_limits),
         "two_person": sum(one.two_person for one in all_limits),
         "kinds": len(all_limits),
+        **sealing,
     }

@@ -122,7 +122,6 @@ async def _run(
         settings.limits,
         consents,
         reread,
-        settings.sealing,
     )
     on_signal(loop, signal.SIGHUP, service.limits_may_have_changed)
     server = Server(service, warnings, frozenset(settings.allowed_uids), settings.officer_gid)

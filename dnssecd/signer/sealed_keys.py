@@ -12,11 +12,12 @@ from collections.abc import Callable
 import msgspec
 
 from dnssecd import keyservice_protocol as wp
-from dnssecd.keyservice_settings import SealingSettings, sealing_key_octets, sealing_key_text
+from dnssecd.keyservice_settings import sealing_key_octets, sealing_key_text
 from dnssecd.signer import algorithms, door
 from dnssecd.signer.account import ChangeLog
 from dnssecd.signer.errors import BadRequest, Collision, Exists, OperatorNeeded, Refused, UnknownKey
 from dnssecd.signer.key_file import Description
+from dnssecd.signer.limits import Limits
 from dnssecd.signer.peers import Peer
 from dnssecd.signer.preimage import zone_text
 from dnssecd.signer.sealing import BadLetter, SealingNode
@@ -32,18 +33,19 @@ class SealedKeys:
 
     def __init__(
         self,
-        settings: SealingSettings,
+        limits: Limits,
         stores: Stores,
         changes: ChangeLog,
         lock: asyncio.Lock,
         changed: Callable[[str], None],
     ) -> None:
-        self._settings, self._stores, self._changes = settings, stores, changes
+        self._limits, self._stores, self._changes = limits, stores, changes
         self._lock, self._changed = lock, changed
         software = [one for one in stores if isinstance(one, SoftwareStore)]
         self._sealed = {one.name: one for one in software if one.sealed}
         self._own = {one.name: one for one in software if one.own}
         self._node: SealingNode | None = None
+        self._generation = limits.generation
 
     async def show(self, request: wp.SealingKeyRequest) -> wp.Reply:
         """Return the public sealing key of this node; it is made if there is none."""
@@ -141,15 +143,19 @@ class SealedKeys:
             raise Collision(f"another key of {zone_text(zone)} has the same key tag")
 
     async def _this_node(self) -> SealingNode:
-        if self._node is None:
+        """Return this node as the configuration says now: a node that was taken out gets and gives no more keys."""
+        await self._limits.refresh()
+        if self._node is None or self._generation != self._limits.generation:
+            settings, self._generation = self._limits.sealing, self._limits.generation
+            self._node = None
             stores = (*self._sealed.values(), *self._own.values())
-            if not self._settings.node or not stores:
+            if not settings.node or not stores:
                 raise Refused(
                     'this host has no [cluster], or no key store with sharing = "sealed" or "own": it seals no keys'
                 )
             store = next((one for one in stores if one.has_sealing_key()), next(iter(stores)))
-            keys = {name: sealing_key_octets(text) for name, text in self._settings.keys.items()}
-            self._node = SealingNode(self._settings.node, await store.sealing_key(), keys)
+            keys = {name: sealing_key_octets(text) for name, text in settings.keys.items()}
+            self._node = SealingNode(settings.node, await store.sealing_key(), keys)
         return self._node
 
     async def _pinned_node(self) -> SealingNode:

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from dnssecd import keyservice_protocol as wp
-from dnssecd.keyservice_settings import LimitSettings, SealingSettings
+from dnssecd.keyservice_settings import LimitSettings
 from dnssecd.signer import audit, door
 from dnssecd.signer.account import ChangeLog
 from dnssecd.signer.audit import AuditLog
@@ -39,7 +39,6 @@ log = structlog.get_logger()
 USES_FLUSH_S = 60.0
 #: The file beside the audit log that has the time that was trusted last.
 CLOCK_NOTE = "clock"
-NOT_SEALED = SealingSettings()
 #: Keys that are listed before other requests get their turn.
 IN_TURN = 200
 KEY_OCTETS = 512  # generous for the fields of fixed size and `detail`
@@ -58,7 +57,6 @@ class Service:
         limits: LimitSettings,
         consents: Consents,
         reread: Reread = never_changes,
-        sealing: SealingSettings = NOT_SEALED,
     ) -> None:
         self._now = now
         self.limits = Limits(limits, reread, audit_log, warnings)
@@ -78,7 +76,7 @@ class Service:
             self._stores, self.limits, self._uses, warnings, self._counters, deadline, now
         )
         self.at_once = self._signing.sign_at_once
-        self._trash, changes, sealed = self._keys_admin(sealing)
+        self._trash, changes, sealed = self._keys_admin()
         trials = StoreTrials(self._stores, self._uses, deadline)
         self._signers: dict[type[Any], Callable[[Any, int], Awaitable[wp.Reply]]] = {
             wp.SignRequest: self._signing.sign,
@@ -111,7 +109,7 @@ class Service:
             wp.BenchRequest: trials.measure,
         }
 
-    def _keys_admin(self, sealing: SealingSettings) -> tuple[KeyTrash, KeyAdmin, SealedKeys]:
+    def _keys_admin(self) -> tuple[KeyTrash, KeyAdmin, SealedKeys]:
         """Return what changes keys; one lock for all of it."""
         lock, changes = asyncio.Lock(), ChangeLog(self._audit)
         rules = ConsentRules(self._consents, self.limits)
@@ -128,7 +126,7 @@ class Service:
             self._key_changed,
         )
         admin = KeyAdmin(self._stores, changes, rules, trash, lock, self._key_changed)
-        return trash, admin, SealedKeys(sealing, self._stores, changes, lock, self._key_changed)
+        return trash, admin, SealedKeys(self.limits, self._stores, changes, lock, self._key_changed)
 
     async def answer(self, request: wp.Request, lane: int, peer: Peer) -> wp.Reply:
         """Return the reply; failures become an ErrorReply. `peer`: who asks."""

@@ -16,6 +16,8 @@ import structlog
 from dnssecd.cluster.errors import ClusterError
 from dnssecd.cluster.shared_keys import Row, SharedKeys
 from dnssecd.config.model import Config
+from dnssecd.core.ceremony.proof import proof_message
+from dnssecd.core.keys.keyset import dnskey_rdata, key_tag
 from dnssecd.daemon.cluster.link import ClusterLink
 from dnssecd.daemon.cluster.stored_keys import read_keys
 from dnssecd.daemon.zones.key_holders import KeyToHold
@@ -36,13 +38,18 @@ log = structlog.get_logger("dnssecd.cluster")
 
 
 class Envelope(msgspec.Struct, frozen=True):
-    """What a node needs to have a key. sealed: the letter of a key service; b"" for a key in a token that all reach."""
+    """What a node needs to have a key. sealed: the letter of a key service; b"" for a key in a token that all reach.
+
+    proof: for a key in a token, the sender's. It shows that a key service signs for the zone with it. Who only writes
+    rows could otherwise name a key of another zone.
+    """
 
     store: str
     role: Role
     algorithm: int
     public_key: bytes
     sealed: bytes = b""
+    proof: bytes = b""
 
 
 def nonce_of(node: str, key_id: str) -> bytes:
@@ -130,6 +137,8 @@ class KeyShares:
                 "key taken from another node", zone=zone.name, key=info.id, tag=info.tag, node=row.sender
             )
         elif info is None and found.store in self.tokens:
+            if not is_of_zone(found, row, zone.origin):
+                return f"node {row.sender} has not proved that it signs for the zone with the key"
             info = await self._signer.adopt(
                 zone.origin,
                 found.role,
@@ -167,11 +176,15 @@ class KeyShares:
         return ""
 
     async def _write(self, zone: FrontZone, info: KeyInfo, node: str) -> None:
-        sealed = b""
+        sealed = proof = b""
         if info.store in self.sealed:
             sealed = await self._signer.seal(zone.origin, info.id, node)
+        else:
+            nonce = nonce_of(self._node, info.id)
+            proofs = await self._signer.prove(zone.origin, info.id, info.dnskey, nonce)
+            proof = next((msgspec.msgpack.encode(one) for one in proofs if not one.error), b"")
         letter = msgspec.msgpack.encode(
-            Envelope(info.store, info.role, info.algorithm, info.public_key, sealed)
+            Envelope(info.store, info.role, info.algorithm, info.public_key, sealed, proof)
         )
         await self._link.run(self._rows.give, zone.name, info.id, node, letter)
 
@@ -242,10 +255,23 @@ class KeyShares:
         return True
 
 
-def is_proof(octets: bytes, node: str, key: KeyToHold) -> bool:
-    """Return whether a row proves that a node holds a key."""
+def is_of_zone(found: Envelope, row: Row, zone: bytes) -> bool:
+    """Return whether the sender of a row has proved that it signs for the zone with the key."""
+    flags = 256 if found.role == "zsk" else 257
+    try:
+        dnskey = dnskey_rdata(flags, found.algorithm, found.public_key)
+    except ValueError:
+        return False
+    return is_proof(found.proof, row.sender, KeyToHold(row.key_id, dnskey), zone)
+
+
+def is_proof(octets: bytes, node: str, key: KeyToHold, zone: bytes = b"") -> bool:
+    """Return whether a row proves that a node holds a key; with ``zone``, also that it signs for that zone with it."""
     try:
         proof = msgspec.msgpack.decode(octets, type=Proof)
     except msgspec.DecodeError:
         return False
-    return not proof.error and not check_proofs([proof], nonce_of(node, key.key_id), key.dnskey)[0].error
+    nonce, (_, _, _, algorithm) = nonce_of(node, key.key_id), key.dnskey[:4]
+    if zone and proof.preimage != proof_message(zone, algorithm, key_tag(key.dnskey), nonce):
+        return False
+    return not proof.error and not check_proofs([proof], nonce, key.dnskey)[0].error

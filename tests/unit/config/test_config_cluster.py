@@ -213,7 +213,7 @@ def test_sealed_keys() -> None:
     (warning,) = (str(each) for each in config.warnings if "sealing_key" in str(each))
     assert "cluster.nodes.a: has no sealing_key: it gets no keys of key store local" in warning
     made = signer_settings(config, socket=Path("/s"), state_dir=Path("/d"))
-    assert made.sealing == SealingSettings(node="a", keys={"b": KEY_B})
+    assert made.limits.sealing == SealingSettings(node="a", keys={"b": KEY_B})
     assert made.keystores[0].sealed
 
 

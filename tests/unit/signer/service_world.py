@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import msgspec
+
 from dnssecd import keyservice_protocol as wp
 from dnssecd.keyservice_settings import KeyLimits, KeystoreSettings, LimitSettings, SealingSettings
 from dnssecd.signer.audit import AuditLog, check
@@ -72,10 +74,9 @@ class Bench:
             self.warnings,
             lambda: asyncio.get_running_loop().time() + self.uptime,
             self.now,
-            self.limits,
+            msgspec.structs.replace(self.limits, sealing=self.sealing or SealingSettings()),
             self.consents,
             self.reread,
-            self.sealing or SealingSettings(),
         )
 
     async def close(self) -> None:

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from dnssecd import keyservice_protocol as wp
 from dnssecd.keyservice_settings import SealingSettings, sealing_key_octets, sealing_key_text
+from dnssecd.signer.audit import check
 from dnssecd.signer.sealing import Letter, SealingNode
 from tests.unit.signer.service_world import DAEMON, PASSPHRASE, TWO_PERSON, A, B, Bench
 
@@ -294,6 +295,39 @@ def test_a_node_whose_key_is_not_that_of_the_configuration_seals_nothing(tmp_pat
             a.sealing = SealingSettings(node="a", keys=keys)
             await a.restart()
             assert why in (await a.refused(wp.SealRequest(1, A, key.id, "b"), DAEMON)).message
+
+    run(inside, tmp_path)
+
+
+def test_a_node_that_is_taken_out_of_the_configuration_gets_and_gives_no_more_keys(tmp_path: Path) -> None:
+    """At once: the host may have been stolen, and no key service is restarted for it."""
+
+    async def inside(nodes: Nodes) -> None:
+        a, b = nodes["a"], nodes["b"]
+        ours, theirs = await a.key(A), await b.key(A)
+        await letter(a, ours)
+        content = await letter(b, theirs, "a")
+        assert a.sealing is not None
+        keys = dict(a.sealing.keys)
+        changes = [
+            msgspec.structs.replace(a.limits, sealing=SealingSettings(node="a", keys={"a": keys["a"]}))
+        ]
+        a.reread = lambda: changes.pop() if changes else None
+        a.sealing = SealingSettings(node="a", keys=keys)
+        await a.restart()
+        assert (
+            "no sealing_key of another node"
+            in (await a.refused(wp.SealRequest(1, A, ours.id, "b"), DAEMON)).message
+        )
+        assert "is no other node" in (await a.refused(wp.OpenRequest(1, A, content, "local"), DAEMON)).message
+        entries = check(a.home / "audit.log", 1000).entries
+        (entry,) = [one.fields for one in entries if one.event == "limits changed"]
+        assert entry["sealing_keys"] == f"a {keys['a']}"
+        changes.append(msgspec.structs.replace(a.limits, sealing=SealingSettings()))
+        for _ in range(2):
+            assert "it seals no keys" in (await a.refused(wp.SealRequest(1, A, ours.id, "b"), DAEMON)).message
+        changes.append(msgspec.structs.replace(a.limits, sealing=SealingSettings(node="a", keys=keys)))
+        await opened(a, content)
 
     run(inside, tmp_path)
 
