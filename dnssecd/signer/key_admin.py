@@ -119,17 +119,7 @@ class KeyAdmin:
                     )
                     account(key)
 
-                key = await store.adopt(
-                    request.zone,
-                    request.role,
-                    request.algorithm,
-                    request.cka_id,
-                    request.label,
-                    self._stores.tags(request.zone),
-                    request.public_key,
-                    account_for_new,
-                    request.key_id,
-                )
+                key = await store.adopt(request, self._stores.tags(request.zone), account_for_new)
         return wp.KeysReply(request.id, (key_info(store, key),))
 
     async def export(self, request: wp.ExportRequest, peer: Peer) -> wp.Reply:

@@ -8,7 +8,15 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from dnssecd.keyservice_protocol import BenchLine, BenchRequest, KeyState, Proof, Role, StoreStatus
+from dnssecd.keyservice_protocol import (
+    AdoptRequest,
+    BenchLine,
+    BenchRequest,
+    KeyState,
+    Proof,
+    Role,
+    StoreStatus,
+)
 from dnssecd.signer.algorithms import PrivateKey
 from dnssecd.signer.key_file import Description, SealedKey
 from dnssecd.signer.registry import Registry
@@ -83,19 +91,8 @@ class Keystore(Protocol):
     async def put_back(self, key: Description, private: PrivateKey, account: Account) -> None:
         """Store a copy of a key that `has_lost`; Unsupported where that cannot be."""
 
-    async def adopt(
-        self,
-        zone: bytes,
-        role: Role,
-        algorithm: int,
-        cka_id: str,
-        label: str,
-        taken: frozenset[int],
-        public_key: bytes,
-        account: Account,
-        key_id: str = "",
-    ) -> Description:
-        """Bind a key that is in a token already; Unsupported where there are no tokens."""
+    async def adopt(self, wanted: AdoptRequest, taken: frozenset[int], account: Account) -> Description:
+        """Bind a key that is in a token already; Unsupported where there are no tokens. taken: key tags of the zone."""
 
     async def rebind(self, key: Description, zones: tuple[bytes, ...]) -> Description:
         """Change the zones a key is bound to."""

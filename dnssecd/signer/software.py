@@ -14,7 +14,15 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from dnssecd.keyservice_protocol import BenchLine, BenchRequest, KeyState, Proof, Role, StoreStatus
+from dnssecd.keyservice_protocol import (
+    AdoptRequest,
+    BenchLine,
+    BenchRequest,
+    KeyState,
+    Proof,
+    Role,
+    StoreStatus,
+)
 from dnssecd.keyservice_settings import KeystoreSettings
 from dnssecd.signer import algorithms, throw_away
 from dnssecd.signer.algorithms import PrivateKey
@@ -217,18 +225,7 @@ class SoftwareStore:
         account(key)
         await self._signing.off_loop(lambda: self._put_back(key, private))
 
-    async def adopt(
-        self,
-        zone: bytes,
-        role: Role,
-        algorithm: int,
-        cka_id: str,
-        label: str,
-        taken: frozenset[int],
-        public_key: bytes,
-        account: Account,
-        key_id: str = "",
-    ) -> Description:
+    async def adopt(self, wanted: AdoptRequest, taken: frozenset[int], account: Account) -> Description:
         """Refuse: there is no token here."""
         raise Unsupported(f"key store {self.name} has no token to adopt keys from; import the private key")
 

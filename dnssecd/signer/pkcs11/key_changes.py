@@ -12,7 +12,7 @@ from functools import partial
 
 import msgspec
 
-from dnssecd.keyservice_protocol import Role
+from dnssecd.keyservice_protocol import AdoptRequest, Role
 from dnssecd.signer import algorithms
 from dnssecd.signer.errors import (
     BadRequest,
@@ -104,33 +104,24 @@ class KeyChanges:
             await first.command(partial(destroy_new, first, key), deadline)
         raise no_tag_left(tries)
 
-    async def adopt(
-        self,
-        zone: bytes,
-        role: Role,
-        algorithm: int,
-        cka_id: str,
-        label: str,
-        taken: frozenset[int],
-        public_key: bytes,
-        account: Account,
-        key_id: str = "",
-    ) -> Description:
+    async def adopt(self, wanted: AdoptRequest, taken: frozenset[int], account: Account) -> Description:
         """Bind a key that is in a token already; it stays as it is there."""
-        candidate = await self._candidate(cka_id, label, algorithm, public_key)
+        candidate = await self._candidate(wanted)
         claimed = not candidate.public_key
         if claimed:
             candidate = msgspec.structs.replace(
-                candidate, public_key=public_key, bits=field_bits(public_key, algorithm)
+                candidate,
+                public_key=wanted.public_key,
+                bits=field_bits(wanted.public_key, wanted.algorithm),
             )
-        flags = algorithms.flags_of(role)
-        dnskey = flags.to_bytes(2) + b"\x03" + bytes([algorithm]) + candidate.public_key
+        flags = algorithms.flags_of(wanted.role)
+        dnskey = flags.to_bytes(2) + b"\x03" + bytes([wanted.algorithm]) + candidate.public_key
         _must_be_public_key(dnskey)
         key = Description(
-            id=key_id or hashlib.sha256(candidate.public_key).hexdigest()[:32],
-            zones=(zone,),
-            role=role,
-            algorithm=algorithm,
+            id=wanted.key_id or hashlib.sha256(candidate.public_key).hexdigest()[:32],
+            zones=(wanted.zone,),
+            role=wanted.role,
+            algorithm=wanted.algorithm,
             bits=candidate.bits,
             flags=flags,
             dnskey=dnskey,
@@ -161,8 +152,9 @@ class KeyChanges:
         if not taken.isdisjoint(algorithms.tags(key.dnskey)):
             raise tag_taken()
 
-    async def _candidate(self, cka_id: str, label: str, algorithm: int, public_key: bytes) -> m.Candidate:
+    async def _candidate(self, request: AdoptRequest) -> m.Candidate:
         """Return the one key that is meant; without public key where its token does not say it and the request does."""
+        cka_id, label, public_key = request.cka_id, request.label, request.public_key
         try:
             bytes.fromhex(cka_id)
         except ValueError:
@@ -172,10 +164,12 @@ class KeyChanges:
         wanted = f"CKA_ID {cka_id}" if cka_id else f"label {label!r}"
         if public_key:
             wanted = "the public key asked for"
-        call = m.SearchCall(cka_id, label, algorithm, public_key)
+        call = m.SearchCall(cka_id, label, request.algorithm, public_key)
         found = await self._search(call, fresh=False) or await self._search(call, fresh=True)
         if not found:
-            raise MissingKey(f"no key of algorithm {algorithm} with {wanted} is in a token of {self._store}")
+            raise MissingKey(
+                f"no key of algorithm {request.algorithm} with {wanted} is in a token of {self._store}"
+            )
         if len(found) > 1:
             raise BadRequest(f"{len(found)} different keys with {wanted}; {_how_to_tell(found)}")
         (candidate,) = found

@@ -12,6 +12,7 @@ import pkcs11
 import pytest
 from pkcs11 import Attribute
 
+from dnssecd import keyservice_protocol as wp
 from dnssecd.keyservice_settings import QUIRKS
 from dnssecd.signer import files
 from dnssecd.signer.errors import BadRequest, OperatorNeeded, ServiceError
@@ -520,8 +521,9 @@ async def test_a_public_key_that_is_none_is_refused_before_a_session_tries_it(
     pool: Any = SimpleNamespace(health=SimpleNamespace(hopeful=True), quirks=frozenset(), command=command)
     registry: Any = SimpleNamespace(all=list)
     changes = KeyChanges("s", [pool], registry, no_warnings(), lambda: 0.0, Clock())
+    wanted = wp.AdoptRequest(1, b"\0", "zsk", algorithm, "hsm", cka_id="a5", public_key=public_key)
     with pytest.raises(BadRequest, match=f"none of algorithm {algorithm}"):
-        await changes.adopt(b"\0", "zsk", algorithm, "a5", "", frozenset(), public_key, lambda key: None)
+        await changes.adopt(wanted, frozenset(), lambda key: None)
     assert len(calls) == 1, "the search"
 
 
