@@ -1,12 +1,13 @@
-"""held_by_min in a cluster: no new key in a shared key store is used before enough nodes proved that they hold it."""
+"""No new key is used before it is safe from loss: backed up (require_backup), or held by enough nodes (held_by_min)."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.backup_gate import backup_refusal
-from dnssecd.core.keys.evidence import KeyHolders
+from dnssecd.core.keys.evidence import KeyBackup, KeyHolders
 from dnssecd.core.keys.facts import World
 from dnssecd.core.keys.holders_gate import holders_refusal
 from dnssecd.core.keys.keyset import Key
@@ -29,6 +30,75 @@ def in_cluster(holders_min: int = 2, *, shared: bool = True) -> Bench:
     return bench
 
 
+def saved(bench: Bench, key: Key) -> None:
+    backup = KeyBackup(key.key_id, bench.now, "a file")
+    bench.evidence = replace(bench.evidence, backups=(*bench.evidence.backups, backup))
+
+
+def requiring() -> Bench:
+    bench = running()
+    bench.policy = policy(require_backup=True)
+    return bench
+
+
+both = pytest.mark.parametrize(
+    ("waiting", "gate", "make_safe"),
+    [
+        (requiring, Gate.BACKUP, saved),
+        (in_cluster, Gate.HOLDERS, lambda bench, key: held(bench, key, "a", "b")),
+    ],
+    ids=["backup", "holders"],
+)
+
+
+@both
+def test_a_key_in_use_stays_in_use(waiting: Callable[[], Bench], gate: Gate, make_safe: object) -> None:
+    bench = waiting()
+    before = bench.keyset
+    bench.settle()
+    assert [key.ref for key in bench.keyset.keys] == [key.ref for key in before.keys]
+    assert not any(blocker.gate is gate for blocker in bench.step().blockers)
+
+
+@both
+def test_an_emergency_does_not_wait(waiting: Callable[[], Bench], gate: Gate, make_safe: object) -> None:
+    bench = waiting()
+    old = bench.key(Role.ZSK)
+    bench.keyset = commands.compromised(bench.keyset, old.ref)
+    bench.step()
+    assert bench.state(bench.key(Role.ZSK), Rec.DNSKEY) is not State.HIDDEN
+    bench.wait(2 * DAY)
+    bench.settle()
+    assert bench.keyset.find(old.ref) is None
+
+
+@both
+def test_what_is_known_of_another_key_does_not_count(
+    waiting: Callable[[], Bench], gate: Gate, make_safe: Callable[[Bench, Key], None]
+) -> None:
+    bench = waiting()
+    make_safe(bench, bench.key(Role.ZSK))
+    bench.keyset = commands.roll_over(bench.keyset, Role.ZSK)
+    bench.settle()
+    assert bench.state(bench.key(Role.ZSK), Rec.DNSKEY) is State.HIDDEN
+
+
+def test_a_new_key_waits_for_its_backup() -> None:
+    bench = requiring()
+    bench.keyset = commands.roll_over(bench.keyset, Role.ZSK)
+    bench.settle()
+    new = bench.key(Role.ZSK)
+    assert bench.state(new, Rec.DNSKEY) is State.HIDDEN
+    plan = bench.step()
+    (blocker,) = [blocker for blocker in plan.blockers if blocker.gate is Gate.BACKUP]
+    assert (blocker.rule, blocker.tag) == ("require-backup", new.tag)
+    assert "has no confirmed backup" in blocker.detail
+    assert "key backup --confirm" in blocker.missing[0].wanted
+    saved(bench, new)
+    bench.settle()
+    assert bench.state(new, Rec.ZRRSIG) is State.OMNIPRESENT
+
+
 @pytest.mark.parametrize("role", [Role.ZSK, Role.KSK])
 def test_a_new_key_waits_for_other_nodes(role: Role) -> None:
     bench = in_cluster(3)
@@ -47,14 +117,6 @@ def test_a_new_key_waits_for_other_nodes(role: Role) -> None:
     assert bench.state(bench.key(role), Rec.DNSKEY) is not State.HIDDEN
 
 
-def test_a_key_in_use_stays_in_use() -> None:
-    bench = in_cluster()
-    before = bench.keyset
-    bench.settle()
-    assert [key.ref for key in bench.keyset.keys] == [key.ref for key in before.keys]
-    assert not any(blocker.gate is Gate.HOLDERS for blocker in bench.step().blockers)
-
-
 @pytest.mark.parametrize(
     "bench", [in_cluster(1), in_cluster(shared=False)], ids=["one host", "another key store"]
 )
@@ -62,25 +124,6 @@ def test_elsewhere_nothing_waits(bench: Bench) -> None:
     bench.keyset = commands.roll_over(bench.keyset, Role.ZSK)
     bench.settle()
     assert bench.state(bench.key(Role.ZSK), Rec.ZRRSIG) is State.OMNIPRESENT
-
-
-def test_an_emergency_does_not_wait() -> None:
-    bench = in_cluster()
-    old = bench.key(Role.ZSK)
-    bench.keyset = commands.compromised(bench.keyset, old.ref)
-    bench.step()
-    assert bench.state(bench.key(Role.ZSK), Rec.DNSKEY) is not State.HIDDEN
-    bench.wait(2 * DAY)
-    bench.settle()
-    assert bench.keyset.find(old.ref) is None
-
-
-def test_holders_of_another_key_do_not_count() -> None:
-    bench = in_cluster()
-    held(bench, bench.key(Role.ZSK), "a", "b")
-    bench.keyset = commands.roll_over(bench.keyset, Role.ZSK)
-    bench.settle()
-    assert bench.state(bench.key(Role.ZSK), Rec.DNSKEY) is State.HIDDEN
 
 
 @pytest.mark.parametrize("role", [Role.ZSK, Role.KSK])
