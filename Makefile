@@ -27,7 +27,7 @@ help:
 	@echo "make check                          linters and quick tests, under a minute"
 	@echo "make test                           everything, with real peers; what CI runs"
 	@echo "make bench | soak                   timing against the peers | the long forms of the tests"
-	@echo "make fuzz [FUZZ_SECONDS=600]        fuzz messages, updates, zone files, transfers, parser steps: this long each"
+	@echo "make fuzz [FUZZ_SECONDS=600]        fuzz messages, updates, zone files, transfers, signed inputs, parser steps: this long each"
 	@echo "make deb                            a Debian package in dist/, for the Debian that it runs on"
 	@echo "make install | uninstall [PREFIX=/usr/local DESTDIR=]   install without a package (as root) | remove that again"
 	@echo "make docs [PICTURES=1]              the documents as a site in build/site, links checked"
@@ -93,6 +93,7 @@ fuzz: venv
 	$(PY) -m tests.fuzz.fuzz_update --seconds $(FUZZ_SECONDS)
 	$(PY) -m tests.fuzz.fuzz_zonefile --seconds $(FUZZ_SECONDS)
 	$(PY) -m tests.fuzz.fuzz_xfrin --seconds $(FUZZ_SECONDS)
+	$(PY) -m tests.fuzz.fuzz_input --seconds $(FUZZ_SECONDS)
 	$(PY) -m tests.fuzz.fuzz_steps --seconds $(FUZZ_SECONDS)
 
 .PHONY: docs

@@ -1,15 +1,16 @@
-"""A little of the fuzzing of messages and zone files, the same on every machine; longer by ``make fuzz``."""
+"""A little of the fuzzing of messages, zone files and signed inputs, always the same; longer by ``make fuzz``."""
 
 from math import inf
 from pathlib import Path
 
 import dns.message
 
-from tests.fuzz import fuzz_message, fuzz_zonefile
+from tests.fuzz import fuzz_input, fuzz_message, fuzz_zonefile
 
 
 def test_seeds(tmp_path: Path) -> None:
     assert all(fuzz_zonefile.one_input(seed, tmp_path / "zone") for seed in fuzz_zonefile.seeds())
+    assert fuzz_input.judged(list(fuzz_input.signed()[0])) is True
     assert any(fuzz_message.one_input(seed) for seed in fuzz_message.seeds())
 
 
@@ -28,3 +29,8 @@ def test_mutated_messages() -> None:
 def test_mutated_zone_files() -> None:
     count, taken = fuzz_zonefile.mutate(inf, 1, 10_000)
     assert count == 10_000 > taken > 100
+
+
+def test_changed_signed_inputs() -> None:
+    count, verified = fuzz_input.mutate(inf, 1, 400)
+    assert count == 400 > verified > 5

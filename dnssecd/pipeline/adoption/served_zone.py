@@ -81,7 +81,7 @@ class ForeignZone(MemoryZoneView):
 
     @property
     def dnskeys(self) -> frozenset[bytes]:
-        """Return the Return the RDATA of the DNSKEY RRset."""
+        """Return the RDATA of the DNSKEY RRset."""
         found = self.rrset(APEX, DNSKEY)
         return frozenset() if found is None else frozenset(unpack(found.rdata))
 
