@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd.core.dns.names import text_to_wire
-from dnssecd.daemon.zones.databases import Databases
+from dnssecd.daemon.zones.databases import CLOSING_MAX, Databases
 from dnssecd.store.errors import StoreError
 from dnssecd.store.zonedb import ZoneDatabase
 
@@ -53,6 +53,29 @@ def test_a_database_that_is_read_stays_open_and_goes_when_it_is_not(tmp_path: Pa
     fill(databases, tmp_path)
     for number, database in enumerate(all_read):
         assert opened(databases, tmp_path, number) is not database
+    databases.close()
+
+
+def test_all_are_closed_at_the_end_without_one_waiting_for_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And before the fault of one is reported."""
+    databases = Databases(2 * CLOSING_MAX)
+    all_open = [opened(databases, tmp_path, number) for number in range(CLOSING_MAX + 1)]
+    together, close, closed = threading.Barrier(CLOSING_MAX), ZoneDatabase.close, list[ZoneDatabase]()
+
+    def closing(database: ZoneDatabase) -> None:
+        if database is not all_open[-1]:
+            together.wait(30)  # BrokenBarrierError: one waits for another
+        close(database)
+        closed.append(database)
+        if database is all_open[0]:
+            raise StoreError("it cannot be written")
+
+    monkeypatch.setattr(ZoneDatabase, "close", closing)
+    with pytest.raises(StoreError, match="cannot be written"):
+        databases.close()
+    assert {id(one) for one in closed} == {id(one) for one in all_open}
     databases.close()
 
 
