@@ -29,7 +29,7 @@ def _list(cli: Cli, zone: OptionalZone = None) -> None:
 def _render(alerts: list[messages.alerts.Alert]) -> None:
     if not alerts:
         say("no alert fires")
-    print_alerts(alerts)
+    print_alerts(alerts, below=False)
 
 
 def _test(cli: Cli) -> None:
@@ -37,7 +37,9 @@ def _test(cli: Cli) -> None:
     with progress("sending") as advance:
         result = cli.ask(messages.alerts.TestAlerts(), on_progress=advance)
     results = result.results
-    cli.show(result, lambda: table(("way", "to", "result", "detail"), [_test_row(one) for one in results]))
+    cli.show(
+        result, lambda: table(("channel", "to", "result", "detail"), [_test_row(one) for one in results])
+    )
     if not all(one.ok for one in results):
         raise typer.Exit(BAD)
 

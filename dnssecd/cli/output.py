@@ -134,11 +134,12 @@ def span(seconds: float | None) -> str | None:
     return about(seconds) if seconds >= 0 else f"expired {about(-seconds)} ago"
 
 
-def print_alerts(alerts: list[messages.alerts.Alert]) -> None:
-    """Print each alert with cause, effect and remedy."""
-    for alert in alerts:
+def print_alerts(alerts: list[messages.alerts.Alert], *, below: bool = True) -> None:
+    """Print each alert with cause, effect and remedy. below: something stands above the first."""
+    for number, alert in enumerate(alerts):
         subject = f" {alert.subject}" if alert.subject else ""
-        say()
+        if below or number:
+            say()
         say_wrapped(f"{alert.severity.upper()} {alert.name} {alert.zone or 'daemon'}{subject}")
         acked = f"; acknowledged by {alert.acked_by}" if alert.acked_by else ""
         pairs(

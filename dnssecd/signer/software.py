@@ -95,6 +95,7 @@ class SoftwareStore:
         self._directory.prepare()
         if self.medium.is_present():
             await self._signing.off_loop(self._try_one)
+            await self._signing.off_loop(self._report_missing)
         self._signing.start()
         if self.medium.removable:
             self._watcher = asyncio.get_running_loop().create_task(self.medium.watch())
@@ -113,15 +114,22 @@ class SoftwareStore:
             with contextlib.suppress(ServiceError):
                 self._keys.load(key)
 
+    def _report_missing(self) -> None:
+        """Report each key whose file is gone now, not when it is used next: that may be in weeks."""
+        for key in self.registry.all():
+            self.state(key)
+
     # Keys
 
     def state(self, key: Description) -> tuple[KeyState, str]:
-        """Return whether the key can be used now, and why not."""
+        """Return whether the key can be used now, and why not; a file that is gone, or back, is reported."""
         if not self.medium.is_present():
             return "unavailable", self._directory.absent_text()
         if not self._directory.holds(key.id) and self._keys.get(key.id) is None:
-            path = self._directory.key_path(key.id)
-            return "missing", f"{path} is gone; restore it from the backup"
+            detail = f"{self._directory.key_path(key.id)} is gone; restore it from the backup"
+            self._warnings.add("key missing", key.id, detail)
+            return "missing", detail
+        self._warnings.clear("key missing", key.id)
         fault = self._keys.fault_of(key.id)
         return ("unavailable", fault) if fault else ("available", "")
 

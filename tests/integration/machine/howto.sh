@@ -188,7 +188,7 @@ systemctl stop dnssecd dnssecd-signer
 id=$(basename "$(ls -t /var/lib/dnssecd-signer/keys/*.key | head -n 1)")
 mv "/var/lib/dnssecd-signer/keys/$id" /root/
 systemctl start dnssecd-signer dnssecd
-until_true sh -c 'dnssecd status | grep -q "CRITICAL key-missing"'
+until_true sh -c 'dnssecd status | grep -q "key-missing\|signing-failed"'
 zone=$(dnssecd key list --json | python3 -c '
 import json, sys
 print(*[key["zone"] for key in json.load(sys.stdin)["keys"] if f"{key[\"id\"]}.key" == sys.argv[1]])' "$id")

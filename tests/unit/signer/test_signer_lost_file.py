@@ -130,3 +130,20 @@ async def test_two_persons_are_needed_where_the_policy_says_so(tmp_path: Path) -
     assert not file_of(bench, key).exists()
     await asyncio.sleep(0)
     await bench.close()
+
+
+async def test_each_lost_file_is_reported_at_the_start_and_when_it_is_back(bench: Bench) -> None:
+    """Not only that of the key that a start tries: the others may be used in weeks."""
+    keys = [await bench.key(), await bench.key(zone=B)]
+    await bench.restart()
+    for key in keys:
+        path = file_of(bench, key)
+        content = path.read_bytes()
+        path.unlink()
+        await bench.restart()
+        firing = [warning for warning in bench.warnings.listed() if warning.firing]
+        assert [(one.code, one.subject) for one in firing] == [("key missing", key.id)]
+        path.write_bytes(content)
+        path.chmod(0o600)
+        assert await state_of(bench, key) == "available"
+        assert not any(warning.firing for warning in bench.warnings.listed())
