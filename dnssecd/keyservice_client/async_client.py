@@ -65,6 +65,7 @@ class AsyncSignerClient:
 
     status = _awaitable(operations.status)
     keys = _awaitable(operations.keys)
+    keys_or_new = _awaitable(operations.keys_or_new)
     generate = _awaitable(operations.generate)
     generate_proven = _awaitable(operations.generate_proven)
     import_key = _awaitable(operations.import_key)

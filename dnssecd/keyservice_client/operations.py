@@ -7,13 +7,14 @@ they are sent in lower case.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import TypeVar
 
 from msgspec import Struct
 
 from dnssecd import keyservice_protocol as wp
 from dnssecd.core.dns.names import lower
+from dnssecd.keyservice_client.errors import SignerBroken
 from dnssecd.keyservice_client.proof import check_proofs, new_nonce
 
 T = TypeVar("T")
@@ -52,7 +53,31 @@ def keys(zone: bytes = b"") -> Operation[list[wp.KeyInfo]]:
         reply = yield from _ask(wp.KeysRequest(_NEW, lower(zone), after), wp.KeysReply)
         found += reply.keys
         more = reply.more and bool(reply.keys)
-    return sorted(found, key=lambda info: (info.created, info.id))
+    return _by_age(found)
+
+
+def keys_or_new(
+    zone: bytes, make: tuple[wp.KeyOrder, ...], tags: tuple[int, int] = wp.TAGS
+) -> Operation[tuple[list[wp.KeyInfo], dict[str, list[wp.Proof]]]]:
+    """Return the keys of a zone. If it has none, these are made, and proven as `prove` does: proofs by key id.
+
+    A key service of an earlier release makes none.
+    """
+    nonce = new_nonce()
+    reply = yield from _ask(wp.KeysRequest(_NEW, lower(zone), "", make, tags, nonce), wp.KeysReply)
+    if not reply.made:
+        return ((yield from keys(zone)) if reply.more else _by_age(reply.keys)), {}
+    if len(reply.made) != len(reply.keys):
+        raise SignerBroken("the key service gave proofs for other keys than it made")
+    proven = {
+        info.id: check_proofs(proofs, nonce, info.dnskey)
+        for info, proofs in zip(reply.keys, reply.made, strict=True)
+    }
+    return list(reply.keys), proven
+
+
+def _by_age(infos: Iterable[wp.KeyInfo]) -> list[wp.KeyInfo]:
+    return sorted(infos, key=lambda info: (info.created, info.id))
 
 
 def generate(

@@ -50,6 +50,7 @@ from dnssecd.keyservice_protocol.reports import (
     Warning,
 )
 from dnssecd.keyservice_protocol.requests import (
+    ORDERS_MAX,
     TAG_RANGE_MIN,
     TAGS,
     AdoptRequest,
@@ -63,6 +64,7 @@ from dnssecd.keyservice_protocol.requests import (
     GenerateRequest,
     HelloRequest,
     ImportRequest,
+    KeyOrder,
     KeysRequest,
     OpenRequest,
     ProveRequest,
@@ -101,6 +103,7 @@ __all__ = [
     "FRAME_OCTETS_MAX",
     "NONCE_OCTETS_MAX",
     "NONCE_OCTETS_MIN",
+    "ORDERS_MAX",
     "PROTOCOL_VERSION",
     "TAGS",
     "TAG_RANGE_MIN",
@@ -130,6 +133,7 @@ __all__ = [
     "HelloRequest",
     "ImportRequest",
     "KeyInfo",
+    "KeyOrder",
     "KeyState",
     "KeysReply",
     "KeysRequest",

@@ -48,12 +48,14 @@ class StatusReply(Message, frozen=True, tag="status!"):
 class KeysReply(Message, frozen=True, tag="keys!"):
     """Answer to keys, generate, import, adopt and bind; `more` when a page was full.
 
-    `proofs`: of the key that was asked for with a nonce, one for each token that should hold it.
+    `proofs`: of the key that was asked for with a nonce, one for each token that should hold it. `made`: the same of
+    each of the keys, if they were made for this request.
     """
 
     keys: tuple[KeyInfo, ...]
     more: bool = False
     proofs: tuple[Proof, ...] = ()
+    made: tuple[tuple[Proof, ...], ...] = ()
 
 
 class SignReply(Message, frozen=True, tag="sign!"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from dnssecd.keyservice_protocol.terms import PROTOCOL_VERSION, Message, Role
 
 
@@ -15,16 +17,35 @@ class StatusRequest(Message, frozen=True, tag="status"):
     """Counters, store states and warnings."""
 
 
-class KeysRequest(Message, frozen=True, tag="keys"):
-    """All keys bound to `zone`, or every key when it is empty; only ids above `after`, for the next page."""
-
-    zone: bytes = b""
-    after: str = ""
-
-
 #: All key tags, and the smallest range of them that a key can be asked for: one key in 16 has such a tag.
 TAGS = (0, 65_535)
 TAG_RANGE_MIN = 4_096
+#: The most keys that are made for a zone in one request.
+ORDERS_MAX = 8
+
+
+class KeyOrder(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A key that is to be made; the fields are those of a GenerateRequest."""
+
+    role: Role
+    algorithm: int
+    store: str = ""
+    bits: int = 0
+    idempotency: str = ""
+
+
+class KeysRequest(Message, frozen=True, tag="keys"):
+    """All keys bound to `zone`, or every key when it is empty; only ids above `after`, for the next page.
+
+    `make`: if the zone has no key at all, these are made, and returned with the proofs of a ProveRequest with `nonce`.
+    `tags`: as in a GenerateRequest. An older service makes none.
+    """
+
+    zone: bytes = b""
+    after: str = ""
+    make: tuple[KeyOrder, ...] = ()
+    tags: tuple[int, int] = TAGS
+    nonce: bytes = b""
 
 
 class GenerateRequest(Message, frozen=True, tag="generate"):

@@ -117,6 +117,16 @@ def _preimages(value: list[bytes]) -> str:
     return "" if good else f"at most {wp.BATCH_PREIMAGES_MAX}, not {len(value)}"
 
 
+def _orders(value: tuple[wp.KeyOrder, ...]) -> str:
+    if len(value) > wp.ORDERS_MAX:
+        return f"at most {wp.ORDERS_MAX} keys"
+    for order in value:
+        for field in order.__struct_fields__:
+            if must := _ORDER[field](getattr(order, field)):
+                return f"keys whose {field} is {must}"
+    return ""
+
+
 def _any(value: object) -> str:
     return ""  # the protocol's decoder has checked it, or the field is only compared
 
@@ -133,13 +143,28 @@ _COMMON: Mapping[str, Check] = {
     "passphrase": _octets(PASSPHRASE_OCTETS_MIN, PASSPHRASE_OCTETS_MAX),
 }
 
+#: The checks of a key that is asked for.
+_ORDER: Mapping[str, Check] = {
+    "role": _any,
+    "algorithm": _COMMON["algorithm"],
+    "store": _text,
+    "bits": _whole(0, 4096),
+    "idempotency": _text,
+}
+
 #: The checks of each request's own fields, beside those above.
 _OWN: Mapping[type[wp.Message], Mapping[str, Check]] = {
     wp.HelloRequest: {"version": _any},
     wp.StatusRequest: {},
-    wp.KeysRequest: {"zone": _zone_or_all, "after": _key_id_or_none},
+    wp.KeysRequest: {
+        "zone": _zone_or_all,
+        "after": _key_id_or_none,
+        "make": _orders,
+        "tags": _tags,
+        "nonce": _nonce_or_none,
+    },
     wp.GenerateRequest: {
-        "bits": _whole(0, 4096),
+        "bits": _ORDER["bits"],
         "idempotency": _text,
         "share": _text,
         "known": _key_ids,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 
 TEMPORARY = ".tmp-"
@@ -60,18 +61,43 @@ def _is_credential(path: Path) -> bool:
 def write_atomically(path: Path, content: bytes, mode: int = 0o600) -> None:
     """Write a file with its final mode; see the module's crash rule."""
     temporary = path.with_name(TEMPORARY + path.name)
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        _write_synced(temporary, content, mode)
         temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
     sync_directory(path.parent)
+
+
+def _write_synced(temporary: Path, content: bytes, mode: int) -> None:
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def write_all_atomically(contents: Mapping[Path, bytes], mode: int = 0o600) -> None:
+    """Write new files of one directory, as `write_atomically` does; the directory is synced once, after all of them.
+
+    After a crash each file is there as a whole or not at all. After an error none is.
+    """
+    temporary = {path: path.with_name(TEMPORARY + path.name) for path in contents}
+    placed: list[Path] = []
+    try:
+        for path, content in contents.items():
+            _write_synced(temporary[path], content, mode)
+        for path in contents:
+            temporary[path].rename(path)
+            placed.append(path)
+    except BaseException:
+        for path in (*temporary.values(), *placed):
+            path.unlink(missing_ok=True)
+        raise
+    for directory in {path.parent for path in contents}:
+        sync_directory(directory)
 
 
 def sync_directory(path: Path) -> None:

@@ -14,7 +14,8 @@ from dnssecd.signer.consent_rules import ConsentRules
 from dnssecd.signer.errors import BadRequest, Collision, Exists, Refused, UnknownKey
 from dnssecd.signer.key_file import Description
 from dnssecd.signer.key_trash import KeyTrash
-from dnssecd.signer.keystore import Keystore
+from dnssecd.signer.keystore import Keystore, Order
+from dnssecd.signer.make_keys import make_all
 from dnssecd.signer.peers import Peer
 from dnssecd.signer.preimage import zone_text
 from dnssecd.signer.stores import Stores, key_info
@@ -71,6 +72,30 @@ class KeyAdmin:
                     account,
                 )
         return wp.KeysReply(request.id, (key_info(store, key, request.zone),))
+
+    async def make_first(self, request: wp.KeysRequest, peer: Peer) -> tuple[wp.KeyInfo, ...]:
+        """Make the keys of a zone that has none; return none for a zone that has."""
+        zone = request.zone
+        orders = [
+            Order(zone, each.role, each.algorithm, self._bits(each.algorithm, each.bits), each.idempotency)
+            for each in request.make
+        ]
+        stores = [self._stores.named(each.store) for each in request.make]
+        async with self._lock:
+            if self._stores.keys(zone):
+                return ()
+            taken = self._stores.tags(zone) | _outside(request.tags)
+            made: list[tuple[Keystore, Description]] = []
+            for store in dict.fromkeys(stores):
+                wanted = [order for order, where in zip(orders, stores, strict=True) if where is store]
+                keys = await make_all(self._changes, store, wanted, taken, peer.uid)
+                made += [(store, key) for key in keys]
+                taken = taken.union(*(algorithms.tags(key.dnskey) for key in keys))
+        return tuple(key_info(store, key, zone) for store, key in made)
+
+    @staticmethod
+    def _bits(algorithm: int, bits: int) -> int:
+        return algorithms.check_bits(algorithms.algorithm_of(algorithm), bits)
 
     async def take_in(self, request: wp.ImportRequest, peer: Peer) -> wp.Reply:
         """Take a private key made elsewhere. It is read in a thread: large RSA numbers take long to check."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hmac
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -113,14 +113,32 @@ class KeyDirectory:
 
     def write(self, key: Description, private: PrivateKey) -> None:
         """Write a key's file durably and see that it reads back."""
+        path = self.key_path(key.id)
+        files.write_atomically(path, self._sealed(key, private))
+        self._must_read_back(key, private)
+
+    def write_new(self, keys: Sequence[tuple[Description, PrivateKey]]) -> None:
+        """Write the files of new keys durably, with one sync of the directory, and see that they read back."""
+        for key, _ in keys:
+            self.must_be_new(key.id)
+        files.write_all_atomically(
+            {self.key_path(key.id): self._sealed(key, private) for key, private in keys}
+        )
+        for key, private in keys:
+            self._must_read_back(key, private)
+
+    def _sealed(self, key: Description, private: PrivateKey) -> bytes:
         self.must_be_present()
         encryption = self._unlocked(may_make=True)
         if self._kdf is None:
             self._kdf = sealed.new_kdf()
-        path = self.key_path(key.id)
-        files.write_atomically(path, sealed.seal(key, _der(private), encryption, self._kdf))
+        return sealed.seal(key, _der(private), encryption, self._kdf)
+
+    def _must_read_back(self, key: Description, private: PrivateKey) -> None:
         if self.read(key).public_key() != private.public_key():
-            raise ServiceError(f"{path} does not read back as it was written; check the disk")
+            raise ServiceError(
+                f"{self.key_path(key.id)} does not read back as it was written; check the disk"
+            )
 
     def read(self, key: Description) -> PrivateKey:
         """Open a key's file; MissingKey, Unavailable or OperatorNeeded says why it cannot be."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -28,6 +28,20 @@ AT_ONCE_MAX = 32
 #: Accounts for a key in the audit log. A store calls it before it writes or makes the key; OSError forbids that. A key
 #: that is made in a token has no public key then, and is accounted for a second time when it has.
 Account = Callable[[Description], None]
+
+
+#: The same of several keys, with one sync.
+AccountAll = Callable[[Sequence[Description]], None]
+
+
+class Order(Struct, frozen=True):
+    """A key that is to be made for a zone."""
+
+    zone: bytes
+    role: Role
+    algorithm: int
+    bits: int
+    idempotency: str
 
 
 class Consequence(Struct, frozen=True):

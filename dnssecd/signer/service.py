@@ -76,7 +76,8 @@ class Service:
             self._stores, self.limits, self._uses, warnings, self._counters, deadline, now
         )
         self.at_once = self._signing.sign_at_once
-        self._trash, changes, sealed = self._keys_admin()
+        self._trash, self._changes, sealed = self._keys_admin()
+        changes = self._changes
         trials = StoreTrials(self._stores, self._uses, deadline)
         self._signers: dict[type[Any], Callable[[Any, int], Awaitable[wp.Reply]]] = {
             wp.SignRequest: self._signing.sign,
@@ -137,6 +138,8 @@ class Service:
             if why := refusal_for(peer, type(request)):
                 self._uses.note("refused", request=type(request).__name__, by=peer.uid, why=why)
                 raise Refused(why)
+            if isinstance(request, wp.KeysRequest) and request.make:
+                return await self._keys_or_new(request, lane, peer)
             if (sign := self._signers.get(type(request))) is not None:
                 return await sign(request, lane)
             if (change := self._changing.get(type(request))) is not None:
@@ -220,6 +223,23 @@ class Service:
             dict(self._counters),
             self._audit.head,
         )
+
+    async def _keys_or_new(self, request: wp.KeysRequest, lane: int, peer: Peer) -> wp.Reply:
+        """Return the keys of a zone; of one that has none, new ones with their proofs."""
+        if why := refusal_for(peer, wp.GenerateRequest):
+            self._uses.note("refused", request="GenerateRequest", by=peer.uid, why=why)
+            raise Refused(why)
+        if not request.zone or not request.nonce:
+            raise BadRequest("new keys are for a zone, and proven by a nonce")
+        async with self._turn_of(peer):
+            keys = await self._changes.make_first(request, peer)
+        if not keys:
+            return await self._keys(request)
+        made = []
+        for key in keys:
+            proving = wp.ProveRequest(request.id, request.zone, key.id, request.nonce)
+            made.append((await self._signing.prove(proving, lane)).proofs)
+        return wp.KeysReply(request.id, keys, made=tuple(made))
 
     async def _keys(self, request: wp.KeysRequest) -> wp.Reply:
         found = [pair for pair in self._stores.keys(request.zone) if pair[1].id > request.after]

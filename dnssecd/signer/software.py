@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -29,7 +30,7 @@ from dnssecd.signer.algorithms import PrivateKey
 from dnssecd.signer.errors import ServiceError, Unsupported, no_tag_left, tag_taken
 from dnssecd.signer.key_directory import KeyDirectory
 from dnssecd.signer.key_file import Description, SealedKey
-from dnssecd.signer.keystore import Account, Consequence
+from dnssecd.signer.keystore import Account, AccountAll, Consequence, Order
 from dnssecd.signer.new_key import describe_new
 from dnssecd.signer.now import Now
 from dnssecd.signer.queue import FairQueue
@@ -144,16 +145,38 @@ class SoftwareStore:
         account: Account,
     ) -> Description:
         """Make a key whose tags are not in `taken`."""
-        kind = algorithms.algorithm_of(algorithm)
         self.medium.must_be_present()
+        key, private = await self._new_pair(Order(zone, role, algorithm, bits, idempotency), taken)
+        account(key)
+        await self._signing.off_loop(partial(self._keep_new, key, private))
+        return key
+
+    async def generate_all(
+        self, orders: Sequence[Order], taken: frozenset[int], account: AccountAll
+    ) -> list[Description]:
+        """Make several keys; their entries in the audit log, and their directory, are synced once."""
+        self.medium.must_be_present()
+        pairs: list[tuple[Description, PrivateKey]] = []
+        for order in orders:
+            key, private = await self._new_pair(order, taken)
+            taken |= set(algorithms.tags(key.dnskey))
+            pairs.append((key, private))
+        keys = [key for key, _ in pairs]
+        account(keys)
+        await self._signing.off_loop(partial(self._keep_all, pairs))
+        return keys
+
+    async def _new_pair(self, order: Order, taken: frozenset[int]) -> tuple[Description, PrivateKey]:
+        """Return a key whose tags are not in `taken`; it is only in memory yet."""
+        kind = algorithms.algorithm_of(order.algorithm)
         tries = algorithms.tries(TRIES, taken)
         for _ in range(tries):
-            private = await self._made(kind, bits)
-            key = describe_new(zone, role, algorithm, private, idempotency, self._now())
+            private = await self._made(kind, order.bits)
+            key = describe_new(
+                order.zone, order.role, order.algorithm, private, order.idempotency, self._now()
+            )
             if taken.isdisjoint(algorithms.tags(key.dnskey)):
-                account(key)
-                await self._signing.off_loop(partial(self._keep_new, key, private))
-                return key
+                return key, private
         raise no_tag_left(tries)
 
     async def _made(self, kind: algorithms.Algorithm, bits: int) -> PrivateKey:
@@ -292,6 +315,12 @@ class SoftwareStore:
         """Keep a key whose id no key has yet; Exists when a file has it."""
         self._directory.must_be_new(key.id)
         self._keep(key, private)
+
+    def _keep_all(self, pairs: Sequence[tuple[Description, PrivateKey]]) -> None:
+        self._directory.write_new(pairs)
+        for key, private in pairs:
+            self.registry.put(key)
+            self._keys.put(key, private)
 
     def _keep(self, key: Description, private: PrivateKey) -> None:
         self._directory.write(key, private)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dnssecd.core.keys.keyset import Key, Keyset, KeysetError, initial_keyset, new_key
 from dnssecd.core.keys.keystate import Role, State
 from dnssecd.keyservice_client.client import SignerClient
-from dnssecd.keyservice_protocol import KeyInfo, Proof
+from dnssecd.keyservice_protocol import ORDERS_MAX, KeyInfo, KeyOrder, Proof
 from dnssecd.pipeline.jobs.spec import KeyWish, ZoneSpec
 from dnssecd.pipeline.version.ahead import CeremonyState, first_offline_ksk
 from dnssecd.pipeline.version.rejected import Rejected
@@ -42,13 +42,17 @@ def first_keyset(spec: ZoneSpec, signer: SignerClient, now: int, ceremony: Cerem
     """
     if not spec.signed:
         return Keyset(spec.origin, signed=False)
-    infos = signer.keys(spec.origin)
+    orders = _orders(spec)
+    if orders:
+        infos, proven = signer.keys_or_new(spec.origin, orders, spec.tag_range)
+    else:
+        infos, proven = signer.keys(spec.origin), {}
     held = held_keys(spec, infos)
     asked_for: dict[str, KeyInfo] = {info.role: info for info in infos if info.id == ceremony.first_zsk}
     keys = tuple(
         first_offline_ksk(ceremony, wish.keystore, wish.algorithm, spec.name, now)
         if wish.keystore in spec.offline
-        else _first_key(spec, wish, asked_for.get(wish.role) or held.get(wish), signer, now)
+        else _first_key(spec, wish, asked_for.get(wish.role) or held.get(wish), proven, signer, now)
         for wish in spec.keys
     )
     try:
@@ -57,7 +61,25 @@ def first_keyset(spec: ZoneSpec, signer: SignerClient, now: int, ceremony: Cerem
         raise Rejected("signing-failed", f"the zone's first keys do not fit together: {error}") from error
 
 
-def _first_key(spec: ZoneSpec, wish: KeyWish, held: KeyInfo | None, signer: SignerClient, now: int) -> Key:
+def _orders(spec: ZoneSpec) -> tuple[KeyOrder, ...]:
+    """Return the keys that may be made at once for a zone without any; none where others may have to be found first."""
+    if spec.given or spec.share or spec.offline:
+        return ()
+    orders = tuple(
+        KeyOrder(ROLES[wish.role].value, wish.algorithm, wish.keystore, wish.bits, idempotency_of(wish))
+        for wish in spec.keys
+    )
+    return orders if len({order.idempotency for order in orders}) == len(orders) <= ORDERS_MAX else ()
+
+
+def _first_key(
+    spec: ZoneSpec,
+    wish: KeyWish,
+    held: KeyInfo | None,
+    proven: dict[str, list[Proof]],
+    signer: SignerClient,
+    now: int,
+) -> Key:
     role = ROLES[wish.role]
     if held is None and spec.given:
         raise Rejected(
@@ -66,7 +88,7 @@ def _first_key(spec: ZoneSpec, wish: KeyWish, held: KeyInfo | None, signer: Sign
             f"add one (dnssecd key import, key generate), then: dnssecd zone reload {spec.name}",
         )
     if held is not None:
-        info, proofs = held, signer.prove(spec.origin, held.id, held.dnskey)
+        info, proofs = held, proven.get(held.id) or signer.prove(spec.origin, held.id, held.dnskey)
     else:
         info, proofs = signer.generate_proven(
             spec.origin,
