@@ -3,11 +3,14 @@
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
 
+import structlog
+
+from dnssecd.store.errors import StoreError
 from dnssecd.store.interface import Identity
 from dnssecd.store.version_log import NodeLog
 from dnssecd.store.zone_log import ZoneLog
@@ -16,6 +19,10 @@ from dnssecd.store.zonedb import ZoneDatabase, identity_of
 OPEN_MAX = 256
 #: Databases that are closed at the same time when the daemon ends; the file system joins what they wait for.
 CLOSING_MAX = 16
+#: This many may wait to be closed; then who opens one closes one.
+WAITING_MAX = 64
+
+log = structlog.get_logger("dnssecd.store")
 
 Zone = TypeVar("Zone", bound=Hashable)
 
@@ -34,6 +41,9 @@ class Databases(Generic[Zone]):
         self._open_max = open_max
         self._lock = threading.Lock()
         self._written: set[Zone] = set()
+        #: Closing waits for the disk, which the event loop must not.
+        self._closer = ThreadPoolExecutor(1, "close-database")
+        self._closing: dict[Zone, Future[None]] = {}
         self._log_of = log_of
 
     def get(self, zone: Zone, path: Path, origin: bytes) -> ZoneDatabase:
@@ -49,8 +59,31 @@ class Databases(Generic[Zone]):
         over = len(self._open) - self._open_max
         for zone in list(self._open) if over > 0 else ():
             if over > 0 and zone is not keep and not self._open[zone].in_use:
-                self._open.pop(zone).close()
+                self._close_soon(zone, self._open.pop(zone))
                 over -= 1
+
+    def _close_soon(self, zone: Zone, database: ZoneDatabase) -> None:
+        """Close a database that is not used, in another thread; hold the lock."""
+        if len(self._closing) >= WAITING_MAX or zone in self._closing:
+            database.close()
+            return
+        self._closing[zone] = self._closer.submit(self._close_one, zone, database)
+
+    def _close_one(self, zone: Zone, database: ZoneDatabase) -> None:
+        try:
+            database.close()
+        except (StoreError, OSError) as error:  # its commits are in the log beside it
+            log.warning("a database could not be closed", cause=str(error))
+        finally:
+            with self._lock:
+                self._closing.pop(zone, None)
+
+    def settle(self, zone: Zone) -> None:
+        """Wait until no database of a zone is being closed: its file may then be moved."""
+        with self._lock:
+            closing = self._closing.get(zone)
+        if closing is not None:
+            closing.result()
 
     def _opened(self, zone: Zone, path: Path, origin: bytes) -> ZoneDatabase:
         written = partial(self._written.add, zone)
@@ -87,3 +120,4 @@ class Databases(Generic[Zone]):
                 ends = [threads.submit(database.close) for database in closing]
             for end in ends:
                 end.result()
+        self._closer.shutdown()

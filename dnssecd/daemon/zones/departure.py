@@ -85,8 +85,12 @@ class Departures:
         if database is not None:
             await _released(database)
             await asyncio.to_thread(database.close)
-        kept = await asyncio.to_thread(set_aside, path, int(self._clock.now()))
+        kept = await asyncio.to_thread(self._move_aside, zone, path)
         log.info("zone removed", zone=zone.name, kept=str(kept) if kept else None)
+
+    def _move_aside(self, zone: FrontZone, path: Path) -> Path | None:
+        self._databases.settle(zone)
+        return set_aside(path, int(self._clock.now()))
 
     async def _quiet(self, zone: FrontZone) -> None:
         """Wait until running work in the daemon's threads has ended; later work finds the zone gone."""

@@ -33,7 +33,7 @@ class World:
             self.catalogue.put(CatalogueEntry(name))
         self.departures = Departures(
             cast("Any", SimpleNamespace(remove=self._zone)),
-            cast("Any", SimpleNamespace(retire=lambda zone: None)),
+            cast("Any", SimpleNamespace(retire=lambda zone: None, settle=nothing)),
             cast("Any", SimpleNamespace(release=release)),
             SystemClock(),
             cast("Any", SimpleNamespace(remove_zone=nothing)),

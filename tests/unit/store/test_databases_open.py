@@ -124,3 +124,33 @@ def test_a_thread_that_writes_outlives_the_closing(tmp_path: Path) -> None:
     closed.set()
     thread.join(20)
     assert faults == []
+
+
+def test_who_opens_one_does_not_wait_for_the_closing_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Closing waits for the disk, and the event loop opens databases; a file is moved after it was closed."""
+    databases, closed, may_close = Databases(OPEN_MAX), list[str](), threading.Event()
+    close = ZoneDatabase.close
+
+    def slow(self: ZoneDatabase) -> None:
+        assert may_close.wait(10)
+        close(self)
+        closed.append(self.path.name)
+
+    oldest = opened(databases, tmp_path, 0)
+    with oldest.write() as transaction:
+        transaction.set_state("kept", {})
+        transaction.commit_state()
+    monkeypatch.setattr(ZoneDatabase, "close", slow)
+    fill(databases, tmp_path)
+    assert closed == []
+    again = opened(databases, tmp_path, 0)
+    assert again is not oldest
+    with again.snapshot() as snapshot:
+        assert snapshot.state("kept") == {}
+    threading.Timer(0.05, may_close.set).start()
+    databases.settle(0)
+    assert closed[0] == "0.sqlite"
+    databases.close()
+    assert len(closed) == len(list(tmp_path.glob("*.sqlite"))) + 1
