@@ -212,6 +212,10 @@ class ZoneTransaction(Transaction, Protocol):
         """Return the earliest expiration of any RRSIG in the zone, epoch seconds; None without RRSIGs."""
         ...
 
+    def signers(self, without: Sequence[int]) -> tuple[int, dict[tuple[int, int], int]]:
+        """Return how many RRsets have RRSIGs, and how many each (algorithm, key tag) signed, as a snapshot does."""
+        ...
+
     def put_evidence(self, rows: Iterable[EvidenceRow]) -> None:
         """Write what was seen at servers, committed with the rest. It is of this host: no log gets it."""
         ...

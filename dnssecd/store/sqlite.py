@@ -51,7 +51,7 @@ def open_database(
     ``complete`` writes additional data of a new or upgraded database, in the same transaction. ``own``: a statement
     that replaces random content of the schema in each new file, which begins as a copy of one image.
     """
-    if not path.exists() and not any(Path(f"{path}{suffix}").exists() for suffix in _LOGS):
+    if not path.exists() and not has_log(path):
         _create_whole(path, migrations, application_id, complete, own)
     create_file(path)
     _refuse_newer(path, len(migrations), application_id)
@@ -74,21 +74,35 @@ def _create_whole(
 
     Not beside the log of a database that was deleted or moved away: its content would be replayed into this one.
     """
-    content = _content(migrations, application_id, complete, own)
+    with closing(new_in_memory(migrations, application_id, complete, own)) as memory:
+        content = octets_of(memory)
     with suppress(OSError):
-        descriptor = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-            # A directory descriptor, which an absolute path ignores, makes this linkat(AT_SYMLINK_FOLLOW).
-            os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+        write_whole(path, content)
     if path.exists():
         sync_directory(path.parent)
 
 
+def has_log(path: Path) -> bool:
+    """Tell whether there is the log of a database at a path: SQLite replays it into one that is put there."""
+    return any(os.path.lexists(f"{path}{suffix}") for suffix in _LOGS)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a database that gets its name when it is complete and synced; the caller syncs the directory.
+
+    Raise FileExistsError if there is a file of that name, OSError without O_TMPFILE.
+    """
+    descriptor = os.open(path.parent, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, FILE_MODE)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(descriptor)
+        # A directory descriptor, which an absolute path ignores, makes this linkat(AT_SYMLINK_FOLLOW).
+        os.link(f"/proc/self/fd/{descriptor}", path, src_dir_fd=descriptor, follow_symlinks=True)
+
+
 def sync_directory(path: Path) -> None:
-    """Write the names in a directory to the disk. Raise OSError."""
+    """Make the names in a directory durable. Raise OSError."""
     directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(directory)
@@ -96,15 +110,26 @@ def sync_directory(path: Path) -> None:
         os.close(directory)
 
 
-def _content(migrations: tuple[str, ...], application_id: int, complete: Complete | None, own: str) -> bytes:
-    """Return the octets of a new database in WAL mode."""
-    with closing(sqlite3.connect(":memory:", isolation_level=None)) as memory:
+def new_in_memory(
+    migrations: tuple[str, ...], application_id: int, complete: Complete | None = None, own: str = ""
+) -> sqlite3.Connection:
+    """Return a new database in memory, as :func:`open_database` makes it in a file."""
+    memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    try:
         memory.deserialize(_image(migrations, application_id))
         if own:
             memory.execute(own)
         if complete is not None:
             complete(memory)
-        content = bytearray(memory.serialize())
+    except BaseException:
+        memory.close()
+        raise
+    return memory
+
+
+def octets_of(memory: sqlite3.Connection) -> bytes:
+    """Return the octets of a file in WAL mode with the content of a database in memory."""
+    content = bytearray(memory.serialize())
     content[_FORMAT_VERSIONS] = _WAL_VERSIONS
     return bytes(content)
 

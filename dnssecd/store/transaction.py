@@ -3,6 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Iterable
+from typing import Protocol
 
 from dnssecd.core.dns.rrset import RRset, Rrsigs, count
 from dnssecd.core.dns.rrtypes import RRSIG, SOA
@@ -16,11 +17,23 @@ from dnssecd.store.old_version import OldVersionView
 from dnssecd.store.remembered import RememberedView
 from dnssecd.store.snapshot import read_state
 from dnssecd.store.writes import ALL_SEQUENCES, Operation, Writes
-from dnssecd.store.zone_log import LoggedCommit
 
 #: In a first version of more RRsets the index of expirations is created once, after all RRSIGs are written: updating it
 #: for each RRSIG takes as long as writing the RRSIGs, because expirations are scattered.
 INDEX_LATER_RRSETS = 10_000
+
+
+class Ending(Protocol):
+    """The commit of a transaction that is more than a commit of its connection."""
+
+    @property
+    def epoch(self) -> int | None:
+        """The number of the ownership under which this node writes the zone; None without a log."""
+        ...
+
+    def commit(self) -> None:
+        """Commit; raise if that is not possible, or not certain."""
+        ...
 
 
 def _records(rrset: RRset | Rrsigs | None) -> int:
@@ -41,12 +54,12 @@ class WriteTransaction(RememberedView):
         old: OldVersionView,
         journal: JournalWriter | None,
         writes: Writes,
-        logged: LoggedCommit | None = None,
+        ending: Ending | None = None,
     ) -> None:
-        """Start from ``old``; ``logged`` gets the version into the zone's log before it is committed (None: no log)."""
+        """Start from ``old``. ``ending``: what a commit is; None: that of the connection."""
         super().__init__(connection, origin)
         self._writes = writes
-        self._logged = logged
+        self._ending = ending
         self._documents = dict(old.documents)
         self._start = old
         self.old: OldVersion = old
@@ -185,7 +198,7 @@ class WriteTransaction(RememberedView):
     @property
     def epoch(self) -> int | None:
         """The number of the ownership under which this node writes the zone; None without a log."""
-        return None if self._logged is None else self._logged.epoch
+        return None if self._ending is None else self._ending.epoch
 
     def commit_state(self) -> None:
         """Commit state documents and history only. Raise StaleVersion if content was written: it must be verified.
@@ -209,7 +222,7 @@ class WriteTransaction(RememberedView):
 
     def _commit(self) -> None:
         self._start.end()
-        if self._logged is None:
+        if self._ending is None:
             self._connection.execute("COMMIT")
         else:
-            self._logged.commit()
+            self._ending.commit()

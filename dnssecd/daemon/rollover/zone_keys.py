@@ -53,7 +53,12 @@ class ZoneKeys:
         """Return the published version, read again if it may have changed; None if there is none."""
         if self.evidence is None:
             self.stale = False
-            evidence, self.committed = await asyncio.to_thread(_read_all, zone.database, now)
+            if zone.first is not None:  # its database was just made: it has no evidence
+                evidence, first, zone.first = ZoneEvidence(), zone.first, None
+                self.committed, self.counts = first.committed, first.counts
+                self.counted_serial = first.committed.serial
+            else:
+                evidence, self.committed = await asyncio.to_thread(_read_all, zone.database, now)
             for take in self.early:
                 take(evidence)
             self.early.clear()

@@ -2,8 +2,10 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
+import msgspec
 import structlog
 
 from dnssecd.backoff import Backoff
@@ -18,6 +20,7 @@ from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
+from dnssecd.store import filemark
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
 
@@ -71,9 +74,10 @@ class Outcomes:
         if zone.gone:
             return
         before = zone.serial
+        zone.first = None
         if kind != "update":
             outcome = self._believed(zone, outcome)
-        zone.last = outcome
+        zone.last = msgspec.structs.replace(outcome, first=None) if outcome.first else outcome
         self._count(outcome, kind)
         _log(outcome, kind)
         job_events.report(self._events, outcome, load=kind in INPUT_KINDS)
@@ -106,6 +110,9 @@ class Outcomes:
     def _believed(self, zone: FrontZone, outcome: Outcome) -> Outcome:
         """Return an outcome unchanged, or as a failure if its version is not in the database that is served from."""
         if outcome.serial is None or outcome.serial == zone.serial:
+            return outcome
+        if _is_as_written(zone, outcome):
+            zone.first = outcome.first
             return outcome
         try:
             with zone.database.snapshot() as snapshot:
@@ -215,6 +222,13 @@ class Outcomes:
             if any(problem.event == "signing-failed" for problem in zone.problems):
                 for kind in zone.jobs.retry():
                     self._mailbox.wanted.send(zone, kind)
+
+
+def _is_as_written(zone: FrontZone, outcome: Outcome) -> bool:
+    """Tell whether the zone's database is the file that the worker has written, whole, and not written since."""
+    with suppress(OSError):
+        return outcome.mark is not None and filemark.take(zone.spec.database) == outcome.mark
+    return False
 
 
 def _note_review(zone: FrontZone, outcome: Outcome, kind: str) -> None:

@@ -38,6 +38,10 @@ class Publisher:
         """
         if zone.expired or zone.gone or not zone.owned:
             return
+        if zone.first is not None:
+            ttl, rdata = zone.first.soa
+            self.announce(zone, zone.first.committed.serial, RRset(APEX, SOA, ttl, rdata), resume=resume)
+            return
         try:
             with zone.database.snapshot() as snapshot:
                 soa = snapshot.rrset(APEX, SOA)

@@ -28,6 +28,7 @@ from dnssecd.daemon.zones.rooms import (
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.jobs.spec import ZoneSpec
+from dnssecd.pipeline.version.committed import FirstVersion
 from dnssecd.pipeline.version.state import Restored
 from dnssecd.publish import exchange
 from dnssecd.publish.notify import ZoneServers
@@ -124,6 +125,8 @@ class FrontZone:
     blockers: list[str] = field(default_factory=list)
     files: tuple[FileIdentity, ...] = ()
     seen_input: SeenInput | None = None
+    #: The first version, from the job that made it, until its keys are planned: its database need not be opened.
+    first: FirstVersion | None = None
     primaries: list[dict[str, object]] = field(default_factory=list)
     last: Outcome | None = None
     jobs: JobsRoom = field(default_factory=JobsRoom)

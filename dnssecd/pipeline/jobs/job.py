@@ -27,6 +27,7 @@ from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.ahead import offline_dates
 from dnssecd.pipeline.version.apex import soa_expire
 from dnssecd.pipeline.version.bad_signatures import with_another_token
+from dnssecd.pipeline.version.committed import first_version
 from dnssecd.pipeline.version.draft import Draft, Input, Published, StoredVersion, Verifier, make_version
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.review import ReviewPending, forget_kept, review
@@ -90,7 +91,8 @@ def with_stored(transaction: ZoneTransaction, made: Published) -> Published:
     if made.serial is None or made.soa is None or made.version is None or made.stored is not None:
         return made
     stored = StoredVersion(made.version, made.soa, transaction.earliest_expiration())
-    return replace(made, stored=stored)
+    first = first_version(transaction, made.version, made.soa) if transaction.old.version is None else None
+    return replace(made, stored=stored, first=first)
 
 
 def verifier_of(tools: Tools) -> Verifier:
@@ -240,4 +242,5 @@ def _finish(
         files=report.files,
         seen=report.seen,
         whole=made.whole,
+        first=made.first,
     )

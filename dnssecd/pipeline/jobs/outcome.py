@@ -8,6 +8,8 @@ from dnssecd.core.zone.stale_input import SeenInput
 from dnssecd.ingest.source import FileIdentity
 from dnssecd.pipeline.adoption.differences import Comparison
 from dnssecd.pipeline.follow.caught_up import CaughtUp
+from dnssecd.pipeline.version.committed import FirstVersion
+from dnssecd.store.filemark import FileMark
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -42,7 +44,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     inputs that this node saw since it owns the zone; ``log``: how far the database is in the zone's log,
     if the job read it; ``log_trouble``: what the zone now needs of the log; ``log_away``: the log could not be
     reached, and nothing was written. ``review``: the digest of content that
-    waits for an operator.
+    waits for an operator. ``mark``: of a database that was written with its first version, and not opened since;
+    ``first``: that version.
     """
 
     zone: str
@@ -70,6 +73,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     log: CaughtUp | None = None
     log_trouble: LogTrouble | None = None
     log_away: bool = False
+    first: FirstVersion | None = None
+    mark: FileMark | None = None
 
     @property
     def failed_by_log(self) -> bool:

@@ -33,6 +33,7 @@ from dnssecd.pipeline.version import state
 from dnssecd.pipeline.version.ahead import PreSigned, presigned_at
 from dnssecd.pipeline.version.apex import apex_rrsets, is_signed, soa_expire, soa_serial, with_serial
 from dnssecd.pipeline.version.chain_changes import ChainChanges, chain_difference
+from dnssecd.pipeline.version.committed import FirstVersion
 from dnssecd.pipeline.version.csync import with_csync
 from dnssecd.pipeline.version.first_version_view import planned_from
 from dnssecd.pipeline.version.held_denial import in_force
@@ -120,7 +121,8 @@ class Published(Struct, frozen=True):
     """The result; ``serial`` is None if no version was needed, else ``soa`` is the version's SOA RRset.
 
     ``whole``: all of the zone was verified, not only what changed. ``version``: what is stored of it. ``stored``:
-    set if it was read in the transaction that made the version; the outcome then needs no snapshot.
+    set if it was read in the transaction that made the version; the outcome then needs no snapshot. ``first``:
+    likewise, of a first version.
     """
 
     serial: int | None
@@ -131,6 +133,7 @@ class Published(Struct, frozen=True):
     whole: bool = False
     stored: StoredVersion | None = None
     version: state.VersionState | None = None
+    first: FirstVersion | None = None
 
 
 def policy_mark(spec: ZoneSpec, view: SigningView) -> str:

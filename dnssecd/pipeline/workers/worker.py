@@ -9,8 +9,11 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
+
+import msgspec
 
 from dnssecd.ingest.gc_pause import collection_paused
 from dnssecd.keyservice_client.client import SignerClient
@@ -32,7 +35,9 @@ from dnssecd.pipeline.jobs.zone_import import import_file
 from dnssecd.pipeline.workers import frames
 from dnssecd.pipeline.workers.checker_pool import SpreadChecker, spread_checker
 from dnssecd.store.errors import StoreError
+from dnssecd.store.interface import ZoneStore
 from dnssecd.store.log_place import LogPlace
+from dnssecd.store.newdb import NewDatabase, can_be_made
 from dnssecd.store.version_log import NodeLog
 from dnssecd.store.zone_log import ZoneLog
 from dnssecd.store.zonedb import ZoneDatabase, identity_of
@@ -40,6 +45,8 @@ from dnssecd.store.zonedb import ZoneDatabase, identity_of
 SIGNER_DEADLINE_S = 30.0
 IDLE_S = 1.0
 RESIDENT_KIB_MAX = 256 * 1024
+#: The first version of a file up to this size is made in memory, if nothing that it includes makes it too large.
+SMALL_OCTETS_MAX = 64 * 1024
 
 
 class Worker:
@@ -61,12 +68,14 @@ class Worker:
             return self._run(job, checker)
 
     def _run(self, job: frames.Job, checker: SpreadChecker) -> Outcome:
+        if _is_small_first(job) and (outcome := self._make_new(job, checker)) is not None:
+            return outcome
         try:
             db = self._database(job)
         except (StoreError, OSError) as error:
             return _unusable(job, error)
         log = db.log = None if job.log is None else self._zone_log(job.spec, job.log)
-        tools = Tools(self._signer(job.spec), checker, job.now, job.date, time.monotonic, job.decisions)
+        tools = self._tools(job, checker)
         if job.kind == "load" and job.spec.verify_only:
             return pass_file(
                 db,
@@ -77,17 +86,7 @@ class Worker:
                 resting=job.resting,
             )
         if job.kind == "load":
-            return load_file(
-                db,
-                job.spec,
-                Path(job.path),
-                tools,
-                accept_change=job.accept_change,
-                serial_floor=job.serial_floor,
-                resting=job.resting,
-                accept_older=job.accept_older,
-                seen=job.seen,
-            )
+            return _load(db, job, tools)
         if job.kind == "resign":
             return resign(db, job.spec, tools)
         if job.kind == "rekey" and job.keys is not None:
@@ -113,6 +112,19 @@ class Worker:
         if job.kind == "verify":
             return verify_published(db, job.spec, tools)
         raise ValueError(f"unknown job {job.kind!r}")
+
+    def _make_new(self, job: frames.Job, checker: SpreadChecker) -> Outcome | None:
+        """Make a first version whose database is written once; None if it must be made in its file."""
+        path = Path(job.spec.database)
+        if not can_be_made(path) or (self._held is not None and self._held.path == path):
+            return None
+        self.rest()  # the daemon knows one database that is open here
+        db = NewDatabase(path, job.spec.origin)
+        outcome = _load(db, job, self._tools(job, checker))
+        return None if db.unfit else msgspec.structs.replace(outcome, mark=db.mark)
+
+    def _tools(self, job: frames.Job, checker: SpreadChecker) -> Tools:
+        return Tools(self._signer(job.spec), checker, job.now, job.date, time.monotonic, job.decisions)
 
     def _zone_log(self, spec: ZoneSpec, use: frames.LogUse) -> ZoneLog[NodeLog]:
         """Return the log of the job's zone; the connection to the cluster's database is kept for the next job."""
@@ -150,6 +162,29 @@ class Worker:
         if place not in self._signers:
             self._signers[place] = SignerClient(place[0], SIGNER_DEADLINE_S, owners=place[1])
         return self._signers[place]
+
+
+def _load(db: ZoneStore, job: frames.Job, tools: Tools) -> Outcome:
+    return load_file(
+        db,
+        job.spec,
+        Path(job.path),
+        tools,
+        accept_change=job.accept_change,
+        serial_floor=job.serial_floor,
+        resting=job.resting,
+        accept_older=job.accept_older,
+        seen=job.seen,
+    )
+
+
+def _is_small_first(job: frames.Job) -> bool:
+    """Tell whether a job brings a small file for a zone that the daemon has no database of."""
+    if job.kind != "load" or job.database is not None or job.log is not None or job.spec.verify_only:
+        return False
+    with suppress(OSError):
+        return os.stat(job.path).st_size <= SMALL_OCTETS_MAX
+    return False
 
 
 def open_node_log(place: LogPlace) -> NodeLog:
