@@ -49,13 +49,18 @@ def set_aside(database: Path, now: int) -> Path | None:
     return target
 
 
+def has_kept(database: Path) -> bool:
+    """Tell whether databases of any zones are kept. Raise OSError."""
+    return (database.parent / DIRECTORY).is_dir()
+
+
 def kept_of(database: Path) -> list[Kept]:
     """Return the kept published databases of the zone with this database path, the last removed first.
 
     A database that cannot be read is omitted: it cannot be restored. Raise OSError.
     """
     directory = database.parent / DIRECTORY
-    if not directory.is_dir():
+    if not has_kept(database):
         return []
     found = []
     for path in directory.glob(f"{escape(database.name)}.*"):

@@ -1,6 +1,7 @@
 """Permission to publish: it is needed for first publications, zones in doubt, and zones from a backup."""
 
 import asyncio
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from dnssecd.pipeline.version.first_keys import held_keys
 from dnssecd.pipeline.workers.pool import BULK_OCTETS
 from dnssecd.replacing import replace
 from dnssecd.store import filemark
-from dnssecd.store.aside import DIRECTORY, kept_of
+from dnssecd.store.aside import DIRECTORY, has_kept, kept_of
 from dnssecd.store.errors import StoreError
 from dnssecd.store.filemark import FileMark
 
@@ -95,14 +96,16 @@ class Permits:
             return await self._bring_back(zone, unheard=first_publication)
         permission = Permission(True)
         if zone.serial is None and not zone.spec.verify_only:
-            comes_over = await asyncio.to_thread(_comes_over, zone)
-            zone.check()
-            if comes_over:
+            # A thread for each of thousands of new zones would cost more than these looks at directories.
+            stored = os.path.exists(zone.spec.database)
+            if stored and await asyncio.to_thread(_comes_over, zone):
+                zone.check()
                 permission = Permission(
                     False, None, "first-publication-waiting", *adoption_awaited(zone.name)
                 )
                 self._blocked(zone, permission)
                 return permission
+            zone.check()
             permission = await self._permission(zone)
             zone.check()
             waits = permission.event == "first-publication-waiting"
@@ -234,11 +237,13 @@ class Permits:
         if lacking is not None:
             return lacking
         ours = [key.dnskey for key in held.values()]
-        ours += await asyncio.to_thread(_offline_ksks, zone)
+        if zone.spec.offline:
+            ours += await asyncio.to_thread(_offline_ksks, zone)
+        path = Path(zone.spec.database)
         try:
-            kept = await asyncio.to_thread(kept_of, Path(zone.spec.database))
+            kept = await asyncio.to_thread(kept_of, path) if has_kept(path) else []
         except OSError as error:
-            cause = f"{Path(zone.spec.database).parent / DIRECTORY} cannot be read: {error.strerror}"
+            cause = f"{path.parent / DIRECTORY} cannot be read: {error.strerror}"
             return Permission(False, event="store-failed", cause=cause, remedy="check permissions and disk")
         earlier = Earlier(tuple(key.dnskey for key in keys), kept[0] if kept else None)
         permission = await ask_permission(zone, self._config(), ours, self._clock.now, earlier)
@@ -264,7 +269,7 @@ class Permits:
 
 def _offline_ksks(zone: FrontZone) -> tuple[bytes, ...]:
     """Return the off-line KSKs (DNSKEY RDATA) of responses that were imported before the first publication."""
-    if not zone.spec.offline or not Path(zone.spec.database).exists():
+    if not Path(zone.spec.database).exists():
         return ()
     try:
         with zone.database.snapshot() as snapshot:
@@ -275,8 +280,6 @@ def _offline_ksks(zone: FrontZone) -> tuple[bytes, ...]:
 
 def _comes_over(zone: FrontZone) -> bool:
     """Tell whether a zone waits for adoption from another signer; a failing database is reported elsewhere."""
-    if not Path(zone.spec.database).exists():
-        return False  # a first start with thousands of zones must not make databases here
     try:
         with zone.database.snapshot() as snapshot:
             return bool(state.foreign_keys(snapshot.state(state.ADOPTION)))
