@@ -66,6 +66,7 @@ class AsyncSignerClient:
     status = _awaitable(operations.status)
     keys = _awaitable(operations.keys)
     keys_or_new = _awaitable(operations.keys_or_new)
+    keys_of_zones = _awaitable(operations.keys_of_zones)
     generate = _awaitable(operations.generate)
     generate_proven = _awaitable(operations.generate_proven)
     import_key = _awaitable(operations.import_key)

@@ -94,6 +94,7 @@ class SignerClient:
     status = _blocking(operations.status)
     keys = _blocking(operations.keys)
     keys_or_new = _blocking(operations.keys_or_new)
+    keys_of_zones = _blocking(operations.keys_of_zones)
     generate = _blocking(operations.generate)
     generate_proven = _blocking(operations.generate_proven)
     import_key = _blocking(operations.import_key)

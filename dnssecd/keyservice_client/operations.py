@@ -7,7 +7,8 @@ they are sent in lower case.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from msgspec import Struct
@@ -54,6 +55,19 @@ def keys(zone: bytes = b"") -> Operation[list[wp.KeyInfo]]:
         found += reply.keys
         more = reply.more and bool(reply.keys)
     return _by_age(found)
+
+
+def keys_of_zones(zones: Sequence[bytes]) -> Operation[list[list[wp.KeyInfo]]]:
+    """Return the keys bound to each of several zones, at most 256: in one trip, if they are few."""
+    first, *others = map(lower, zones)
+    reply = yield from _ask(wp.KeysRequest(_NEW, first, also=tuple(others)), wp.KeysReply)
+    if len(reply.counts) == len(zones) and sum(reply.counts) == len(reply.keys):
+        infos = iter(reply.keys)
+        return [_by_age(islice(infos, count)) for count in reply.counts]
+    found = []
+    for zone in zones:
+        found.append((yield from keys(zone)))
+    return found
 
 
 def keys_or_new(

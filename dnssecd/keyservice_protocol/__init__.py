@@ -50,6 +50,7 @@ from dnssecd.keyservice_protocol.reports import (
     Warning,
 )
 from dnssecd.keyservice_protocol.requests import (
+    ALSO_MAX,
     ORDERS_MAX,
     TAG_RANGE_MIN,
     TAGS,
@@ -98,6 +99,7 @@ from dnssecd.keyservice_protocol.terms import (
 from dnssecd.procs.frames import FrameError
 
 __all__ = [
+    "ALSO_MAX",
     "BATCH_OCTETS_TARGET",
     "BATCH_PREIMAGES_MAX",
     "FRAME_OCTETS_MAX",

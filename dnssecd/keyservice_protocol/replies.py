@@ -49,13 +49,15 @@ class KeysReply(Message, frozen=True, tag="keys!"):
     """Answer to keys, generate, import, adopt and bind; `more` when a page was full.
 
     `proofs`: of the key that was asked for with a nonce, one for each token that should hold it. `made`: the same of
-    each of the keys, if they were made for this request.
+    each of the keys, if they were made for this request. `counts`: of a request for several zones, how many of the keys
+    are of each, in order; none if they are too many for one reply.
     """
 
     keys: tuple[KeyInfo, ...]
     more: bool = False
     proofs: tuple[Proof, ...] = ()
     made: tuple[tuple[Proof, ...], ...] = ()
+    counts: tuple[int, ...] = ()
 
 
 class SignReply(Message, frozen=True, tag="sign!"):

@@ -22,6 +22,8 @@ TAGS = (0, 65_535)
 TAG_RANGE_MIN = 4_096
 #: The most keys that are made for a zone in one request.
 ORDERS_MAX = 8
+#: The most zones whose keys are listed in one request, beside the first.
+ALSO_MAX = 255
 
 
 class KeyOrder(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -39,6 +41,8 @@ class KeysRequest(Message, frozen=True, tag="keys"):
 
     `make`: if the zone has no key at all, these are made, and returned with the proofs of a ProveRequest with `nonce`.
     `tags`: as in a GenerateRequest. An older service makes none.
+
+    `also`: the keys of these zones, too, without pages; an older service lists those of `zone` alone.
     """
 
     zone: bytes = b""
@@ -46,6 +50,7 @@ class KeysRequest(Message, frozen=True, tag="keys"):
     make: tuple[KeyOrder, ...] = ()
     tags: tuple[int, int] = TAGS
     nonce: bytes = b""
+    also: tuple[bytes, ...] = ()
 
 
 class GenerateRequest(Message, frozen=True, tag="generate"):

@@ -117,6 +117,12 @@ def _preimages(value: list[bytes]) -> str:
     return "" if good else f"at most {wp.BATCH_PREIMAGES_MAX}, not {len(value)}"
 
 
+def _zones(value: tuple[bytes, ...]) -> str:
+    if len(value) > wp.ALSO_MAX:
+        return f"at most {wp.ALSO_MAX} names"
+    return next(filter(None, map(_zone, value)), "")
+
+
 def _orders(value: tuple[wp.KeyOrder, ...]) -> str:
     if len(value) > wp.ORDERS_MAX:
         return f"at most {wp.ORDERS_MAX} keys"
@@ -160,6 +166,7 @@ _OWN: Mapping[type[wp.Message], Mapping[str, Check]] = {
         "zone": _zone_or_all,
         "after": _key_id_or_none,
         "make": _orders,
+        "also": _zones,
         "tags": _tags,
         "nonce": _nonce_or_none,
     },

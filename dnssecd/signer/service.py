@@ -241,7 +241,21 @@ class Service:
             made.append((await self._signing.prove(proving, lane)).proofs)
         return wp.KeysReply(request.id, keys, made=tuple(made))
 
+    async def _keys_of_zones(self, request: wp.KeysRequest) -> wp.Reply:
+        """Return the keys of several zones, if they fit into one reply."""
+        found = [
+            [(store, key, zone) for store, key in self._stores.keys(zone)]
+            for zone in (request.zone, *request.also)
+        ]
+        await asyncio.gather(*(store.look(key) for keys in found for store, key, _ in keys))
+        infos = tuple(key_info(store, key, zone) for keys in found for store, key, zone in keys)
+        if sum(map(_octets, infos)) > wp.FRAME_OCTETS_MAX // 2:
+            return wp.KeysReply(request.id, ())
+        return wp.KeysReply(request.id, infos, counts=tuple(map(len, found)))
+
     async def _keys(self, request: wp.KeysRequest) -> wp.Reply:
+        if request.also:
+            return await self._keys_of_zones(request)
         found = [pair for pair in self._stores.keys(request.zone) if pair[1].id > request.after]
         if request.zone:
             await asyncio.gather(*(store.look(key) for store, key in found))
@@ -251,7 +265,7 @@ class Service:
             if number % IN_TURN == 0:
                 await asyncio.sleep(0)  # other requests get their turn
             info = key_info(store, key, request.zone)
-            octets += KEY_OCTETS + len(key.dnskey) + sum(len(zone) + 5 for zone in info.zones)
+            octets += _octets(info)
             if page and octets > wp.FRAME_OCTETS_MAX // 2:
                 break
             page.append(info)
@@ -274,3 +288,8 @@ class Service:
         decide = self._consents.give if request.give else self._consents.refuse
         one = decide(request.consent_id, peer)
         return wp.DoneReply(request.id, one.detail)
+
+
+def _octets(info: wp.KeyInfo) -> int:
+    """Return about how many octets a key takes in a reply."""
+    return KEY_OCTETS + len(info.dnskey) + sum(len(zone) + 5 for zone in info.zones)

@@ -21,6 +21,7 @@ from dnssecd.daemon.zones.first_keys_ready import (
 from dnssecd.daemon.zones.first_publication import CAME_BACK, Earlier, Permission, ask_permission
 from dnssecd.daemon.zones.job_runner import JobRunner
 from dnssecd.daemon.zones.key_holders import Holders
+from dnssecd.daemon.zones.key_lists import KeyLists
 from dnssecd.daemon.zones.machine import Event, happened
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.outcomes import Outcomes
@@ -56,9 +57,6 @@ _PERMITS = (
 )
 #: Events that say why a stored zone is not served.
 PROOF_EVENTS = ("verification-failed", "store-failed")
-#: Zones that ask the key service for their keys at the same time. All of a first start at once would wait longer for
-#: its answers than the deadline of a call, fail together, and be tried again together.
-ASKING_MAX = 64
 
 log = structlog.get_logger("dnssecd.zones")
 
@@ -81,7 +79,7 @@ class Permits:
         self._holders = holders
         self._config, self._runner, self._outcomes, self._signer = config, runner, outcomes, signer
         self._events, self._metrics, self._clock, self._mailbox = events, metrics, clock, mailbox
-        self._asking = asyncio.Semaphore(ASKING_MAX)
+        self._key_lists = KeyLists(signer)
 
     async def permit(self, zone: FrontZone, *, first_publication: bool = False) -> Permission:
         """Return whether the zone may be published; if not, raise an event and try again later. May raise ZoneGone.
@@ -222,8 +220,7 @@ class Permits:
 
     async def _permission(self, zone: FrontZone) -> Permission:
         try:
-            async with self._asking:
-                keys = await self._signer.keys(zone.origin)
+            keys = await self._key_lists.keys(zone.origin)
         except SignerError as error:
             self._outcomes.retry(zone, "load")
             return Permission(

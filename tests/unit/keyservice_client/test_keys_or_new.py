@@ -56,7 +56,7 @@ def test_a_zone_with_a_key_gets_no_other(signer: SignerClient, zone: bytes) -> N
 def test_an_earlier_key_service_makes_none(signer: SignerClient, zone: bytes) -> None:
     request = wp.KeysRequest(2, zone, "", BOTH, nonce=bytes(32))
     fields = msgspec.msgpack.decode(msgspec.msgpack.encode(request))
-    assert wp.decode_request(msgspec.msgpack.encode(fields[:-3])) == wp.KeysRequest(2, zone)
+    assert wp.decode_request(msgspec.msgpack.encode(fields[:-4])) == wp.KeysRequest(2, zone)
     empty = Trips(signer)
     assert empty.run(operations.keys_or_new(zone, BOTH), lambda reply: wp.KeysReply(reply.id, ())) == ([], {})
 
@@ -99,3 +99,26 @@ def test_nothing_is_made_for_a_bad_request(signer: SignerClient, request_: wp.Ke
     with pytest.raises(BadRequest):
         signer._wait(signer._send(request_), wp.KeysReply)
     assert signer.keys() == before
+
+
+def test_keys_of_several_zones_in_one_trip(signer: SignerClient) -> None:
+    zones = [text_to_wire(f"several{number}.example.") for number in range(4)]
+    for zone in zones[1:3]:
+        signer.keys_or_new(zone, BOTH)
+    shared = signer.generate(zones[0], "csk", 13, share="all")
+    assert signer.generate(zones[3], "csk", 13, share="all").id == shared.id
+    trips = Trips(signer)
+    found = trips.run(operations.keys_of_zones(zones))
+    assert len(trips.asked) == 1
+    assert found == [signer.keys(zone) for zone in zones]
+    assert [len(keys) for keys in found] == [1, 2, 2, 1]
+    trips = Trips(signer)
+
+    def earlier(reply: wp.KeysReply) -> wp.KeysReply:
+        return msgspec.structs.replace(reply, counts=())
+
+    assert trips.run(operations.keys_of_zones(zones), earlier) == found
+    assert [request.also for request in trips.asked if isinstance(request, wp.KeysRequest)] == [
+        tuple(zones[1:]),
+        *[()] * 4,
+    ]

@@ -25,6 +25,7 @@ GOOD: dict[str, Any] = {
     "label": "a key", "public_key": b"x" * 64, "preimage": b"x", "signature": b"x" * 64, "preimages": [b"x"],
     "nonce": b"x" * 16, "limit": 1000, "signatures": 1, "batch": 1, "sessions": 0, "token": "", "seconds": 0.5,
     "consent_id": "0123abcd", "give": True, "node": "b", "letter": b"{}",
+    "also": (ZONE, b"\0"),
     "make": (wp.KeyOrder("ksk", 13, "local", 0, "first ksk"), wp.KeyOrder("zsk", 13)),
 }  # fmt: skip
 BAD: dict[str, tuple[Any, ...]] = {
@@ -60,6 +61,7 @@ BAD: dict[str, tuple[Any, ...]] = {
     "consent_id": ("", "0123ABCD", "../../ab", "0123abcde"),
     "node": ("x" * 5000, "a\nb"),
     "letter": (b"", b"x" * 100_000),
+    "also": ((ZONE, b"\x03abc"), (ZONE,) * 256),
     "make": ((wp.KeyOrder("ksk", 13),) * 9, (wp.KeyOrder("ksk", 256),), (wp.KeyOrder("ksk", 13, "a\nb"),),
              (wp.KeyOrder("ksk", 13, bits=-1),), (wp.KeyOrder("ksk", 13, idempotency="a\0b"),)),
     "seconds": (-1.0, 601.0, float("nan"), float("inf")),
