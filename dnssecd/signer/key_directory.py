@@ -34,6 +34,7 @@ from dnssecd.signer.warnings import WarningBook
 
 SUFFIX = ".key"
 TRASH = "trash"
+_MODES = 0o7777
 #: The private sealing key of this node of a cluster: as what, and where.
 SEALING, SEALING_FILE = "sealing key", "sealing"
 
@@ -46,6 +47,9 @@ class KeyDirectory:
         self.removable = settings.removable
         self._own_passphrase = not settings.passphrase_file
         self._passphrase_path = path_of(settings.passphrase_file, self.path)
+        self._text, self._passphrase_text = str(self.path), str(self._passphrase_path)
+        #: Files that were missed.
+        self._gone: set[Path] = set()
         self._warnings = warnings
         self._encryption: KeyEncryption | None = None
         self._kdf: sealed.Kdf | None = None
@@ -265,9 +269,24 @@ class KeyDirectory:
 
         Where one mode is wrong, those of all keys are looked at: what changed it may have changed more.
         """
+        if not self._gone and self._are_right(key_id):
+            return
         paths = ((self.path, 0o700), (self.key_path(key_id), 0o600), (self._passphrase_path, ALLOWED_MODE))
         if self._corrected(paths):
             self._corrected((path, 0o600) for path in self._key_paths())
+
+    def _are_right(self, key_id: str) -> bool:
+        """Tell whether there is nothing to correct or to report: it is asked at each use of a key, so in few calls."""
+        try:
+            directory = os.stat(self._text)
+            wrong = (
+                directory.st_mode & _MODES & ~0o700
+                | os.stat(f"{self._text}/{key_id}{SUFFIX}").st_mode & _MODES & ~0o600
+                | os.stat(self._passphrase_text).st_mode & _MODES & ~ALLOWED_MODE
+            )
+        except OSError:
+            return False
+        return not wrong and directory.st_uid in (0, os.geteuid())
 
     def _corrected(self, paths: Iterable[tuple[Path, int]]) -> bool:
         """Correct and report modes beyond those allowed; tell whether there were any."""
@@ -280,8 +299,10 @@ class KeyDirectory:
             except OSError as error:
                 detail = f"{path}: {error.strerror}; the key is in memory only: restore it before a restart"
                 self._warnings.add("key file gone", str(path), detail)
+                self._gone.add(path)
                 continue
             self._warnings.clear("key file gone", str(path))
+            self._gone.discard(path)
             if wrong:
                 found = True
                 self._warnings.add("key file mode", str(path), wrong, firing=False)

@@ -12,6 +12,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from dnssecd.store import filemark, schema, sqlite
@@ -52,8 +53,7 @@ class NewDatabase:
                 connection = self._open(stack)
                 connection.execute(f"PRAGMA max_page_count = {PAGES_MAX}")
                 connection.execute("BEGIN IMMEDIATE")
-                empty = lambda: Snapshot(self._open(stack), self.origin)  # noqa: E731
-                old = OldVersionView(connection, self.origin, Documents(), empty)
+                old = OldVersionView(connection, self.origin, Documents(), self._nothing)
                 ending = _Ending(self, connection)
                 yield WriteTransaction(connection, self.origin, old, None, Writes(connection), ending)
             except sqlite3.Error as error:
@@ -82,8 +82,10 @@ class NewDatabase:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """Hold what is stored: nothing."""
-        with ExitStack() as stack:
-            yield Snapshot(self._open(stack), self.origin)
+        yield self._nothing()
+
+    def _nothing(self) -> Snapshot:
+        return Snapshot(_empty(), self.origin)
 
     def evidence(self) -> list[EvidenceRow]:
         """Return none: nothing was seen of a new zone."""
@@ -111,6 +113,14 @@ class NewDatabase:
     def cut_log(self) -> bool:
         """Return True: there is no log."""
         return True
+
+
+@lru_cache(maxsize=1)
+def _empty() -> sqlite3.Connection:
+    """Return an empty database for reading: what any zone has before its first version."""
+    made = sqlite.new_in_memory(schema.MIGRATIONS, schema.APPLICATION_ID)
+    made.execute("PRAGMA query_only = ON")
+    return made
 
 
 class _Ending:

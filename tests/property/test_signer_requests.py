@@ -256,10 +256,10 @@ async def test_proofs_without_end_are_few_entries(world: World) -> None:
 
 
 async def test_a_full_disk_makes_no_key(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(event: str, **fields: str | int) -> None:
+    def full(event: str, entries: object) -> None:
         raise OSError(28, "No space left on device", "audit.log")
 
-    monkeypatch.setattr(world.audit, "append", full)
+    monkeypatch.setattr(world.audit, "append_all", full)
     (reply,) = await ask(world.path, msgspec.msgpack.encode(wp.GenerateRequest(2, ZONE, "zsk", 13)))
     assert isinstance(reply, wp.ErrorReply)
     assert "No space left" in reply.message

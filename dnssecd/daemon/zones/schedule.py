@@ -31,20 +31,20 @@ _JOB = "next wake-up"
 
 
 class Wake:
-    """A wake-up that is due at ``at``, epoch seconds. ``action``: None after it has happened or was cancelled."""
+    """A wake-up that is due at ``at``, epoch seconds. ``waits``: False after it has happened or was cancelled."""
 
-    __slots__ = ("_schedule", "action", "at", "what", "zone")
+    __slots__ = ("_schedule", "action", "at", "waits", "what", "zone")
 
     def __init__(
         self, schedule: "Schedule", at: float, zone: "Woken", what: str, action: Callable[[], None]
     ) -> None:
         self._schedule, self.at, self.zone, self.what = schedule, at, zone, what
-        self.action: Callable[[], None] | None = action
+        self.action, self.waits = action, True
 
     def cancel(self) -> None:
         """Cancel the wake-up."""
-        if self.action is not None:
-            self.action = None
+        if self.waits:
+            self.waits = False
             self._schedule.cancelled()
 
 
@@ -112,7 +112,7 @@ class Schedule:
 
     def _set(self) -> None:
         """Have APScheduler call at the time of the earliest wake-up."""
-        while self._heap and self._heap[0][2].action is None:
+        while self._heap and not self._heap[0][2].waits:
             heapq.heappop(self._heap)
             self._cancelled -= 1
         if not self._heap or (self._set_for is not None and self._set_for <= self._heap[0][0]):
@@ -137,20 +137,20 @@ class Schedule:
             if not self._heap or self._heap[0][0] > now:
                 break
             wake = heapq.heappop(self._heap)[2]
-            action, wake.action = wake.action, None
-            if action is None:
+            if not wake.waits:
                 self._cancelled -= 1
             elif not wake.zone.gone:
+                wake.waits = False
                 if wake is (wake.zone.wakes or {}).get(wake.what):
                     self._drop(wake.zone, wake.what)
-                asyncio.get_running_loop().call_soon(_act, wake.zone, action)
+                asyncio.get_running_loop().call_soon(_act, wake.zone, wake.action)
         self._set()
 
     def cancelled(self) -> None:
         """Count a cancelled wake-up."""
         self._cancelled += 1
         if self._cancelled > max(CANCELLED_MAX, len(self._heap) // 2):
-            self._heap = [entry for entry in self._heap if entry[2].action is not None]
+            self._heap = [entry for entry in self._heap if entry[2].waits]
             heapq.heapify(self._heap)
             self._cancelled = 0
 
@@ -167,7 +167,7 @@ class Schedule:
 
     def next_wakes(self) -> list[NextWake]:
         """Return all wake-ups, earliest first."""
-        waiting = (wake for _, _, wake in self._heap if wake.action is not None)
+        waiting = (wake for _, _, wake in self._heap if wake.waits)
         return sorted(NextWake(wake.at, wake.what, wake.zone.name) for wake in waiting)
 
     def close(self) -> None:

@@ -353,6 +353,7 @@ async def test_no_change_without_an_entry_on_a_full_disk(
     files = {path: path.read_bytes() for path in bench.home.rglob("*") if path.is_file()}
     requests: list[wp.Request] = [
         wp.GenerateRequest(1, A, "ksk", 15),
+        wp.KeysRequest(1, B, "", (wp.KeyOrder("ksk", 15), wp.KeyOrder("zsk", 15)), nonce=bytes(16)),
         wp.ExportRequest(1, key.id, PASSPHRASE),
         wp.BindRequest(1, B, key.id),
         wp.RemoveRequest(1, A, key.id),
@@ -361,11 +362,11 @@ async def test_no_change_without_an_entry_on_a_full_disk(
         wp.RestoreRequest(1, sealed.sealed, PASSPHRASE),
     ]
 
-    def full(event: str, **fields: str | int) -> None:
+    def full(event: str, entries: object) -> None:
         raise OSError(28, "No space left on device", "audit.log")
 
     with monkeypatch.context() as patch:
-        patch.setattr(bench.audit, "append", full)
+        patch.setattr(bench.audit, "append_all", full)
         for request in requests:
             assert (await bench.refused(request)).code == "operator", request
             now = {path: path.read_bytes() for path in bench.home.rglob("*") if path.is_file()}
