@@ -10,18 +10,21 @@ from dnssecd.keyservice_protocol import ALSO_MAX, KeyInfo
 ZONES_MAX = min(64, ALSO_MAX)
 
 
+Place = tuple[bytes, asyncio.Future[list[KeyInfo]]]
+
+
 class KeyLists:
     """Belongs to the event loop. Zones that ask while a request is under way are in the next one."""
 
     def __init__(self, signer: AsyncSignerClient) -> None:
         self._signer = signer
-        self._waiting: dict[bytes, list[asyncio.Future[list[KeyInfo]]]] = {}
+        self._waiting: list[Place] = []
         self._asking: asyncio.Task[None] | None = None
 
     async def keys(self, zone: bytes) -> list[KeyInfo]:
         """Return the keys bound to a zone; raise SignerError."""
         place: asyncio.Future[list[KeyInfo]] = asyncio.get_running_loop().create_future()
-        self._waiting.setdefault(zone, []).append(place)
+        self._waiting.append((zone, place))
         if self._asking is None:
             self._asking = asyncio.get_running_loop().create_task(self._ask())
         return await place
@@ -30,29 +33,32 @@ class KeyLists:
         try:
             await asyncio.sleep(0)  # the others that are started in this turn
             while self._waiting:
-                zones = list(self._waiting)[:ZONES_MAX]
-                places = [self._waiting.pop(zone) for zone in zones]
-                try:
-                    found = await self._signer.keys_of_zones(zones)
-                except BaseException as error:
-                    _fail(places, error)
-                    if not isinstance(error, Exception):
-                        raise
-                else:
-                    for waiting, keys in zip(places, found, strict=True):
-                        for place in waiting:
-                            if not place.done():
-                                place.set_result(keys)
+                places, self._waiting = self._waiting[:ZONES_MAX], self._waiting[ZONES_MAX:]
+                await self._ask_for(places)
         finally:
             self._asking = None
-            if self._waiting:  # it was cancelled: the daemon ends
-                _fail(list(self._waiting.values()), asyncio.CancelledError())
-                self._waiting.clear()
+            _fail(self._waiting, None)  # only if it was cancelled: the daemon ends
+            self._waiting.clear()
+
+    async def _ask_for(self, places: list[Place]) -> None:
+        zones = list(dict.fromkeys(zone for zone, _ in places))
+        try:
+            found = dict(zip(zones, await self._signer.keys_of_zones(zones), strict=True))
+        except asyncio.CancelledError:
+            _fail(places, None)
+            raise
+        except Exception as error:  # each zone is told, and tries again
+            _fail(places, error)
+            return
+        for zone, place in places:
+            if not place.done():
+                place.set_result(found[zone])
 
 
-def _fail(places: list[list[asyncio.Future[list[KeyInfo]]]], error: BaseException) -> None:
-    for place in (place for waiting in places for place in waiting if not place.done()):
-        if isinstance(error, asyncio.CancelledError):
-            place.cancel()
-        else:
-            place.set_exception(error)
+def _fail(places: list[Place], error: Exception | None) -> None:
+    for _, place in places:
+        if not place.done():
+            if error is None:
+                place.cancel()
+            else:
+                place.set_exception(error)

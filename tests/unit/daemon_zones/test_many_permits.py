@@ -61,7 +61,7 @@ async def test_each_zone_gets_its_own_keys_also_if_others_leave() -> None:
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert isinstance(found.pop(7), asyncio.CancelledError)
     assert found == [[b"%d" % (number % 100)] for number in range(150) if number != 7]
-    assert signer.asked == [64, 36]
+    assert signer.asked == [64, 64, 22]
     assert await lists.keys(b"later") == [b"later"]
 
 
