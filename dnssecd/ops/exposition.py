@@ -7,10 +7,11 @@ lock. The samples of a gauge have the same form in Prometheus and OpenMetrics fo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, cast
 
-from prometheus_client import CollectorRegistry, Gauge, Metric
+from prometheus_client import CollectorRegistry, Metric
 from prometheus_client.registry import Collector
+
+from dnssecd.ops.many_gauge import ManyGauge
 
 Encode = Callable[[Collector], bytes]
 
@@ -29,25 +30,21 @@ class _Without(Collector):
                 yield from collector.collect()
 
 
-def exposition(registry: CollectorRegistry, large: Sequence[Gauge], encode: Encode) -> bytes:
-    """Return the text of all metrics. ``large`` gauges have labels and finite values; they are written here."""
+def exposition(registry: CollectorRegistry, large: Sequence[ManyGauge], encode: Encode) -> bytes:
+    """Return the text of all metrics. ``large`` gauges have finite values; they are written here."""
     rest = encode(_Without(registry, large))
     tail = _END if rest.endswith(_END) else b""
     return b"".join((rest.removesuffix(tail), *map(_family, large), tail))
 
 
-def _family(gauge: Gauge) -> bytes:
-    (described,) = gauge.describe()
-    name = described.name
-    labels = gauge._labelnames
-    lines = [f"# HELP {name} {_escaped(described.documentation)}\n# TYPE {name} gauge\n"]
-    with gauge._lock:
-        children = list(gauge._metrics.items())
-    for values, child in children:
+def _family(gauge: ManyGauge) -> bytes:
+    name = gauge.name
+    lines = [f"# HELP {name} {_escaped(gauge.text)}\n# TYPE {name} gauge\n"]
+    for values, value in gauge.samples():
         pairs = ",".join(
-            [f'{label}="{_escaped(value)}"' for label, value in zip(labels, values, strict=True)]
+            [f'{label}="{_escaped(each)}"' for label, each in zip(gauge.label_names, values, strict=True)]
         )
-        lines.append(f"{name}{{{pairs}}} {cast(Any, child)._value.get()!r}\n")
+        lines.append(f"{name}{{{pairs}}} {float(value)!r}\n")
     return "".join(lines).encode()
 
 

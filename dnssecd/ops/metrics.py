@@ -26,6 +26,7 @@ from dnssecd.ops.cluster_metrics import ClusterMetrics
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.key_metrics import KeyCollector
 from dnssecd.ops.keystore_metrics import KeystoreCollector
+from dnssecd.ops.many_gauge import ManyGauge
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # creation times would be a third of all samples
 
@@ -40,13 +41,18 @@ class ZoneMetrics:
     """Metrics of served zones. Serials are numbers: compare them by RFC 1982."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, text: str, labels: Sequence[str] = ("zone",)) -> Gauge:
-            return Gauge(f"dnssecd_{name}", text, labels, registry=registry)
+        def gauge(name: str, text: str) -> ManyGauge:
+            return ManyGauge(f"dnssecd_{name}", text, ("zone",), registry=registry)
 
         def counter(name: str, text: str, labels: Sequence[str] = ()) -> Counter:
             return Counter(f"dnssecd_{name}", text, labels, registry=registry)
 
-        self.zones = gauge("zones", "Zones by state: served, waiting (for their first version)", ("state",))
+        self.zones = Gauge(
+            "dnssecd_zones",
+            "Zones by state: served, waiting (for their first version)",
+            ("state",),
+            registry=registry,
+        )
         self.serial = gauge("zone_serial", "SOA serial being served")
         self.input_serial = gauge("zone_input_serial", "SOA serial of the input last taken")
         self.earliest_expiration = gauge(
@@ -78,7 +84,7 @@ class ZoneMetrics:
         )
         self.store_errors = counter("store_errors_total", "Zone database reads and writes that failed")
 
-    def by_zone(self) -> tuple[Gauge, ...]:
+    def by_zone(self) -> tuple[ManyGauge, ...]:
         """Return the gauges with a sample for each zone."""
         return (
             self.serial,
@@ -186,7 +192,7 @@ class PeerMetrics:
         self.notify_in = counter(
             "notify_received_total", "NOTIFY received, by result: taken, refused", ("result",)
         )
-        self.secondary_serial = Gauge(
+        self.secondary_serial = ManyGauge(
             "dnssecd_secondary_serial",
             "SOA serial a secondary was last seen to serve",
             ("zone", "secondary"),
@@ -213,8 +219,8 @@ class KeyMetrics:
     """Metrics of zones' keys and parents that have a sample for each zone; counts: ``KeyCollector``."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        def gauge(name: str, text: str) -> Gauge:
-            return Gauge(f"dnssecd_zone_{name}", text, ("zone",), registry=registry)
+        def gauge(name: str, text: str) -> ManyGauge:
+            return ManyGauge(f"dnssecd_zone_{name}", text, ("zone",), registry=registry)
 
         self.next_step = gauge(
             "next_key_step_timestamp_seconds",
@@ -228,7 +234,7 @@ class KeyMetrics:
             "parent_ds", "DS records that the parent's servers have: of the one with fewest"
         )
 
-    def by_zone(self) -> tuple[Gauge, ...]:
+    def by_zone(self) -> tuple[ManyGauge, ...]:
         """Return the gauges with a sample for each zone."""
         return (self.next_step, self.parent_seen, self.parent_ds)
 
@@ -371,7 +377,7 @@ class Metrics:
         self.registry.register(self.key_counts)
         ProcessCollector(registry=self.registry)
 
-    def large(self) -> tuple[Gauge, ...]:
+    def large(self) -> tuple[ManyGauge, ...]:
         """Return the gauges whose samples grow with the number of zones."""
         return (*self.zone.by_zone(), *self.keys.by_zone(), self.peers.secondary_serial)
 
@@ -402,9 +408,8 @@ class Metrics:
             for metric in vars(group).values():
                 (family,) = metric.describe()
                 suffix = "_total" if family.type == "counter" else ""
-                yield MetricInfo(
-                    family.name + suffix, family.type, tuple(metric._labelnames), family.documentation
-                )
+                labels = metric.label_names if isinstance(metric, ManyGauge) else tuple(metric._labelnames)
+                yield MetricInfo(family.name + suffix, family.type, labels, family.documentation)
         for family in _EventCollector(None).collect():
             assert isinstance(family, GaugeMetricFamily)
             yield MetricInfo(family.name, "gauge", tuple(family._labelnames), family.documentation)

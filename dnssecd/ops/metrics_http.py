@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from prometheus_client import CollectorRegistry, Gauge
+from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
 from dnssecd.config import Address
 from dnssecd.ops.exposition import exposition
 from dnssecd.ops.http_host import is_host_allowed
 from dnssecd.ops.http_server import Handler, HttpServer
+from dnssecd.ops.many_gauge import ManyGauge
 
 #: Returns whether the daemon is healthy, and a line of text. Called from any thread; must not block.
 Probe = Callable[[], tuple[bool, str]]
@@ -36,7 +37,7 @@ class MetricsEndpoint(HttpServer):
         registry: CollectorRegistry,
         health: Probe,
         ready: Probe,
-        large: Sequence[Gauge] = (),
+        large: Sequence[ManyGauge] = (),
         names: Sequence[str] = (),
     ) -> None:
         answers = {"registry": registry, "health": health, "ready": ready, "large": large, "names": names}
@@ -45,7 +46,7 @@ class MetricsEndpoint(HttpServer):
 
 class _MetricsHandler(Handler):
     registry: CollectorRegistry
-    large: Sequence[Gauge]
+    large: Sequence[ManyGauge]
     names: Sequence[str]
     health: Probe
     ready: Probe
