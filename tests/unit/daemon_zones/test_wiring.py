@@ -102,10 +102,12 @@ KEYS = {
     "server/replays.py": {"_keys": "TSIG key", "seen": "MAC"},
     "server/slots.py": {"_counts": "client"},
 }
-#: The zone table; and the book of events, whose rows outlive the zones, and which knows them by their names only.
+#: The zone table; the book of events, whose rows outlive the zones, and which knows them by their names only; and
+#: samples of metrics, which are forgotten with their zone (``Metrics.forget_zone``).
 BY_ZONE = {
     "daemon/zones/table.py": {"by_name", "by_origin"},
     "ops/events.py": {"_by_zone", "_removed"},
+    "ops/many_gauge.py": {"values"},
 }
 #: How a connection is cut: a constructor argument without default, which changes when its socket gets another owner.
 CHANGING = frozenset({"connection.abort"})
