@@ -47,7 +47,7 @@ class KeyLists:
         except asyncio.CancelledError:
             _fail(places, None)
             raise
-        except Exception as error:  # each zone is told, and tries again
+        except Exception as error:  # each zone gets it, and tries again
             _fail(places, error)
             return
         for zone, place in places:
