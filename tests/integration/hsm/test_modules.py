@@ -40,10 +40,10 @@ ROLL_S = 150.0
 NAMES = {8: "rsasha256", 13: "ecdsap256sha256"}
 
 
-def use(start: Start, directory: Path, monkeypatch: pytest.MonkeyPatch, algorithms: slice) -> None:
-    with start(directory) as module:
+def use(start: Start, directory: Path, algorithms: slice) -> None:
+    with start(directory) as module, pytest.MonkeyPatch.context() as patch:
         for name, value in module.environment.items():
-            monkeypatch.setenv(name, value)
+            patch.setenv(name, value)
         settings = without_trash(module.settings(directory))
         with service(settings) as client:
             for algorithm in module.algorithms[algorithms]:
@@ -60,24 +60,22 @@ def use(start: Start, directory: Path, monkeypatch: pytest.MonkeyPatch, algorith
 
 
 @pytest.mark.parametrize("start", QUICK.values(), ids=QUICK)
-def test_quick_modules(start: Start, peer_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(start, peer_dir, monkeypatch, slice(-2, -1))
+def test_quick_modules(start: Start, peer_dir: Path) -> None:
+    use(start, peer_dir, slice(-2, -1))
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("start", [*QUICK.values(), *SLOW.values()], ids=[*QUICK, *SLOW])
-def test_modules_with_all_algorithms(start: Start, peer_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    use(start, peer_dir, monkeypatch, slice(None))
+def test_modules_with_all_algorithms(start: Start, peer_dir: Path) -> None:
+    use(start, peer_dir, slice(None))
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("start", [softhsm, *QUICK.values(), *SLOW.values()], ids=["softhsm", *QUICK, *SLOW])
-def test_a_zsk_is_rolled_over(
-    start: Start, servers: Servers, peer_dir: Path, tsig_key: TsigKey, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with start(peer_dir) as module:
+def test_a_zsk_is_rolled_over(start: Start, servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
+    with start(peer_dir) as module, pytest.MonkeyPatch.context() as patch:
         for name, value in module.environment.items():
-            monkeypatch.setenv(name, value)
+            patch.setenv(name, value)
         daemon = start_daemon(servers, peer_dir, tsig_key, module)
         old = zsk_in_use(daemon)
         # With such short times the zone may be signed again at the same moment: then the command is to be repeated.

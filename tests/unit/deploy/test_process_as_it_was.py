@@ -39,7 +39,7 @@ def test_it_fails_the_guilty_test_and_no_other(tmp_path: Path) -> None:
         [*command, "--rootdir", tmp_path, tmp_path],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         cwd=os.getcwd(),
     )
     said = [line for line in ran.stdout.splitlines() if "Failed: the test changed this" in line]
