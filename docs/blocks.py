@@ -1,8 +1,8 @@
 """The shell blocks of the documents, for the tests that run them or hold the documents to the rule below.
 
 Each block of commands in a page of `PAGES` is run by tests/integration/test_docs.py, unless the line before it is
-`<!-- not run: why, or which test does -->`. A page elsewhere says once, in `<!-- commands: … -->`, which tests run its
-commands.
+`<!-- not run: why, or which test does -->`; test_howto_machine.py runs these too, as root on bare systems. A page
+elsewhere says once, in `<!-- commands: … -->`, which tests run its commands.
 """
 
 from __future__ import annotations
