@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import sys
 import threading
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.peers.process import LOOPBACK, ServerProcess, own_ports
+from tests.peers.process import LOOPBACK, PeerError, ServerProcess, own_ports, wait_until
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
@@ -48,11 +49,17 @@ class Listener(ServerProcess):
 def test_a_port_that_is_in_use_for_a_moment_is_tried_again(tmp_path: Path) -> None:
     other = socket.socket()
     other.bind((LOOPBACK, 0))  # it does not listen: nobody can take it for the server
-    release = threading.Timer(0.3, other.close)
-    release.start()
     server = Listener(tmp_path, other.getsockname()[1])
+
+    def release_when_tried() -> None:
+        with contextlib.suppress(PeerError):
+            wait_until(lambda: "Address already in use" in server.log_text(), "the port was tried", 10)
+        other.close()
+
+    release = threading.Thread(target=release_when_tried)
+    release.start()
     try:
-        server.start(timeout=10)
+        server.start(timeout=20)
         assert "Address already in use" in server.log_text()
     finally:
         release.join()
