@@ -43,8 +43,10 @@ from dnssecd.store.errors import StoreError
 from dnssecd.uninterrupted import to_the_end
 
 LOOK_S = 2.0
-#: The keys of a zone are looked at when it changed, and at this interval; zones in a look, and at the same time.
-AGAIN_S, ZONES_MAX, AT_ONCE = 60.0, 50, 8
+#: The keys of a zone are looked at when it got another owner, soon after it changed, and at an interval.
+CHANGED_S, AGAIN_S = 8.0, 60.0
+#: Zones in a look, and at the same time.
+ZONES_MAX, AT_ONCE = 50, 8
 #: After a failure with a zone it is looked at again after this time.
 RETRY_S = 10.0
 
@@ -161,7 +163,7 @@ class NodeKeys:
             for number, zone in enumerate(self._zones.values())
             if zone.cluster is not None
             and zone.cluster.applied is not None
-            and zone.cluster.announced_at < now - (0 if _moved(zone.cluster) else AGAIN_S)
+            and zone.cluster.announced_at < now - _pause_s(zone.cluster)
             and self.concerns(zone)
         ]
         chosen = heapq.nsmallest(ZONES_MAX, due)
@@ -322,8 +324,10 @@ class NodeKeys:
         return ""
 
 
-def _moved(room: ClusterRoom) -> bool:
-    return room.announced_of != (room.applied or 0, room.owned)
+def _pause_s(room: ClusterRoom) -> float:
+    if room.announced_of is None or room.announced_of[1] != room.owned:
+        return 0.0
+    return CHANGED_S if room.announced_of[0] != room.applied else AGAIN_S
 
 
 def _is_past(keyset: Keyset, info: KeyInfo) -> bool:
