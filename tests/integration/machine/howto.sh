@@ -121,6 +121,7 @@ registrar example.net
 until_true secure example.net
 block
 python3 -c 'import json; json.load(open("dnssecd.schema.json"))'
+block
 sed -i 's/hostmaster 1 /hostmaster 7 /' /etc/dnssecd/zones/example.com.zone
 echo 'new A 192.0.2.81' >>/etc/dnssecd/zones/example.com.zone
 block
