@@ -46,7 +46,7 @@ cd /root/clone
 page install
 block "$apt"
 (cd /home/laptop/clone && runuser -u laptop -- env HOME=/home/laptop PAGES=/home/laptop/pages \\
-    bash -c '. /trial/pages.sh; page tutorial; block')
+    bash -ec '. /trial/pages.sh; page tutorial; block')
 unshare --net bash /trial/howto.sh
 {restore_network}
 echo '=== install, the rest'
@@ -86,6 +86,7 @@ def bare(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 def test_every_page_on_a_bare_debian(bare: Path, tmp_path: Path) -> None:
     run("git", "clone", "-q", "--no-hardlinks", REPOSITORY, tmp_path / "clone", timeout=LIMIT_S)
+    tmp_path.chmod(0o755)  # it is /trial there, also for users
     copy_network(tmp_path)
     write_pages(tmp_path / "pages")
     for name in ("systemctl", "pages.sh", "merge.py", "smtp_sink.py", "tutorial.sh", "howto.sh"):
