@@ -17,7 +17,7 @@ from dnssecd.control.messages.config import ConfigReloaded
 from dnssecd.control.peer import Groups
 from dnssecd.control.server import ControlServer
 from dnssecd.daemon.commands.history import OURSELVES
-from dnssecd.daemon.garbage import LongLived
+from dnssecd.daemon.garbage import LongLived, keep_all
 from dnssecd.daemon.hangups import Hangups
 from dnssecd.daemon.state_dir import CannotStart
 from dnssecd.daemon.watchdog import Watchdog
@@ -334,4 +334,6 @@ def main(config: Config) -> int:
     except (CannotStart, StoreError) as error:
         log.error("cannot start", cause=str(error))
         return 1
+    finally:
+        keep_all()
     return 0

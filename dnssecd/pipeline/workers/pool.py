@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.workers import frames
-from dnssecd.pipeline.workers.idle import Idle
+from dnssecd.pipeline.workers.idle import Idle, Withdrawn
 from dnssecd.procs import child
 
 WORKERS = 2
@@ -150,7 +150,12 @@ class WorkerPool:
         self._closing = False
 
     async def release(self, database: str) -> None:
-        """End the workers that have a database open; their jobs on it end with NotWanted if they are not wanted."""
+        """End the workers that have a database open; jobs on it that are not wanted end with NotWanted.
+
+        So does one that waits for a worker: a zone that leaves does not wait behind thousands of others.
+        """
+        for idle in (self._idle, self._reviewing):
+            idle.withdraw(database)
         await asyncio.gather(*(one.restart() for one in self._processes if one.database == database))
 
     async def run(
@@ -173,7 +178,10 @@ class WorkerPool:
             if why:
                 return Outcome(zone=job.spec.name, result="failed", problems=(Problem("clock-step", why),))
             idle = self._reviewing if job.spec.review is not None and job.spec.review.program else self._idle
-            process = await idle.get(first=first)
+            try:
+                process = await idle.get(job.spec.database, wanted, first=first)
+            except Withdrawn:
+                raise NotWanted(job.spec.name) from None
             try:
                 return await process.do(job, wanted)
             except WorkerDied as error:

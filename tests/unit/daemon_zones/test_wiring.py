@@ -84,6 +84,7 @@ KEYS = {
         "security": "word",
     },
     "pipeline/fetch/receive.py": {"_hosts": "address"},
+    "pipeline/workers/idle.py": {"_places": "database of a job that waits"},
     "pipeline/workers/worker.py": {"_signers": "socket"},
     "publish/live.py": {"_silent": "server"},
     "publish/notify.py": {"_followers": "server, kept by the zone", "_free_by_server": "server"},

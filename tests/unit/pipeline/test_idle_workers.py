@@ -6,11 +6,15 @@ import asyncio
 
 import pytest
 
-from dnssecd.pipeline.workers.idle import TURNS, Idle
+from dnssecd.pipeline.workers.idle import TURNS, Idle, Withdrawn
+
+
+def wanted() -> bool:
+    return True
 
 
 async def waiting(idle: Idle[str], name: str, got: list[str], *, first: bool) -> None:
-    await idle.get(first=first)
+    await idle.get(name, wanted, first=first)
     got.append(name)
 
 
@@ -54,18 +58,39 @@ def test_first_versions_get_a_part_of_the_turns() -> None:
 def test_the_worker_of_one_who_left_goes_to_the_next() -> None:
     async def run() -> None:
         idle: Idle[str] = Idle()
-        left = asyncio.ensure_future(idle.get(first=True))
+        left = asyncio.ensure_future(idle.get("zone", wanted, first=True))
         await asyncio.sleep(0)
         idle.put("worker")
         left.cancel()  # it was given the worker, and did not take it yet
         with pytest.raises(asyncio.CancelledError):
             await left
-        assert await asyncio.wait_for(idle.get(first=False), 5) == "worker"
-        gone = asyncio.ensure_future(idle.get(first=True))
+        assert await asyncio.wait_for(idle.get("zone", wanted, first=False), 5) == "worker"
+        gone = asyncio.ensure_future(idle.get("zone", wanted, first=True))
         await asyncio.sleep(0)
         gone.cancel()
         await asyncio.sleep(0)
         idle.put("worker")
-        assert await asyncio.wait_for(idle.get(first=False), 5) == "worker"
+        assert await asyncio.wait_for(idle.get("zone", wanted, first=False), 5) == "worker"
 
     asyncio.run(run())
+
+
+async def test_what_is_not_wanted_any_more_waits_no_longer() -> None:
+    idle: Idle[str] = Idle()
+    gone = False
+    leaves = asyncio.ensure_future(idle.get("leaves", lambda: not gone, first=False))
+    stays = asyncio.ensure_future(idle.get("stays", wanted, first=False))
+    await asyncio.sleep(0)
+    for name in ("leaves", "stays", "other"):
+        idle.withdraw(name)
+    await asyncio.sleep(0)
+    assert not leaves.done(), "it is wanted"
+    gone = True
+    for name in ("leaves", "stays"):
+        idle.withdraw(name)
+    with pytest.raises(Withdrawn):
+        await leaves
+    assert not stays.done()
+    idle.put("worker")
+    assert await asyncio.wait_for(stays, 5) == "worker"
+    assert not idle._places

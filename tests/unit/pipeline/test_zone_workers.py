@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -60,7 +61,7 @@ def test_a_job_given_to_a_worker_that_had_ended_is_given_to_the_next(
     pool = workers.WorkerPool(lambda zone, why: deaths.append((zone, why)), lambda kind: "")
 
     class Spec:
-        name, review = "example.", None
+        name, review, database = "example.", None, "example.sqlite"
 
     class Job:
         kind, spec = "load", Spec
@@ -92,6 +93,40 @@ async def test_a_worker_that_cannot_be_started_fails_the_job_and_not_the_daemon(
     outcome = await pool.run(Job, asyncio.Lock())  # type: ignore[arg-type]
     assert (outcome.result, outcome.problems[0].event) == ("failed", "worker-died")
     assert deaths == ["a zone worker could not be started: Resource temporarily unavailable"]
+
+
+async def test_a_zone_that_leaves_does_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind thousands of first versions it would be a long time, and its removal waits for it."""
+    begun, ends = asyncio.Event(), asyncio.Event()
+
+    async def do(self: Any, job: Any, wanted: object) -> Outcome:
+        begun.set()
+        await ends.wait()
+        return Outcome(zone=job.spec.name, result="unchanged")
+
+    monkeypatch.setattr(workers._Process, "do", do)
+    pool = workers.WorkerPool(lambda zone, why: None, lambda kind: "", workers=1)
+
+    def job(zone: str) -> Any:
+        spec = SimpleNamespace(name=zone, review=None, database=f"{zone}sqlite")
+        return SimpleNamespace(kind="load", spec=spec)
+
+    here, turn = {"waits."}, asyncio.Lock()
+    busy = asyncio.create_task(pool.run(job("busy."), asyncio.Lock()))
+    await begun.wait()
+    waits = asyncio.create_task(pool.run(job("waits."), turn, wanted=lambda: "waits." in here))
+    await asyncio.sleep(0.01)
+    await pool.release("waits.sqlite")
+    await asyncio.sleep(0.01)
+    assert not waits.done(), "it is wanted"
+    here.clear()
+    await pool.release("waits.sqlite")
+    with pytest.raises(workers.NotWanted):
+        async with asyncio.timeout(5):
+            await waits
+    assert not turn.locked()
+    ends.set()
+    assert (await busy).result == "unchanged"
 
 
 async def test_a_job_for_a_replaced_database_goes_to_a_new_worker(tmp_path: Path, key_service: str) -> None:
