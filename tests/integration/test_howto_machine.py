@@ -52,13 +52,13 @@ unshare --net bash /trial/howto.sh
 echo '=== install, the rest'
 apt-get install -qq -y --reinstall ./dist/dnssecd_*.deb
 apt-get purge -qq -y dnssecd
-! command -v dnssecd
+hash -r; fails command -v dnssecd
 page install
 block
 /usr/local/bin/dnssecd --version
 systemd-analyze verify /usr/local/lib/systemd/system/dnssecd.service 2>&1 | grep -i dnssecd || true
 make uninstall
-! command -v dnssecd
+hash -r; fails command -v dnssecd
 block "$apt"
 dnssecd --version
 close
