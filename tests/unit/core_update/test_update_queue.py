@@ -70,6 +70,7 @@ def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], No
     database = SimpleNamespace(untidy=False, checkpoint=lambda: None)
     parts = {"config": SimpleNamespace(source="dynamic"), "database": database, "spec": object()}
     flags = {"owned": True, "frozen": False, "gone": False, "held": None, "doubt": None, "orphan": False}
+    flags |= {"signed_elsewhere": False}
     return updates, SimpleNamespace(
         name="z.",
         serial=1,

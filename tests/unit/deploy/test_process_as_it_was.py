@@ -42,7 +42,9 @@ def test_it_fails_the_guilty_test_and_no_other(tmp_path: Path) -> None:
         timeout=110,
         cwd=os.getcwd(),
     )
-    said = [line for line in ran.stdout.splitlines() if "Failed: the test changed this" in line]
+    said = [
+        line for line in ran.stdout.splitlines() if line.startswith("E  ") and "the test changed this" in line
+    ]
     found = [line.partition("after it: ")[2].partition(" (")[0] for line in said]
     assert found == ["umask", "current directory", "limit of descriptors", "environment"], ran.stdout
     assert "5 passed, 4 errors" in ran.stdout
