@@ -75,7 +75,7 @@ CLAIMS: dict[str, tuple[str, ...]] = {
     "Knot": ("faults/test_disk_full.test_one_zone_s_full_store_is_that_zone_s",),
     ".nl, 2022": (
         "integration/test_require_backup.test_keys_are_not_used_before_their_backup",
-        "unit/core_keys/test_holders_gate.test_a_new_key_waits_for_other_nodes",
+        "unit/core_keys/test_waiting_keys.test_a_new_key_waits_for_other_nodes",
         "integration/test_lost_keys.test_a_lost_zsk_without_standby",
         "unit/daemon_rollover/test_lost_and_given.test_the_plan_for_a_lost_key_is_shown_and_changes_nothing",
     ),

@@ -73,6 +73,8 @@ class ThreadOfWork:
     def __init__(self) -> None:
         self.database = ""
         self._worker = Worker()
+        #: Workers that ended without closing their database: a process that is gone closes nothing.
+        self._left: list[Worker] = []
         self._busy = asyncio.Lock()
 
     async def do(self, job: Job, wanted: Callable[[], bool]) -> Any:
@@ -80,6 +82,9 @@ class ThreadOfWork:
         async with self._busy:
             if not wanted():
                 raise NotWanted(job.spec.name)
+            if self._worker.misled:  # as in main() of the worker
+                self._left.append(self._worker)
+                self._worker = Worker()
             return await asyncio.to_thread(self._worker.run, job)
 
     async def stop(self, *, kill: bool = False) -> None:

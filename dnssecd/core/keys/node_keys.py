@@ -156,9 +156,13 @@ def hand_over_to_holder(keyset: Keyset, held: Mapping[bytes, HeldKey], now: int)
     raise KeysetError(why)
 
 
-def _signers(keyset: Keyset, node: str, held: Mapping[bytes, HeldKey]) -> frozenset[str]:
-    """Return the refs of the keys that sign after a take-over: those that validators have, one for each algorithm."""
-    chosen: list[str] = []
+def _signers(keyset: Keyset, node: str, held: Mapping[bytes, HeldKey]) -> frozenset[tuple[str, Rec]]:
+    """Return (ref, what it signs) of the keys that sign after a take-over: those that validators have.
+
+    One for each algorithm and kind: a CSK that a KSK and a ZSK replace may sign the DNSKEY RRset beside the new ZSK,
+    but not the data too, since a key stops signing data when its successor begins.
+    """
+    chosen: list[tuple[str, Rec]] = []
     mine = keys_of(keyset, node)
     for rec in (Rec.KRRSIG, Rec.ZRRSIG):
         for algorithm in sorted({key.algorithm for key in keyset.keys if key.record(rec).visible}):
@@ -173,7 +177,7 @@ def _signers(keyset: Keyset, node: str, held: Mapping[bytes, HeldKey]) -> frozen
                     f"{able[-1].role.value} {able[-1].tag} of node {node}: {faults[able[-1].ref]}"
                 )
             ready.sort(key=lambda key: key.goal is Goal.PRESENT)
-            chosen += [ready[-1].ref]
+            chosen += [(ready[-1].ref, rec)]
     return frozenset(chosen)
 
 
@@ -189,16 +193,16 @@ def _unready(keyset: Keyset, key: Key, held: Mapping[bytes, HeldKey]) -> str:
     return ""
 
 
-def _ours(key: Key, held: HeldKey | None, signers: frozenset[str], step: int, now: int) -> Key:
+def _ours(key: Key, held: HeldKey | None, signers: frozenset[tuple[str, Rec]], step: int, now: int) -> Key:
     """Return a key of this node's, which signs from now on if it is one of the signers."""
     if held is None:
         return replace(key, goal=Goal.ABSENT)
     ours = replace(key, signer="", key_id=held.key_id, keystore=held.keystore, bits=held.bits, announced=now)
-    if key.ref not in signers:
+    signs = [rec for rec in (Rec.KRRSIG, Rec.ZRRSIG) if (key.ref, rec) in signers]
+    if not signs:
         return ours
-    for rec in (Rec.KRRSIG, Rec.ZRRSIG):
-        if rec in key.records:
-            ours = ours.with_record(rec, advance(key.record(rec), Event.PUBLISH, step, now))
+    for rec in signs:
+        ours = ours.with_record(rec, advance(key.record(rec), Event.PUBLISH, step, now))
     return replace(ours, active=now) if ours.active is None else ours
 
 

@@ -193,3 +193,19 @@ def test_a_compromised_key_of_a_node_leaves_at_once() -> None:
 def test_remove_foreign_leaves_the_keys_of_nodes() -> None:
     with pytest.raises(KeysetError, match="no such foreign key"):
         remove_foreign(joined(), NOW, tag=of_b(joined())[0].tag)
+
+
+def test_a_csk_that_is_being_replaced_signs_no_data_beside_the_zsk() -> None:
+    """One key of an algorithm signs the data: the planner stops the old one only as the new one begins."""
+    csk = NodeKey(Role.CSK, (257).to_bytes(2) + b"\x03\x0d" + public("csk of b"))
+    zsk = announced("zsk of b")
+    keyset = settled(joined(csk, zsk), Rec.DNSKEY, Rec.DS)
+    held = {key.rdata: HeldKey(f"b {key.role.value}", "local", 0) for key in (csk, zsk)}
+    for key in keyset.keys:
+        if key.rdata == csk.rdata:
+            keyset = keyset.with_key(replace(key, goal=Goal.ABSENT))
+    after = hand_over(keyset, "b", held, NOW)
+    signs = {
+        (key.role, rec) for key in after.keys for rec in (Rec.KRRSIG, Rec.ZRRSIG) if key.record(rec).visible
+    }
+    assert signs == {(Role.CSK, Rec.KRRSIG), (Role.ZSK, Rec.ZRRSIG)}
