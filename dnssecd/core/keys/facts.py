@@ -168,7 +168,8 @@ def _signature_look(keyset: Keyset, record: RecordState, left: int | None, what:
     if record.serial is None:
         if evidence.serial is None or evidence.committed is None:
             return Look(record, (Missing("this server", "nothing committed", "a zone version"),))
-        record = replace(record, serial=evidence.serial, published=evidence.committed)
+        # A version that was committed while the clock was ahead has a time to come: the wait would last until then.
+        record = replace(record, serial=evidence.serial, published=min(evidence.committed, world.now))
     ttl = max(
         remembered(keyset.ttl_zone, evidence.ttl_zone, world.now, world.policy.margin),
         ttl_dnskey(keyset, world),  # CDS and CDNSKEY have it too

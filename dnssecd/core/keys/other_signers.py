@@ -135,7 +135,7 @@ def _ns_gone(keyset: Keyset, signer: str, world: World) -> int | None:
     names, evidence = _names(signer, world), world.evidence
     if not names or not evidence.parents or evidence.serial is None or _ns_present(keyset, signer, world):
         return None
-    times = [evidence.committed or 0]
+    times = [min(evidence.committed or 0, world.now)]  # the clock may have been ahead then
     for sight in evidence.parents:
         if sight.ns is None or sight.at < keyset.trust_after:
             return None

@@ -271,6 +271,19 @@ def test_without_secondaries_the_commit_counts() -> None:
     assert bench.state(bench.key(Role.KSK), Rec.DNSKEY) is State.OMNIPRESENT
 
 
+def test_a_version_committed_while_the_clock_was_ahead_holds_up_no_signatures() -> None:
+    bench = Bench(policy(), secondaries=())
+    bench.step()
+    bench.evidence = replace(bench.evidence, committed=bench.now + 40 * DAY)
+    zsk = bench.key(Role.ZSK)
+    bench.keyset = bench.keyset.with_key(
+        replace(zsk, zrrsig=replace(zsk.zrrsig, serial=None, published=None, seen=None))
+    )
+    bench.wait(HOUR)
+    bench.wait(2 * DAY)
+    assert bench.state(zsk, Rec.ZRRSIG) is State.OMNIPRESENT
+
+
 def test_nothing_counts_before_it_is_committed() -> None:
     bench = Bench(policy())
     bench.evidence = Evidence()
