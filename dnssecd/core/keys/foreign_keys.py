@@ -88,7 +88,7 @@ def remove_foreign(
         raise KeysetError(f"the zone has no such foreign key{of}; see `dnssecd key list`")
     for key in chosen:
         left = now if ns_gone and key.left is None else key.left
-        keyset = keyset.with_key(replace(key, goal=Goal.ABSENT, left=left))
+        keyset = keyset.with_key(_asked_to_leave(replace(key, left=left), now))
     return keyset
 
 
@@ -108,8 +108,13 @@ def follow_input(keyset: Keyset, rdatas: Iterable[bytes], now: int) -> tuple[Key
             refused.append(str(error))
     for key in keyset.keys:
         if key.signer == INPUT and key.rdata not in wanted and key.goal is Goal.PRESENT:
-            keyset = keyset.with_key(replace(key, goal=Goal.ABSENT))
+            keyset = keyset.with_key(_asked_to_leave(key, now))
     return keyset, refused
+
+
+def _asked_to_leave(key: Key, now: int) -> Key:
+    """Return a key that leaves when its signer was seen without it, later than now: what was seen before is too old."""
+    return key if key.goal is Goal.ABSENT else replace(key, goal=Goal.ABSENT, announced=now)
 
 
 def published_at_once(keyset: Keyset, now: int) -> Keyset:

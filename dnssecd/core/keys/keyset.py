@@ -33,8 +33,9 @@ class Key(Struct, frozen=True):
 
     A revoked key (RFC 5011) is a second entry with the same `key_id`, other flags and another tag.
     `active` is when it first signed, `announced` since when it counts among the zone's keys to come (or in
-    use).  `compromised`, `lost`, `roll` and `revoke` are what a person reported: replace it by the fastest
-    safe way, likewise as nothing more can be signed with it, replace it, revoke it on the way out.
+    use), of another signer's key since when it was last asked to join or leave.  `compromised`, `lost`, `roll` and
+    `revoke` are what a person reported: replace it by the fastest safe way, likewise as nothing more can be signed
+    with it, replace it, revoke it on the way out.
     """
 
     key_id: str

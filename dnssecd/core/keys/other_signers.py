@@ -103,15 +103,17 @@ def _left(keyset: Keyset, key: Key, world: World) -> int | None:
     if is_leaving(keyset, key.signer):
         if _ns_present(keyset, key.signer, world):
             return None
-        return key.left if key.left is not None else _ns_gone(keyset, key.signer, world)
+        return key.left if key.left is not None else _ns_gone(keyset, key, world)
     sights = [sight for sight in world.evidence.signers if sight.signer == key.signer]
     if any(key.rdata in _served(sight) for sight in sights):
         return None
-    return key.left if key.left is not None else _since_unserved(keyset, sights)
+    return key.left if key.left is not None else _since_unserved(keyset, key, sights)
 
 
-def _since_unserved(keyset: Keyset, sights: list[SignerSight]) -> int | None:
-    if not sights or any(sight.dnskeys is None or sight.at < keyset.trust_after for sight in sights):
+def _since_unserved(keyset: Keyset, key: Key, sights: list[SignerSight]) -> int | None:
+    """Return when all servers were seen without a key; a look from before it was asked to leave shows nothing."""
+    since = max(keyset.trust_after, key.announced)
+    if not sights or any(sight.dnskeys is None or sight.at < since for sight in sights):
         return None
     return max(sight.at for sight in sights)
 
@@ -130,14 +132,17 @@ def _ns_present(keyset: Keyset, signer: str, world: World) -> bool:
     return any(names & set(ns or ()) for ns in (world.evidence.ns, *seen))
 
 
-def _ns_gone(keyset: Keyset, signer: str, world: World) -> int | None:
-    """Return when parent and zone were seen without the signer's NS; None: not seen."""
-    names, evidence = _names(signer, world), world.evidence
-    if not names or not evidence.parents or evidence.serial is None or _ns_present(keyset, signer, world):
+def _ns_gone(keyset: Keyset, key: Key, world: World) -> int | None:
+    """Return when parent and zone were seen without the signer's NS, after it was asked to leave; None: not seen."""
+    names, evidence = _names(key.signer, world), world.evidence
+    if not names or not evidence.parents or evidence.serial is None:
         return None
+    if _ns_present(keyset, key.signer, world):
+        return None
+    since = max(keyset.trust_after, key.announced)
     times = [min(evidence.committed or 0, world.now)]  # the clock may have been ahead then
     for sight in evidence.parents:
-        if sight.ns is None or sight.at < keyset.trust_after:
+        if sight.ns is None or sight.at < since:
             return None
         times.append(sight.at)
     for secondary in evidence.secondaries:

@@ -217,6 +217,20 @@ def newcomer() -> Bench:
     return bench
 
 
+def test_a_look_from_before_a_key_is_asked_to_leave_shows_nothing() -> None:
+    """The signer may have begun to use it since: it leaves after its servers were seen without it, looked at later."""
+    bench, new = joined(), rdata(256, fill=7)
+    bench.keyset = add_foreign(bench.keyset, new, "other", bench.now)
+    follow(bench, 8, ns=True)
+    assert new in signing_view(bench.keyset).dnskey_rdatas
+    bench.keyset = remove_foreign(bench.keyset, bench.now, signer="other", tag=key_tag(new))
+    follow(bench, 60, ns=True)
+    assert new in signing_view(bench.keyset).dnskey_rdatas
+    see(bench, ours(bench, Role.ZSK))
+    follow(bench, 60, ns=True)
+    assert new not in signing_view(bench.keyset).dnskey_rdatas
+
+
 def test_we_join_a_zone_that_another_signer_has() -> None:
     bench = newcomer()
     their_ksk = foreign(bench, Role.KSK)
