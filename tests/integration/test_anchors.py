@@ -158,13 +158,17 @@ def web_server(directory: Path) -> Iterator[str]:
 
 
 def openssl_verifies(content: Path, authority: Path) -> bool:
-    """Judge a detached signature by both commands."""
+    """Judge a detached signature by both commands; files that are written meanwhile are judged again."""
     proof = content.with_name(content.name + ".p7s")
     more = ["-verify", "-binary", "-inform", "DER", "-in", proof, "-content", content, "-CAfile", authority]
-    done = [
-        subprocess.run(["openssl", kind, *more], capture_output=True, check=False).returncode
-        for kind in ("cms", "smime")
-    ]
+    done: list[int] = []
+    before: tuple[bytes, ...] = ()
+    while before != (now := (content.read_bytes(), proof.read_bytes())):
+        before = now
+        done = [
+            subprocess.run(["openssl", kind, *more], capture_output=True, check=False).returncode
+            for kind in ("cms", "smime")
+        ]
     assert len(set(done)) == 1, done
     return done[0] == 0
 
