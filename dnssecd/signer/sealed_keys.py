@@ -22,7 +22,7 @@ from dnssecd.signer.peers import Peer
 from dnssecd.signer.preimage import zone_text
 from dnssecd.signer.sealing import BadLetter, SealingNode
 from dnssecd.signer.software import SoftwareStore
-from dnssecd.signer.stores import Stores, key_info
+from dnssecd.signer.stores import Stores, described, key_info
 
 #: In place of a private key: the letter announces the public half of a key that stays where it is.
 PUBLIC_ONLY = b""
@@ -99,7 +99,9 @@ class SealedKeys:
                     f"the letter is refused: the nodes do not share key store {request.store!r} in the same way"
                 )
             if own is not None:
-                return wp.KeysReply(request.id, (_announced(letter.sender, own.name, key),))
+                # Of a key that only its node has: ``detail`` names that node.
+                info = described(key, own.name, key.zones, "unavailable", letter.sender)
+                return wp.KeysReply(request.id, (info,))
             store = self._sealed.get(self._stores.named(request.store).name)
             if store is None:
                 raise Refused(
@@ -173,23 +175,3 @@ class SealedKeys:
                 "another: if the key store is a new one, change it there, on all nodes"
             )
         return node
-
-
-def _announced(node: str, store: str, key: Description) -> wp.KeyInfo:
-    """Return what a letter says of a key that only its node has; ``detail`` is the name of that node."""
-    tag, revoked_tag = algorithms.tags(key.dnskey)
-    return wp.KeyInfo(
-        id=key.id,
-        store=store,
-        zones=key.zones,
-        role=key.role,
-        algorithm=key.algorithm,
-        bits=key.bits,
-        flags=key.flags,
-        dnskey=key.dnskey,
-        tag=tag,
-        revoked_tag=revoked_tag,
-        created=key.created,
-        state="unavailable",
-        detail=node,
-    )

@@ -94,13 +94,20 @@ def key_info(store: Keystore, key: Description, zone: bytes = b"") -> KeyInfo:
     zones = key.zones
     if zone and len(zones) > SHARERS_SHOWN:
         zones = (zone, *[other for other in zones[:SHARERS_SHOWN] if other != zone])
-    tag, revoked_tag = algorithms.tags(key.dnskey)
     state: KeyState
     removed = store.registry.trash.get(key.id) is not None
     state, detail = ("unavailable", "in the trash") if removed else store.state(key)
+    return described(key, store.name, zones, state, detail)
+
+
+def described(
+    key: Description, store: str, zones: tuple[bytes, ...], state: KeyState, detail: str
+) -> KeyInfo:
+    """Return what a key's description says, with what its store knows of it."""
+    tag, revoked_tag = algorithms.tags(key.dnskey)
     return KeyInfo(
         id=key.id,
-        store=store.name,
+        store=store,
         zones=zones,
         role=key.role,
         algorithm=key.algorithm,
