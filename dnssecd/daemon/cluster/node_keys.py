@@ -121,7 +121,7 @@ class NodeKeys:
         if zone is None or zone.cluster is None or row.node == self.node:
             return
         if row.node not in self._link.config.nodes:
-            return  # whoever writes rows can name any number of nodes: they cost no memory and no request
+            return  # a program that writes rows can name any number of nodes: they cost no memory and no request
         mark = sha256(b"\0".join(row.letters)).digest()
         if zone.cluster.heard.get(row.node) == mark:
             return

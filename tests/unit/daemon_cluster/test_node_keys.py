@@ -42,7 +42,7 @@ def node_keys(signer: Signer, room: object) -> NodeKeys:
 
 @pytest.mark.parametrize(("node", "opened"), [("b", 1), ("stranger", 0), ("a", 0)])
 async def test_rows_of_other_nodes_of_the_configuration_alone_are_opened(node: str, opened: int) -> None:
-    """Who only writes to the database can name as many nodes as he likes."""
+    """A program that can only write to the database may name any number of nodes."""
     signer, room = Signer(), SimpleNamespace(heard={}, announced={})
     await node_keys(signer, room)._read_row(cast("Any", Announced(ZONE, node, (b"letter",))))
     assert signer.opened == opened
