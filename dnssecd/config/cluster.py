@@ -8,7 +8,15 @@ from importlib.util import find_spec
 from urllib.parse import unquote
 
 from dnssecd.config.errors import did_you_mean
-from dnssecd.config.model import ClusterConfig, ClusterNode, Keystore, Policy, SoftwareKeystore, ZoneConfig
+from dnssecd.config.model import (
+    ClusterConfig,
+    ClusterNode,
+    Keystore,
+    Pkcs11Keystore,
+    Policy,
+    SoftwareKeystore,
+    ZoneConfig,
+)
 from dnssecd.config.peers import addresses, check_label
 from dnssecd.config.reader import Section
 from dnssecd.config.values import exposed
@@ -147,6 +155,27 @@ def check_own(
                 ("zone", zone.name, "other_signers"),
                 'they do not go with keys of each node\'s own (sharing = "own")',
                 "remove other_signers, or use a policy with another key store",
+            )
+
+
+def check_shared_tokens(
+    root: Section, stores: Mapping[str, Keystore], policies: Mapping[str, Policy]
+) -> None:
+    """Refuse zones with the same keys in tokens that all nodes reach.
+
+    The last zone of a key on a node has it destroyed in the token; a zone of another node may still use it.
+    """
+    tokens = {
+        name
+        for name, store in stores.items()
+        if isinstance(store, Pkcs11Keystore) and store.sharing == "token"
+    }
+    for name, policy in policies.items():
+        if policy.share_keys and tokens.intersection(policy.keystores):
+            root.problems.error(
+                ("policy", name, "share_keys"),
+                'it does not go with a token that all nodes reach (sharing = "token")',
+                "remove share_keys, so that each zone has keys of its own, or use another key store",
             )
 
 

@@ -13,7 +13,7 @@ from dnssecd.config.alerts import alerts
 from dnssecd.config.anchors import check_anchors, read_anchors
 from dnssecd.config.backup import read_backup
 from dnssecd.config.catalogs import read_catalogs
-from dnssecd.config.cluster import check_own, check_sealing, read_cluster
+from dnssecd.config.cluster import check_own, check_sealing, check_shared_tokens, read_cluster
 from dnssecd.config.errors import ConfigError, ConfigErrors, Problems
 from dnssecd.config.host_names import host_names
 from dnssecd.config.include import Root
@@ -144,6 +144,7 @@ def _config(root: Root, file: Path, read_secrets: bool) -> Config:
     check_sealing(root, cluster, stores)
     configured = zones(root, known)
     check_own(root, stores, known.policies, configured)
+    check_shared_tokens(root, stores, known.policies)
     check_tls(root, server, known.secondaries, configured)
     if read_secrets:
         primaries = (("primary", peer) for peer in known.primaries.values())

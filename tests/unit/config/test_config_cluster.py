@@ -119,6 +119,16 @@ def test_absent() -> None:
             '[keystore.local]\nsharing = "own"',
             "other_signers: they do not go with keys of each node's own",
         ),
+        *(
+            (
+                "[policy.other]",
+                f"[policy.other]\nshare_keys = true\n{line}\n"
+                '[keystore.t]\ntype = "pkcs11"\nmodule = "/m"\npin_file = "/p"\ntoken_label = "t"\nsharing = "token"',
+                'policy.other.share_keys: it does not go with a token that all nodes reach (sharing = "token"); '
+                "remove share_keys, so that each zone has keys of its own",
+            )
+            for line in ('keystore = "t"', 'keystore = "local"\nzsk = { keystore = "t" }')
+        ),
         (
             "[keystore.local]",
             '[keystore.local]\nsharing = "token"',
@@ -136,6 +146,12 @@ def test_errors(old: str, new: str, expected: str) -> None:
     found = error(old, new)
     assert expected in found
     assert "secret@" not in found
+
+
+@pytest.mark.parametrize("sharing", ['sharing = "sealed"', ""])
+def test_zones_can_share_keys_in_files(sharing: str) -> None:
+    shared = f"[keystore.local]\n{sharing}\n[policy.shared]\nshare_keys = true"
+    assert read(BASE.replace("[keystore.local]", shared)).policies["shared"].share_keys
 
 
 def test_a_database_that_is_not_proven_is_a_warning() -> None:
