@@ -101,18 +101,27 @@ class Cluster:
         return Dnssecd(home / "twin" / "daemon", config, self.key)
 
     def owner(self, zone: str = ZONE) -> str:
-        """The node that makes the zone's versions, by its log; "" while there is none.
+        """The node that makes the zone's versions, by its log; "" while there is none."""
+        return self.owners().get(zone, "")
+
+    def owned(self, name: str) -> list[str]:
+        """The zones of a node."""
+        return [zone for zone, owner in self.owners().items() if owner == name]
+
+    def owners(self) -> dict[str, str]:
+        """The owner of each zone that has one.
 
         Of several the one with the highest epoch: one that is paused does not know yet that it was replaced.
         """
-        epochs: dict[int, str] = {}
+        found: dict[str, tuple[int, str]] = {}
         for name, node in self.nodes.items():
             if not node.running:
                 continue
-            own = [e for e in node.log_events() if e.get("zone") == zone and _changes_owner(e)]
-            if own and own[-1]["event"] == "this node makes the versions of the zone":
-                epochs[own[-1]["epoch"]] = name
-        return epochs[max(epochs)] if epochs else ""
+            last = {event["zone"]: event for event in node.log_events() if _changes_owner(event)}
+            for zone, event in last.items():
+                if event["event"] == "this node makes the versions of the zone":
+                    found[zone] = max(found.get(zone, (0, "")), (event["epoch"], name))
+        return {zone: name for zone, (_, name) in found.items()}
 
     def wait_owner(self, zone: str = ZONE, timeout: float = 40.0, other_than: str = "") -> str:
         return wait_until(

@@ -12,8 +12,9 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -217,22 +218,52 @@ class Nemesis:
         }
         if disks:
             self.faults["a full disk"] = self.fill_disk
+        #: The zones whose owner was killed or paused by the last fault, and when (epoch seconds).
+        self._orphaned: dict[str, tuple[str, float]] = {}
 
-    def strike(self, zone: str) -> str:
-        """Draw and do one fault; return which, and to which node: more often the owner of a zone."""
+    def kinds(self) -> Iterator[str]:
+        """Yield kinds of faults without end, in random order, each once before any of them again."""
+        while True:
+            yield from self.rng.sample(list(self.faults), len(self.faults))
+
+    def strike(self, what: str, zone: str) -> str:
+        """Do one fault; return to which node it was done: more often to the owner of a zone."""
         owner = self.cluster.owner(zone)
         node = owner if owner and self.rng.random() < 0.7 else self.rng.choice(list(self.cluster.nodes))
-        what = self.rng.choice(list(self.faults))
+        self._orphaned = {}
         self.faults[what](node)
-        return f"{what} ({node})"
+        return node
+
+    def _orphan(self, node: str, zones: list[str]) -> None:
+        self._orphaned = {zone: (node, time.time()) for zone in zones}
+
+    def take_overs(self) -> list[float]:
+        """Return after how many seconds other nodes owned the zones of the node that was killed or paused last.
+
+        A node that is back before its lease has ended keeps its zones.
+        """
+        found: dict[str, float] = {}
+        for name, node in self.cluster.nodes.items():
+            for event in node.log_events():
+                before, begun = self._orphaned.get(event.get("zone", ""), (name, 0.0))
+                if event["event"] != "this node makes the versions of the zone" or before == name:
+                    continue
+                after = datetime.fromisoformat(event["timestamp"]).timestamp() - begun
+                if after > 0:
+                    found[event["zone"]] = min(after, found.get(event["zone"], after))
+        return sorted(found.values())
 
     def kill(self, node: str) -> None:
+        zones = self.cluster.owned(node)
         self.cluster.nodes[node].kill()
+        self._orphan(node, zones)
         time.sleep(self.rng.uniform(0.0, PAUSE_S))
         self.cluster.nodes[node].start()
 
     def pause(self, node: str) -> None:
+        zones = self.cluster.owned(node)
         os.killpg(self.cluster.nodes[node].pid, signal.SIGSTOP)
+        self._orphan(node, zones)
         try:
             time.sleep(self.rng.uniform(LEASE_S, PAUSE_S))
         finally:

@@ -1,6 +1,7 @@
 """Rounds of faults under a load of updates: what docs/ha.md promises holds.
 
-DNSSECD_ROUNDS, DNSSECD_SEED and DNSSECD_ZONES change it.
+DNSSECD_ROUNDS, DNSSECD_SEED, DNSSECD_ZONES and DNSSECD_EVERY (seconds between two updates of a client) change the long
+form.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ import shutil
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -26,10 +29,7 @@ from tests.peers.proxy import Proxy
 from tests.peers.tsig import TsigKey
 from tests.peers.updates import NOERROR
 
-pytestmark = [pytest.mark.integration, pytest.mark.soak]
-ROUNDS = int(os.environ.get("DNSSECD_ROUNDS", "200"))
-SEED = int(os.environ.get("DNSSECD_SEED", "1"))
-ZONES = tuple(f"z{number}.test." for number in range(int(os.environ.get("DNSSECD_ZONES", "30"))))
+pytestmark = pytest.mark.integration
 NODES = ("a", "b", "c")
 START_S = 300.0
 
@@ -63,59 +63,108 @@ def disks(peer_dir: Path) -> Iterator[dict[str, Path]]:
         subprocess.run(["umount", "-l", str(path)], check=True)
 
 
-@pytest.mark.timeout(28_800)
-def test_faults_under_load(
+@pytest.fixture
+def rounds(
     pair: Pair,
     disks: dict[str, Path],
     servers: Servers,
     peer_dir: Path,
     tsig_key: TsigKey,
     monkeypatch: pytest.MonkeyPatch,
-) -> None:
+) -> Rounds:
     monkeypatch.setenv("SOFTHSM2_CONF", "")
-    hsm = SoftHsm(peer_dir / "hsm")
-    hsm.make_token("dns")
-    cluster = Cluster(
-        peer_dir, pair.primary, hsm, tsig_key, NODES, ZONES, (Knotd, Nsd), take_over_after=f"{LEASE_S}s",
-        require_synchronous=True,
-    )  # fmt: skip
-    proxies = {name: (Proxy(pair.primary.port), Proxy(pair.standby.port)) for name in NODES}
-    for name, node in cluster.nodes.items():
-        hosts = ",".join(f"{LOOPBACK}:{proxy.port}" for proxy in proxies[name])
-        node.config["cluster"]["database"] = (
-            f"postgresql://postgres@{hosts}/{cluster.database}?target_session_attrs=read-write"
-        )
-        if name in disks:
-            node.config["server"]["state_dir"] = disks[name] / "state"
-        servers.start(node)
-    for server in cluster.secondaries.values():
-        servers.start(server)
-    for zone in ZONES:
-        owner = cluster.wait_owner(zone, START_S)
-        wait_until(lambda: cluster.update(owner, "first", zone=zone) == NOERROR, "updates are taken", START_S)  # noqa: B023
-    checkers = [Checker(cluster, zone) for zone in ZONES]
-    nemesis = Nemesis(cluster, pair, proxies, disks, SEED)
-    drawn: dict[str, int] = {}
-    for number in range(ROUNDS):
-        begun = time.monotonic()
-        with Load(*checkers, every=0.1) as load:
-            done = nemesis.strike(nemesis.rng.choice(ZONES))
-            for checker in nemesis.rng.sample(checkers, min(5, len(checkers))):
-                checker.look()
-        for checker in checkers:
-            checker.settle()
-        kind = done.partition(" (")[0]
-        drawn[kind] = drawn.get(kind, 0) + 1
-        answered = sum(len(each.answered) for each in checkers)
-        print(
-            f"round {number} of seed {SEED}: {done}; {answered} answered NOERROR in all, {load.sent} sent now, "
-            f"{sum(each.looks for each in checkers)} transfers, {time.monotonic() - begun:.0f} s",
-            flush=True,
-        )
-        faults = [fault for each in checkers for fault in each.faults]
-        assert not faults, (number, done, faults)
-    print(drawn)
-    assert all(checker.answered for checker in checkers) or ROUNDS < 10
-    for each in proxies.values():
-        for proxy in each:
-            proxy.close()
+    return Rounds(pair, disks, servers, peer_dir, tsig_key)
+
+
+class Rounds:
+    """Three nodes with a token that all reach, three secondaries; each node reaches the databases by proxies."""
+
+    def __init__(
+        self, pair: Pair, disks: dict[str, Path], servers: Servers, home: Path, key: TsigKey
+    ) -> None:
+        self._pair, self._disks, self._servers, self._home, self._key = pair, disks, servers, home, key
+        self.kinds: set[str] = set()
+        self.drawn: Counter[str] = Counter()
+        self.take_overs: list[float] = []
+
+    def _start(self, zones: tuple[str, ...]) -> tuple[Cluster, dict[str, tuple[Proxy, ...]]]:
+        hsm, pair = SoftHsm(self._home / "hsm"), self._pair
+        hsm.make_token("dns")
+        cluster = Cluster(
+            self._home, pair.primary, hsm, self._key, NODES, zones, (Knotd, Nsd), take_over_after=f"{LEASE_S}s",
+            require_synchronous=True,
+        )  # fmt: skip
+        proxies = {name: (Proxy(pair.primary.port), Proxy(pair.standby.port)) for name in NODES}
+        for name, node in cluster.nodes.items():
+            hosts = ",".join(f"{LOOPBACK}:{proxy.port}" for proxy in proxies[name])
+            node.config["cluster"]["database"] = (
+                f"postgresql://postgres@{hosts}/{cluster.database}?target_session_attrs=read-write"
+            )
+            if name in self._disks:
+                node.config["server"]["state_dir"] = self._disks[name] / "state"
+        for server in (*cluster.nodes.values(), *cluster.secondaries.values()):
+            self._servers.start(server)
+        for zone in zones:
+            owner = cluster.wait_owner(zone, START_S)
+            wait_until(
+                lambda: cluster.update(owner, "first", zone=zone) == NOERROR,  # noqa: B023
+                "updates are taken",
+                START_S,
+            )
+        return cluster, proxies
+
+    def run(self, count: int, seed: int, zones: tuple[str, ...], every: float) -> None:
+        """Do rounds, and print a line about each. every: seconds between two updates of a client."""
+        cluster, proxies = self._start(zones)
+        checkers = [Checker(cluster, zone) for zone in zones]
+        nemesis = Nemesis(cluster, self._pair, proxies, self._disks, seed)
+        self.kinds = set(nemesis.faults)
+        for number, what in enumerate(list(islice(nemesis.kinds(), count))):
+            begun = time.monotonic()
+            with Load(*checkers, every=every) as load:
+                node = nemesis.strike(what, nemesis.rng.choice(zones))
+                struck = time.monotonic()
+                for checker in nemesis.rng.sample(checkers, min(5, len(checkers))):
+                    checker.look()
+            ended = time.monotonic()
+            for checker in checkers:
+                checker.settle()
+            took = nemesis.take_overs()
+            self.drawn[what] += 1
+            self.take_overs += took
+            answered = sum(len(each.answered) for each in checkers)
+            print(
+                f"round {number} of seed {seed}: {what} ({node}); {answered} answered NOERROR in all, "
+                f"{load.sent} sent now, {sum(each.looks for each in checkers)} transfers, "
+                f"taken over after {', '.join(f'{each:.1f}' for each in took) or '-'} s; "
+                f"fault {struck - begun:.0f} s, load {ended - struck:.0f} s, check {time.monotonic() - ended:.0f} s",
+                flush=True,
+            )
+            faults = [fault for each in checkers for fault in each.faults]
+            assert not faults, (number, what, faults)
+        print(dict(self.drawn), "taken over after at most", max(self.take_overs, default=0.0), "s")
+        assert all(checker.answered for checker in checkers)
+        for each in proxies.values():
+            for proxy in each:
+                proxy.close()
+
+
+@pytest.mark.timeout(1800)
+def test_each_kind_of_fault_once(rounds: Rounds) -> None:
+    rounds.run(10, 7, names(3), every=0.4)
+    assert rounds.drawn.keys() == rounds.kinds
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(28_800)
+def test_faults_under_load(rounds: Rounds) -> None:
+    rounds.run(
+        int(os.environ.get("DNSSECD_ROUNDS", "200")),
+        int(os.environ.get("DNSSECD_SEED", "1")),
+        names(int(os.environ.get("DNSSECD_ZONES", "30"))),
+        every=float(os.environ.get("DNSSECD_EVERY", "0.1")),
+    )
+
+
+def names(count: int) -> tuple[str, ...]:
+    return tuple(f"z{number}.test." for number in range(count))
