@@ -6,7 +6,7 @@ that the next sequence is known. A node that was away for longer than ``AWAY_S``
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
@@ -23,11 +23,24 @@ SNAPSHOT_RATIO = 2
 SNAPSHOT_OCTETS_MIN = 4 << 20
 
 _APPLIED = """
-INSERT INTO applied (node, zone, sequence, refused)
-SELECT %(node)s, w.zone, w.sequence, w.refused
-FROM unnest(%(zones)s::text[], %(sequences)s::bigint[], %(refused)s::text[]) AS w (zone, sequence, refused)
-ON CONFLICT (node, zone) DO UPDATE
-SET sequence = excluded.sequence, refused = excluded.refused, at = clock_timestamp()
+INSERT INTO applied (node, zone, sequence, refused, why_not)
+SELECT %(node)s, w.zone, w.sequence, w.refused, w.why_not
+FROM unnest(%(zones)s::text[], %(sequences)s::bigint[], %(refused)s::text[], %(why_not)s::text[])
+    AS w (zone, sequence, refused, why_not)
+ON CONFLICT (node, zone) DO UPDATE SET sequence = excluded.sequence, refused = excluded.refused,
+    why_not = excluded.why_not, at = clock_timestamp()
+"""
+#: A version of dnssecd that stores no why_not leaves it empty: its nodes count as able.
+_WITHOUT_SUCCESSOR = """
+SELECT o.zone,
+    ARRAY(SELECT a.node FROM applied a WHERE a.zone = o.zone AND a.node = ANY(%(others)s::text[]) ORDER BY a.node),
+    ARRAY(SELECT left(coalesce(nullif(a.refused, ''), a.why_not), 200) FROM applied a
+        WHERE a.zone = o.zone AND a.node = ANY(%(others)s::text[]) ORDER BY a.node)
+FROM ownership o
+WHERE o.node = %(node)s AND NOT EXISTS (
+    SELECT FROM applied a JOIN node n ON n.name = a.node
+    WHERE a.zone = o.zone AND a.node = ANY(%(others)s::text[]) AND n.alive_until > clock_timestamp()
+        AND NOT n.draining AND n.unfit = '' AND a.refused = '' AND a.why_not = '')
 """
 _SIZE = """
 SELECT coalesce(sum(l.octets), 0)::bigint, coalesce(max(s.octets), 0), coalesce(max(s.sequence), 0)
@@ -68,10 +81,14 @@ SELECT count(*) FROM gone
 
 
 class Progress(NamedTuple):
-    """How far a node is in a zone's log. refused: why it does not apply the next record, "" if it does."""
+    """How far a node is in a zone's log. refused: why it does not apply the next record, "" if it does.
+
+    why_not: why it could not take the zone over, "" if it could: what concerns the zone alone, not the whole node.
+    """
 
     sequence: int
     refused: str = ""
+    why_not: str = ""
 
 
 class LogSize(NamedTuple):
@@ -92,6 +109,7 @@ def report_applied(database: Database, node: str, zones: Mapping[str, Progress])
         "zones": list(zones),
         "sequences": [progress.sequence for progress in zones.values()],
         "refused": [progress.refused for progress in zones.values()],
+        "why_not": [progress.why_not for progress in zones.values()],
     }
     with database.session() as session:
         session.execute(_APPLIED, row)
@@ -101,9 +119,18 @@ def progress_of(database: Database, zone: str) -> dict[str, Progress]:
     """Return how far each node is in a zone's log."""
     with database.session() as session:
         rows = session.execute(
-            "SELECT node, sequence, refused FROM applied WHERE zone = %s", (zone,)
+            "SELECT node, sequence, left(refused, 500), left(why_not, 500) FROM applied WHERE zone = %s",
+            (zone,),
         ).fetchall()
-    return {node: Progress(sequence, refused) for node, sequence, refused in rows}
+    return {node: Progress(*row) for node, *row in rows}
+
+
+def without_successor(database: Database, node: str, others: Sequence[str]) -> dict[str, dict[str, str]]:
+    """Return the zones of a node that none of the others could take over now; why, for those others that have them."""
+    row = {"node": node, "others": list(others)}
+    with database.session() as session:
+        rows = session.execute(_WITHOUT_SUCCESSOR, row).fetchall()
+    return {zone: dict(zip(names, whys, strict=True)) for zone, names, whys in rows}
 
 
 def log_size(database: Database, zone: str) -> LogSize:

@@ -2,9 +2,10 @@
 
 ``node``: one row for each node; ``ownership``: who may append to a zone's log, and with which epoch; ``log``: the
 version records of each zone in order, ``UNIQUE (zone, sequence)`` is the fence; ``chunk``: the octets of large records
-and of snapshots; ``snapshot``: where a node without data starts; ``applied``: how far each node is;
-``outbox``: effects outside, to be carried out by the owner after the commit; ``shared_key``: the keys of zones on their
-way to each node, and its proof that it holds them; ``node_key``: the public halves of keys that a node has for itself.
+and of snapshots; ``snapshot``: where a node without data starts; ``applied``: how far each node is, and why it could
+not take the zone over; ``outbox``: effects outside, to be carried out by the owner after the commit (not used, but
+named in the statements of all versions of the program); ``shared_key``: the keys of zones on their way to each node,
+and its proof that it holds them; ``node_key``: the public halves of keys that a node has for itself.
 
 All times are the database's ``clock_timestamp()``. A migration has the version after it and the oldest version of the
 program's schema that can still use it: nodes of two versions run side by side during an upgrade.
@@ -100,6 +101,9 @@ CREATE TABLE node_key (
     at timestamptz NOT NULL DEFAULT clock_timestamp(), PRIMARY KEY (zone, node, recipient));
 CREATE INDEX node_key_recipient ON node_key (recipient, at);
 """
+_VERSION_4 = """
+ALTER TABLE applied ADD COLUMN why_not text NOT NULL DEFAULT '';
+"""
 
 
 class Migration(NamedTuple):
@@ -113,6 +117,7 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(_VERSION_1, 1),
     Migration(_VERSION_2, 1),
     Migration(_VERSION_3, 1),
+    Migration(_VERSION_4, 1),
 )
 VERSION = len(MIGRATIONS)
 #: SQLSTATE of check_epoch.

@@ -20,6 +20,11 @@ class ClusterMetrics:
             ("role",),
             registry=registry,
         )
+        self.alone = Gauge(
+            "dnssecd_cluster_zones_without_successor",
+            "Zones of this node that no other node can take over now",
+            registry=registry,
+        )
         self.clock_offset = Gauge(
             "dnssecd_cluster_clock_offset_seconds",
             "By how much the clock of the database is ahead of this node's",

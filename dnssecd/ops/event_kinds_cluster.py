@@ -41,6 +41,13 @@ CLUSTER_KINDS = (
         "set up a synchronous standby of the database",
     ),
     EventKind(
+        "take-over-impossible",
+        "warning",
+        "no other node of the cluster can take the zone over",
+        "if the node that owns the zone is lost, the zone is served, and nothing is signed for it",
+        "repair what prevents each of the other nodes",
+    ),
+    EventKind(
         "key-not-held",
         "warning",
         "a new key is held by fewer nodes of the cluster than the policy requires (held_by_min)",

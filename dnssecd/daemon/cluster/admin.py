@@ -68,8 +68,10 @@ class ClusterAdmin:
             if owner is not None and name == owner.node:
                 behind = 0
             detail = "" if how is None else how.refused
-            if name == self._node.link.config.node and (owner is None or owner.node != name):
-                detail = detail or self._node.why_not(zone)
+            if owner is None or owner.node != name:
+                here = name == self._node.link.config.node
+                stored = "" if how is None else how.why_not
+                detail = detail or (self._node.why_not(zone) if here else stored)
             rows.append(ZoneOnNode(node=name, records_behind=behind, detail=detail))
         return ZoneOwner(
             zone=zone.name,

@@ -68,6 +68,7 @@ OWNER_EVENTS = (
     "ds-automation-failed",
     "rollover-overdue",
     "key-not-held",
+    "take-over-impossible",
     "primary-unreachable",
     "published-command-failed",
 )

@@ -17,7 +17,7 @@ import structlog
 
 from dnssecd import __version__
 from dnssecd.clock import Clock
-from dnssecd.cluster import ownership, retention, settings
+from dnssecd.cluster import ownership, settings
 from dnssecd.cluster.database import check_synchronous, require_synchronous
 from dnssecd.cluster.errors import (
     ClusterError,
@@ -40,6 +40,7 @@ from dnssecd.daemon.cluster.news import LogNews
 from dnssecd.daemon.cluster.node_keys import NodeKeys
 from dnssecd.daemon.cluster.reports import measure, report_away
 from dnssecd.daemon.cluster.retention import LogRetention
+from dnssecd.daemon.cluster.successors import Successors
 from dnssecd.daemon.state_dir import CannotStart
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.cluster_metrics import ClusterMetrics
@@ -102,6 +103,7 @@ class ClusterNode:
         self._failing: ClusterError | None = None
         self.comparison = Comparison(link, config, events)
         self._news = LogNews(link, followers)
+        self._successors = Successors(link, zones, followers, events, clock, metrics, self._why_not_zone)
 
     @property
     def _name(self) -> str:
@@ -261,7 +263,8 @@ class ClusterNode:
         await self.comparison.compare(self.nodes)
         if not self._owners_known or self._unclaimed():
             await self._read_owners()
-        await self._report()
+        await self._successors.report()
+        await self._successors.look(beat.nodes)
         self._followers.prove_some()
         self._metrics.clock_offset.set(self._offset)
         measure(self._metrics, self._zones.values())
@@ -356,12 +359,6 @@ class ClusterNode:
         chosen = ownership.preferred(zone.name, fit) == self._name
         return zone.serial is not None or chosen or waited > 2 * PATIENCE_S
 
-    async def _report(self) -> None:
-        progress, self._followers.progress = self._followers.progress, {}
-        if progress:
-            found = {zone.name: each for zone, each in progress.items()}
-            await self.link.run(retention.report_applied, self.link.database, self._name, found)
-
     async def _take_over(self, beat: Beat) -> None:
         """Take over the zones whose owner cannot make versions, those rather for another node a little later."""
         moves = await self._moving() if beat.moves else frozenset()
@@ -399,7 +396,10 @@ class ClusterNode:
 
     def why_not(self, zone: FrontZone) -> str:
         """Return why this node cannot take a zone over, "" if it can."""
-        why = self._unfit or self._followers.ready(zone)
+        return self._unfit or self._why_not_zone(zone)
+
+    def _why_not_zone(self, zone: FrontZone) -> str:
+        why = self._followers.ready(zone)
         if why or zone.name not in self._config().zones:
             return why or "the configuration of this node does not name it"
         return self.comparison.why_not(zone.name, self.nodes)

@@ -161,13 +161,15 @@ def _name(key: Key) -> str:
 
 
 def person_tasks(zone: FrontZone, seen_as: Security) -> list[Item]:
-    """Return what waits for a person, or will: hand-overs of DS, approvals, a frozen zone."""
+    """Return what waits for a person, or will: DS, approvals, a frozen zone, one that a single node can sign."""
     items: list[Item] = []
     name = zone.name
     if zone.frozen:
         items.append((f"{name} is frozen: it takes no input", f"dnssecd zone thaw {name}", None, None))
     if zone.serial is None:
         return items
+    if zone.cluster is not None and zone.cluster.alone:
+        items.append(("no other node can take it over", f"dnssecd zone owner {name}", None, None))
     plan = None if zone.keys is None else zone.keys.plan
     for blocker in () if plan is None else plan.blockers:
         if blocker.gate is Gate.APPROVAL and blocker.token:

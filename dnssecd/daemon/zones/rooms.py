@@ -39,7 +39,9 @@ class ClusterRoom:
     all. ``follow``: the task that reads the log; ``again``: there is more to read. ``unheard_since``: monotonic time
     since when its owner may be replaced. ``keys``: which key this node's key service cannot use, "" for none, None: not
     asked yet; ``proved_at``: monotonic time of the answer. ``acted``: this node may have owned the zone
-    since it noticed another owner: work outside is still done, and events of an owner fire.
+    since it noticed another owner: work outside is still done, and events of an owner fire. ``hindrance``: why this
+    node could not take the zone over, as it reported it last, None: not yet. ``alone``: this node owns the zone, and no
+    other node could take it over for a while; ``alone_since``: monotonic time since when none could.
 
     Where each node has keys of its own, ``announced`` are those of the others, ``heard`` marks of the rows that they
     are from, and ``heard_epoch`` the epoch in which all were read. ``announced_at``, ``announced_of``: when this node
@@ -60,6 +62,9 @@ class ClusterRoom:
     keys: str | None = None
     proved_at: float = -math.inf
     acted: bool = True
+    hindrance: str | None = None
+    alone: bool = False
+    alone_since: float | None = None
     announced: dict[str, tuple[NodeKey, ...]] = field(default_factory=dict)
     heard: dict[str, bytes] = field(default_factory=dict)
     heard_epoch: int = 0

@@ -95,6 +95,7 @@ FIRST_LOOK = MappingProxyType(
         "cluster-node-away": ("dnssecd node list",),
         "cluster-config-differs": ("dnssecd node list", "dnssecd config diff"),
         "cluster-not-replicated": ("dnssecd cluster check",),
+        "take-over-impossible": ("dnssecd zone owner ZONE", "dnssecd node list"),
         "key-not-held": ("dnssecd node list", *_EXPLAIN, "journalctl -u dnssecd -n 100"),
         "node-key-refused": ("dnssecd zone owner ZONE", "dnssecd key list ZONE", "dnssecd node list"),
         "log-record-refused": ("dnssecd zone show ZONE", "journalctl -u dnssecd -n 100"),

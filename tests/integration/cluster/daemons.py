@@ -130,7 +130,15 @@ class Cluster:
 
     def update(self, node: str, owner: str, text: str = "x", zone: str = ZONE) -> int:
         """Add a TXT record through a node; return the RCODE."""
-        wire = UpdateMaker(zone, self.key).wire([(owner, self.ttl, "TXT", f'"{text}"')])
+        return self._ask(node, UpdateMaker(zone, self.key).wire([(owner, self.ttl, "TXT", f'"{text}"')]))
+
+    def remove(self, node: str, owners: list[str], zone: str = ZONE) -> int:
+        """Remove TXT RRsets through a node; return the RCODE."""
+        return self._ask(
+            node, UpdateMaker(zone, self.key).wire(delete=[(owner, "TXT", "") for owner in owners])
+        )
+
+    def _ask(self, node: str, wire: bytes) -> int:
         with UpdateConnection(self.nodes[node].port) as connection:
             return connection.ask(wire)
 

@@ -97,6 +97,42 @@ def test_the_owner_is_killed(
     assert {line.split(".")[0] for line in cluster.secondary.zone_content(ZONE)} >= {"moved", "drained"}
 
 
+@pytest.mark.timeout(600)
+def test_no_other_node_can_take_the_zone_over(
+    servers: Servers, peer_dir: Path, postgres: Postgres, hsm: SoftHsm, tsig_key: TsigKey
+) -> None:
+    cluster = Cluster(peer_dir, postgres, hsm, tsig_key)
+    for node in cluster.nodes.values():
+        servers.start(node)
+    owner = cluster.wait_owner(timeout=120)
+    other = next(name for name in cluster.nodes if name != owner)
+    a = cluster.nodes[owner]
+    wait_until(lambda: cluster.update(owner, "first") == NOERROR, "updates are taken", 120)
+
+    def causes() -> list[str]:
+        alerts = a.cli_json("status", ZONE)["alerts"]
+        return [alert["cause"] for alert in alerts if alert["name"] == "take-over-impossible"]
+
+    def detail(name: str) -> str:
+        return str(next(r for r in a.cli_json("zone", "owner", ZONE)["nodes"] if r["node"] == name)["detail"])
+
+    wait_until(lambda: not detail(other), "the other node can take it over", 120)
+    assert a.cli("node", "drain", other).ok
+    wait_until(causes, "it is reported", 300, every=1.0)
+    assert causes() == [f"node {other} is draining"]
+    command = f"no other node can take it over: dnssecd zone owner {ZONE}"
+    assert command in " ".join(a.cli("explain", ZONE).out.split())
+    assert a.cli("node", "resume", other).ok
+    wait_until(lambda: not causes(), "it is resolved", 60, every=1.0)
+    assert command not in " ".join(a.cli("explain", ZONE).out.split())
+
+    b = cluster.nodes[other]
+    b.config["policy"]["default"]["denial"] = "nsec"
+    b.write_config()
+    b.signal(signal.SIGHUP)
+    wait_until(lambda: "other settings in [policy.default]" in detail(other), "the owner knows why", 60)
+
+
 def test_a_single_host_becomes_a_node(
     servers: Servers, peer_dir: Path, postgres: Postgres, hsm: SoftHsm, tsig_key: TsigKey
 ) -> None:

@@ -135,6 +135,38 @@ def test_ten_thousand_zones_move_at_once(world: World) -> None:
     assert set(found_news.values()) == {2}
 
 
+def test_zones_that_no_other_node_can_take_over(world: World) -> None:
+    database, zones = world["a"].database, (ZONE, "other.test.")
+    world["a"].ownership.claim(zones)
+
+    def alone() -> dict[str, dict[str, str]]:
+        return retention.without_successor(database, "a", ["b", "c"])
+
+    def report(**whys: str) -> None:
+        progress = {zone: Progress(1, **whys) for zone in zones}
+        retention.report_applied(world["b"].database, "b", progress)
+
+    assert alone() == {zone: {} for zone in zones}, "b has not read their logs"
+    report()
+    assert alone() == {}
+    assert retention.without_successor(database, "b", ["a", "c"]) == {}, "those of this node only"
+    assert set(retention.without_successor(database, "a", ["c"])) == set(zones), "b is not configured"
+    for why in ("refused", "why_not"):
+        report(**{why: "a cause"})
+        assert alone() == {zone: {"b": "a cause"} for zone in zones}
+        report()
+        assert alone() == {}
+    for change, back in (
+        ("draining = true", "draining = false"),
+        ("unfit = 'its clock'", "unfit = ''"),
+        ("alive_until = clock_timestamp()", "alive_until = clock_timestamp() + interval '10 s'"),
+    ):
+        world.sql(f"UPDATE node SET {change} WHERE name = 'b'")
+        assert set(alone()) == set(zones)
+        world.sql(f"UPDATE node SET {back} WHERE name = 'b'")
+        assert alone() == {}
+
+
 def test_retention_keeps_what_a_live_node_needs(world: World) -> None:
     world["a"].ownership.claim([ZONE])
     for sequence in range(2, 10):
@@ -154,7 +186,7 @@ def test_retention_keeps_what_a_live_node_needs(world: World) -> None:
     assert retention.prune(database, ZONE) == 0, "b is alive and has applied nothing"
     retention.report_applied(database, "a", {ZONE: Progress(9)})
     retention.report_applied(world["b"].database, "b", {ZONE: Progress(4, "it does not verify")})
-    assert retention.progress_of(database, ZONE) == {"a": (9, ""), "b": (4, "it does not verify")}
+    assert retention.progress_of(database, ZONE) == {"a": (9, "", ""), "b": (4, "it does not verify", "")}
     assert retention.prune(database, ZONE) == 4
     world.sql("UPDATE node SET alive_until = clock_timestamp() - interval '2 d' WHERE name = 'b'")
     assert retention.prune(database, ZONE) == 2, "up to the snapshot"

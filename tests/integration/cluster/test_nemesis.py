@@ -124,7 +124,7 @@ class Rounds:
             with Load(*checkers, every=every) as load:
                 node = nemesis.strike(what, nemesis.rng.choice(zones))
                 struck = time.monotonic()
-                for checker in nemesis.rng.sample(checkers, min(5, len(checkers))):
+                for checker in nemesis.rng.sample(checkers, min(2, len(checkers))):
                     checker.look()
             ended = time.monotonic()
             for checker in checkers:
@@ -142,6 +142,8 @@ class Rounds:
             )
             faults = [fault for each in checkers for fault in each.faults]
             assert not faults, (number, what, faults)
+            for checker in checkers:
+                checker.shrink()
         print(dict(self.drawn), "taken over after at most", max(self.take_overs, default=0.0), "s")
         assert all(checker.answered for checker in checkers)
         for each in proxies.values():

@@ -23,7 +23,7 @@ from tests.peers.tsig import TsigKey
 from tests.peers.updates import NOERROR
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak]
-_OLD = "Migration(_VERSION_3, 1),\n"
+_OLD = f"Migration(_VERSION_{schema.VERSION}, 1),\n"
 _NEW = _OLD + 'Migration("ALTER TABLE node ADD COLUMN added text", 1),\n'
 
 

@@ -94,6 +94,19 @@ class Followers:
         pass
 
 
+class Successors:
+    """Has nothing to report."""
+
+    def __init__(self, *parts: object) -> None:
+        pass
+
+    async def report(self) -> None:
+        pass
+
+    async def look(self, nodes: object) -> None:
+        pass
+
+
 class Rig:
     """A node a whose database has a zone of its own."""
 
@@ -102,6 +115,7 @@ class Rig:
         self.slow_s, self.error = 0.0, cast("Exception | None", None)
         self.threads = ThreadPoolExecutor(4)
         monkeypatch.setattr(module, "Membership", lambda *place: self.membership)
+        monkeypatch.setattr(module, "Successors", Successors)
         monkeypatch.setattr(module, "BEAT_S", 0.05)
         monkeypatch.setattr(module, "CLAIMS_S", 0.0)
         monkeypatch.setattr(module, "check_schema", lambda session: None)

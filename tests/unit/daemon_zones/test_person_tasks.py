@@ -16,7 +16,7 @@ def test_a_missing_backup_never_asks_to_confirm_a_ds(rec: Rec) -> None:
     key = new_key("key1", Role.CSK, 13, bytes(64), "local", 1)
     plan = SimpleNamespace(blockers=[backup_blocker(key, "no backup", rec, Event.PUBLISH, 1)])
     keys = SimpleNamespace(plan=plan)
-    zone = SimpleNamespace(name="example.", frozen=False, serial=1, keys=keys, ds=None)
+    zone = SimpleNamespace(name="example.", frozen=False, serial=1, keys=keys, ds=None, cluster=None)
     ((what, command, _, _),) = person_tasks(cast(Any, zone), cast(Any, None))
     assert "backup" in what
     assert command == "dnssecd key backup example. -o DIRECTORY"

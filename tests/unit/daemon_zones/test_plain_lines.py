@@ -36,7 +36,7 @@ def served(**changed: Any) -> Any:
     zone = SimpleNamespace(
         name=ZONE, serial=1, spec=SimpleNamespace(verify_only=False, input_anchor=None), frozen=False, problems=[],
         blockers=[], keys=keys, ds=known, servers=SimpleNamespace(last=lambda: last),
-        asked_servers=[SimpleNamespace(name="ns1"), SimpleNamespace(name="ns2")],
+        asked_servers=[SimpleNamespace(name="ns1"), SimpleNamespace(name="ns2")], cluster=None,
     )  # fmt: skip
     vars(zone).update(changed)
     return zone
@@ -81,3 +81,11 @@ def test_three_lines_at_80_columns(
 def test_a_zone_whose_parent_was_not_asked_is_not_called_unpublished() -> None:
     assert outlook.security(served(ds=None)).detail == "the parent was not seen yet"
     assert outlook.security(served(serial=None)).detail == "it is not published yet"
+
+
+def test_a_zone_that_no_other_node_can_take_over_waits_for_a_person(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outlook, "security", lambda zone: SECURITIES["secure"])
+    for alone in (False, True):
+        zone = served(cluster=SimpleNamespace(alone=alone))
+        shown = outlook.plain_lines(cast(Any, zone), NOW)[-1]
+        assert shown.endswith("no other node can take it over: dnssecd zone owner example.com.") is alone
