@@ -34,6 +34,10 @@ WAKES = {
     "rollover": "check the keys",
 }
 
+#: What events of a calendar say of records (RFC 7583): words for people.
+RECORDS = {"dnskey": "DNSKEY", "krrsig": "DNSKEY signature", "zrrsig": "signatures", "ds": "DS"}
+STATES = {"omnipresent": "in all caches", "hidden": "gone from caches"}
+
 #: Wake-ups of a kind up to this number have a line each.
 SINGLE_MAX = 5
 
@@ -200,11 +204,20 @@ def _write_picture(path: str, picture: str) -> None:
 def _render_events(events: list[messages.forecasts.ComingEvent]) -> None:
     table(
         ("at", "key", "event", "detail"),
-        [(when(event.at), f"{event.role} {_key(event)}", event.event, event.detail) for event in events],
+        [
+            (when(event.at), f"{event.role} {_key(event)}", _event(event.event), event.detail)
+            for event in events
+        ],
         empty="no steps",
     )
     if any(event.stand_in for event in events):
         say("new-1, new-2, …: future keys; their tags are not known yet")
+
+
+def _event(text: str) -> str:
+    """Return an event as people call it: "dnskey omnipresent" is "DNSKEY in all caches"."""
+    record, _, state = text.partition(" ")
+    return f"{RECORDS[record]} {STATES[state]}" if record in RECORDS and state in STATES else text
 
 
 def _key(event: messages.forecasts.ComingEvent) -> str:

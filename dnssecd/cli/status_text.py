@@ -149,13 +149,18 @@ def _counts(status: messages.status.Status, width: int | None) -> list[str]:
     return pair_lines(
         [
             ("zones", f"{verdict.zones_served} served" + (f", {waiting} waiting" if waiting else "")),
-            ("secondaries", f"{verdict.secondaries_current} of {verdict.secondaries} current"),
+            (
+                "secondaries",
+                f"{verdict.secondaries_current} of {verdict.secondaries} current"
+                if verdict.secondaries
+                else "none",
+            ),
             ("keys", f"{verdict.keys}, key service {status.signer.state} ({_mode(status.signer.mode)})"),
             ("runway", _runway(verdict)),
             ("TSIG keys", [_key_use(use) for use in status.tsig_keys[:KEYS_MAX]] or None),
             (
                 "notes",
-                f"dnssecd status ZONE, for {', '.join(noted[:NAMED_MAX])}{following}" if noted else None,
+                f"{', '.join(noted[:NAMED_MAX])}{following}: dnssecd status ZONE" if noted else None,
             ),
             ("next for you", _next(verdict)),
         ],
@@ -208,7 +213,8 @@ def zone_screen(status: messages.status.Status, width: int | None) -> list[str]:
     share = (
         f"{current} of {len(servers)} current" if zone.serial is not None else "not asked for this zone yet"
     )
-    security = security_text(zone.security, zone.ds_due_at)
+    unknown = zone.security == "unknown"
+    security = "not known yet" if unknown else security_text(zone.security, zone.ds_due_at)
     detail = f": {zone.security_detail}" if zone.security_detail else ""
     checked = f"; validated {minute(zone.validated_at)}" if zone.validated_at else ""
     runway = zone.runway_seconds

@@ -72,7 +72,11 @@ def bare_root(suite: str, temporary: pytest.TempPathFactory) -> Iterator[Path]:
     kept = os.environ.get("DNSSECD_ROOTS")
     path = (Path(kept) if kept else temporary.mktemp("bare")) / suite
     if not (path / "etc/debian_version").is_file():
-        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, path, timeout=LIMIT_S)
+        # Under another name until it is complete: one that was interrupted is not taken for a whole one the next time.
+        part = path.with_name(f"{suite}.part")
+        shutil.rmtree(part, ignore_errors=True)
+        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", suite, part, timeout=LIMIT_S)
+        part.rename(path)
     yield path
     if not kept:
         shutil.rmtree(path, ignore_errors=True)

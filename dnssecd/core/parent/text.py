@@ -237,7 +237,7 @@ def _by_itself(progress: Progress) -> list[str]:
     for way in progress.ways:
         lines += _item(way)
     if progress.polled:
-        lines += _item("All servers of the parent are asked for the DS, again and again.")
+        lines += _item("dnssecd keeps asking all servers of the parent for the DS.")
         lines += _item(
             "When all have it as wanted, the rollover continues, and a mail (if mail is configured) says so."
         )
@@ -246,7 +246,9 @@ def _by_itself(progress: Progress) -> list[str]:
 
 def _confirmation(handover: Handover) -> list[str]:
     keys = [*handover.having(Change.ADD), *handover.having(Change.REMOVE)]
-    lines = _wrap("When you have seen yourself that all its servers have it so, say so for each key:")
+    lines = _wrap(
+        "Check yourself that all servers of the parent have it as asked for here. Then confirm each key:"
+    )
     return lines + [f"    dnssecd ds confirm {handover.zone} --key-tag {key.tag}" for key in keys]
 
 
@@ -254,10 +256,10 @@ def _servers(progress: Progress) -> list[str]:
     lines: list[str] = []
     for sight in progress.seen:
         if sight.tags is None:
-            lines.append(f"    {sight.server}: no answer")
-        else:
-            shown = "DS " + ", ".join(map(str, sight.tags)) if sight.tags else "no DS"
-            lines.append(f"    {sight.server}: {shown}, {minute(sight.at)}")
+            lines.append(f"    {sight.server}: {sight.failure or 'no answer'}")
+            continue
+        shown = "DS " + ", ".join(map(str, sight.tags)) if sight.tags else "no DS"
+        lines.append(f"    {sight.server}: {shown}, {minute(sight.at)}")
         if sight.failure:
             lines += _wrap(f"last look: {sight.failure}", "      ")
     return lines

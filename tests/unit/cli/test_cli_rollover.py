@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -72,7 +73,7 @@ ANSWERS: dict[str, Any] = {
         "start": 0,
         "stop": 1,
         "notes": ["the zone is frozen"],
-        "events": [EVENT, EVENT | {"key_tag": 4711, "stand_in": 2, "event": "sign zone"}],
+        "events": [EVENT, EVENT | {"key_tag": 4711, "stand_in": 2, "event": "dnskey omnipresent"}],
         "svg": "<svg/>",
     },
     "clock.confirm": {"changed": True, "doubt": "it jumped", "message": "signing goes on"},
@@ -186,7 +187,7 @@ def test_simulate_draws(run: Run, asked: list[tuple[str, dict[str, Any]]], tmp_p
         "svg": True,
     }
     assert out.startswith("note: the zone is frozen\n")
-    assert "zsk new-2" in out
+    assert re.search("zsk new-2 +DNSKEY in all caches +its lifetime ends\n", out)
     assert "4711" not in out, "nobody is to look for a tag that is made up"
     assert "not known yet" in out
     code, out = run(*words.split(), "--json")
