@@ -14,8 +14,8 @@ from collections.abc import Iterable, Iterator
 
 from dnssecd.core.keys.evidence import SignatureCount
 from dnssecd.core.keys.keyset import Key, Keyset, SigningView, signing_view
-from dnssecd.core.keys.keystate import Event, Goal, Rec, State
-from dnssecd.core.keys.rules import secured
+from dnssecd.core.keys.keystate import Event, Goal, Rec, State, advance
+from dnssecd.core.keys.rules import may_be_held, secured
 from dnssecd.core.keys.types import KeySpec
 from dnssecd.replacing import replace
 
@@ -46,16 +46,41 @@ def restored_first(keyset: Keyset, specs: tuple[KeySpec, ...]) -> tuple[KeySpec,
     """Return the specs as they are while a lost key waits for its successor: with the lost key's algorithm.
 
     An algorithm rollover under way is given up.  It begins again once everything is signed by keys that are there.  Of
-    several algorithms with lost keys, one without any other published key comes first: until it has one, no SOA can be
-    signed in it, and so no version for the others.
+    several algorithms with lost keys, one without a published key that can sign in place of the lost one comes first:
+    until it has one, no SOA can be signed in it, and so no version for the others.
     """
     lost = [key for key in keyset.keys if key.lost and (key.krrsig.visible or key.zrrsig.visible)]
-    helped = {key.algorithm for key in keyset.keys if key.dnskey.visible and not key.lost and not key.foreign}
-    lost = [key for key in lost if key.algorithm not in helped] or lost
+    lost = [key for key in lost if not _has_heir(keyset, key)] or lost
     if not lost or any(key.algorithm == spec.algorithm for key in lost for spec in specs):
         return specs
     algorithm, bits = lost[0].algorithm, lost[0].bits
     return tuple(replace(spec, algorithm=algorithm, bits=bits) for spec in specs)
+
+
+def _has_heir(keyset: Keyset, lost: Key) -> bool:
+    """Return whether another published key of a lost key's algorithm can make each kind of signature it made."""
+    heirs = [
+        key
+        for key in keyset.keys
+        if key.algorithm == lost.algorithm and key.dnskey.visible and not key.lost and not key.foreign
+    ]
+    made = [rec for rec in (Rec.KRRSIG, Rec.ZRRSIG) if lost.record(rec).visible]
+    return all(any(rec in heir.records for heir in heirs) for rec in made)
+
+
+def without_idle_signatures(keyset: Keyset) -> Keyset:
+    """Return the key set with the zone signatures of lost keys withdrawn, in algorithms that no DNSKEY set has.
+
+    At the beginning of an algorithm rollover no validator asks for these.  To keep them, each new version would need an
+    SOA signed in this algorithm, too, which no published key can sign.
+    """
+    asked = {key.algorithm for key in keyset.keys if may_be_held(key.dnskey)}
+    for key in keyset.keys:
+        if key.lost and key.zrrsig.visible and key.algorithm not in asked:
+            step = keyset.step + 1
+            record = advance(key.zrrsig, Event.WITHDRAW, step, key.zrrsig.changed)
+            keyset = replace(keyset.with_key(key.with_record(Rec.ZRRSIG, record)), step=step)
+    return keyset
 
 
 def can_sign_data(keyset: Keyset) -> bool:

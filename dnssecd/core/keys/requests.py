@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from dnssecd.core.keys.keyset import Key, Keyset, KeysetError, add_key, new_key
 from dnssecd.core.keys.keystate import Event, Goal, Rec, RecordState, Role, State, advance
-from dnssecd.core.keys.lost import can_sign_data
+from dnssecd.core.keys.lost import can_sign_data, without_idle_signatures
 from dnssecd.core.keys.timing import REMOVE_HOLD_DOWN_S
 from dnssecd.core.keys.types import GenerateKey
 from dnssecd.replacing import replace
@@ -63,11 +63,12 @@ def compromised(keyset: Keyset, ref: str) -> Keyset:
 def lost(keyset: Keyset, ref: str) -> Keyset:
     """Return the key set with a key replaced by the fastest safe way: it can sign nothing more.
 
-    What it signed is kept until its successor signs.  An entry of the same key with the REVOKE bit is lost with it.
+    What it signed is kept until its successor signs, if validators ask for it.  An entry of the same key with the
+    REVOKE bit is lost with it.
     """
     key = _named(keyset, ref)
     keys = tuple(replace(other, lost=True) if other.key_id == key.key_id else other for other in keyset.keys)
-    after = replace(keyset, keys=keys)
+    after = without_idle_signatures(replace(keyset, keys=keys))
     signs = any(key.lost and key.krrsig.visible for key in after.keys)
     return replace(after, no_cds=after.no_cds or (signs and can_sign_data(after)))
 
