@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import dns.rcode
 import structlog
+from prometheus_client import Counter
 
 from dnssecd.acceptor import log_exhausted
 from dnssecd.core.dns.names import wire_to_text
@@ -70,11 +71,17 @@ class ServerHooks(Hooks):
         self._tls, self._keys = tls, keys
         self._fetched = fetched
         self._exhausted = log_exhausted("DNS over TCP")
+        #: By opcode and RCODE: looking for labels takes as long as counting.
+        self._answers: dict[tuple[str, int], Counter] = {}
 
     def answered(self, zone: bytes, kind: str, rcode: int, transport: str) -> None:
         """Count an answer."""
-        name = dns.rcode.to_text(dns.rcode.Rcode(rcode)) if rcode in _RCODES else "OTHER"
-        self._metrics.queries.labels(_OPCODES.get(kind, "OTHER"), name).inc()
+        opcode = _OPCODES.get(kind, "OTHER")
+        answers = self._answers.get((opcode, rcode))
+        if answers is None:
+            name = dns.rcode.to_text(dns.rcode.Rcode(rcode)) if rcode in _RCODES else "OTHER"
+            answers = self._answers[opcode, rcode] = self._metrics.queries.labels(opcode, name)
+        answers.inc()
 
     def refused(
         self, zone: bytes, kind: str, address: Address, key: bytes, reason: Refusal, detail: str = ""

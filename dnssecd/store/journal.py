@@ -8,13 +8,14 @@ import sqlite3
 from collections.abc import Iterator
 
 from dnssecd.core.dns.names import key_to_wire
-from dnssecd.core.dns.rrset import unpack
+from dnssecd.core.dns.rrset import is_one, unpack
 from dnssecd.core.dns.rrtypes import CLASS_IN
 from dnssecd.core.zone.zoneview import JournalChunk
 from dnssecd.store.interface import JournalRow
 from dnssecd.store.writes import Operation, Writes
 
 CHUNK_OCTETS = 60_000
+_CLASS = CLASS_IN.to_bytes(2, "big")
 
 
 class JournalWriter:
@@ -34,22 +35,31 @@ class JournalWriter:
         """Add the difference of one RRset; ``old`` and ``new`` are (TTL, packed RDATA) or None."""
         if old == new:
             return
+        head = key_to_wire(owner, self._origin) + rtype.to_bytes(2, "big") + _CLASS
+        if (old is None or is_one(old[1])) and (new is None or is_one(new[1])):
+            # Nothing stays. Packed, a single RDATA is as it is in an RR, with its length before it.
+            for which, one in enumerate((old, new)):
+                if one is not None:
+                    self._put(which, head + one[0].to_bytes(4, "big") + one[1])
+            return
         removed = set(unpack(old[1])) if old else set()
         added = set(unpack(new[1])) if new else set()
         if old and new and old[0] == new[0]:
             removed, added = removed - added, added - removed
-        head = key_to_wire(owner, self._origin) + rtype.to_bytes(2, "big") + CLASS_IN.to_bytes(2, "big")
         if old and removed:
             self._append(0, head + old[0].to_bytes(4, "big"), removed)
         if new and added:
             self._append(1, head + new[0].to_bytes(4, "big"), added)
 
     def _append(self, which: int, head: bytes, rdatas: set[bytes]) -> None:
-        buffer = self._buffers[which]
         for rdata in sorted(rdatas):
-            buffer += head + len(rdata).to_bytes(2, "big") + rdata
-            if len(buffer) >= CHUNK_OCTETS:
-                self._flush(which)
+            self._put(which, head + len(rdata).to_bytes(2, "big") + rdata)
+
+    def _put(self, which: int, rr: bytes) -> None:
+        buffer = self._buffers[which]
+        buffer += rr
+        if len(buffer) >= CHUNK_OCTETS:
+            self._flush(which)
 
     def _flush(self, which: int) -> None:
         buffer = self._buffers[which]

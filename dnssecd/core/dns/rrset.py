@@ -72,9 +72,14 @@ def unpack(packed: bytes) -> list[bytes]:
     return out
 
 
+def is_one(packed: bytes) -> bool:
+    """Tell whether a packed set holds exactly one RR."""
+    return len(packed) >= 2 and len(packed) == 2 + (packed[0] << 8 | packed[1])
+
+
 def count(packed: bytes) -> int:
     """Return how many RRs a packed set holds."""
-    if len(packed) == 2 + (packed[0] << 8 | packed[1]):
+    if is_one(packed):
         return 1
     number = position = 0
     while position < len(packed):

@@ -44,6 +44,9 @@ ALGORITHMS: Mapping[bytes, str] = {
     text_to_wire("hmac-sha512."): "sha512",
 }
 
+#: Octets of a whole MAC, by algorithm.
+_MAC_SIZES = {wire: hashlib.new(name).digest_size for wire, name in ALGORITHMS.items()}
+
 _CLASS_TTL = CLASS_ANY.to_bytes(2, "big") + bytes(4)
 
 
@@ -80,7 +83,7 @@ class TsigKey:
     @property
     def mac_size(self) -> int:
         """Octets of a whole MAC."""
-        return hashlib.new(ALGORITHMS[self.algorithm]).digest_size
+        return _MAC_SIZES[self.algorithm]
 
     @property
     def record_size(self) -> int:

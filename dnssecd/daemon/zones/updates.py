@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import cache
 from threading import local
 
 import dns.rcode
@@ -90,7 +91,7 @@ class Updates:
         """Carry out one request; return its RCODE, and a text for the client, when the outcome is durable."""
         assert isinstance(served, FrontZone)
         answer = await self._handle(served, request)
-        self._counted(dns.rcode.to_text(dns.rcode.Rcode(answer.rcode)))
+        self._counted(_rcode_text(answer.rcode))
         if answer.rcode != NOERROR or answer.ignored:
             self._report(served, request, answer)
         return _verdict(answer)
@@ -339,6 +340,11 @@ class Updates:
                 await asyncio.gather(queue.task, return_exceptions=True)
         self._notes.close()
         self._threads.shutdown(wait=True)
+
+
+@cache
+def _rcode_text(rcode: int) -> str:
+    return dns.rcode.to_text(dns.rcode.Rcode(rcode))
 
 
 def _tell_again(window: Repeated) -> None:

@@ -102,6 +102,7 @@ KEYS = {
     "server/deferred.py": {"_senders": "client"},
     "server/replays.py": {"_keys": "TSIG key", "seen": "MAC"},
     "server/slots.py": {"_counts": "client"},
+    "daemon/server_reports.py": {"_answers": "opcode and RCODE"},
 }
 #: The zone table; the book of events, whose rows outlive the zones, and which knows them by their names only; and
 #: samples of metrics, which are forgotten with their zone (``Metrics.forget_zone``).
