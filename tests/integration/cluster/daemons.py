@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from tests.peers.nameserver import Nameserver, SecondaryZone
 from tests.peers.postgres import Postgres
 from tests.peers.process import LOOPBACK, wait_until
 from tests.peers.tsig import TsigKey
-from tests.peers.updates import UpdateConnection, UpdateMaker, dynamic_zone_text, grant_all
+from tests.peers.updates import NOERROR, UpdateConnection, UpdateMaker, dynamic_zone_text, grant_all
 
 ZONE = "cluster.test."
 
@@ -131,6 +132,12 @@ class Cluster:
     def update(self, node: str, owner: str, text: str = "x", zone: str = ZONE) -> int:
         """Add a TXT record through a node; return the RCODE."""
         return self._ask(node, UpdateMaker(zone, self.key).wire([(owner, self.ttl, "TXT", f'"{text}"')]))
+
+    def takes(self, node: str, owner: str, text: str = "x", zone: str = ZONE) -> bool:
+        """Whether a node adds a TXT record now; no answer in time is none, to be asked again."""
+        with contextlib.suppress(OSError, EOFError):
+            return self.update(node, owner, text, zone) == NOERROR
+        return False
 
     def remove(self, node: str, owners: list[str], zone: str = ZONE) -> int:
         """Remove TXT RRsets through a node; return the RCODE."""

@@ -50,7 +50,7 @@ def test_the_owner_is_killed(
 
     cluster.nodes[owner].kill()
     begin = time.monotonic()
-    wait_until(lambda: cluster.update(other, "after") == NOERROR, "the other takes updates", 30, every=0.2)
+    wait_until(lambda: cluster.takes(other, "after"), "the other takes updates", 30, every=0.2)
     took = time.monotonic() - begin
     print(f"take-over after {took:.1f} s")
     last = cluster.nodes[other].serial(ZONE)
@@ -69,7 +69,7 @@ def test_the_owner_is_killed(
     assert moved.ok, moved.text
     assert f"node {owner} takes {ZONE} over from node {other}" in moved.out
     wait_until(lambda: cluster.owner() == owner, "it is moved back", 30)
-    wait_until(lambda: cluster.update(owner, "moved") == NOERROR, "it takes updates", 30, every=0.2)
+    wait_until(lambda: cluster.takes(owner, "moved"), "it takes updates", 30, every=0.2)
 
     def shown() -> tuple[str, int, str]:
         found = cluster.nodes[other].cli_json("zone", "owner", ZONE)
@@ -89,7 +89,7 @@ def test_the_owner_is_killed(
     drained = cluster.nodes[other].cli("node", "drain", owner)
     assert drained.ok, drained.text
     wait_until(lambda: cluster.owner() == other, "the others take over", 30)
-    wait_until(lambda: cluster.update(other, "drained") == NOERROR, "they take updates", 30, every=0.2)
+    wait_until(lambda: cluster.takes(other, "drained"), "they take updates", 30, every=0.2)
     serial = cluster.nodes[other].serial(ZONE)
     assert serial is not None
     cluster.secondary.wait_serial(ZONE, serial)
@@ -107,7 +107,7 @@ def test_no_other_node_can_take_the_zone_over(
     owner = cluster.wait_owner(timeout=120)
     other = next(name for name in cluster.nodes if name != owner)
     a = cluster.nodes[owner]
-    wait_until(lambda: cluster.update(owner, "first") == NOERROR, "updates are taken", 120)
+    wait_until(lambda: cluster.takes(owner, "first"), "updates are taken", 120)
 
     def causes() -> list[str]:
         alerts = a.cli_json("status", ZONE)["alerts"]
@@ -170,7 +170,7 @@ def test_a_paused_owner_wakes_and_is_fenced(
     answered = [name for name in ("before",) if cluster.update(owner, name) == NOERROR]
     os.killpg(cluster.nodes[owner].pid, signal.SIGSTOP)
     try:
-        wait_until(lambda: cluster.update(other, "meanwhile") == NOERROR, "the other takes over", 60)
+        wait_until(lambda: cluster.takes(other, "meanwhile"), "the other takes over", 60)
     finally:
         os.killpg(cluster.nodes[owner].pid, signal.SIGCONT)
     answered.append("meanwhile")
@@ -227,7 +227,5 @@ def test_rows_that_others_changed_do_not_stop_a_node(
     )
     assert node.running
     assert node.serial(ZONE) not in (None, serial)
-    wait_until(
-        lambda: cluster.update("a", "two") == NOERROR, "it joins again when that lease ended", 60, every=0.3
-    )
+    wait_until(lambda: cluster.takes("a", "two"), "it joins again when that lease ended", 60, every=0.3)
     assert node.metric("dnssecd_events_firing", event="cluster-node-unfit") == 0

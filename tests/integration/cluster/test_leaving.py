@@ -34,7 +34,7 @@ def started(
     owner = cluster.wait_owner()
     other = next(name for name in cluster.nodes if name != owner)
     cluster.nodes[owner].wait_serial_other_than(ZONE, None, 60)
-    wait_until(lambda: cluster.update(owner, "one") == NOERROR, "updates are taken", 30)
+    wait_until(lambda: cluster.takes(owner, "one"), "updates are taken", 30)
     serial = cluster.nodes[owner].serial(ZONE)
     assert serial is not None
     wait_until(lambda: cluster.nodes[other].serial(ZONE) == serial, "the other node follows", 60)
@@ -77,7 +77,7 @@ def test_the_database_is_lost_and_a_node_continues_alone(
     node.start()
     after = node.wait_serial_other_than(ZONE, before, 60)
     assert after > before
-    wait_until(lambda: cluster.update(other, "alone") == NOERROR, "it takes updates", 60)
+    wait_until(lambda: cluster.takes(other, "alone"), "it takes updates", 60)
     serial = node.serial(ZONE)
     assert serial is not None
     cluster.secondary.wait_serial(ZONE, serial, 60)
@@ -110,7 +110,7 @@ def test_all_zones_go_back_to_one_host(
 
     node.config.pop("cluster")
     node.start()
-    wait_until(lambda: cluster.update(other, "alone") == NOERROR, "it takes updates", 60)
+    wait_until(lambda: cluster.takes(other, "alone"), "it takes updates", 60)
     serial = node.serial(ZONE)
     assert serial is not None
     cluster.secondary.wait_serial(ZONE, serial, 60)
@@ -140,7 +140,7 @@ def test_the_database_went_back_in_time(
     assert rejoined.ok, rejoined.text
     assert "it is put in whole" in rejoined.text
     node.start()
-    wait_until(lambda: cluster.update(owner, "three") == NOERROR, "it takes updates", 60)
+    wait_until(lambda: cluster.takes(owner, "three"), "it takes updates", 60)
     follower.start()
     wait_until(lambda: follower.serial(ZONE) == node.serial(ZONE) != serial, "the other node follows", 60)
     assert follower.zone_content(ZONE) == node.zone_content(ZONE)

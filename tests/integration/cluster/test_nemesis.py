@@ -27,7 +27,6 @@ from tests.peers.postgres import BIN
 from tests.peers.process import LOOPBACK, Servers, wait_until
 from tests.peers.proxy import Proxy
 from tests.peers.tsig import TsigKey
-from tests.peers.updates import NOERROR
 
 pytestmark = pytest.mark.integration
 NODES = ("a", "b", "c")
@@ -107,7 +106,7 @@ class Rounds:
         for zone in zones:
             owner = cluster.wait_owner(zone, START_S)
             wait_until(
-                lambda: cluster.update(owner, "first", zone=zone) == NOERROR,  # noqa: B023
+                lambda: cluster.takes(owner, "first", zone=zone),  # noqa: B023
                 "updates are taken",
                 START_S,
             )

@@ -61,7 +61,7 @@ def test_one_node_after_the_other(
     for server in (*cluster.nodes.values(), cluster.secondary):
         servers.start(server)
     owner = cluster.wait_owner(timeout=120)
-    wait_until(lambda: cluster.update(owner, "old") == NOERROR, "updates are taken", 120)
+    wait_until(lambda: cluster.takes(owner, "old"), "updates are taken", 120)
     tree = newer(peer_dir / "tree")
     order = [name for name in cluster.nodes if name != owner] + [owner]
     for number, name in enumerate(order):
@@ -73,9 +73,7 @@ def test_one_node_after_the_other(
         assert cluster.nodes[other].cli("node", "drain", name).ok
         wait_until(lambda other=other: cluster.owner() == other, "the other node owns the zone", 90)
         node.stop()
-        wait_until(
-            lambda other=other: cluster.update(other, f"without-{other}") == NOERROR, "it takes updates", 60
-        )
+        wait_until(lambda other=other: cluster.takes(other, f"without-{other}"), "it takes updates", 60)
         node.start()
         assert node.cli("node", "resume", name).ok
 
@@ -84,9 +82,7 @@ def test_one_node_after_the_other(
             return str(next(row["version"] for row in rows if row["name"] == name))
 
         wait_until(lambda version=version: version() == "9.9.9", "it joined with the newer version", 60)
-        wait_until(
-            lambda name=name: cluster.update(name, f"through-{name}") == NOERROR, "updates are forwarded", 60
-        )
+        wait_until(lambda name=name: cluster.takes(name, f"through-{name}"), "updates are forwarded", 60)
         a, b = cluster.nodes.values()
         wait_until(lambda a=a, b=b: a.serial(ZONE) == b.serial(ZONE), "both have one version", 60)
         assert a.zone_content(ZONE) == b.zone_content(ZONE)

@@ -23,7 +23,6 @@ from tests.peers.postgres import Postgres
 from tests.peers.process import LOOPBACK, PeerError, Servers, wait_until
 from tests.peers.tools import dig
 from tests.peers.tsig import TsigKey
-from tests.peers.updates import NOERROR
 
 pytestmark = [pytest.mark.integration, pytest.mark.soak, pytest.mark.timeout(3600)]
 LEASE_S = 6
@@ -88,7 +87,7 @@ class World:
         new = self.cluster.wait_owner(CHILD, TAKEN_S, other_than=earlier)
         number = int(time.time() * 10)
         wait_until(
-            lambda: self.cluster.update(new, f"taken{number}", zone=CHILD) == NOERROR,
+            lambda: self.cluster.takes(new, f"taken{number}", zone=CHILD),
             "it takes updates",
             TAKEN_S,
         )

@@ -139,7 +139,7 @@ def test_sealed_keys(servers: Servers, peer_dir: Path, postgres: Postgres, tsig_
         assert row[3] == "\\\\x", "it gets no letter"
 
     a.kill()
-    wait_until(lambda: cluster.update(other, "after") == NOERROR, "the other takes updates", 40, every=0.2)
+    wait_until(lambda: cluster.takes(other, "after"), "the other takes updates", 40, every=0.2)
     last = b.serial(ZONE)
     assert last is not None
     cluster.secondary.wait_serial(ZONE, last)
@@ -158,7 +158,7 @@ def test_sealed_keys(servers: Servers, peer_dir: Path, postgres: Postgres, tsig_
         node.start()
     wait_until(lambda: key_files(a).keys() >= shared, "it has the keys again", 90)
     assert a.cli_json("node", "key")["configured"]
-    wait_until(lambda: cluster.update(owner, "both") == NOERROR, "updates are taken", 60)
+    wait_until(lambda: cluster.takes(owner, "both"), "updates are taken", 60)
 
 
 @pytest.mark.parametrize("sharing", ["token", "sealed"])
@@ -208,4 +208,4 @@ def test_a_new_key_waits_until_two_nodes_hold_it(
     wait_until(lambda: len(dnskeys(a)) == 3, "the other node holds it: it is published", 60)
     wait_until(lambda: dnskeys(b) == dnskeys(a), "the other node follows", 60)
     a.kill()
-    wait_until(lambda: cluster.update(other, "after") == NOERROR, "the other takes over", 40, every=0.2)
+    wait_until(lambda: cluster.takes(other, "after"), "the other takes over", 40, every=0.2)

@@ -92,7 +92,7 @@ def test_every_node_is_a_primary(
         wait_until(lambda node=node: checked(node), "all secondaries use this node", 60, every=1.0)
     cluster.nodes[owner].kill()
     left = "b" if owner == "a" else "a"
-    wait_until(lambda: cluster.update(left, "two") == NOERROR, "the other takes over", 60, every=0.3)
+    wait_until(lambda: cluster.takes(left, "two"), "the other takes over", 60, every=0.3)
     serial = cluster.nodes[left].serial(ZONE)
     assert serial is not None
     for server in peers.values():

@@ -47,7 +47,7 @@ def test_the_owner_dies_before_it_ran_the_command(
         lines = told.read_text().splitlines() if told.exists() else []
         return [json.loads(line)["serial"] for line in lines if line]
 
-    wait_until(lambda: cluster.update(owner, "first") == NOERROR, "updates are taken", 60)
+    wait_until(lambda: cluster.takes(owner, "first"), "updates are taken", 60)
     first = cluster.nodes[owner].serial(ZONE)
     wait_until(lambda: serials()[-1:] == [first], "the command ran", 30)
     (peer_dir / "down").touch()
