@@ -89,7 +89,7 @@ class Postgres:
                 [str(BIN / "postgres"), "-D", str(self.data)], cwd=self.directory, stdin=subprocess.DEVNULL,
                 stdout=log, stderr=log, env=_environment(), start_new_session=True, **more,
             )  # type: ignore[call-overload]  # fmt: skip
-        wait_until(self._ready, f"PostgreSQL ready: {self.directory / 'log'}", 30)
+        wait_until(self._ready, f"PostgreSQL ready: {self.directory / 'log'}", 120)
         return self
 
     def _configure(self) -> None:

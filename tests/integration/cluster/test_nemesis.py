@@ -19,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.cluster.daemons import Cluster
-from tests.integration.cluster.nemesis import LEASE_S, Checker, Load, Nemesis, Pair
+from tests.integration.cluster.nemesis import LEASE_S, START_S, Checker, Load, Nemesis, Pair
 from tests.integration.hsm.softhsm import SoftHsm
 from tests.peers.knotd import Knotd
 from tests.peers.nsd import Nsd
@@ -30,7 +30,6 @@ from tests.peers.tsig import TsigKey
 
 pytestmark = pytest.mark.integration
 NODES = ("a", "b", "c")
-START_S = 300.0
 
 
 @pytest.fixture
@@ -93,7 +92,9 @@ class Rounds:
             self._home, pair.primary, hsm, self._key, NODES, zones, (Knotd, Nsd), take_over_after=f"{LEASE_S}s",
             require_synchronous=True,
         )  # fmt: skip
-        proxies = {name: (Proxy(pair.primary.port), Proxy(pair.standby.port)) for name in NODES}
+        proxies: dict[str, tuple[Proxy, ...]] = {
+            name: (Proxy(pair.primary.port), Proxy(pair.standby.port)) for name in NODES
+        }
         for name, node in cluster.nodes.items():
             hosts = ",".join(f"{LOOPBACK}:{proxy.port}" for proxy in proxies[name])
             node.config["cluster"]["database"] = (
@@ -102,7 +103,7 @@ class Rounds:
             if name in self._disks:
                 node.config["server"]["state_dir"] = self._disks[name] / "state"
         for server in (*cluster.nodes.values(), *cluster.secondaries.values()):
-            self._servers.start(server)
+            self._servers.add(server).start(START_S)
         for zone in zones:
             owner = cluster.wait_owner(zone, START_S)
             wait_until(
