@@ -16,6 +16,7 @@ from dnssecd.config.model import Config
 from dnssecd.control.messages.config import ConfigReloaded
 from dnssecd.control.peer import Groups
 from dnssecd.control.server import ControlServer
+from dnssecd.daemon import heap
 from dnssecd.daemon.commands.history import OURSELVES
 from dnssecd.daemon.garbage import LongLived, keep_all
 from dnssecd.daemon.hangups import Hangups
@@ -221,6 +222,7 @@ class Daemon:
             self.work.served_check.run(),
             self.work.anchors.run(),
             self.work.marks.run(),
+            self.work.resting.run(),
             self.work.catalogs.run(),
             self.control.members.run(),
             self.front.alerts.run(),
@@ -325,6 +327,7 @@ async def run(config: Config, clock: Clock) -> int:
 def main(config: Config) -> int:
     """Run the daemon in the foreground until SIGTERM or SIGINT; logging is set up already."""
     os.umask(0o077)
+    heap.limit_arenas()
     sys.setswitchinterval(THREADS_SWITCH_S)
     for warning in config.warnings:
         log.warning("configuration", cause=str(warning))

@@ -76,6 +76,7 @@ from dnssecd.daemon.zones.permits import Permits
 from dnssecd.daemon.zones.primaries import Primaries
 from dnssecd.daemon.zones.publisher import Publisher
 from dnssecd.daemon.zones.reload import Reloader
+from dnssecd.daemon.zones.resting import Resting
 from dnssecd.daemon.zones.reverify import Sweep
 from dnssecd.daemon.zones.schedule import Schedule
 from dnssecd.daemon.zones.served_check import ServedCheck
@@ -255,6 +256,7 @@ class ZoneWork(Jobs):
             lease_runs(base.cluster, base.clock),
         )
         self.marks = MarkKeeper(base.zones, base.databases, base.catalogue, base.mailbox)
+        self.resting = Resting(base.databases, base.pool)
         self.sweep = Sweep(base.zones, self.jobs, base.clock)
         self.catalogs = CatalogMaker(
             base.config, base.zones, self.jobs, base.events, base.clock, base.mailbox

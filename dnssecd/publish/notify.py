@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from enum import Enum
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from dnssecd.backoff import Backoff
+from dnssecd.flag import Flag
 from dnssecd.publish.exchange import Peer, Timing
 from dnssecd.publish.notify_gap import NotifyGap, Pace
 from dnssecd.publish.watch import Ledger, Sighting, WatchHooks, sight
@@ -155,6 +156,8 @@ class ZoneServers:
     What is under way for it ends with :meth:`withdraw`, so that no look or NOTIFY reports for a zone that is gone.
     """
 
+    __slots__ = ("_followers", "_ledger", "_notifier", "zone")
+
     def __init__(self, zone: str, notifier: Notifier) -> None:
         """zone: its absolute name."""
         self.zone = zone
@@ -241,6 +244,24 @@ def _wanted(secondaries: Iterable[Peer], watched: Iterable[Peer]) -> dict[str, t
 class _Follower:
     """Brings one server to the latest goal."""
 
+    __slots__ = (
+        "_answers",
+        "_arrived",
+        "_failures",
+        "_goal",
+        "_looked_at",
+        "_news",
+        "_no_gap",
+        "_notified",
+        "_notifier",
+        "_peer",
+        "_since",
+        "_task",
+        "_zone",
+        "gap",
+        "reached",
+    )
+
     def __init__(self, notifier: Notifier, zone: ZoneServers) -> None:
         self._notifier = notifier
         self._zone = zone
@@ -252,10 +273,10 @@ class _Follower:
         self.reached = False
         self._failures = 0
         self._answers = True
-        self._news = asyncio.Event()
+        self._news = Flag()
         self._task: asyncio.Task[Any] | None = None
         self.gap = NotifyGap(notifier.pace.gap_s, notifier.pace.gap_stream_s)
-        self._no_gap = asyncio.Event()
+        self._no_gap = Flag()
         self._arrived = 0
 
     @property
@@ -287,12 +308,20 @@ class _Follower:
             return
         self._news.set()
         if not self.busy:
-            self._task = asyncio.get_running_loop().create_task(self._run())
+            self._start(self._run())
 
     def check(self) -> None:
         """Query once, unless the follower is active; start again if the server does not serve the goal."""
         if not self.busy and self._peer is not None and self._peer.query:
-            self._task = asyncio.get_running_loop().create_task(self._check())
+            self._start(self._check())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(work)
+        self._task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        if self._task is task:
+            self._task = None
 
     async def _check(self) -> None:
         peer, goal = self._peer, self._goal

@@ -46,6 +46,16 @@ class Pace(Struct, frozen=True):
 class NotifyGap:
     """The gap for one server; ``seconds``: after the next NOTIFY."""
 
+    __slots__ = (
+        "_announced",
+        "_fetched_at",
+        "_longest_s",
+        "_needed",
+        "_shortest_s",
+        "_with_news",
+        "seconds",
+    )
+
     def __init__(self, shortest_s: float, longest_s: float) -> None:
         self._shortest_s, self._longest_s = shortest_s, longest_s
         self._with_news = 0

@@ -98,6 +98,8 @@ class _Seen:
 class Ledger:
     """Remembers of one zone what each of its servers was last seen to serve, and judges each new sighting by it."""
 
+    __slots__ = ("_hooks", "_published", "_seen")
+
     def __init__(self, hooks: WatchHooks | None = None) -> None:
         self._hooks = hooks or WatchHooks()
         #: By server.

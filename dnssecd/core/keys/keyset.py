@@ -173,6 +173,21 @@ class Keyset(Struct, frozen=True):
         """Return the entry with that name."""
         return next((key for key in self.keys if key.ref == ref), None)
 
+    def compact(self) -> "Keyset":
+        """Return an equal set in which equal states of records are one object, for a process that keeps many sets."""
+        known = {HIDDEN: HIDDEN}
+
+        def one(state: RecordState) -> RecordState:
+            return known.setdefault(state, state)
+
+        keys = tuple(
+            replace(
+                key, dnskey=one(key.dnskey), zrrsig=one(key.zrrsig), krrsig=one(key.krrsig), ds=one(key.ds)
+            )
+            for key in self.keys
+        )
+        return replace(self, keys=keys)
+
     def with_key(self, key: Key) -> "Keyset":
         """Return a copy with the entry of the same name replaced."""
         return replace(self, keys=tuple(key if old.ref == key.ref else old for old in self.keys))

@@ -9,7 +9,7 @@ the planner.
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 
 import structlog
 from msgspec import Struct
@@ -151,12 +151,14 @@ class Rollovers:
         if asked.task is None or asked.task.done():
             asked.task = asyncio.get_running_loop().create_task(self._answer(zone, asked))
             self._tasks.add(asked.task)
-            asked.task.add_done_callback(self._ended)
+            asked.task.add_done_callback(partial(self._ended, asked))
         return asked.task
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
+    def _ended(self, asked: Planning, task: "asyncio.Task[None]") -> None:
         """Report a bug in one zone's plan; other zones are not affected."""
         self._tasks.discard(task)
+        if asked.task is task:
+            asked.task = None
         if not task.cancelled() and task.exception() is not None:
             log.error("planning failed", exc_info=task.exception())
 
@@ -268,7 +270,7 @@ class Rollovers:
             if await note_holders(self.engine.holders, zone, keys, self.engine.clock.monotonic()):
                 continue
             await self.keep_evidence(zone, keys)
-            self._conclude(zone, known, keys.plan, evidence, recount)
+            self._conclude(zone, known, keys.settled(keys.plan), evidence, recount)
             return
         raise PutOff(f"{ROUNDS_MAX} plans in a row each requested another")
 
@@ -310,9 +312,9 @@ class Rollovers:
         policy = rollover_policy(config, given, self.engine.clock.now())
         margin = min(config.server.clock_tolerance, policy.margin + self.engine.hidden_step_s())
         policy = replace(policy, margin=margin)
-        if not zone.frozen:
-            return policy
-        return replace(policy, freeze=((0, FOREVER), *policy.freeze))
+        if zone.frozen:
+            policy = replace(policy, freeze=((0, FOREVER), *policy.freeze))
+        return _shared(policy)
 
     async def _perform(self, zone: FrontZone, keys: ZoneKeys, known: Committed, plan: Plan) -> bool:
         """Carry out a plan; return whether another plan may be needed now."""
@@ -452,6 +454,12 @@ class Rollovers:
     def _woken(self, zone: FrontZone) -> None:
         if not zone.gone:
             self.ask(zone)
+
+
+@lru_cache(maxsize=256)
+def _shared(policy: RolloverPolicy) -> RolloverPolicy:
+    """Return the first of equal policies: most zones have the same."""
+    return policy
 
 
 def _noted(keys: ZoneKeys, plan: Plan) -> Committed | None:

@@ -29,7 +29,7 @@ SECONDARY, PARENT, CONFIRMATION, BACKUP = "secondary", "parent", "confirmation",
 SIGNER = "signer"
 
 
-@dataclass
+@dataclass(slots=True)
 class ZoneEvidence:
     """The evidence of one zone, by server name; confirmations by key."""
 

@@ -1,9 +1,10 @@
 """When a zone's next plan is made: soon after it was asked for, and not too often."""
 
 import asyncio
-from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+
+from dnssecd.flag import Flag
 
 COALESCE_S = 0.05
 #: How long a plan after a commit waits for the secondaries that are being brought to the version. The plan for their
@@ -20,16 +21,11 @@ class Planning:
 
     task: "asyncio.Task[None] | None" = None
     again: bool = False
-    urgent: asyncio.Event = field(default_factory=asyncio.Event)
-    #: All secondaries were seen with the published version; cleared while they are being brought to it.
-    seen: asyncio.Event = field(default_factory=asyncio.Event)
-    planned: deque[float] = field(
-        default_factory=lambda: deque(maxlen=PLANS_MAX)
-    )  # when, on the loop's clock
-
-    def __post_init__(self) -> None:
-        """Start without a wait: only a commit makes one."""
-        self.seen.set()
+    urgent: Flag = field(default_factory=Flag)
+    #: All secondaries were seen with the published version; cleared while they are being brought to it. At first only a
+    #: commit makes a wait.
+    seen: Flag = field(default_factory=lambda: Flag(is_set=True))
+    planned: tuple[float, ...] = ()  # when, on the loop's clock
 
     def await_sightings(self) -> None:
         """Let the next plan wait for the sightings of the version that was committed, unless a command waits for it."""
@@ -46,9 +42,9 @@ class Planning:
         if len(self.planned) == PLANS_MAX and self.planned[0] + PLANS_S > now:
             await self._until(self.urgent, self.planned[0] + PLANS_S - now)
         self.urgent.clear()
-        self.planned.append(asyncio.get_running_loop().time())
+        self.planned = (*self.planned, asyncio.get_running_loop().time())[-PLANS_MAX:]
 
-    async def _until(self, event: asyncio.Event, seconds: float) -> None:
+    async def _until(self, event: Flag, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await event.wait()

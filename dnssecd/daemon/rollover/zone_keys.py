@@ -55,7 +55,7 @@ class ZoneKeys:
             self.stale = False
             if zone.first is not None:  # its database was just made: it has no evidence
                 evidence, first, zone.first = ZoneEvidence(), zone.first, None
-                self.committed, self.counts = first.committed, first.counts
+                self.committed, self.counts = _compact(first.committed), first.counts
                 self.counted_serial = first.committed.serial
             else:
                 evidence, self.committed = await asyncio.to_thread(_read_all, zone.database, now)
@@ -65,7 +65,7 @@ class ZoneKeys:
             self.evidence = evidence
         if self.stale or self.committed is None:
             self.stale = False
-            self.committed = await asyncio.to_thread(read_committed, zone.database)
+            self.committed = _compact(await asyncio.to_thread(read_committed, zone.database))
         return self.committed
 
     def take(self, sight: Callable[[ZoneEvidence], object]) -> object:
@@ -101,7 +101,14 @@ class ZoneKeys:
     def stored(self, keyset: Keyset) -> None:
         """Note a stored key set that publishes the same as the previous one."""
         assert self.committed is not None
-        self.committed = replace(self.committed, keyset=keyset)
+        self.committed = replace(self.committed, keyset=keyset.compact())
+
+    def settled(self, plan: Plan) -> Plan:
+        """Keep a plan that changes no more, with the key set that is kept anyway; return it."""
+        if self.committed is not None and plan.keyset == self.committed.keyset:
+            plan = replace(plan, keyset=self.committed.keyset)
+        self.plan = plan
+        return plan
 
     def gathered(self, zone: FrontZone, parents: tuple[str, ...], *, clock_sure: bool) -> Evidence:
         """Return all evidence for the planner."""
@@ -134,7 +141,11 @@ class ZoneKeys:
 
 
 def _read_all(database: ZoneStore, now: float) -> tuple[ZoneEvidence, Committed | None]:
-    return read_evidence(database, now), read_committed(database)
+    return read_evidence(database, now), _compact(read_committed(database))
+
+
+def _compact(known: Committed | None) -> Committed | None:
+    return None if known is None else replace(known, keyset=known.keyset.compact())
 
 
 def _replacing(keyset: Keyset) -> bool:

@@ -1,4 +1,7 @@
-"""Zone databases, opened on demand; the number of open ones is bounded."""
+"""Zone databases, opened on demand; the number of open ones is bounded, and those that are not used are closed.
+
+An open database takes about 250 KiB: page caches and prepared statements of its writer and of a reader.
+"""
 
 import threading
 from collections import OrderedDict
@@ -17,6 +20,8 @@ from dnssecd.store.zone_log import ZoneLog
 from dnssecd.store.zonedb import ZoneDatabase, identity_of
 
 OPEN_MAX = 256
+#: A database that was not used for this many rounds (:meth:`Databases.rest`) is closed.
+RESTING_ROUNDS = 30
 #: Databases that are closed at the same time when the daemon ends; the file system joins what they wait for.
 CLOSING_MAX = 16
 #: This many may wait to be closed; then who opens one closes one.
@@ -39,6 +44,9 @@ class Databases(Generic[Zone]):
         """log_of: returns the log of a zone that several nodes share."""
         self._open: OrderedDict[Zone, ZoneDatabase] = OrderedDict()
         self._open_max = open_max
+        self._round = 0
+        #: In which round each was last asked for; for all that are open.
+        self._asked: dict[Zone, int] = {}
         self._lock = threading.Lock()
         self._written: set[Zone] = set()
         #: Closing waits for the disk, which the event loop must not.
@@ -51,15 +59,35 @@ class Databases(Generic[Zone]):
         with self._lock:
             found = self._open.pop(zone, None) or self._opened(zone, path, origin)
             self._open[zone] = found
+            self._asked[zone] = self._round
             self._close_idle(keep=zone)
             return found
+
+    def rest(self) -> int:
+        """Begin a round: close those that were not used in the last ones; return how many are closed for that."""
+        with self._lock:
+            self._round += 1
+            resting = []
+            for zone, database in self._open.items():
+                if database.in_use:
+                    self._asked[zone] = self._round
+                elif self._asked[zone] <= self._round - RESTING_ROUNDS:
+                    resting.append(zone)
+            resting = resting[: max(0, WAITING_MAX - len(self._closing))]
+            for zone in resting:
+                self._close_soon(zone, self._take(zone))
+            return len(resting)
+
+    def _take(self, zone: Zone) -> ZoneDatabase:
+        del self._asked[zone]
+        return self._open.pop(zone)
 
     def _close_idle(self, keep: Zone) -> None:
         """Close the least recently used ones. A database in use stays open, even above the bound."""
         over = len(self._open) - self._open_max
         for zone in list(self._open) if over > 0 else ():
             if over > 0 and zone is not keep and not self._open[zone].in_use:
-                self._close_soon(zone, self._open.pop(zone))
+                self._close_soon(zone, self._take(zone))
                 over -= 1
 
     def _close_soon(self, zone: Zone, database: ZoneDatabase) -> None:
@@ -105,7 +133,7 @@ class Databases(Generic[Zone]):
     def retire(self, zone: Zone) -> ZoneDatabase | None:
         """Remove the database of a removed zone: running use may end, no new use begins. None: it is not open."""
         with self._lock:
-            found = self._open.pop(zone, None)
+            found = self._take(zone) if zone in self._open else None
         if found is not None:
             found.retire()
         return found
@@ -115,6 +143,7 @@ class Databases(Generic[Zone]):
         with self._lock:
             closing = list(self._open.values())
             self._open.clear()
+            self._asked.clear()
         if closing:
             with ThreadPoolExecutor(CLOSING_MAX) as threads:
                 ends = [threads.submit(database.close) for database in closing]

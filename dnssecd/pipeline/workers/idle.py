@@ -1,5 +1,7 @@
 """The idle workers, and who gets the next one.
 
+The one that worked last gets the next job, so that in quiet times the others rest (:meth:`Idle.resting`).
+
 A change of a zone that is served goes before first versions: thousands of new zones must not keep a change, such as
 that of the catalog which lists them, from the secondaries. First versions get a part of the turns.
 """
@@ -23,6 +25,7 @@ class Idle(Generic[W]):
     """Belongs to the event loop."""
 
     def __init__(self) -> None:
+        #: Who worked last is the first.
         self._free: deque[W] = deque()
         #: Those who wait: for changes of served zones, and for all else.
         self._first: deque[asyncio.Future[W]] = deque()
@@ -61,7 +64,11 @@ class Idle(Generic[W]):
             if not place.done():
                 place.set_result(worker)
                 return
-        self._free.append(worker)
+        self._free.appendleft(worker)
+
+    def resting(self) -> list[W]:
+        """Return the idle workers, without the one that would get the next job."""
+        return list(self._free)[1:]
 
     def _next(self) -> asyncio.Future[W] | None:
         if self._first and self._behind:

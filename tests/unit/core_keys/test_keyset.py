@@ -96,3 +96,12 @@ def test_cds_have_every_algorithm_that_zone_data_has() -> None:
 def cds_signers(bench: Bench) -> list[tuple[int, Role]]:
     roles = {key.key_id: key.role for key in bench.keyset.keys}
     return sorted((key.algorithm, roles[key.key_id]) for key in signing_view(bench.keyset).cds_keys)
+
+
+def test_a_compact_key_set_is_equal_and_keeps_equal_states_once() -> None:
+    bench = running(ksk_zsk())
+    keyset = msgspec.msgpack.decode(msgspec.msgpack.encode(bench.keyset), type=Keyset)
+    compact = keyset.compact()
+    assert compact == keyset
+    states = [state for key in compact.keys for state in (key.dnskey, key.zrrsig, key.krrsig, key.ds)]
+    assert len({id(state) for state in states}) == len(set(states))

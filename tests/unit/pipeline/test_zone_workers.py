@@ -164,3 +164,26 @@ async def test_a_job_for_a_replaced_database_goes_to_a_new_worker(tmp_path: Path
         assert deaths == []
     finally:
         await pool.close()
+
+
+async def test_workers_without_jobs_end_except_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the one that works in quiet times is the same, so that the others can."""
+    stopped: list[Any] = []
+
+    async def do(self: Any, job: object, wanted: object) -> Outcome:
+        return Outcome(zone="example.", result="unchanged")
+
+    async def stop(self: Any, *, kill: bool = False) -> None:
+        stopped.append(self)
+
+    monkeypatch.setattr(workers._Process, "_do", do)
+    pool = workers.WorkerPool(lambda zone, why: None, lambda kind: "")
+    first, second = pool._processes[:2]
+    job = SimpleNamespace(spec=SimpleNamespace(name="example.", review=None, database=""), kind="load")
+    monkeypatch.setattr(workers._Process, "stop", stop)
+    for _ in range(2 * workers.RESTING_ROUNDS):
+        await pool.run(job, asyncio.Lock())  # type: ignore[arg-type]
+        await pool.rest()
+    busy, quiet = (first, second) if second in stopped else (second, first)
+    assert quiet in stopped
+    assert busy not in stopped

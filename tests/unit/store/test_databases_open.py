@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dnssecd.core.dns.names import text_to_wire
-from dnssecd.daemon.zones.databases import CLOSING_MAX, Databases
+from dnssecd.daemon.zones.databases import CLOSING_MAX, RESTING_ROUNDS, WAITING_MAX, Databases
 from dnssecd.store.errors import StoreError
 from dnssecd.store.zonedb import ZoneDatabase
 
@@ -154,3 +154,47 @@ def test_who_opens_one_does_not_wait_for_the_closing_of_another(
     assert closed[0] == "0.sqlite"
     databases.close()
     assert len(closed) == len(list(tmp_path.glob("*.sqlite"))) + 1
+
+
+def test_what_is_not_used_is_closed_and_opened_again_when_it_is_needed(tmp_path: Path) -> None:
+    """Not what is read for long, and not what is used now and then."""
+    databases = Databases[int]()
+    quiet, read, used = (opened(databases, tmp_path, number) for number in range(3))
+    with quiet.write() as transaction:
+        transaction.set_state("kept", {})
+        transaction.commit_state()
+    closed = []
+    with read.snapshot():
+        for _ in range(2 * RESTING_ROUNDS):
+            closed.append(databases.rest())
+            assert opened(databases, tmp_path, 2) is used
+    assert closed.index(1) == RESTING_ROUNDS - 1
+    assert sum(closed) == 1
+    databases.settle(0)
+    with pytest.raises(StoreError, match="is closed"), quiet.snapshot():
+        pass
+    assert opened(databases, tmp_path, 1) is read
+    with opened(databases, tmp_path, 0).snapshot() as snapshot:
+        assert snapshot.state("kept") == {}
+    retired = databases.retire(0)
+    assert retired is not None
+    for _ in range(2 * RESTING_ROUNDS):
+        databases.rest()
+    databases.close()
+    retired.close()
+
+
+def test_databases_that_rest_do_not_keep_the_event_loop_waiting(tmp_path: Path) -> None:
+    """One thread closes them; no more are given to it at a time than may wait."""
+    databases, begun, may_close = Databases[int](), threading.Event(), threading.Event()
+    for number in range(WAITING_MAX + 3):
+        opened(databases, tmp_path, number)
+    databases._closer.submit(lambda: begun.set() or may_close.wait(30))
+    assert begun.wait(10)
+    closed = [databases.rest() for _ in range(RESTING_ROUNDS + 1)]
+    assert closed[-2:] == [WAITING_MAX, 0]
+    may_close.set()
+    for number in range(WAITING_MAX):
+        databases.settle(number)
+    assert databases.rest() == 3
+    databases.close()

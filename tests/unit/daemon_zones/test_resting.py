@@ -1,0 +1,35 @@
+"""Databases that are not used are closed, and their memory given back once."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+from dnssecd.daemon import heap
+from dnssecd.daemon.zones.resting import CLOSED_MAX, Resting
+
+
+def test_the_heap_is_trimmed_after_the_last_was_closed_and_between_many() -> None:
+    closed: list[int] = []
+    resting = Resting(SimpleNamespace(rest=lambda: closed.pop(0)), SimpleNamespace())  # type: ignore[arg-type]
+    closed += [0, 3, 2, 0, 0, CLOSED_MAX, 1, 0, 0]
+    assert [resting.round() for _ in list(closed)] == [
+        False,
+        False,
+        False,
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+    ]
+
+
+def test_the_heap_of_this_system_is_bounded_and_trimmed() -> None:
+    """On Linux with glibc; elsewhere nothing fails."""
+    assert heap.limit_arenas() in (False, True)
+    assert heap.trim() in (False, True)
+
+
+def test_another_c_library_has_no_such_functions() -> None:
+    assert heap._of_glibc("no_such_function")(0) == 0
