@@ -187,3 +187,27 @@ async def test_workers_without_jobs_end_except_one(monkeypatch: pytest.MonkeyPat
     busy, quiet = (first, second) if second in stopped else (second, first)
     assert quiet in stopped
     assert busy not in stopped
+
+
+async def test_a_worker_that_worked_meanwhile_rests_as_long_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    stopped: list[Any] = []
+
+    async def alive(self: Any) -> None:
+        raise OSError("no process is needed here")
+
+    async def stop(self: Any, *, kill: bool = False) -> None:
+        stopped.append(self)
+
+    monkeypatch.setattr(workers._Process, "_alive", alive)
+    monkeypatch.setattr(workers._Process, "stop", stop)
+    process = workers._Process()
+    job = SimpleNamespace(spec=SimpleNamespace(database="db"))
+    for _ in range(workers.RESTING_ROUNDS):
+        await process.rest()
+    with pytest.raises(workers.WorkerDied):
+        await process.do(job, lambda: True)  # type: ignore[arg-type]
+    for _ in range(workers.RESTING_ROUNDS):
+        await process.rest()
+    assert not stopped
+    await process.rest()
+    assert stopped
