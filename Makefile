@@ -63,16 +63,22 @@ lint: venv
 quick: venv
 	$(call steady,tests/unit tests/vectors,$(PARALLEL) -m 'not slow and not soak and not bench')
 
-test: venv peers check slow pythons
+test: venv peers check long pythons servers
 
 # Other Pythons than that of .venv, where the machine has them.
 .PHONY: pythons
 pythons: venv
 	scripts/test-pythons
 
-slow: venv peers
+# What `make check` leaves out: without servers, and with them.
+.PHONY: long servers
+slow: long servers
+
+long: venv peers
 	$(call steady,tests/unit tests/vectors,$(PARALLEL) -m 'slow and not soak and not bench')
 	$(call steady,tests/property tests/simulation tests/lessons,$(PARALLEL))
+
+servers: venv peers
 	$(call steady,tests/integration tests/faults tests/cases,$(PARALLEL_WAITING) --durations=25)
 
 bench: venv peers

@@ -20,7 +20,7 @@ from tests.peers.tsig import TsigKey
 from tests.peers.world import World, start_world
 from tests.peers.zones import soa_serial, unsigned_content, zone_file
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 FIRST_LOAD_ROUNDS = 4
 SEED = 20

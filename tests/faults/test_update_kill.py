@@ -31,7 +31,7 @@ from tests.peers.updates import (
 from tests.peers.world import World
 from tests.peers.zones import difference, soa_serial
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(900)]
 
 ZONE = "kill.test."
 HOSTS = 2000  # a difference that is larger than the zone is rightly answered with the zone

@@ -20,7 +20,7 @@ from tests.peers.rootzone import VERSIONS, Edit, RootEditor, root_version
 from tests.peers.tsig import TsigKey
 from tests.peers.world import World, start_world
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 SEED = 42
 NOTICED_S = 20.0

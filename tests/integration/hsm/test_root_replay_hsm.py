@@ -14,7 +14,7 @@ from tests.peers.rootzone import RootEditor, root_version
 from tests.peers.tsig import TsigKey
 from tests.peers.world import start_world
 
-pytestmark = [pytest.mark.integration, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.timeout(600)]
 
 #: Those of the twelve versions that change more than the SOA.
 VERSIONS = (1, 5, 8, 10, 12)
