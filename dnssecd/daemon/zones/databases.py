@@ -54,9 +54,14 @@ class Databases(Generic[Zone]):
         self._closing: dict[Zone, Future[None]] = {}
         self._log_of = log_of
 
-    def get(self, zone: Zone, path: Path, origin: bytes) -> ZoneDatabase:
-        """Return the database of a zone, opened or created if necessary; raise StoreError or OSError."""
+    def get(self, zone: Zone, path: Path, origin: bytes, check: Callable[[], None]) -> ZoneDatabase:
+        """Return the database of a zone, opened or created if necessary; raise StoreError or OSError.
+
+        check: raises an error if the zone was removed. It is called when no other thread can retire the database: one
+        that is opened later would be open while its file is moved.
+        """
         with self._lock:
+            check()
             found = self._open.pop(zone, None) or self._opened(zone, path, origin)
             self._open[zone] = found
             self._asked[zone] = self._round

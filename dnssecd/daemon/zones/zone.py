@@ -176,8 +176,7 @@ class FrontZone:
     @property
     def database(self) -> ZoneStore:
         """Return the zone's database; raise ZoneGone, StoreError or OSError if it cannot be opened."""
-        self.check()
-        return self.databases.get(self, _path(self.spec.database), self.spec.origin)
+        return self.databases.get(self, _path(self.spec.database), self.spec.origin, self.check)
 
     def database_identity(self) -> Identity | None:
         """Return the identity of its database file (device, inode), None if there is none; raise OSError."""

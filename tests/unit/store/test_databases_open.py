@@ -10,6 +10,7 @@ import pytest
 
 from dnssecd.core.dns.names import text_to_wire
 from dnssecd.daemon.zones.databases import CLOSING_MAX, RESTING_ROUNDS, WAITING_MAX, Databases
+from dnssecd.daemon.zones.zone import ZoneGone
 from dnssecd.store.errors import StoreError
 from dnssecd.store.zonedb import ZoneDatabase
 
@@ -17,7 +18,8 @@ OPEN_MAX = 2
 
 
 def opened(databases: Databases, directory: Path, number: int) -> ZoneDatabase:
-    return databases.get(number, directory / f"{number}.sqlite", text_to_wire(f"{number}.example."))
+    path, origin = directory / f"{number}.sqlite", text_to_wire(f"{number}.example.")
+    return databases.get(number, path, origin, lambda: None)
 
 
 def fill(databases: Databases, directory: Path) -> None:
@@ -197,4 +199,33 @@ def test_databases_that_rest_do_not_keep_the_event_loop_waiting(tmp_path: Path) 
     for number in range(WAITING_MAX):
         databases.settle(number)
     assert databases.rest() == 3
+    databases.close()
+
+
+def test_who_waited_while_the_zone_was_removed_does_not_open_its_database(tmp_path: Path) -> None:
+    """The file is moved as soon as the database is retired: opening it now would make a second one at its path."""
+    databases, path, origin = Databases[int](), tmp_path / "0.sqlite", text_to_wire("0.example.")
+    gone, begun, done = False, threading.Event(), list[object]()
+
+    def check() -> None:
+        if gone:
+            raise ZoneGone("0.example.")
+
+    def use() -> None:
+        begun.set()
+        try:
+            done.append(databases.get(0, path, origin, check))
+        except ZoneGone as error:
+            done.append(error)
+
+    check()
+    user = threading.Thread(target=use)
+    with databases._lock:  # another thread opens the database of another zone
+        user.start()
+        assert begun.wait(10)
+        gone = True
+    assert databases.retire(0) is None
+    user.join(10)
+    assert [type(one) for one in done] == [ZoneGone]
+    assert not path.exists()
     databases.close()
