@@ -256,7 +256,9 @@ class ZoneWork(Jobs):
             lease_runs(base.cluster, base.clock),
         )
         self.marks = MarkKeeper(base.zones, base.databases, base.catalogue, base.mailbox)
-        self.resting = Resting(base.databases, base.pool)
+        self.resting = Resting(
+            base.databases, base.pool, (base.events.share, base.catalogue.share, base.act_log.share)
+        )
         self.sweep = Sweep(base.zones, self.jobs, base.clock)
         self.catalogs = CatalogMaker(
             base.config, base.zones, self.jobs, base.events, base.clock, base.mailbox

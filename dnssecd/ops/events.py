@@ -189,6 +189,12 @@ class EventCore:
         with self._lock:
             self._listeners.append(listener)
 
+    def share(self) -> None:
+        """Let other processes read the database again, if it was opened on a full disk and there is room now."""
+        if self._store.alone:
+            with self._store_lock:
+                self._store.share()
+
     def flush(self) -> bool:
         """Write pending data. Return whether that succeeded."""
         with self._store_lock:

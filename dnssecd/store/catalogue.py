@@ -16,6 +16,7 @@ from urllib.parse import quote
 import structlog
 
 from dnssecd.store import sqlite
+from dnssecd.store.errors import DatabaseFailed
 from dnssecd.store.sqlite import translated, translating
 
 APPLICATION_ID = 0x444E5343
@@ -59,13 +60,25 @@ class Catalogue:
     @translating
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection: sqlite3.Connection = sqlite.open_database(path, MIGRATIONS, APPLICATION_ID)
-        # A lost write is repaired when the zone is next opened, so it need not wait for the disk.
-        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection = self._open()
         self._unwritten: dict[str, CatalogueEntry] = {}
         #: How zones are served, likewise; None: the zone was removed.
         self._unserved: dict[str, str | None] = {}
         self._failing = False
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite.open_database(self.path, MIGRATIONS, APPLICATION_ID, alone_if_full=True)
+        # A lost write is repaired when the zone is next opened, so it need not wait for the disk.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        self._alone = sqlite.is_alone(connection)
+        return connection
+
+    @translating
+    def share(self) -> None:
+        """Let other processes read it again, if it was opened on a full disk and there is room now."""
+        if self._alone:
+            self._connection.close()
+            self._connection = self._open()
 
     @translating
     def entries(self) -> dict[str, CatalogueEntry]:
@@ -186,6 +199,8 @@ class Catalogue:
     @translating
     def sync(self) -> None:
         """Sync what was written to disk, through a separate connection, so in any thread. Raise StoreError."""
+        if self._alone:
+            raise DatabaseFailed(f"{self.path}: the disk was full when it was opened")
         with closing(sqlite.connect(self.path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 

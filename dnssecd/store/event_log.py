@@ -100,6 +100,14 @@ class EventStore:
         """Open or create *path*. Raise StoreError or OSError. ``set_aside``: new name of a damaged file, or None."""
         self.path = path
         self._db, self.set_aside = sqlite.open_or_set_aside(path, MIGRATIONS, APPLICATION_ID)
+        self.alone = sqlite.is_alone(self._db)
+
+    @translating
+    def share(self) -> None:
+        """Let other processes read it again, if it was opened on a full disk and there is room now."""
+        self._db.close()
+        self._db = sqlite.open_database(self.path, MIGRATIONS, APPLICATION_ID, alone_if_full=True)
+        self.alone = sqlite.is_alone(self._db)
 
     @translating
     def close(self) -> None:

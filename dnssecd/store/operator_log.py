@@ -56,9 +56,22 @@ class ActLog:
     @translating
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._connection = sqlite.open_database(path, MIGRATIONS, APPLICATION_ID)
+        self._connection = self._open()
         # A lock of the caller is not enough: a task that waits for a thread can be cancelled; the thread continues.
         self._in_use = threading.Lock()
+
+    def _open(self) -> sqlite3.Connection:
+        connection = sqlite.open_database(self.path, MIGRATIONS, APPLICATION_ID, alone_if_full=True)
+        self._alone = sqlite.is_alone(connection)
+        return connection
+
+    @translating
+    def share(self) -> None:
+        """Let other processes read it again, if it was opened on a full disk and there is room now."""
+        if self._alone:
+            with self._in_use:
+                self._connection.close()
+                self._connection = self._open()
 
     @translating
     def record(self, act: Act, zones: Iterable[tuple[str, int | None]]) -> None:

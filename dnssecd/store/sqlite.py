@@ -20,12 +20,17 @@ Connection = sqlite3.Connection
 FILE_MODE = 0o600
 #: Maximum time that a statement waits for a lock of another process.
 BUSY_TIMEOUT_S = 10.0
+#: The same where a connection wants the database for itself: no process should use it then.
+ALONE_TIMEOUT_S = 0.5
 SIDE_FILES = ("-wal", "-shm")
 #: Files that SQLite replays into a database beside them, or deletes if that is still empty.
 _LOGS = ("-wal", "-journal")
 _MAGIC = b"SQLite format 3\0"
 #: The format versions in the header, and their value for a database with a write-ahead log (fileformat2.html §1.3).
 _FORMAT_VERSIONS, _WAL_VERSIONS = slice(18, 20), b"\2\2"
+
+#: SQLite's errors when there is no room for the index of a write-ahead log.
+_NO_ROOM = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP))
 
 Complete = Callable[[sqlite3.Connection], object]
 
@@ -45,17 +50,25 @@ def open_database(
     factory: type[sqlite3.Connection] | None = None,
     complete: Complete | None = None,
     own: str = "",
+    *,
+    alone_if_full: bool = False,
 ) -> sqlite3.Connection:
     """Open a database at the newest schema; create it if missing. Raise StoreError, sqlite3.Error, OSError.
 
     ``complete`` writes additional data of a new or upgraded database, in the same transaction. ``own``: a statement
     that replaces random content of the schema in each new file, which begins as a copy of one image.
+    ``alone_if_full``: on a full disk open it for this connection alone (:func:`is_alone`), so that it can be read.
     """
     if not path.exists() and not has_log(path):
         _create_whole(path, migrations, application_id, complete, own)
     create_file(path)
     _refuse_newer(path, len(migrations), application_id)
-    connection = connect(path, factory=factory)
+    try:
+        connection = connect(path, factory=factory)
+    except sqlite3.OperationalError as error:
+        if not alone_if_full or error.sqlite_errorcode not in _NO_ROOM:
+            raise
+        connection = connect(path, factory=factory, alone=True)
     try:
         migrate(connection, path, migrations, application_id, complete)
     except BaseException:
@@ -278,19 +291,31 @@ def failure(path: Path | str, error: sqlite3.Error) -> DatabaseFailed:
     damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
         error, sqlite3.OperationalError | sqlite3.ProgrammingError
     )
-    return (DatabaseDamaged if damaged else DatabaseFailed)(f"{path}: {error}")
+    full = getattr(error, "sqlite_errorcode", None) in _NO_ROOM
+    why = "the disk is full" if full else str(error)
+    return (DatabaseDamaged if damaged else DatabaseFailed)(f"{path}: {why}")
 
 
 def connect(
-    path: Path, *, read_only: bool = False, factory: type[sqlite3.Connection] | None = None
+    path: Path,
+    *,
+    read_only: bool = False,
+    factory: type[sqlite3.Connection] | None = None,
+    alone: bool = False,
 ) -> sqlite3.Connection:
-    """Open a connection with the settings of all dnssecd databases. Raise sqlite3.Error."""
+    """Open a connection with the settings of all dnssecd databases. Raise sqlite3.Error.
+
+    alone: keep the index of the write-ahead log in memory, not in a file of its own, for which a full disk has no room.
+    Until it is closed, no other connection can use the database.
+    """
     uri = path.absolute().as_uri() + ("?mode=ro" if read_only else "")
     connection = sqlite3.connect(
-        uri, uri=True, isolation_level=None, check_same_thread=False, timeout=BUSY_TIMEOUT_S, cached_statements=128,
-        factory=factory or sqlite3.Connection,
+        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=128,
+        timeout=ALONE_TIMEOUT_S if alone else BUSY_TIMEOUT_S, factory=factory or sqlite3.Connection,
     )  # fmt: skip
     try:
+        if alone:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         if not read_only:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
@@ -301,6 +326,12 @@ def connect(
         connection.close()
         raise
     return connection
+
+
+def is_alone(connection: sqlite3.Connection) -> bool:
+    """Return whether a connection is the only one that can use its database: there was no room for more."""
+    mode: str = connection.execute("PRAGMA locking_mode").fetchone()[0]
+    return mode == "exclusive"
 
 
 def connect_as_it_is(path: Path) -> sqlite3.Connection:
@@ -329,7 +360,7 @@ def open_or_set_aside(
     def attempt() -> sqlite3.Connection:
         restrict_file(path)
         with translated(path):
-            return open_database(path, migrations, application_id)
+            return open_database(path, migrations, application_id, alone_if_full=True)
 
     try:
         return attempt(), None
@@ -388,6 +419,9 @@ def copy_database(source: Path, target: Path, *, durable: bool = True) -> None:
     """Copy the committed state of a database in use into a new file. Raise sqlite3.Error, OSError."""
     create_file(target)
     with closing(connect(source, read_only=True)) as reading, closing(sqlite3.connect(target)) as writing:
+        # In a transaction: else backup() waits for a lock of another program without end.
+        reading.execute("BEGIN")
+        reading.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         writing.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
         reading.backup(writing)
 

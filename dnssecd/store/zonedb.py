@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dnssecd.store import schema, sqlite
-from dnssecd.store.errors import NotOwner, StoreError
+from dnssecd.store.errors import DatabaseFailed, NotOwner, StoreError
 from dnssecd.store.evidence import read_evidence, write_evidence
 from dnssecd.store.identity import claim
 from dnssecd.store.interface import EvidenceRow, Identity, LogSizes
@@ -68,11 +68,13 @@ class ZoneDatabase:
         factory: type[sqlite3.Connection] | None = None,
         on_write: Callable[[], object] = _unheard,
         log: ZoneLog[VersionLog] | None = None,
+        *,
+        alone_if_full: bool = False,
     ) -> None:
         """Open or create. Raise StoreError (WrongZone for the database of another zone), OSError.
 
         on_write: called after this object wrote the file or its write-ahead log. log: the zone's log, which gets every
-        version first; None on a single host.
+        version first; None on a single host. alone_if_full: open it also if the disk is full, to be read only.
         """
         self.path = path
         self.log = log
@@ -91,6 +93,7 @@ class ZoneDatabase:
             factory,
             lambda made: claim(made, path, origin),
             schema.OWN,
+            alone_if_full=alone_if_full,
         )
         self._documents = Documents()
         self._commits = 0
@@ -99,6 +102,8 @@ class ZoneDatabase:
         self._shut = False
         try:
             self.identity = identity_of(path)
+            #: There was no room for more than one connection: that one is for all readers, and no thread writes.
+            self.alone = sqlite.is_alone(self._writer)
             self._writer.execute("PRAGMA wal_autocheckpoint = 0")
             self._writer.execute(f"PRAGMA journal_size_limit = {WAL_OCTETS_MAX}")
             #: Random, created with the database: another database at this path has a different one.
@@ -159,6 +164,8 @@ class ZoneDatabase:
         with self._lock:
             if self._closed:
                 raise StoreError(f"{self.path}: the database is closed")
+            if self.alone:
+                raise DatabaseFailed(f"{self.path}: the disk is full, so the zone is only served")
             self._writing += 1
         try:
             if not self._write_lock.acquire(timeout=WRITER_WAIT_S):
@@ -177,6 +184,9 @@ class ZoneDatabase:
             if self._closed:
                 raise StoreError(f"{self.path}: the database is closed")
             self._held += 1
+            if self.alone:
+                self._writing += 1  # the connection stays open
+                return self._writer
             if self._idle:
                 return self._idle.pop()
         try:
@@ -188,6 +198,12 @@ class ZoneDatabase:
             raise
 
     def _release(self, connection: sqlite3.Connection) -> None:
+        if self.alone:
+            with self._lock:
+                self._writing -= 1
+            self._let_go()
+            self._close_writer()
+            return
         try:
             connection.execute("ROLLBACK")
             with self._lock:
@@ -213,7 +229,8 @@ class ZoneDatabase:
         try:
             connection = self._reader()
             try:
-                connection.execute("BEGIN")
+                if not self.alone:
+                    connection.execute("BEGIN")
                 yield kind(connection, self.origin)  # the first read pins the version
             finally:
                 with suppress(sqlite3.ProgrammingError):

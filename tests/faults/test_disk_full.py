@@ -146,6 +146,35 @@ def test_disk_full(
         assert difference(content, second.zone_content(ZONE)) == "", name
 
 
+def test_a_daemon_that_starts_on_a_full_disk_serves(
+    servers: Servers, peer_dir: Path, tsig_key: TsigKey, small_disk: Path
+) -> None:
+    """It was stopped in order, so none of its databases has an index of its write-ahead log any more."""
+    world = dynamic_world(servers, peer_dir, tsig_key, ZONE, state_dir=small_disk / "state")
+    daemon, maker, ballast = world.daemon, UpdateMaker(ZONE, tsig_key), Ballast(small_disk)
+    with UpdateConnection(daemon.port) as connection:
+        assert connection.ask(pair(maker, "first")) == NOERROR
+    serial = daemon.serial(ZONE)
+    assert serial is not None
+    content = check_whole(world, {"first"}, serial)
+    daemon.stop()
+    assert not list(small_disk.rglob("*-shm"))
+    ballast.fill(0)
+    daemon.start()
+    assert daemon.wait_serial_other_than(ZONE, None) == serial
+    assert difference(content, check_whole(world, {"first"}, serial)) == ""
+    with UpdateConnection(daemon.port) as connection:
+        assert connection.ask(pair(maker, "refused")) == SERVFAIL
+        ballast.release()
+        wait_until(lambda: connection.ask(pair(maker, "last")) == NOERROR, "updates work again")
+    wait_event(daemon, "store-failed", ZONE, firing=False)
+    serial = daemon.serial(ZONE)
+    assert serial is not None
+    check_whole(world, {"first", "last"}, serial)
+    made = daemon.cli("backup", "-o", str(small_disk / "backup.tar"), timeout=60)
+    assert made.ok, made
+
+
 def test_one_zone_s_full_store_is_that_zone_s(
     servers: Servers, peer_dir: Path, tsig_key: TsigKey, small_disk: Path
 ) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -69,12 +70,17 @@ class Databases(Generic[Zone]):
             return found
 
     def rest(self) -> int:
-        """Begin a round: close those that were not used in the last ones; return how many are closed for that."""
+        """Begin a round: close those that were not used in the last ones; return how many are closed for that.
+
+        Those that were opened on a full disk are closed at once: there may be room now to open them as usual.
+        """
         with self._lock:
             self._round += 1
             resting = []
             for zone, database in self._open.items():
-                if database.in_use:
+                if database.alone and not database.in_use:
+                    resting.append(zone)
+                elif database.in_use:
                     self._asked[zone] = self._round
                 elif self._asked[zone] <= self._round - RESTING_ROUNDS:
                     resting.append(zone)
@@ -97,6 +103,10 @@ class Databases(Generic[Zone]):
 
     def _close_soon(self, zone: Zone, database: ZoneDatabase) -> None:
         """Close a database that is not used, in another thread; hold the lock."""
+        if database.alone:  # who opens it again must not wait for its lock
+            with suppress(StoreError):
+                database.close()
+            return
         if len(self._closing) >= WAITING_MAX or zone in self._closing:
             database.close()
             return
@@ -120,7 +130,7 @@ class Databases(Generic[Zone]):
 
     def _opened(self, zone: Zone, path: Path, origin: bytes) -> ZoneDatabase:
         written = partial(self._written.add, zone)
-        return ZoneDatabase(path, origin, on_write=written, log=self._log_of(zone))
+        return ZoneDatabase(path, origin, on_write=written, log=self._log_of(zone), alone_if_full=True)
 
     def written(self) -> set[Zone]:
         """Return the zones whose files were written here since the last call."""

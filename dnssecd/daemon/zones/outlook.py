@@ -72,6 +72,8 @@ def security(zone: FrontZone) -> Security:
 def next_step(zone: FrontZone, now: float) -> str:
     """Return what happens next to a zone's keys, in one plain sentence."""
     if zone.serial is None:
+        if not zone.blockers and _lacks_content(zone):
+            return "Its first version is made when its content is imported."
         return f"It waits: {zone.blockers[0]}" if zone.blockers else "Its first version is being made."
     if zone.spec.verify_only:
         return "Its next version comes from its signer."
@@ -167,6 +169,10 @@ def person_tasks(zone: FrontZone, seen_as: Security) -> list[Item]:
     if zone.frozen:
         items.append((f"{name} is frozen: it takes no input", f"dnssecd zone thaw {name}", None, None))
     if zone.serial is None:
+        if not zone.blockers and _lacks_content(zone):
+            items.append(
+                (f"{name} has no content yet", f"dnssecd zone import {name} FILE --replace", None, None)
+            )
         return items
     if zone.cluster is not None and zone.cluster.alone:
         items.append(("no other node can take it over", f"dnssecd zone owner {name}", None, None))
@@ -181,6 +187,11 @@ def person_tasks(zone: FrontZone, seen_as: Security) -> list[Item]:
     if zone.ds is not None:
         items += _handover(name, zone.ds, seen_as)
     return items
+
+
+def _lacks_content(zone: FrontZone) -> bool:
+    """Tell whether a zone has no version, and nothing that one could be made of: updates need a version."""
+    return zone.serial is None and zone.config.source == "dynamic" and zone.config.file is None
 
 
 def _asked(name: str, blocker: Blocker, missing: Missing) -> Item:

@@ -197,7 +197,9 @@ def open_node_log(place: LogPlace) -> NodeLog:
 def _unusable(job: frames.Job, error: Exception) -> Outcome:
     """Return the outcome of a job whose database cannot be opened: newer than dnssecd, damaged, another's."""
     cause = f"{job.spec.database} cannot be opened: {error}"
-    remedy = "nothing was changed; if it is damaged, restore it: dnssecd restore"
+    remedy = (
+        "check disk space and permissions; nothing was changed; if it is damaged, restore it: dnssecd restore"
+    )
     return Outcome(zone=job.spec.name, result="failed", problems=(Problem("store-failed", cause, remedy),))
 
 

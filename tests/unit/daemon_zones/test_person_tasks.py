@@ -8,7 +8,7 @@ import pytest
 from dnssecd.core.keys.backup_gate import backup_blocker
 from dnssecd.core.keys.keyset import new_key
 from dnssecd.core.keys.keystate import Event, Rec, Role
-from dnssecd.daemon.zones.outlook import person_tasks
+from dnssecd.daemon.zones.outlook import next_step, person_tasks
 
 
 @pytest.mark.parametrize("rec", list(Rec))
@@ -20,3 +20,19 @@ def test_a_missing_backup_never_asks_to_confirm_a_ds(rec: Rec) -> None:
     ((what, command, _, _),) = person_tasks(cast(Any, zone), cast(Any, None))
     assert "backup" in what
     assert command == "dnssecd key backup example. -o DIRECTORY"
+
+
+@pytest.mark.parametrize("file", [None, "zone"])
+def test_a_dynamic_zone_without_a_file_waits_for_its_content(file: str | None) -> None:
+    """Updates need a version, and nothing makes the first one."""
+    config = SimpleNamespace(source="dynamic", file=file)
+    zone = cast(Any, SimpleNamespace(name="example.", frozen=False, serial=None, blockers=[], config=config))
+    tasks = person_tasks(zone, cast(Any, None))
+    if file:
+        assert tasks == []
+        assert "is being made" in next_step(zone, 0)
+        return
+    ((what, command, _, _),) = tasks
+    assert what == "example. has no content yet"
+    assert command == "dnssecd zone import example. FILE --replace"
+    assert "when its content is imported" in next_step(zone, 0)
