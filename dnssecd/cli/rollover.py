@@ -37,6 +37,23 @@ WAKES = {
 #: What events of a calendar say of records (RFC 7583): words for people.
 RECORDS = {"dnskey": "DNSKEY", "krrsig": "DNSKEY signature", "zrrsig": "signatures", "ds": "DS"}
 STATES = {"omnipresent": "in all caches", "hidden": "gone from caches"}
+#: What events of a calendar say of keys.
+EVENTS = {
+    "generate": "key is made",
+    "use spare key": "spare key is used",
+    "goal present": "key is to stay",
+    "goal absent": "key is to leave",
+    "publish dnskey": "DNSKEY is published",
+    "withdraw dnskey": "DNSKEY is withdrawn",
+    "sign dnskey set": "signs the DNSKEY RRset",
+    "stop signing dnskey set": "stops signing the DNSKEY RRset",
+    "sign zone": "signs the zone",
+    "retire signatures": "signatures are replaced",
+    "submit ds": "DS is due",
+    "withdraw ds": "DS is to leave",
+    "revoke": "key is revoked",
+    "remove": "key is removed",
+}
 
 #: Wake-ups of a kind up to this number have a line each.
 SINGLE_MAX = 5
@@ -216,6 +233,8 @@ def _render_events(events: list[messages.forecasts.ComingEvent]) -> None:
 
 def _event(text: str) -> str:
     """Return an event as people call it: "dnskey omnipresent" is "DNSKEY in all caches"."""
+    if text in EVENTS:
+        return EVENTS[text]
     record, _, state = text.partition(" ")
     return f"{RECORDS[record]} {STATES[state]}" if record in RECORDS and state in STATES else text
 

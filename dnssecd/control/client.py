@@ -139,7 +139,8 @@ def _remedy(error: OSError) -> str:
     if isinstance(error, PermissionError):
         return "run this as root, the daemon's user, or a member of its group"
     return (
-        "start the daemon (dnssecd run), or give its socket with --socket or its configuration with --config"
+        "start the daemon (systemctl start dnssecd; without systemd: dnssecd run), or give its socket with --socket "
+        "or its configuration with --config"
     )
 
 

@@ -106,7 +106,7 @@ def _in_words(reason: str) -> str:
 def _worded(rtype: int, given: list[bytes]) -> tuple[str, str]:
     fields = _fields(rtype)
     if not fields:
-        return "", "see the RFC of the type; or write the octets of RFC 3597: \\# LENGTH HEX"
+        return "", "see the RFC of the type, or write the generic form of RFC 3597: \\# LENGTH HEX"
     form = " ".join(field.name + ("…" if field.many else "") for field in fields)
     remedy = f"write {type_text(rtype)} {form}"
     for position, field in enumerate(fields):

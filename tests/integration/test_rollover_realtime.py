@@ -38,7 +38,7 @@ def test_zsk_and_ksk_roll_over_without_anybody_noticing(
     cds = world.wait_cds_new()
     assert cds[0].startswith(f"{new} ")
     explained = world.daemon.cli("explain", CHILD, "--rules").out
-    assert f"DS with key tags {old}, wanted DS with key tag {new}" in explained, explained
+    assert f"DS with key tag {new} (now: DS with key tags {old};" in explained, explained
     world.set_ds(cds)
     world.wait_settled()
     states = {key["tag"]: key["ds"] for key in world.key_list() if key["role"] == "ksk"}

@@ -239,7 +239,7 @@ def _wake(keyset: Keyset, policy: RolloverPolicy, world: _World, events: list[Si
         world.ds_next = None
     plan = plan_rollover(keyset, policy, _evidence(keyset, world), world.now)
     requests = [effect for effect in plan.effects if isinstance(effect, GenerateKey)]
-    _note((keyset, plan.keyset), plan.effects, world, events)
+    _note((keyset, plan.keyset), plan.effects, policy, world, events)
     _act(plan, world, events)
     keyset = plan.keyset
     for request in requests:
@@ -412,13 +412,19 @@ def _stand_in(seed: str, octets: int) -> bytes:
 
 
 def _note(
-    keysets: tuple[Keyset, Keyset], effects: tuple[Effect, ...], world: _World, events: list[SimEvent]
+    keysets: tuple[Keyset, Keyset],
+    effects: tuple[Effect, ...],
+    policy: RolloverPolicy,
+    world: _World,
+    events: list[SimEvent],
 ) -> None:
     """Note the effects of a plan; ``keysets``: before and after it."""
     roles = {key.key_id: key.role.value for keyset in keysets for key in keyset.keys}
     for effect in effects:
         if isinstance(effect, KeyEffect):
             name, detail = describe(effect)
+            if not policy.parent:
+                detail = ANCHORS.get(name, detail)
             key_id = effect.ref.removesuffix("/revoked")
             number = world.number(key_id)
             events.append(SimEvent(world.now, roles[key_id], effect.tag, name, detail, number))
@@ -436,6 +442,11 @@ EVENT_NAMES = {
     "RevokeKey": "revoke",
     "RemoveKey": "remove",
     "UseSpare": "use spare key",
+}
+#: What stands for the DS in an island of trust.
+ANCHORS = {
+    "submit ds": "Validators are to have its trust anchor",
+    "withdraw ds": "Validators are to drop its trust anchor",
 }
 
 

@@ -14,7 +14,7 @@ _MONTHS = (1, 3, 6, 12, 24, 60)
 def ticks(start: int, stop: int) -> list[tuple[int, str]]:
     """Return the marks between two times (epoch s), each with its label; the finest that are at most TICKS_MAX.
 
-    The first mark and each January have the year.
+    The first mark and each January have the year; not the first one if the next one has it: both would not fit.
     """
     for hours in _HOURS:
         if stop - start <= hours * 3_600 * LABELS_MAX:
@@ -53,4 +53,7 @@ def _labelled(marks: Iterator[int], form: str, first: str, *, daily: bool = Fals
         unit = at.strftime("%Y-%m-%d" if daily else "%Y")
         found.append((when, at.strftime(form if unit == before else first)))
         before = unit
+        if len(found) == 2 and found[1][1] == at.strftime(first):
+            begin, _ = found[0]
+            found[0] = begin, datetime.fromtimestamp(begin, UTC).strftime(form)
     return found

@@ -74,8 +74,11 @@ def render_svg(
     *,
     now: int | None = None,
     flags: Sequence[Flag] = (),
+    island: bool = False,
 ) -> str:
     """Return the picture from ``start`` to ``stop`` (epoch s); hidden records have no bar.
+
+    ``island``: validators have trust anchors in place of a DS at the parent.
 
     ``now``: where the line of today is.  Flags are numbered from the left.
     """
@@ -87,6 +90,7 @@ def render_svg(
     ]
     every = _rows(shown)
     rows = dict(list(every.items())[:KEYS_MAX])
+    words = {**RECORDS, Rec.DS: "trust anchor"} if island else RECORDS
     bottom = TOP + sum(ROW_HEIGHT * (1 + len(recs)) + KEY_GAP for recs in rows.values())
     height = bottom + FOOT + (ROW_HEIGHT * 2 if not rows or len(every) > len(rows) else 0)
     foot = height - FOOT + 4
@@ -100,8 +104,8 @@ def render_svg(
         body.append(_text(4, top + 11, label, "key", bold=True))
         top += ROW_HEIGHT
         for rec, bars in recs.items():
-            body.append(_text(14, top + 11, RECORDS[rec], "rec", FAINT))
-            body += _bars(bars, top, scale)
+            body.append(_text(14, top + 11, words[rec], "rec", FAINT))
+            body += _bars(bars, top, scale, words[rec])
             top += ROW_HEIGHT
         top += KEY_GAP
     if len(every) > len(rows):
@@ -128,12 +132,12 @@ def _rows(spans: Iterable[Span]) -> dict[tuple[str, str], dict[Rec, list[Span]]]
     return {key: {rec: recs[rec] for rec in order if rec in recs} for key, recs in rows.items()}
 
 
-def _bars(spans: Sequence[Span], top: int, scale: _Scale) -> list[str]:
+def _bars(spans: Sequence[Span], top: int, scale: _Scale, record: str) -> list[str]:
     drawn = []
     for span, (left, right) in zip(spans, _placed(spans, scale), strict=True):
-        colour, height, words = LOOKS[span.state]
+        colour, height, state = LOOKS[span.state]
         end = "" if span.stop is None else f" until {minute(span.stop)}"
-        hint = f"{RECORDS[span.rec]} {words}, from {minute(span.start)}{end}"
+        hint = f"{record} {state}, from {minute(span.start)}{end}"
         y = top + 2 + (BAR_HEIGHT - height)
         drawn.append(
             f'<rect class="{span.state.value}" x="{left:.1f}" y="{y}" width="{right - left:.1f}" height="{height}" '

@@ -143,7 +143,8 @@ def picture(
     first = min((span.start for span in spans), default=now)
     start = max(now - back, min(first, now) - (stop - now) // 40)
     flags = [Flag(act.at, act.text) for act in list_acts(events, hands)]
-    return render_svg(spans, start, stop, f"Keys of {zone}", now=now, flags=flags)
+    island = hands is Hands.ANCHORS
+    return render_svg(spans, start, stop, f"Keys of {zone}", now=now, flags=flags, island=island)
 
 
 def ds_ready_at(ahead: Simulation) -> dict[int, int]:

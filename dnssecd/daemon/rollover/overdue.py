@@ -8,7 +8,7 @@ from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.keys.keystate import Rec
 from dnssecd.core.keys.types import Blocker, Plan, RolloverPolicy
 from dnssecd.daemon.rollover.engine import RolloverListener
-from dnssecd.daemon.rollover.text import line
+from dnssecd.daemon.rollover.text import late_lines
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 
@@ -36,7 +36,7 @@ class Overdue(RolloverListener):
         late = [blocker for at, blocker in due if at is not None and at <= now]
         if late:
             more = f" (and {len(late) - TOLD_MAX} more)" if len(late) > TOLD_MAX else ""
-            cause = "; ".join(line(blocker, keyset, looks=False) for blocker in late[:TOLD_MAX]) + more
+            cause = "; ".join(late_lines(late[:TOLD_MAX], keyset)) + more
             remedy = f"see what the step waits for: dnssecd explain {zone.name}"
             self._events.raise_event(EVENT, zone.name, cause, remedy=remedy)
             if any(blocker.rec is Rec.DS for blocker in late):

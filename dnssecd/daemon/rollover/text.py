@@ -1,5 +1,7 @@
 """Texts on the waits of a rollover: gate, rule, awaited server, its last answer, next look."""
 
+from collections.abc import Iterable, Sequence
+
 from dnssecd.control.messages.rollovers import Missing as MissingFrom
 from dnssecd.control.messages.rollovers import Wait
 from dnssecd.core.keys.keyset import Keyset
@@ -10,6 +12,7 @@ from dnssecd.core.keys.types import Blocker, Gate, Missing
 from dnssecd.core.utc import about
 from dnssecd.core.utc import moment as written
 from dnssecd.daemon.rollover.policy import FOREVER
+from dnssecd.replacing import replace
 
 REC_WORDS = {
     Rec.DNSKEY: "DNSKEY",
@@ -48,20 +51,42 @@ def line(blocker: Blocker, keyset: Keyset, *, looks: bool = True) -> str:
     """Return one line for ``status``; without the times of next looks, so that it changes only if the state changes."""
     what = step(blocker, keyset)
     if blocker.missing:
-        awaited = "; ".join(_missing(missing, looks=looks) for missing in blocker.missing)
-        return f"{what} waits: {awaited}"
+        return f"{what} {_awaited(blocker.missing, looks=looks)}"
     if blocker.gate is Gate.APPROVAL:
         return f"{what}: {blocker.detail} ({blocker.token})"
     until = f" until {moment(blocker.until)}" if blocker.until is not None else ""
     return f"{what} waits{until}: {blocker.detail}"
 
 
+def late_lines(blockers: Sequence[Blocker], keyset: Keyset) -> list[str]:
+    """Return one line for all steps that wait for the same evidence: what they wait for, and their records."""
+    steps: dict[tuple[Missing, ...], list[str]] = {}
+    for blocker in blockers:
+        same = tuple(replace(missing, next_look=None) for missing in blocker.missing)
+        steps.setdefault(same, []).append(_record(blocker, keyset))
+    return [
+        f"{_awaited(missing, looks=False)}; this delays {', '.join(delayed)}"
+        for missing, delayed in steps.items()
+    ]
+
+
+def _record(blocker: Blocker, keyset: Keyset) -> str:
+    key = keyset.find(blocker.ref)
+    if key is None or blocker.rec is None:
+        return step(blocker, keyset)
+    return f"the {REC_WORDS[blocker.rec]} of {key.role.value} {blocker.tag}"
+
+
+def _awaited(missing: Iterable[Missing], *, looks: bool) -> str:
+    return "; ".join(_missing(each, looks=looks) for each in missing)
+
+
 def _missing(missing: Missing, *, looks: bool = True) -> str:
-    told = looks and missing.next_look is not None
-    look = f", next look {moment(missing.next_look)}" if told else ""
+    shown = looks and missing.next_look is not None
+    look = f"; next look {moment(missing.next_look)}" if shown else ""
     if missing.whom == OPERATOR and missing.seen == "nothing":
-        return f"{missing.wanted}{look}"
-    return f"{missing.whom} has {missing.seen or 'nothing'}, wanted {missing.wanted}{look}"
+        return f"waits: {missing.wanted}{look}"
+    return f"waits for {missing.whom}: {missing.wanted} (now: {missing.seen or 'nothing'}{look})"
 
 
 def waiting(blocker: Blocker, keyset: Keyset) -> Wait:

@@ -153,7 +153,7 @@ def _awaited(wait: Blocker) -> str:
     asked = [each.wanted for each in wait.missing if each.whom == OPERATOR]
     if asked:
         return f"Waits for you: {asked[0]}"
-    shown = [f"{each.whom} (has {each.seen or 'nothing'}, wanted {each.wanted})" for each in wait.missing]
+    shown = [f"{each.whom}: {each.wanted} (now: {each.seen or 'nothing'})" for each in wait.missing]
     more = f" and {len(shown) - WHOM_MAX} more" if len(shown) > WHOM_MAX else ""
     return "Waits for " + "; ".join(shown[:WHOM_MAX]) + more
 

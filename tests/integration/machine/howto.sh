@@ -249,7 +249,7 @@ python3 - <<EOF
 import re
 from pathlib import Path
 path = Path("$config")
-path.write_text(re.sub(r'\[zone\."example\.net\."\][^[]*', "", path.read_text()))
+path.write_text(re.sub(r'(?ms)^\[zone\."example\.net\."\].*?(?=^\[|\Z)', "", path.read_text()))
 EOF
 block
 close
