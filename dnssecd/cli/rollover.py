@@ -42,6 +42,7 @@ EVENTS = {
     "generate": "key is made",
     "use spare key": "spare key is used",
     "goal present": "key is to stay",
+    "goal standby": "key is to stand by",
     "goal absent": "key is to leave",
     "publish dnskey": "DNSKEY is published",
     "withdraw dnskey": "DNSKEY is withdrawn",

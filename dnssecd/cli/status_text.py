@@ -145,7 +145,8 @@ def _counts(status: messages.status.Status, width: int | None) -> list[str]:
     verdict = status.verdict
     waiting = verdict.zones - verdict.zones_served
     noted = [zone.zone for zone in status.zones if zone.warnings]
-    following = f" and {len(noted) - NAMED_MAX} more" if len(noted) > NAMED_MAX else ""
+    more = max(len(noted), verdict.zones_noted) - NAMED_MAX  # the daemon lists some of them
+    following = f" and {more} more" if more > 0 else ""
     return pair_lines(
         [
             ("zones", f"{verdict.zones_served} served" + (f", {waiting} waiting" if waiting else "")),

@@ -50,6 +50,7 @@ class Verdict(Answer, frozen=True, kw_only=True):
     zones_served: int = 0
     zones_wrong: Annotated[int, Meta(description="zones with an alert of severity warning or worse")] = 0
     zones_waiting_for_person: int = 0
+    zones_noted: Annotated[int, Meta(description="zones with a note")] = 0
     secondaries: Annotated[int, Meta(description="pairs of a zone and a public server")] = 0
     secondaries_current: Annotated[int, Meta(description="how many of them serve the current serial")] = 0
     keys: int = 0
@@ -86,7 +87,8 @@ class ShowStatus(Request[Status], frozen=True, kw_only=True, omit_defaults=True)
     notable: Annotated[
         bool,
         Meta(
-            description="list only zones with an alert, a note, or a task for a person; the verdict is on all"
+            description="list only zones with an alert or a task for a person, and a few of those that have only a "
+            "note; the verdict is on all"
         ),
     ] = False
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -24,6 +25,8 @@ from dnssecd.replacing import replace
 
 #: After this many zones, other tasks run.
 SHOWN_AT_ONCE = 100
+#: How many of the zones that have only a note are listed on request: thousands may have the same one.
+NOTED_MAX = 3
 
 
 class ZoneStates:
@@ -117,7 +120,7 @@ class StatusCommand:
         wanted = call.request.zone
         status = await self.compose(zone_of(self._zones, wanted) if wanted else None)
         if call.request.notable:
-            return replace(status, zones=[zone for zone in status.zones if _is_notable(zone)])
+            return replace(status, zones=_list_notable(status.zones))
         return status
 
     async def compose(self, one: FrontZone | None) -> Status:
@@ -151,8 +154,11 @@ def count_keys(zone: FrontZone) -> int:
     return 0 if zone.ds is None else len(zone.ds.keyset.keys)
 
 
-def _is_notable(zone: ZoneStatus) -> bool:
-    return bool(zone.alerts or zone.warnings or zone.waits_for_person)
+def _list_notable(zones: Sequence[ZoneStatus]) -> list[ZoneStatus]:
+    """Return what the text of ``status`` is made of: of zones that have only a note, it names some."""
+    wrong = [zone for zone in zones if zone.alerts or zone.waits_for_person]
+    noted = (zone for zone in zones if zone.warnings and not zone.alerts and not zone.waits_for_person)
+    return [*wrong, *islice(noted, NOTED_MAX)]
 
 
 def _warn_frozen(zone: FrontZone) -> list[str]:

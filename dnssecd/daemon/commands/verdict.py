@@ -45,6 +45,7 @@ def judge(
         zones_served=sum(zone.serial is not None for zone in zones),
         zones_wrong=wrong,
         zones_waiting_for_person=waiting,
+        zones_noted=sum(bool(zone.warnings) for zone in zones),
         secondaries=sum(len(zone.secondaries) for zone in zones),
         secondaries_current=sum(count_current(zone) for zone in zones),
         keys=keys,

@@ -14,6 +14,9 @@ from dnssecd.pipeline.version.rejected import Rejected
 #: A refresh below this, and below SOA expire + largest TTL, causes an alert: a secondary that is cut off
 #: before a long holiday would serve expired RRSIGs before an operator can act.
 REFRESH_ALERT_S = 7 * DAY_S
+#: A refresh that half of the validity limits is noted if it exceeds SOA expire + largest TTL by less than this. The
+#: usual SOA expire of two weeks with the default validity leaves a day but for the TTL, which is worth no note.
+RESERVE_S = DAY_S // 2
 
 
 def check_timing(spec: ZoneSpec, given: Input, report: Report) -> None:
@@ -48,7 +51,7 @@ def _note_refresh(refresh: int, expire: int, largest_ttl: int, report: Report, *
             f"that gets no new version for {about(refresh)} can serve expired RRSIGs"
         )
         report.warnings.append(Problem(event, cause, remedy))
-    elif capped:
+    elif capped and refresh - needed < RESERVE_S:
         cause = (
             f"signatures are renewed {about(refresh)} before they expire, half of signature_validity: that is "
             f"{about(needed + DAY_S - refresh)} short of {times} plus a day"

@@ -35,7 +35,8 @@ def given(expire: int, largest_ttl: int) -> Input:
     ("expire", "event", "says"),
     [
         (7 * DAY, "", ""),
-        (14 * DAY, "refresh-halved", "renewed 15d before they expire"),
+        (14 * DAY, "", ""),
+        (14 * DAY + DAY // 2, "refresh-halved", "renewed 15d before they expire"),
         (28 * DAY, "refresh-short", "shorter than SOA expire (28d) plus the largest TTL (1h)"),
         (3_600_000, "refresh-short", "that gets no new version for 15d can serve expired RRSIGs"),
     ],
@@ -54,7 +55,8 @@ def test_a_capped_refresh_of_the_default_policy_is_a_note(expire: int, event: st
     [
         (14 * DAY - 1, None, 14 * DAY, "refresh-capped"),
         (14 * DAY, None, 14 * DAY, "refresh-short"),
-        (14 * DAY - 1, None, 6 * DAY, "refresh-halved"),
+        (14 * DAY - 1, None, 6 * DAY, ""),
+        (14 * DAY - 1, None, 6 * DAY + DAY // 2, "refresh-halved"),
         (30 * DAY, 7 * DAY - 1, 7 * DAY, "refresh-capped"),
         (30 * DAY, 7 * DAY, 7 * DAY, "refresh-short"),
         (30 * DAY, 3 * DAY, 2 * DAY, ""),

@@ -11,6 +11,7 @@ from dnssecd.core.keys.keyset import DIGEST_SHA256, DIGEST_SHA384, Keyset, ds_rd
 from dnssecd.core.keys.keystate import Rec, Role, State
 from dnssecd.core.keys.recovery import recovery_plan
 from dnssecd.core.keys.simulate import Assumptions, Outage, Simulation, Span, simulate
+from dnssecd.core.keys.timeline_axis import ticks
 from dnssecd.core.keys.timeline_svg import BAR_MIN, KEYS_MAX, Flag, render_svg
 
 from .bench import APEX, DAY, HOUR, ksk_zsk, policy, running
@@ -204,3 +205,19 @@ def test_it_starts_from_the_ds_that_the_parent_serves() -> None:
         ahead = simulate(bench.keyset, bench.policy, assume, bench.now, bench.now + 30 * DAY)
         arrived = next(event.at for event in ahead.events if event.event == "ds omnipresent")
         assert arrived < bench.now + 5 * DAY, "no new wait of ds_delay"
+
+
+def test_a_year_follows_the_first_mark_of_an_axis_without_one() -> None:
+    """Two labels with a year do not fit beside each other: a picture from December on shows the next year at least."""
+    december = 1_796_083_200  # 2026-12-01
+    texts = [text for _, text in ticks(december, december + 400 * DAY)]
+    assert texts[:3] == ["Dec", "Jan 2027", "Feb"]
+    texts = [text for _, text in ticks(december - 40 * DAY, december + 360 * DAY)]
+    assert texts[:3] == ["Nov 2026", "Dec", "Jan 2027"]
+
+
+def test_an_island_has_trust_anchors_in_place_of_a_ds() -> None:
+    span = Span("a", Role.KSK, "KSK 1, algorithm 13", Rec.DS, State.OMNIPRESENT, 0, None)
+    island, child = (render_svg([span], 0, DAY, "keys", island=island) for island in (True, False))
+    assert ("trust anchor" in island, "DS" in island) == (True, False)
+    assert ("trust anchor" in child, "DS at the parent" in child) == (False, True)

@@ -274,6 +274,9 @@ async def test_a_lagging_secondary_holds_the_roll_over_up_and_is_named(rig: Rig)
     assert missing["wanted"] == f"serial {rig.zone.serial} or later"
     assert missing["next_look"] is not None
     assert "rollover-overdue" in rig.firing()
+    (event,) = [event for event in rig.events.firing(rig.name) if event.name == "rollover-overdue"]
+    assert event.cause.startswith(f"waits for ns1: serial {rig.zone.serial} or later (now: ")
+    assert event.cause.endswith("; this delays the DNSKEY of zsk " + str(rig.keyset().keys[-1].tag))
     await rig.plan(60)
     await rig.plan(2 * 3600)
     assert "rollover-overdue" not in rig.firing()

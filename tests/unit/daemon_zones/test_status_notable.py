@@ -6,6 +6,8 @@ from typing import Any
 from dnssecd.control.command import Call
 from dnssecd.control.messages.status import ShowStatus
 from dnssecd.control.peer import Caller
+from dnssecd.daemon.commands.status import NOTED_MAX
+from dnssecd.pipeline.jobs.outcome import Problem
 from tests.unit.daemon_page.test_page_data import Data
 from tests.unit.daemon_rollover.rig import Rig
 
@@ -30,6 +32,20 @@ async def test_zones_without_a_note_are_counted_and_not_listed(tmp_path: Path, s
     rig.zone.frozen = True
     assert await listed(notable=True) == [rig.name]
     await rig.close()
+
+
+async def test_of_zones_with_only_a_note_some_are_listed_and_all_are_counted(
+    tmp_path: Path, signer: str
+) -> None:
+    rig = Rig(tmp_path, signer)
+    await rig.plan()
+    rig.zone.warnings = [Problem("refresh-halved", "a note", "")]
+    status = Data(rig, {f"{number}.{rig.name}": rig.zone for number in range(NOTED_MAX + 2)}).status
+    call: Call[Any] = Call("status", {}, Caller(1, 0, 0, frozenset({"viewer"})), _nothing)
+    call.request = ShowStatus(notable=True)
+    answer = await status.show(call)
+    await rig.close()
+    assert (len(answer.zones), answer.verdict.zones_noted) == (NOTED_MAX, NOTED_MAX + 2)
 
 
 async def _nothing(message: object) -> None:

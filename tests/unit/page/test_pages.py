@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
+from msgspec import structs
 
 from dnssecd.control.messages.zones import PersonTask, ServerSeen
 from dnssecd.core.keys.timeline_svg import FAINT, FLAG, INK, LOOKS
@@ -181,3 +182,16 @@ def test_states_and_severities_can_be_told_apart(sight: str) -> None:
         for index, one in enumerate(group):
             for other in group[index + 1 :]:
                 assert colours.difference(one, other, sight) >= 15, (sight, one, other)
+
+
+def test_an_alert_of_many_zones_names_some_and_counts_the_others() -> None:
+    alerts = [zone(f"z{number}.test.", alerts=[alert(zone=f"z{number}.test.")]) for number in range(5)]
+    text = re.sub(r"<[^>]+>", "", overview(survey(alerts)))
+    assert re.search(r"z2\.test\. and 2 more", text), text
+
+
+@pytest.mark.parametrize(("due", "shown"), [(NOW + DAY, True), (NOW - DAY, False)])
+def test_the_page_of_a_zone_says_from_when_its_ds_may_be_handed_over(due: float, shown: bool) -> None:
+    seen = view()
+    seen = structs.replace(seen, zone=structs.replace(seen.zone, ds_due_at=due))
+    assert ("hand it over from" in PAGES.zone(seen, 400).decode()) is shown
