@@ -101,6 +101,31 @@ def test_an_edited_database_is_held_until_the_right_one_is_back(daemon: Dnssecd,
     assert "verification-failed" not in firing(daemon, "a.test.")
 
 
+def test_a_zone_whose_database_is_gone_is_no_new_zone(daemon: Dnssecd, peer_dir: Path) -> None:
+    """Its file may have older content than was published. It begins again only if an operator removes it before."""
+    daemon.stop()
+    path, good = database(daemon, "a.test."), peer_dir / "good"
+    path.rename(good)
+    database(daemon, "b.test.").unlink()
+    daemon.start()
+    assert daemon.serial("c.test.") == 1
+    for zone in ("a.test.", "b.test."):
+        wait_firing(daemon, zone, "stored-zone-changed", "store-failed")
+        assert daemon.serial(zone) is None
+    daemon.stop()
+    good.replace(path)
+    daemon.start()
+    assert daemon.wait_serial_other_than("a.test.", None) == 1
+    assert daemon.serial("b.test.") is None, "a second start does not take it for a new zone either"
+    entry = daemon.config["zone"].pop("b.test.")
+    daemon.write_config()
+    assert daemon.cli("config", "reload", "--remove", "b.test.").ok
+    daemon.config["zone"]["b.test."] = entry
+    daemon.write_config()
+    assert daemon.cli("config", "reload").ok
+    assert daemon.wait_serial_other_than("b.test.", None) == 1
+
+
 def test_a_database_put_there_while_the_daemon_runs_is_verified_first(daemon: Dnssecd) -> None:
     daemon.stop()
     path = database(daemon, "a.test.")

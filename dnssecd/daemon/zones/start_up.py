@@ -17,13 +17,14 @@ from dnssecd.store.filemark import Standing
 #: events.
 CHANGED = "stored-zone-changed"
 REPORTED_EACH_MAX = 10
+GONE = "the file is gone"
 NO_ENTRY = "the catalogue has no entry for it: it was restored, or the catalogue was lost"
 
 
 def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> bool:
     """Set the served version of a zone: from its database if ``exact`` or changed, else from the catalogue.
 
-    A zone is in ``doubt``, and not served yet, if its database was changed, or a restore put it there. Return
+    A zone is in ``doubt``, and not served yet, if its database was changed or is gone, or a restore put it there. Return
     whether its database was changed while dnssecd was not running. A change that a killed dnssecd may have
     made itself, with the log still present, is served immediately, and the sweep verifies it first.
 
@@ -33,7 +34,13 @@ def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> boo
         zone.verified_at, zone.frozen = entry.verified_at, bool(entry.frozen)
     found = filemark.take(zone.spec.database)
     if found is None:
-        return False
+        if (
+            entry is None or entry.serial is None or zone.cluster is not None
+        ):  # a node takes it from the zone's log
+            return False
+        # Not a new zone: its first version would be made with older content, and with a serial that was used.
+        _doubt(zone, Doubt(GONE, entry))
+        return True
     if entry is None or entry.serial is None:
         _doubt(zone, Doubt(NO_ENTRY, entry))
         return False
