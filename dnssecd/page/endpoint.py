@@ -116,8 +116,13 @@ class Certificate:
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.load_cert_chain(*self._files)
+        # A key with a passphrase would make OpenSSL ask at a terminal, and every client would wait.
+        context.load_cert_chain(*self._files, password=_no_password)
         return context
+
+
+def _no_password() -> str:
+    raise OSError("the key has a passphrase")
 
 
 class _PageHandler(Handler):

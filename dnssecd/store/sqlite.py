@@ -63,18 +63,37 @@ def open_database(
         _create_whole(path, migrations, application_id, complete, own)
     create_file(path)
     _refuse_newer(path, len(migrations), application_id)
-    try:
-        connection = connect(path, factory=factory)
-    except sqlite3.OperationalError as error:
-        if not alone_if_full or error.sqlite_errorcode not in _NO_ROOM:
-            raise
-        connection = connect(path, factory=factory, alone=True)
+    connection = _connect_somehow(path, factory) if alone_if_full else connect(path, factory=factory)
     try:
         migrate(connection, path, migrations, application_id, complete)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _connect_somehow(path: Path, factory: type[sqlite3.Connection] | None) -> sqlite3.Connection:
+    """Open a connection, on a full or read-only disk one that :func:`is_alone`. Raise sqlite3.Error."""
+    try:
+        return connect(path, factory=factory)
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode in _NO_ROOM:
+            return connect(path, factory=factory, alone=True)
+        if is_read_only(path) and not _octets(f"{path}-wal"):
+            return connect(path, factory=factory, alone=True, read_only=True)
+        raise
+
+
+def _octets(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0
+
+
+def is_read_only(path: Path) -> bool:
+    """Return whether a file is on a file system that the kernel does not write, as after an error of the disk."""
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
 
 
 def _create_whole(
@@ -306,9 +325,14 @@ def connect(
     """Open a connection with the settings of all dnssecd databases. Raise sqlite3.Error.
 
     alone: keep the index of the write-ahead log in memory, not in a file of its own, for which a full disk has no room.
-    Until it is closed, no other connection can use the database.
+    Until it is closed, no other connection can use the database. With read_only there is no such log: the file is on a
+    read-only file system.
     """
-    uri = path.absolute().as_uri() + ("?mode=ro" if read_only else "")
+    uri = (
+        path.absolute().as_uri()
+        + ("?mode=ro" if read_only else "")
+        + ("&immutable=1" if read_only and alone else "")
+    )
     connection = sqlite3.connect(
         uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=128,
         timeout=ALONE_TIMEOUT_S if alone else BUSY_TIMEOUT_S, factory=factory or sqlite3.Connection,

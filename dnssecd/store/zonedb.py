@@ -74,7 +74,7 @@ class ZoneDatabase:
         """Open or create. Raise StoreError (WrongZone for the database of another zone), OSError.
 
         on_write: called after this object wrote the file or its write-ahead log. log: the zone's log, which gets every
-        version first; None on a single host. alone_if_full: open it also if the disk is full, to be read only.
+        version first; None on a single host. alone_if_full: open it also on a full or read-only disk, to be read.
         """
         self.path = path
         self.log = log
@@ -165,7 +165,9 @@ class ZoneDatabase:
             if self._closed:
                 raise StoreError(f"{self.path}: the database is closed")
             if self.alone:
-                raise DatabaseFailed(f"{self.path}: the disk is full, so the zone is only served")
+                raise DatabaseFailed(
+                    f"{self.path}: the disk is full or read-only, so the zone is only served"
+                )
             self._writing += 1
         try:
             if not self._write_lock.acquire(timeout=WRITER_WAIT_S):

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from dnssecd.core.dns.names import text_to_wire
+from dnssecd.daemon.zones.databases import RESTING_ROUNDS, Databases
+from dnssecd.store.errors import DatabaseFailed
+from dnssecd.store.zonedb import ZoneDatabase
 from tests.integration.smallzone import ZONE as SMALL
 from tests.integration.smallzone import small_zone, wait_event
 from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config, replace_file, secondaries_of
@@ -173,6 +177,37 @@ def test_a_daemon_that_starts_on_a_full_disk_serves(
     check_whole(world, {"first", "last"}, serial)
     made = daemon.cli("backup", "-o", str(small_disk / "backup.tar"), timeout=60)
     assert made.ok, made
+
+
+def test_a_zone_is_served_from_a_disk_that_became_read_only(small_disk: Path) -> None:
+    """As after an error of the disk; also if its database was closed before, because it was not used."""
+    path, origin = small_disk / "zone.sqlite", text_to_wire(ZONE)
+    databases = Databases[int]()
+
+    def get() -> ZoneDatabase:
+        return databases.get(0, path, origin, lambda: None)
+
+    with get().write() as transaction:
+        transaction.set_state("kept", {})
+        transaction.commit_state()
+    for _ in range(RESTING_ROUNDS + 1):
+        databases.rest()
+    databases.settle(0)
+    remount(small_disk, "ro")
+    with get().snapshot() as snapshot:
+        assert snapshot.state("kept") == {}
+    with pytest.raises(DatabaseFailed, match="read-only"), get().write():
+        pass
+    databases.rest()
+    remount(small_disk, "rw")
+    with get().write() as transaction:
+        transaction.set_state("new", {})
+        transaction.commit_state()
+    databases.close()
+
+
+def remount(disk: Path, how: str) -> None:
+    subprocess.run(["mount", "-o", f"remount,{how}", disk], check=True, timeout=20)
 
 
 def test_one_zone_s_full_store_is_that_zone_s(

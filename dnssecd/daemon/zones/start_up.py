@@ -24,8 +24,8 @@ NO_ENTRY = "the catalogue has no entry for it: it was restored, or the catalogue
 def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> bool:
     """Set the served version of a zone: from its database if ``exact`` or changed, else from the catalogue.
 
-    A zone is in ``doubt``, and not served yet, if its database was changed or is gone, or a restore put it there. Return
-    whether its database was changed while dnssecd was not running. A change that a killed dnssecd may have
+    A zone is in ``doubt``, and not served yet, if its database was changed or is gone, or a restore put it there.
+    Return whether its database was changed while dnssecd was not running. A change that a killed dnssecd may have
     made itself, with the log still present, is served immediately, and the sweep verifies it first.
 
     Raises StoreError or OSError if the database exists and cannot be read.

@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from dnssecd.config import Address
 from dnssecd.config.model import Secret, StatusPageConfig
 from dnssecd.ops import http_server
-from dnssecd.page.endpoint import StatusPage
+from dnssecd.page.endpoint import Certificate, StatusPage
 
 from .samples import HOSTILE, Samples, survey, view, zone
 
@@ -308,3 +308,15 @@ def test_tls_and_a_renewed_certificate(tmp_path: Path, monkeypatch: pytest.Monke
         assert served_name(port, crt, "two.example") == 200
     finally:
         page.stop()
+
+
+def test_a_key_with_a_passphrase_asks_no_terminal(tmp_path: Path) -> None:
+    """Every client would wait for the answer. With the log, an operator knows what to do."""
+    crt, key = certificate(tmp_path, "one.example")
+    held = Certificate(crt, key)
+    context = held.context()
+    command = ["openssl", "ec", "-in", str(key), "-aes256", "-passout", "pass:secret", "-out", str(key)]
+    subprocess.run(command, check=True, capture_output=True)
+    with capture_logs() as logs:
+        assert held.context() is context
+    assert [one["cause"] for one in logs] == ["the key has a passphrase"]
