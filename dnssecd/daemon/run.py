@@ -223,6 +223,7 @@ class Daemon:
             self.work.anchors.run(),
             self.work.marks.run(),
             self.work.resting.run(),
+            self.work.unreadable.run(),
             self.work.catalogs.run(),
             self.control.members.run(),
             self.front.alerts.run(),

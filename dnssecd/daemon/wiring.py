@@ -4,6 +4,8 @@ Parts are made in dependency order. Messages to a later part go through the mail
 Nothing is assigned to a part after its construction.
 """
 
+from collections.abc import Callable
+
 from dnssecd.clock import Clock, boot_id
 from dnssecd.config.added import with_added
 from dnssecd.config.model import Config
@@ -83,6 +85,7 @@ from dnssecd.daemon.zones.served_check import ServedCheck
 from dnssecd.daemon.zones.signalling import Signalling
 from dnssecd.daemon.zones.table import ZoneTable
 from dnssecd.daemon.zones.transfer_limits import TransferLimits
+from dnssecd.daemon.zones.unreadable import UnreadableZones
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.updates import Updates
 from dnssecd.daemon.zones.work import ZoneJobs
@@ -148,6 +151,11 @@ class Base:
         )
         self.gates = Gates(self.clock_watch.held, self.signer.held)
         self.pool = WatchedPool(log_death, self.gates.why_job_stopped)
+
+    @property
+    def shares(self) -> tuple[Callable[[], None], ...]:
+        """What lets other processes read the daemon's own databases again after the disk was full."""
+        return self.events.share, self.catalogue.share, self.act_log.share
 
 
 class Jobs:
@@ -256,9 +264,8 @@ class ZoneWork(Jobs):
             lease_runs(base.cluster, base.clock),
         )
         self.marks = MarkKeeper(base.zones, base.databases, base.catalogue, base.mailbox)
-        self.resting = Resting(
-            base.databases, base.pool, (base.events.share, base.catalogue.share, base.act_log.share)
-        )
+        self.unreadable = UnreadableZones(base.databases, base.events)
+        self.resting = Resting(base.databases, base.pool, base.shares)
         self.sweep = Sweep(base.zones, self.jobs, base.clock)
         self.catalogs = CatalogMaker(
             base.config, base.zones, self.jobs, base.events, base.clock, base.mailbox

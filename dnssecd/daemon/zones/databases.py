@@ -48,6 +48,7 @@ class Databases(Generic[Zone]):
         self._round = 0
         #: In which round each was last asked for; for all that are open.
         self._asked: dict[Zone, int] = {}
+        self._faults: dict[Zone, str] = {}
         self._lock = threading.Lock()
         self._written: set[Zone] = set()
         #: Closing waits for the disk, which the event loop must not.
@@ -63,7 +64,7 @@ class Databases(Generic[Zone]):
         """
         with self._lock:
             check()
-            found = self._open.pop(zone, None) or self._opened(zone, path, origin)
+            found = self._open.pop(zone, None) or self._tried(zone, path, origin)
             self._open[zone] = found
             self._asked[zone] = self._round
             self._close_idle(keep=zone)
@@ -128,6 +129,20 @@ class Databases(Generic[Zone]):
         if closing is not None:
             closing.result()
 
+    def _tried(self, zone: Zone, path: Path, origin: bytes) -> ZoneDatabase:
+        try:
+            found = self._opened(zone, path, origin)
+        except (StoreError, OSError) as error:
+            self._faults[zone] = str(error)
+            raise
+        self._faults.pop(zone, None)
+        return found
+
+    def faults(self) -> dict[Zone, str]:
+        """Return why databases could not be opened when they were needed last."""
+        with self._lock:
+            return dict(self._faults)
+
     def _opened(self, zone: Zone, path: Path, origin: bytes) -> ZoneDatabase:
         written = partial(self._written.add, zone)
         return ZoneDatabase(path, origin, on_write=written, log=self._log_of(zone), alone_if_full=True)
@@ -149,6 +164,7 @@ class Databases(Generic[Zone]):
         """Remove the database of a removed zone: running use may end, no new use begins. None: it is not open."""
         with self._lock:
             found = self._take(zone) if zone in self._open else None
+            self._faults.pop(zone, None)
         if found is not None:
             found.retire()
         return found
