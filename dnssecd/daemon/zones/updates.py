@@ -280,7 +280,8 @@ class Updates:
                 elif self._closing:
                     waiting.give(STOPPING)
                 else:
-                    await self._commit(zone, queue, [waiting])
+                    for one in self._still_allowed(zone, queue, [waiting]):
+                        await self._commit(zone, queue, [one])
             return rest
         for waiting, answer in zip(group, done.answers, strict=True):
             waiting.give(answer)

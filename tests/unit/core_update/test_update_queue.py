@@ -328,6 +328,26 @@ async def test_messages_are_not_tried_again_when_their_clients_have_given_up(
     await updates.close()
 
 
+async def test_messages_that_are_tried_one_by_one_are_judged_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The group may take long: an operator who freezes the zone meanwhile must not find it changed afterwards."""
+    groups: list[int] = []
+
+    def work(self: Any, zone: Any, updates: list[Any], tell: Any) -> Committed:
+        groups.append(len(updates))
+        zone.frozen = True
+        return Committed([Answer(SERVFAIL, "failed")] * len(updates), Outcome(zone="z.", result="failed"))
+
+    monkeypatch.setattr(Updates, "_work", work)
+    updates, zone = made(monkeypatch, lambda zone, outcome: None)
+    async with zone.jobs.turn:
+        waiting = [asyncio.ensure_future(updates._handle(zone, REQUEST)) for _ in range(3)]
+        await asyncio.sleep(0.01)
+    answers = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    assert {answer.rcode for answer in answers} == {REFUSED}
+    assert groups == [3]
+    await updates.close()
+
+
 async def test_messages_that_were_put_back_are_not_started_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dnssecd.daemon.zones.update_queue.WAITING_S", 0.05)
     queue = ZoneQueue()
