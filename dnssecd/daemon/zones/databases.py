@@ -28,6 +28,10 @@ CLOSING_MAX = 16
 #: This many may wait to be closed; then who opens one closes one.
 WAITING_MAX = 64
 
+REPLACED = (
+    "restart the daemon, which verifies the file before it serves the zone, or put the previous file back"
+)
+
 log = structlog.get_logger("dnssecd.store")
 
 Zone = TypeVar("Zone", bound=Hashable)
@@ -49,6 +53,8 @@ class Databases(Generic[Zone]):
         #: In which round each was last asked for; for all that are open.
         self._asked: dict[Zone, int] = {}
         self._faults: dict[Zone, str] = {}
+        #: The file of each zone, from when it was opened first; for all zones, also those that are closed now.
+        self._files: dict[Zone, Identity] = {}
         self._lock = threading.Lock()
         self._written: set[Zone] = set()
         #: Closing waits for the disk, which the event loop must not.
@@ -144,8 +150,15 @@ class Databases(Generic[Zone]):
             return dict(self._faults)
 
     def _opened(self, zone: Zone, path: Path, origin: bytes) -> ZoneDatabase:
+        """Open a database; raise StoreError if it is another file than before: only a start verifies what is new."""
+        known = self._files.get(zone)
+        if known is not None and identity_of(path) != known:
+            raise StoreError(f"{path} was replaced or removed while dnssecd runs; {REPLACED}")
         written = partial(self._written.add, zone)
-        return ZoneDatabase(path, origin, on_write=written, log=self._log_of(zone), alone_if_full=True)
+        found = ZoneDatabase(path, origin, on_write=written, log=self._log_of(zone), alone_if_full=True)
+        if found.identity is not None:
+            self._files[zone] = found.identity
+        return found
 
     def written(self) -> set[Zone]:
         """Return the zones whose files were written here since the last call."""
@@ -155,16 +168,17 @@ class Databases(Generic[Zone]):
         return found
 
     def identity(self, zone: Zone, path: Path) -> Identity | None:
-        """Return the identity of a database file: as opened, else as on disk; None if there is no file yet."""
+        """Return the identity of a database file: as opened before, else as on disk; None if there is no file yet."""
         with self._lock:
-            found = self._open.get(zone)
-        return found.identity if found is not None else identity_of(path)
+            known = self._files.get(zone)
+        return known if known is not None else identity_of(path)
 
     def retire(self, zone: Zone) -> ZoneDatabase | None:
         """Remove the database of a removed zone: running use may end, no new use begins. None: it is not open."""
         with self._lock:
             found = self._take(zone) if zone in self._open else None
             self._faults.pop(zone, None)
+            self._files.pop(zone, None)
         if found is not None:
             found.retire()
         return found

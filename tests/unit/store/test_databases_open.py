@@ -229,3 +229,30 @@ def test_who_waited_while_the_zone_was_removed_does_not_open_its_database(tmp_pa
     assert [type(one) for one in done] == [ZoneGone]
     assert not path.exists()
     databases.close()
+
+
+def test_another_file_in_the_place_of_one_that_rested_is_not_opened(tmp_path: Path) -> None:
+    """It was not verified. The start of the daemon does that."""
+    databases = Databases[int]()
+    path, kept = tmp_path / "0.sqlite", tmp_path / "kept"
+    identity = opened(databases, tmp_path, 0).identity
+    for _ in range(RESTING_ROUNDS + 1):
+        databases.rest()
+    databases.settle(0)
+    kept.write_bytes(path.read_bytes())
+    path.rename(tmp_path / "good")
+    for put in (lambda: None, lambda: kept.rename(path)):
+        put()
+        with pytest.raises(StoreError, match="was replaced or removed while dnssecd runs"):
+            opened(databases, tmp_path, 0)
+        assert databases.identity(0, path) == identity, "workers refuse the other file, too"
+        assert databases.faults().keys() == {0}
+    (tmp_path / "good").replace(path)
+    assert opened(databases, tmp_path, 0).identity == identity
+    assert databases.faults() == {}
+    retired = databases.retire(0)
+    assert retired is not None
+    retired.close()
+    path.unlink()
+    assert opened(databases, tmp_path, 0).identity == databases.identity(0, path)
+    databases.close()
