@@ -19,6 +19,7 @@ from dnssecd.core.keys.signed_ahead import signer_mark
 from dnssecd.core.keys.types import KeySpec, RolloverPolicy
 from dnssecd.pipeline.jobs.rekey import rekey
 from dnssecd.pipeline.version.keychange import KeyChange
+from dnssecd.replacing import replace
 from tests.pipeline_zone import ZONE, running_signer
 from tests.simulated_zone import DAY, HOUR, SimulatedZone, simulated_zone
 
@@ -145,6 +146,32 @@ def test_both_keys_lost(tmp_path: Path, signer: str) -> None:
     ksk, zsk = zone.key(Role.KSK), zone.key(Role.ZSK)
     lose(zone, ksk, zsk)
     finish(zone, ksk, zsk)
+
+
+@pytest.mark.parametrize(
+    ("roles", "lost"),
+    [((Role.KSK, Role.ZSK), Role.ZSK), ((Role.KSK, Role.ZSK), Role.KSK), ((Role.CSK,), Role.CSK)],
+)
+def test_keys_of_both_algorithms_lost(
+    tmp_path: Path, signer: str, roles: tuple[Role, ...], lost: Role
+) -> None:
+    zone = settled(tmp_path, signer, tuple(KeySpec(role, 13) for role in roles))
+    zone.policy = replace(zone.policy, specs=tuple(KeySpec(role, 15) for role in roles))
+
+    def both_published() -> bool:
+        known = {key.algorithm for key in zone.keyset.keys if key.dnskey.state is State.OMNIPRESENT}
+        return len(known) == 2
+
+    assert zone.run(LIMIT, both_published)
+    gone = [key for key in zone.keyset.keys if key.role is lost]
+    assert len(gone) == 2
+    lose(zone, *gone)
+    zone.step()
+    if lost is Role.ZSK:
+        new = {key.tag for key in zone.keyset.keys if key.role is lost and not key.lost}
+        assert (signed_by(zone, SOA), len(new)) == (new, 2), "both come in one version"
+    finish(zone, *gone)
+    assert {key.algorithm for key in zone.present()} == {15}
 
 
 def test_a_key_that_is_found_again(tmp_path: Path, signer: str) -> None:

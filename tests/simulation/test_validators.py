@@ -145,7 +145,7 @@ def test_the_gates_of_lost_and_unsaved_keys_are_needed(gate: str, monkeypatch: p
 @pytest.mark.parametrize(
     ("name", "without", "seed"),
     [
-        ("restored_first", lambda _keyset, specs: specs, 147),
+        ("with_lost_algorithms", lambda _keyset, specs: specs, 147),
         ("with_cds_judged", lambda keyset: keyset, 19),
     ],
 )

@@ -148,10 +148,14 @@ def _unwanted(key: Key, spec: KeySpec) -> str:
 
 def _choose(keyset: Keyset, spec: KeySpec, world: World, notes: Notes) -> tuple[Keyset, Key | None]:
     """Return the key in use, or the next one, for one role; set the goal of its predecessors to absent."""
+    others = {
+        other.algorithm for other in world.policy.specs if other.role is spec.role and other is not spec
+    }
     mine = [
         key
         for key in keyset.keys
         if key.role is spec.role and key.goal is Goal.PRESENT and not key.revoked and not key.foreign
+        if key.algorithm not in others
     ]
     fit = [key for key in mine if not _unfit(key, spec, world)]
     if not fit:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 
 from dnssecd.core.keys.evidence import SignatureCount
 from dnssecd.core.keys.keyset import Key, Keyset, SigningView, signing_view
-from dnssecd.core.keys.keystate import Event, Goal, Rec, State, advance
+from dnssecd.core.keys.keystate import Event, Goal, Rec, Role, State, advance
 from dnssecd.core.keys.rules import may_be_held, secured
 from dnssecd.core.keys.types import KeySpec
 from dnssecd.replacing import replace
@@ -34,38 +34,49 @@ def in_distress(keyset: Keyset) -> bool:
 
 
 def swaps(keyset: Keyset, comes: Iterable[tuple[Atom, ...]]) -> Iterator[tuple[Atom, ...]]:
-    """Yield the moves that replace lost keys' signatures over the DNSKEY set; ``comes``: moves of keys that come."""
-    leaving = [key for key in keyset.keys if signs_set(key) and key.goal is Goal.ABSENT]
-    coming = [atom for move in comes for atom in move if atom[2] is Event.PUBLISH]
-    goes = tuple((key.ref, Rec.KRRSIG, Event.WITHDRAW) for key in leaving)
-    if goes and any(rec is Rec.KRRSIG for _, rec, _ in coming):
-        yield (*coming, *goes)
+    """Yield the moves that bring the successors of lost keys together; ``comes``: moves of keys that come.
 
-
-def restored_first(keyset: Keyset, specs: tuple[KeySpec, ...]) -> tuple[KeySpec, ...]:
-    """Return the specs as they are while a lost key waits for its successor: with the lost key's algorithm.
-
-    An algorithm rollover under way is given up.  It begins again once everything is signed by keys that are there.  Of
-    several algorithms with lost keys, one without a published key that can sign in place of the lost one comes first:
-    until it has one, no SOA can be signed in it, and so no version for the others.
+    Where lost keys sign the DNSKEY set, their signatures over it go.  Where lost keys of several algorithms sign zone
+    data, no successor can come before the others: each version needs an SOA signed in every algorithm.
     """
-    lost = [key for key in keyset.keys if key.lost and (key.krrsig.visible or key.zrrsig.visible)]
-    lost = [key for key in lost if not _has_heir(keyset, key)] or lost
-    if not lost or any(key.algorithm == spec.algorithm for key in lost for spec in specs):
-        return specs
-    algorithm, bits = lost[0].algorithm, lost[0].bits
-    return tuple(replace(spec, algorithm=algorithm, bits=bits) for spec in specs)
+    signers = [key for key in keyset.keys if key.lost and key.zrrsig.visible]
+    leaving = [key for key in keyset.keys if signs_set(key) and key.goal is Goal.ABSENT]
+    coming = tuple(atom for move in comes for atom in move if atom[2] is Event.PUBLISH)
+    goes = tuple((key.ref, Rec.KRRSIG, Event.WITHDRAW) for key in leaving)
+    idle = tuple((key.ref, Rec.ZRRSIG, Event.WITHDRAW) for key in signers if _is_idle(keyset, key))
+    if goes and any(rec is Rec.KRRSIG for _, rec, _ in coming):
+        yield (*coming, *goes, *idle)
+    elif coming and len({key.algorithm for key in signers}) > 1:
+        yield (*coming, *idle)
 
 
-def _has_heir(keyset: Keyset, lost: Key) -> bool:
-    """Return whether another published key of a lost key's algorithm can make each kind of signature it made."""
-    heirs = [
+def with_lost_algorithms(keyset: Keyset, specs: tuple[KeySpec, ...]) -> tuple[KeySpec, ...]:
+    """Return the specs as they are while lost keys wait for their successors: with each lost key's algorithm.
+
+    An algorithm rollover under way is given up, or stands still if keys of both algorithms are lost.  It begins again
+    once everything is signed by keys that are there.  A lost key of an algorithm that leaves the DNSKEY RRset already
+    gets no successor: its signatures go when no validator asks for them.
+    """
+    staying = {key.algorithm for key in keyset.keys if key.dnskey.visible}
+    lost = [
         key
         for key in keyset.keys
-        if key.algorithm == lost.algorithm and key.dnskey.visible and not key.lost and not key.foreign
+        if key.lost and (key.krrsig.visible or key.zrrsig.visible) and key.algorithm in staying
     ]
-    made = [rec for rec in (Rec.KRRSIG, Rec.ZRRSIG) if lost.record(rec).visible]
-    return all(any(rec in heir.records for heir in heirs) for rec in made)
+    wanted = tuple(spec for spec in specs if any(key.algorithm == spec.algorithm for key in lost))
+    missing = {key.algorithm: key for key in lost if all(key.algorithm != spec.algorithm for spec in wanted)}
+    restored = tuple(
+        replace(spec, algorithm=algorithm, bits=_bits(keyset, spec.role, key))
+        for algorithm, key in missing.items()
+        for spec in specs
+    )
+    return (*wanted, *restored) or specs
+
+
+def _bits(keyset: Keyset, role: Role, lost: Key) -> int:
+    """Return the size of the newest key of a role in a lost key's algorithm."""
+    sizes = [key.bits for key in keyset.keys if (key.role, key.algorithm) == (role, lost.algorithm)]
+    return sizes[-1] if sizes else lost.bits
 
 
 def without_idle_signatures(keyset: Keyset) -> Keyset:
@@ -74,13 +85,17 @@ def without_idle_signatures(keyset: Keyset) -> Keyset:
     At the beginning of an algorithm rollover no validator asks for these.  To keep them, each new version would need an
     SOA signed in this algorithm, too, which no published key can sign.
     """
-    asked = {key.algorithm for key in keyset.keys if may_be_held(key.dnskey)}
     for key in keyset.keys:
-        if key.lost and key.zrrsig.visible and key.algorithm not in asked:
+        if key.lost and key.zrrsig.visible and _is_idle(keyset, key):
             step = keyset.step + 1
             record = advance(key.zrrsig, Event.WITHDRAW, step, key.zrrsig.changed)
             keyset = replace(keyset.with_key(key.with_record(Rec.ZRRSIG, record)), step=step)
     return keyset
+
+
+def _is_idle(keyset: Keyset, key: Key) -> bool:
+    """Return whether no DNSKEY set has a key of its algorithm."""
+    return not any(may_be_held(other.dnskey) for other in keyset.keys if other.algorithm == key.algorithm)
 
 
 def can_sign_data(keyset: Keyset) -> bool:

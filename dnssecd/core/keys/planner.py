@@ -10,7 +10,7 @@ from dnssecd.core.keys.facts import World, contradicted, look
 from dnssecd.core.keys.goals import Notes, in_use, set_goals
 from dnssecd.core.keys.keyset import DS_DIGESTS, Key, Keyset, ds_rdata, signing_view, without_key
 from dnssecd.core.keys.keystate import Event, Goal, Rec, State, advance
-from dnssecd.core.keys.lost import restored_first, shows, with_cds_judged
+from dnssecd.core.keys.lost import shows, with_cds_judged, with_lost_algorithms
 from dnssecd.core.keys.other_signers import advice, note_others
 from dnssecd.core.keys.rules import broken
 from dnssecd.core.keys.steps import TABLES, Tables, explain_refusals, take_steps
@@ -35,7 +35,7 @@ def plan_rollover(
     if not evidence.clock_sure:
         detail = "the clock jumped; nothing moves until a secondary's TSIG time or an operator confirms it"
         return Plan((), None, (Blocker(Gate.TIME, "clock", detail),), keyset)
-    policy = replace(policy, specs=restored_first(keyset, policy.specs))
+    policy = replace(policy, specs=with_lost_algorithms(keyset, policy.specs))
     world = World(policy, evidence, now)
     notes, given = Notes(), keyset
     step = keyset.step + 1
