@@ -35,8 +35,8 @@ class ZoneStates:
     def __init__(self, events: EventCore, clock: Clock) -> None:
         self._events, self._clock = events, clock
 
-    def describe(self, zone: FrontZone) -> ZoneStatus:
-        """Return the state of a zone."""
+    def describe(self, zone: FrontZone, *, step: bool = True) -> ZoneStatus:
+        """Return the state of a zone; ``step``: with the sentence on its next step, which is half of the work."""
         now = self._clock.now()
         security = outlook.security(zone)
         return ZoneStatus(
@@ -61,7 +61,7 @@ class ZoneStates:
             security_detail=security.detail,
             ds_due_at=security.due_at,
             validated_at=None if zone.served is None else zone.served.checked_at,
-            next_step=outlook.next_step(zone, now),
+            next_step=self.next_step(zone) if step else "",
             refresh_seconds=zone.refresh_s or None,
             waits_for_person=[
                 PersonTask(what=what, command=command, at=at, by=by)
@@ -69,9 +69,13 @@ class ZoneStates:
             ],
         )
 
-    async def describe_all(self, zones: Iterable[FrontZone]) -> list[ZoneStatus]:
+    def next_step(self, zone: FrontZone) -> str:
+        """Return what happens next to the keys of a zone."""
+        return outlook.next_step(zone, self._clock.now())
+
+    async def describe_all(self, zones: Iterable[FrontZone], *, step: bool = True) -> list[ZoneStatus]:
         """Return the states of any number of zones without delaying other work."""
-        return [self.describe(zone) async for zone in _in_turns(zones)]
+        return [self.describe(zone, step=step) async for zone in _in_turns(zones)]
 
     def list_secondaries(self, zone: FrontZone) -> list[ServerSeen]:
         """Return the last sighting of each public server of a zone."""
@@ -118,16 +122,21 @@ class StatusCommand:
     async def show(self, call: Call[ShowStatus]) -> Status:
         """Answer ``status``."""
         wanted = call.request.zone
-        status = await self.compose(zone_of(self._zones, wanted) if wanted else None)
-        if call.request.notable:
-            return replace(status, zones=_list_notable(status.zones))
-        return status
+        one = zone_of(self._zones, wanted) if wanted else None
+        if not call.request.notable:
+            return await self.compose(one)
+        status = await self.compose(one, step=False)
+        return replace(status, zones=[self._with_step(zone) for zone in _list_notable(status.zones)])
 
-    async def compose(self, one: FrontZone | None) -> Status:
+    def _with_step(self, described: ZoneStatus) -> ZoneStatus:
+        zone = self._zones.get(described.zone)  # None: removed meanwhile
+        return described if zone is None else replace(described, next_step=self._states.next_step(zone))
+
+    async def compose(self, one: FrontZone | None, *, step: bool = True) -> Status:
         """Return the state of one zone, or of all (None)."""
         doubt = self._clock_doubt()
         shown = list(self._zones.values()) if one is None else [one]
-        zones = await self._states.describe_all(shown)
+        zones = await self._states.describe_all(shown, step=step)
         alerts = list_firing(self._events, None if one is None else one.name)
         signer = msgspec.convert(self._signer_state(), KeyServiceState)
         keys = sum(count_keys(zone) for zone in shown)
