@@ -332,13 +332,15 @@ def _acl(section: Section, key: str, default: tuple[str, ...], known: Known) -> 
                 networks.append(network)
         elif name := known_tsig(section, key, text, known.tsig):
             keys.add(name)
-    return Acl(frozenset(keys), tuple(networks))
+    return _shared_acl(frozenset(keys), tuple(networks))
 
 
 def _looks_like_network(text: str) -> bool:
     return "/" in text or ":" in text or re.fullmatch(r"[\d.]*\d", text) is not None
 
 
+#: Most zones have the same lists: one object for all that are equal.
+_shared_acl = lru_cache(1024)(Acl)
 #: Cached: most zones have the same few networks.
 _ip_network = lru_cache(1024)(ip_network)
 

@@ -260,7 +260,7 @@ class Rig:
 
     def told(self, one: Name) -> str:
         zone = self.daemon.zones[one.name]
-        return f"{one} serves {self.mark(one)} at {zone.serial}; {zone.problems} {zone.blockers} {zone.last}"
+        return f"{one} serves {self.mark(one)} at {zone.serial}; {zone.problems} {zone.blockers}"
 
     def mark(self, one: Name) -> str | None:
         """The mark that is served."""

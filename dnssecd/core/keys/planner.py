@@ -5,6 +5,8 @@ records as facts (`rollover_facts`), goals ask for steps and the safety rules (`
 taken (`rollover_steps`), again and again until nothing changes.  All that was refused is in the plan.
 """
 
+from functools import cache
+
 from dnssecd.core.keys.evidence import Evidence
 from dnssecd.core.keys.facts import World, contradicted, look
 from dnssecd.core.keys.goals import Notes, in_use, set_goals
@@ -157,6 +159,11 @@ def _explain_waits(keyset: Keyset, tables: Tables, world: World, notes: Notes) -
             notes.blockers.append(_wait_blocker(key, rec, tables, seen.until, seen.missing))
 
 
+@cache
+def _wait_rule(rec: Rec, event: Event) -> str:
+    return f"{rec.value}-{event.value}s"
+
+
 def _wait_blocker(
     key: Key, rec: Rec, tables: Tables, until: int | None, missing: tuple[Missing, ...]
 ) -> Blocker:
@@ -164,8 +171,9 @@ def _wait_blocker(
     text = next((row.text for row in tables.waits if (row.rec, row.state) == (rec, record.state)), "")
     event = Event.SETTLE if record.state is State.RUMOURED else Event.FADE
     gate = Gate.TIME if until is not None else Gate.SAFETY
-    rule = f"{rec.value}-{event.value}s"
-    return Blocker(gate, rule, text, key.ref, key.tag, rec, event, missing, record.changed, until)
+    return Blocker(
+        gate, _wait_rule(rec, event), text, key.ref, key.tag, rec, event, missing, record.changed, until
+    )
 
 
 def _foreign_ds(keyset: Keyset, world: World) -> list[Blocker]:

@@ -168,7 +168,7 @@ def describe_details(states: ZoneStates, zone: FrontZone, keys: list[KeyRow]) ->
     return ZoneDetails(
         **msgspec.structs.asdict(states.describe(zone)),
         denial=zone.spec.denial + (" opt-out" if zone.spec.denial_parameters.opt_out else ""),
-        signatures=zone.last.signatures if zone.last else None,
+        signatures=zone.signatures_made,
         file=str(zone.config.file) if zone.config.file else None,
         last_published=zone.published_at,
         earliest_expiration=zone.earliest_expiration,

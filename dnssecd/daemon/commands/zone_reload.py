@@ -42,7 +42,7 @@ class ZoneReload:
             zone=zone.name,
             changed=True,
             serial=zone.serial,
-            signatures=zone.last.signatures if zone.last is not None else 0,
+            signatures=zone.signatures_made or 0,
             message=f"{zone.name} is published again, at serial {zone.serial}",
         )
 

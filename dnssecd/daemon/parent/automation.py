@@ -35,6 +35,7 @@ from dnssecd.daemon.parent.channels import (
     ways_of,
 )
 from dnssecd.daemon.parent.room import DsRoom, DsZone
+from dnssecd.flag import Flag
 from dnssecd.ops.ds_hook import HookRunner
 from dnssecd.ops.events import EventCore
 from dnssecd.store.event_log import Event, Severity
@@ -154,7 +155,7 @@ class DsAutomation:
         """Follow the current request; if there is none, stop and resolve its alerts."""
         known.stop()
         known.ways = ways_of(known.parent)
-        known.news = asyncio.Event()
+        known.news = Flag()
         handover = known.handover
         if handover.task is Task.NOTHING or known.parent.alone:
             self._resolve(handover.zone)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -42,10 +43,14 @@ class Parent(Struct, frozen=True):
     public: tuple[exchange.Peer, ...] = ()
 
 
+#: Most zones have parents of the same kind: one object for all that are equal.
+_shared_parent = lru_cache(1024)(Parent)
+
+
 def parent_of(config: Config, zone: ZoneConfig) -> Parent:
     """Return the configuration of a zone's parent."""
     policy, parent = config.policies[zone.policy], zone.parent
-    return Parent(
+    return _shared_parent(
         alone=parent.none or zone.name == ".",
         push=None if parent.push is None else specs.peer(config, parent.push),
         hook=parent.hook,

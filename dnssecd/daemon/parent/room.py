@@ -11,9 +11,10 @@ from dnssecd.core.keys.keyset import Keyset
 from dnssecd.core.parent.handover import Handover
 from dnssecd.daemon.parent import judge as dsjudge
 from dnssecd.daemon.parent.channels import Parent, Way
+from dnssecd.flag import Flag
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class DsRoom:
     """The data of one zone; ``handover`` is the request that is followed while ``task`` runs."""
 
@@ -27,7 +28,7 @@ class DsRoom:
     overdue: bool = False
     raised: dict[tuple[str, str], tuple[str, str]] = field(default_factory=dict)
     task: asyncio.Task[None] | None = None
-    news: asyncio.Event = field(default_factory=asyncio.Event)
+    news: Flag = field(default_factory=Flag)
 
     @property
     def reached(self) -> bool:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-import msgspec
 import structlog
 
 from dnssecd.backoff import Backoff
@@ -77,7 +76,7 @@ class Outcomes:
         zone.first = None
         if kind != "update":
             outcome = self._believed(zone, outcome)
-        zone.last = msgspec.structs.replace(outcome, first=None) if outcome.first else outcome
+        zone.signatures_made = outcome.signatures
         self._count(outcome, kind)
         _log(outcome, kind)
         job_events.report(self._events, outcome, load=kind in INPUT_KINDS)

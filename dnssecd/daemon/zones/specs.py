@@ -1,5 +1,6 @@
 """Make the settings of a zone for the parts of the daemon from the configuration."""
 
+from functools import lru_cache
 from pathlib import Path
 
 from dnssecd.clock import SystemClock
@@ -18,6 +19,14 @@ from dnssecd.tls import BadCertificate, Identity, PeerCheck, judge_client
 #: The name of no TSIG key: the daemon's own updates have it.
 _SIGNALLING_KEY = "signalling.dnssecd.invalid."
 SIGNALLING_KEY = text_to_wire(_SIGNALLING_KEY)
+
+#: Most zones have the same servers and access lists: one object for all that are equal.
+_shared_peer = lru_cache(1024)(exchange.Peer)
+
+
+@lru_cache(1024)
+def _shared_access(access: ZoneAccess) -> ZoneAccess:
+    return access
 
 
 def zone_spec(
@@ -105,7 +114,7 @@ def peer(config: Config, server: Peer) -> exchange.Peer:
         source = listening_source((address.host for address in config.server.listen), server.address.host)
     else:
         source = BY_ROUTE
-    return exchange.Peer(
+    return _shared_peer(
         server.name,
         server.address.host,
         server.address.port,
@@ -168,7 +177,7 @@ def access(zone: ZoneConfig, secondaries: tuple[Peer, ...], config: Config) -> Z
     if config.cluster is not None and configured:  # nodes forward NOTIFY to the owner
         notifiers += [address.host for node in config.cluster.nodes.values() for address in node.address]
     updaters = [grant.tsig for grant in zone.allow_update]
-    return ZoneAccess.make(
+    made = ZoneAccess.make(
         query,
         transfer,
         [pair for peer in secondaries if peer.tls is None for pair in _clients(peer)],
@@ -177,6 +186,7 @@ def access(zone: ZoneConfig, secondaries: tuple[Peer, ...], config: Config) -> Z
         notifiers,
         [_tls_only(peer, peer.tls) for peer in secondaries if peer.tls is not None],
     )
+    return _shared_access(made)
 
 
 def _clients(peer: Peer) -> list[tuple[str, str | None]]:

@@ -26,7 +26,7 @@ from dnssecd.daemon.zones.rooms import (
     UpdatesRoom,
 )
 from dnssecd.ingest.source import FileIdentity
-from dnssecd.pipeline.jobs.outcome import Outcome, Problem
+from dnssecd.pipeline.jobs.outcome import Problem
 from dnssecd.pipeline.jobs.spec import ZoneSpec
 from dnssecd.pipeline.version.committed import FirstVersion
 from dnssecd.pipeline.version.state import Restored
@@ -91,7 +91,8 @@ class FrontZone:
 
     ``seen_input``: what inputs this node saw since it owns the zone, in a cluster.
 
-    Times in epoch seconds. ``primaries``: the last sighting of each, for ``status``.
+    Times in epoch seconds. ``primaries``: the last sighting of each, for ``status``. ``signatures_made``: by the last
+    job that this process ran, None before it.
     """
 
     config: ZoneConfig
@@ -128,7 +129,7 @@ class FrontZone:
     #: The first version, from the job that made it, until its keys are planned: its database need not be opened.
     first: FirstVersion | None = None
     primaries: list[dict[str, object]] = field(default_factory=list)
-    last: Outcome | None = None
+    signatures_made: int | None = None
     jobs: JobsRoom = field(default_factory=JobsRoom)
     updates: UpdatesRoom = field(default_factory=UpdatesRoom)
     upstream: PrimariesRoom | None = None
