@@ -28,6 +28,8 @@ TPM2 = LIBRARIES / "pkcs11/libtpm2_pkcs11.so"
 OPENCRYPTOKI = LIBRARIES / "pkcs11/libopencryptoki.so"
 OPENCRYPTOKI_SLOT = "3"
 START_S = 15.0
+#: How long a tool may take (s): cards make RSA keys slowly.
+RUN_S = 180
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def write_pin(directory: Path) -> Path:
 
 def run(*command: str | Path, text: str | None = None) -> None:
     done = subprocess.run(
-        list(map(str, command)), input=text, capture_output=True, text=True, timeout=60, check=False
+        list(map(str, command)), input=text, capture_output=True, text=True, timeout=RUN_S, check=False
     )
     assert done.returncode == 0, (command, done.stdout, done.stderr)
 
