@@ -83,7 +83,10 @@ class KeyTimes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ZoneView(msgspec.Struct, frozen=True, kw_only=True):
-    """A zone at one moment. lines: as ``dnssecd explain`` has them. handover: the DS to copy, if they are due."""
+    """A zone at one moment. lines: as ``dnssecd explain`` has them. handover: the DS to copy, if they are due.
+
+    island: the zone has no parent that is asked; validators have its trust anchors.
+    """
 
     taken_at: float
     host: str
@@ -95,6 +98,7 @@ class ZoneView(msgspec.Struct, frozen=True, kw_only=True):
     history: list[HistoryEntry]
     coming: list[Coming]
     times: KeyTimes
+    island: bool = False
     docs_url: str = ""
 
 

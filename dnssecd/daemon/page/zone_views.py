@@ -19,6 +19,7 @@ from dnssecd.core.dns.names import full_name
 from dnssecd.core.keys.keyset import DIGEST_SHA256
 from dnssecd.core.keys.past import PastStep, joined, past_spans, read_step
 from dnssecd.core.keys.simulate import Unwanted
+from dnssecd.core.keys.summary import Hands
 from dnssecd.core.parent.forms import ds_lines, ds_text
 from dnssecd.core.parent.handover import Task
 from dnssecd.daemon.commands.forecast import ForecastCommands, LookAhead
@@ -91,6 +92,7 @@ class ZoneViews:
             history=msgspec.convert(entries, list[HistoryEntry]),
             coming=coming[:COMING_MAX],
             times=times,
+            island=outlook.hands_of(zone) is Hands.ANCHORS,
         )
 
     async def _look(

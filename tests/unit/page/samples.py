@@ -162,16 +162,17 @@ def view(name: str = "a.test.", text: str = "text", **more: Any) -> ZoneView:
     span = Span("k", Role.KSK, text[:40] or "KSK 4711", Rec.DNSKEY, State.OMNIPRESENT, int(NOW) - DAY, None)
     svg = render_svg([span], int(NOW) - DAY, int(NOW) + DAY, text, now=int(NOW), flags=[Flag(int(NOW), text)])
     entry = HistoryEntry(at=NOW, who=text, what=text, serial=7, detail=text)
+    parents = [
+        ParentServer(name=text, seen_at=NOW, ds=["4711 13 2 AB"]),
+        ParentServer(name="b", seen_at=None, ds=None),
+    ]
     return ZoneView(
         taken_at=NOW,
         host="host",
         version="0.2.0",
         zone=details,
         lines=[text],
-        parents=[
-            ParentServer(name=text, seen_at=NOW, ds=["4711 13 2 AB"]),
-            ParentServer(name="b", seen_at=None, ds=None),
-        ],
+        parents=more.pop("parents", parents),
         handover=[text],
         history=[entry],
         coming=[Coming(at=int(NOW) + DAY, zone=name, what=text, act=True, key="k")],

@@ -195,3 +195,13 @@ def test_the_page_of_a_zone_says_from_when_its_ds_may_be_handed_over(due: float,
     seen = view()
     seen = structs.replace(seen, zone=structs.replace(seen.zone, ds_due_at=due))
     assert ("hand it over from" in PAGES.zone(seen, 400).decode()) is shown
+
+
+def test_the_page_of_an_island_speaks_of_trust_anchors_and_misses_no_parent() -> None:
+    island = PAGES.zone(view(island=True, parents=[]), 30).decode()
+    assert "validators have the zone's trust anchors" in island.replace("&#39;", "'")
+    assert '<th scope="col">Trust anchor</th>' in island
+    assert "No server of the parent" not in island
+    other = PAGES.zone(view(parents=[]), 30).decode()
+    assert "No server of the parent was seen" in other
+    assert '<th scope="col">DS</th>' in other
