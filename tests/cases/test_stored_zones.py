@@ -101,6 +101,22 @@ def test_an_edited_database_is_held_until_the_right_one_is_back(daemon: Dnssecd,
     assert "verification-failed" not in firing(daemon, "a.test.")
 
 
+def test_a_file_that_replaces_a_database_while_the_daemon_runs_is_verified_at_the_next_start(
+    daemon: Dnssecd,
+) -> None:
+    """An orderly stop does not take the file for its own."""
+    path = database(daemon, "a.test.")
+    other = path.with_name("other")
+    with closing(sqlite3.connect(path)) as db, closing(sqlite3.connect(other)) as copy:
+        db.backup(copy)
+    forge(other)
+    other.replace(path)
+    daemon.stop()
+    daemon.start()
+    wait_firing(daemon, "a.test.", "stored-zone-changed", "verification-failed")
+    assert daemon.serial("a.test.") is None
+
+
 def test_a_zone_whose_database_is_gone_is_no_new_zone(daemon: Dnssecd, peer_dir: Path) -> None:
     """Its file may have older content than was published. It begins again only if an operator removes it before."""
     daemon.stop()

@@ -149,6 +149,11 @@ class Databases(Generic[Zone]):
         with self._lock:
             return dict(self._faults)
 
+    def expect(self, zone: Zone, file: Identity) -> None:
+        """Note which file is the database of a zone, before it is opened first."""
+        with self._lock:
+            self._files[zone] = file
+
     def _opened(self, zone: Zone, path: Path, origin: bytes) -> ZoneDatabase:
         """Open a database; raise StoreError if it is another file than before: only a start verifies what is new."""
         known = self._files.get(zone)

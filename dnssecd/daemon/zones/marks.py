@@ -12,7 +12,6 @@ import structlog
 from dnssecd.daemon.zones.databases import Databases
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.zone import FrontZone
-from dnssecd.store import filemark
 from dnssecd.store.catalogue import Catalogue
 from dnssecd.store.errors import StoreError
 
@@ -83,7 +82,7 @@ class MarkKeeper:
         if zone.serial is None or zone.doubt is not None:
             return False
         try:
-            found = filemark.take(zone.spec.database)
+            found = zone.mark_now()
         except OSError:
             return False
         if found == zone.mark:

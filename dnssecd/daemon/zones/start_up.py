@@ -49,6 +49,7 @@ def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> boo
     if standing is Standing.CHANGED:
         _doubt(zone, Doubt(how, entry))
         return True
+    zone.databases.expect(zone, (found.device, found.inode))
     if standing is not Standing.SAME:
         zone.verified_at = None
     if exact or standing in (Standing.GROWN, Standing.MERGED):

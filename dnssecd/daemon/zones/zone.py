@@ -213,13 +213,22 @@ class FrontZone:
         """Return the published version to serve, or None if there is none, or it has expired."""
         return self.database.snapshot() if self.state is State.SERVED else None
 
+    def mark_now(self) -> FileMark | None:
+        """Return the mark of its database; the previous one if that is another file now: a start must see this.
+
+        Raise OSError.
+        """
+        found = filemark.take(self.spec.database)
+        replaced = self.mark is not None and (found is None or found.inode != self.mark.inode)
+        return self.mark if replaced else found
+
     def catalogue_entry(self) -> CatalogueEntry:
         """Return its catalogue entry, with the present mark of its database."""
         if self.doubt is not None:
             entry = self.doubt.entry or CatalogueEntry(self.name)
             return entry._replace(frozen=int(self.frozen))
         with suppress(OSError):  # without a mark the sweep after the next start verifies it
-            self.mark = filemark.take(self.spec.database)
+            self.mark = self.mark_now()
         return CatalogueEntry(
             self.name,
             self.serial,
