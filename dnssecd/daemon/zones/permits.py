@@ -141,7 +141,7 @@ class Permits:
 
     def _proven(self, zone: FrontZone, outcome: Outcome) -> Permission | None:
         """Serve a zone in doubt as it is stored; a Permission says why this is impossible."""
-        zone.doubt = zone.mark = None  # of the file that was verified, the mark is taken anew
+        zone.doubt = zone.mark = None  # the next mark is that of the file that was verified
         try:
             read(zone)
         except (StoreError, OSError) as error:
