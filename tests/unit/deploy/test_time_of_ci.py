@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CI_STARTED, LAST_BEGIN_S, out_of_time
+from tests.conftest import CI_STARTED, LAST_BEGIN_S, first_of_run, out_of_time
 
 TESTS = """
 import pytest
@@ -46,6 +46,19 @@ def run_tests(tmp_path: Path, **settings: str) -> tuple[int, str]:
 )
 def test_only_a_run_of_ci_has_a_limit(started: dict[str, str], late: bool) -> None:
     assert out_of_time(started, 1000.0 + LAST_BEGIN_S) == late
+
+
+def test_not_always_the_same_tests_come_last() -> None:
+    with_servers = [
+        "tests/integration/test_a.py::test_1",
+        "tests/faults/test_b.py::test_2",
+        "tests/cases/c.py::test_3",
+    ]
+    begun = [first_of_run(with_servers, {CI_STARTED: str(second)}) for second in (1000, 1001, 1002)]
+    assert sorted(begun) == [0, 1, 2]
+    assert first_of_run(with_servers, {}) == 0
+    assert first_of_run([*with_servers, "tests/unit/test_d.py::test_4"], {CI_STARTED: "1002"}) == 0
+    assert first_of_run([], {CI_STARTED: "1002"}) == 0
 
 
 def test_tests_that_are_not_begun_are_named(tmp_path: Path) -> None:
