@@ -42,13 +42,15 @@ def out_of_time(environment: Mapping[str, str], now: float) -> bool:
 
 
 def first_of_run(tests: Sequence[str], environment: Mapping[str, str]) -> int:
-    """Return with which test a run begins: in CI another one each time, where servers make tests slow.
+    """Return with which test a run begins: in CI with another module each time, where servers make tests slow.
 
     So it is not always the same tests for which a slow machine has no time.
     """
     if CI_STARTED not in environment or not tests or not all(test.startswith(WITH_SERVERS) for test in tests):
         return 0
-    return int(float(environment[CI_STARTED])) % len(tests)
+    first = int(float(environment[CI_STARTED])) % len(tests)
+    module = tests[first].partition("::")[0]
+    return next(place for place, test in enumerate(tests) if test.partition("::")[0] == module)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -81,7 +83,7 @@ def read_slow() -> set[str]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what slow.txt names as slow: it runs in `make test` and in CI. Begin CI with another test each time."""
+    """Mark what slow.txt names as slow: it runs in `make test` and in CI. Begin CI with another module each time."""
     slow = read_slow()
     for item in items:
         place, _, rest = item.nodeid.removeprefix("tests/").partition("::")

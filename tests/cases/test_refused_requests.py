@@ -77,6 +77,10 @@ def events(daemon: Dnssecd) -> dict[str | None, dict[str, Any]]:
 
 def test_strangers_are_in_the_log_once(daemon: Dnssecd) -> None:
     wrong = TsigKey("other.")
+    refused = {"kind": "axfr", "reason": "access", "sender": "other"}
+    known = events(daemon)
+    before = daemon.metric("dnssecd_requests_refused_total", **refused)
+    bad_keys = daemon.metric("dnssecd_tsig_errors_total", error="BADKEY")
     for _ in range(20):
         assert ask(daemon, query("AXFR"), STRANGER) == dns.rcode.REFUSED
         assert ask(daemon, query("SOA", wrong), STRANGER) == dns.rcode.NOTAUTH
@@ -92,9 +96,9 @@ def test_strangers_are_in_the_log_once(daemon: Dnssecd) -> None:
     ]:
         (line,) = logged(daemon, "request refused", kind=kind, reason=reason, address=STRANGER)
         assert line["level"] == "info"
-    assert not events(daemon), "a stranger raises no event"
-    assert daemon.metric("dnssecd_requests_refused_total", kind="axfr", reason="access", sender="other") == 20
-    assert daemon.metric("dnssecd_tsig_errors_total", error="BADKEY") == 20
+    assert events(daemon).keys() <= known.keys(), "a stranger raises no event"
+    assert daemon.metric("dnssecd_requests_refused_total", **refused) == before + 20
+    assert daemon.metric("dnssecd_tsig_errors_total", error="BADKEY") == bad_keys + 20
 
 
 def test_a_flood_of_unsigned_updates_fills_no_log(daemon: Dnssecd) -> None:

@@ -52,12 +52,13 @@ def test_not_always_the_same_tests_come_last() -> None:
     with_servers = [
         "tests/integration/test_a.py::test_1",
         "tests/faults/test_b.py::test_2",
-        "tests/cases/c.py::test_3",
+        "tests/faults/test_b.py::test_3",
+        "tests/cases/test_c.py::test_4",
     ]
-    begun = [first_of_run(with_servers, {CI_STARTED: str(second)}) for second in (1000, 1001, 1002)]
-    assert sorted(begun) == [0, 1, 2]
+    begun = [first_of_run(with_servers, {CI_STARTED: str(second)}) for second in (1000, 1001, 1002, 1003)]
+    assert begun == [0, 1, 1, 3], "a module is not begun in its middle"
     assert first_of_run(with_servers, {}) == 0
-    assert first_of_run([*with_servers, "tests/unit/test_d.py::test_4"], {CI_STARTED: "1002"}) == 0
+    assert first_of_run([*with_servers, "tests/unit/test_d.py::test_4"], {CI_STARTED: "1004"}) == 0
     assert first_of_run([], {CI_STARTED: "1002"}) == 0
 
 
