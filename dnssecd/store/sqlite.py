@@ -29,8 +29,10 @@ _MAGIC = b"SQLite format 3\0"
 #: The format versions in the header, and their value for a database with a write-ahead log (fileformat2.html §1.3).
 _FORMAT_VERSIONS, _WAL_VERSIONS = slice(18, 20), b"\2\2"
 
-#: SQLite's errors when there is no room for the index of a write-ahead log.
-_NO_ROOM = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_IOERR_SHMMAP))
+#: SQLite's errors on a full disk.
+_FULL = frozenset((sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR_SHMSIZE))
+#: And those when there is no room for the index of a write-ahead log, on the disk or in memory.
+_NO_ROOM = _FULL | {sqlite3.SQLITE_IOERR_SHMMAP}
 
 Complete = Callable[[sqlite3.Connection], object]
 
@@ -310,7 +312,7 @@ def failure(path: Path | str, error: sqlite3.Error) -> DatabaseFailed:
     damaged = isinstance(error, sqlite3.DatabaseError) and not isinstance(
         error, sqlite3.OperationalError | sqlite3.ProgrammingError
     )
-    full = getattr(error, "sqlite_errorcode", None) in _NO_ROOM
+    full = getattr(error, "sqlite_errorcode", None) in _FULL
     why = "the disk is full" if full else str(error)
     return (DatabaseDamaged if damaged else DatabaseFailed)(f"{path}: {why}")
 

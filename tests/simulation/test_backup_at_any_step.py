@@ -22,7 +22,7 @@ from .ceremony_world import CeremonyWorld
 from .mutants import AFTER_RESTORES
 from .oracle import Bogus, Validators, Version
 from .scenario import DAY, make
-from .world import ORIGIN, World
+from .world import ORIGIN, World, run_shown
 
 SEEDS = 30
 LATER_SEEDS = 24
@@ -196,14 +196,7 @@ def _ds(rdata: bytes) -> DsRecord:
 
 @cache
 def restored_later(seed: int) -> RestoredLater:
-    world = RestoredLater(seed)
-    try:
-        world.run()
-    except AssertionError:
-        print(f"seed {seed}")
-        print("\n".join(world.trace[-60:]))
-        raise
-    return world
+    return run_shown(RestoredLater(seed), f"seed {seed}")
 
 
 @pytest.mark.parametrize("seed", [*range(LATER_SEEDS), SIGNED_SINCE])

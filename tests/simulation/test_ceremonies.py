@@ -9,6 +9,7 @@ from dnssecd.core.keys.keystate import Role
 
 from .ceremony_world import CeremonyWorld
 from .oracle import Bogus
+from .world import run_shown
 
 SEEDS = 40
 SOAK_SEEDS, SOAK_BLOCK = 20_000, 200
@@ -18,13 +19,7 @@ SOAK_SEEDS, SOAK_BLOCK = 20_000, 200
 def run(seed: int) -> CeremonyWorld:
     """Run a seed; print its trace where it fails."""
     world = CeremonyWorld(seed)
-    try:
-        world.run()
-    except AssertionError:
-        print(f"seed {seed} {sorted(world.troubles)}")
-        print("\n".join(world.trace[-60:]))
-        raise
-    return world
+    return run_shown(world, f"seed {seed} {sorted(world.troubles)}")
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -8,7 +8,7 @@ from dnssecd.core.keys.keystate import Rec, State
 from dnssecd.replacing import replace
 
 from .scenario import ALGORITHMS, DAY, HOUR, MINUTE, Act, Scenario, log_between, make
-from .world import World
+from .world import World, run_shown
 
 SEEDS = 40
 SOAK_SEEDS, SOAK_BLOCK = 10_000, 500
@@ -63,14 +63,7 @@ class LosesTogether(World):
 
 
 def run(seed: int) -> LosesTogether:
-    world = LosesTogether(seed)
-    try:
-        world.run()
-    except AssertionError:
-        print(f"seed {seed}")
-        print("\n".join(world.trace[-60:]))
-        raise
-    return world
+    return run_shown(LosesTogether(seed), f"seed {seed}")
 
 
 @pytest.mark.parametrize("first", range(0, SEEDS, 10))

@@ -8,7 +8,7 @@ from dnssecd.core.keys.planner import Tables
 from .mutants import mutants
 from .oracle import Bogus
 from .scenario import make
-from .world import Stuck, World
+from .world import Stuck, World, run_shown
 
 SEEDS = 300
 SOAK_SEEDS, SOAK_BLOCK = 20_000, 500  # in blocks: one failing seed hides few others
@@ -34,13 +34,7 @@ LIKELY = (
 
 def run(seed: int, tables: Tables | None = None) -> World:
     world = World(make(seed), seed) if tables is None else World(make(seed), seed, tables)
-    try:
-        world.run()
-    except AssertionError as error:
-        print(f"seed {seed}")
-        print("\n".join(world.trace[-40:]))
-        raise error
-    return world
+    return run_shown(world, f"seed {seed}")
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

@@ -8,6 +8,7 @@ import hashlib
 import heapq
 from collections.abc import Callable
 from random import Random
+from typing import TypeVar
 
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.evidence import (
@@ -623,3 +624,17 @@ class World:
 
 def _rdata(keyset: Keyset, key_id: str, flags: int) -> bytes:
     return next(key.rdata for key in keyset.keys if key.key_id == key_id and key.flags == flags)
+
+
+W = TypeVar("W", bound=World)
+
+
+def run_shown(world: W, what: str) -> W:
+    """Run a world; where it fails, print what it is and the end of its trace."""
+    try:
+        world.run()
+    except AssertionError:
+        print(what)
+        print("\n".join(world.trace[-60:]))
+        raise
+    return world

@@ -72,6 +72,8 @@ def security(zone: FrontZone) -> Security:
 def next_step(zone: FrontZone, now: float) -> str:
     """Return what happens next to a zone's keys, in one plain sentence."""
     if zone.serial is None:
+        if zone.doubt is not None:
+            return "It is served again when its stored version has been verified."
         if not zone.blockers and _lacks_content(zone):
             return "Its first version is made when its content is imported."
         return f"It waits: {zone.blockers[0]}" if zone.blockers else "Its first version is being made."
@@ -190,8 +192,12 @@ def person_tasks(zone: FrontZone, seen_as: Security) -> list[Item]:
 
 
 def _lacks_content(zone: FrontZone) -> bool:
-    """Tell whether a zone has no version, and nothing that one could be made of: updates need a version."""
-    return zone.serial is None and zone.config.source == "dynamic" and zone.config.file is None
+    """Tell whether a zone has no version, and nothing that one could be made of: updates need a version.
+
+    A stored version that is not served yet, or that another node of the cluster makes, is none that an import replaces.
+    """
+    stored = zone.doubt is not None or zone.held is not None or not zone.owned
+    return not stored and zone.serial is None and zone.config.source == "dynamic" and zone.config.file is None
 
 
 def _asked(name: str, blocker: Blocker, missing: Missing) -> Item:

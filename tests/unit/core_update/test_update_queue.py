@@ -303,6 +303,14 @@ async def test_a_message_that_waits_too_long_is_answered_and_never_carried_out(
     await updates.close()
 
 
+async def ask_together(updates: Rigged, zone: Any, count: int) -> list[Answer]:
+    """Send messages that make one group, and return their answers."""
+    async with zone.jobs.turn:
+        waiting = [asyncio.ensure_future(updates._handle(zone, REQUEST)) for _ in range(count)]
+        await asyncio.sleep(0.01)
+    return await asyncio.wait_for(asyncio.gather(*waiting), 5)
+
+
 @pytest.mark.parametrize("log_away", [False, True])
 async def test_messages_are_not_tried_again_when_their_clients_have_given_up(
     monkeypatch: pytest.MonkeyPatch, *, log_away: bool
@@ -319,10 +327,7 @@ async def test_messages_are_not_tried_again_when_their_clients_have_given_up(
     monkeypatch.setattr(Updates, "_work", work)
     monkeypatch.setattr("dnssecd.daemon.zones.update_queue.WAITING_S", 0.2)
     updates, zone = made(monkeypatch, lambda zone, outcome: None)
-    async with zone.jobs.turn:
-        waiting = [asyncio.ensure_future(updates._handle(zone, REQUEST)) for _ in range(8)]
-        await asyncio.sleep(0.01)
-    answers = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    answers = await ask_together(updates, zone, 8)
     assert {answer.rcode for answer in answers} == {SERVFAIL}
     assert groups == ([8] if log_away else [8, 1])
     await updates.close()
@@ -339,10 +344,7 @@ async def test_messages_that_are_tried_one_by_one_are_judged_again(monkeypatch: 
 
     monkeypatch.setattr(Updates, "_work", work)
     updates, zone = made(monkeypatch, lambda zone, outcome: None)
-    async with zone.jobs.turn:
-        waiting = [asyncio.ensure_future(updates._handle(zone, REQUEST)) for _ in range(3)]
-        await asyncio.sleep(0.01)
-    answers = await asyncio.wait_for(asyncio.gather(*waiting), 5)
+    answers = await ask_together(updates, zone, 3)
     assert {answer.rcode for answer in answers} == {REFUSED}
     assert groups == [3]
     await updates.close()
