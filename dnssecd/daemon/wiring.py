@@ -86,6 +86,7 @@ from dnssecd.daemon.zones.signalling import Signalling
 from dnssecd.daemon.zones.table import ZoneTable
 from dnssecd.daemon.zones.transfer_limits import TransferLimits
 from dnssecd.daemon.zones.unreadable import UnreadableZones
+from dnssecd.daemon.zones.update_checkers import UpdateCheckers
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.updates import Updates
 from dnssecd.daemon.zones.work import ZoneJobs
@@ -265,7 +266,8 @@ class ZoneWork(Jobs):
         )
         self.marks = MarkKeeper(base.zones, base.databases, base.catalogue, base.mailbox)
         self.unreadable = UnreadableZones(base.databases, base.events)
-        self.resting = Resting(base.databases, base.pool, base.shares)
+        self.checkers = UpdateCheckers(base.metrics.server.update_checkers_failed.inc)
+        self.resting = Resting(base.databases, base.pool, base.shares, self.checkers.rest)
         self.sweep = Sweep(base.zones, self.jobs, base.clock)
         self.catalogs = CatalogMaker(
             base.config, base.zones, self.jobs, base.events, base.clock, base.mailbox
@@ -308,6 +310,7 @@ class Front:
                 base.zones, base.events, lambda event: noted.labels(event).inc(), base.clock.monotonic
             ),
             base.mailbox,
+            work.checkers,
         )
         self.server = self._make_server(base, work)
         self.signalling = Signalling(base.zones, self.updates.handle, base.clock, base.mailbox)

@@ -39,6 +39,9 @@ ROUNDS_ALL, ROUNDS_FAST = 30, 200
 RATE_SECONDS, RATE_ROUNDS = 4.0, 3
 RATE_MAX = 400 * CONNECTIONS
 WARM_UP = 5
+#: Between two updates: a named secondary asks for the SOA at once only after 10 ms without a NOTIFY (serial-query-rate
+#: 1000 is ten in each 10 ms), and no server pays for what another still does.
+PAUSE_S = 0.02
 SHARE_ROUNDS = 200
 WAIT_SECONDS = 20.0
 
@@ -119,13 +122,18 @@ class Contender:
                 assert ready, f"{self.name}: no answer for {WAIT_SECONDS} s"
                 for key, _ in ready:
                     _, rcode = key.data.receive()
-                    assert rcode == NOERROR, f"{self.name}: {rcode}"
+                    if rcode != NOERROR:
+                        raise NotCarriedOut(f"{self.name} answered {rcode}")
                     done += 1
                     key.data.send(next(asked[key.data]))
             taken = time.perf_counter() - started
             for connection in asked:
                 connection.receive()
         return done / taken
+
+
+class NotCarriedOut(AssertionError):
+    """An update was answered with an error."""
 
 
 class Eye:
@@ -203,7 +211,7 @@ def shares(world: World, contender: Contender, rounds: int = SHARE_ROUNDS) -> li
             if number >= WARM_UP:
                 found.append(time.perf_counter() - started)
             serial += 1
-            time.sleep(0.02)
+            time.sleep(PAUSE_S)
     assert world.daemon.serial(ZONE) == serial
     return found
 
@@ -233,6 +241,7 @@ def test_updates(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     connections = {each.name: UpdateConnection(each.port) for each in contenders}
     for round_ in range(WARM_UP + ROUNDS_FAST):
         for each in contenders if round_ < WARM_UP + ROUNDS_ALL else contenders[:2]:
+            time.sleep(PAUSE_S)
             took = each.latency(connections[each.name], eye)
             if round_ >= WARM_UP:
                 each.latencies.append(took)
@@ -241,8 +250,10 @@ def test_updates(servers: Servers, peer_dir: Path, tsig_key: TsigKey) -> None:
     share = shares(world, us)
     for _ in range(RATE_ROUNDS):
         for each in contenders:
-            each.rates.append(each.rate())
-            each.many_rates.append(each.rate(MANY_CONNECTIONS))
+            # knotd 3.2 answers SERVFAIL now and then under load ("not enough space provided"), and is not compared.
+            with contextlib.suppress(*([NotCarriedOut] if each is knotd else [])):
+                each.rates.append(each.rate())
+                each.many_rates.append(each.rate(MANY_CONNECTIONS))
     report(contenders, f"flat {NAMES}, NSEC3: UPDATE to RRSIG at a named secondary")
     print(f"dnssecd's share, UPDATE to IXFR answered (p50, p99 ms): {milliseconds(share)}")
     ratio = percentile(us.latencies, 0.5) / percentile(named.latencies, 0.5)

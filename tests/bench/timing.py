@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 import statistics
@@ -78,10 +79,10 @@ class Memory:
 
 def family(pid: int) -> list[int]:
     """A process and its descendants."""
-    try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except OSError:
-        return []
+    children: list[str] = []
+    with contextlib.suppress(OSError):  # it has gone; each thread has children of its own
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            children += (thread / "children").read_text().split()
     return [pid, *(one for child in children for one in family(int(child)))]
 
 

@@ -19,10 +19,18 @@ class Resting:
     """Belongs to the event loop."""
 
     def __init__(
-        self, databases: Databases[FrontZone], pool: WorkerPool, shares: Iterable[Callable[[], None]] = ()
+        self,
+        databases: Databases[FrontZone],
+        pool: WorkerPool,
+        shares: Iterable[Callable[[], None]] = (),
+        end_helpers: Callable[[], None] = lambda: None,
     ) -> None:
-        """shares: of the daemon's own databases: each lets others read one that was opened on a full disk."""
+        """shares: of the daemon's own databases: each lets others read one that was opened on a full disk.
+
+        end_helpers: ends processes that helped with updates; called in a thread.
+        """
         self._databases, self._pool, self._shares = databases, pool, tuple(shares)
+        self._end_helpers = end_helpers
         self._closed = 0
 
     async def run(self) -> None:
@@ -32,6 +40,7 @@ class Resting:
             if self.round():
                 await asyncio.to_thread(heap.trim)
             await self._pool.rest()
+            await asyncio.to_thread(self._end_helpers)
 
     def round(self) -> bool:
         """Close what rests; return whether to trim the heap now."""
