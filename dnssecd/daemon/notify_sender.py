@@ -21,16 +21,18 @@ from dnssecd.publish.tls_client import HANDSHAKE_S, TlsTarget, client
 from dnssecd.tls import TlsFailed
 
 _FLAGS = (NOTIFY << 11 | AA).to_bytes(2)
-_COUNTS = b"\0\1\0\1\0\0\0\0"
+_COUNTS, _COUNTS_WITHOUT_SOA = b"\0\1\0\1\0\0\0\0", b"\0\1\0\0\0\0\0\0"
 _POINTER_TO_QUESTION = b"\xc0\x0c"
 _TYPE_AND_CLASS = SOA.to_bytes(2) + CLASS_IN.to_bytes(2)
 
 
 def notify_wire(zone: str, goal: Goal, message_id: bytes) -> bytes:
-    """Return the NOTIFY for a version: AA set, the SOA in the answer section (RFC 1996 §3.7)."""
+    """Return the NOTIFY for a version: AA set, the SOA, if it is given, in the answer section (RFC 1996 §3.7)."""
+    question = text_to_wire(zone).lower() + _TYPE_AND_CLASS
+    if not goal.soa:
+        return message_id + _FLAGS + _COUNTS_WITHOUT_SOA + question
     soa = _TYPE_AND_CLASS + goal.ttl.to_bytes(4) + len(goal.soa).to_bytes(2) + goal.soa
-    head = message_id + _FLAGS + _COUNTS
-    return head + text_to_wire(zone).lower() + _TYPE_AND_CLASS + _POINTER_TO_QUESTION + soa
+    return message_id + _FLAGS + _COUNTS + question + _POINTER_TO_QUESTION + soa
 
 
 class NotifySender:

@@ -26,11 +26,14 @@ from dnssecd.publish.watch import Ledger, Sighting, WatchHooks, sight
 
 
 class Goal(Struct, frozen=True):
-    """A published version: serial, and its SOA RDATA (uncompressed wire form) and TTL for the NOTIFY."""
+    """A published version: serial, and its SOA RDATA (uncompressed wire form) and TTL for the NOTIFY.
+
+    Without an SOA the NOTIFY has none: it is a hint that may be left out (RFC 1996 §3.7).
+    """
 
     serial: int
-    soa: bytes
-    ttl: int
+    soa: bytes = b""
+    ttl: int = 0
 
 
 class NotifyResult(Enum):
@@ -295,7 +298,7 @@ class _Follower:
 
     def pursue(self, goal: Goal, peer: Peer, notified: bool, resume: bool, asked_at: float | None) -> None:
         """Set the goal and start now; ``resume``: query the server first; ``asked_at``: see ZoneServers."""
-        if goal == self._goal and peer == self._peer and self.busy:
+        if self._goal is not None and goal.serial == self._goal.serial and peer == self._peer and self.busy:
             return
         self._goal, self._peer, self._notified = goal, peer, notified
         self._since = time.monotonic()

@@ -11,7 +11,7 @@ from tests.peers.dnssecd import DaemonPorts, Dnssecd, daemon_config, settled
 from tests.peers.named import Named
 from tests.peers.nameserver import PrimaryZone
 from tests.peers.nsd import Nsd
-from tests.peers.process import LOOPBACK, Servers, free_port
+from tests.peers.process import LOOPBACK, Servers, free_port, wait_until
 from tests.peers.tools import dnssec_signzone
 from tests.peers.tsig import TsigKey
 from tests.peers.world import start_world
@@ -75,6 +75,26 @@ def test_a_secondary_that_was_down_gets_the_zone_when_it_returns(
     wait_event(world.daemon, "secondary-unreachable", firing=False, timeout=60)
     status = world.daemon.zone_status(ZONE)["secondaries"]
     assert [(each["name"], each["serial"]) for each in status] == [("nsd", 2)]
+
+
+def test_secondaries_that_missed_a_version_are_notified_after_a_restart(
+    servers: Servers, peer_dir: Path, tsig_key: TsigKey
+) -> None:
+    world = start_world(servers, peer_dir, tsig_key, ZONE, small_zone())
+    daemon = world.daemon
+    assert daemon.wait_serial_other_than(ZONE, None) == 1
+    for second in world.secondaries.values():
+        second.wait_serial(ZONE, 1)
+        second.kill()
+    world.put(small_zone(2, "new A 192.0.2.9\n"))
+    assert daemon.wait_serial_other_than(ZONE, 1) == 2
+    daemon.stop()
+    for second in world.secondaries.values():
+        second.start()
+    daemon.start()
+    for second in world.secondaries.values():
+        second.wait_serial(ZONE, 2)
+    wait_until(lambda: daemon.metric("dnssecd_notify_total", result="answered") == 3, "all answer a NOTIFY")
 
 
 def test_a_parent_that_cannot_be_asked_makes_the_first_publication_wait(

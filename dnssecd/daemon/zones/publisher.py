@@ -34,13 +34,17 @@ class Publisher:
     def publish(self, zone: FrontZone, *, resume: bool = False) -> None:
         """Send NOTIFY for the served version, and follow the secondaries until they have it.
 
-        resume: it was published before this start; secondaries that have it get no NOTIFY.
+        resume: it was published before this start; secondaries that have it get no NOTIFY. Its database is not opened
+        for the SOA: with thousands of zones that took a third of the time for a start.
         """
         if zone.expired or zone.gone or not zone.owned:
             return
+        if resume and zone.serial is not None:
+            self._follow(zone, Goal(zone.serial), resume=True)
+            return
         if zone.first is not None:
             ttl, rdata = zone.first.soa
-            self.announce(zone, zone.first.committed.serial, RRset(APEX, SOA, ttl, rdata), resume=resume)
+            self.announce(zone, zone.first.committed.serial, RRset(APEX, SOA, ttl, rdata))
             return
         try:
             with zone.database.snapshot() as snapshot:
@@ -50,18 +54,20 @@ class Publisher:
             self._events.raise_event("store-failed", zone.name, str(error))
             return
         assert soa is not None
-        self.announce(zone, serial, soa, resume=resume)
+        self.announce(zone, serial, soa)
 
-    def announce(
-        self, zone: FrontZone, serial: int, soa: RRset, asked_at: float | None = None, *, resume: bool = False
-    ) -> None:
+    def announce(self, zone: FrontZone, serial: int, soa: RRset, asked_at: float | None = None) -> None:
         """Send NOTIFY for a version that was just committed; its SOA is given.
 
         asked_at: when the first client asked for it (monotonic, seconds), if it was made of updates.
         """
         if zone.gone or not zone.owned:  # the owner notifies: secondaries may transfer from any node
             return
-        goal = Goal(serial, soa_rdata(soa), soa.ttl)
+        self._follow(zone, Goal(serial, soa_rdata(soa), soa.ttl), asked_at)
+
+    def _follow(
+        self, zone: FrontZone, goal: Goal, asked_at: float | None = None, *, resume: bool = False
+    ) -> None:
         if zone.servers is None:
             zone.servers = ZoneServers(zone.name, self._notifier)
         zone.servers.published(goal, zone.secondaries, zone.watched, resume=resume, asked_at=asked_at)

@@ -39,8 +39,9 @@ def notify_message(zone: str, goal: Goal) -> dns.message.Message:
     message.set_opcode(dns.opcode.NOTIFY)
     message.flags |= dns.flags.AA
     message.flags &= ~dns.flags.RD
-    soa = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.SOA, goal.soa, 0, len(goal.soa))
-    message.answer.append(dns.rrset.from_rdata(name, goal.ttl, soa))
+    if goal.soa:
+        soa = dns.rdata.from_wire(dns.rdataclass.IN, dns.rdatatype.SOA, goal.soa, 0, len(goal.soa))
+        message.answer.append(dns.rrset.from_rdata(name, goal.ttl, soa))
     return message
 
 
@@ -64,6 +65,12 @@ def test_the_message_is_the_one_dnspython_makes(zone: str) -> None:
     found = dns.message.from_wire(notify_wire(zone, goal(7), b"\x12\x34"))
     assert found == wanted
     assert (found.id, found.flags, found.answer[0].ttl) == (wanted.id, wanted.flags, wanted.answer[0].ttl)
+
+
+def test_without_an_soa_the_answer_section_is_empty() -> None:
+    wanted = notify_message("example.", Goal(7))
+    wanted.id = 0x1234
+    assert notify_wire("example.", Goal(7), b"\x12\x34") == wanted.to_wire()
 
 
 @WAYS
