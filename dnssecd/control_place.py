@@ -10,7 +10,8 @@ from pathlib import Path
 DEFAULT_PATH = Path("/etc/dnssecd/config.toml")
 DEFAULT_CONTROL_SOCKET = Path("/run/dnssecd/control.sock")
 
-_SIZE_MAX = 1 << 20
+#: 10,000 zones take 1 MiB and a hundredth of a second here; the whole configuration is read up to this size, too.
+_SIZE_MAX = 64 << 20
 _SERVER_HEAD = re.compile(r"^[ \t]*\[[ \t]*server[ \t]*\]", re.MULTILINE)
 _ANY_HEAD = re.compile(r"^[ \t]*\[", re.MULTILINE)
 

@@ -465,6 +465,16 @@ def test_the_quick_look_for_the_control_socket_never_finds_another(tmp_path: Pat
     assert quick_control_socket(file) in (None, tmp_path / "c.sock")
 
 
+def test_the_quick_look_takes_a_file_with_thousands_of_zones(tmp_path: Path) -> None:
+    file = tmp_path / "c.toml"
+    zones = "".join(
+        f'[zone."z{number:05}.example."]\nfile = "/srv/z{number:05}"\n' for number in range(30_000)
+    )
+    file.write_text(f'[server]\ncontrol_socket = "c.sock"\n{zones}')
+    assert file.stat().st_size > 1 << 20
+    assert quick_control_socket(file) == tmp_path / "c.sock"
+
+
 def test_a_command_finds_the_daemon_without_loading_the_configuration(tmp_path: Path) -> None:
     file = tmp_path / "c.toml"
     file.write_text("[server]\ncontrol_socket = 'c.sock'\n")
