@@ -47,7 +47,8 @@ LOOK_S = 2.0
 CHANGED_S, AGAIN_S = 8.0, 60.0
 #: Zones in a look, and at the same time.
 ZONES_MAX, AT_ONCE = 50, 8
-#: After a failure with a zone it is looked at again after this time.
+#: After a failure with a zone it is looked at again after this time; after AGAIN_S if its letters are refused: the
+#: sealing keys in the configuration may have been wrong.
 RETRY_S = 10.0
 
 log = structlog.get_logger("dnssecd.cluster")
@@ -71,6 +72,8 @@ class NodeKeys:
         self.node = link.config.node
         self._rows = NodeKeyRows(link.database)
         self._free = asyncio.Semaphore(AT_ONCE)
+        #: Monotonic time of the last look that read all announcements, None: there was none.
+        self._read_at: float | None = None
 
     @property
     def stores(self) -> frozenset[str]:
@@ -97,14 +100,20 @@ class NodeKeys:
     # What the other nodes announce
 
     async def _read_news(self) -> None:
-        """Read announcements for the zones that this node owns. Raise ClusterError."""
-        new = set(await self._link.run(self._rows.newer, LOOK_S + OVERLAP_S))
+        """Read announcements for the zones that this node owns. Raise ClusterError.
+
+        A look reads what was announced since the last one that succeeded: looks fail while the database is away, and
+        with thousands of zones one takes minutes.
+        """
+        now = self._clock.monotonic()
+        age_s = LOOK_S if self._read_at is None else now - self._read_at
+        new = set(await self._link.run(self._rows.newer, age_s + OVERLAP_S))
         wanted = [
             zone
             for zone in self._zones.values()
             if zone.cluster is not None
             and zone.cluster.owned
-            and (zone.name in new or zone.cluster.heard_epoch != zone.cluster.epoch)
+            and (zone.name in new or _is_to_hear(zone.cluster, now))
             and self.concerns(zone)
         ]
         for first in range(0, len(wanted), ZONES_MAX):
@@ -115,6 +124,7 @@ class NodeKeys:
             for zone, epoch in epochs.items():
                 if zone.cluster is not None:
                     zone.cluster.heard_epoch = epoch
+        self._read_at = now
 
     async def _read_row(self, row: Announced) -> None:
         zone = self._zones.get(row.zone)
@@ -125,14 +135,19 @@ class NodeKeys:
         mark = sha256(b"\0".join(row.letters)).digest()
         if zone.cluster.heard.get(row.node) == mark:
             return
+        failed, again_at = zone.cluster.unheard.get(row.node, (b"", 0.0))
+        if failed == mark and self._clock.monotonic() < again_at:
+            return
         async with self._free:
             try:
                 infos = [await self._open(zone, letter) for letter in row.letters]
             except SignerError as error:
                 self._metrics.keys_refused.inc()
-                log.warning("keys of a node are refused", zone=zone.name, node=row.node, cause=str(error))
-                zone.cluster.heard[row.node] = mark
+                log.warning("keys of a node are not taken", zone=zone.name, node=row.node, cause=str(error))
+                wait_s = RETRY_S if error.temporary else AGAIN_S
+                zone.cluster.unheard[row.node] = mark, self._clock.monotonic() + wait_s
                 return
+        zone.cluster.unheard.pop(row.node, None)
         if any(info.detail != row.node for info in infos):
             self._metrics.keys_refused.inc()
             log.warning(
@@ -324,6 +339,11 @@ class NodeKeys:
                     if proof.error:
                         return f"key {key.tag} cannot be proved by this node's key service: {proof.error}"
         return ""
+
+
+def _is_to_hear(room: ClusterRoom, now: float) -> bool:
+    """Tell whether all announcements for a zone are to be read: it is newly owned, or some could not be opened."""
+    return room.heard_epoch != room.epoch or any(again_at <= now for _, again_at in room.unheard.values())
 
 
 def _pause_s(room: ClusterRoom) -> float:

@@ -44,7 +44,8 @@ class ClusterRoom:
     other node could take it over for a while; ``alone_since``: monotonic time since when none could.
 
     Where each node has keys of its own, ``announced`` are those of the others, ``heard`` marks of the rows that they
-    are from, and ``heard_epoch`` the epoch in which all were read. ``announced_at``, ``announced_of``: when this node
+    are from, and ``heard_epoch`` the epoch in which all were read. ``unheard``: the same marks of rows that could not
+    be opened, and when that is tried again (monotonic). ``announced_at``, ``announced_of``: when this node
     announced its own (monotonic), and of which condition of the zone. ``signed_elsewhere``: this node owns the zone,
     and its signatures are still those of the node before.
     """
@@ -67,6 +68,7 @@ class ClusterRoom:
     alone_since: float | None = None
     announced: dict[str, tuple[NodeKey, ...]] = field(default_factory=dict)
     heard: dict[str, bytes] = field(default_factory=dict)
+    unheard: dict[str, tuple[bytes, float]] = field(default_factory=dict)
     heard_epoch: int = 0
     announced_at: float = -math.inf
     announced_of: tuple[int, bool] | None = None

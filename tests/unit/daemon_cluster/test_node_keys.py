@@ -1,4 +1,4 @@
-"""Keys that other nodes announce: which rows of the database are read at all."""
+"""Keys that other nodes announce: which rows of the database are read, and read again after a failure."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Any, cast
 
 import pytest
 
+from dnssecd.cluster.errors import DatabaseAway
 from dnssecd.cluster.node_keys import Announced
-from dnssecd.daemon.cluster.node_keys import NodeKeys
+from dnssecd.daemon.cluster.node_keys import AGAIN_S, RETRY_S, NodeKeys
+from dnssecd.keyservice_client.errors import BadRequest, SignerError, SignerTimeout
 
 ZONE = "example."
 
@@ -18,15 +20,54 @@ class Signer:
 
     def __init__(self) -> None:
         self.opened = 0
+        self.failure: SignerError | None = None
 
     async def open_letter(self, zone: bytes, letter: bytes, *, store: str) -> Any:
         self.opened += 1
+        if self.failure is not None:
+            raise self.failure
         return SimpleNamespace(detail="b", role="zsk", dnskey=b"\x01\x00\x03\x0dkey")
 
 
-def node_keys(signer: Signer, room: object) -> NodeKeys:
-    link = SimpleNamespace(config=SimpleNamespace(node="a", nodes={"a": None, "b": None}), database=None)
-    zone = SimpleNamespace(
+class Zone(SimpleNamespace):
+    __hash__ = object.__hash__
+
+
+class Clock:
+    """A clock that the test turns."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+class Rows:
+    """What node b announced, and the times that were read."""
+
+    def __init__(self) -> None:
+        self.ages: list[float] = []
+        self.away = False
+
+    def newer(self, age_s: float) -> list[str]:
+        if self.away:
+            raise DatabaseAway("no answer", "wait")
+        self.ages.append(age_s)
+        return []
+
+    def of_zones(self, zones: object) -> list[Announced]:
+        return [Announced(ZONE, "b", (b"letter",))]
+
+
+def node_keys(signer: Signer, room: object, clock: Clock | None = None) -> NodeKeys:
+    async def run(work: Any, *given: Any) -> Any:
+        return work(*given)
+
+    link = SimpleNamespace(
+        run=run, config=SimpleNamespace(node="a", nodes={"a": None, "b": None}), database=None
+    )
+    zone = Zone(
         name=ZONE,
         origin=b"\x07example\x00",
         cluster=room,
@@ -36,14 +77,55 @@ def node_keys(signer: Signer, room: object) -> NodeKeys:
     mailbox = SimpleNamespace(finished=SimpleNamespace(send=lambda zone: None))
     metrics = SimpleNamespace(keys_refused=SimpleNamespace(inc=lambda: None))
     config = SimpleNamespace(own_keystores=frozenset({"own"}))
-    parts: Any = (link, lambda: config, {ZONE: zone}, signer, None, mailbox, metrics)
+    parts: Any = (link, lambda: config, {ZONE: zone}, signer, clock or Clock(), mailbox, metrics)
     return NodeKeys(*parts)
+
+
+def room_of() -> SimpleNamespace:
+    return SimpleNamespace(heard={}, unheard={}, announced={}, heard_epoch=0, epoch=1, owned=True)
 
 
 @pytest.mark.parametrize(("node", "opened"), [("b", 1), ("stranger", 0), ("a", 0)])
 async def test_rows_of_other_nodes_of_the_configuration_alone_are_opened(node: str, opened: int) -> None:
     """A program that can only write to the database may name any number of nodes."""
-    signer, room = Signer(), SimpleNamespace(heard={}, announced={})
+    signer, room = Signer(), room_of()
     await node_keys(signer, room)._read_row(cast("Any", Announced(ZONE, node, (b"letter",))))
     assert signer.opened == opened
     assert set(room.heard) == set(room.announced) == ({"b"} if opened else set())
+
+
+@pytest.mark.parametrize(
+    ("failure", "wait_s"), [(SignerTimeout("no answer"), RETRY_S), (BadRequest("no such sender"), AGAIN_S)]
+)
+async def test_keys_that_could_not_be_opened_are_opened_later(failure: SignerError, wait_s: float) -> None:
+    """Else the node that announced them could never take the zone over: its row does not change any more."""
+    signer, room, clock = Signer(), room_of(), Clock()
+    keys = node_keys(signer, room, clock)
+    keys._rows = cast("Any", Rows())
+    signer.failure = failure
+    await keys._read_news()
+    clock.at += wait_s / 2
+    await keys._read_news()
+    assert signer.opened == 1, "not at each look"
+    signer.failure = None
+    clock.at += wait_s
+    await keys._read_news()
+    assert set(room.announced) == {"b"}
+    await keys._read_news()
+    assert signer.opened == 2
+    assert not room.unheard
+
+
+async def test_what_was_announced_during_a_long_look_or_without_database_is_read() -> None:
+    room, clock, rows = room_of(), Clock(), Rows()
+    keys = node_keys(Signer(), room, clock)
+    keys._rows = cast("Any", rows)
+    await keys._read_news()
+    rows.away = True
+    for _ in range(50):
+        clock.at += 2.0
+        with pytest.raises(DatabaseAway):
+            await keys._read_news()
+    rows.away = False
+    await keys._read_news()
+    assert rows.ages[-1] >= 100.0
