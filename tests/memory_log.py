@@ -119,7 +119,7 @@ class NodeLog:
         self.shared.zones[zone] = [snapshot, *(r for r in records if r.sequence > at.sequence)]
         return Appended()
 
-    def read(self, zone: str, after: int) -> Iterator[LogRecord]:
+    def read(self, zone: str, after: int, digest: str = "") -> Iterator[LogRecord]:
         records = self.shared.zones.get(zone, [])
         kept = bool(records) and records[0].kind is Kind.SNAPSHOT and records[0].sequence > after
         for r in list(records):

@@ -18,7 +18,7 @@ from dnssecd.cluster import chunks, retention
 from dnssecd.cluster.chunks import Stored
 from dnssecd.cluster.database import NO_STANDBY, Database, Session, translate
 from dnssecd.cluster.errors import ClusterError, DatabaseAway, DatabaseRefused, NotReplicated
-from dnssecd.cluster.schema import CHANNEL, FENCED
+from dnssecd.cluster.schema import CHANNEL, FENCED, GAP
 from dnssecd.store.log_place import LogPlace
 from dnssecd.store.version_log import (
     Appended,
@@ -76,6 +76,7 @@ WHERE transaction >= %s::text::xid8 AND incarnation::text <> %s GROUP BY zone
 _DIGEST = """
 SELECT digest FROM log WHERE zone = %s AND sequence <= %s AND digest <> '' ORDER BY sequence DESC LIMIT 1
 """
+_END = f"SELECT (SELECT max(sequence) FROM log WHERE zone = %s), ({_DIGEST})"  # noqa: S608 - constants only
 
 
 class _Row(NamedTuple):
@@ -178,6 +179,10 @@ class PostgresLog:
                 return self._owner(session, zone)
             except psycopg.Error:
                 return Fenced()
+        if error.sqlstate == GAP:
+            raise LogShorter(
+                f"the log of {zone} lacks the record before this one: the database of the cluster went back in time"
+            ) from error
         failure = translate(error, self._database.place, session)
         if isinstance(failure, DatabaseAway):
             return InDoubt(failure.what)
@@ -194,12 +199,12 @@ class PostgresLog:
             retention.put_snapshot(self._database, zone, at, record, self._node)
             return Appended()
 
-    def read(self, zone: str, after: int) -> Iterator[LogRecord]:
+    def read(self, zone: str, after: int, digest: str = "") -> Iterator[LogRecord]:
         """Yield the records after a sequence, in order, up to the last; a snapshot first if the next is not kept."""
         with self._available():
             rows = self._rows(zone, after)
-            if not rows and after:
-                self._check_end(zone, after)
+            if after and not (rows and rows[0].digest):
+                self._check_standing(zone, after, digest)
             if not rows or rows[0].sequence != after + 1:
                 found = retention.find_snapshot(self._database, zone)
                 if found is not None and found.sequence > after:
@@ -228,12 +233,20 @@ class PostgresLog:
                         f"{zone}: records were replaced by a snapshot meanwhile; they are read again"
                     )
 
-    def _check_end(self, zone: str, after: int) -> None:
-        end = self.heads_of([zone]).get(zone, 0)
-        if end < after:
+    def _check_standing(self, zone: str, after: int, digest: str) -> None:
+        """Raise LogShorter if the log does not have the record at which this node is."""
+        with self._database.session() as session:
+            row = session.execute(_END, (zone, zone, after)).fetchone()
+        end, found = row or (None, None)
+        if (end or 0) < after:
             raise LogShorter(
-                f"the log of {zone} ends at record {end}, and this node has {after}: the database of the cluster went "
-                "back in time"
+                f"the log of {zone} ends at record {end or 0}, and this node has {after}: the database of the cluster "
+                "went back in time"
+            )
+        if digest and found not in (None, digest):
+            raise LogShorter(
+                f"the log of {zone} has other records up to {after} than this node: the database of the cluster went "
+                "back in time, and another node made versions since"
             )
 
     def _rows(self, zone: str, after: int) -> list[_Row]:

@@ -48,13 +48,16 @@ ON CONFLICT DO NOTHING RETURNING zone, sequence, epoch
 """
 _TAKE = f"""
 WITH {_ME},
-wanted AS (SELECT * FROM unnest(%(zones)s::text[], %(applied)s::bigint[]) AS w (zone, applied)),
+wanted AS (SELECT * FROM unnest(%(zones)s::text[], %(applied)s::bigint[], %(digests)s::text[])
+    AS w (zone, applied, digest)),
 free AS (
     SELECT o.zone, o.epoch, w.applied AS sequence
     FROM wanted w JOIN ownership o ON o.zone = w.zone JOIN node n ON n.name = o.node, me
     WHERE o.node <> me.name AND (o.move_to = me.name OR n.alive_until < clock_timestamp() OR n.unfit <> ''
         OR n.draining)
         AND w.applied = (SELECT max(l.sequence) FROM log l WHERE l.zone = w.zone)
+        AND (w.digest = '' OR w.digest = coalesce((SELECT l.digest FROM log l WHERE l.zone = w.zone AND l.digest <> ''
+            ORDER BY l.sequence DESC LIMIT 1), w.digest))
     FOR UPDATE OF o SKIP LOCKED),
 taken AS ({_RECORD})
 UPDATE ownership o SET node = %(node)s, epoch = t.epoch, sequence = t.sequence, since = clock_timestamp(),
@@ -84,26 +87,31 @@ class Ownership:
 
     def claim(self, zones: Sequence[str]) -> list[Taken]:
         """Become the first owner of zones that have none; return those that this node got."""
-        return self._in_batches(_CLAIM, [(zone, 0) for zone in zones])
+        return self._in_batches(_CLAIM, [(zone, 0, "") for zone in zones])
 
-    def take_over(self, zones: Mapping[str, int]) -> list[Taken]:
+    def take_over(self, zones: Mapping[str, int], digests: Mapping[str, str] | None = None) -> list[Taken]:
         """Become the owner of zones whose owner is dead, drains or may not own, or that are to move here.
 
         zones: each with the sequence up to which this node has verified and applied the log; one that has newer records
-        is not taken.
+        is not taken. digests: of the last record up to there that has octets, as far as they are known; a zone whose
+        log has another one is not taken: this node has records that the log lost.
         """
-        return self._in_batches(_TAKE, list(zones.items()))
+        known = digests or {}
+        return self._in_batches(
+            _TAKE, [(zone, applied, known.get(zone, "")) for zone, applied in zones.items()]
+        )
 
     # One node at a time: a statement for many zones would fail as a whole if another node took one of them meanwhile.
-    def _in_batches(self, statement: str, zones: Sequence[tuple[str, int]]) -> list[Taken]:
+    def _in_batches(self, statement: str, zones: Sequence[tuple[str, int, str]]) -> list[Taken]:
         taken: list[Taken] = []
         for start in range(0, len(zones), BATCH):
             batch = zones[start : start + BATCH]
             row = {
                 "node": self._node,
                 "incarnation": self._incarnation,
-                "zones": [zone for zone, _ in batch],
-                "applied": [applied for _, applied in batch],
+                "zones": [zone for zone, _, _ in batch],
+                "applied": [applied for _, applied, _ in batch],
+                "digests": [digest for _, _, digest in batch],
             }
             with self._database.session() as session, session.transaction():
                 session.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK + 1,))

@@ -120,8 +120,8 @@ MIGRATIONS: tuple[Migration, ...] = (
     Migration(_VERSION_4, 1),
 )
 VERSION = len(MIGRATIONS)
-#: SQLSTATE of check_epoch.
-FENCED = "DN001"
+#: SQLSTATEs of check_epoch.
+FENCED, GAP = "DN001", "DN002"
 
 _META = (
     "CREATE SCHEMA IF NOT EXISTS dnssecd",

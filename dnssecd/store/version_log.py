@@ -115,21 +115,22 @@ class LogUnavailable(StoreError):
 
 
 class LogShorter(StoreError):
-    """The log ends before the record at which a database is: the database of the log went back in time."""
+    """The log does not have the record at which a database is: the database of the log went back in time."""
 
 
 class VersionLog(Protocol):
     """The log as the owner of zones uses it. ``zone``: absolute name as text, as in the configuration."""
 
     def append(self, zone: str, sequence: int, epoch: int, record: Record) -> Result:
-        """Append a record of the owner of ``epoch``, with its effects, in one transaction. Raise LogUnavailable.
+        """Append a record of the owner of ``epoch``, with its effects, in one transaction.
 
-        The same record again, after InDoubt, is Appended if it was in the log already.
+        The same record again, after InDoubt, is Appended if it was in the log already. Raise LogUnavailable; LogShorter
+        when the record before it is not in the log.
         """
         ...
 
     def settle(self, zone: str, sequence: int, epoch: int) -> Result:
-        """Decide an append in doubt: take its sequence with a BLANK record. Raise LogUnavailable.
+        """Decide an append in doubt: take its sequence with a BLANK record. Raise LogUnavailable, LogShorter.
 
         Appended, Fenced: the log up to there is now certain, and to be read. InDoubt: try again.
         """
@@ -146,10 +147,12 @@ class VersionLog(Protocol):
 class LogReader(Protocol):
     """The log as every node reads it."""
 
-    def read(self, zone: str, after: int) -> Iterator[LogRecord]:
+    def read(self, zone: str, after: int, digest: str = "") -> Iterator[LogRecord]:
         """Yield the records after a sequence, in order and without a gap, up to the last.
 
-        Raise LogUnavailable; LogShorter when the last record has a lower sequence.
+        digest: of the last record up to there that has octets, as in Position ("": not known). A record with octets
+        names it itself; if none follows at once, it is compared. Raise LogUnavailable; LogShorter when the last record
+        has a lower sequence, or the log has another record than that of the digest.
 
         The first one is a snapshot, of any later sequence, if the record at ``after`` + 1 is no longer kept.
         """

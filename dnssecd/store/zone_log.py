@@ -22,7 +22,7 @@ from dnssecd.store.position import read_position, write_position
 from dnssecd.store.record_codec import Header
 from dnssecd.store.recorder import Recorder, SpooledRecord
 from dnssecd.store.snapshot_record import whole_record
-from dnssecd.store.version_log import Fenced, InDoubt, Kind, LogUnavailable, Position, VersionLog
+from dnssecd.store.version_log import Fenced, InDoubt, Kind, LogShorter, LogUnavailable, Position, VersionLog
 
 _HAS_VERSION = "SELECT count(*) FROM state WHERE name = 'version'"
 
@@ -109,11 +109,15 @@ class LoggedCommit:
         """Append the record; return if it is in the log."""
         zone, sequence, epoch = self._log.zone, self._header.sequence, self._header.epoch
         write_position(self._connection, Position(sequence, epoch, record.digest))
-        result = self._log.log.append(zone, sequence, epoch, record)
+        try:
+            result = self._log.log.append(zone, sequence, epoch, record)
+        except LogShorter as error:
+            self._fail(LogInDoubt, f"has no place in the log, which is read now: {error}")
         if isinstance(result, InDoubt):  # a second try often answers it: the record is at hand only now
             try:
                 result = self._log.log.append(zone, sequence, epoch, record)
-            except LogUnavailable as error:  # that nothing was written by this try says nothing of the first
+            except (LogUnavailable, LogShorter) as error:
+                # That nothing was written by this try says nothing of the first.
                 self._fail(LogInDoubt, f"is perhaps in the log, which cannot be reached now: {error}")
         if isinstance(result, Fenced):
             self._refused(result)

@@ -37,7 +37,7 @@ from dnssecd.pipeline.jobs.job import Tools
 from dnssecd.pipeline.jobs.outcome import Outcome
 from dnssecd.pipeline.workers.pool import BULK_OCTETS
 from dnssecd.store.errors import LogBehind, LogFenced, LogInDoubt, LogTroubled, StoreError
-from dnssecd.store.version_log import InDoubt, LogRecord, LogUnavailable
+from dnssecd.store.version_log import InDoubt, LogRecord, LogShorter, LogUnavailable
 from dnssecd.uninterrupted import to_the_end
 
 #: Seconds until a log that could not be read is read again.
@@ -218,16 +218,20 @@ class Followers:
             tools = Tools(signer, inline_checker, now, today(now), self._clock.monotonic)
             return follow(zone.database, zone.spec, self, tools, RECORD_HERE_MAX)
 
-    def read(self, zone: str, after: int) -> Iterator[LogRecord]:
+    def read(self, zone: str, after: int, digest: str = "") -> Iterator[LogRecord]:
         """Yield the records of a log (store.version_log.LogReader) until the daemon stops. Raise LogUnavailable."""
-        for record in self._link.log.read(zone, after):
+        for record in self._link.log.read(zone, after, digest):
             if self._closed:
                 raise LogUnavailable("dnssecd is stopping")
             yield record
 
     async def _settle(self, zone: FrontZone, room: ClusterRoom, sequence: int, epoch: int) -> None:
-        """Make it certain whether a record is in the log."""
-        result = await self._link.run(self._link.log.settle, zone.name, sequence, epoch)
+        """Make it certain whether a record is in the log; not if the log lacks those before it: reading shows that."""
+        try:
+            result = await self._link.run(self._link.log.settle, zone.name, sequence, epoch)
+        except LogShorter as error:
+            log.warning("a version stays in doubt", zone=zone.name, sequence=sequence, cause=str(error))
+            return
         if isinstance(result, InDoubt):
             raise LogUnavailable(result.cause)
         room.doubtful = None
@@ -236,6 +240,7 @@ class Followers:
         self, zone: FrontZone, room: ClusterRoom, outcome: Outcome, caught: CaughtUp
     ) -> None:
         room.applied, room.epoch = caught.position.sequence, caught.position.epoch
+        room.digest = caught.position.digest
         room.owner = caught.node or room.owner
         room.refused = caught.cause
         self.progress[zone] = Progress(caught.position.sequence, caught.cause)

@@ -366,7 +366,9 @@ class ClusterNode:
         wanted = dict(self._to_take(fit, moves))
         if not wanted:
             return
-        taken = await self.link.run(self._ownership.take_over, wanted)
+        rooms = {name: self._zones[name].cluster for name in wanted}
+        digests = {name: room.digest for name, room in rooms.items() if room is not None}
+        taken = await self.link.run(self._ownership.take_over, wanted, digests)
         for one in taken:
             log.info("zone taken over", zone=one.zone, epoch=one.epoch)
             self._metrics.takeovers.inc()

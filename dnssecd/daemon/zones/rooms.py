@@ -33,27 +33,29 @@ GONE = Answer(SERVFAIL, "the zone was removed")
 class ClusterRoom:
     """A zone that several nodes share. ``log``: its log; with an epoch this node may make versions.
 
-    ``owner``, ``epoch``: the owner, "" as long as it is not known. ``applied``: the sequence up to which this node's
-    database has the log, None: not read yet. ``refused``: why the next record is not applied. ``doubtful``: an append
-    in doubt. ``behind_since``: monotonic time since when the database lacks a record of this node's own, None: it has
-    all. ``follow``: the task that reads the log; ``again``: there is more to read. ``unheard_since``: monotonic time
-    since when its owner may be replaced. ``keys``: which key this node's key service cannot use, "" for none, None: not
-    asked yet; ``proved_at``: monotonic time of the answer. ``acted``: this node may have owned the zone
-    since it noticed another owner: work outside is still done, and events of an owner fire. ``hindrance``: why this
-    node could not take the zone over, as it reported it last, None: not yet. ``alone``: this node owns the zone, and no
-    other node could take it over for a while; ``alone_since``: monotonic time since when none could.
+    ``owner``, ``epoch``: the owner, "" as long as it is not known. ``applied``: the sequence up to which this
+    node's database has the log, None: not read yet; ``digest``: of the last record there that has octets.
+    ``refused``: why the next record is not applied. ``doubtful``: an append in doubt. ``behind_since``: monotonic
+    time since when the database lacks a record of this node's own, None: it has all. ``follow``: the task that
+    reads the log; ``again``: there is more to read. ``unheard_since``: monotonic time since when its owner may be
+    replaced. ``keys``: which key this node's key service cannot use, "" for none, None: not asked yet;
+    ``proved_at``: monotonic time of the answer. ``acted``: this node may have owned the zone since it noticed
+    another owner: work outside is still done, and events of an owner fire. ``hindrance``: why this node could not
+    take the zone over, as it reported it last, None: not yet. ``alone``: this node owns the zone, and no other node
+    could take it over for a while; ``alone_since``: monotonic time since when none could.
 
-    Where each node has keys of its own, ``announced`` are those of the others, ``heard`` marks of the rows that they
-    are from, and ``heard_epoch`` the epoch in which all were read. ``unheard``: the same marks of rows that could not
-    be opened, and when that is tried again (monotonic). ``announced_at``, ``announced_of``: when this node
-    announced its own (monotonic), and of which condition of the zone. ``signed_elsewhere``: this node owns the zone,
-    and its signatures are still those of the node before.
+    Where each node has keys of its own, ``announced`` are those of the others, ``heard`` marks of the rows that
+    they are from, and ``heard_epoch`` the epoch in which all were read. ``unheard``: the same marks of rows that
+    could not be opened, and when that is tried again (monotonic). ``announced_at``, ``announced_of``: when this
+    node announced its own (monotonic), and of which condition of the zone. ``signed_elsewhere``: this node owns the
+    zone, and its signatures are still those of the node before.
     """
 
     log: ZoneLog[NodeLog]
     owner: str = ""
     epoch: int = 0
     applied: int | None = None
+    digest: str = ""
     refused: str = ""
     doubtful: Doubtful | None = None
     behind_since: float | None = None

@@ -92,7 +92,7 @@ def _apply_all(
     serial: int | None,
 ) -> CaughtUp:
     applied, node = 0, ""
-    for record in reader.read(spec.name, position.sequence):
+    for record in reader.read(spec.name, position.sequence, position.digest):
         if octets_max is not None and record.octets > octets_max:
             return CaughtUp(
                 position=position,

@@ -15,7 +15,7 @@ class CaughtUp(msgspec.Struct, frozen=True, kw_only=True):
     position: of the database in the log. applied: records applied now. serial: of the version now, None without one.
     node, epoch: the owner according to the newest applied record ("": none was applied). stopped: why the record after
     ``position`` was not applied: "unverified" or "too new", with ``cause`` and ``faults``; "log shorter": the log lacks
-    records that the database has; "": all records were applied.
+    records that the database has, or has others; "": all records were applied.
     larger: the next record has more octets than were allowed; it is still to be applied.
     """
 

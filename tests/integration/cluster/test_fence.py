@@ -14,7 +14,7 @@ from dnssecd.cluster.membership import settings_of
 from dnssecd.cluster.outbox import Outbox
 from dnssecd.cluster.ownership import Taken, owner_of
 from dnssecd.store.record_codec import BadRecord
-from dnssecd.store.version_log import Appended, Effect, Fenced, InDoubt, LogUnavailable
+from dnssecd.store.version_log import Appended, Effect, Fenced, InDoubt, LogShorter, LogUnavailable
 from tests.integration.cluster.world import World
 from tests.peers.proxy import Proxy
 
@@ -150,7 +150,7 @@ def test_another_incarnation_may_not_write(world: World) -> None:
 
 def test_no_gaps(world: World) -> None:
     owned(world)
-    with pytest.raises(LogUnavailable, match="no record before 9"):
+    with pytest.raises(LogShorter, match="lacks the record before"):
         world["a"].append(ZONE, 9, 1, b"")
 
 

@@ -46,9 +46,10 @@ class Node:
     def append(self, zone: str, sequence: int, epoch: int, octets: bytes, *effects: Effect) -> Result:
         return self.log.append(zone, sequence, epoch, Written(octets, effects))
 
-    def read(self, zone: str, after: int = 0) -> list[tuple[int, str, int, bytes]]:
+    def read(self, zone: str, after: int = 0, digest: str = "") -> list[tuple[int, str, int, bytes]]:
         """What the log has: sequence, kind, epoch, octets."""
-        return [(r.sequence, r.kind.name, r.epoch, b"".join(r.chunks)) for r in self.log.read(zone, after)]
+        found = self.log.read(zone, after, digest)
+        return [(r.sequence, r.kind.name, r.epoch, b"".join(r.chunks)) for r in found]
 
     def join(self, previous: str = "") -> None:
         self.membership.join([f"{self.name}:53"], "0", b"", b"", previous)

@@ -19,7 +19,7 @@ from dnssecd.daemon.cluster.link import THREADS, ClusterLink
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.rooms import ClusterRoom, JobsRoom
 from dnssecd.pipeline.follow.caught_up import CaughtUp
-from dnssecd.store.version_log import Kind, LogRecord, LogUnavailable, Position
+from dnssecd.store.version_log import Kind, LogRecord, LogShorter, LogUnavailable, Position
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ class Zone(SimpleNamespace):
 
 
 def a_zone() -> Any:
-    return Zone(name="z.", gone=False, doubt=None, serial=1, jobs=JobsRoom())
+    return Zone(name="z.", gone=False, doubt=None, serial=1, jobs=JobsRoom(), servers=None)
 
 
 async def test_a_stop_waits_for_the_thread_that_applies_records(
@@ -66,7 +66,7 @@ async def test_a_stop_waits_for_the_thread_that_applies_records(
 ) -> None:
     begun, read = threading.Event(), list[int]()
 
-    def endless(zone: str, after: int) -> Iterator[LogRecord]:
+    def endless(zone: str, after: int, digest: str) -> Iterator[LogRecord]:
         for number in range(100_000):
             time.sleep(0.05)
             yield LogRecord(number, 1, Kind.VERSION, "b", "", iter(()), 0)
@@ -117,6 +117,34 @@ async def test_records_that_came_while_a_zone_was_in_doubt_are_read_afterwards(
         zone.doubt = None
         followers._mailbox.finished.send(zone)
         await read.wait()
+    await followers.close()
+
+
+async def test_a_log_that_lost_records_is_reported_while_a_version_is_in_doubt(
+    link: ClusterLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failover that loses records often leaves a commit in doubt: to settle it fails for as long as they are lost."""
+    zone, raised = a_zone(), list[str]()
+    followers = followers_of(link, zone)
+    raise_event = lambda name, zone, cause, **given: raised.append(name)  # noqa: E731
+    followers._events = cast(Any, SimpleNamespace(raise_event=raise_event, resolve=None))
+    zone.cluster.doubtful = 3, 1
+
+    def settle(zone: str, sequence: int, epoch: int) -> Any:
+        raise LogShorter("the log lacks the record before")
+
+    async def read(zone: object, room: object) -> Any:
+        caught = CaughtUp(position=Position(2, 1, "aa"), stopped="log shorter", cause="it ends at 1")
+        return SimpleNamespace(log=caught, problems=[])
+
+    monkeypatch.setattr(link.log, "settle", settle)
+    monkeypatch.setattr(followers, "_read", read)
+    followers.follow(cast(Any, zone))
+    async with asyncio.timeout(5):
+        await zone.cluster.follow
+    assert raised == ["log-record-refused"]
+    assert followers.ready(zone), "it does not take the zone over"
+    assert zone.cluster.doubtful == (3, 1), "it is settled when the log has the records again"
     await followers.close()
 
 
