@@ -284,8 +284,12 @@ class PostgresLog:
     def news(self, position: str) -> tuple[str, Mapping[str, int]]:
         """Return what others appended since a position ("0": all), as zone and newest sequence, and the next position.
 
-        A zone may be reported twice, and is never left out.
+        A zone may be reported twice, and is never left out: if the database went back in time, all are reported.
         """
+        here, found = self._news(position)
+        return (here, found) if int(here) >= int(position) else self._news("0")
+
+    def _news(self, position: str) -> tuple[str, dict[str, int]]:
         with self._database.session() as session:
             rows = session.execute(_NEWS, (position, self._incarnation)).fetchall()
         here = next(row[2] for row in rows if row[2] is not None)

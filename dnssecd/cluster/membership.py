@@ -14,6 +14,8 @@ from dnssecd.cluster.errors import ClusterError, NameTaken, Superseded
 
 #: Settings of another node, compressed: 10,000 zones need some hundred kilobytes.
 SETTINGS_OCTETS_MAX = 16 << 20
+#: The owner of exported zones: it never runs, and its lease does not end. No configuration can have this name.
+EXPORTED = "(exported)"
 #: Seconds between two heartbeats.
 BEAT_S = 3.0
 

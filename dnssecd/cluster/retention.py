@@ -13,12 +13,17 @@ from uuid import UUID
 from dnssecd.cluster import chunks
 from dnssecd.cluster.chunks import Stored
 from dnssecd.cluster.database import Database
+from dnssecd.cluster.membership import EXPORTED
 from dnssecd.store.version_log import Position, Record
 
 #: A node whose lease ended longer ago is not waited for.
 AWAY_S = 86_400
 #: A new snapshot is due when the records since the last are this many times as large as it.
 SNAPSHOT_RATIO = 2
+#: Zones whose logs are looked at, and records that are removed, in one statement: it must end within its deadline.
+ZONES_AT_ONCE, RECORDS_AT_ONCE = 500, 500
+#: Statements that remove records of one zone in a round: other zones have their turn.
+PIECES_MAX = 200
 #: Small logs are left alone.
 SNAPSHOT_OCTETS_MIN = 4 << 20
 
@@ -47,11 +52,14 @@ SELECT coalesce(sum(l.octets), 0)::bigint, coalesce(max(s.octets), 0), coalesce(
 FROM log l LEFT JOIN snapshot s ON s.zone = l.zone
 WHERE l.zone = %s AND l.sequence > coalesce(s.sequence, 0)
 """
+#: Zone by zone, by index: records that are to be removed are not read.
 _LARGE = """
-SELECT l.zone, sum(l.octets)::bigint, coalesce(max(s.octets), 0)
-FROM ownership o JOIN log l ON l.zone = o.zone LEFT JOIN snapshot s ON s.zone = o.zone
-WHERE o.node = %s AND l.sequence > coalesce(s.sequence, 0)
-GROUP BY l.zone HAVING sum(l.octets) > %s
+SELECT o.zone, r.octets, coalesce(s.octets, 0)
+FROM (SELECT zone FROM ownership WHERE node = %s AND zone > %s ORDER BY zone LIMIT %s) o
+LEFT JOIN snapshot s ON s.zone = o.zone
+CROSS JOIN LATERAL (SELECT coalesce(sum(l.octets), 0)::bigint AS octets FROM log l
+    WHERE l.zone = o.zone AND l.sequence > coalesce(s.sequence, 0)) r
+ORDER BY o.zone
 """
 _PRUNABLE = """
 SELECT s.zone FROM ownership o JOIN snapshot s ON s.zone = o.zone
@@ -70,11 +78,12 @@ _GET = "SELECT sequence, epoch, node, digest, octets, upload FROM snapshot WHERE
 _FLOOR = """
 SELECT least(s.sequence, (SELECT max(l.sequence) - 1 FROM log l WHERE l.zone = s.zone),
     (SELECT min(coalesce(a.sequence, 0)) FROM node n LEFT JOIN applied a ON a.node = n.name AND a.zone = s.zone
-        WHERE n.alive_until > clock_timestamp() - %(away)s * interval '1 s'))
+        WHERE n.alive_until > clock_timestamp() - %(away)s * interval '1 s' AND n.name <> %(exported)s))
 FROM snapshot s WHERE s.zone = %(zone)s
 """
 _PRUNE = """
-WITH gone AS (DELETE FROM log WHERE zone = %(zone)s AND sequence <= %(floor)s RETURNING upload),
+WITH gone AS (DELETE FROM log WHERE zone = %(zone)s AND sequence <= least(%(floor)s,
+    (SELECT min(sequence) FROM log WHERE zone = %(zone)s) + %(records)s - 1) RETURNING upload),
 chunks AS (DELETE FROM chunk WHERE upload IN (SELECT upload FROM gone WHERE upload IS NOT NULL))
 SELECT count(*) FROM gone
 """
@@ -143,9 +152,16 @@ def log_size(database: Database, zone: str) -> LogSize:
 
 def large_logs(database: Database, node: str) -> dict[str, LogSize]:
     """Return the logs of a node's zones that are not small."""
-    with database.session() as session:
-        rows = session.execute(_LARGE, (node, SNAPSHOT_OCTETS_MIN)).fetchall()
-    return {zone: LogSize(int(records), int(snapshot)) for zone, records, snapshot in rows}
+    found: dict[str, LogSize] = {}
+    after = ""
+    while True:
+        with database.session() as session:
+            rows = session.execute(_LARGE, (node, after, ZONES_AT_ONCE)).fetchall()
+        sizes = {zone: LogSize(int(records), int(snapshot)) for zone, records, snapshot in rows}
+        found |= {zone: size for zone, size in sizes.items() if size.records > SNAPSHOT_OCTETS_MIN}
+        if len(rows) < ZONES_AT_ONCE:
+            return found
+        after = rows[-1][0]
 
 
 def prunable(database: Database, node: str, limit: int) -> list[str]:
@@ -192,11 +208,17 @@ def find_snapshot(database: Database, zone: str) -> Snapshot | None:
 
 
 def prune(database: Database, zone: str, away_s: float = AWAY_S) -> int:
-    """Remove records that no live node needs any more; return their number."""
+    """Remove records that no live node needs any more, many thousands at most; return their number."""
     with database.session() as session:
-        row = session.execute(_FLOOR, {"zone": zone, "away": away_s}).fetchone()
-        if row is None or row[0] is None or row[0] <= 0:
-            return 0
-        found = session.execute(_PRUNE, {"zone": zone, "floor": row[0]}).fetchone()
-    assert found is not None
-    return int(found[0])
+        row = session.execute(_FLOOR, {"zone": zone, "away": away_s, "exported": EXPORTED}).fetchone()
+    if row is None or row[0] is None or row[0] <= 0:
+        return 0
+    piece = {"zone": zone, "floor": row[0], "records": RECORDS_AT_ONCE}
+    count = 0
+    for _ in range(PIECES_MAX):
+        with database.session() as session:
+            found = session.execute(_PRUNE, piece).fetchone()
+        if found is None or not found[0]:
+            break
+        count += int(found[0])
+    return count

@@ -12,14 +12,12 @@ import msgspec
 
 from dnssecd.cluster import ownership, settings
 from dnssecd.cluster.database import Database
-from dnssecd.cluster.membership import Membership, list_nodes, settings_of
+from dnssecd.cluster.membership import EXPORTED, Membership, list_nodes, settings_of
 from dnssecd.cluster.ownership import Ownership
 from dnssecd.config.errors import where_text
 from dnssecd.store.log_place import LogPlace
 from dnssecd.store.version_log import Position
 
-#: The owner of exported zones; no node of a configuration can have this name.
-EXPORTED = "(exported)"
 _INCARNATION = "00000000-0000-0000-0000-657870727464"
 _LEASE_S = 100 * 365 * 86_400.0
 _HEADS = """

@@ -128,5 +128,5 @@ def node_of(
         mailbox,
         metrics,
     )
-    keeper = LogRetention(link, zones, runner)
+    keeper = LogRetention(link, zones, runner, metrics.failures)
     return ClusterNode(link, config, zones, followers, events, clock, keeper, metrics, shares, keys)

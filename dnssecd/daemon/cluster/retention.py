@@ -8,9 +8,10 @@ import os
 from collections.abc import Mapping
 
 import structlog
+from prometheus_client import Counter
 
 from dnssecd.cluster import retention
-from dnssecd.cluster.errors import ClusterError
+from dnssecd.cluster.errors import ClusterError, DatabaseRefused
 from dnssecd.daemon.cluster.link import ClusterLink
 from dnssecd.daemon.zones.gates import Work, shut_for
 from dnssecd.daemon.zones.job_runner import JobRunner
@@ -28,8 +29,11 @@ log = structlog.get_logger("dnssecd.cluster")
 class LogRetention:
     """Runs as a task of the daemon."""
 
-    def __init__(self, link: ClusterLink, zones: Mapping[str, FrontZone], runner: JobRunner) -> None:
-        self._link, self._zones, self._runner = link, zones, runner
+    def __init__(
+        self, link: ClusterLink, zones: Mapping[str, FrontZone], runner: JobRunner, failures: Counter
+    ) -> None:
+        """failures: a counter by task."""
+        self._link, self._zones, self._runner, self._failures = link, zones, runner, failures
         self._database, self._node = link.database, link.config.node
 
     async def run(self, round_s: float = ROUND_S) -> None:
@@ -38,7 +42,10 @@ class LogRetention:
             await asyncio.sleep(round_s)
             try:
                 await self.look()
-            except ClusterError as error:
+            except DatabaseRefused as error:
+                self._failures.labels("retention").inc()
+                log.warning("the logs of zones cannot be shortened", cause=error.what)
+            except ClusterError as error:  # the heartbeat reports it
                 log.info("the logs of zones are not shortened now", cause=error.what)
 
     async def look(self) -> None:
@@ -49,9 +56,18 @@ class LogRetention:
             await self._keep_snapshot(zone)
         names = await self._link.run(retention.prunable, self._database, self._node, PRUNED_MAX)
         for name in names:
+            await self._prune(name)
+
+    async def _prune(self, name: str) -> None:
+        """Remove records of one log; those of others are removed as well if that fails. Raise DatabaseAway."""
+        try:
             count = await self._link.run(retention.prune, self._database, name)
-            if count:
-                log.info("records of the log were removed", zone=name, records=count)
+        except DatabaseRefused as error:
+            self._failures.labels("retention").inc()
+            log.warning("records of the log cannot be removed", zone=name, cause=error.what)
+            return
+        if count:
+            log.info("records of the log were removed", zone=name, records=count)
 
     def _due(self, name: str, size: retention.LogSize) -> FrontZone | None:
         zone = self._zones.get(name)

@@ -282,6 +282,8 @@ def test_news_leaves_nothing_out(world: World) -> None:
     position, found = log.news(position)
     assert found["b.example."] == 2
     assert log.news(position)[1] == {}
+    later = str(int(position) + 1000)  # of a primary whose last transactions a failover lost
+    assert log.news(later) == (position, {ZONE: 2, "b.example.": 2, "c.example.": 1})
 
 
 @pytest.mark.parametrize(

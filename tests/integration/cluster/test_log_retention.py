@@ -9,8 +9,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import Counter
 
-from dnssecd.cluster import retention
+from dnssecd.cluster import database, retention
+from dnssecd.cluster.membership import EXPORTED
 from dnssecd.cluster.retention import Progress
 from dnssecd.daemon.cluster.retention import LogRetention
 from dnssecd.daemon.zones.machine import State
@@ -58,7 +60,8 @@ def test_a_log_that_grew_is_replaced(
     link = SimpleNamespace(
         database=world["a"].database, config=SimpleNamespace(node="a"), run=asyncio.to_thread
     )
-    keeper = LogRetention(link, {EXAMPLE: front}, runner)  # type: ignore[dict-item, arg-type]
+    failures = Counter("failures", "", ("task",), registry=None)
+    keeper = LogRetention(link, {EXAMPLE: front}, runner, failures)  # type: ignore[dict-item, arg-type]
     asyncio.run(keeper.look())
     assert runner.kinds == [], "the log is not larger than the zone"
     a.db.checkpoint()
@@ -87,3 +90,58 @@ def test_a_log_that_grew_is_replaced(
     assert a.hashes() == b.hashes() == late.hashes()
     for zone in (a, b, late):
         zone.close()
+
+
+def fill_log(world: World, zone: str, records: int) -> None:
+    """A log of many records that a snapshot replaced, and that every node has applied."""
+    world["a"].ownership.claim([zone])
+    with world["a"].database.own_session() as session:
+        session.execute("SET statement_timeout = 0")
+        session.execute("SET session_replication_role = replica")  # without the triggers
+        session.execute(
+            "INSERT INTO log (zone, sequence, epoch, kind, node, incarnation, digest, octets, body) "
+            "SELECT %s, n, 1, 'version', 'a', %s::text::uuid, 'd', 100, decode(repeat('00', 100), 'hex') "
+            "FROM generate_series(2, %s::int) AS n",
+            (zone, world["a"].incarnation, records),
+        )
+        session.execute(
+            "INSERT INTO snapshot (zone, sequence, epoch, upload, digest, octets, node) "
+            "VALUES (%s, %s, 1, gen_random_uuid(), '', 1, 'a')",
+            (zone, records),
+        )
+        session.execute("ANALYZE log")
+    for name in "ab":
+        retention.report_applied(world[name].database, name, {zone: Progress(records)})
+
+
+def test_a_long_log_is_removed_within_the_deadline_of_a_statement(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a node that was away for a day: one statement for all would fail each time, and the log grow."""
+    fill_log(world, EXAMPLE, 150_000)
+    monkeypatch.setattr(database, "_SESSION", {**database._SESSION, "statement_timeout": "100ms"})
+    keeper = world.node("keeper").database
+    for _ in range(3):
+        retention.prune(keeper, EXAMPLE)
+    assert world.sql("SELECT count(*) FROM log") == [(1,)]
+
+
+def test_large_logs_are_found_in_pages_and_without_reading_old_records(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retention, "ZONES_AT_ONCE", 2)
+    monkeypatch.setattr(retention, "SNAPSHOT_OCTETS_MIN", 5)
+    names = [f"z{number}.example." for number in range(5)]
+    world["a"].ownership.claim(names)
+    for name in names[1:]:
+        world["a"].append(name, 2, 1, name.encode())
+    fill_log(world, EXAMPLE, 10_000)
+    found = retention.large_logs(world["a"].database, "a")
+    assert found == {name: retention.LogSize(len(name), 0) for name in names[1:]}
+
+
+def test_the_node_of_exported_zones_keeps_no_records(world: World) -> None:
+    """It never applies any, and its lease lasts for a century."""
+    fill_log(world, EXAMPLE, 10)
+    world.node(EXPORTED).join()
+    assert retention.prune(world["a"].database, EXAMPLE) == 9
