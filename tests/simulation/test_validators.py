@@ -54,6 +54,17 @@ def test_lost_keys_are_replaced(seed: int) -> None:
     run(seed)
 
 
+@pytest.mark.parametrize(
+    "seed",
+    [
+        8628,  # two nodes sign by turns, and the DS comes while unsigned data may still be held
+        13156,  # the same after one take-over
+    ],
+)
+def test_the_first_ds_waits_for_signatures_of_nodes(seed: int) -> None:
+    run(seed)
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("first", range(0, SOAK_SEEDS, SOAK_BLOCK))

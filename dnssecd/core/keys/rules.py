@@ -18,11 +18,15 @@ NEVER = 1 << 62
 
 
 class Way(Struct, frozen=True):
-    """One of the ways a rule can be kept."""
+    """One of the ways a rule can be kept.
+
+    ``inductive``: it concludes from the step before, so it proves nothing if the rule did not bind before.
+    """
 
     name: str
     text: str
     holds: Callable[[Keyset, int], bool]
+    inductive: bool = False
 
 
 class Rule(Struct, frozen=True):
@@ -38,13 +42,24 @@ class Rule(Struct, frozen=True):
     binds: tuple[Rec, Event] | None = None
 
 
-def broken(keyset: Keyset, rules: tuple[Rule, ...], step: tuple[Rec, Event] | None = None) -> Rule | None:
-    """Return the first rule that the key set, as it is after ``step``, does not keep.  Pure."""
+def broken(
+    keyset: Keyset,
+    rules: tuple[Rule, ...],
+    step: tuple[Rec, Event] | None = None,
+    *,
+    bound_before: bool = True,
+) -> Rule | None:
+    """Return the first rule that the key set, as it is after ``step``, does not keep.  Pure.
+
+    bound_before: a DS could be held before the step, too. The first DS must not rest on what was signed by turns before
+    it: until then nothing kept a set or an RRset from being unsigned, and caches may hold it.
+    """
     for rule in rules:
         if rule.binds is not None and rule.binds != step:
             continue
         for algorithm in rule.scope(keyset):
-            if not any(way.holds(keyset, algorithm) for way in rule.ways):
+            ways = (way for way in rule.ways if bound_before or not way.inductive)
+            if not any(way.holds(keyset, algorithm) for way in ways):
                 return rule
     return None
 
@@ -246,6 +261,7 @@ RULES: tuple[Rule, ...] = (
                 "nodes of a cluster with keys of their own sign one after the other: each key of the algorithm whose "
                 "signature over a DNSKEY set may be held has ds and dnskey omnipresent",
                 _ds_signed_by_nodes,
+                inductive=True,
             ),
         ),
     ),
@@ -269,6 +285,7 @@ RULES: tuple[Rule, ...] = (
                 "nodes with keys of their own sign one after the other: every DNSKEY set with a key of the algorithm "
                 "has each key whose signature over a DNSKEY set may be held",
                 _set_signed_by_nodes,
+                inductive=True,
             ),
         ),
     ),
@@ -295,6 +312,7 @@ RULES: tuple[Rule, ...] = (
                 "nodes with keys of their own sign one after the other: every DNSKEY set with a key of the algorithm "
                 "has each key whose signatures over zone data may be held",
                 _data_signed_by_nodes,
+                inductive=True,
             ),
         ),
     ),

@@ -259,7 +259,7 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
     if _takes_the_last_hold(before, move, world):
         detail = "the parent has a DS of none of this zone's keys: no KSK leaves before the parent has a successor's"
         return blocker(Gate.SAFETY, "foreign-ds", detail)
-    rule = broken(after, tables.rules, (rec, event))
+    rule = broken(after, tables.rules, (rec, event), bound_before=secured(before))
     harmless = _harmless(before, event, rec, rule, tables.rules) or joins(before, move, world)
     if rule is not None and not harmless:
         return blocker(Gate.SAFETY, rule.name, rule.text)

@@ -10,6 +10,7 @@ from dnssecd.core.keys.keyset import Key, Keyset, new_key
 from dnssecd.core.keys.keystate import TRANSITIONS, Event, Goal, Rec, RecordState, Role, State, advance
 from dnssecd.core.keys.keystate_doc import render
 from dnssecd.core.keys.label import label
+from dnssecd.core.keys.node_keys import signer_of
 from dnssecd.core.keys.planner import TABLES
 from dnssecd.core.keys.rules import RULES, broken, covered
 from dnssecd.replacing import replace
@@ -88,6 +89,23 @@ def test_a_secure_zone_at_rest_breaks_no_rule() -> None:
 )
 def test_one_record_short(change: dict[str, State], rule: str | None) -> None:
     assert rule_broken(*steady(**change)) == rule
+
+
+def by_turns(ds: State) -> tuple[Key, Key, Key]:
+    """Node a signs again, after node b, and no signature of either was everywhere at any time."""
+    ksk, zsk = steady(ds=ds, zrrsig=R)
+    theirs = key("theirs", Role.ZSK, dnskey=S, zrrsig=U)
+    return ksk, zsk, replace(theirs, signer=signer_of("b"))
+
+
+def test_the_first_ds_does_not_rest_on_what_nodes_signed_by_turns_before_it() -> None:
+    keyset = Keyset(APEX, by_turns(R))
+    assert broken(keyset, RULES, (Rec.DS, Event.PUBLISH), bound_before=True) is None
+    rule = broken(keyset, RULES, (Rec.DS, Event.PUBLISH), bound_before=False)
+    assert rule is not None
+    assert rule.name == "zone-data-signed"
+    everywhere = replace(keyset, keys=(*steady(ds=R), keyset.keys[2]))
+    assert broken(everywhere, RULES, (Rec.DS, Event.PUBLISH), bound_before=False) is None
 
 
 def test_before_any_ds_nothing_can_break() -> None:
