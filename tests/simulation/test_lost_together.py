@@ -72,6 +72,10 @@ def test_keys_of_two_algorithms_are_replaced(first: int) -> None:
         run(seed)
 
 
+def test_a_lost_ksk_that_others_replace_goes_with_the_successor_of_a_lost_zsk() -> None:
+    run(1817)
+
+
 def test_the_seeds_lose_keys_of_two_algorithms_together() -> None:
     assert any(run(seed).together for seed in range(SEEDS))
 

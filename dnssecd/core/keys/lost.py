@@ -36,15 +36,17 @@ def in_distress(keyset: Keyset) -> bool:
 def swaps(keyset: Keyset, comes: Iterable[tuple[Atom, ...]]) -> Iterator[tuple[Atom, ...]]:
     """Yield the moves that bring the successors of lost keys together; ``comes``: moves of keys that come.
 
-    Where lost keys sign the DNSKEY set, their signatures over it go.  Where lost keys of several algorithms sign zone
-    data, no successor can come before the others: each version needs an SOA signed in every algorithm.
+    Where lost keys sign the DNSKEY set, their signatures over it go: with the signature of a successor, or, where
+    others sign the set already, with a successor for zone data, without which no version can be signed.  Where lost
+    keys of several algorithms sign zone data, no successor can come before the others: each version needs an SOA
+    signed in every algorithm.
     """
     signers = [key for key in keyset.keys if key.lost and key.zrrsig.visible]
     leaving = [key for key in keyset.keys if signs_set(key) and key.goal is Goal.ABSENT]
     coming = tuple(atom for move in comes for atom in move if atom[2] is Event.PUBLISH)
     goes = tuple((key.ref, Rec.KRRSIG, Event.WITHDRAW) for key in leaving)
     idle = tuple((key.ref, Rec.ZRRSIG, Event.WITHDRAW) for key in signers if _is_idle(keyset, key))
-    if goes and any(rec is Rec.KRRSIG for _, rec, _ in coming):
+    if goes and coming:
         yield (*coming, *goes, *idle)
     elif coming and len({key.algorithm for key in signers}) > 1:
         yield (*coming, *idle)

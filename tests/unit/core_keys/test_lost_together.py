@@ -102,6 +102,22 @@ def test_a_lost_key_of_an_algorithm_that_leaves_gets_no_successor() -> None:
     ends(bench)
 
 
+def test_a_successor_for_data_comes_with_the_end_of_a_ksk_that_others_replace_already() -> None:
+    """Without a ZSK no version can be signed, and the lost KSK cannot sign another DNSKEY RRset: only both together."""
+    bench = running()
+    old = bench.key(Role.KSK)
+    bench.generate(GenerateKey("other", Role.KSK, OLD, 0, "local", Goal.PRESENT, "it replaces the other"))
+    other = bench.keyset.keys[-1]
+    for rec in other.records:
+        other = other.with_record(rec, old.record(rec))
+    bench.keyset = bench.keyset.with_key(other)
+    for key in (old, bench.key(Role.ZSK)):
+        bench.keyset = commands.lost(bench.keyset, key.ref)
+    bench.settle(rounds=80)
+    assert not in_distress(bench.keyset)
+    assert sorted(key.role for key in bench.keyset.keys if not key.lost) == [Role.KSK, Role.ZSK]
+
+
 def asks_for(bench: Bench, algorithm: int) -> bool:
     return any(key.dnskey.visible for key in bench.keyset.keys if key.algorithm == algorithm)
 
