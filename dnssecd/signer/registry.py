@@ -34,7 +34,7 @@ class Registry:
         self._directory = directory
         self._log = KnownLog(directory) if derived else None
         self._keys: dict[str, Description] = {}
-        self._of_zone: dict[bytes, set[str]] = {}
+        self._of_zone: dict[bytes, tuple[str, ...]] = {}
 
     def load(self) -> None:
         """Read the directory, made where it is missing; ValueError names a file that is not readable."""
@@ -129,12 +129,12 @@ class Registry:
     def _enter(self, key: Description) -> None:
         self._keys[key.id] = key
         for zone in key.zones:
-            self._of_zone.setdefault(zone, set()).add(key.id)
+            self._of_zone[zone] = tuple(dict.fromkeys((*self._of_zone.get(zone, ()), key.id)))
 
     def _leave(self, key_id: str) -> None:
         key = self._keys.pop(key_id, None)
         for zone in key.zones if key is not None else ():
-            self._of_zone[zone].discard(key_id)
+            self._of_zone[zone] = tuple(other for other in self._of_zone[zone] if other != key_id)
 
     def _path(self, key_id: str) -> Path:
         return self._directory / (key_id + SUFFIX)

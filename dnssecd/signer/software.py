@@ -126,7 +126,7 @@ class SoftwareStore:
         """Return whether the key can be used now, and why not; a file that is gone, or back, is reported."""
         if not self.medium.is_present():
             return "unavailable", self._directory.absent_text()
-        if not self._directory.holds(key.id) and self._keys.get(key.id) is None:
+        if not self._directory.holds(key.id) and not self._keys.has(key.id):
             detail = f"{self._directory.key_path(key.id)} is gone; restore it from the backup"
             self._warnings.add("key missing", key.id, detail)
             return "missing", detail
@@ -333,9 +333,9 @@ class SoftwareStore:
         self, lane: int, key: Description, preimages: list[bytes], deadline: float
     ) -> asyncio.Future[list[bytes]]:
         """Queue preimages; MissingKey, Unavailable or OperatorNeeded when the key cannot be used."""
-        if self.medium.removable or self._keys.get(key.id) is None:
+        if self.medium.removable or not self._keys.has(key.id):
             self.medium.must_be_present()
-        if self._keys.get(key.id) is None:
+        if not self._keys.has(key.id):
             self._keys.load(key)
         self._directory.check_modes(key.id)
         self.medium.note_use()
@@ -343,10 +343,10 @@ class SoftwareStore:
 
     def sign_at_once(self, key: Description, preimages: list[bytes]) -> list[bytes] | None:
         """Sign with a key in memory, unless other signatures wait."""
-        opened = self._keys.get(key.id)
-        if opened is None or self.medium.removable or self._queue:
+        if key.algorithm not in QUICK_ALGORITHMS or self.medium.removable or self._queue:
             return None
-        if key.algorithm not in QUICK_ALGORITHMS:
+        opened = self._keys.get(key.id)
+        if opened is None:
             return None
         self._directory.check_modes(key.id)
         self.medium.note_use()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable
 from queue import Empty, SimpleQueue
 
 import msgspec
@@ -52,11 +51,11 @@ class _Worker:
         """Process id."""
         return self._process.pid
 
-    def sign(self, key_id: str, key: Callable[[], KeyCall], preimages: list[bytes]) -> list[bytes]:
+    def sign(self, key_id: str, key: KeyCall, preimages: list[bytes]) -> list[bytes]:
         """Return the signatures; _Lost when the process is of no use."""
         try:
             if self._key_id != key_id:
-                self._socket.sendall(frame(key()))
+                self._socket.sendall(frame(key))
                 self._key_id = key_id
             self._socket.sendall(frame(SignCall(preimages)))
             signatures = msgspec.msgpack.decode(self._answer(), type=list[bytes])
@@ -121,7 +120,7 @@ class SigningProcesses:
         for worker in ended:
             worker.end()
 
-    def sign(self, key_id: str, key: Callable[[], KeyCall], preimages: list[bytes]) -> list[bytes] | None:
+    def sign(self, key_id: str, key: KeyCall, preimages: list[bytes]) -> list[bytes] | None:
         """Return signatures in DNSSEC wire form, None when no process is free or the one that was is lost."""
         free = self._free
         try:
