@@ -20,6 +20,7 @@ from dnssecd.config.policies import reference
 from dnssecd.config.reader import Section
 from dnssecd.config.templates import Template, with_template
 from dnssecd.config.values import Bad, is_below, parse_ds, parse_name, wire_length
+from dnssecd.sharing import share
 
 #: A hashed owner name adds a label of 32 octets and its length octet: 255 - 33 (RFC 5155 §3).
 NSEC3_NAME_MAX = 222
@@ -107,14 +108,14 @@ def _zone(name: str, section: Section, known: Known) -> ZoneConfig:
     parent = _parent(section, known)
     return ZoneConfig(
         name=name,
-        policy=policy,
+        policy=share(policy),
         source=source,
         file=_file(section, source),
         primaries=_primaries(section, source, known),
         allow_update=grants(section, name, source, known.tsig),
-        update_limits=update_limits(section),
-        secondaries=secondaries,
-        check_servers=_check_servers(section, secondaries, known),
+        update_limits=share(update_limits(section)),
+        secondaries=share(secondaries),
+        check_servers=share(_check_servers(section, secondaries, known)),
         allow_transfer=_acl(section, "allow_transfer", (), known),
         allow_query=_acl(section, "allow_query", _DEFAULT_QUERY, known),
         parent=parent,
@@ -363,10 +364,10 @@ def _parent(section: Section, known: Known) -> ParentConfig:
     if isinstance(value, str):
         if value != "none":
             section.error("parent", f'"{value}" is not allowed', 'write "none" or { servers = ["…"] }')
-        return ParentConfig(none=True)
+        return share(ParentConfig(none=True))
     table = section.table("parent")
     if table is None:
-        return ParentConfig()
+        return share(ParentConfig())
     parent = ParentConfig(
         servers=addresses(table, "servers"), push=_push(table, known), hook=command(table, "hook")
     )

@@ -108,7 +108,7 @@ class BackupWatch:
         """Request the next check at the time of day that is configured (UTC)."""
         now = self._clock.now()
         at = (now - settings.check_at) // _DAY_S * _DAY_S + _DAY_S + settings.check_at
-        self._schedule.wake(self, "backup-check", at, self.configure)
+        self._schedule.wake(self, "backup-check", at, lambda _: self.configure())
 
     async def _check(self, newest: Newest) -> None:
         report = await ask_checker(newest.path, self._config().path)

@@ -8,6 +8,7 @@ immediately. For single jobs that hang it is not needed: :mod:`dnssecd.pipeline.
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import structlog
 
@@ -33,7 +34,7 @@ class WatchedPool(WorkerPool):
     async def run(
         self,
         job: frames.Job,
-        turn: asyncio.Lock,
+        turn: AbstractAsyncContextManager[None],
         octets: int = 0,
         wanted: Callable[[], bool] = lambda: True,
         *,

@@ -105,7 +105,7 @@ class ZoneWatcher(Generic[Zone]):
         self._inotify: Inotify | None = None
         #: Zones by watch and name that affect them, and the reverse.
         self._zones: dict[tuple[int, bytes], set[Zone]] = defaultdict(set)
-        self._places: dict[Zone, set[tuple[int, bytes]]] = {}
+        self._places: dict[Zone, tuple[tuple[int, bytes], ...]] = {}
         self._names: dict[int, int] = defaultdict(int)
         #: Why there are no events, by directory; empty if all directories have events.
         self.polled: dict[str, str] = {}
@@ -239,9 +239,9 @@ class ZoneWatcher(Generic[Zone]):
             watch = self._add(point.directory)
             if watch is not None:
                 places.add((watch, point.name))
-        before = self._places.pop(zone, set())
+        before = set(self._places.pop(zone, ()))
         if places:
-            self._places[zone] = places
+            self._places[zone] = tuple(places)
         for place in places - before:
             self._zones[place].add(zone)
             self._names[place[0]] += 1

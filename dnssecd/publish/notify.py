@@ -25,7 +25,7 @@ from dnssecd.publish.notify_gap import NotifyGap, Pace
 from dnssecd.publish.watch import Ledger, Sighting, WatchHooks, sight
 
 
-class Goal(Struct, frozen=True):
+class Goal(Struct, frozen=True, gc=False):
     """A published version: serial, and its SOA RDATA (uncompressed wire form) and TTL for the NOTIFY.
 
     Without an SOA the NOTIFY has none: it is a hint that may be left out (RFC 1996 §3.7).

@@ -11,10 +11,11 @@ from dnssecd.core.dns.rrtypes import SOA
 from dnssecd.core.dns.serial import is_after
 from dnssecd.publish.exchange import Peer, Timing, ask
 from dnssecd.publish.soa_look import SOA_NUMBERS, ApexQuestion
+from dnssecd.replacing import replace
 from dnssecd.tls import TlsFault
 
 
-class Sighting(Struct, frozen=True):
+class Sighting(Struct, frozen=True, gc=False):
     """One look at one server: the serial that it serves; None: it serves none or does not answer (see ``detail``).
 
     ``at``: epoch seconds. ``reachable``: it sent an answer. ``tsig_time``: its clock, from a verified TSIG.
@@ -96,7 +97,10 @@ class _Seen:
 
 
 class Ledger:
-    """Remembers of one zone what each of its servers was last seen to serve, and judges each new sighting by it."""
+    """Remembers of one zone what each of its servers was last seen to serve, and judges each new sighting by it.
+
+    It does not keep the signatures.
+    """
 
     __slots__ = ("_hooks", "_published", "_seen")
 
@@ -122,12 +126,15 @@ class Ledger:
 
     def record(self, sighting: Sighting) -> Judgement:
         """Take in a sighting, report it, and return what it means."""
-        seen = self._seen.setdefault(sighting.server, _Seen(sighting))
+        seen = self._seen.get(sighting.server)
+        if seen is None:
+            seen = self._seen[sighting.server] = _Seen(sighting)
         before, serial = seen.highest, sighting.serial
         backwards = serial is not None and before is not None and is_after(before, serial)
         if serial is not None:
             seen.highest = serial
-        seen.last = sighting
+        # What only evidence needs takes as much as all else.
+        seen.last = sighting if sighting.signatures is None else replace(sighting, signatures=None)
         state = self._state(sighting)
         judgement = Judgement(sighting, state, backwards, self._lag(seen, state))
         self._hooks.seen(judgement)

@@ -39,7 +39,7 @@ class Kdf(msgspec.Struct, frozen=True):
     p: int = 1
 
 
-class Description(msgspec.Struct, frozen=True):
+class Description(msgspec.Struct, frozen=True, gc=False):
     """What is known of a key without its private half; `dnskey` is RDATA, `created` epoch seconds.
 
     `cka_id` (hex) and `label` are those of a token's objects; empty in a software store.

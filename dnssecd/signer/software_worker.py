@@ -24,7 +24,7 @@ from dnssecd.signer.algorithms import PrivateKey, Sign
 from dnssecd.signer.child import frame_bodies, serve_parent
 
 
-class KeyCall(msgspec.Struct, frozen=True, array_like=True, tag="key"):
+class KeyCall(msgspec.Struct, frozen=True, gc=False, array_like=True, tag="key"):
     """What to sign with from now on: a private key as PKCS#8 DER."""
 
     algorithm: int

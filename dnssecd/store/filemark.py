@@ -21,7 +21,7 @@ import msgspec
 _SALTS = 16, 8
 
 
-class FileMark(msgspec.Struct, frozen=True, array_like=True):
+class FileMark(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """Times in nanoseconds since the epoch. ``salts``: of the write-ahead log, in hex; "" where there is no log."""
 
     device: int

@@ -10,7 +10,7 @@ from dnssecd.core.keys.keystate import Role
 from dnssecd.core.keys.signed_ahead import SignedAhead
 
 
-class SecondarySight(Struct, frozen=True):
+class SecondarySight(Struct, frozen=True, gc=False):
     """A secondary (or other server that is to be checked): the serial it served and when."""
 
     name: str
@@ -20,7 +20,7 @@ class SecondarySight(Struct, frozen=True):
     next_look: int | None = None
 
 
-class ParentSight(Struct, frozen=True):
+class ParentSight(Struct, frozen=True, gc=False):
     """One address of one of the parent's servers: the DS RRset (RDATA) it served, its TTL (s) and when."""
 
     name: str
@@ -54,7 +54,7 @@ class Confirmation(Struct, frozen=True):
     who: str
 
 
-class SignatureCount(Struct, frozen=True):
+class SignatureCount(Struct, frozen=True, gc=False):
     """Of the zone data's RRsets in the committed version: how many this key signed, how many it did not."""
 
     ref: str

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from dnssecd.core.keys.keystate import HIDDEN, RECORDS, Goal, Rec, RecordState, Role, State
 from dnssecd.replacing import replace
+from dnssecd.sharing import share
 
 SEP = 0x0001
 REVOKE = 0x0080
@@ -28,7 +29,7 @@ class KeysetError(ValueError):
     """A key that cannot join the zone's keys; the message says why and what to do."""
 
 
-class Key(Struct, frozen=True):
+class Key(Struct, frozen=True, gc=False):
     """One key.  `key_id` is the key store's handle; `public_key` the DNSKEY RDATA's public key field.
 
     A revoked key (RFC 5011) is a second entry with the same `key_id`, other flags and another tag.
@@ -126,7 +127,7 @@ class Key(Struct, frozen=True):
                 return replace(self, ds=state)
 
 
-class TtlMemory(Struct, frozen=True):
+class TtlMemory(Struct, frozen=True, gc=False):
     """The largest TTL (s) that a cached copy may have.
 
     ``lowered`` is the serial that lowered it, ``gone`` the time at which the last secondary served that serial.
@@ -140,7 +141,7 @@ class TtlMemory(Struct, frozen=True):
 NO_MEMORY = TtlMemory()
 
 
-class Keyset(Struct, frozen=True):
+class Keyset(Struct, frozen=True, gc=False):
     """All keys of a zone.  `apex` is the zone's name in lower-case wire form.
 
     `step` counts the plans that changed what is published; `trust_after` is the time before which no
@@ -174,19 +175,40 @@ class Keyset(Struct, frozen=True):
         return next((key for key in self.keys if key.ref == ref), None)
 
     def compact(self) -> "Keyset":
-        """Return an equal set in which equal states of records are one object, for a process that keeps many sets."""
-        known = {HIDDEN: HIDDEN}
+        """Return an equal set whose equal parts are one object, for a process that keeps many sets."""
+        times: dict[int | None, int | None] = {}
 
-        def one(state: RecordState) -> RecordState:
-            return known.setdefault(state, state)
+        def one(time: int | None) -> int | None:
+            return times.setdefault(time, time)
+
+        def state_of(state: RecordState) -> RecordState:
+            if state == HIDDEN:
+                return HIDDEN
+            times = {name: one(getattr(state, name)) for name in ("changed", "published", "seen")}
+            return share(replace(state, **times, witnesses=share(state.witnesses)))
 
         keys = tuple(
             replace(
-                key, dnskey=one(key.dnskey), zrrsig=one(key.zrrsig), krrsig=one(key.krrsig), ds=one(key.ds)
+                key,
+                keystore=share(key.keystore),
+                created=one(key.created),
+                active=one(key.active),
+                announced=one(key.announced),
+                dnskey=state_of(key.dnskey),
+                zrrsig=state_of(key.zrrsig),
+                krrsig=state_of(key.krrsig),
+                ds=state_of(key.ds),
             )
             for key in self.keys
         )
-        return replace(self, keys=keys)
+        return replace(
+            self,
+            keys=keys,
+            born=share(self.born),
+            ttl_dnskey=share(self.ttl_dnskey),
+            ttl_zone=share(self.ttl_zone),
+            ttl_ds=share(self.ttl_ds),
+        )
 
     def with_key(self, key: Key) -> "Keyset":
         """Return a copy with the entry of the same name replaced."""

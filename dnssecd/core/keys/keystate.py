@@ -97,7 +97,7 @@ RECORDS: Mapping[Role, tuple[Rec, ...]] = MappingProxyType(
 VISIBLE: frozenset[State] = frozenset({State.RUMOURED, State.OMNIPRESENT})
 
 
-class RecordState(Struct, frozen=True):
+class RecordState(Struct, frozen=True, gc=False):
     """One record's state and the evidence for it.
 
     Steps are numbered (`Keyset.step`), so that the order of changes survives a clock that goes back.

@@ -182,7 +182,7 @@ class Gate(StrEnum):
     HOLDERS = "holders"
 
 
-class Missing(Struct, frozen=True):
+class Missing(Struct, frozen=True, gc=False):
     """One piece of evidence: from whom, the answer seen and the one wanted, when it is looked at next."""
 
     whom: str
@@ -191,7 +191,7 @@ class Missing(Struct, frozen=True):
     next_look: int | None = None
 
 
-class Blocker(Struct, frozen=True):
+class Blocker(Struct, frozen=True, gc=False):
     """Why something waits.
 
     `until` (epoch s) is when time alone ends it, `since` when the wait began; `token` is what
@@ -211,7 +211,7 @@ class Blocker(Struct, frozen=True):
     token: str = ""
 
 
-class Plan(Struct, frozen=True):
+class Plan(Struct, frozen=True, gc=False):
     """Effects in order, when to plan again at the latest (None: only on news), why what waits, the new keyset.
 
     `republish`: the zone needs a new version; `keyset` is to be stored in the transaction that commits it.

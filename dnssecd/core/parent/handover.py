@@ -36,7 +36,7 @@ class Task(StrEnum):
     RESTORE = "restore"  # a DS that was there is gone
 
 
-class ParentKey(Struct, frozen=True):
+class ParentKey(Struct, frozen=True, gc=False):
     """A key with a DS, as the parent is to see it.  `rdata`: DNSKEY RDATA; `role`: "ksk" or "csk".
 
     `lost`: its DS was at all of the parent's servers, and then no longer.
@@ -69,7 +69,7 @@ class ParentKey(Struct, frozen=True):
         return self.rdata[4:]
 
 
-class Handover(Struct, frozen=True):
+class Handover(Struct, frozen=True, gc=False):
     """`zone`: its name as text, absolute; `apex`: lower-case wire form.  Times in epoch seconds, 0: never asked."""
 
     zone: str

@@ -41,7 +41,7 @@ LOCAL_POSITIONS_MAX = 20_000
 ReadAhead = Callable[[Iterable[bytes], Iterable[bytes]], object]
 
 
-class DenialParameters(Struct, frozen=True):
+class DenialParameters(Struct, frozen=True, gc=False):
     """The denial of existence of a zone: ``nsec`` or ``nsec3``; the defaults are those of RFC 9276."""
 
     kind: str = "nsec3"

@@ -82,7 +82,7 @@ class DsCommands:
                 assert known is not None
                 assert keys.evidence is not None
                 now = int(self._rollovers.engine.clock.now())
-                keys.evidence.confirmations[key.ref] = Confirmation(key.ref, present, now, who)
+                keys.evidence.confirm(Confirmation(key.ref, present, now, who))
                 note = Note(what, "", who)
                 await self._rollovers.store(zone, keys, KeyChange(known.keyset, known.keyset, (note,)))
                 await self._rollovers.keep_evidence(zone, keys)

@@ -77,7 +77,7 @@ class RolloverCommands:
         keys = self._rollovers.of(zone)
         waiting: list[Wait] = []
         if zone.serial is None:
-            waiting = [_first(blocker) for blocker in zone.blockers]
+            waiting = [_first(blocker) for blocker in outlook.blockers(zone)]
         elif keys.plan is not None:
             blockers = text.in_order(keys.plan.blockers)
             waiting = [text.waiting(blocker, keys.plan.keyset) for blocker in blockers]
@@ -243,7 +243,7 @@ def _reports(keyset: Keyset) -> list[tuple[str, bool]]:
 def _all_lines(zone: FrontZone, keys: ZoneKeys, now: float) -> list[str]:
     """Return the lines of ``explain --rules``."""
     lines = [_headline(zone)]
-    lines += [f"waits: {blocker}" for blocker in zone.blockers if zone.serial is None]
+    lines += [f"waits: {blocker}" for blocker in outlook.blockers(zone)] if zone.serial is None else []
     lines += [f"waits: {problem.cause}\n  remedy: {problem.remedy}" for problem in zone.problems]
     if zone.serial is not None and keys.plan is not None:
         keyset = keys.plan.keyset

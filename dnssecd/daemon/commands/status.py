@@ -36,7 +36,7 @@ class ZoneStates:
         self._events, self._clock = events, clock
 
     def describe(self, zone: FrontZone, *, step: bool = True) -> ZoneStatus:
-        """Return the state of a zone; ``step``: with the sentence on its next step, which is half of the work."""
+        """Return the state of a zone; ``step``: with what it waits for, which is half of the work."""
         now = self._clock.now()
         security = outlook.security(zone)
         return ZoneStatus(
@@ -46,7 +46,7 @@ class ZoneStates:
             runway_seconds=zone.runway_s(now),
             secondaries=self.list_secondaries(zone),
             primaries=msgspec.convert(zone.primaries, list[ServerSeen]),
-            blockers=zone.blockers,
+            blockers=outlook.blockers(zone) if step else [],
             alerts=[describe_alert(event) for event in self._events.firing(zone.name)],
             state="waiting" if zone.serial is None else "served",
             policy=zone.config.policy,
@@ -130,7 +130,9 @@ class StatusCommand:
 
     def _with_step(self, described: ZoneStatus) -> ZoneStatus:
         zone = self._zones.get(described.zone)  # None: removed meanwhile
-        return described if zone is None else replace(described, next_step=self._states.next_step(zone))
+        if zone is None:
+            return described
+        return replace(described, next_step=self._states.next_step(zone), blockers=outlook.blockers(zone))
 
     async def compose(self, one: FrontZone | None, *, step: bool = True) -> Status:
         """Return the state of one zone, or of all (None)."""

@@ -72,7 +72,7 @@ class ZoneCommands:
 
     async def list_zones(self, call: Call[ListZones]) -> ZoneRows:
         """Answer ``zone.list``."""
-        states = await self._states.describe_all(self._zones.values())
+        states = await self._states.describe_all(self._zones.values(), step=False)
         return ZoneRows(zones=[_make_row(state) for state in states])
 
     async def show(self, call: Call[ShowZone]) -> ZoneDetails:

@@ -137,7 +137,7 @@ class ParentWatch:
 
     def _plan(self, zone: FrontZone, parent: ParentRoom, delay: float) -> None:
         parent.next_look = self._clock.now() + delay
-        self._schedule.wake(zone, "parent", parent.next_look, lambda: self._due(zone))
+        self._schedule.wake(zone, "parent", parent.next_look, self._due)
 
     def _due(self, zone: FrontZone) -> None:
         task: asyncio.Task[object] = asyncio.get_running_loop().create_task(self._look_again(zone))

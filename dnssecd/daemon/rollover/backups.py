@@ -104,7 +104,7 @@ class Backups(RolloverListener):
         keys = self._rollovers.of(zone)
         async with keys.turn, zone.jobs.turn:
             await asyncio.to_thread(write_evidence, zone.database, [backup_row(backup)])
-            keys.take(lambda evidence: evidence.backups.__setitem__(backup.key_id, backup))
+            keys.take(lambda evidence: evidence.saved(backup))
             keys.not_before = 0.0
         if zone.serial is None:
             self._mailbox.wanted.send(zone, "load")

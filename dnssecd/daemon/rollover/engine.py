@@ -40,7 +40,7 @@ from dnssecd.daemon.rollover.key_service import destroy_key, make_key, prove_key
 from dnssecd.daemon.rollover.note_holders import note_holders
 from dnssecd.daemon.rollover.notes import notes_of
 from dnssecd.daemon.rollover.of_nodes import NotReady, change_of_nodes
-from dnssecd.daemon.rollover.planning import Planning
+from dnssecd.daemon.rollover.planning import PLANS_S, Planning
 from dnssecd.daemon.rollover.policy import FOREVER, rollover_policy
 from dnssecd.daemon.rollover.spares import with_spares
 from dnssecd.daemon.rollover.zone_keys import ZoneKeys
@@ -115,6 +115,10 @@ class Rollovers:
     listeners: list[RolloverListener] = field(default_factory=list)
     _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
     _free: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(ZONES_AT_ONCE))
+    _on_wake: Callable[[FrontZone], None] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._on_wake = self._woken
 
     def of(self, zone: FrontZone) -> ZoneKeys:
         """Return the data on a zone's keys."""
@@ -151,16 +155,23 @@ class Rollovers:
         if asked.task is None or asked.task.done():
             asked.task = asyncio.get_running_loop().create_task(self._answer(zone, asked))
             self._tasks.add(asked.task)
-            asked.task.add_done_callback(partial(self._ended, asked))
+            asked.task.add_done_callback(partial(self._ended, zone, asked))
         return asked.task
 
-    def _ended(self, asked: Planning, task: "asyncio.Task[None]") -> None:
+    def _ended(self, zone: FrontZone, asked: Planning, task: "asyncio.Task[None]") -> None:
         """Report a bug in one zone's plan; other zones are not affected."""
         self._tasks.discard(task)
         if asked.task is task:
             asked.task = None
+            loop = asyncio.get_running_loop()
+            loop.call_later(PLANS_S + 1.0, self._rest, zone, asked, loop)
         if not task.cancelled() and task.exception() is not None:
             log.error("planning failed", exc_info=task.exception())
+
+    def _rest(self, zone: FrontZone, asked: Planning, loop: asyncio.AbstractEventLoop) -> None:
+        """Forget the times of a zone's last plans when they matter no longer; most zones are planned for seldom."""
+        if zone.planning is asked and asked.rests(loop.time()):
+            zone.planning = None
 
     def clock_stepped(self, zone: FrontZone) -> None:
         """Restart every wait of a zone, because earlier times are unreliable."""
@@ -449,7 +460,7 @@ class Rollovers:
         if when is None or when >= FOREVER:
             self.engine.schedule.forget(zone, "rollover")
         else:
-            self.engine.schedule.wake(zone, "rollover", when, partial(self._woken, zone))
+            self.engine.schedule.wake(zone, "rollover", when, self._on_wake)
 
     def _woken(self, zone: FrontZone) -> None:
         if not zone.gone:

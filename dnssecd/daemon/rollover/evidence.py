@@ -6,8 +6,12 @@ which every dynamic update changes, is written at most twice a minute: after a c
 which only causes a delay.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+import msgspec
 
 from dnssecd.core.keys.evidence import (
     Confirmation,
@@ -29,18 +33,28 @@ SECONDARY, PARENT, CONFIRMATION, BACKUP = "secondary", "parent", "confirmation",
 SIGNER = "signer"
 
 
+#: A row that is in the store: source, subject, value as JSON, time. A zone has few.
+_Written = tuple[str, str, bytes, int]
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
+def _nothing() -> Mapping[str, Any]:
+    """Return what all zones share that have no evidence of a kind; each dictionary takes 64 octets."""
+    return _NOTHING
+
+
 @dataclass(slots=True)
 class ZoneEvidence:
-    """The evidence of one zone, by server name; confirmations by key."""
+    """The evidence of one zone, by server name; confirmations by key. New evidence makes a new mapping."""
 
-    secondaries: dict[str, SecondarySight] = field(default_factory=dict)
-    parents: dict[str, ParentSight] = field(default_factory=dict)
-    confirmations: dict[str, Confirmation] = field(default_factory=dict)
-    backups: dict[str, KeyBackup] = field(default_factory=dict)
-    signers: dict[str, SignerSight] = field(default_factory=dict)
+    secondaries: Mapping[str, SecondarySight] = field(default_factory=_nothing)
+    parents: Mapping[str, ParentSight] = field(default_factory=_nothing)
+    confirmations: Mapping[str, Confirmation] = field(default_factory=_nothing)
+    backups: Mapping[str, KeyBackup] = field(default_factory=_nothing)
+    signers: Mapping[str, SignerSight] = field(default_factory=_nothing)
     #: Not stored: the cluster's database has it.
-    holders: dict[str, KeyHolders] = field(default_factory=dict)
-    _written: dict[tuple[str, str], EvidenceRow] = field(default_factory=dict)
+    holders: Mapping[str, KeyHolders] = field(default_factory=_nothing)
+    _written: tuple[_Written, ...] = ()
 
     def sighted(self, sighting: Sighting, next_look: int) -> bool:
         """Take a look at a secondary; return whether it is new evidence."""
@@ -49,7 +63,7 @@ class ZoneEvidence:
             sight = replace(before, answer=sighting.detail, next_look=next_look)
         else:
             sight = SecondarySight(sighting.server, sighting.serial, int(sighting.at), next_look=next_look)
-        self.secondaries[sighting.server] = sight
+        self.secondaries = {**self.secondaries, sighting.server: sight}
         return (sight.serial, sight.answer) != (before.serial, before.answer)
 
     def answered(self, answer: ParentAnswer, next_look: int) -> bool:
@@ -68,7 +82,7 @@ class ZoneEvidence:
                 ns=answer.ns,
                 ns_ttl=answer.ns_ttl,
             )
-        self.parents[answer.server] = sight
+        self.parents = {**self.parents, answer.server: sight}
         return _shown(sight) != _shown(before)
 
     def heard(self, answer: SignerAnswer, next_look: int) -> SignerSight:
@@ -81,8 +95,16 @@ class ZoneEvidence:
             keys = tuple((rdata, since.get(rdata, at)) for rdata in answer.dnskeys)
             ttl = max(answer.ttl, before.ttl)
             sight = SignerSight(answer.server, answer.signer, keys, ttl, at, next_look=next_look)
-        self.signers[answer.server] = sight
+        self.signers = {**self.signers, answer.server: sight}
         return sight
+
+    def confirm(self, word: Confirmation) -> None:
+        """Take what an operator says of a key's DS."""
+        self.confirmations = {**self.confirmations, word.ref: word}
+
+    def saved(self, backup: KeyBackup) -> None:
+        """Take that there is a backup of a key."""
+        self.backups = {**self.backups, backup.key_id: backup}
 
     def of_signers(self, servers: Iterable[tuple[str, str]]) -> tuple[SignerSight, ...]:
         """Return a sight for each of these servers (signer, server), even if it never answered."""
@@ -103,19 +125,20 @@ class ZoneEvidence:
 
     def doubt_all(self) -> None:
         """Forget all answers and confirmations, because their times are unreliable."""
-        self.secondaries.clear()
-        self.parents.clear()
-        self.signers.clear()
-        self.confirmations.clear()
-        self._written.clear()
+        self.secondaries = self.parents = self.signers = self.confirmations = _NOTHING
+        self._written = ()
 
     def to_write(self) -> list[EvidenceRow]:
         """Return the rows that differ from the last written ones, or are newer by an hour."""
-        return [row for row in self._rows() if self._is_news(row)]
+        written = {(source, subject): (value, at) for source, subject, value, at in self._written}
+        return [row for row in self._rows() if _is_news(row, written.get(row[:2]))]
 
     def written(self, rows: Iterable[EvidenceRow]) -> None:
         """Note that these rows are in the store."""
-        self._written.update({row[:2]: row for row in rows})
+        new = {row[:2]: (row[0], row[1], _encoded(row[2]), row[3]) for row in rows}
+        if new:
+            kept = (row for row in self._written if row[:2] not in new)
+            self._written = (*kept, *new.values())
 
     def _rows(self) -> Iterable[EvidenceRow]:
         for sight in self.secondaries.values():
@@ -137,12 +160,17 @@ class ZoneEvidence:
         for backup in self.backups.values():
             yield backup_row(backup)
 
-    def _is_news(self, row: EvidenceRow) -> bool:
-        before = self._written.get(row[:2])
-        if before is None or row[3] >= before[3] + REWRITE_S:
-            return True
-        rests = row[0] == SECONDARY and before[3] <= row[3] < before[3] + SERIAL_REWRITE_S
-        return before[2] != row[2] and not rests
+
+def _is_news(row: EvidenceRow, before: tuple[bytes, int] | None) -> bool:
+    """Tell whether to write a row; ``before``: value and time of the one that is in the store."""
+    if before is None or row[3] >= before[1] + REWRITE_S:
+        return True
+    rests = row[0] == SECONDARY and before[1] <= row[3] < before[1] + SERIAL_REWRITE_S
+    return not rests and before[0] != _encoded(row[2])
+
+
+def _encoded(value: object) -> bytes:
+    return msgspec.json.encode(value, order="deterministic")
 
 
 def _shown(sight: ParentSight) -> tuple[object, ...]:
@@ -157,24 +185,33 @@ def ds_rdata(ds: DsRecord) -> bytes:
 def read_evidence(db: ZoneStore, now: float) -> ZoneEvidence:
     """Return the stored evidence, without entries later than ``now``, which were written with a wrong clock."""
     rows = [row for row in db.evidence() if row[3] <= now]
-    found = ZoneEvidence()
+    secondaries: dict[str, SecondarySight] = {}
+    parents: dict[str, ParentSight] = {}
+    confirmations: dict[str, Confirmation] = {}
+    backups: dict[str, KeyBackup] = {}
+    signers: dict[str, SignerSight] = {}
     for source, subject, value, at in rows:
         if source == SECONDARY:
-            found.secondaries[subject] = SecondarySight(subject, int(value["serial"]), at)
+            secondaries[subject] = SecondarySight(subject, int(value["serial"]), at)
         elif source == PARENT:
             ds = tuple(bytes.fromhex(text) for text in value["ds"])
             ns = None if value.get("ns") is None else tuple(map(str, value["ns"]))
             ns_ttl = int(value.get("ns_ttl", 0))
-            found.parents[subject] = ParentSight(subject, ds, int(value["ttl"]), at, ns=ns, ns_ttl=ns_ttl)
+            parents[subject] = ParentSight(subject, ds, int(value["ttl"]), at, ns=ns, ns_ttl=ns_ttl)
         elif source == SIGNER:
             keys = tuple((bytes.fromhex(text), int(since)) for text, since in value["dnskeys"].items())
-            found.signers[subject] = SignerSight(subject, str(value["signer"]), keys, int(value["ttl"]), at)
+            signers[subject] = SignerSight(subject, str(value["signer"]), keys, int(value["ttl"]), at)
         elif source == CONFIRMATION:
-            found.confirmations[subject] = Confirmation(
-                subject, bool(value["present"]), at, str(value["who"])
-            )
+            confirmations[subject] = Confirmation(subject, bool(value["present"]), at, str(value["who"]))
         elif source == BACKUP:
-            found.backups[subject] = KeyBackup(subject, at, str(value["detail"]))
+            backups[subject] = KeyBackup(subject, at, str(value["detail"]))
+    found = ZoneEvidence(
+        secondaries or _NOTHING,
+        parents or _NOTHING,
+        confirmations or _NOTHING,
+        backups or _NOTHING,
+        signers or _NOTHING,
+    )
     found.written(rows)
     return found
 

@@ -27,7 +27,7 @@ async def note_held(
         if key.ref in waiting:
             tokens = await _tokens(signer, zone, key)
             if len(tokens) >= zone.spec.held_by_min:
-                keys.evidence.backups[key.key_id] = KeyBackup(key.key_id, int(now), held_text(tokens))
+                keys.evidence.saved(KeyBackup(key.key_id, int(now), held_text(tokens)))
                 found = True
     return found
 

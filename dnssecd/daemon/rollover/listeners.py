@@ -27,7 +27,6 @@ from dnssecd.daemon.rollover.key_wanted import KeyWanted
 from dnssecd.daemon.rollover.lone_node import LoneNode
 from dnssecd.daemon.rollover.lost_keys import LostKeys
 from dnssecd.daemon.rollover.overdue import Overdue
-from dnssecd.daemon.rollover.text import line
 from dnssecd.daemon.rollover.zone_keys import awaits_ds
 from dnssecd.daemon.server_reports import PeerReports, SecondaryHooks
 from dnssecd.daemon.zones.key_holders import Holders, Nodes, Withdraw
@@ -45,8 +44,6 @@ from dnssecd.publish.signers import SignerAnswer
 from dnssecd.publish.watch import Judgement, Sighting
 from dnssecd.replacing import replace
 from dnssecd.store.event_log import Event
-
-BLOCKERS_SHOWN_MAX = 20
 
 
 class EvidenceHooks(SecondaryHooks):
@@ -263,7 +260,7 @@ class _Shown(RolloverListener):
         self._parents = parents
 
     def planned(self, zone: FrontZone, keyset: Keyset, plan: Plan, evidence: Evidence) -> float | None:
-        zone.blockers = [line(blocker, keyset) for blocker in plan.blockers[:BLOCKERS_SHOWN_MAX]]
+        zone.blockers = None
         waiting = awaits_ds(keyset) or any(awaits_signers(blocker) for blocker in plan.blockers)
         self._parents.watch(zone, waiting=waiting)
         return None

@@ -27,6 +27,11 @@ class Planning:
     seen: Flag = field(default_factory=lambda: Flag(is_set=True))
     planned: tuple[float, ...] = ()  # when, on the loop's clock
 
+    def rests(self, now: float) -> bool:
+        """Tell whether it is as good as a new one: no plan is under way, or was made lately (loop's clock)."""
+        busy = self.task is not None or self.again or self.urgent.is_set() or not self.seen.is_set()
+        return not busy and not any(at + PLANS_S > now for at in self.planned)
+
     def await_sightings(self) -> None:
         """Let the next plan wait for the sightings of the version that was committed, unless a command waits for it."""
         if not self.urgent.is_set():

@@ -11,10 +11,12 @@ from dnssecd.core.keys.keystate import Rec, State
 from dnssecd.core.keys.types import Plan, RolloverPolicy
 from dnssecd.daemon.rollover.evidence import ZoneEvidence, read_evidence
 from dnssecd.daemon.zones.zone import FrontZone
-from dnssecd.pipeline.version.ahead import supply_of
+from dnssecd.pipeline.version.ahead import NO_CEREMONY, supply_of
 from dnssecd.pipeline.version.committed import Committed, count_signatures, read_committed
 from dnssecd.replacing import replace
+from dnssecd.sharing import share
 from dnssecd.store.interface import ZoneStore
+from dnssecd.turn import Turn
 
 #: A new count of all signatures starts only after this many times the duration of the last count.
 COUNT_PAUSE = 20.0
@@ -26,11 +28,11 @@ WAITING = (State.RUMOURED, State.UNRETENTIVE)
 class ZoneKeys:
     """One zone. ``turn`` allows one plan or command at a time; ``stale``: a newer version may be stored."""
 
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: Turn = field(default_factory=Turn)
     committed: Committed | None = None
     stale: bool = True
     evidence: ZoneEvidence | None = None
-    early: list[Callable[[ZoneEvidence], object]] = field(default_factory=list)  # seen before it was read
+    early: tuple[Callable[[ZoneEvidence], object], ...] = ()  # seen before it was read
     counts: tuple[SignatureCount, ...] = ()
     counted_serial: int | None = None
     count_again: float = 0.0  # monotonic
@@ -55,13 +57,14 @@ class ZoneKeys:
             self.stale = False
             if zone.first is not None:  # its database was just made: it has no evidence
                 evidence, first, zone.first = ZoneEvidence(), zone.first, None
-                self.committed, self.counts = _compact(first.committed), first.counts
+                self.committed = _compact(first.committed)
+                self.counts = _compact_counts(first.counts, first.committed.keyset)
                 self.counted_serial = first.committed.serial
             else:
                 evidence, self.committed = await asyncio.to_thread(_read_all, zone.database, now)
             for take in self.early:
                 take(evidence)
-            self.early.clear()
+            self.early = ()
             self.evidence = evidence
         if self.stale or self.committed is None:
             self.stale = False
@@ -73,7 +76,7 @@ class ZoneKeys:
         if self.evidence is not None:
             return sight(self.evidence)
         if len(self.early) < EARLY_MAX:
-            self.early.append(sight)
+            self.early = (*self.early, sight)
         return True
 
     async def count(self, zone: FrontZone, clock: Clock) -> float | None:
@@ -145,7 +148,22 @@ def _read_all(database: ZoneStore, now: float) -> tuple[ZoneEvidence, Committed 
 
 
 def _compact(known: Committed | None) -> Committed | None:
-    return None if known is None else replace(known, keyset=known.keyset.compact())
+    if known is None:
+        return None
+    ceremony = NO_CEREMONY if known.ceremony == NO_CEREMONY else known.ceremony
+    return replace(
+        known,
+        keyset=known.keyset.compact(),
+        denial=share(known.denial),
+        ns=share(known.ns),
+        ceremony=ceremony,
+    )
+
+
+def _compact_counts(counts: tuple[SignatureCount, ...], keyset: Keyset) -> tuple[SignatureCount, ...]:
+    """Return equal counts that share the names of the keys with the key set."""
+    names = {key.ref: key.ref for key in keyset.keys}
+    return tuple(replace(count, ref=names.get(count.ref, count.ref)) for count in counts)
 
 
 def _replacing(keyset: Keyset) -> bool:

@@ -55,6 +55,7 @@ class Outcomes:
     ) -> None:
         self._zones, self._events, self._metrics, self._catalogue = zones, events, metrics, catalogue
         self._clock, self._schedule, self._mailbox = clock, schedule, mailbox
+        self._on_due = self._resign
         self._unremembered: set[FrontZone] = set()
         mailbox.key_service_recovered.subscribe(self.retry_failed)
         mailbox.removed.subscribe(self.forget)
@@ -186,14 +187,17 @@ class Outcomes:
         waiting = (zone.wakes or {}).get("resign")
         if waiting is not None and waiting.at == when:
             return  # as after nearly every update
-        self._schedule.wake(zone, "resign", when, lambda: self._mailbox.wanted.send(zone, "resign"))
+        self._schedule.wake(zone, "resign", when, self._on_due)
+
+    def _resign(self, zone: FrontZone) -> None:
+        self._mailbox.wanted.send(zone, "resign")
 
     def retry(self, zone: FrontZone, kind: str) -> None:
         """Schedule a failed job again, after a back-off."""
         if zone.gone:
             return
         when = self._clock.now() + RETRY.delay_s(zone.jobs.fail(kind))
-        self._schedule.wake(zone, kind, when, lambda: self._mailbox.wanted.send(zone, kind))
+        self._schedule.wake(zone, kind, when, lambda zone: self._mailbox.wanted.send(zone, kind))
 
     def remember(self, zone: FrontZone) -> None:
         """Write a zone's catalogue entry."""

@@ -14,7 +14,7 @@ from dnssecd.core.utc import about, minute
 from dnssecd.daemon.parent.channels import NOTIFY
 from dnssecd.daemon.parent.room import DsRoom
 from dnssecd.daemon.rollover.policy import FOREVER
-from dnssecd.daemon.rollover.text import OPERATOR, signed_ahead
+from dnssecd.daemon.rollover.text import OPERATOR, line, signed_ahead
 from dnssecd.daemon.zones.zone import FrontZone
 
 UNKNOWN = Security(Word.UNKNOWN, "it is not published yet")
@@ -23,6 +23,7 @@ _SIGNED_ELSEWHERE = "it is signed elsewhere, and each version is verified before
 _VERIFIED = Security(Word.UNKNOWN, f"{_SIGNED_ELSEWHERE}, by its own keys")
 _VERIFIED_TO_ANCHOR = Security(Word.SECURE, f"{_SIGNED_ELSEWHERE}, from input_anchor")
 WHOM_MAX = 3
+BLOCKERS_SHOWN_MAX = 20
 
 #: What waits for a person: what, command, not before, late from (epoch s).
 Item = tuple[str, str, int | None, int | None]
@@ -69,14 +70,25 @@ def security(zone: FrontZone) -> Security:
     )
 
 
+def blockers(zone: FrontZone) -> list[str]:
+    """Return why a zone waits, a line for each step. They are made when they are asked for: they take a KiB."""
+    if zone.blockers is not None:
+        return list(zone.blockers)
+    plan = None if zone.keys is None else zone.keys.plan
+    if plan is None:
+        return []
+    return [line(blocker, plan.keyset) for blocker in plan.blockers[:BLOCKERS_SHOWN_MAX]]
+
+
 def next_step(zone: FrontZone, now: float) -> str:
     """Return what happens next to a zone's keys, in one plain sentence."""
     if zone.serial is None:
         if zone.doubt is not None:
             return "It is served again when its stored version has been verified."
-        if not zone.blockers and _lacks_content(zone):
+        lines = blockers(zone)
+        if not lines and _lacks_content(zone):
             return "Its first version is made when its content is imported."
-        return f"It waits: {zone.blockers[0]}" if zone.blockers else "Its first version is being made."
+        return f"It waits: {lines[0]}" if lines else "Its first version is being made."
     if zone.spec.verify_only:
         return "Its next version comes from its signer."
     plan = None if zone.keys is None else zone.keys.plan
@@ -171,7 +183,7 @@ def person_tasks(zone: FrontZone, seen_as: Security) -> list[Item]:
     if zone.frozen:
         items.append((f"{name} is frozen: it takes no input", f"dnssecd zone thaw {name}", None, None))
     if zone.serial is None:
-        if not zone.blockers and _lacks_content(zone):
+        if not blockers(zone) and _lacks_content(zone):
             items.append(
                 (f"{name} has no content yet", f"dnssecd zone import {name} FILE --replace", None, None)
             )

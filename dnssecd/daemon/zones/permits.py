@@ -110,7 +110,7 @@ class Permits:
             if not permission.allowed and not (first_publication and waits):
                 self._blocked(zone, permission)
                 return permission
-        zone.blockers = []
+        zone.blockers = ()
         for name in _PERMITS:
             self._events.resolve(name, zone.name)
         return Permission(True, permission.serial_floor)
@@ -149,7 +149,7 @@ class Permits:
             permission = Permission(False, event="store-failed", cause=str(error))
             self._blocked(zone, permission)
             return permission
-        zone.blockers, zone.problems = [], ()
+        zone.blockers, zone.problems = (), ()
         for name in (*_PERMITS, *PROOF_EVENTS):
             self._events.resolve(name, zone.name)
         zone.jobs.succeed("load")
@@ -209,7 +209,7 @@ class Permits:
         return await may_return(zone, self._config(), keyset, zone.held, now, unheard=unheard)
 
     def _brought_back(self, zone: FrontZone, outcome: Outcome) -> None:
-        zone.held, zone.blockers, zone.problems = None, [], ()
+        zone.held, zone.blockers, zone.problems = None, (), ()
         if outcome.serial is None:
             happened(zone, Event.EMPTY)
         for name in _PERMITS:
@@ -256,7 +256,7 @@ class Permits:
             return Permission(False, event="store-failed", cause=str(error))
 
     def _blocked(self, zone: FrontZone, permission: Permission) -> None:
-        zone.blockers = [permission.cause]
+        zone.blockers = (permission.cause,)
         zone.problems = (Problem(permission.event, permission.cause, permission.remedy),)
         self._events.raise_event(
             permission.event, zone.name, permission.cause, remedy=permission.remedy or None

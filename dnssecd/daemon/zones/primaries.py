@@ -380,7 +380,7 @@ class Primaries:
         self._events.raise_event(problem.event, zone.name, problem.cause, remedy=problem.remedy)
 
     def _wake_in(self, zone: FrontZone, seconds: float) -> None:
-        self._schedule.wake(zone, REFRESH, self._clock.now() + seconds, lambda: self.refresh(zone))
+        self._schedule.wake(zone, REFRESH, self._clock.now() + seconds, self.refresh)
 
 
 def _room(zone: FrontZone) -> PrimariesRoom:

@@ -19,6 +19,7 @@ from dnssecd.pipeline.jobs.update import Answer
 from dnssecd.publish.exchange import Peer
 from dnssecd.store.version_log import NodeLog
 from dnssecd.store.zone_log import ZoneLog
+from dnssecd.turn import Turn
 
 if TYPE_CHECKING:
     from dnssecd.daemon.zones.primary_state import Upstream
@@ -96,7 +97,7 @@ class JobsRoom:
     requests and no failures, so dictionaries are made only when needed.
     """
 
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    turn: Turn = field(default_factory=Turn)
     _requested: dict[str, asyncio.Task[Any]] | None = None
     _failures: dict[str, int] | None = None
     remember: asyncio.TimerHandle | None = None
@@ -183,7 +184,7 @@ class PrimariesRoom:
     """Data of a zone with primaries. ``task`` polls them, and polls ``again`` afterwards if requested."""
 
     upstream: "Upstream | None" = None
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    lock: Turn = field(default_factory=Turn)
     task: asyncio.Task[None] | None = None
     again: bool = False
 
@@ -203,7 +204,7 @@ class ParentRoom:
     trouble: str = ""
     waiting: bool = False
     next_look: float | None = None
-    looking: asyncio.Lock = field(default_factory=asyncio.Lock)
+    looking: Turn = field(default_factory=Turn)
 
 
 @dataclass(slots=True, eq=False)

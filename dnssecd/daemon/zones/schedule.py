@@ -14,7 +14,7 @@ import heapq
 import itertools
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
@@ -30,14 +30,16 @@ CANCELLED_MAX = 1_000
 _JOB = "next wake-up"
 
 
+#: What a wake-up does, with its zone: most are one object for all zones.
+Action = Callable[[Any], None]
+
+
 class Wake:
     """A wake-up that is due at ``at``, epoch seconds. ``waits``: False after it has happened or was cancelled."""
 
     __slots__ = ("_schedule", "action", "at", "waits", "what", "zone")
 
-    def __init__(
-        self, schedule: "Schedule", at: float, zone: "Woken", what: str, action: Callable[[], None]
-    ) -> None:
+    def __init__(self, schedule: "Schedule", at: float, zone: "Woken", what: str, action: Action) -> None:
         self._schedule, self.at, self.zone, self.what = schedule, at, zone, what
         self.action, self.waits = action, True
 
@@ -67,9 +69,9 @@ class NextWake(NamedTuple):
     zone: str
 
 
-def _act(zone: Woken, action: Callable[[], None]) -> None:
+def _act(zone: Woken, action: Action) -> None:
     if not zone.gone:
-        action()
+        action(zone)
 
 
 class Schedule:
@@ -98,7 +100,7 @@ class Schedule:
         self._scheduler.wakeup()
         self._looking = asyncio.get_running_loop().call_later(LOOK_S, self._look)
 
-    def wake(self, zone: Woken, what: str, when: float, action: Callable[[], None]) -> None:
+    def wake(self, zone: Woken, what: str, when: float, action: Action) -> None:
         """Call ``action`` at ``when`` (epoch seconds), or soon if that has passed; never if the zone is gone."""
         if zone.gone:
             return

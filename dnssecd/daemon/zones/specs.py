@@ -1,5 +1,6 @@
 """Make the settings of a zone for the parts of the daemon from the configuration."""
 
+from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from dnssecd.publish import exchange
 from dnssecd.publish.source import BY_ROUTE, Source, listening_source
 from dnssecd.publish.tls_client import TlsTarget
 from dnssecd.server.acl import Acl, TlsOnly, ZoneAccess
+from dnssecd.sharing import share
 from dnssecd.store.catalogue import database_name
 from dnssecd.tls import BadCertificate, Identity, PeerCheck, judge_client
 
@@ -22,11 +24,6 @@ SIGNALLING_KEY = text_to_wire(_SIGNALLING_KEY)
 
 #: Most zones have the same servers and access lists: one object for all that are equal.
 _shared_peer = lru_cache(1024)(exchange.Peer)
-
-
-@lru_cache(1024)
-def _shared_access(access: ZoneAccess) -> ZoneAccess:
-    return access
 
 
 def zone_spec(
@@ -42,7 +39,9 @@ def zone_spec(
         signer_socket=signer_socket,
         signer_owners=signer_owners,
         keystore=policy.keystore,
-        keys=tuple(KeyWish(role, t.algorithm, t.keystore, t.bits) for role, t in policy.templates if ours),
+        keys=share(
+            tuple(KeyWish(role, t.algorithm, t.keystore, t.bits) for role, t in policy.templates if ours)
+        ),
         given=policy.keys == "given",
         require_backup=policy.require_backup and ours,
         held_by_min=policy.held_by_min,
@@ -73,7 +72,7 @@ def zone_spec(
         input_zonemd=zone.input_zonemd,
         input_anchor=zone.input_anchor,
         verify_only=not ours,
-        updates=UpdateLimits(limits.records, limits.types, limits.names, limits.strict),
+        updates=share(UpdateLimits(limits.records, limits.types, limits.names, limits.strict)),
     )
 
 
@@ -127,6 +126,11 @@ def peer(config: Config, server: Peer) -> exchange.Peer:
         others=tuple(_need_key(config, name) for name in server.tsig_others),
         tls=tls_target(config, server, source),
     )
+
+
+def peers(config: Config, servers: Iterable[Peer]) -> tuple[exchange.Peer, ...]:
+    """Return servers to contact."""
+    return share(tuple(peer(config, server) for server in servers))
 
 
 def tls_target(config: Config, server: Peer, source: Source) -> TlsTarget | None:
@@ -186,7 +190,7 @@ def access(zone: ZoneConfig, secondaries: tuple[Peer, ...], config: Config) -> Z
         notifiers,
         [_tls_only(peer, peer.tls) for peer in secondaries if peer.tls is not None],
     )
-    return _shared_access(made)
+    return share(made)
 
 
 def _clients(peer: Peer) -> list[tuple[str, str | None]]:

@@ -62,7 +62,7 @@ def recall(zone: FrontZone, entry: CatalogueEntry | None, *, exact: bool) -> boo
 def _doubt(zone: FrontZone, doubt: Doubt) -> None:
     zone.doubt = doubt
     happened(zone, Event.CHANGED)
-    zone.blockers = [f"the whole stored version is verified first: {doubt.cause}"]
+    zone.blockers = (f"the whole stored version is verified first: {doubt.cause}",)
 
 
 def report_changed(events: EventCore, zones: list[FrontZone]) -> None:

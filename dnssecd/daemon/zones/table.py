@@ -44,8 +44,8 @@ class ZoneTable:
             config=zone,
             spec=specs.zone_spec(config, zone, *self._key_service),
             access=specs.access(zone, peers, config),
-            secondaries=[specs.peer(config, server) for server in peers],
-            watched=[specs.peer(config, server) for server in zone.check_servers],
+            secondaries=specs.peers(config, peers),
+            watched=specs.peers(config, zone.check_servers),
             databases=self._databases,
         )
         if found is not None:
@@ -77,8 +77,8 @@ class ZoneTable:
                 signer_owners=self._key_service.owners,
             ),
             access=specs.access(zone, peers, config),
-            secondaries=[specs.peer(config, server) for server in peers],
-            watched=[specs.peer(config, server) for server in peers if server.query],
+            secondaries=specs.peers(config, peers),
+            watched=specs.peers(config, (server for server in peers if server.query)),
             databases=self._databases,
             orphan=True,
         )

@@ -1,6 +1,6 @@
 """A zone in the daemon: its served version and its state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,7 +12,7 @@ from msgspec import Struct
 from dnssecd.config.model import ZoneConfig
 from dnssecd.control.command import Refused
 from dnssecd.core.zone.stale_input import SeenInput
-from dnssecd.daemon.zones.databases import Databases
+from dnssecd.daemon.zones.databases import OPEN_MAX, Databases
 from dnssecd.daemon.zones.machine import State
 from dnssecd.daemon.zones.rooms import (
     ClusterRoom,
@@ -45,7 +45,8 @@ if TYPE_CHECKING:
     from dnssecd.daemon.rollover.zone_keys import ZoneKeys
     from dnssecd.daemon.zones.schedule import Wake
 
-_path = lru_cache(maxsize=16_384)(Path)
+#: A path takes as much as ten numbers: only those of databases that are in use are kept.
+_path = lru_cache(maxsize=OPEN_MAX)(Path)
 
 
 class ZoneGone(Refused, StoreError):
@@ -98,8 +99,8 @@ class FrontZone:
     config: ZoneConfig
     spec: ZoneSpec
     access: ZoneAccess
-    secondaries: list[exchange.Peer]
-    watched: list[exchange.Peer]
+    secondaries: tuple[exchange.Peer, ...]
+    watched: tuple[exchange.Peer, ...]
     databases: "Databases[FrontZone]"
     state: State = State.WAITING
     serial: int | None = None
@@ -123,12 +124,13 @@ class FrontZone:
     stripped: int = 0
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
-    blockers: list[str] = field(default_factory=list)
+    #: Why it waits; None: as its plan says.
+    blockers: tuple[str, ...] | None = ()
     files: tuple[FileIdentity, ...] = ()
     seen_input: SeenInput | None = None
     #: The first version, from the job that made it, until its keys are planned: its database need not be opened.
     first: FirstVersion | None = None
-    primaries: list[dict[str, object]] = field(default_factory=list)
+    primaries: Sequence[dict[str, object]] = ()
     signatures_made: int | None = None
     jobs: JobsRoom = field(default_factory=JobsRoom)
     updates: UpdatesRoom = field(default_factory=UpdatesRoom)

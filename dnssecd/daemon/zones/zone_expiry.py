@@ -65,7 +65,7 @@ class Expiry:
         zone.expires_at = up.fresh_at + held.expire_s
         silent_s = self._clock.now() - up.fresh_at
         if silent_s <= held.expire_s:
-            self._schedule.wake(zone, EXPIRE, up.fresh_at + held.expire_s + 1, lambda: self._refresh(zone))
+            self._schedule.wake(zone, EXPIRE, up.fresh_at + held.expire_s + 1, self._refresh)
             self.serve_again(zone)
         elif not zone.expired and not self._gates.why_stopped(Work.EXPIRE):
             cause = (

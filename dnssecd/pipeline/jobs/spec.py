@@ -5,7 +5,7 @@ import msgspec
 from dnssecd.core.signing.denial import DenialParameters
 
 
-class KeyWish(msgspec.Struct, frozen=True):
+class KeyWish(msgspec.Struct, frozen=True, gc=False):
     """A key that the policy requires: role ``ksk``, ``zsk`` or ``csk``, DNSSEC algorithm number, RSA bits or 0."""
 
     role: str
@@ -22,7 +22,7 @@ class GrantSpec(msgspec.Struct, frozen=True):
     types: tuple[str, ...]
 
 
-class UpdateLimits(msgspec.Struct, frozen=True):
+class UpdateLimits(msgspec.Struct, frozen=True, gc=False):
     """Bounds on dynamic updates (configuration: ``update_records_max`` and so on)."""
 
     records: int = 100
@@ -52,7 +52,7 @@ class Decisions(msgspec.Struct, frozen=True):
 NO_DECISIONS = Decisions()
 
 
-class ZoneSpec(msgspec.Struct, frozen=True, kw_only=True):
+class ZoneSpec(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One zone: its files and its policy. Durations are in seconds.
 
     ``refresh_s`` None: automatic. ``keystore``: for keys of roles that ``keys`` does not have. ``signed``: a new zone

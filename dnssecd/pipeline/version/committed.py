@@ -20,7 +20,7 @@ from dnssecd.store.interface import ZoneSnapshot, ZoneStore, ZoneTransaction
 _NOT_ZONE_DATA = (DNSKEY, CDS, CDNSKEY)
 
 
-class Committed(Struct, frozen=True):
+class Committed(Struct, frozen=True, gc=False):
     """A published version: serial, when it was committed (epoch s), the stored key set, its largest TTLs (s).
 
     ``denial``: its denial of existence, None without a chain; ``signatures``: RDATA of the RRSIGs over the

@@ -7,7 +7,7 @@ no zone waits because another zone is large.
 import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
 from dnssecd.pipeline.jobs.outcome import Outcome, Problem
 from dnssecd.pipeline.workers import frames
@@ -178,7 +178,7 @@ class WorkerPool:
     async def run(
         self,
         job: frames.Job,
-        turn: asyncio.Lock,
+        turn: AbstractAsyncContextManager[None],
         octets: int = 0,
         wanted: Callable[[], bool] = lambda: True,
         *,

@@ -105,3 +105,15 @@ def test_a_compact_key_set_is_equal_and_keeps_equal_states_once() -> None:
     assert compact == keyset
     states = [state for key in compact.keys for state in (key.dnskey, key.zrrsig, key.krrsig, key.ds)]
     assert len({id(state) for state in states}) == len(set(states))
+
+
+def test_compact_key_sets_of_zones_with_one_policy_share_what_is_equal() -> None:
+    encoded = msgspec.msgpack.encode(running(ksk_zsk()).keyset)
+    one, other = (msgspec.msgpack.decode(encoded, type=Keyset).compact() for _ in range(2))
+    assert one == other
+    for name in ("born", "ttl_dnskey", "ttl_zone", "ttl_ds"):
+        assert getattr(one, name) is getattr(other, name)
+    for mine, theirs in zip(one.keys, other.keys, strict=True):
+        assert mine.keystore is theirs.keystore
+        assert (mine.dnskey is theirs.dnskey, mine.zrrsig is theirs.zrrsig) == (True, True)
+        assert mine.public_key == theirs.public_key

@@ -103,7 +103,7 @@ def test_a_backup_is_checked_once_and_each_night(rig: Rig) -> None:
     at, action = rig.schedule.wakes["backup-check daemon"]
     assert 0 < at - NOW <= DAY
     assert at % DAY == 3 * 3600 + 1800
-    action()
+    action(None)
     assert rig.look() == []
     assert rig.asked == ["a.tar", "a.tar"]
     rig.put("b.tar", NOW + 5)

@@ -59,9 +59,9 @@ class FakeSchedule:
     """Wakes nobody; keeps what was asked."""
 
     def __init__(self) -> None:
-        self.wakes: dict[str, tuple[float, Callable[[], None]]] = {}
+        self.wakes: dict[str, tuple[float, Callable[[Any], None]]] = {}
 
-    def wake(self, zone: Any, what: str, when: float, action: Callable[[], None]) -> None:
+    def wake(self, zone: Any, what: str, when: float, action: Callable[[Any], None]) -> None:
         self.wakes[f"{what} {zone.name}"] = when, action
         zone.wakes = (getattr(zone, "wakes", None) or {}) | {what: SimpleNamespace(at=when)}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from dnssecd.core.keys.evidence import Confirmation
+from dnssecd.core.keys.evidence import Confirmation, KeyBackup
 from dnssecd.daemon.rollover.evidence import (
     REWRITE_S,
     SERIAL_REWRITE_S,
@@ -64,7 +64,7 @@ def test_it_outlives_a_restart(tmp_path: Path) -> None:
     evidence.sighted(sighting(5, 100.0), 160)
     evidence.sighted(Sighting("z.", "never", None, 100.0, False, "refused"), 160)
     evidence.answered(ParentAnswer("p", (DS,), 60, 100.0), 160)
-    evidence.confirmations["k"] = Confirmation("k", True, 100, "alice")
+    evidence.confirm(Confirmation("k", True, 100, "alice"))
     rows = evidence.to_write()
     write_evidence(database, rows)
     evidence.written(rows)
@@ -92,7 +92,7 @@ def test_times_alone_are_written_once_an_hour() -> None:
 def test_after_a_clock_step_no_evidence_is_accepted() -> None:
     evidence = ZoneEvidence()
     evidence.sighted(sighting(5, 100.0), 160)
-    evidence.confirmations["k"] = Confirmation("k", True, 100, "alice")
+    evidence.confirm(Confirmation("k", True, 100, "alice"))
     evidence.doubt_all()
     assert evidence.of_secondaries(["ns1"])[0].serial is None
     assert not evidence.confirmations
@@ -131,3 +131,27 @@ def test_a_key_at_another_signer_counts_from_when_it_is_there_without_a_gap(tmp_
     assert again.signers["s"].dnskeys == sight.dnskeys
     assert (again.parents["p"].ns, again.parents["p"].ns_ttl) == (("ns.",), 9)
     database.close()
+
+
+def test_new_evidence_of_one_zone_is_none_of_another() -> None:
+    one, other = ZoneEvidence(), ZoneEvidence()
+    one.sighted(sighting(5, 100.0), 160)
+    one.answered(ParentAnswer("p", (DS,), 60, 100.0), 160)
+    one.heard(SignerAnswer("s", "other", (b"key",), 60, 100.0), 160)
+    one.confirm(Confirmation("k", True, 100, "alice"))
+    one.saved(KeyBackup("k", 100, "tape"))
+    assert other == ZoneEvidence()
+    assert {row[0] for row in one.to_write()} == {"secondary", "parent", "signer", "confirmation", "backup"}
+
+
+def test_what_is_stored_in_another_order_is_no_news(tmp_path: Path) -> None:
+    database = ZoneDatabase(tmp_path / "z.sqlite", b"\1z\0")
+    evidence = ZoneEvidence()
+    evidence.answered(ParentAnswer("p", (DS,), 60, 100.0), 160)
+    ((source, subject, value, at),) = evidence.to_write()
+    write_evidence(database, [(source, subject, dict(reversed(value.items())), at)])
+    assert read_evidence(database, 200.0).to_write() == []
+    evidence.written([(source, subject, dict(reversed(value.items())), at)])
+    assert evidence.to_write() == []
+    evidence.answered(ParentAnswer("p", (), 60, 101.0), 160)
+    assert [row[2]["ds"] for row in evidence.to_write()] == [[]]

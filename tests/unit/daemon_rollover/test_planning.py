@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from dnssecd.daemon.rollover import planning
-from dnssecd.daemon.rollover.planning import Planning
+from dnssecd.daemon.rollover.engine import Rollovers
+from dnssecd.daemon.rollover.planning import PLANS_S, Planning
+from dnssecd.flag import Flag
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +60,27 @@ def test_a_dead_secondary_delays_a_plan_once(monkeypatch: pytest.MonkeyPatch) ->
         await _ends(asyncio.create_task(asked.gather()))
 
     asyncio.run(check())
+
+
+def test_it_rests_only_if_a_new_one_would_do_the_same() -> None:
+    def made(**fields: Any) -> Planning:
+        return Planning(**fields)
+
+    assert made().rests(100.0)
+    assert made(planned=(90.0, 100.0 - PLANS_S)).rests(100.0)
+    assert not made(planned=(90.0, 100.1 - PLANS_S)).rests(100.0)
+    assert not made(again=True).rests(100.0)
+    assert not made(task=cast(Any, object())).rests(100.0)
+    assert not made(urgent=Flag(is_set=True)).rests(100.0)
+    assert not made(seen=Flag()).rests(100.0)
+
+
+@pytest.mark.parametrize(("again", "forgotten"), [(False, True), (True, False)])
+def test_a_zone_keeps_no_planning_that_rests(again: bool, forgotten: bool) -> None:
+    asked, other = Planning(again=again), Planning()
+    zone, loop = SimpleNamespace(planning=asked), SimpleNamespace(time=lambda: 100.0)
+    rest = cast(Any, Rollovers)._rest
+    rest(None, zone, other, loop)
+    assert zone.planning is asked, "a later one is another object"
+    rest(None, zone, asked, loop)
+    assert (zone.planning is None) is forgotten

@@ -87,7 +87,7 @@ async def test_operator_tasks_are_listed_before_automatic_steps(rig: Rig) -> Non
     awaited = [bool(waiting["missing"]) for waiting in answer["waiting"]]
     assert awaited == sorted(awaited, reverse=True)
     assert set(awaited) == {True, False}, "the secondary's sight of the version, then steps that need it"
-    rig.schedule.wake(rig.zone, "parent", rig.clock.now() + 300, lambda: None)
+    rig.schedule.wake(rig.zone, "parent", rig.clock.now() + 300, lambda _: None)
     explained = await rig.command("explain", rules=True)
     text = explained["text"]
     assert text.index("DNSKEY settle") < text.index("then, automatically") < text.index("must stay true")

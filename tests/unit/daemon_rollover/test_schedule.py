@@ -37,7 +37,7 @@ async def test_a_step_of_the_clock_makes_wake_ups_due(monkeypatch: pytest.Monkey
     clock, woken = SystemClock(), asyncio.Event()
     wakes = Schedule(clock)
     wakes.start()
-    wakes.wake(a_zone(), "load", clock.now() + 3600, woken.set)
+    wakes.wake(a_zone(), "load", clock.now() + 3600, lambda _: woken.set())
     await asyncio.sleep(0.05)
     assert not woken.is_set()
     ahead = timedelta(hours=2)
@@ -52,16 +52,21 @@ async def test_a_later_request_replaces_the_one_before_and_a_zone_that_is_gone_i
     wakes = Schedule(clock)
     wakes.start()
     for zone, name in ((first, "first"), (second, "second")):
-        wakes.wake(zone, "load", clock.now() + 3600, lambda: woken.append("too late"))
-        wakes.wake(zone, "load", clock.now(), lambda name=name: woken.append(name))
-        wakes.wake(zone, "resign", clock.now() + 60, lambda: woken.append("a minute too early"))
+        wakes.wake(zone, "load", clock.now() + 3600, lambda _: woken.append("too late"))
+        wakes.wake(
+            zone,
+            "load",
+            clock.now(),
+            lambda found, zone=zone, name=name: woken.append(name if found is zone else "another"),
+        )
+        wakes.wake(zone, "resign", clock.now() + 60, lambda _: woken.append("a minute too early"))
     assert [(wake.what, wake.zone) for wake in wakes.next_wakes()] == [("load", "z.")] * 2 + [
         ("resign", "z.")
     ] * 2
     first.gone = True
     first.close()
     assert [(wake.what, wake.zone) for wake in wakes.next_wakes()] == [("load", "z."), ("resign", "z.")]
-    wakes.wake(first, "load", clock.now(), lambda: woken.append("gone"))
+    wakes.wake(first, "load", clock.now(), lambda _: woken.append("gone"))
     async with asyncio.timeout(10):
         while not woken:
             await asyncio.sleep(0.005)
@@ -76,7 +81,7 @@ async def test_a_zone_that_leaves_while_its_wake_up_happens_is_not_woken() -> No
     clock, woken = SystemClock(), list[str]()
     zone, wakes = a_zone(), Schedule(SystemClock())
     wakes.start()
-    wakes.wake(zone, "load", clock.now(), lambda: woken.append("load"))
+    wakes.wake(zone, "load", clock.now(), lambda _: woken.append("load"))
     while wakes.next_wakes():  # APScheduler has taken it out of its queue
         await asyncio.sleep(0)
     zone.gone = True

@@ -64,5 +64,5 @@ async def test_what_is_asked_for_when_its_restored_version_is_refused(
     assert not permission.allowed
     assert wanted == asked
     assert raised == ["restored-waiting"]
-    assert zone.blockers == [REFUSED.cause]
+    assert zone.blockers == (REFUSED.cause,)
     assert zone.state is (State.WAITING if asked else State.HELD) is state_of(zone)

@@ -34,7 +34,6 @@ KEYS = {
     "daemon/known_peers.py": {"_names": "address"},
     "daemon/parent/room.py": {"raised": "event, in the zone's room", "ways": "channel, in the zone's room"},
     "daemon/rollover/evidence.py": {
-        "_written": "server, in the zone's room",
         "backups": "key, in the zone's room",
         "holders": "key, in the zone's room",
         "confirmations": "key, in the zone's room",
