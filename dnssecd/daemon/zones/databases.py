@@ -128,6 +128,11 @@ class Databases(Generic[Zone]):
             with self._lock:
                 self._closing.pop(zone, None)
 
+    @property
+    def closing(self) -> int:
+        """The number of databases that are being closed: their memory is not free yet."""
+        return len(self._closing)
+
     def settle(self, zone: Zone) -> None:
         """Wait until no database of a zone is being closed: its file may then be moved."""
         with self._lock:

@@ -11,7 +11,7 @@ from dnssecd.pipeline.workers.pool import WorkerPool
 from dnssecd.store.errors import StoreError
 
 ROUND_S = 2.0
-#: The heap is trimmed when this many databases were closed, and when no more are closed.
+#: The heap is trimmed when this many databases were closed, and when no more are closed or being closed.
 CLOSED_MAX = 256
 
 
@@ -49,7 +49,8 @@ class Resting:
                 share()
         closed = self._databases.rest()
         self._closed += closed
-        if not self._closed or (closed and self._closed < CLOSED_MAX):
+        going_on = closed or self._databases.closing
+        if not self._closed or (going_on and self._closed < CLOSED_MAX):
             return False
         self._closed = 0
         return True

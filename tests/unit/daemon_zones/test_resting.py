@@ -10,7 +10,8 @@ from dnssecd.daemon.zones.resting import CLOSED_MAX, Resting
 
 def test_the_heap_is_trimmed_after_the_last_was_closed_and_between_many() -> None:
     closed: list[int] = []
-    resting = Resting(SimpleNamespace(rest=lambda: closed.pop(0)), SimpleNamespace())  # type: ignore[arg-type]
+    databases = SimpleNamespace(rest=lambda: closed.pop(0), closing=0)
+    resting = Resting(databases, SimpleNamespace())  # type: ignore[arg-type]
     closed += [0, 3, 2, 0, 0, CLOSED_MAX, 1, 0, 0]
     assert [resting.round() for _ in list(closed)] == [
         False,
@@ -23,6 +24,18 @@ def test_the_heap_is_trimmed_after_the_last_was_closed_and_between_many() -> Non
         True,
         False,
     ]
+
+
+def test_the_heap_is_not_trimmed_before_what_is_being_closed_is_closed() -> None:
+    databases = SimpleNamespace(rest=lambda: 0, closing=0)
+    resting = Resting(databases, SimpleNamespace())  # type: ignore[arg-type]
+    databases.rest, databases.closing = lambda: 3, 3
+    assert not resting.round()
+    databases.rest = lambda: 0
+    assert not resting.round()
+    databases.closing = 0
+    assert resting.round()
+    assert not resting.round()
 
 
 def test_the_heap_of_this_system_is_bounded_and_trimmed() -> None:

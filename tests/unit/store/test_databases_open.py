@@ -195,9 +195,11 @@ def test_databases_that_rest_do_not_keep_the_event_loop_waiting(tmp_path: Path) 
     assert begun.wait(10)
     closed = [databases.rest() for _ in range(RESTING_ROUNDS + 1)]
     assert closed[-2:] == [WAITING_MAX, 0]
+    assert databases.closing == WAITING_MAX
     may_close.set()
     for number in range(WAITING_MAX):
         databases.settle(number)
+    assert databases.closing == 0
     assert databases.rest() == 3
     databases.close()
 
