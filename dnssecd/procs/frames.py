@@ -65,6 +65,11 @@ class FrameBuffer:
         """Whether an incomplete frame is in the buffer."""
         return bool(self._data)
 
+    @property
+    def length(self) -> int:
+        """The length of the body that is being received, 0 while it is not known. Raise FrameError for a bad length."""
+        return body_length(self._data[:LENGTH_OCTETS], self._limit) if len(self._data) >= LENGTH_OCTETS else 0
+
     def feed(self, octets: bytes) -> Iterator[bytes]:
         """Yield every frame body that ``octets`` completes. Raise FrameError for a bad length."""
         self._data += octets

@@ -23,6 +23,8 @@ RRSIG = 46
 OPT = 41
 FIXED = 18
 CLASS_IN = b"\x00\x01"
+#: RRs that a DNS message can hold: each has at least the octet of the root's name, and ten of fixed fields.
+RRS_MAX = 65_535 // 11
 PROOF_LABEL = b"dnssecd proof"
 
 
@@ -160,11 +162,15 @@ class Permit:
         octets = len(preimage)
         head_octets = len(head)
         position = start
-        while position < octets:
+        for _ in range(RRS_MAX):
+            if position >= octets:
+                break
             if not preimage.startswith(head, position):
                 return "an RR of another owner, type, class or TTL"
             position += head_octets
             position += 2 + (preimage[position] << 8 | preimage[position + 1])
+        if position < octets:
+            return f"more than {RRS_MAX} RRs, which no DNS message can hold"
         return "" if position == octets else "an RR runs over the end"
 
 

@@ -134,7 +134,11 @@ class Registry:
     def _leave(self, key_id: str) -> None:
         key = self._keys.pop(key_id, None)
         for zone in key.zones if key is not None else ():
-            self._of_zone[zone] = tuple(other for other in self._of_zone[zone] if other != key_id)
+            left = tuple(other for other in self._of_zone[zone] if other != key_id)
+            if left:
+                self._of_zone[zone] = left
+            else:
+                del self._of_zone[zone]
 
     def _path(self, key_id: str) -> Path:
         return self._directory / (key_id + SUFFIX)

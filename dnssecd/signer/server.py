@@ -10,6 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import structlog
@@ -20,6 +21,7 @@ from dnssecd.acceptor import StreamServer, log_exhausted
 from dnssecd.signer import files
 from dnssecd.signer.errors import OperatorNeeded
 from dnssecd.signer.peers import Peer, identify
+from dnssecd.signer.room import Room, reply_octets
 from dnssecd.signer.service import Service
 from dnssecd.signer.warnings import WarningBook
 
@@ -138,6 +140,7 @@ class Server:
         self._lanes = itertools.count(1)
         self._connections: set[asyncio.Task[None]] = set()
         self._open: Counter[int] = Counter()
+        self._rooms: dict[int, Room] = {}
 
     async def run(self, listener: socket.socket, stop: asyncio.Event) -> None:
         """Serve until `stop` is set; then requests under way are given a moment to finish."""
@@ -176,10 +179,13 @@ class Server:
             await _turn_away(reader, writer, "busy", why)
         else:
             self._open[uid] += 1
+            room = self._rooms.setdefault(uid, Room())
             try:
-                await Connection(self._service, next(self._lanes), reader, writer, peer).run()
+                await Connection(self._service, next(self._lanes), reader, writer, peer, room).run()
             finally:
                 self._open[uid] -= 1
+                if not self._open[uid]:
+                    del self._open[uid], self._rooms[uid]
 
     def _full(self, uid: int) -> str:
         """Return why a user gets no further connection, or ""."""
@@ -208,7 +214,10 @@ async def _turn_away(
 
 
 class Connection:
-    """One client; at most REQUESTS_PER_CONNECTION_MAX of its requests are under way, further ones are not read."""
+    """One client; at most REQUESTS_PER_CONNECTION_MAX of its requests are under way, further ones are not read.
+
+    room: of all connections of its user.
+    """
 
     def __init__(
         self,
@@ -217,9 +226,13 @@ class Connection:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         peer: Peer,
+        room: Room,
     ) -> None:
         self._service = service
         self._lane = lane
+        self._room = room
+        #: Taken for the frame that is being received.
+        self._taken = 0
         self._peer = peer
         self._may_sign = peer.may_sign
         self._reader = reader
@@ -242,6 +255,7 @@ class Connection:
                 if isinstance(request, wp.SignRequest | wp.ProveRequest | wp.BenchRequest):
                     task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._release()
             self._writer.close()
 
     async def _read(self) -> None:
@@ -249,6 +263,7 @@ class Connection:
         rest_s = FRAME_DEADLINE_S
         while True:
             if frames.partial:
+                await self._take(frames.length)
                 octets, rest_s = await self._rest(rest_s)
             else:
                 octets, rest_s = await self._reader.read(RECEIVE_OCTETS), FRAME_DEADLINE_S
@@ -256,17 +271,34 @@ class Connection:
                 return
             for body in frames.feed(octets):
                 rest_s = FRAME_DEADLINE_S
-                request = wp.decode_request(body)
-                if self._may_sign and (reply := self._service.at_once(request)) is not None:
-                    await self._reply(reply)
-                    await asyncio.sleep(
-                        0
-                    )  # neither answering nor the next request waits: others get their turn here
-                    continue
-                await self._slots.acquire()
-                task = asyncio.get_running_loop().create_task(self._answer(request))
-                self._tasks[task] = request
-                task.add_done_callback(self._ended)
+                await self._begin(body)
+                del body  # it may be large, and the next frame may be long in coming
+
+    async def _begin(self, body: bytes) -> None:
+        """Answer a request at once, or begin to: waits for a slot, and for room."""
+        request = wp.decode_request(body)
+        if self._may_sign and (reply := self._service.at_once(request)) is not None:
+            self._release()
+            await self._reply(reply)
+            await asyncio.sleep(0)  # neither answering nor the next request waits: others get their turn here
+            return
+        await self._slots.acquire()
+        await self._take(len(body) + reply_octets(request))
+        taken, self._taken = self._taken, 0
+        task = asyncio.get_running_loop().create_task(self._answer(request))
+        self._tasks[task] = request
+        task.add_done_callback(partial(self._ended, taken))
+
+    def _release(self) -> None:
+        self._room.give(self._taken)
+        self._taken = 0
+
+    async def _take(self, octets: int) -> None:
+        """Have room for the frame that is being received. None is held while this waits for more: others need it."""
+        if octets > self._taken:
+            self._release()
+            await self._room.take(octets)
+            self._taken = octets
 
     async def _rest(self, rest_s: float) -> tuple[bytes, float]:
         """Read more of a frame that has begun; return it, and the time left for the frame."""
@@ -279,9 +311,10 @@ class Connection:
             raise wp.ProtocolError(f"a frame was not complete within {FRAME_DEADLINE_S:g} s") from None
         return octets, rest_s - (loop.time() - begun_at)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, taken: int, task: asyncio.Task[None]) -> None:
         self._tasks.pop(task, None)
         self._slots.release()
+        self._room.give(taken)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("request failed by our own fault", error=repr(error))
             self._writer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from itertools import repeat
 
@@ -19,6 +20,9 @@ from dnssecd.signer.preimage import Permit, name_text, proof_preimage, zone_text
 from dnssecd.signer.stores import Stores
 from dnssecd.signer.use_counts import UseCounts
 from dnssecd.signer.warnings import WarningBook
+
+#: Preimages of so many octets are checked before other requests get their turn.
+IN_TURN_OCTETS = 64 * 1024
 
 
 class Signing:
@@ -40,6 +44,8 @@ class Signing:
         self._now = now
         self._permits: dict[tuple[bytes, str], tuple[Keystore, Description, Permit]] = {}
         self._limits_seen = limits.generation
+        #: Held while a large request is checked: one at a time.
+        self._turn = asyncio.Lock()
 
     def is_known(self, request: wp.SignRequest) -> bool:
         """Return whether zone and key of a request have been checked before."""
@@ -56,7 +62,10 @@ class Signing:
         preimages = request.preimages
         if len(preimages) > wp.BATCH_PREIMAGES_MAX:
             raise BadRequest(f"{len(preimages)} preimages in one request; at most {wp.BATCH_PREIMAGES_MAX}")
-        if any(map(permit.check, preimages, repeat(int(self._now())))):
+        if sum(map(len, preimages)) > IN_TURN_OCTETS:
+            async with self._turn:
+                store, key = await self._check_in_turns(request)
+        elif any(map(permit.check, preimages, repeat(int(self._now())))):
             await self._limits.refresh()  # a new configuration may have a higher ceiling
             store, key, permit = self._permit(request.zone, request.key_id)
             self._must_be_allowed(request, permit)
@@ -64,12 +73,40 @@ class Signing:
         self._count(key.id, len(signatures))
         return wp.SignReply(request.id, signatures)
 
+    async def _check_in_turns(self, request: wp.SignRequest) -> tuple[Keystore, Description]:
+        """Check a large request; others are answered in between. Return the store and the key. Raise ServiceError."""
+        refreshed = False
+        while True:
+            known = self._permit(request.zone, request.key_id)
+            why = await self._why_not(known[2], request.preimages)
+            if why and not refreshed:
+                await self._limits.refresh()  # a new configuration may have a higher ceiling
+                refreshed = True
+            elif known is self._permit(request.zone, request.key_id):  # key and limits are still the same
+                if why:
+                    raise self._refusal(request, why)
+                return known[:2]
+
+    async def _why_not(self, permit: Permit, preimages: list[bytes]) -> str:
+        octets = 0
+        for preimage in preimages:
+            if why := permit.check(preimage, int(self._now())):
+                return why
+            octets += len(preimage)
+            if octets > IN_TURN_OCTETS:
+                octets = 0
+                await asyncio.sleep(0)
+        return ""
+
     def _must_be_allowed(self, request: wp.SignRequest, permit: Permit) -> None:
         now = int(self._now())
         for preimage in request.preimages:
             if why := permit.check(preimage, now):
-                self._refuse(request.key_id, name_text(request.zone), why)
-                raise Refused(f"key {request.key_id} is not for that: {why}")
+                raise self._refusal(request, why)
+
+    def _refusal(self, request: wp.SignRequest, why: str) -> Refused:
+        self._refuse(request.key_id, name_text(request.zone), why)
+        return Refused(f"key {request.key_id} is not for that: {why}")
 
     def sign_at_once(self, request: wp.Request) -> wp.Reply | None:
         """Return the reply that can be given at once: a few signatures, nothing wrong. None: see :meth:`sign`."""

@@ -58,6 +58,8 @@ class Trash:
         if record is not None:
             for zone in record.key.zones:
                 self._of_zone[zone].discard(key_id)
+                if not self._of_zone[zone]:
+                    del self._of_zone[zone]
             files.remove(self._path(key_id))
 
     def get(self, key_id: str) -> Trashed | None:

@@ -43,6 +43,8 @@ from dnssecd.uninterrupted import to_the_end
 #: Seconds until a log that could not be read is read again.
 RETRY_S = 1.0
 AFTER_BUG_S = 30.0
+#: A log that could not be read for this time, with the database in reach, is a failure, and read again later.
+UNREAD_S, RETRY_UNREAD_S = 60.0, 10.0
 #: Octets of a record that a thread of the daemon may take: some hundred changed names.
 RECORD_HERE_MAX = 256 << 10
 #: Logs that are read at the same time.
@@ -141,6 +143,9 @@ class Followers:
         """Report a bug with one zone; other zones are not affected, and its log is read again."""
         if not task.cancelled() and task.exception() is not None:
             log.error("a zone's log could not be followed", zone=zone.name, exc_info=task.exception())
+            self._metrics.failures.labels("follow").inc()
+            if zone.cluster is not None:
+                self._note_unread(zone.cluster, str(task.exception()))
             asyncio.get_running_loop().call_later(AFTER_BUG_S, self.follow, zone)
 
     def taken(self, one: Taken) -> None:
@@ -199,9 +204,27 @@ class Followers:
                 await self._caught_up(zone, room, outcome, outcome.log)
 
     def _again(self, zone: FrontZone, cause: str) -> None:
-        """Read a log again later; that the database is away is reported by the heartbeat."""
-        log.info("the log of the zone cannot be followed now", zone=zone.name, cause=cause)
-        asyncio.get_running_loop().call_later(RETRY_S, self.follow, zone)
+        """Read a log again later; that the database is away is reported by the heartbeat, all else after a while."""
+        room = zone.cluster
+        assert room is not None
+        self._note_unread(room, cause)
+        lasts = self._is_unread(room)
+        if lasts and self._link.lease_runs(self._clock.monotonic()):
+            self._metrics.failures.labels("follow").inc()
+            log.warning("the log of the zone cannot be followed", zone=zone.name, cause=cause)
+        else:
+            log.info("the log of the zone cannot be followed now", zone=zone.name, cause=cause)
+        asyncio.get_running_loop().call_later(RETRY_UNREAD_S if lasts else RETRY_S, self.follow, zone)
+
+    def _note_unread(self, room: ClusterRoom, cause: str) -> None:
+        room.unread = cause
+        if room.unread_since is None:
+            room.unread_since = self._clock.monotonic()
+
+    def _is_unread(self, room: ClusterRoom) -> bool:
+        """Tell whether the log could not be read for a while."""
+        since = room.unread_since
+        return since is not None and self._clock.monotonic() - since >= UNREAD_S
 
     async def _read(self, zone: FrontZone, room: ClusterRoom) -> Outcome:
         """Apply what the log has: small records in a thread, a first version and large ones in a worker."""
@@ -240,7 +263,7 @@ class Followers:
         self, zone: FrontZone, room: ClusterRoom, outcome: Outcome, caught: CaughtUp
     ) -> None:
         room.applied, room.epoch = caught.position.sequence, caught.position.epoch
-        room.digest = caught.position.digest
+        room.digest, room.unread_since = caught.position.digest, None
         room.owner = caught.node or room.owner
         room.refused = caught.cause
         self.progress[zone] = Progress(caught.position.sequence, caught.cause)
@@ -354,6 +377,8 @@ class Followers:
             return "its log was not read yet"
         if room.refused:
             return f"a record of its log is refused: {room.refused}"
+        if self._is_unread(room):
+            return f"its log cannot be read or applied: {room.unread}"
         if zone.doubt is not None or zone.held is not None or zone.orphan:
             return "it is not served here as it is stored"
         return room.keys or ""

@@ -36,7 +36,8 @@ class ClusterRoom:
 
     ``owner``, ``epoch``: the owner, "" as long as it is not known. ``applied``: the sequence up to which this
     node's database has the log, None: not read yet; ``digest``: of the last record there that has octets.
-    ``refused``: why the next record is not applied. ``doubtful``: an append in doubt. ``behind_since``: monotonic
+    ``refused``: why the next record is not applied. ``unread``: why the log could not be read or applied at the last
+    try, and ``unread_since`` when (monotonic). ``doubtful``: an append in doubt. ``behind_since``: monotonic
     time since when the database lacks a record of this node's own, None: it has all. ``follow``: the task that
     reads the log; ``again``: there is more to read. ``unheard_since``: monotonic time since when its owner may be
     replaced. ``keys``: which key this node's key service cannot use, "" for none, None: not asked yet;
@@ -58,6 +59,8 @@ class ClusterRoom:
     applied: int | None = None
     digest: str = ""
     refused: str = ""
+    unread: str = ""
+    unread_since: float | None = None
     doubtful: Doubtful | None = None
     behind_since: float | None = None
     follow: asyncio.Task[None] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -11,13 +12,16 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from dnssecd.clock import SystemClock
 from dnssecd.config.model import Address, ClusterConfig, ClusterNode
+from dnssecd.daemon.cluster import followers as followers_module
 from dnssecd.daemon.cluster.followers import Followers
 from dnssecd.daemon.cluster.link import THREADS, ClusterLink
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.rooms import ClusterRoom, JobsRoom
+from dnssecd.ops.cluster_metrics import ClusterMetrics
 from dnssecd.pipeline.follow.caught_up import CaughtUp
 from dnssecd.store.version_log import Kind, LogRecord, LogShorter, LogUnavailable, Position
 
@@ -145,6 +149,41 @@ async def test_a_log_that_lost_records_is_reported_while_a_version_is_in_doubt(
     assert raised == ["log-record-refused"]
     assert followers.ready(zone), "it does not take the zone over"
     assert zone.cluster.doubtful == (3, 1), "it is settled when the log has the records again"
+    await followers.close()
+
+
+@pytest.mark.parametrize("lease", [True, False])
+async def test_a_node_that_cannot_read_a_log_for_a_while_is_no_successor(
+    link: ClusterLink, monkeypatch: pytest.MonkeyPatch, lease: bool
+) -> None:
+    """As with a full disk: it kept its place as a node that can take the zone over, and nothing counted that."""
+    zone = a_zone()
+    followers = followers_of(link, zone)
+    zone.held, zone.orphan, zone.cluster.keys = None, False, ""
+    clock, metrics = SimpleNamespace(at=1000.0), ClusterMetrics(CollectorRegistry())
+    followers._clock = cast(Any, SimpleNamespace(monotonic=lambda: clock.at))
+    followers._metrics = metrics
+    followers._events = cast(Any, SimpleNamespace(resolve=lambda *event: None))
+    link.renewed_at = math.inf if lease else -math.inf
+    monkeypatch.setattr(followers_module, "RETRY_S", 3600.0)
+    monkeypatch.setattr(followers_module, "RETRY_UNREAD_S", 3600.0)
+    found = [SimpleNamespace(log=None, problems=[SimpleNamespace(cause="the disk is full")])] * 2
+
+    async def read(zone: object, room: object) -> Any:
+        return found.pop()
+
+    monkeypatch.setattr(followers, "_read", read)
+    for wait_s, ready in ((0.0, True), (61.0, False)):
+        clock.at += wait_s
+        followers.follow(cast(Any, zone))
+        await zone.cluster.follow
+        assert (followers.ready(zone) == "") is ready
+    assert "the disk is full" in followers.ready(zone)
+    assert metrics.failures.labels("follow")._value.get() == int(lease), "the database away is another alert"
+    found.append(SimpleNamespace(log=CaughtUp(position=Position(2, 1, "")), serial=None))
+    followers.follow(cast(Any, zone))
+    await zone.cluster.follow
+    assert followers.ready(zone) == ""
     await followers.close()
 
 

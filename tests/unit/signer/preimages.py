@@ -49,3 +49,10 @@ def preimage_for(key: KeyInfo, zone: str, owner: str, rtype: str, *rdatas: str, 
     """A preimage `key` is asked to sign."""
     rrset = dns.rrset.from_text(owner, ttl, "IN", rtype, *rdatas)
     return rrset_preimage(rrset, zone, key.algorithm, key.tag)
+
+
+def empty_rrs(key: KeyInfo, zone: bytes, count: int, now: int) -> bytes:
+    """A preimage of a TXT RRset with so many empty RRs at the apex of a zone of two labels, valid for a day."""
+    times = (now + 86_400).to_bytes(4) + now.to_bytes(4)
+    head = b"\x00\x10" + bytes([key.algorithm, 2]) + (60).to_bytes(4) + times + key.tag.to_bytes(2) + zone
+    return head + (zone + b"\x00\x10\x00\x01" + (60).to_bytes(4) + b"\x00\x00") * count

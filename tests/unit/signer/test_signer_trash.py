@@ -373,3 +373,16 @@ async def test_no_change_without_an_entry_on_a_full_disk(
             assert now == files, request
     assert (await bench.kept(), await bench.trash()) == ([key.id], [removed.id])
     assert isinstance(await bench.ask(requests[-1]), wp.KeysReply), "it works when there is room"
+
+
+async def test_nothing_is_kept_of_zones_whose_keys_are_gone(tmp_path: Path) -> None:
+    """The daemon may name any number of zones."""
+    bench = Bench(tmp_path, LimitSettings(default=KeyLimits(destroy_after_s=DAY)))
+    await bench.open()
+    key = await bench.key()
+    await bench.ask(wp.RemoveRequest(1, A, key.id), DAEMON)
+    registry = bench.store.registry
+    assert (set(registry._of_zone), set(registry.trash._of_zone)) == (set(), {A})
+    await bench.ask(wp.DestroyRequest(1, key.id))
+    assert not registry.trash._of_zone
+    await bench.close()
