@@ -137,6 +137,7 @@ class KeyAdmin:
 
                 def account_for_new(key: Description) -> None:
                     self._must_be_new(key.dnskey[4:])
+                    self._id_must_be_new(key.id)
                     consent.enter_context(
                         self._rules.for_newcomer(
                             "adopt", request.zone, key.role, key.dnskey, f"{store.name} {name}", peer
@@ -169,8 +170,7 @@ class KeyAdmin:
         async with self._lock:
             lost = self._lost(store, key.dnskey)
             if lost is None:
-                if self._stores.knows(key.id):
-                    raise Exists(f"another key has the id {key.id}; no key takes the place of another")
+                self._id_must_be_new(key.id)
                 for zone in key.zones:
                     self._tags_must_be_free(zone, key)
             with (
@@ -249,6 +249,11 @@ class KeyAdmin:
     def _must_be_new(self, public_key: bytes) -> None:
         if holder := self._stores.holding(public_key):
             raise Exists(f"that key is in {holder} already")
+
+    def _id_must_be_new(self, key_id: str) -> None:
+        """Raise Exists for the id of a key that is in use, or in the trash, in any store."""
+        if self._stores.knows(key_id):
+            raise Exists(f"another key has the id {key_id}; no key takes the place of another")
 
     def _tags_must_be_free(self, zone: bytes, key: Description) -> None:
         if not self._stores.tags(zone).isdisjoint(algorithms.tags(key.dnskey)):
