@@ -11,7 +11,7 @@ from cryptography.exceptions import InvalidSignature
 from dnssecd import keyservice_protocol as wp
 from dnssecd.signer import algorithms
 from dnssecd.signer.deadlines import Deadline
-from dnssecd.signer.errors import BadRequest, Refused, UnknownKey
+from dnssecd.signer.errors import BadRequest, Busy, Refused, UnknownKey
 from dnssecd.signer.key_file import Description
 from dnssecd.signer.keystore import AT_ONCE_MAX, Keystore
 from dnssecd.signer.limits import Limits
@@ -23,6 +23,8 @@ from dnssecd.signer.warnings import WarningBook
 
 #: Preimages of so many octets are checked before other requests get their turn.
 IN_TURN_OCTETS = 64 * 1024
+#: How often they are checked, if key or limits change meanwhile.
+CHECKS_MAX = 4
 
 
 class Signing:
@@ -76,16 +78,17 @@ class Signing:
     async def _check_in_turns(self, request: wp.SignRequest) -> tuple[Keystore, Description]:
         """Check a large request; others are answered in between. Return the store and the key. Raise ServiceError."""
         refreshed = False
-        while True:
-            known = self._permit(request.zone, request.key_id)
-            why = await self._why_not(known[2], request.preimages)
+        for _ in range(CHECKS_MAX):
+            store, key, permit = self._permit(request.zone, request.key_id)
+            why = await self._why_not(permit, request.preimages)
             if why and not refreshed:
                 await self._limits.refresh()  # a new configuration may have a higher ceiling
                 refreshed = True
-            elif known is self._permit(request.zone, request.key_id):  # key and limits are still the same
+            elif permit is self._permit(request.zone, request.key_id)[2]:  # key and limits are still the same
                 if why:
                     raise self._refusal(request, why)
-                return known[:2]
+                return store, key
+        raise Busy(f"key {request.key_id}, or what it may sign, changes all the time", retry_in_s=1.0)
 
     async def _why_not(self, permit: Permit, preimages: list[bytes]) -> str:
         octets = 0
