@@ -57,6 +57,7 @@ KEYS = {
     "daemon/zones/rooms.py": {
         "announced": "node, in the room of a zone of the cluster",
         "heard": "node, in the room of a zone of the cluster",
+        "unheard": "node, in the room of a zone of the cluster",
         "_failures": "kind of job, in the zone's room",
         "_requested": "kind of job, in the zone's room",
         "faults": "server, in the zone's room",
