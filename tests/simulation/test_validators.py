@@ -65,6 +65,10 @@ def test_the_first_ds_waits_for_signatures_of_nodes(seed: int) -> None:
     run(seed)
 
 
+def test_a_revocation_goes_on_when_the_zone_is_signed_again() -> None:
+    run(14391)
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3_600)
 @pytest.mark.parametrize("first", range(0, SOAK_SEEDS, SOAK_BLOCK))

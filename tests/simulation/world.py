@@ -218,13 +218,20 @@ class World:
                 self.must_be_backed_up(plan, effect.ref)
 
     def must_be_backed_up(self, plan: Plan, ref: str) -> None:
-        """No key is used without a backup, unless it replaces one that is compromised or lost."""
+        """No key is used without a backup, unless it replaces one that is compromised or lost.
+
+        A revoked key is used for nothing: if it is lost, its revocation ends, and nothing has to replace it.
+        """
+        used = plan.keyset.find(ref)
+        assert used is not None
+        if used.revoked:
+            return
         emergency = any(
             (key.compromised or key.lost)
             and any(key.record(rec).state is not State.HIDDEN for rec in key.records)
             for key in plan.keyset.keys
         )
-        if not emergency and not any(backup.key_id == ref for backup in self.backups):
+        if not emergency and not any(backup.key_id == used.key_id for backup in self.backups):
             self.fail(f"{ref} is used without a backup")
 
     def believe(self) -> None:

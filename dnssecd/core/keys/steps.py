@@ -177,6 +177,8 @@ def _apply(keyset: Keyset, move: Move, step: int, world: World) -> Keyset:
         starts = rec is Rec.ZRRSIG or (rec is Rec.KRRSIG and key.role is not Role.CSK)
         if starts and event is Event.PUBLISH and key.active is None:
             key = replace(key, active=world.now)
+        if key.revoked and rec is Rec.DNSKEY and event is Event.PUBLISH:
+            key = replace(key, hold_until=_held_until(ttl_dnskey(keyset, world), world))
         keyset = keyset.with_key(key)
     return _revoke(replace(keyset, step=step), move, step, world)
 
@@ -208,7 +210,6 @@ def _revoked_entry(key: Key, step: int, ttl: int, world: World) -> Key:
     """Return the key with the REVOKE bit: in the DNSKEY RRset, and signing it, for the hold-down time."""
     flags = key.flags | REVOKE
     start = advance(HIDDEN, Event.PUBLISH, step, world.now)
-    hold = timing.irev(world.policy.propagation_delay, ttl) + world.policy.margin
     revoked = replace(
         key,
         flags=flags,
@@ -220,9 +221,18 @@ def _revoked_entry(key: Key, step: int, ttl: int, world: World) -> Key:
         roll=False,
         revoke=False,
         compromised=False,
-        hold_until=world.now + hold,
+        hold_until=_held_until(ttl, world),
     )
     return replace(revoked, tag=key_tag(revoked.rdata))
+
+
+def _held_until(ttl: int, world: World) -> int:
+    """Return until when (epoch s) a key stays that is published now with the REVOKE bit.
+
+    One that was withdrawn before that, because the zone was to be insecure, is published again if the zone is signed:
+    a validator that missed the revocation still trusts the key (RFC 5011 section 4.2, "Missing").
+    """
+    return world.now + timing.irev(world.policy.propagation_delay, ttl) + world.policy.margin
 
 
 def _note(before: Keyset, after: Keyset, move: Move, notes: Notes) -> None:

@@ -18,6 +18,7 @@ from dnssecd.core.keys.types import (
     WithdrawDnskey,
     WithdrawDs,
 )
+from dnssecd.replacing import replace
 from tests.unit.core_keys.bench import key_ids
 
 from .bench import APEX, DAY, HOUR, Bench, csk, ksk_zsk, policy, running
@@ -272,6 +273,32 @@ def test_rfc5011_hold_down_and_revocation() -> None:
     assert {key.role for key in bench.keyset.keys} == {Role.KSK, Role.ZSK}
     removed = [effect for effect in bench.effects if isinstance(effect, RemoveKey)]
     assert [effect.key_id for effect in removed] == [old.key_id], "once, when both entries are gone"
+
+
+def test_a_revocation_that_was_interrupted_is_shown_again_for_its_whole_time() -> None:
+    """A validator that missed the REVOKE bit trusts the key until it sees that (RFC 5011 section 4.2)."""
+    bench = running(csk())
+    old = bench.key(Role.CSK)
+    bench.keyset = commands.revoke(bench.keyset, old.ref)
+    bench.settle()
+    revoked = bench.keyset.find(f"{old.ref}/revoked")
+    assert revoked is not None
+    assert revoked.hold_until is not None
+    bench.policy = replace(bench.policy, signed=False)
+    bench.step()
+    assert revoked.rdata not in signing_view(bench.keyset).dnskey_rdatas
+    bench.now = revoked.hold_until - HOUR
+    bench.policy = replace(bench.policy, signed=True, require_backup=True)
+    bench.step()
+    again = bench.keyset.find(revoked.ref)
+    assert again is not None
+    assert again.rdata in signing_view(bench.keyset).dnskey_rdatas, "it needs no backup"
+    assert again.hold_until is not None
+    assert again.hold_until >= bench.now + 30 * DAY
+    bench.settle(rounds=14, gap=2 * DAY)
+    assert bench.state(revoked, Rec.DNSKEY) is State.OMNIPRESENT
+    bench.settle(rounds=14, gap=2 * DAY)
+    assert bench.keyset.find(revoked.ref) is None
 
 
 def test_revoke_without_rfc5011_policy() -> None:
