@@ -185,3 +185,28 @@ def test_a_key_that_is_found_again(tmp_path: Path, signer: str) -> None:
     assert zone.run(LIMIT, zone.settled)
     assert [key.goal for key in zone.present()] == [Goal.PRESENT], "its rollover goes on as any other"
     assert [key.record(Rec.DNSKEY).state for key in zone.present()] == [State.OMNIPRESENT]
+
+
+@pytest.mark.parametrize(
+    ("roles", "gone"),
+    [
+        ((Role.CSK,), (Role.CSK,)),
+        ((Role.KSK, Role.ZSK), (Role.KSK,)),
+        ((Role.KSK, Role.ZSK), (Role.KSK, Role.ZSK)),
+    ],
+)
+@pytest.mark.parametrize("hours", [0, 4, 48])
+def test_a_zone_that_becomes_insecure_without_its_keys_is_signed_again(
+    tmp_path: Path, signer: str, roles: tuple[Role, ...], gone: tuple[Role, ...], hours: int
+) -> None:
+    """The way out of a loss (``lost_plan``), with the change of mind at any time on it."""
+    zone = settled(tmp_path, signer, tuple(KeySpec(role, 13) for role in roles))
+    keys = [zone.key(role) for role in gone]
+    zone.policy = replace(zone.policy, signed=False)
+    zone.step()
+    lose(zone, *keys)
+    assert zone.run(hours * HOUR)
+    zone.policy = replace(zone.policy, signed=True)
+    finish(zone, *keys)
+    assert sorted(key.role for key in zone.present()) == sorted(roles)
+    assert zone.ds

@@ -28,6 +28,18 @@ def signs_set(key: Key) -> bool:
     return key.lost and key.krrsig.visible
 
 
+def never_returns(key: Key, rec: Rec) -> bool:
+    """Return whether a record of this key is not published again, or at all, because the key is lost.
+
+    It can sign nothing, so no validator has a use for its DNSKEY, and its successor's DS is the one to submit.  Only a
+    DS whose withdrawal is not over at the parent may be wanted again: it keeps the zone secure until the successor's is
+    there.
+    """
+    if not key.lost:
+        return False
+    return rec is not Rec.DS or key.ds.state is not State.UNRETENTIVE or key.ds.seen is not None
+
+
 def in_distress(keyset: Keyset) -> bool:
     """Return whether a lost key's signatures are still published as those of a key in use."""
     return any(key.lost and (key.krrsig.visible or key.zrrsig.visible) for key in keyset.keys)

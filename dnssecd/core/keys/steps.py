@@ -13,7 +13,7 @@ from dnssecd.core.keys.holders_gate import holders_blocker, holders_refusal
 from dnssecd.core.keys.keyset import DS_DIGESTS, REVOKE, Key, Keyset, ds_rdata, key_tag
 from dnssecd.core.keys.keystate import HIDDEN, Event, Goal, Rec, Role, State, advance
 from dnssecd.core.keys.lost import RULE as LOST
-from dnssecd.core.keys.lost import half_signed, signs_set, swaps, unsignable
+from dnssecd.core.keys.lost import half_signed, never_returns, signs_set, swaps, unsignable
 from dnssecd.core.keys.other_signers import SIGNER_GATES, SignerGate, joins
 from dnssecd.core.keys.rules import RULES, Rule, backed, broken, may_be_held, secured
 from dnssecd.core.keys.types import STEP_EFFECTS, Blocker, Gate, RevokeKey
@@ -82,7 +82,7 @@ def wanted(keyset: Keyset, key: Key, rec: Rec, world: World) -> bool:
 
 def _event(keyset: Keyset, key: Key, rec: Rec, world: World) -> Event | None:
     want = wanted(keyset, key, rec, world)
-    if rec not in key.records or want is key.record(rec).visible:
+    if rec not in key.records or want is key.record(rec).visible or (want and never_returns(key, rec)):
         return None
     return Event.PUBLISH if want else Event.WITHDRAW
 
@@ -102,12 +102,13 @@ def _dnskey_moves(keyset: Keyset, key: Key, world: World) -> Iterator[Move]:
     """Yield the moves of a key's DNSKEY: its signature over the DNSKEY RRset comes and goes with it.
 
     But a lost key's signature goes first, at the latest when its successor's comes (``_swaps``): the key stays for the
-    CDS RRset that only it signed.
+    CDS RRset that only it signed.  Not so where the zone becomes insecure: there nothing could sign a DNSKEY RRset.
     """
     atoms: list[Atom] = []
     for rec in (Rec.DNSKEY, Rec.KRRSIG):
         event = _event(keyset, key, rec, world)
-        if event is Event.WITHDRAW and rec is Rec.DNSKEY and key.lost and may_be_held(key.krrsig):
+        leaves = event is Event.WITHDRAW and rec is Rec.DNSKEY
+        if leaves and keyset.signed and key.lost and may_be_held(key.krrsig):
             continue
         if event is not None:
             atoms.append((key.ref, rec, event))
