@@ -52,5 +52,5 @@ class Resting:
         going_on = closed or self._databases.closing
         if not self._closed or (going_on and self._closed < CLOSED_MAX):
             return False
-        self._closed = 0
+        self._closed = self._databases.closing  # their memory is given back next time
         return True

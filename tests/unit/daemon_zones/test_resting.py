@@ -38,6 +38,17 @@ def test_the_heap_is_not_trimmed_before_what_is_being_closed_is_closed() -> None
     assert not resting.round()
 
 
+def test_what_was_being_closed_when_the_heap_was_trimmed_is_given_back_later() -> None:
+    databases = SimpleNamespace(rest=lambda: CLOSED_MAX, closing=3)
+    resting = Resting(databases, SimpleNamespace())  # type: ignore[arg-type]
+    assert resting.round(), "many were closed"
+    databases.rest = lambda: 0
+    assert not resting.round()
+    databases.closing = 0
+    assert resting.round()
+    assert not resting.round()
+
+
 def test_the_heap_of_this_system_is_bounded_and_trimmed() -> None:
     """On Linux with glibc; elsewhere nothing fails."""
     assert heap.limit_arenas() in (False, True)
