@@ -1,13 +1,16 @@
 """Times and time spans as people read them."""
 
 from datetime import UTC, datetime
+from functools import lru_cache
 
 
+@lru_cache(1024)  # the waits of most zones end at a few times
 def moment(when: float) -> str:
     """Return ``2026-11-24 03:30:00Z`` for epoch seconds."""
     return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
+@lru_cache(1024)
 def minute(when: float) -> str:
     """Return ``2026-11-24 03:30 UTC`` for epoch seconds."""
     return datetime.fromtimestamp(when, UTC).strftime("%Y-%m-%d %H:%M UTC")
