@@ -2,7 +2,7 @@
 
 from collections.abc import Hashable
 from functools import lru_cache
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 T = TypeVar("T", bound=Hashable)
 
@@ -11,10 +11,9 @@ KEPT = 4096
 
 
 def share(value: T) -> T:
-    """Return an equal object that was given lately, or the value itself; it must not be changed."""
-    return cast(T, _first(value))
-
-
-@lru_cache(KEPT, typed=True)
-def _first(value: Hashable) -> Hashable:
+    """Return an equal object of its type that was given lately, or the value itself; it must not be changed."""
     return value
+
+
+if not TYPE_CHECKING:  # for a type checker a cached function loses its type
+    share = lru_cache(KEPT, typed=True)(share)

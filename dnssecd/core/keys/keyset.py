@@ -5,8 +5,9 @@ epoch seconds.  `signing_view` is all that signing needs to know.
 """
 
 import hashlib
+import sys
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from dnssecd.core.keys.keystate import HIDDEN, RECORDS, Goal, Rec, RecordState, Role, State
 from dnssecd.replacing import replace
@@ -177,23 +178,29 @@ class Keyset(Struct, frozen=True, gc=False):
     def compact(self) -> "Keyset":
         """Return an equal set whose equal parts are one object, for a process that keeps many sets."""
         times: dict[int | None, int | None] = {}
-
-        def one(time: int | None) -> int | None:
-            return times.setdefault(time, time)
+        states = {HIDDEN: HIDDEN}
 
         def state_of(state: RecordState) -> RecordState:
-            if state == HIDDEN:
-                return HIDDEN
-            times = {name: one(getattr(state, name)) for name in ("changed", "published", "seen")}
-            return share(replace(state, **times, witnesses=share(state.witnesses)))
+            found = states.get(state)
+            if found is None:
+                found = states[state] = share(
+                    structs.replace(
+                        state,
+                        changed=times.setdefault(state.changed, state.changed),
+                        published=times.setdefault(state.published, state.published),
+                        seen=times.setdefault(state.seen, state.seen),
+                        witnesses=share(state.witnesses),
+                    )
+                )
+            return found
 
         keys = tuple(
-            replace(
+            structs.replace(
                 key,
-                keystore=share(key.keystore),
-                created=one(key.created),
-                active=one(key.active),
-                announced=one(key.announced),
+                keystore=sys.intern(key.keystore),
+                created=times.setdefault(key.created, key.created),
+                active=times.setdefault(key.active, key.active),
+                announced=times.setdefault(key.announced, key.announced),
                 dnskey=state_of(key.dnskey),
                 zrrsig=state_of(key.zrrsig),
                 krrsig=state_of(key.krrsig),
@@ -201,7 +208,7 @@ class Keyset(Struct, frozen=True, gc=False):
             )
             for key in self.keys
         )
-        return replace(
+        return structs.replace(
             self,
             keys=keys,
             born=share(self.born),
