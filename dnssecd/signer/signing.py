@@ -25,6 +25,8 @@ from dnssecd.signer.warnings import WarningBook
 IN_TURN_OCTETS = 64 * 1024
 #: How often they are checked, if key or limits change meanwhile.
 CHECKS_MAX = 4
+#: Zones and keys whose checks are kept, the oldest go first: a KiB for each zone. They are made again in some 20 us.
+PERMITS_MAX = 1024
 
 
 class Signing:
@@ -161,6 +163,8 @@ class Signing:
             raise UnknownKey(f"key {key_id} is not bound to {zone_text(zone)}")
         ceiling = self._limits.of_zone(zone).validity_s_max
         permit = Permit(zone, key.role, key.algorithm, *algorithms.tags(key.dnskey), ceiling)
+        if len(self._permits) >= PERMITS_MAX:
+            del self._permits[next(iter(self._permits))]
         self._permits[zone, key_id] = store, key, permit
         return store, key, permit
 
