@@ -102,13 +102,15 @@ def _dnskey_moves(keyset: Keyset, key: Key, world: World) -> Iterator[Move]:
     """Yield the moves of a key's DNSKEY: its signature over the DNSKEY RRset comes and goes with it.
 
     But a lost key's signature goes first, at the latest when its successor's comes (``_swaps``): the key stays for the
-    CDS RRset that only it signed.  Not so where the zone becomes insecure: there nothing could sign a DNSKEY RRset.
+    CDS RRset that only it signed.  Not so where no validator has a DS any more and the zone is to be insecure: there
+    nothing could sign a DNSKEY RRset.
     """
     atoms: list[Atom] = []
     for rec in (Rec.DNSKEY, Rec.KRRSIG):
         event = _event(keyset, key, rec, world)
         leaves = event is Event.WITHDRAW and rec is Rec.DNSKEY
-        if leaves and keyset.signed and key.lost and may_be_held(key.krrsig):
+        stays = keyset.signed or secured(keyset)
+        if leaves and stays and key.lost and may_be_held(key.krrsig):
             continue
         if event is not None:
             atoms.append((key.ref, rec, event))
