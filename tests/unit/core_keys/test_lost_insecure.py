@@ -108,3 +108,15 @@ def test_a_key_that_was_lost_before_it_signed_never_signs() -> None:
     bench.keyset = commands.found(bench.keyset, "new")
     bench.step()
     assert bench.state(new, Rec.ZRRSIG) is State.RUMOURED
+
+
+def test_a_lost_ksk_stays_for_its_cds_until_no_validator_checks_them() -> None:
+    """Its standby key replaced it just before: validators may hold CDS that only the lost key signed."""
+    bench = running(standby_ksk=True)
+    lost = bench.key(Role.KSK)
+    lose(bench, Role.KSK)
+    bench.step()
+    assert bench.state(lost, Rec.KRRSIG) is State.UNRETENTIVE
+    bench.policy = replace(bench.policy, signed=False)
+    bench.step()
+    assert lost.rdata in signing_view(bench.keyset).dnskey_rdatas
