@@ -133,13 +133,22 @@ class RestoredLater(World):
             self.at(self.chance.uniform(DAY, self.scenario.quiet_at), self.lose_host)
 
     def believe(self) -> None:
-        """Keep a backup. A restored key set may lag behind what is true: only validators count here."""
+        """Keep a backup. A restored key set may lag behind what is true: only validators count here.
+
+        Not in a cluster: there a node takes a zone from its log, and a database that belongs to a log is no backup for
+        a host alone (docs/ha.md).
+        """
+        if self.node.joined:
+            self.kept.clear()
+            return
         version = self.zone.versions[-1][1] if self.zone.versions else None
         self.kept.append((self.serial, self.keyset, tuple(self.zone.signed_by), version))
 
     def lose_host(self) -> None:
         """Restore one of the last backups, as the daemon does it: both judges, dropped evidence, a new version."""
-        if not self.kept or self.other.joined or not self.clock_sure or not self.policy.parent:
+        if self.node.joined or not self.kept:
+            return
+        if self.other.joined or not self.clock_sure or not self.policy.parent:
             return  # of an island only people know what validators trust
         age = min(int(self.chance.expovariate(0.1)), len(self.kept) - 1)
         serial, keyset, signed_by, version = self.kept[-1 - age]
