@@ -86,7 +86,6 @@ from dnssecd.daemon.zones.signalling import Signalling
 from dnssecd.daemon.zones.table import ZoneTable
 from dnssecd.daemon.zones.transfer_limits import TransferLimits
 from dnssecd.daemon.zones.unreadable import UnreadableZones
-from dnssecd.daemon.zones.update_checkers import UpdateCheckers
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.updates import Updates
 from dnssecd.daemon.zones.work import ZoneJobs
@@ -266,8 +265,7 @@ class ZoneWork(Jobs):
         )
         self.marks = MarkKeeper(base.zones, base.databases, base.catalogue, base.mailbox)
         self.unreadable = UnreadableZones(base.databases, base.events)
-        self.checkers = UpdateCheckers(base.metrics.server.update_checkers_failed.inc)
-        self.resting = Resting(base.databases, base.pool, base.shares, self.checkers.rest)
+        self.resting = Resting(base.databases, base.pool, base.shares)
         self.sweep = Sweep(base.zones, self.jobs, base.clock)
         self.catalogs = CatalogMaker(
             base.config, base.zones, self.jobs, base.events, base.clock, base.mailbox
@@ -310,7 +308,6 @@ class Front:
                 base.zones, base.events, lambda event: noted.labels(event).inc(), base.clock.monotonic
             ),
             base.mailbox,
-            work.checkers,
         )
         self.server = self._make_server(base, work)
         self.signalling = Signalling(base.zones, self.updates.handle, base.clock, base.mailbox)

@@ -164,10 +164,6 @@ class ServerMetrics:
             "costly), update-ignored (NOERROR, but a part has no effect)",
             ("event",),
         )
-        self.update_checkers_failed = counter(
-            "update_checkers_failed_total",
-            "Processes that help to check signatures of updates and ended or hung; the update is checked without",
-        )
         self.tls_handshakes = counter(
             "tls_handshakes_total",
             "TLS handshakes of clients (incoming), exchanges with peers over TLS (outgoing), by result: done, stalled, "

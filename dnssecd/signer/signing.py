@@ -21,7 +21,7 @@ from dnssecd.signer.stores import Stores
 from dnssecd.signer.use_counts import UseCounts
 from dnssecd.signer.warnings import WarningBook
 
-#: Preimages of so many octets are checked before other requests get their turn.
+#: Preimages of this many octets are checked before other requests get their turn.
 IN_TURN_OCTETS = 64 * 1024
 #: How often they are checked, if key or limits change meanwhile.
 CHECKS_MAX = 4

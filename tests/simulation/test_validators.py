@@ -68,7 +68,7 @@ def test_the_first_ds_waits_for_signatures_of_nodes(seed: int) -> None:
     run(seed)
 
 
-def test_a_revocation_goes_on_when_the_zone_is_signed_again() -> None:
+def test_a_revocation_continues_when_its_zone_is_signed_again() -> None:
     run(14391)
 
 

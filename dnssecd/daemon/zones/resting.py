@@ -19,18 +19,10 @@ class Resting:
     """Belongs to the event loop."""
 
     def __init__(
-        self,
-        databases: Databases[FrontZone],
-        pool: WorkerPool,
-        shares: Iterable[Callable[[], None]] = (),
-        end_helpers: Callable[[], None] = lambda: None,
+        self, databases: Databases[FrontZone], pool: WorkerPool, shares: Iterable[Callable[[], None]] = ()
     ) -> None:
-        """shares: of the daemon's own databases: each lets others read one that was opened on a full disk.
-
-        end_helpers: ends processes that helped with updates; called in a thread.
-        """
+        """shares: of the daemon's own databases: each lets others read one that was opened on a full disk."""
         self._databases, self._pool, self._shares = databases, pool, tuple(shares)
-        self._end_helpers = end_helpers
         self._closed = 0
 
     async def run(self) -> None:
@@ -40,7 +32,6 @@ class Resting:
             if self.round():
                 await asyncio.to_thread(heap.trim)
             await self._pool.rest()
-            await asyncio.to_thread(self._end_helpers)
 
     def round(self) -> bool:
         """Close what rests; return whether to trim the heap now."""

@@ -15,12 +15,12 @@ from dnssecd.core.dns.message import FORMERR, FormError
 from dnssecd.core.dns.names import BadName, wire_to_text
 from dnssecd.core.dns.rrset import RRset
 from dnssecd.core.update.types import NOERROR, NOTAUTH, REFUSED, SERVFAIL, UpdateMessage
+from dnssecd.core.verify import inline_checker
 from dnssecd.core.zone.grants import Grants
 from dnssecd.daemon.zones.gates import Gate, Gates, Work, shut_for
 from dnssecd.daemon.zones.machine import Event, happened, possible
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.rooms import GONE
-from dnssecd.daemon.zones.update_checkers import UpdateCheckers
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.update_policy import update_policy
 from dnssecd.daemon.zones.update_queue import Waiting, ZoneQueue
@@ -71,12 +71,11 @@ class Updates:
         refused: Callable[[bytes, str, Address, bytes, Refusal, str], None],
         notes: UpdateNotes,
         mailbox: Mailbox,
-        checkers: UpdateCheckers,
     ) -> None:
         self._clock, self._key_service = clock, key_service
         self._committed, self._today, self._counted = committed, today, counted
         self._gates, self._settled, self._refused, self._notes = gates, settled, refused, notes
-        self._mailbox, self._checkers = mailbox, checkers
+        self._mailbox = mailbox
         self._repeats = Repeats(_tell_again)
         self._closing = False
         #: Queues with a running or tidying task.
@@ -290,9 +289,9 @@ class Updates:
 
     def _work(self, zone: FrontZone, updates: list[Update], told: Told) -> Committed:
         now = int(self._clock.now())
-        with self._checkers.checker() as checker:
-            tools = Tools(self._signer(), checker, now, self._today(now), self._clock.monotonic)
-            return commit_updates(zone.database, zone.spec, updates, tools, told)
+        # Not in another thread: checking a signature holds Python's lock.
+        tools = Tools(self._signer(), inline_checker, now, self._today(now), self._clock.monotonic)
+        return commit_updates(zone.database, zone.spec, updates, tools, told)
 
     def _told(
         self,
@@ -342,7 +341,6 @@ class Updates:
                 await asyncio.gather(queue.task, return_exceptions=True)
         self._notes.close()
         self._threads.shutdown(wait=True)
-        await asyncio.to_thread(self._checkers.close)
 
 
 @cache

@@ -32,7 +32,7 @@ from dnssecd.pipeline.version.draft import Draft, Input, Published, StoredVersio
 from dnssecd.pipeline.version.rejected import Rejected
 from dnssecd.pipeline.version.review import ReviewPending, forget_kept, review
 from dnssecd.pipeline.version.verification import DraftVerifier
-from dnssecd.pipeline.workers.checking_process import CheckerDied
+from dnssecd.pipeline.workers.checker_pool import CheckerDied
 from dnssecd.replacing import replace
 from dnssecd.store.errors import DAMAGE, LogBehind, LogError, LogFenced, LogInDoubt, StoreError
 from dnssecd.store.interface import ZoneStore, ZoneTransaction

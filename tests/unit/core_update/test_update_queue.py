@@ -20,7 +20,6 @@ from dnssecd.daemon.zones.gates import Gates
 from dnssecd.daemon.zones.machine import State
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.rooms import JobsRoom, UpdatesRoom
-from dnssecd.daemon.zones.update_checkers import UpdateCheckers
 from dnssecd.daemon.zones.update_notes import UpdateNotes
 from dnssecd.daemon.zones.update_policy import update_policy
 from dnssecd.daemon.zones.update_queue import ZoneQueue
@@ -63,7 +62,6 @@ def made(monkeypatch: pytest.MonkeyPatch, committed: Callable[[Any, Outcome], No
         lambda *refusal: None,
         UpdateNotes({}, cast("Any", None), lambda event: None, SystemClock().monotonic),
         mailbox,
-        UpdateCheckers(lambda: None),
     )
     updates.state, updates.mailbox = state, mailbox
     monkeypatch.setattr(updates, "_grants_of", lambda zone: SimpleNamespace(of=lambda key: EVERYTHING))

@@ -11,8 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from dnssecd.core.verify.checker import BATCH_SIZE, SignatureJob
 from dnssecd.core.verify.keys import ZoneKey
-from dnssecd.pipeline.workers.checker_pool import INLINE_BATCHES, OUTSTANDING_MAX, SpreadChecker
-from dnssecd.pipeline.workers.checking_process import CheckerDied
+from dnssecd.pipeline.workers.checker_pool import INLINE_BATCHES, OUTSTANDING_MAX, CheckerDied, SpreadChecker
 
 PRIVATE = ed25519.Ed25519PrivateKey.generate()
 RDATA = b"\x01\x00\x03\x0f" + PRIVATE.public_key().public_bytes_raw()
