@@ -514,9 +514,13 @@ class World:
     def scan_cds(self) -> None:
         """RFC 7344: read CDS at one server, refuse what is older than what was accepted.
 
-        With a lost KSK there is none: a person asks the registry, which then reads no older ones.
+        With a lost KSK there is none, and with a lost ZSK none that asks for an insecure zone: a person asks the
+        registry, which then reads no older ones.
         """
-        if any(key.lost and key.krrsig.visible for key in self.keyset.keys):
+        insecure = not self.keyset.signed
+        if any(
+            key.lost and (key.krrsig.visible or (insecure and key.zrrsig.visible)) for key in self.keyset.keys
+        ):
             self.registry_serial = len(self.zone.versions)
             self.type_in()
             return
