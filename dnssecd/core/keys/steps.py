@@ -272,6 +272,8 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
     if _takes_the_last_hold(before, move, world):
         detail = "the parent has a DS of none of this zone's keys: no KSK leaves before the parent has a successor's"
         return blocker(Gate.SAFETY, "foreign-ds", detail)
+    if _no_key_signs_the_set(after) and not _no_key_signs_the_set(before):
+        return blocker(Gate.SAFETY, "signed-dnskey", "the DNSKEY RRset would have no signature")
     rule = broken(after, tables.rules, (rec, event), bound_before=secured(before))
     harmless = _harmless(before, event, rec, rule, tables.rules) or joins(before, move, world)
     if rule is not None and not harmless:
@@ -296,6 +298,16 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
     if until is not None:
         return blocker(Gate.FREEZE, "freeze", "inside a freeze window", until)
     return None
+
+
+def _no_key_signs_the_set(keyset: Keyset) -> bool:
+    """Return whether there is a DNSKEY RRset, but no signature of it: no version can be made so, not even without a DS.
+
+    The first ZSK may be ready before the first KSK, if one of them waits for its backup.
+    """
+    return any(key.dnskey.visible for key in keyset.keys) and not any(
+        key.krrsig.visible for key in keyset.keys
+    )
 
 
 def _one_ds_change(keyset: Keyset, key: Key, rec: Rec, event: Event) -> str:

@@ -154,3 +154,33 @@ def test_in_an_insecure_zone_a_key_stays_until_its_successor_may_be_used(
     assert judge(insecure.with_key(replace(new, goal=Goal.ABSENT)), withdraw, world) is None
     other = ((bench.key(Role.KSK if role is Role.ZSK else Role.ZSK).ref, Rec.DNSKEY, Event.SETTLE),)
     assert judge(insecure, other, world) is None
+
+
+def test_no_zsk_is_published_before_a_ksk_signs_the_dnskey_rrset() -> None:
+    """The key stores of a KSK and a ZSK are not backed up at the same time."""
+    bench = Bench(policy=policy(require_backup=True))
+    bench.step()
+    zsk, ksk = bench.key(Role.ZSK), bench.key(Role.KSK)
+    saved(bench, zsk)
+    blockers = bench.step().blockers
+    assert bench.state(zsk, Rec.DNSKEY) is State.HIDDEN
+    assert (ksk.tag, "require-backup") in {(blocker.tag, blocker.rule) for blocker in blockers}
+    saved(bench, ksk)
+    bench.step()
+    for key, rec in ((ksk, Rec.DNSKEY), (ksk, Rec.KRRSIG), (zsk, Rec.DNSKEY), (zsk, Rec.ZRRSIG)):
+        assert bench.state(key, rec) is State.RUMOURED
+
+
+def test_a_zone_that_becomes_insecure_loses_its_ksk_last() -> None:
+    bench = running()
+    bench.policy = replace(bench.policy, signed=False)
+    signed = []
+    for _ in range(99):
+        bench.step()
+        bench.parent_follows()
+        bench.secondaries_follow()
+        bench.wait(DAY / 4)
+        shown = any(key.dnskey.visible for key in bench.keyset.keys)
+        signed.append(not shown or any(key.krrsig.visible for key in bench.keyset.keys))
+    assert all(signed)
+    assert bench.keyset.keys == ()
