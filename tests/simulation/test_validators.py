@@ -49,7 +49,7 @@ def test_no_validator_ever_fails(seed: int) -> None:
         2367,  # a ZSK is lost that has not signed all of the zone yet, before there is a DS
         4335,  # the ZSKs of both algorithms are lost, in the middle of an algorithm rollover
         7243,  # a CSK is lost while its zone becomes insecure, and the zone is signed again
-        21179,  # the ZSK of a zone that becomes insecure is lost before the parent was told
+        21179,  # the ZSK of a zone that becomes insecure is lost: a person has the DS removed
         20539,  # a KSK is lost, and its zone becomes insecure while validators may hold the CDS that it signed
     ],
 )

@@ -19,7 +19,6 @@ from dnssecd.core.keys.keyset import (
     new_key,
 )
 from dnssecd.core.keys.keystate import Goal, Rec, Role, State
-from dnssecd.core.keys.lost import needs_zsk_to_leave
 from dnssecd.core.keys.rules import secured
 from dnssecd.core.keys.types import (
     Blocker,
@@ -66,10 +65,9 @@ def frozen_until(world: World) -> int | None:
 def set_goals(keyset: Keyset, world: World, notes: Notes) -> Keyset:
     """Return the key set with goals as the policy wants them; keys that are wanted become GenerateKey effects."""
     policy = world.policy
-    signed = policy.signed or needs_zsk_to_leave(keyset)
-    if keyset.signed is not signed:
-        keyset = replace(keyset, signed=signed)
-    if not signed:
+    if keyset.signed is not policy.signed:
+        keyset = replace(keyset, signed=policy.signed)
+    if not policy.signed:
         return _give_up_hidden(keyset, notes)
     chosen = []
     for spec in policy.specs:

@@ -40,20 +40,6 @@ def never_returns(key: Key, rec: Rec) -> bool:
     return rec is not Rec.DS or key.ds.state is not State.UNRETENTIVE or key.ds.seen is not None
 
 
-def needs_zsk_to_leave(keyset: Keyset) -> bool:
-    """Return whether a zone that is to be insecure gets a new ZSK first, because its ZSK is lost.
-
-    The parent is told by CDS to remove the DS, in a version that only a ZSK can sign.  Not where a KSK is lost, too:
-    it would need its DS first, while a person can have the old one removed as well.
-    """
-    lost = [key for key in keyset.keys if key.lost and not key.foreign]
-    return (
-        any(key.role is Role.ZSK and key.zrrsig.visible for key in lost)
-        and not any(key.krrsig.visible for key in lost)
-        and any(key.ds.visible for key in keyset.keys)
-    )
-
-
 def in_distress(keyset: Keyset) -> bool:
     """Return whether a lost key's signatures are still published as those of a key in use."""
     return any(key.lost and (key.krrsig.visible or key.zrrsig.visible) for key in keyset.keys)
