@@ -76,10 +76,12 @@ def make(seed: int, days: float | None = None) -> Scenario:
             else act
             for act in acts
         ]
-    policy, acts = _with_losses(seed, policy, acts, quiet, registry)
+    if seed % 4 == 3 and not policy.rfc5011 and registry != "never":
+        policy, acts = with_losses(seed, policy, acts, quiet)
     if registry != "never" and policy.parent:
         acts = _with_other_signer(seed, policy, acts, quiet)
-    policy, acts = _with_second_node(seed, policy, acts, quiet)
+    if seed % 8 in (4, 6):
+        policy, acts = with_second_node(seed, policy, acts, quiet)
     return Scenario(
         policy=policy,
         acts=tuple(acts),
@@ -114,15 +116,13 @@ def _at_rest(policy: RolloverPolicy) -> RolloverPolicy:
     return replace(policy, specs=specs, freeze=())
 
 
-def _with_losses(
-    seed: int, policy: RolloverPolicy, acts: list[Act], quiet: float, registry: str
+def with_losses(
+    seed: int, policy: RolloverPolicy, acts: list[Act], quiet: float
 ) -> tuple[RolloverPolicy, list[Act]]:
     """Every fourth seed is about keys that get lost, standby ZSKs, required backups, and a key store for each role.
 
     From a generator of its own, so that the other seeds stay what they are.
     """
-    if seed % 4 != 3 or policy.rfc5011 or registry == "never":
-        return policy, acts
     rng = Random(f"losses {seed}")
     standby, stores, backups = (rng.random() < 0.5 for _ in range(3))
 
@@ -168,12 +168,10 @@ def _with_other_signer(seed: int, policy: RolloverPolicy, acts: list[Act], quiet
     return sorted([*kept, *more], key=lambda act: act.at)
 
 
-def _with_second_node(
+def with_second_node(
     seed: int, policy: RolloverPolicy, acts: list[Act], quiet: float
 ) -> tuple[RolloverPolicy, list[Act]]:
     """A fourth of the seeds is of a cluster: two nodes with keys of their own; from a generator of its own."""
-    if seed % 8 not in (4, 6):
-        return policy, acts
     rng = Random(f"nodes {seed}")
 
     def changed(one: RolloverPolicy) -> RolloverPolicy:

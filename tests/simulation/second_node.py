@@ -11,7 +11,16 @@ from typing import TYPE_CHECKING
 
 from dnssecd.core.keys.keyset import ZONE, Key, KeysetError, dnskey_rdata, key_tag, used_tags
 from dnssecd.core.keys.keystate import Goal, Rec, Role, State
-from dnssecd.core.keys.node_keys import HeldKey, NodeKey, choose_own, fits, follow_nodes, hand_over, signer_of
+from dnssecd.core.keys.node_keys import (
+    HeldKey,
+    NodeKey,
+    choose_own,
+    fits,
+    follow_nodes,
+    hand_over,
+    signer_of,
+    unsaved,
+)
 from dnssecd.core.keys.types import KeySpec
 from dnssecd.replacing import replace
 
@@ -39,6 +48,7 @@ class SecondNode:
     refused: int = 0
     made: dict[str, dict[bytes, tuple[Role, HeldKey]]] = field(default_factory=lambda: {"a": {}, "b": {}})
     announced: dict[str, tuple[NodeKey, ...]] = field(default_factory=dict)
+    hurried: set[bytes] = field(default_factory=set)
 
     @property
     def other(self) -> str:
@@ -65,6 +75,15 @@ class SecondNode:
                     key.rdata, (key.role, HeldKey(key.key_id, key.keystore, key.bits))
                 )
 
+    def excused(self, key: Key) -> bool:
+        """Return whether a key was announced while a compromised or lost key was to be replaced."""
+        return key.rdata in self.hurried
+
+    def key_id_of(self, key: Key) -> str:
+        """Return the id of a key in the key service of the node that has it."""
+        held = {**self.made["a"], **self.made["b"]}
+        return held[key.rdata][1].key_id if key.of_node else key.key_id
+
     def exchange(self) -> None:
         """The other node announces its keys, made where there are none; the owner takes them in."""
         world = self.world
@@ -86,7 +105,21 @@ class SecondNode:
         wanted = set(choice.rdatas)
         for spec in choice.lacking:
             wanted.add(self._fresh(spec))
+        wanted -= self._waiting({rdata: mine[rdata][1].key_id for rdata in wanted})
+        if self.world.in_emergency:
+            self.hurried |= wanted
         return [NodeKey(mine[rdata][0], rdata) for rdata in sorted(wanted)]
+
+    def _waiting(self, wanted: dict[bytes, str]) -> frozenset[bytes]:
+        """Return the keys that are not announced before a person has backed them up."""
+        world = self.world
+        if not world.policy.require_backup:
+            return frozenset()
+        saved = {backup.key_id for backup in world.backups}
+        waiting = unsaved(world.keyset, wanted, saved)
+        for rdata in sorted(waiting):
+            world.back_up_later(wanted[rdata])
+        return waiting
 
     def _fresh(self, spec: KeySpec) -> bytes:
         """A key that the zone does not have."""

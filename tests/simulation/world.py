@@ -82,6 +82,7 @@ class World:
         # the daemon: what it has seen
         self.sights: dict[str, SecondarySight] = {}
         self.parent_sights: dict[str, ParentSight] = {}
+        self.seen_ds: set[bytes] = set()
         self.polling = False
         self.poll_gap = scenario.poll
         self.plan: Plan | None = None
@@ -226,19 +227,28 @@ class World:
         assert used is not None
         if used.revoked:
             return
-        emergency = any(
-            (key.compromised or key.lost)
-            and any(key.record(rec).state is not State.HIDDEN for rec in key.records)
-            for key in plan.keyset.keys
-        )
-        if not emergency and not any(backup.key_id == used.key_id for backup in self.backups):
+        key_id = self.node.key_id_of(used)
+        if self.node.excused(used) or _in_emergency(plan.keyset):
+            return
+        if not any(backup.key_id == key_id for backup in self.backups):
             self.fail(f"{ref} is used without a backup")
+
+    @property
+    def in_emergency(self) -> bool:
+        """Whether a compromised or lost key may be in use: then no key waits for its backup."""
+        return _in_emergency(self.keyset)
 
     def believe(self) -> None:
         for key in self.keyset.keys:
             for rec in key.records:
                 if rec is Rec.DS and not self.policy.parent:
                     continue  # an anchor of an island is as good as hidden once validators have another
+                if (
+                    rec is Rec.DS
+                    and key.ds.state is State.HIDDEN
+                    and not self.seen_ds & self.oracle.ds_of(key.rdata)
+                ):
+                    continue  # withdrawn before any server had it: no look tells that a registry still adds it
                 self.oracle.believe(key.rdata, rec.value, key.record(rec).state.value, self.now)
 
     def evidence(self) -> Evidence:
@@ -465,6 +475,7 @@ class World:
         for parent in self.parents:
             if parent.out_until <= self.now and self.rng.random() < 0.9:
                 ds = tuple(sorted(parent.ds))
+                self.seen_ds.update(ds)
                 self.parent_sights[parent.name] = ParentSight(
                     parent.name,
                     ds,
@@ -591,9 +602,9 @@ class World:
             self.asked.add("the parent")
             self.after(self.rng.uniform(0, 5 * DAY), self.confirm)
         for blocker in plan.blockers:
-            if blocker.gate is Gate.BACKUP and f"backup {blocker.ref}" not in self.asked:
-                self.asked.add(f"backup {blocker.ref}")
-                self.after(self.rng.uniform(0, 3 * DAY), lambda ref=blocker.ref: self.back_up(ref))  # type: ignore[misc]
+            key = self.keyset.find(blocker.ref)
+            if blocker.gate is Gate.BACKUP and key is not None:
+                self.back_up_later(key.key_id)
         waits = any(blocker.missing for blocker in plan.blockers)
         if not self.polling:
             self.polling = True
@@ -602,8 +613,14 @@ class World:
         if waits:
             self.scan_soon()
 
-    def back_up(self, ref: str) -> None:
-        self.backups.append(KeyBackup(ref, self.clock, "a file"))
+    def back_up_later(self, key_id: str) -> None:
+        """Once for each key: a person makes a backup some days later."""
+        if f"backup {key_id}" not in self.asked:
+            self.asked.add(f"backup {key_id}")
+            self.after(self.rng.uniform(0, 3 * DAY), lambda: self.back_up(key_id))
+
+    def back_up(self, key_id: str) -> None:
+        self.backups.append(KeyBackup(key_id, self.clock, "a file"))
         self.daemon()
 
     def say(self, ref: str, present: bool) -> None:
@@ -633,6 +650,14 @@ class World:
             present = bool(self.oracle.ds_of(key.rdata) & self.registry)
             self.confirmations.append(Confirmation(key.ref, present, self.clock, "an operator"))
         self.daemon()
+
+
+def _in_emergency(keyset: Keyset) -> bool:
+    return any(
+        (key.compromised or key.lost)
+        and any(key.record(rec).state is not State.HIDDEN for rec in key.records)
+        for key in keyset.keys
+    )
 
 
 def _rdata(keyset: Keyset, key_id: str, flags: int) -> bytes:

@@ -219,10 +219,28 @@ def _ds_look(keyset: Keyset, key: Key, present: bool, world: World) -> Look:
         if word is not None:
             witnesses += (f"{word.who}: confirmed at {moment(word.at)}",)
             times.append(word.at)
+        if not present and not record.full and record.serial is not None:
+            times += _secondaries_at(record.serial, keyset.trust_after, world)[0]
         record = replace(record, seen=max(times), witnesses=witnesses)
     assert record.seen is not None
+    again = () if present or record.full else _looks_again(key, good, record.seen, world)
+    if again:
+        return Look(record, again)
     end = record.seen + timing.iret_ksk(world.policy.parent_propagation_delay, record.ttl)
     return Look(record, until=end + world.policy.margin)
+
+
+def _looks_again(key: Key, good: list[bool | None], since: int, world: World) -> tuple[Missing, ...]:
+    """Return the servers to look at again before a DS counts as gone that they may never have had.
+
+    Until the last secondary served CDS without it, a parent could still take it from there.
+    """
+    wanted = f"no DS with key tag {key.tag}, seen once more"
+    return tuple(
+        Missing(sight.name, "looked at before all secondaries served CDS without it", wanted, sight.next_look)
+        for agrees, sight in zip(good, world.evidence.parents, strict=True)
+        if agrees and sight.at < since
+    )
 
 
 def _ttl_ds_was_seen(keyset: Keyset, world: World) -> bool:

@@ -6,7 +6,7 @@ over: then a validator may hold any mix of what the two signed. Times and waits 
 other evidence than its records.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 
 from msgspec import Struct
 
@@ -273,6 +273,21 @@ def choose_own(
         if not good:
             lacking.append(spec)
     return Choice(frozenset(rdatas), tuple(lacking))
+
+
+def unsaved(keyset: Keyset, wanted: Mapping[bytes, str], saved: Container[str]) -> frozenset[bytes]:
+    """Return the DNSKEY RDATA of keys that a node does not announce before there is a backup of them.
+
+    wanted: key id by RDATA; saved: the ids of the keys with a confirmed backup.  Keys that the zone has already stay;
+    and none has to wait while a compromised or lost key is to be replaced.
+    """
+    if any(
+        (key.compromised or key.lost) and any(may_be_held(key.record(rec)) for rec in key.records)
+        for key in keyset.keys
+    ):
+        return frozenset()
+    joined = {key.rdata for key in keyset.keys if key.goal is not Goal.ABSENT}
+    return frozenset(rdata for rdata, key_id in wanted.items() if rdata not in joined and key_id not in saved)
 
 
 def _used_by_owner(keyset: Keyset, key: Key) -> bool:

@@ -142,7 +142,7 @@ def _zone_if_signed(keyset: Keyset) -> frozenset[int]:
 def _signed_in_turn(keys: Iterable[Key]) -> bool:
     """Return whether every DNSKEY set has one of these keys and its signature, a lost key's until it ends."""
     held = [key for key in keys if not key.revoked and _goes_with(key.krrsig, key.dnskey)]
-    return any(key.lost for key in held) and covered(key.krrsig for key in held)
+    return any(key.lost and may_be_held(key.krrsig) for key in held) and covered(key.krrsig for key in held)
 
 
 def _ds_signed_in_turn(keyset: Keyset, algorithm: int) -> bool:

@@ -144,7 +144,8 @@ def _moves(keyset: Keyset, world: World) -> Iterator[Move]:
 
 
 def _swaps(keyset: Keyset, world: World) -> Iterator[Move]:
-    comes = [move for key in keyset.keys for move in _dnskey_moves(keyset, key, world)]
+    ours = [key for key in keyset.keys if not key.foreign]
+    comes = [move for key in ours for move in _dnskey_moves(keyset, key, world)]
     yield from swaps(keyset, comes)
 
 

@@ -26,12 +26,14 @@ from dnssecd.core.keys.node_keys import (
     follow_nodes,
     hand_over,
     leave_nodes,
+    unsaved,
     wants_hand_over,
 )
 from dnssecd.core.keys.types import KeySpec, RolloverPolicy
 from dnssecd.daemon.cluster.link import ClusterLink
 from dnssecd.daemon.cluster.stored_keys import read_keys
 from dnssecd.daemon.rollover.policy import rollover_policy
+from dnssecd.daemon.zones.first_keys_ready import NOT_BACKED_UP, saved_keys
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.rooms import ClusterRoom
 from dnssecd.daemon.zones.zone import FrontZone
@@ -39,6 +41,7 @@ from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.keyservice_client.errors import SignerError
 from dnssecd.keyservice_protocol import KeyInfo
 from dnssecd.ops.cluster_metrics import ClusterMetrics
+from dnssecd.ops.events import EventCore
 from dnssecd.store.errors import StoreError
 from dnssecd.uninterrupted import to_the_end
 
@@ -63,12 +66,13 @@ class NodeKeys:
         config: Callable[[], Config],
         zones: Mapping[str, FrontZone],
         signer: AsyncSignerClient,
+        events: EventCore,
         clock: Clock,
         mailbox: Mailbox,
         metrics: ClusterMetrics,
     ) -> None:
         self._link, self._config, self._zones, self._signer = link, config, zones, signer
-        self._clock, self._mailbox, self._metrics = clock, mailbox, metrics
+        self._events, self._clock, self._mailbox, self._metrics = events, clock, mailbox, metrics
         self.node = link.config.node
         self._rows = NodeKeyRows(link.database)
         self._free = asyncio.Semaphore(AT_ONCE)
@@ -252,7 +256,27 @@ class NodeKeys:
         for spec in choice.lacking:
             new = await self._new(zone, keyset, spec, held, infos, given=policy.given)
             wanted += [new] if new is not None else []
-        return wanted
+        return await self._backed_up(zone, keyset, wanted, required=policy.require_backup)
+
+    async def _backed_up(
+        self, zone: FrontZone, keyset: Keyset, wanted: list[KeyInfo], *, required: bool
+    ) -> list[KeyInfo]:
+        """Return the keys that need no backup first; raise the event for each of the others."""
+        waiting: frozenset[bytes] = frozenset()
+        if required:
+            saved = await to_the_end(asyncio.to_thread(saved_keys, zone))
+            waiting = unsaved(keyset, {info.dnskey: info.id for info in wanted}, saved)
+        lacking = {f"key {info.tag}": info for info in wanted if info.dnskey in waiting}
+        for subject, info in lacking.items():
+            cause = (
+                f"{info.role} {info.tag} in key store {info.store} of node {self.node} has no confirmed backup: the "
+                "node does not announce it"
+            )
+            self._events.raise_event(NOT_BACKED_UP, zone.name, cause, subject=subject)
+        for event in self._events.firing(zone.name):
+            if event.name == NOT_BACKED_UP and event.subject and event.subject not in lacking:
+                self._events.resolve(NOT_BACKED_UP, zone.name, event.subject)
+        return [info for info in wanted if info.dnskey not in waiting]
 
     async def _new(
         self,

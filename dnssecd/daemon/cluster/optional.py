@@ -113,7 +113,7 @@ def node_of(
     from dnssecd.daemon.cluster.node_keys import NodeKeys
     from dnssecd.daemon.cluster.retention import LogRetention
 
-    keys = NodeKeys(link, config, zones, signer.client, clock, mailbox, metrics)
+    keys = NodeKeys(link, config, zones, signer.client, events, clock, mailbox, metrics)
     followers = Followers(
         link,
         zones,

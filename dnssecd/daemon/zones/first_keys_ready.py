@@ -48,7 +48,7 @@ async def keys_unsaved(
     spec = zone.spec
     if not spec.signed or not spec.require_backup:
         return None
-    saved = await asyncio.to_thread(_saved, zone)
+    saved = await asyncio.to_thread(saved_keys, zone)
     unsaved = []
     for wish in spec.keys:
         if wish.keystore in spec.offline:
@@ -115,7 +115,7 @@ async def _made(zone: FrontZone, signer: AsyncSignerClient, wish: KeyWish) -> Ke
     )
 
 
-def _saved(zone: FrontZone) -> frozenset[str]:
+def saved_keys(zone: FrontZone) -> frozenset[str]:
     """Return the ids of the keys with a recorded backup; StoreError or OSError."""
     if not Path(zone.spec.database).exists():
         return frozenset()

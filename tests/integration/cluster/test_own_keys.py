@@ -231,6 +231,52 @@ def test_keys_are_replaced_and_a_node_leaves(
     witness.stop()
 
 
+def test_a_key_of_a_node_waits_for_its_backup(
+    servers: Servers, peer_dir: Path, postgres: Postgres, tsig_key: TsigKey
+) -> None:
+    """It is this node's to make the backup, before others publish its key."""
+    nodes = Nodes(servers, peer_dir, postgres, tsig_key)
+    owner, other = nodes.nodes[nodes.owner], nodes.nodes[nodes.other()]
+    nodes.wait_ready(other.config["cluster"]["node"])
+    for node in nodes.nodes.values():
+        node.config["policy"]["default"]["require_backup"] = True
+        node.write_config()
+        assert node.cli("config", "reload").ok
+    name = nodes.other()
+    old = nodes.tags(name)
+    zsk = next(
+        key
+        for key in owner.cli_json("key", "list", CHILD)["keys"]
+        if key["tag"] in old and key["role"] == "zsk"
+    )
+    retired = owner.cli("key", "retire", CHILD, "--key-tag", str(zsk["tag"]))
+    assert retired.ok, retired.text
+
+    def waiting() -> list[str]:
+        firing = other.cli_json("alerts", "list")["alerts"]
+        return [
+            one["subject"]
+            for one in firing
+            if one["name"] == "key-not-backed-up" and "announce" in one["cause"]
+        ]
+
+    subjects = nodes.wait(waiting, "the node says which key has no backup", 60)
+    (new,) = nodes.tags(name) - old
+    assert subjects == [f"key {new}"]
+    assert new not in published_tags(owner)
+
+    secret = peer_dir / "passphrase"
+    secret.touch(mode=0o600)
+    secret.write_text("correct horse battery\n")
+    options = ("--passphrase-file", str(secret))
+    assert other.cli("key", "backup", CHILD, "-o", str(peer_dir / "backup"), *options).ok
+    for file in (peer_dir / "backup").iterdir():
+        done = other.cli("key", "backup", "--confirm", str(file), *options)
+        assert done.ok, done.text
+    nodes.wait(lambda: new in published_tags(owner), "it is announced and published", 90)
+    nodes.wait(lambda: not waiting(), "and no longer waits", 30)
+
+
 def test_a_node_that_is_left_alone_signs_with_its_own_keys(
     servers: Servers, peer_dir: Path, postgres: Postgres, tsig_key: TsigKey
 ) -> None:

@@ -4,8 +4,9 @@ import pytest
 
 from dnssecd.core.keys import requests as commands
 from dnssecd.core.keys.evidence import Evidence, ParentSight, SecondarySight
+from dnssecd.core.keys.facts import WAITS, Look, World, look
 from dnssecd.core.keys.keyset import Key, TtlMemory
-from dnssecd.core.keys.keystate import Event, Rec, Role, State
+from dnssecd.core.keys.keystate import Event, Rec, RecordState, Role, State, advance
 from dnssecd.core.keys.planner import plan_rollover
 from dnssecd.core.keys.types import Blocker, Gate
 from dnssecd.replacing import replace
@@ -168,6 +169,37 @@ def test_a_sight_from_before_the_request_proves_nothing() -> None:
     assert bench.state(old, Rec.DS) is State.UNRETENTIVE
     assert blocker(bench, "ds-fades", old).missing[0].seen == "no answer since"
     assert bench.state(new, Rec.DS) is State.RUMOURED
+
+
+def test_a_ds_that_never_came_is_looked_for_again_after_the_secondaries_have_cds_without_it() -> None:
+    """A parent that reads CDS at a secondary with an older version may add it until then."""
+    bench = Bench(policy())
+    bench.step()
+    key = bench.key(Role.KSK)
+    asked = RecordState(State.RUMOURED, bench.now, first_in=1, step_in=1)
+    gone = replace(advance(asked, Event.WITHDRAW, 2, bench.now), serial=bench.serial, published=bench.now)
+    key = key.with_record(Rec.DS, gone)
+    keyset = bench.keyset.with_key(key)
+
+    def seen() -> Look:
+        nonlocal key
+        found = look(WAITS, keyset, key, Rec.DS, World(bench.policy, bench.evidence, bench.now))
+        assert found is not None
+        key = key.with_record(Rec.DS, found.record)
+        return found
+
+    bench.now += 60
+    bench.parent_serves()
+    assert [missing.whom for missing in seen().missing] == ["ns1", "ns2"]
+    bench.now += 60
+    bench.secondaries_follow()
+    assert [missing.whom for missing in seen().missing] == ["a.parent", "b.parent"]
+    bench.now += 60
+    bench.parent_serves(names=("a.parent",))
+    assert [missing.whom for missing in seen().missing] == ["b.parent"]
+    bench.secondaries_follow()
+    bench.parent_serves(names=("b.parent",))
+    assert seen().until == bench.now - 60 + bench.policy.parent_propagation_delay + DAY + bench.policy.margin
 
 
 def test_a_ds_of_the_same_key_tag_is_not_enough() -> None:

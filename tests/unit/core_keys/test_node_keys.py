@@ -16,9 +16,10 @@ from dnssecd.core.keys.node_keys import (
     follow_nodes,
     hand_over,
     leave_nodes,
+    unsaved,
     wants_hand_over,
 )
-from dnssecd.core.keys.requests import compromised, retire
+from dnssecd.core.keys.requests import compromised, lost, retire
 from dnssecd.core.keys.types import KeySpec
 from dnssecd.replacing import replace
 
@@ -188,6 +189,17 @@ def test_a_compromised_key_of_a_node_leaves_at_once() -> None:
     assert [key.goal for key in of_b(after)] == [Goal.ABSENT, Goal.PRESENT]
     choice = choose_own(after, "b", SPECS, HELD, NOW)
     assert (choice.rdatas, choice.lacking) == ({zsk.rdata}, SPECS[:1])
+
+
+def test_a_key_is_not_announced_without_a_backup_where_the_policy_requires_one() -> None:
+    wanted = {key.rdata: HELD[key.rdata].key_id for key in B}
+    assert unsaved(owners(), wanted, ()) == set(HELD)
+    assert unsaved(owners(), wanted, {"b ksk"}) == {B[1].rdata}
+    assert unsaved(owners(), wanted, {"b ksk", "b zsk"}) == frozenset()
+    assert unsaved(joined(), wanted, ()) == frozenset(), "what the zone has already stays"
+    assert unsaved(follow_nodes(joined(), "a", {}, ("a",), NOW)[0], wanted, ()) == set(HELD), "but it left"
+    for keyset in (compromised(owners(), "a zsk"), lost(owners(), "a ksk")):
+        assert unsaved(keyset, wanted, ()) == frozenset(), "a successor cannot wait"
 
 
 def test_remove_foreign_leaves_the_keys_of_nodes() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from dnssecd.cluster.errors import DatabaseAway
 from dnssecd.cluster.node_keys import Announced
+from dnssecd.core.keys.keyset import Keyset
 from dnssecd.daemon.cluster.node_keys import AGAIN_S, RETRY_S, NodeKeys
 from dnssecd.keyservice_client.errors import BadRequest, SignerError, SignerTimeout
 
@@ -77,7 +78,7 @@ def node_keys(signer: Signer, room: object, clock: Clock | None = None) -> NodeK
     mailbox = SimpleNamespace(finished=SimpleNamespace(send=lambda zone: None))
     metrics = SimpleNamespace(keys_refused=SimpleNamespace(inc=lambda: None))
     config = SimpleNamespace(own_keystores=frozenset({"own"}))
-    parts: Any = (link, lambda: config, {ZONE: zone}, signer, clock or Clock(), mailbox, metrics)
+    parts: Any = (link, lambda: config, {ZONE: zone}, signer, None, clock or Clock(), mailbox, metrics)
     return NodeKeys(*parts)
 
 
@@ -129,3 +130,36 @@ async def test_what_was_announced_during_a_long_look_or_without_database_is_read
     rows.away = False
     await keys._read_news()
     assert rows.ages[-1] >= 100.0
+
+
+@pytest.mark.parametrize("required", [True, False])
+async def test_a_key_without_a_required_backup_is_not_announced(
+    required: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, saved = node_keys(Signer(), room_of()), set[str]()
+    firing: dict[str, str] = {}
+    keys._events = cast(
+        "Any",
+        SimpleNamespace(
+            raise_event=lambda name, zone, cause, *, subject: firing.__setitem__(subject, cause),
+            resolve=lambda name, zone, subject: firing.pop(subject),
+            firing=lambda zone: [SimpleNamespace(name="key-not-backed-up", subject=one) for one in firing],
+        ),
+    )
+    monkeypatch.setattr("dnssecd.daemon.cluster.node_keys.saved_keys", lambda zone: frozenset(saved))
+    ksk = SimpleNamespace(id="k", tag=1, role="ksk", store="own", dnskey=b"\x01\x01\x03\x0dksk")
+    zsk = SimpleNamespace(id="z", tag=2, role="zsk", store="own", dnskey=b"\x01\x00\x03\x0dzsk")
+    zone: Any = SimpleNamespace(name=ZONE)
+
+    async def announced() -> list[str]:
+        wanted = cast("Any", [ksk, zsk])
+        return [info.id for info in await keys._backed_up(zone, Keyset(b"\0"), wanted, required=required)]
+
+    assert await announced() == ([] if required else ["k", "z"])
+    assert set(firing) == ({"key 1", "key 2"} if required else set())
+    saved.add("z")
+    assert await announced() == (["z"] if required else ["k", "z"])
+    assert set(firing) == ({"key 1"} if required else set())
+    saved.add("k")
+    assert await announced() == ["k", "z"]
+    assert not firing

@@ -1,0 +1,41 @@
+"""Keys get lost in a cluster whose nodes have keys of their own: the node itself or another signs on, never bogus."""
+
+import pytest
+
+from dnssecd.core.keys.types import RolloverPolicy
+from dnssecd.replacing import replace
+
+from .scenario import Scenario, make, with_losses, with_second_node
+from .world import World, run_shown
+
+SEEDS = 40
+SOAK_SEEDS, SOAK_BLOCK = 10_000, 500
+
+
+def scenario_of(seed: int) -> Scenario:
+    """A life without other signers, in which a second node joins and takes over, and keys get lost."""
+    base = make(8 * seed)
+    never = base.registry == "never"
+
+    def changed(one: RolloverPolicy) -> RolloverPolicy:
+        return replace(one, rfc5011=False, parent=one.parent or never)
+
+    acts = [
+        replace(act, value=changed(act.value)) if isinstance(act.value, RolloverPolicy) else act
+        for act in base.acts
+    ]
+    policy = changed(base.policy)
+    policy, acts = with_losses(seed, policy, acts, base.quiet_at)
+    policy, acts = with_second_node(seed, policy, acts, base.quiet_at)
+    registry = "cds" if never else base.registry
+    ttl_ds = max(base.ttl_ds, 60) if policy.parent else base.ttl_ds
+    return replace(base, policy=policy, acts=tuple(acts), registry=registry, ttl_ds=ttl_ds)
+
+
+def run(seed: int) -> World:
+    return run_shown(World(scenario_of(seed), seed), f"seed {seed}")
+
+
+@pytest.mark.parametrize("seed", range(SEEDS))
+def test_lost_keys_of_nodes(seed: int) -> None:
+    run(seed)
