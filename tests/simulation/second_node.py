@@ -76,8 +76,8 @@ class SecondNode:
                 )
 
     def excused(self, key: Key) -> bool:
-        """Return whether a key was announced while a compromised or lost key was to be replaced."""
-        return key.rdata in self.hurried
+        """Return whether a key of the other node was announced or published when a key had to be replaced at once."""
+        return key.of_node and key.rdata in self.hurried
 
     def key_id_of(self, key: Key) -> str:
         """Return the id of a key in the key service of the node that has it."""

@@ -39,3 +39,23 @@ def run(seed: int) -> World:
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_lost_keys_of_nodes(seed: int) -> None:
     run(seed)
+
+
+@pytest.mark.parametrize(
+    "seed",
+    [
+        40,  # a node's DS is withdrawn before it came, and a secondary has the CDS that ask for it
+        250,  # a lost key of the other node signs nothing any more, and is no reason for its successor to leave sooner
+        392,  # the successors of a lost key come alone, not with keys of another algorithm of the other node
+    ],
+)
+def test_lost_keys_of_nodes_once_failed(seed: int) -> None:
+    run(seed)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3_600)
+@pytest.mark.parametrize("first", range(0, SOAK_SEEDS, SOAK_BLOCK))
+def test_lost_keys_of_nodes_for_long(first: int) -> None:
+    for seed in range(first, first + SOAK_BLOCK):
+        run(seed)

@@ -228,7 +228,10 @@ class World:
         if used.revoked:
             return
         key_id = self.node.key_id_of(used)
-        if self.node.excused(used) or _in_emergency(plan.keyset):
+        if _in_emergency(plan.keyset):
+            self.node.hurried.add(used.rdata)
+            return
+        if self.node.excused(used):
             return
         if not any(backup.key_id == key_id for backup in self.backups):
             self.fail(f"{ref} is used without a backup")

@@ -5,9 +5,11 @@ The order of the steps is that of draft-ietf-dnsop-dnssec-keyrestore; the planne
 
 from msgspec import Struct
 
+from dnssecd.core.dns.names import wire_to_text
 from dnssecd.core.keys import timing
 from dnssecd.core.keys.keyset import Key, Keyset
 from dnssecd.core.keys.keystate import Goal, Rec, Role, State
+from dnssecd.core.keys.node_keys import ready_nodes
 from dnssecd.core.keys.recovery import HORIZON_S, RecoveryStep, named_steps
 from dnssecd.core.keys.requests import lost
 from dnssecd.core.keys.rules import secured
@@ -60,13 +62,26 @@ def lost_plan(
     assert key is not None
     ahead = simulate(after, policy, assume, now, now + HORIZON_S)
     over_at = _over_at(key, ahead, now)
-    before = tuple(RecoveryStep(None, "people", text) for text in PEOPLE_BEFORE)
+    before = tuple(RecoveryStep(None, "people", text) for text in (*_moves(keyset, now), *PEOPLE_BEFORE))
     steps = named_steps(ahead, over_at)
     if over_at is not None:
         steps = (*steps, RecoveryStep(over_at, "dnssecd", f"nothing needs key tag {key.tag} any more"))
     after_it = tuple(RecoveryStep(over_at, "people", text) for text in PEOPLE_AFTER)
     costs = _costs(key, keyset, policy, assume, over_at, expires_at) if _signs(key) else ()
     return LostPlan(key.tag, over_at, expires_at, costs, (*before, *steps, *after_it))
+
+
+def _moves(keyset: Keyset, now: int) -> tuple[str, ...]:
+    """Return the advice to let another node sign, if one can: it needs no step that validators could notice."""
+    nodes = ready_nodes(keyset, now)
+    if not nodes:
+        return ()
+    zone = wire_to_text(keyset.apex)
+    return (
+        f"All validators have the keys of node {' and of node '.join(nodes)}. Let that node sign first: `dnssecd zone "
+        f"move {zone} {nodes[0]}`. Then `dnssecd key retire {zone} --key-tag TAG` there, for each lost key, in place of "
+        "the steps below. No answer fails, and the zone can change all the time.",
+    )
 
 
 def _signs(key: Key) -> bool:

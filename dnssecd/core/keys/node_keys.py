@@ -131,6 +131,23 @@ def hand_over(
     return after
 
 
+def ready_nodes(keyset: Keyset, now: int) -> list[str]:
+    """Return the other nodes whose keys all validators have, so that they could sign the zone at once."""
+    found = []
+    for signer in sorted({key.signer for key in keyset.keys if key.of_node}):
+        held = {
+            key.rdata: HeldKey(key.key_id, key.keystore, key.bits)
+            for key in keyset.keys
+            if key.signer == signer
+        }
+        try:
+            hand_over(keyset, signer.removeprefix(NODE), held, now)
+        except KeysetError:
+            continue
+        found.append(signer.removeprefix(NODE))
+    return found
+
+
 def signs_with(keyset: Keyset, held: Mapping[bytes, HeldKey]) -> bool:
     """Tell whether a zone is signed with keys that are held."""
     signers = [key for key in keyset.keys if not key.foreign and (key.krrsig.visible or key.zrrsig.visible)]

@@ -277,6 +277,39 @@ def test_a_key_of_a_node_waits_for_its_backup(
     nodes.wait(lambda: not waiting(), "and no longer waits", 30)
 
 
+def test_lost_keys_of_the_owner_are_no_loss_to_the_zone(
+    servers: Servers, peer_dir: Path, postgres: Postgres, tsig_key: TsigKey
+) -> None:
+    """Another node takes it over with its own keys at once; the node that lost its keys makes others."""
+    nodes = Nodes(servers, peer_dir, postgres, tsig_key)
+    first, second = nodes.owner, nodes.other()
+    a, b = nodes.nodes[first], nodes.nodes[second]
+    nodes.wait_ready(second)
+    witness = nodes.world.witness()
+    lost = nodes.tags(first) & published_tags(a)
+    assert len(lost) == 2
+    plan = a.cli("key", "lost", CHILD, str(min(lost)))
+    assert f"dnssecd zone move {CHILD} {second}" in " ".join(plan.out.split()), plan.text
+    assert a.cli("zone", "move", CHILD, second).ok
+    nodes.owned_by(second)
+    for tag in sorted(lost):
+        asked = b.cli("key", "retire", CHILD, "--key-tag", str(tag))
+        assert asked.ok, asked.text
+    wait_until(lambda: nodes.update(second) == NOERROR, "updates", 30, every=0.2)
+
+    def replaced() -> bool:
+        cds = nodes.world.cds()
+        if cds and cds != nodes.world.ds():
+            nodes.world.set_ds(cds)
+        return not lost & published_tags(b)
+
+    nodes.wait(replaced, "the lost keys have successors", 120)
+    nodes.wait_ready(first)
+    assert b.cli("zone", "move", CHILD, first).ok
+    nodes.owned_by(first)
+    witness.stop()
+
+
 def test_a_node_that_is_left_alone_signs_with_its_own_keys(
     servers: Servers, peer_dir: Path, postgres: Postgres, tsig_key: TsigKey
 ) -> None:

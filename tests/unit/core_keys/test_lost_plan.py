@@ -8,6 +8,7 @@ import pytest
 
 from dnssecd.core.keys import simulate as simulate_module
 from dnssecd.core.keys.keyset import Keyset
+from dnssecd.core.keys.keystate import Rec
 from dnssecd.core.keys.lost_plan import LAST_WAY_OUT, UNSECURED, LostPlan, lost_plan
 from dnssecd.core.keys.planner import plan_rollover
 from dnssecd.core.keys.simulate import Assumptions, simulate
@@ -15,6 +16,7 @@ from dnssecd.core.keys.types import Plan
 from dnssecd.replacing import replace
 
 from .bench import APEX, DAY, ksk_zsk, policy
+from .test_node_keys import NOW, joined, settled
 
 START = 1_750_000_000
 POLICY = policy((*ksk_zsk(),))
@@ -56,3 +58,12 @@ def test_a_plan_without_a_way_costs_no_look_a_minute(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(simulate_module, "plan_rollover", plan_and_count)
     assert plan("ksk", given=True).over_at is None
     assert len(plans) < 200
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_another_node_that_can_sign_is_the_first_way(ready: bool) -> None:
+    keyset = joined()
+    if ready:
+        keyset = settled(keyset, Rec.DNSKEY, Rec.DS)
+    told = lost_plan(keyset, POLICY, Assumptions(), NOW, keyset.keys[1].ref, None)
+    assert ("dnssecd zone move z. b" in told.steps[0].text) is ready
