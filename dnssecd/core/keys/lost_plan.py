@@ -79,8 +79,8 @@ def _moves(keyset: Keyset, now: int) -> tuple[str, ...]:
     zone = wire_to_text(keyset.apex)
     return (
         f"All validators have the keys of node {' and of node '.join(nodes)}. Let that node sign first: `dnssecd zone "
-        f"move {zone} {nodes[0]}`. Then `dnssecd key retire {zone} --key-tag TAG` there, for each lost key, in place of "
-        "the steps below. No answer fails, and the zone can change all the time.",
+        f"move {zone} {nodes[0]}`. Then `dnssecd key retire {zone} --key-tag TAG` there, for each lost key, in place "
+        "of the steps below. No answer fails, and the zone can change all the time.",
     )
 
 
