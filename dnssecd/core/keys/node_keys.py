@@ -13,7 +13,7 @@ from msgspec import Struct
 from dnssecd.core.keys.foreign_keys import add_foreign
 from dnssecd.core.keys.keyset import NODE, Key, Keyset, KeysetError, mark_of
 from dnssecd.core.keys.keystate import Event, Goal, Rec, Role, advance
-from dnssecd.core.keys.rules import RULES, Rule, backed, broken, everywhere, may_be_held, secured
+from dnssecd.core.keys.rules import RULES, Rule, broken, everywhere, goes_with, may_be_held, secured
 from dnssecd.core.keys.types import KeySpec
 from dnssecd.replacing import replace
 
@@ -238,14 +238,20 @@ def _theirs(key: Key, node: str, step: int, now: int) -> Key:
 def _judged(key: Key, before: Keyset) -> Key:
     """Return a key with its signature over DNSKEY sets marked if no validator depends on it.
 
-    That is if it is not of use to all, and a key that is was in each of these sets, signed it, and had its DS.
+    That is if it is not of use to all, and a key that all have, with its DS, has signed each of these sets, too.
     """
     if not may_be_held(key.krrsig) or (everywhere(key.dnskey) and everywhere(key.ds)):
         return key
     old = next(one for one in before.keys if one.rdata == key.rdata)
-    anchored = any(
-        one.algorithm == key.algorithm and backed(one) and everywhere(one.ds) for one in before.keys
+    anchors = (
+        one
+        for one in before.keys
+        if one.algorithm == key.algorithm
+        and not one.revoked
+        and everywhere(one.dnskey)
+        and everywhere(one.ds)
     )
+    anchored = any(goes_with(old.krrsig, one.krrsig) for one in anchors)
     beside = anchored or old.krrsig.beside or not secured(before)
     return key.with_record(Rec.KRRSIG, replace(key.krrsig, beside=beside))
 

@@ -91,7 +91,7 @@ def _end(record: RecordState) -> int:
     return record.step_out if record.state is State.UNRETENTIVE else NEVER
 
 
-def _goes_with(inner: RecordState, outer: RecordState) -> bool:
+def goes_with(inner: RecordState, outer: RecordState) -> bool:
     """Whether every set that has `inner` has `outer` (two records of one RRset)."""
     if everywhere(outer):
         return True
@@ -141,7 +141,7 @@ def _zone_if_signed(keyset: Keyset) -> frozenset[int]:
 
 def _signed_in_turn(keys: Iterable[Key]) -> bool:
     """Return whether every DNSKEY set has one of these keys and its signature, a lost key's until it ends."""
-    held = [key for key in keys if not key.revoked and _goes_with(key.krrsig, key.dnskey)]
+    held = [key for key in keys if not key.revoked and goes_with(key.krrsig, key.dnskey)]
     return any(key.lost and may_be_held(key.krrsig) for key in held) and covered(key.krrsig for key in held)
 
 
@@ -170,7 +170,7 @@ def _set_signed_by_nodes(keyset: Keyset, algorithm: int) -> bool:
         any(key.of_node for key in signers)
         and any(key.krrsig.visible for key in signers)
         and all(not key.revoked for key in signers)
-        and all(_goes_with(key.dnskey, other.dnskey) for key in published for other in signers)
+        and all(goes_with(key.dnskey, other.dnskey) for key in published for other in signers)
     )
 
 
@@ -186,7 +186,7 @@ def _data_signed_by_nodes(keyset: Keyset, algorithm: int) -> bool:
     return (
         any(key.of_node for key in signers)
         and any(key.zrrsig.visible for key in signers)
-        and all(_goes_with(key.dnskey, other.dnskey) for key in published for other in signers)
+        and all(goes_with(key.dnskey, other.dnskey) for key in published for other in signers)
     )
 
 
@@ -200,7 +200,7 @@ def _one_ds_anchors(keyset: Keyset, algorithm: int) -> bool:
 
 def _goes_with_signer(key: Key, signers: list[Key]) -> bool:
     return any(
-        _goes_with(key.dnskey, other.dnskey) and _goes_with(key.dnskey, other.krrsig) for other in signers
+        goes_with(key.dnskey, other.dnskey) and goes_with(key.dnskey, other.krrsig) for other in signers
     )
 
 
@@ -213,7 +213,7 @@ def _dnskey_signed(keyset: Keyset, algorithm: int) -> bool:
 def _zone_signed(keyset: Keyset, algorithm: int) -> bool:
     keys = _published(keyset, algorithm)
     signers = [key for key in keys if not key.revoked and everywhere(key.zrrsig)]
-    return all(any(_goes_with(key.dnskey, other.dnskey) for other in signers) for key in keys)
+    return all(any(goes_with(key.dnskey, other.dnskey) for other in signers) for key in keys)
 
 
 def _zone_signature_swap(keyset: Keyset, algorithm: int) -> bool:
