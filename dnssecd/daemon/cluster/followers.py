@@ -24,6 +24,7 @@ from dnssecd.daemon.cluster.node_keys import NodeKeys
 from dnssecd.daemon.zones.gates import Work, shut_for
 from dnssecd.daemon.zones.job_runner import JobRunner, today
 from dnssecd.daemon.zones.mailbox import Mailbox
+from dnssecd.daemon.zones.outcome_events import INPUT_EVENTS, REVIEW_EVENTS, WARNING_EVENTS
 from dnssecd.daemon.zones.outcomes import Outcomes
 from dnssecd.daemon.zones.rooms import ClusterRoom
 from dnssecd.daemon.zones.zone import FrontZone, ZoneGone
@@ -53,11 +54,12 @@ AT_ONCE = 4
 PROVE_S, RETRY_KEYS_S, PROVED_AT_ONCE = 60.0, 5.0, 20
 SIGNER_DEADLINE_S = 5.0
 
-#: What the owner of a zone alone finds out and resolves. Another owner raises what still holds.
+#: What the owner of a zone alone finds out and resolves: its jobs, its rollovers, its secondaries, its parent and its
+#: primaries. Another owner raises what still holds.
 OWNER_EVENTS = (
-    "input-error",
-    "ttl-rejected",
-    "delta-guard",
+    *INPUT_EVENTS,
+    *REVIEW_EVENTS,
+    *WARNING_EVENTS,
     "signing-failed",
     "secondary-lagging",
     "secondary-unreachable",
@@ -69,7 +71,15 @@ OWNER_EVENTS = (
     "ds-handover",
     "ds-automation-failed",
     "rollover-overdue",
+    "key-wanted",
+    "key-not-backed-up",
     "key-not-held",
+    "key-lost",
+    "key-compromised",
+    "node-key-refused",
+    "ceremony-due",
+    "ceremony-late",
+    "ceremony-needed",
     "take-over-impossible",
     "primary-unreachable",
     "published-command-failed",

@@ -153,7 +153,7 @@ class Rounds:
 
 @pytest.mark.timeout(1800)
 def test_each_kind_of_fault_once(rounds: Rounds) -> None:
-    rounds.run(10, 7, names(3), every=0.4)
+    rounds.run(10, 7, names(30), every=0.1)
     assert rounds.drawn.keys() == rounds.kinds
 
 

@@ -19,9 +19,12 @@ from dnssecd.config.model import Address, ClusterConfig, ClusterNode
 from dnssecd.daemon.cluster import followers as followers_module
 from dnssecd.daemon.cluster.followers import Followers
 from dnssecd.daemon.cluster.link import THREADS, ClusterLink
+from dnssecd.daemon.rollover import ceremony_watch, compromise, lost_keys, of_nodes, overdue
+from dnssecd.daemon.zones import first_keys_ready, outcome_events
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.rooms import ClusterRoom, JobsRoom
 from dnssecd.ops.cluster_metrics import ClusterMetrics
+from dnssecd.ops.event_kinds import EVENT_KINDS
 from dnssecd.pipeline.follow.caught_up import CaughtUp
 from dnssecd.store.version_log import Kind, LogRecord, LogShorter, LogUnavailable, Position
 
@@ -211,3 +214,11 @@ async def test_an_owner_that_was_replaced_ends_its_work_outside(
         assert ended == [zone]
     assert resolved >= {"ds-handover", "secondary-lagging"}
     await followers.close()
+
+
+def test_alerts_of_the_owner_end_when_another_node_owns_the_zone() -> None:
+    """They would fire here without end: what raises them looks at zones that this node owns."""
+    rollovers = (*ceremony_watch.NAMES, compromise.EVENT, lost_keys.EVENT, overdue.EVENT, of_nodes.REFUSED)
+    keys = first_keys_ready.KEY_WANTED, first_keys_ready.NOT_BACKED_UP, first_keys_ready.NOT_HELD
+    jobs = (*outcome_events.INPUT_EVENTS, *outcome_events.REVIEW_EVENTS, *outcome_events.WARNING_EVENTS)
+    assert {*rollovers, *keys, *jobs} <= {*followers_module.OWNER_EVENTS} <= EVENT_KINDS.keys()
