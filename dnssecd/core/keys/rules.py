@@ -161,8 +161,9 @@ def _set_signers(keyset: Keyset, algorithm: int) -> list[Key]:
 def _set_signed_by_nodes(keyset: Keyset, algorithm: int) -> bool:
     """Return whether each key whose signature over a DNSKEY set may be held is in all of the algorithm's sets.
 
-    Only where nodes have keys of their own: they sign in any order, and each step before began from a state that kept
-    the rule, so every DNSKEY set has a signature of one of these keys.
+    A key that stays, and is in all sets that it signed, need not be in those before them.  Only where nodes have keys
+    of their own: they sign in any order, and each step before began from a state that kept the rule, so every DNSKEY
+    set has a signature of one of these keys.
     """
     signers = _set_signers(keyset, algorithm)
     published = _published(keyset, algorithm)
@@ -170,13 +171,21 @@ def _set_signed_by_nodes(keyset: Keyset, algorithm: int) -> bool:
         any(key.of_node for key in signers)
         and any(key.krrsig.visible for key in signers)
         and all(not key.revoked for key in signers)
-        and all(goes_with(key.dnskey, other.dnskey) for key in published for other in signers)
+        and all(
+            goes_with(key.dnskey, other.dnskey) or _is_in_its_sets(other)
+            for key in published
+            for other in signers
+        )
     )
+
+
+def _is_in_its_sets(key: Key) -> bool:
+    return key.dnskey.visible and goes_with(key.krrsig, key.dnskey)
 
 
 def _ds_signed_by_nodes(keyset: Keyset, algorithm: int) -> bool:
     signers = _set_signers(keyset, algorithm)
-    anchored = all(everywhere(key.ds) and everywhere(key.dnskey) for key in signers)
+    anchored = all(everywhere(key.ds) and _is_in_its_sets(key) for key in signers)
     return anchored and _set_signed_by_nodes(keyset, algorithm)
 
 
@@ -259,7 +268,7 @@ RULES: tuple[Rule, ...] = (
             Way(
                 "signed-by-nodes",
                 "nodes of a cluster with keys of their own sign one after the other: each key of the algorithm whose "
-                "signature over a DNSKEY set may be held has ds and dnskey omnipresent",
+                "signature over a DNSKEY set may be held has ds omnipresent, stays, and is in all sets that it signed",
                 _ds_signed_by_nodes,
                 inductive=True,
             ),
@@ -283,7 +292,8 @@ RULES: tuple[Rule, ...] = (
             Way(
                 "signed-by-nodes",
                 "nodes with keys of their own sign one after the other: every DNSKEY set with a key of the algorithm "
-                "has each key whose signature over a DNSKEY set may be held",
+                "has each key whose signature over a DNSKEY set may be held, or that key stays, and is in all sets "
+                "that it signed",
                 _set_signed_by_nodes,
                 inductive=True,
             ),
