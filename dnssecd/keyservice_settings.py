@@ -46,7 +46,8 @@ class KeystoreSettings(Struct, frozen=True, kw_only=True):
     software: ``directory``, ``passphrase_file`` (empty: generated next to the keys, 0600); ``removable`` if the
     directory is on a medium that is absent between uses; ``deterministic_ecdsa`` as in RFC 6979; ``sealed``: its keys
     go sealed to the key services of the other nodes. pkcs11: ``tokens``: keys are generated in the first;
-    ``standby``: a token is used only while all tokens before it fail, otherwise all tokens share the work.
+    ``standby``: a token is used only while all tokens before it fail, otherwise all tokens share the work;
+    ``passphrase_file``: of the sealing key. ``own``: only the public halves of its keys go to the other nodes.
     """
 
     name: str

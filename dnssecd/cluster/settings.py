@@ -1,8 +1,9 @@
 """What a node publishes of its configuration, and what differs between two nodes: named, section by section.
 
 Secrets are left out: of commands and URLs, which may contain passwords, there is a digest. What belongs to the host
-is left out as well: ``[server]``, ``[metrics]``, ``[log]``, ``[signer]``, ``[roles]``, the name of the node, and where
-its key files are. Paths below the directory of the configuration file are compared relative to it.
+is left out as well: ``[server]``, ``[metrics]``, ``[log]``, ``[signer]``, ``[roles]``, the name of the node, where its
+key files are, and which tokens it has for itself (``sharing = "own"``). Paths below the directory of the configuration
+file are compared relative to it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any
 
 from dnssecd.config.diff import field_names
 from dnssecd.config.errors import where_text
-from dnssecd.config.model import Config, Secret, SoftwareKeystore
+from dnssecd.config.model import Config, Pkcs11Keystore, Secret, SoftwareKeystore
 
 #: Section, as in the file → key → value as text.
 Settings = Mapping[str, Mapping[str, str]]
@@ -33,7 +34,13 @@ _TABLES = {
 }
 _OCTETS_MAX = 64 << 20
 #: Where the host keeps its keys.
-_OF_HOST = frozenset({(SoftwareKeystore, "directory"), (SoftwareKeystore, "passphrase_file")})
+_OF_HOST = frozenset(
+    {
+        (SoftwareKeystore, "directory"),
+        (SoftwareKeystore, "passphrase_file"),
+        (Pkcs11Keystore, "passphrase_file"),
+    }
+)
 #: Settings with commands or URLs, as (hook, published): where they differ, the text stays on its node.
 _COMMANDS = frozenset({"hook", "command", "published"})
 #: Differences that one message names.
@@ -57,6 +64,8 @@ def settings_of(config: Config) -> dict[str, dict[str, str]]:
 
 
 def _section(section: Any, base: Path) -> dict[str, str]:
+    if isinstance(section, Pkcs11Keystore) and section.sharing == "own":
+        return {"type": "pkcs11", "sharing": "own"}  # the tokens of two nodes may be of different vendors
     return {
         field.name: _field(field.name, getattr(section, field.name), base)
         for field in fields(section)

@@ -12,9 +12,9 @@ from dnssecd.config.model import (
     ClusterConfig,
     ClusterNode,
     Keystore,
+    OfflineKeystore,
     Pkcs11Keystore,
     Policy,
-    SoftwareKeystore,
     ZoneConfig,
 )
 from dnssecd.config.peers import addresses, check_label
@@ -101,12 +101,12 @@ def check_sealing(root: Section, cluster: ClusterConfig | None, stores: Mapping[
                 f"is also the key of node {other}",
                 "write what `dnssecd node key` prints on that node",
             )
-    software = [store for store in stores.values() if isinstance(store, SoftwareKeystore)]
+    online = [store for store in stores.values() if not isinstance(store, OfflineKeystore)]
     for sharing, without in (
         ("sealed", "it gets no keys of key store {}, and gives none out"),
         ("own", "no other node knows its keys of key store {}, and it takes no zone over"),
     ):
-        found = [store.name for store in software if store.sharing == sharing]
+        found = [store.name for store in online if store.sharing == sharing]
         for name, node in cluster.nodes.items() if found else ():
             if not node.sealing_key:
                 root.problems.warn(
@@ -126,7 +126,7 @@ def check_own(
     own = {
         name
         for name, store in stores.items()
-        if isinstance(store, SoftwareKeystore) and store.sharing == "own"
+        if not isinstance(store, OfflineKeystore) and store.sharing == "own"
     }
     concerned = {name: policy for name, policy in policies.items() if own.intersection(policy.keystores)}
     for name, policy in concerned.items():

@@ -45,10 +45,12 @@ def keystores(root: Section, state_dir: Path) -> dict[str, Keystore]:
         check_label(name, section)
         kind = section.choice("type", ("software", "pkcs11", "offline"), "software")
         if kind == "pkcs11":
+            sharing = _sharing(section, ("token", "own"))
             found[name] = replace(
                 _pkcs11(name, section),
                 validated=section.text("validated"),
-                sharing=_sharing(section, ("token",)),
+                sharing=sharing,
+                passphrase_file=_sealing_passphrase(section, sharing),
             )
         elif kind == "offline":
             notice = section.duration("notice", 30 * _DAY, 1, 365 * _DAY)
@@ -71,6 +73,18 @@ def _refuse_validated(section: Section) -> None:
         )
 
 
+def _sealing_passphrase(section: Section, sharing: str) -> Path | None:
+    """Return the file with the passphrase of the sealing key; only nodes with tokens of their own have that key."""
+    if section.has("passphrase_file") and sharing != "own":
+        section.error(
+            "passphrase_file",
+            'encrypts the sealing key of a node, which a token has only with sharing = "own"; the PIN is in pin_file',
+            "remove it",
+        )
+        return None
+    return section.optional_path("passphrase_file")
+
+
 def _software(name: str, section: Section, state_dir: Path) -> SoftwareKeystore:
     removable = section.flag("removable")
     sharing = _sharing(section, ("sealed", "own"))
@@ -91,7 +105,9 @@ def _software(name: str, section: Section, state_dir: Path) -> SoftwareKeystore:
 
 
 @overload
-def _sharing(section: Section, possible: tuple[Literal["token"]]) -> Literal["", "token"]: ...
+def _sharing(
+    section: Section, possible: tuple[Literal["token"], Literal["own"]]
+) -> Literal["", "token", "own"]: ...
 @overload
 def _sharing(
     section: Section, possible: tuple[Literal["sealed"], Literal["own"]]
@@ -105,13 +121,7 @@ def _sharing(section: Section, possible: tuple[str, ...]) -> str:
     write = " or ".join(f'sharing = "{each}"' for each in possible)
     if not given:
         return ""
-    if given == "own":
-        section.error(
-            "sharing",
-            'keys of each node\'s own (sharing = "own") are not built yet for tokens',
-            f'write {write}, or use a key store of type "software"',
-        )
-    elif given in ("token", "sealed"):
+    if given in ("token", "sealed"):
         kind = "pkcs11" if given == "token" else "software"
         section.error(
             "sharing",

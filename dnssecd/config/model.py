@@ -142,14 +142,17 @@ class Pkcs11Keystore:
     """A key store of tokens. Keys are generated in the first.
 
     standby: a token is used only while all tokens before it fail; False: all tokens share the work. sharing: "token":
-    all nodes of a cluster reach the same tokens; "": nothing is shared.
+    all nodes of a cluster reach the same tokens; "own": each node has tokens and keys of its own, and only the public
+    halves go to the other nodes; "": nothing is shared. passphrase_file: of the sealing key, which "own" has; None:
+    generated.
     """
 
     name: str
     tokens: tuple[Pkcs11Token, ...]
     standby: bool
     validated: str = ""  # as of OfflineKeystore
-    sharing: Literal["", "token"] = ""
+    sharing: Literal["", "token", "own"] = ""
+    passphrase_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -502,7 +505,7 @@ class Config:
         """The names of the key stores that each node of the cluster has for itself."""
         stores = self.keystores.items()
         return frozenset(
-            n for n, store in stores if isinstance(store, SoftwareKeystore) and store.sharing == "own"
+            n for n, store in stores if not isinstance(store, OfflineKeystore) and store.sharing == "own"
         )
 
     def holders_min(self, policy: Policy) -> int:

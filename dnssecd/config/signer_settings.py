@@ -104,7 +104,14 @@ def _keystore(store: SoftwareKeystore | Pkcs11Keystore) -> KeystoreSettings:
             own=store.sharing == "own",
         )
     tokens = tuple(_token(token) for token in store.tokens)
-    return KeystoreSettings(name=store.name, type="pkcs11", tokens=tokens, standby=store.standby)
+    return KeystoreSettings(
+        name=store.name,
+        type="pkcs11",
+        passphrase_file=str(store.passphrase_file or ""),
+        own=store.sharing == "own",
+        tokens=tokens,
+        standby=store.standby,
+    )
 
 
 def _token(token: Pkcs11Token) -> TokenSettings:

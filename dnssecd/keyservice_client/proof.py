@@ -30,6 +30,12 @@ def check_proofs(proofs: Sequence[Proof], nonce: bytes, published_dnskey: bytes)
     ]
 
 
+def why_unproven(proofs: Sequence[Proof]) -> str:
+    """Return why no token can sign with a key, by what `check_proofs` returned; "" if one can."""
+    faults = [proof.error for proof in proofs]
+    return "" if "" in faults else "; ".join(faults) or "no token was asked"
+
+
 def _fault(proof: Proof, nonce: bytes, dnskey: bytes) -> str:
     preimage = proof.preimage
     if preimage[:2] != b"\x00\x00" or not preimage.endswith(PROOF_LABEL + nonce):

@@ -1,7 +1,8 @@
 """The directory of a software key store: one encrypted file for each key.
 
 Layout: `DIRECTORY/<key id>.key` (see `key_file`), `DIRECTORY/trash/<key id>.key` of removed keys and, unless
-configured elsewhere, `DIRECTORY/passphrase`; in a node of a cluster, `DIRECTORY/sealing` (see `sealing`).
+configured elsewhere, `DIRECTORY/passphrase`; in a node of a cluster, `DIRECTORY/sealing` (see `sealing`). A node whose
+keys are in tokens of its own has a directory with nothing but the last two.
 Directory 0700, files 0600, looked at whenever a key is used; wrong modes are corrected and reported. The
 directory may be on a removable medium: then it is never made, and its absence is a state, not a fault.
 """
@@ -197,7 +198,7 @@ class KeyDirectory:
             made = X25519PrivateKey.generate().private_bytes_raw()
             files.write_atomically(path, sealed.seal_secret(SEALING, made, encryption, self._kdf))
         try:
-            return X25519PrivateKey.from_private_bytes(
+            opened = X25519PrivateKey.from_private_bytes(
                 sealed.open_secret(SEALING, path.read_bytes(), self._unlocked())
             )
         except OSError as error:
@@ -205,6 +206,8 @@ class KeyDirectory:
         except (sealed.CannotOpen, ValueError) as error:
             self.forget()
             raise OperatorNeeded(f"{path} cannot be opened with {self._passphrase_path}: {error}") from None
+        self._corrected(((self.path, 0o700), (path, 0o600), (self._passphrase_path, ALLOWED_MODE)))
+        return opened
 
     def private_der(self, key: Description) -> bytes:
         """Return a private key for a letter to another node."""

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from msgspec import Struct
 
 from dnssecd.keyservice_protocol import (
@@ -54,12 +55,14 @@ class Consequence(Struct, frozen=True):
 class Keystore(Protocol):
     """One key store; all methods run on the service's event loop and raise ServiceError.
 
-    `gives_out`: its private keys can be exported.
+    `gives_out`: its private keys can be exported. `own`: only the public halves of its keys go to the other nodes of
+    the cluster.
     """
 
     name: str
     registry: Registry
     gives_out: bool
+    own: bool
 
     async def start(self) -> None:
         """Get ready; a store that cannot be used now is no reason to fail, its `state` says so."""
@@ -119,6 +122,12 @@ class Keystore(Protocol):
 
     async def destroy(self, key: Description) -> str:
         """Destroy the private key, in use or put away; return what was done, in words."""
+
+    def has_sealing_key(self) -> bool:
+        """Return whether the sealing key of this node of a cluster is in this store's directory."""
+
+    async def sealing_key(self) -> X25519PrivateKey:
+        """Return the sealing key of this node, made if there is none."""
 
     def state(self, key: Description) -> tuple[KeyState, str]:
         """Return whether the key can be used now, and why not."""

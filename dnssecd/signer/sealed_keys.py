@@ -17,6 +17,7 @@ from dnssecd.signer import algorithms, door
 from dnssecd.signer.account import ChangeLog
 from dnssecd.signer.errors import BadRequest, Collision, Exists, OperatorNeeded, Refused, UnknownKey
 from dnssecd.signer.key_file import Description
+from dnssecd.signer.keystore import Keystore
 from dnssecd.signer.limits import Limits
 from dnssecd.signer.peers import Peer
 from dnssecd.signer.preimage import zone_text
@@ -41,9 +42,8 @@ class SealedKeys:
     ) -> None:
         self._limits, self._stores, self._changes = limits, stores, changes
         self._lock, self._changed = lock, changed
-        software = [one for one in stores if isinstance(one, SoftwareStore)]
-        self._sealed = {one.name: one for one in software if one.sealed}
-        self._own = {one.name: one for one in software if one.own}
+        self._sealed = {one.name: one for one in stores if isinstance(one, SoftwareStore) and one.sealed}
+        self._own = {one.name: one for one in stores if one.own}
         self._node: SealingNode | None = None
         self._generation = limits.generation
 
@@ -62,19 +62,19 @@ class SealedKeys:
                     "nothing is sealed for it"
                 )
             holder, key = self._stores.find(request.key_id)
-            own = self._own.get(holder.name)
-            store = own or self._sealed.get(holder.name)
             if request.zone not in key.zones:
                 raise UnknownKey(f"key {key.id} is not bound to {zone_text(request.zone)}")
-            if store is None:
+            sealed, told = self._sealed.get(holder.name), msgspec.structs.replace(key, zones=(request.zone,))
+            if holder.name in self._own:  # where the key is in a token does not concern the other node
+                told = msgspec.structs.replace(told, cka_id="", label="", idempotency="")
+            elif sealed is None:
                 raise Refused(
                     f'key {key.id} is in a key store without sharing = "sealed": it goes to no other node'
                 )
-            what = "announced to" if own else "sealed for"
-            with self._changes.change(f"{what} node {request.node}", store, peer.uid) as account:
+            what = "sealed for" if sealed else "announced to"
+            with self._changes.change(f"{what} node {request.node}", holder, peer.uid) as account:
                 account(key)
-                told = msgspec.structs.replace(key, zones=(request.zone,))
-                private = PUBLIC_ONLY if own else await store.for_letter(key)
+                private = await sealed.for_letter(key) if sealed else PUBLIC_ONLY
                 try:
                     letter = node.seal(request.node, told, private)
                 except BadLetter as error:
@@ -150,7 +150,7 @@ class SealedKeys:
         if self._node is None or self._generation != self._limits.generation:
             settings, self._generation = self._limits.sealing, self._limits.generation
             self._node = None
-            stores = (*self._sealed.values(), *self._own.values())
+            stores: tuple[Keystore, ...] = (*self._sealed.values(), *self._own.values())
             if not settings.node or not stores:
                 raise Refused(
                     'this host has no [cluster], or no key store with sharing = "sealed" or "own": it seals no keys'

@@ -9,6 +9,7 @@ from dnssecd.daemon.cluster.stored_keys import read_keys
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.keyservice_client.errors import SignerError
+from dnssecd.keyservice_client.proof import why_unproven
 from dnssecd.store.errors import StoreError
 from dnssecd.uninterrupted import to_the_end
 
@@ -54,7 +55,8 @@ async def bind_keys(
                     public_key=key.public_key,
                     key_id=key.key_id,
                 )
-            await signer.prove(zone.origin, key.key_id, key.rdata)
+            if why := why_unproven(await signer.prove(zone.origin, key.key_id, key.rdata)):
+                return f"key {key.tag} of {zone.name} cannot be proved by this node's key service: {why}"
     except (SignerError, StoreError, OSError) as error:
         return f"the keys of {zone.name} cannot be proved by this node's key service: {error}"
     if lacking:

@@ -8,7 +8,7 @@ them from then on. The private halves stay in its key service.
 
 import asyncio
 import heapq
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from hashlib import sha256
 
 import structlog
@@ -39,7 +39,8 @@ from dnssecd.daemon.zones.rooms import ClusterRoom
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.keyservice_client.client import AsyncSignerClient
 from dnssecd.keyservice_client.errors import SignerError
-from dnssecd.keyservice_protocol import KeyInfo
+from dnssecd.keyservice_client.proof import why_unproven
+from dnssecd.keyservice_protocol import KeyInfo, Proof
 from dnssecd.ops.cluster_metrics import ClusterMetrics
 from dnssecd.ops.events import EventCore
 from dnssecd.store.errors import StoreError
@@ -296,7 +297,9 @@ class NodeKeys:
             fresh = info.dnskey in held and info.dnskey not in joined and info.store == spec.keystore
             clash = used.intersection((info.tag, info.revoked_tag))
             if fresh and not clash and not _is_past(keyset, info) and spec.bits in (0, info.bits):
-                return info
+                return _proven(info, await self._signer.prove(zone.origin, info.id, info.dnskey))
+            if info.state == "unproven" and info.store == spec.keystore:
+                raise SignerError(f"key {info.tag} may be in its token, which has not shown it yet")
         if given:
             return None
         after = alike[-1].id if alike else "none"
@@ -309,11 +312,8 @@ class NodeKeys:
             idempotency=f"node {spec.role.value} {spec.algorithm} {spec.keystore} after {after}",
             tags=zone.spec.tag_range,
         )
-        for proof in proofs:
-            if proof.error:
-                raise SignerError(f"key {made.id} cannot be proved: {proof.error}")
         log.info("key of this node made", zone=zone.name, role=made.role, tag=made.tag)
-        return made
+        return _proven(made, proofs)
 
     async def _remove_old(
         self, zone: FrontZone, keyset: Keyset, published: frozenset[bytes], infos: list[KeyInfo]
@@ -359,9 +359,9 @@ class NodeKeys:
             return str(error)
         for key in after.keys:
             if not key.foreign and (key.krrsig.visible or key.zrrsig.visible):
-                for proof in await self._signer.prove(zone.origin, key.key_id, key.rdata):
-                    if proof.error:
-                        return f"key {key.tag} cannot be proved by this node's key service: {proof.error}"
+                proofs = await self._signer.prove(zone.origin, key.key_id, key.rdata)
+                if why := why_unproven(proofs):  # one of several tokens with the same keys may be away
+                    return f"key {key.tag} cannot be proved by this node's key service: {why}"
         return ""
 
 
@@ -374,6 +374,15 @@ def _pause_s(room: ClusterRoom) -> float:
     if room.announced_of is None or room.announced_of[1] != room.owned:
         return 0.0
     return CHANGED_S if room.announced_of[0] != room.applied else AGAIN_S
+
+
+def _proven(info: KeyInfo, proofs: Iterable[Proof]) -> KeyInfo:
+    """Return a key that all tokens of its store hold. Raise SignerError."""
+    for proof in proofs:
+        if proof.error:
+            where = f" in token {proof.token}" if proof.token else ""
+            raise SignerError(f"key {info.tag} ({info.id}) cannot be proved{where}: {proof.error}")
+    return info
 
 
 def _is_past(keyset: Keyset, info: KeyInfo) -> bool:

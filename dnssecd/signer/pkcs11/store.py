@@ -10,12 +10,14 @@ from functools import partial
 from pathlib import Path
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from dnssecd.keyservice_protocol import KeyState, Proof, Role, StoreStatus
 from dnssecd.keyservice_settings import KeystoreSettings, TokenSettings
 from dnssecd.signer import files
 from dnssecd.signer.algorithms import PrivateKey
 from dnssecd.signer.errors import MissingKey, ServiceError, Unavailable, Unsupported
+from dnssecd.signer.key_directory import KeyDirectory
 from dnssecd.signer.key_file import Description, SealedKey
 from dnssecd.signer.keystore import Account, Consequence
 from dnssecd.signer.now import Now
@@ -31,6 +33,17 @@ from dnssecd.signer.registry import Registry
 from dnssecd.signer.warnings import WarningBook
 
 LOOK_DEADLINE_S = 10.0
+SEALING = ".sealing"
+
+
+def sealing_place(settings: KeystoreSettings, state_directory: Path) -> KeystoreSettings:
+    """Return the settings of the directory with the sealing key of a node whose keys are in tokens of its own."""
+    return KeystoreSettings(
+        name=settings.name,
+        type="software",
+        directory=str(state_directory / f"{settings.name}{SEALING}"),
+        passphrase_file=settings.passphrase_file,
+    )
 
 
 class Pkcs11Store:
@@ -47,6 +60,7 @@ class Pkcs11Store:
         state_directory: Path,
     ) -> None:
         self.name = settings.name
+        self.own = settings.own
         self.registry = registry
         files.make_private_directory(state_directory)
         self._standby = settings.standby
@@ -55,6 +69,8 @@ class Pkcs11Store:
         self._queue = FairQueue(self._monotonic)
         self._guests: dict[str, Guest] = {}
         self._last_used = 0
+        self._sealing = KeyDirectory(sealing_place(settings, state_directory), warnings)
+        self._sealing_turn = asyncio.Lock()
         self._pools = [self._pool(token, state_directory, warnings) for token in settings.tokens]
         changes = KeyChanges(self.name, self._pools, registry, warnings, now, self._monotonic)
         self.generate, self.adopt, self.destroy = changes.generate, changes.adopt, changes.destroy
@@ -89,6 +105,8 @@ class Pkcs11Store:
     async def start(self) -> None:
         """Start opening sessions; the tokens need not be there."""
         self.registry.load()
+        if self.own:
+            self._sealing.prepare()
         for pool in self._pools:
             pool.start()
 
@@ -204,6 +222,18 @@ class Pkcs11Store:
         """Know the key again; it is looked for in the tokens, and proven, before it signs."""
         self.registry.put(key)
         await self.look(key)
+
+    def has_sealing_key(self) -> bool:
+        """Whether the sealing key of this node is beside this store."""
+        return self._sealing.has_sealing_key()
+
+    async def sealing_key(self) -> X25519PrivateKey:
+        """Return the sealing key of this node, made if there is none; it is in a file, and not in a token."""
+        async with self._sealing_turn:
+            try:
+                return await asyncio.to_thread(self._sealing.sealing_key)
+            finally:
+                self._sealing.forget()  # nothing else is under the passphrase
 
     # Signing
 

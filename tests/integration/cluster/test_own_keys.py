@@ -51,8 +51,8 @@ class Nodes:
             CHILD_ZONE.replace("www 6 A", "www A").replace("*.wild 6", "*.wild")
         )
         self.nodes = self.cluster.nodes
-        for node in self.nodes.values():
-            node.config["keystore"]["hsm"] = {"sharing": "own"}
+        for name, node in self.nodes.items():
+            node.config["keystore"]["hsm"] = self.keystore_of(name)
             node.config["policy"]["default"] |= FAST | {"dnskey_ttl": "2s"}
             node.config["zone"][CHILD]["parent"] = {"servers": [self.parent.address]}
             node.config["server"]["clock_tolerance"] = "1s"
@@ -68,6 +68,10 @@ class Nodes:
         )
         self.world.ttl_ds = 2
         self.updates, self.cluster.ttl = 0, 2
+
+    def keystore_of(self, name: str) -> dict[str, Any]:
+        """The key store of a node, in the configuration's words."""
+        return {"sharing": "own"}
 
     def other(self) -> str:
         return next(name for name in self.nodes if name != self.owner)
