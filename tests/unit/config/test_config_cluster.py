@@ -38,6 +38,12 @@ address = ["192.0.2.2:53"]
 sealing_key = "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI="
 """
 
+TOKEN = """[keystore.t]
+type = "pkcs11"
+module = "/m"
+pin_file = "/p"
+token_label = "t"
+"""
 KEY_B = "YmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmJiYmI="
 
 
@@ -88,17 +94,25 @@ def test_absent() -> None:
             f'address = ["192.0.2.1:53"]\nsealing_key = "{KEY_B}"\n',
             "cluster.nodes.b.sealing_key: is also the key of node a",
         ),
-        (
-            "[keystore.local]",
-            '[keystore.local]\nsharing = "own"\n[keystore.t]\ntype = "pkcs11"\nmodule = "/m"\npin_file = "/p"\n'
-            'token_label = "t"\nsharing = "own"',
-            'sharing = "own") are not built yet for tokens; write sharing = "token"',
+        ("[keystore.local]", f'{TOKEN}sharing = "sealed"', '"sealed" is for key stores of type "software"'),
+        ("[keystore.local]", f'{TOKEN}sharing = "x"', 'write sharing = "token" or sharing = "own"'),
+        *(
+            (
+                "[keystore.local]",
+                f'{TOKEN}passphrase_file = "/x"\n{line}',
+                "keystore.t.passphrase_file: encrypts the sealing key of a node",
+            )
+            for line in ("", 'sharing = "token"')
         ),
         *(
             (
                 "[keystore.local]\n[policy.default]",
-                f'[keystore.local]\nsharing = "own"\n[policy.default]\n{line}',
+                f"{store}[policy.default]\n{line}",
                 f"policy.default.{line.split()[0]}: it does not go with keys of each node's own",
+            )
+            for store in (
+                '[keystore.local]\nsharing = "own"\n',
+                f'{TOKEN}sharing = "own"\n'.replace("keystore.t", "keystore.local"),
             )
             for line in (
                 "standby_ksk = true",
@@ -114,6 +128,13 @@ def test_absent() -> None:
             'policy.default: its keys are in more and in a key store with sharing = "own"',
         ),
         (
+            "[keystore.local]\n[policy.default]",
+            f'{TOKEN}sharing = "own"\n[keystore.local]\nsharing = "sealed"\n'
+            '[policy.default]\nkeystore = "local"\nksk = { keystore = "t" }\n[policy.unused]\nkeystore = "local"',
+            'policy.default: its keys are in local and in a key store with sharing = "own"; '
+            "name key stores of one kind for all roles",
+        ),
+        (
             "[keystore.local]",
             '[zone."a.example.".other_signers.x]\nservers = ["192.0.2.9"]\nns = ["ns.x."]\n'
             '[keystore.local]\nsharing = "own"',
@@ -122,8 +143,7 @@ def test_absent() -> None:
         *(
             (
                 "[policy.other]",
-                f"[policy.other]\nshare_keys = true\n{line}\n"
-                '[keystore.t]\ntype = "pkcs11"\nmodule = "/m"\npin_file = "/p"\ntoken_label = "t"\nsharing = "token"',
+                f'[policy.other]\nshare_keys = true\n{line}\n{TOKEN}sharing = "token"',
                 'policy.other.share_keys: it does not go with a token that all nodes reach (sharing = "token"); '
                 "remove share_keys, so that each zone has keys of its own",
             )
@@ -241,6 +261,47 @@ def test_own_keys() -> None:
     assert "cluster.nodes.a: has no sealing_key: no other node knows its keys of key store local" in warning
     (store,) = signer_settings(config, socket=Path("/s"), state_dir=Path("/d")).keystores
     assert (store.own, store.sealed) == (True, False)
+
+
+def test_own_tokens() -> None:
+    own = TOKEN.replace("keystore.t", "keystore.local") + 'sharing = "own"'
+    config = read(BASE.replace("[keystore.local]", own))
+    assert config.own_keystores == {"local"}
+    assert config.shared_keystores == config.sealed_keystores == set()
+    (warning,) = (str(each) for each in config.warnings if "sealing_key" in str(each))
+    assert "cluster.nodes.a: has no sealing_key: no other node knows its keys of key store local" in warning
+    (store,) = signer_settings(config, socket=Path("/s"), state_dir=Path("/d")).keystores
+    assert (store.own, store.type, store.passphrase_file) == (True, "pkcs11", "")
+    config = read(BASE.replace("[keystore.local]", f'{own}\npassphrase_file = "secret"'))
+    (store,) = signer_settings(config, socket=Path("/s"), state_dir=Path("/d")).keystores
+    assert store.passphrase_file == "/etc/dnssecd/secret"
+
+
+def test_a_key_may_be_in_a_token_and_another_in_a_file_if_each_node_has_both_for_itself() -> None:
+    stores = f'[keystore.local]\nsharing = "own"\n{TOKEN}sharing = "own"\n'
+    policy = '[policy.default]\nkeystore = "local"\nksk = { keystore = "t" }\n'
+    text = BASE.replace("[keystore.local]\n[policy.default]\n", stores + policy)
+    config = read(text.replace("[policy.other]", '[policy.other]\nkeystore = "local"'))
+    assert config.own_keystores == {"local", "t"}
+
+
+def test_the_tokens_of_each_nodes_own_are_not_compared() -> None:
+    """The nodes may have tokens of different vendors; a token that all reach must be the same."""
+
+    def settings_with(sharing: str, more: str, token: str = TOKEN) -> settings.Settings:
+        table = token.replace("keystore.t", "keystore.local")
+        return settings.settings_of(read(BASE.replace("[keystore.local]", f"{table}{more}\n{sharing}")))
+
+    other = TOKEN.replace("/m", "/vendor/other.so").replace('"t"', '"u"')
+    more = 'validated = "FIPS 140-3 certificate 1"\nquirks = ["text-ids"]'
+    own = settings_with('sharing = "own"', "")
+    there = settings_with('sharing = "own"\npassphrase_file = "/x"', more, other)
+    assert settings.digest(own) == settings.digest(there)
+    shared = [settings_with('sharing = "token"', text, token) for text, token in (("", TOKEN), (more, other))]
+    assert settings.digest(shared[0]) != settings.digest(shared[1])
+    files = settings.settings_of(read(BASE.replace("[keystore.local]", '[keystore.local]\nsharing = "own"')))
+    found = [text for _, text in settings.differences(own, files, "b")]
+    assert "[keystore.local] type: pkcs11 here, nothing on node b" in found
 
 
 def test_how_many_nodes_must_hold_a_key() -> None:

@@ -11,6 +11,7 @@ from dnssecd import keyservice_protocol as wp
 from dnssecd.keyservice_settings import KeyLimits, KeystoreSettings, LimitSettings, SealingSettings
 from dnssecd.signer.audit import AuditLog, check
 from dnssecd.signer.consent import Consents
+from dnssecd.signer.keystore import Keystore
 from dnssecd.signer.limits import Reread, never_changes
 from dnssecd.signer.peers import Peer
 from dnssecd.signer.registry import Registry
@@ -31,6 +32,8 @@ PASSPHRASE = b"a long passphrase"
 
 class Bench:
     """The service. `step` lets time pass on both of its clocks."""
+
+    seals_files = True
 
     def __init__(
         self,
@@ -58,18 +61,20 @@ class Bench:
             name="local",
             type="software",
             directory=str(self.home / "keys"),
-            sealed=self.sealing is not None and not self.own,
+            sealed=self.seals_files and self.sealing is not None and not self.own,
             own=self.own,
         )
         registry = Registry(self.home / "known", derived=True)
         self.store = SoftwareStore(settings, registry, self.warnings, self.now, threads=1)
-        await self.store.start()
+        self.stores: list[Keystore] = [self.store, *self.more_stores()]
+        for store in self.stores:
+            await store.start()
         self.audit = AuditLog(self.home / "audit.log", self.now)
         self.audit.open(lambda why: None)
         self.consents = Consents(self.home / "consent", self.audit, self.warnings, self.now)
         self.consents.load()
         self.service = Service(
-            [self.store],
+            self.stores,
             self.audit,
             self.warnings,
             lambda: asyncio.get_running_loop().time() + self.uptime,
@@ -79,8 +84,13 @@ class Bench:
             self.reread,
         )
 
+    def more_stores(self) -> list[Keystore]:
+        """Key stores besides that of files."""
+        return []
+
     async def close(self) -> None:
-        await self.store.stop()
+        for store in self.stores:
+            await store.stop()
         self.audit.close()
 
     async def restart(self) -> None:
