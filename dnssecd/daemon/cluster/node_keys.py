@@ -322,8 +322,12 @@ class NodeKeys:
         used = published | {key.rdata for key in keyset.keys}
         for info in infos:
             if _is_past(keyset, info) and info.dnskey not in used and info.state == "available":
-                detail = await self._signer.remove(zone.origin, info.id)
-                log.info("key removed", zone=zone.name, key=info.id, detail=detail)
+                try:
+                    detail = await self._signer.remove(zone.origin, info.id)
+                except SignerError as error:  # it is tried again: no announcement waits for it
+                    log.warning("key not removed", zone=zone.name, key=info.id, cause=str(error))
+                else:
+                    log.info("key removed", zone=zone.name, key=info.id, detail=detail)
 
     # Taking a zone over
 

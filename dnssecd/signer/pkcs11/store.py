@@ -230,10 +230,7 @@ class Pkcs11Store:
     async def sealing_key(self) -> X25519PrivateKey:
         """Return the sealing key of this node, made if there is none; it is in a file, and not in a token."""
         async with self._sealing_turn:
-            try:
-                return await asyncio.to_thread(self._sealing.sealing_key)
-            finally:
-                self._sealing.forget()  # nothing else is under the passphrase
+            return await asyncio.to_thread(self._sealing.sealing_key)
 
     # Signing
 
