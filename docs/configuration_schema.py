@@ -65,6 +65,7 @@ FORMS: dict[tuple[str, str], Schema] = {
     ("secondary", "notify_tsig"): _one_of({"const": False}, {"type": "string"}),
     ("primary", "notify_tsig"): _one_of({"const": False}, {"type": "string"}),
     ("tsig", "algorithm"): {"enum": list(TSIG_ALGORITHMS)},
+    ("keystore", "passphrase_file"): {"type": "string", "minLength": 1},
     ("keystore", "slot"): {"type": "integer", "minimum": 0},
     ("keystore", "quirks"): _list_of({"enum": sorted(QUIRKS)}),
     ("policy", "signature_refresh"): _one_of({"const": "auto"}, DURATION),
@@ -143,6 +144,8 @@ NAMED = ("keystore", "tsig", "secondary", "primary", "policy", "zone", "zone-tem
 NAMED_BELOW = ("keystore.token", "zone.other_signers", "cluster.nodes")
 _GROUPS = {tuple(name.split(".")) for name in (*NAMED, *NAMED_BELOW, "catalog.consume.groups")}
 _ROLES = ("ksk", "zsk", "csk")
+#: What a key store with several tokens has once.
+_OF_STORE = frozenset({"type", "standby", "token", "validated", "sharing", "passphrase_file"})
 
 
 def table_of(path: tuple[str | int, ...]) -> str:
@@ -232,6 +235,9 @@ def record() -> Recorder:
     return recorder
 
 
+_ROW = re.compile(r"^\| `(\w+)` \| (.+?) \| (.*?) ?\|$", flags=re.M)
+
+
 def described() -> dict[str, dict[str, tuple[str, str]]]:
     """Return kind of table → key → (default, meaning) of docs/configuration.md, as Markdown."""
     found: dict[str, dict[str, tuple[str, str]]] = {}
@@ -241,10 +247,22 @@ def described() -> dict[str, dict[str, tuple[str, str]]]:
         if not heading.startswith("[") and heading not in ELSEWHERE:
             continue
         table = found.setdefault(kind, {})
-        for key, default, meaning in re.findall(r"^\| `(\w+)` \| (.+?) \| (.*?) ?\|$", part, flags=re.M):
+        for key, default, meaning in _ROW.findall(part):
             if not table.get(key, ("", ""))[1]:
                 table[key] = (default, meaning)
     return found
+
+
+def described_keystores() -> dict[str, dict[str, tuple[str, str]]]:
+    """Return the same of each type of key store: `keystore:pkcs11` → key → (default, meaning)."""
+    part = DOCUMENT.read_text().partition("\n## [keystore.NAME]\n")[2].partition("\n## ")[0]
+    _, *pieces = re.split(r'^`type = "(\w+)"`', part, flags=re.M)
+    return {
+        f"keystore:{kind}": {
+            key: (default, meaning) for key, default, meaning in _ROW.findall(text) if meaning
+        }
+        for kind, text in zip(pieces[::2], pieces[1::2], strict=True)
+    }
 
 
 def _introduction(table: str) -> str:
@@ -255,11 +273,11 @@ def _introduction(table: str) -> str:
 
 def build() -> Schema:
     """Return the schema."""
-    recorder, texts = record(), described()
+    recorder, texts, of_types = record(), described(), described_keystores()
 
     def properties(table: str) -> dict[str, Schema]:
         kind = table.partition(":")[0]
-        about = texts.get(kind) or texts.get(kind.partition(".")[0], {})
+        about = (texts.get(kind) or texts.get(kind.partition(".")[0], {})) | of_types.get(table, {})
         if kind in ("secondary.tls", "primary.tls"):
             about = texts["peer.tls"]
         if kind in PROSE:
@@ -325,9 +343,7 @@ def build() -> Schema:
 def _keystore(properties: Callable[[str], dict[str, Schema]]) -> Schema:
     """Return the form of a key store: which keys there are depends on its type."""
     pkcs11 = properties("keystore:pkcs11")
-    token = {
-        key: form for key, form in pkcs11.items() if key not in ("type", "standby", "token", "validated")
-    }
+    token = {key: form for key, form in pkcs11.items() if key not in _OF_STORE}
     token = {key: {k: v for k, v in form.items() if k != "default"} for key, form in token.items()}
     pkcs11["token"] = {
         "type": "object",

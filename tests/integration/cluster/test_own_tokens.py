@@ -109,12 +109,19 @@ def test_each_node_signs_with_its_own_token(
     nodes.wait(lambda: not set(old.values()) & published_tags(b), "the old ZSKs left the zone", 90)
     assert len(published_tags(b)) == 4
     nodes.wait_ready(first)
-    b.kill()
+
+    # The token of the owner fails: nothing is signed there, and an operator moves the zone.
+    tokens = nodes.hsms[second].tokens
+    tokens.rename(tokens.with_name("away"))
+    wait_until(lambda: nodes.update(second) != NOERROR, "no updates", 30, every=0.2)
+    assert b.cli("zone", "move", CHILD, first).ok
     nodes.owned_by(first)
     wait_until(lambda: nodes.update(first) == NOERROR, "updates", 30, every=0.2)
     witness.stop()
 
     a.stop()
+    b.stop()
+    tokens.with_name("away").rename(tokens)
     for name in nodes.nodes:
         found = nodes.in_token(name, monkeypatch)
         assert {key.cka_id for key in nodes.known(name).values()} == set(found), "its own, and none of others"

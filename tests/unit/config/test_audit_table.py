@@ -182,7 +182,11 @@ UNDECLARED = {"policy": IN_HSM}
 #: Requirement → (configuration, observations) with which it is not met.
 NOT_MET: dict[str, list[tuple[dict[str, str], dict[str, Any]]]] = {
     "keys-module": [({}, {})],
-    "keys-sealed": [({}, {}), ({"local": SEALED}, event("key-extractable"))],
+    "keys-sealed": [
+        ({}, {}),
+        ({"local": SEALED}, event("key-extractable")),
+        ({"policy": IN_HSM, "hsm": 'sharing = "own"'}, {}),
+    ],
     "keys-modes": [({}, event("keystore-mode-fixed"))],
     "keys-apart": [({}, {}), (APART, {"users": frozenset({998})})],
     "keys-role-stores": [({}, {}), (policy("csk = {}"), {})],
@@ -270,6 +274,11 @@ def judged(name: str, config: dict[str, str], world: dict[str, Any]) -> Finding:
     profile = next(profile for profile, rows in PROFILES.items() if name in [row.id for row in rows])
     findings = judge_profile(profile, configuration(**config), (ZONE,), seen(**world))
     return next(finding for finding in findings if finding.requirement.id == name)
+
+
+def test_the_sealing_key_of_a_node_with_tokens_of_its_own_is_judged_like_keys_in_files() -> None:
+    own = 'sharing = "own"\npassphrase_file = "/run/credentials/x"'
+    assert judged("keys-sealed", {"policy": IN_HSM, "hsm": own}, {}).judgement.verdict == "met"
 
 
 def test_the_cases_cover_the_table() -> None:
