@@ -63,7 +63,9 @@ def judge_sealed(view: View) -> Judgement:
 def _judge_sealed(store: Keystore) -> Judgement:
     if isinstance(store, Pkcs11Keystore):
         if store.sharing == "own" and store.passphrase_file is None:
-            return not_met(f"key store {store.name}: the passphrase is beside the node's encrypted sealing key")
+            return not_met(
+                f"key store {store.name}: the passphrase is beside the node's encrypted sealing key"
+            )
         return met(f"key store {store.name}: keys in tokens, not extractable")
     if isinstance(store, OfflineKeystore):
         return met(f"key store {store.name}: the KSK is not on this machine")
