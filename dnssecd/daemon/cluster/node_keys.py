@@ -33,7 +33,7 @@ from dnssecd.core.keys.types import KeySpec, RolloverPolicy
 from dnssecd.daemon.cluster.link import ClusterLink
 from dnssecd.daemon.cluster.stored_keys import read_keys
 from dnssecd.daemon.rollover.policy import rollover_policy
-from dnssecd.daemon.zones.first_keys_ready import NOT_BACKED_UP, saved_keys
+from dnssecd.daemon.zones.first_keys_ready import NOT_BACKED_UP, in_several_tokens, saved_keys
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.rooms import ClusterRoom
 from dnssecd.daemon.zones.zone import FrontZone
@@ -267,6 +267,11 @@ class NodeKeys:
         if required:
             saved = await to_the_end(asyncio.to_thread(saved_keys, zone))
             waiting = unsaved(keyset, {info.dnskey: info.id for info in wanted}, saved)
+            waiting -= {
+                info.dnskey
+                for info in wanted
+                if info.dnskey in waiting and await in_several_tokens(zone, self._signer, info)
+            }
         lacking = {f"key {info.tag}": info for info in wanted if info.dnskey in waiting}
         for subject, info in lacking.items():
             cause = (

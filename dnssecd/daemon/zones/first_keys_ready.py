@@ -54,7 +54,7 @@ async def keys_unsaved(
         if wish.keystore in spec.offline:
             continue
         info = held.get(wish) or await _made(zone, signer, wish)
-        if info.id not in saved and not await _in_several_tokens(zone, signer, info):
+        if info.id not in saved and not await in_several_tokens(zone, signer, info):
             unsaved.append(f"{info.role} {info.tag} in key store {info.store}")
     if not unsaved:
         return None
@@ -122,6 +122,7 @@ def saved_keys(zone: FrontZone) -> frozenset[str]:
     return frozenset(subject for source, subject, _, _ in zone.database.evidence() if source == "backup")
 
 
-async def _in_several_tokens(zone: FrontZone, signer: AsyncSignerClient, info: KeyInfo) -> bool:
+async def in_several_tokens(zone: FrontZone, signer: AsyncSignerClient, info: KeyInfo) -> bool:
+    """Return whether so many tokens hold a key that this stands for a backup; raise SignerError."""
     proofs = await signer.prove(zone.origin, info.id, info.dnskey)
     return len({proof.token for proof in proofs if proof.token and not proof.error}) >= zone.spec.held_by_min

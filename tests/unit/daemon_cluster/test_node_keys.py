@@ -12,6 +12,7 @@ from dnssecd.cluster.node_keys import Announced
 from dnssecd.core.keys.keyset import Keyset
 from dnssecd.daemon.cluster.node_keys import AGAIN_S, RETRY_S, NodeKeys
 from dnssecd.keyservice_client.errors import BadRequest, SignerError, SignerTimeout
+from dnssecd.keyservice_protocol import Proof
 
 ZONE = "example."
 
@@ -28,6 +29,9 @@ class Signer:
         if self.failure is not None:
             raise self.failure
         return SimpleNamespace(detail="b", role="zsk", dnskey=b"\x01\x00\x03\x0dkey")
+
+    async def prove(self, zone: bytes, key_id: str, rdata: bytes) -> list[Proof]:
+        return [Proof("own", b"", b"signature")]
 
 
 class Zone(SimpleNamespace):
@@ -149,7 +153,7 @@ async def test_a_key_without_a_required_backup_is_not_announced(
     monkeypatch.setattr("dnssecd.daemon.cluster.node_keys.saved_keys", lambda zone: frozenset(saved))
     ksk = SimpleNamespace(id="k", tag=1, role="ksk", store="own", dnskey=b"\x01\x01\x03\x0dksk")
     zsk = SimpleNamespace(id="z", tag=2, role="zsk", store="own", dnskey=b"\x01\x00\x03\x0dzsk")
-    zone: Any = SimpleNamespace(name=ZONE)
+    zone: Any = SimpleNamespace(name=ZONE, origin=b"", spec=SimpleNamespace(held_by_min=2))
 
     async def announced() -> list[str]:
         wanted = cast("Any", [ksk, zsk])

@@ -20,6 +20,7 @@ from dnssecd.keyservice_protocol import KeyInfo, KeyState, Proof
 from tests.unit.daemon_cluster.test_node_keys import Zone, node_keys, room_of
 
 WELL, AWAY = Proof("own.a", b"", b"s"), Proof("own.b", b"", b"", "token own.b does not answer")
+WELL_TOO = Proof("own.b", b"", b"s")
 SPEC = KeySpec(Role.ZSK, 13, "own")
 
 
@@ -56,7 +57,7 @@ async def new_key(signer: Signer, infos: Sequence[KeyInfo]) -> KeyInfo | None:
     (zone,) = keys._zones.values()
     zone.spec.tag_range = (0, 65535)
     held = {one.dnskey: one for one in infos if one.state == "available"}
-    return await keys._new(zone, Keyset("example."), SPEC, held, list(infos), given=False)
+    return await keys._new(zone, Keyset(b"\0"), SPEC, held, list(infos), given=False)
 
 
 async def test_a_key_that_its_token_has_not_shown_yet_is_not_replaced() -> None:
@@ -126,6 +127,21 @@ async def test_one_of_several_tokens_is_enough_to_sign(
     told = await bind_keys(followed, signer, shares, keys, hidden=False)
     assert why in told
     assert bool(told) is bool(why)
+
+
+@pytest.mark.parametrize(
+    ("proofs", "announced"), [((WELL, WELL_TOO), [7]), ((WELL, AWAY), []), ((WELL,), [])]
+)
+async def test_several_tokens_with_the_key_stand_for_a_backup(
+    proofs: tuple[Proof, ...], announced: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = node_keys(cast("Any", Signer(*proofs)), room_of())
+    monkeypatch.setattr(module, "saved_keys", lambda zone: frozenset())
+    keys._events = cast("Any", SimpleNamespace(raise_event=lambda *_, **__: None, firing=lambda zone: []))
+    (zone,) = keys._zones.values()
+    zone.spec.held_by_min = 2
+    found = await keys._backed_up(zone, Keyset(b"\0"), [info(7)], required=True)
+    assert [one.tag for one in found] == announced
 
 
 async def test_only_a_key_that_left_the_zone_and_is_in_its_token_is_removed() -> None:
