@@ -18,7 +18,8 @@ from dnssecd.core.keys.types import Missing, RolloverPolicy
 from dnssecd.core.utc import moment
 from dnssecd.replacing import replace
 
-#: The TTL of a DS (s) where an operator's word stands for servers none of which ever showed it: few parents have more.
+#: The TTL of a DS (s) where an operator's word stands for servers that did not show it since the step: few parents have
+#: more.
 DS_TTL_UNSEEN = 172_800
 
 
@@ -226,7 +227,10 @@ def _ds_look(keyset: Keyset, key: Key, present: bool, world: World) -> Look:
     again = () if present or record.full else _looks_again(key, good, record.seen, world)
     if again:
         return Look(record, again)
-    end = record.seen + timing.iret_ksk(world.policy.parent_propagation_delay, record.ttl)
+    ttl = max(record.ttl, _ttl_ds(keyset, world))
+    if good and set(good) == {None}:  # its TTL may have been raised since a server last showed it
+        ttl = max(ttl, DS_TTL_UNSEEN)
+    end = record.seen + timing.iret_ksk(world.policy.parent_propagation_delay, ttl)
     return Look(record, until=end + world.policy.margin)
 
 

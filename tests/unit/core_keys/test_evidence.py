@@ -229,27 +229,32 @@ def test_a_persons_word_stands_in_for_servers_that_do_not_answer_and_is_recorded
     bench.now += 60
     bench.confirm(new, True)
     bench.confirm(old, False)
-    bench.wait(2 * DAY)
+    bench.wait(2 * DAY + 2 * HOUR)
     assert bench.state(new, Rec.DS) is State.OMNIPRESENT
     found = bench.keyset.find(new.ref)
     assert found is not None
     assert any("alice: confirmed" in witness for witness in found.ds.witnesses)
 
 
-@pytest.mark.parametrize("was_seen", [True, False])
-def test_after_a_persons_word_a_ttl_that_was_never_seen_is_not_taken_from_the_policy(was_seen: bool) -> None:
-    """The policy's TTL is a floor; with it alone caches could still hold what was before."""
+@pytest.mark.parametrize("answers", [True, False])
+def test_after_a_persons_word_the_ttl_counts_that_was_seen_since(answers: bool) -> None:
+    """The policy's TTL is a floor, and the parent may have raised its own since a server was last asked."""
     bench, _, new = swapping()
     bench.policy = replace(bench.policy, parent_ds_ttl=60)
-    seen = TtlMemory(HOUR if was_seen else 0)
-    bench.keyset = replace(bench.keyset, ttl_ds=seen)
+    bench.keyset = replace(bench.keyset, ttl_ds=TtlMemory(HOUR))
     silent = tuple(ParentSight(sight.name) for sight in bench.evidence.parents)
     bench.evidence = replace(bench.evidence, parents=silent)
     bench.now += 60
     bench.confirm(new, True)
+    bench.step()
+    if answers:
+        bench.now += 60
+        bench.parent_serves(new, names=("b.parent",), ttl=DAY + 6 * HOUR)
     bench.wait(DAY + 2 * HOUR)
-    assert (bench.state(new, Rec.DS) is State.OMNIPRESENT) is was_seen
-    bench.wait(DAY)
+    assert bench.state(new, Rec.DS) is State.RUMOURED
+    bench.wait(6 * HOUR)
+    assert (bench.state(new, Rec.DS) is State.OMNIPRESENT) is answers
+    bench.wait(2 * DAY)
     assert bench.state(new, Rec.DS) is State.OMNIPRESENT
 
 
