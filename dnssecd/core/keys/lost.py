@@ -167,6 +167,9 @@ def unsignable(before: Keyset, after: Keyset) -> str:
             return (
                 f"{key.role.value} {key.tag}, which signs the DNSKEY RRset, is lost: the RRset cannot change"
             )
+    for key in after.keys:
+        if key.lost and key.zrrsig.state is State.RUMOURED and not secured(after):
+            return f"{key.role.value} {key.tag} is lost and may not have signed all data: its successor signs first"
     if can_publish(after):
         return ""
     tags = ", ".join(f"{key.role.value} {key.tag}" for key in after.keys if key.lost and key.zrrsig.visible)
