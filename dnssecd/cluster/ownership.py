@@ -37,6 +37,13 @@ class Taken(NamedTuple):
     sequence: int
 
 
+class Target(NamedTuple):
+    """The node that is to take a zone; before: the node that was to take it until now, "" for none."""
+
+    node: str
+    before: str
+
+
 _ME = """
 me AS (SELECT name, incarnation FROM node WHERE name = %(node)s AND incarnation = %(incarnation)s::text::uuid
     AND alive_until > clock_timestamp() AND NOT draining AND unfit = '')
@@ -75,6 +82,15 @@ taken AS ({_RECORD})
 INSERT INTO ownership (zone, node, epoch, sequence) SELECT zone, %(node)s, epoch, sequence FROM taken
 RETURNING zone, epoch, sequence
 """  # noqa: S608 - constants only
+_GIVE_UP = """
+UPDATE ownership o SET move_to = w.target
+FROM unnest(%(zones)s::text[], %(targets)s::text[], %(before)s::text[]) AS w (zone, target, before)
+WHERE o.zone = w.zone AND o.node = %(node)s AND coalesce(o.move_to, '') = w.before RETURNING o.zone
+"""
+_WITHDRAW = """
+UPDATE ownership o SET move_to = NULL FROM unnest(%(zones)s::text[], %(targets)s::text[]) AS w (zone, target)
+WHERE o.zone = w.zone AND o.node = %(node)s AND o.move_to = w.target RETURNING o.zone
+"""
 _OWNERS = "SELECT zone, node, epoch, sequence, extract(epoch FROM since)::float8, coalesce(move_to, '') FROM ownership"
 
 
@@ -145,6 +161,30 @@ def move(database: Database, zone: str, node: str) -> Owner:
         session.execute("UPDATE ownership SET move_to = %s WHERE zone = %s", (target, zone))
         session.execute("SELECT pg_notify('dnssecd_log', '')")
     return owner
+
+
+def give_up(database: Database, node: str, zones: Mapping[str, Target]) -> list[str]:
+    """Let other nodes take zones of a node over; return those zones.
+
+    Not those that it does not own any more, and those for which a person or program named another node meanwhile.
+    """
+    row = {
+        "node": node,
+        "zones": list(zones),
+        "targets": [target.node for target in zones.values()],
+        "before": [target.before for target in zones.values()],
+    }
+    with database.session() as session:
+        given = [zone for (zone,) in session.execute(_GIVE_UP, row).fetchall()]
+        session.execute("SELECT pg_notify('dnssecd_log', '')")
+    return given
+
+
+def withdraw(database: Database, node: str, zones: Mapping[str, str]) -> list[str]:
+    """Let a node keep zones that others were to take (zones: which node each) and have not; return those zones."""
+    row = {"node": node, "zones": list(zones), "targets": list(zones.values())}
+    with database.session() as session:
+        return [zone for (zone,) in session.execute(_WITHDRAW, row).fetchall()]
 
 
 def preferred(zone: str, nodes: Iterable[str]) -> str:

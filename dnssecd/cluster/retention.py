@@ -47,6 +47,12 @@ WHERE o.node = %(node)s AND NOT EXISTS (
     WHERE a.zone = o.zone AND a.node = ANY(%(others)s::text[]) AND n.alive_until > clock_timestamp()
         AND NOT n.draining AND n.unfit = '' AND a.refused = '' AND a.why_not = '')
 """
+_ABLE = """
+SELECT a.zone, array_agg(a.node ORDER BY a.node) FROM applied a JOIN node n ON n.name = a.node
+WHERE a.zone = ANY(%(zones)s::text[]) AND a.node = ANY(%(others)s::text[]) AND n.alive_until > clock_timestamp()
+    AND NOT n.draining AND n.unfit = '' AND a.refused = '' AND a.why_not = ''
+GROUP BY a.zone
+"""
 _SIZE = """
 SELECT coalesce(sum(l.octets), 0)::bigint, coalesce(max(s.octets), 0), coalesce(max(s.sequence), 0)
 FROM log l LEFT JOIN snapshot s ON s.zone = l.zone
@@ -140,6 +146,13 @@ def without_successor(database: Database, node: str, others: Sequence[str]) -> d
     with database.session() as session:
         rows = session.execute(_WITHOUT_SUCCESSOR, row).fetchall()
     return {zone: dict(zip(names, whys, strict=True)) for zone, names, whys in rows}
+
+
+def able_nodes(database: Database, zones: Sequence[str], others: Sequence[str]) -> dict[str, list[str]]:
+    """Return which of other nodes could take zones over now, as they reported it; not the zones that none could."""
+    with database.session() as session:
+        rows = session.execute(_ABLE, {"zones": list(zones), "others": list(others)}).fetchall()
+    return {zone: list(nodes) for zone, nodes in rows}
 
 
 def log_size(database: Database, zone: str) -> LogSize:

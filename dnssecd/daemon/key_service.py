@@ -1,7 +1,7 @@
 """The daemon's side of the key service: start it as a child or find its socket, watch it, report its warnings."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -174,6 +174,13 @@ class SignerLink:
         if self._why_down is not None:
             return f"the key service does not answer: {self._why_down}"
         return "" if self._settled.is_set() else "the key service is starting"
+
+    def why_unusable(self, stores: Iterable[str]) -> str:
+        """Return why keys in one of some key stores cannot be used now, by the last poll; "" if nothing is known."""
+        down = self.held()
+        return down or next(
+            (f"key store {name} cannot be used" for name in stores if name in self._unavailable), ""
+        )
 
     def state(self) -> dict[str, str]:
         """Return the mode and state of the key service, for ``status``."""

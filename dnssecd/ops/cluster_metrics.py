@@ -33,6 +33,11 @@ class ClusterMetrics:
         self.takeovers = Counter(
             "dnssecd_cluster_takeovers_total", "Zones that this node took over", registry=registry
         )
+        self.given_up = Counter(
+            "dnssecd_cluster_zones_given_up_total",
+            "Zones that this node could not sign any more, and gave to a node that can",
+            registry=registry,
+        )
         self.failures = Counter(
             "dnssecd_cluster_failures_total",
             "Unexpected failures of this node's work for the cluster, by task; each begins again",

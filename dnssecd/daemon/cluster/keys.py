@@ -29,8 +29,11 @@ async def bind_keys(
         if keyset is None:
             return ""
         if zone.cluster is not None:
-            zone.cluster.signed_elsewhere = wants_hand_over(keyset, nodes.node)
-            if zone.cluster.signed_elsewhere:
+            elsewhere = wants_hand_over(keyset, nodes.node)
+            # That an owner has signed is noted with its version, which may be newer than what was read here.
+            if not zone.cluster.owned:
+                zone.cluster.signed_elsewhere = elsewhere
+            if elsewhere:
                 return await nodes.why_not(zone, keyset)
         held = await shares.held(zone)
         for key in keyset.keys:

@@ -40,6 +40,7 @@ from dnssecd.daemon.cluster.news import LogNews
 from dnssecd.daemon.cluster.node_keys import NodeKeys
 from dnssecd.daemon.cluster.reports import measure, report_away
 from dnssecd.daemon.cluster.retention import LogRetention
+from dnssecd.daemon.cluster.step_down import StepDown
 from dnssecd.daemon.cluster.successors import Successors
 from dnssecd.daemon.state_dir import CannotStart
 from dnssecd.daemon.zones.zone import FrontZone
@@ -79,8 +80,9 @@ class ClusterNode:
         metrics: ClusterMetrics,
         shares: KeyShares,
         keys: NodeKeys,
+        step_down: StepDown,
     ) -> None:
-        self._retention, self._shares, self.keys = retention, shares, keys
+        self._retention, self._shares, self.keys, self._step_down = retention, shares, keys, step_down
         self.link, self._config, self._zones, self._followers = link, config, zones, followers
         self._events, self._clock, self._metrics = events, clock, metrics
         self._membership = Membership(link.lease, link.config.take_over_after)
@@ -180,6 +182,7 @@ class ClusterNode:
             "retention": self._retention.run,
             "keys": self._shares.run,
             "node keys": self.keys.run,
+            "step down": self._step_down.run,
         }
         try:
             async with asyncio.TaskGroup() as group:
@@ -401,7 +404,7 @@ class ClusterNode:
         return self._unfit or self._why_not_zone(zone)
 
     def _why_not_zone(self, zone: FrontZone) -> str:
-        why = self._followers.ready(zone)
+        why = self._followers.ready(zone) or self._step_down.why_not(zone)
         if why or zone.name not in self._config().zones:
             return why or "the configuration of this node does not name it"
         return self.comparison.why_not(zone.name, self.nodes)

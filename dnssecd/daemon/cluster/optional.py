@@ -1,6 +1,7 @@
 """The parts of a cluster if there is ``[cluster]``: without it, nothing of them is loaded."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 from prometheus_client import Counter
@@ -109,9 +110,11 @@ def node_of(
     if link is None or shares is None:
         return None
     from dnssecd.daemon.cluster.followers import Followers
+    from dnssecd.daemon.cluster.keys import bind_keys
     from dnssecd.daemon.cluster.node import ClusterNode
     from dnssecd.daemon.cluster.node_keys import NodeKeys
     from dnssecd.daemon.cluster.retention import LogRetention
+    from dnssecd.daemon.cluster.step_down import StepDown
 
     keys = NodeKeys(link, config, zones, signer.client, events, clock, mailbox, metrics)
     followers = Followers(
@@ -129,4 +132,8 @@ def node_of(
         metrics,
     )
     keeper = LogRetention(link, zones, runner, metrics.failures)
-    return ClusterNode(link, config, zones, followers, events, clock, keeper, metrics, shares, keys)
+    prove = partial(bind_keys, signer=signer.client, shares=shares, nodes=keys, hidden=False)
+    step_down = StepDown(link, zones, signer.why_unusable, prove, clock, metrics)
+    return ClusterNode(
+        link, config, zones, followers, events, clock, keeper, metrics, shares, keys, step_down
+    )

@@ -44,7 +44,10 @@ class ClusterRoom:
     ``proved_at``: monotonic time of the answer. ``acted``: this node may have owned the zone since it noticed
     another owner: work outside is still done, and events of an owner fire. ``hindrance``: why this node could not
     take the zone over, as it reported it last, None: not yet. ``alone``: this node owns the zone, and no other node
-    could take it over for a while; ``alone_since``: monotonic time since when none could.
+    could take it over for a while; ``alone_since``: monotonic time since when none could. ``unable_since``: monotonic
+    time since when this node, which owns the zone, cannot sign it, and ``unable_looks`` in how many looks that was
+    seen; ``given_up_at``: monotonic time when it gave the zone up last, and ``given_to`` to which node, "" when that
+    node has it, or nothing was given up.
 
     Where each node has keys of its own, ``announced`` are those of the others, ``heard`` marks of the rows that
     they are from, and ``heard_epoch`` the epoch in which all were read. ``unheard``: the same marks of rows that
@@ -72,6 +75,10 @@ class ClusterRoom:
     hindrance: str | None = None
     alone: bool = False
     alone_since: float | None = None
+    unable_since: float | None = None
+    unable_looks: int = 0
+    given_up_at: float = -math.inf
+    given_to: str = ""
     announced: dict[str, tuple[NodeKey, ...]] = field(default_factory=dict)
     heard: dict[str, bytes] = field(default_factory=dict)
     unheard: dict[str, tuple[bytes, float]] = field(default_factory=dict)

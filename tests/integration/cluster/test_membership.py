@@ -9,7 +9,7 @@ import pytest
 
 from dnssecd.cluster import membership, retention
 from dnssecd.cluster.errors import ClusterError, NameTaken, Superseded
-from dnssecd.cluster.ownership import Taken, move, owners, preferred
+from dnssecd.cluster.ownership import Taken, Target, give_up, move, owners, preferred, withdraw
 from dnssecd.cluster.retention import Progress
 from dnssecd.store.version_log import Appended, Fenced, Position
 from tests.integration.cluster.world import World, Written
@@ -69,6 +69,54 @@ def test_who_may_not_own_takes_nothing(world: World) -> None:
     assert world["b"].ownership.take_over({ZONE: 1}) == [], "its own lease has ended"
     world["b"].membership.beat("", 0.0)
     assert world["b"].ownership.take_over({ZONE: 1}) == [Taken(ZONE, 2, 2)]
+
+
+def test_nodes_that_can_take_a_zone_over(world: World) -> None:
+    other = "example.net."
+    for name in ("c", "d"):
+        world.node(name).join()
+    database = world["a"].database
+
+    def able() -> dict[str, list[str]]:
+        return retention.able_nodes(database, [ZONE, other], ["b", "c", "d"])
+
+    assert able() == {}, "none has the zones"
+    for name in ("a", "b", "c", "d"):
+        retention.report_applied(database, name, {ZONE: Progress(1)})
+    retention.report_applied(database, "b", {other: Progress(1)})
+    assert able() == {ZONE: ["b", "c", "d"], other: ["b"]}
+    retention.report_applied(
+        database, "b", {ZONE: Progress(1, why_not="a key"), other: Progress(1, "refused")}
+    )
+    assert able() == {ZONE: ["c", "d"]}
+    membership.set_draining(database, "c", True)
+    world["d"].membership.beat("the clock differs by 400 s", 400.0)
+    assert able() == {}
+    membership.set_draining(database, "c", False)
+    assert able() == {ZONE: ["c"]}
+    world.die("c")
+    assert able() == {}
+
+
+def test_what_an_owner_gives_up_and_keeps(world: World) -> None:
+    database, other = world["a"].database, "example.net."
+    world.node("c").join()
+    world["a"].ownership.claim([ZONE])
+    world["b"].ownership.claim([other])
+
+    def moving() -> dict[str, str]:
+        return {zone: owner.move_to for zone, owner in owners(database).items()}
+
+    given = give_up(database, "a", {ZONE: Target("b", ""), other: Target("b", "")})
+    assert given == [ZONE], "its own alone"
+    assert moving() == {ZONE: "b", other: ""}
+    assert give_up(database, "a", {ZONE: Target("c", "")}) == [], "someone named another node meanwhile"
+    assert give_up(database, "a", {ZONE: Target("c", "b")}) == [ZONE]
+    assert withdraw(database, "a", {ZONE: "b"}) == []
+    assert withdraw(database, "b", {ZONE: "c"}) == []
+    assert moving()[ZONE] == "c"
+    assert withdraw(database, "a", {ZONE: "c"}) == [ZONE]
+    assert moving()[ZONE] == ""
 
 
 @pytest.mark.parametrize("reason", ["draining", "clock", "leave", "move"])

@@ -140,6 +140,7 @@ class Rig:
             cast(Any, self.events), SystemClock(), cast(Any, SimpleNamespace(run=asyncio.Event().wait)),
             ClusterMetrics(CollectorRegistry()), cast(Any, SimpleNamespace(run=asyncio.Event().wait)),
             cast(Any, SimpleNamespace(run=asyncio.Event().wait)),
+            cast(Any, SimpleNamespace(run=asyncio.Event().wait, why_not=lambda zone: "")),
         )  # fmt: skip
         monkeypatch.setattr(self.node._news, "listen", asyncio.Event().wait)
 
@@ -287,3 +288,26 @@ async def test_a_database_that_lost_its_standby_is_noticed_at_the_next_heartbeat
         rig.membership.unsafe = ""
         await until(lambda: rig.followers.owned and UNSAFE not in rig.events.firing)
         assert UNFIT not in rig.events.firing
+
+
+async def test_a_node_that_cannot_sign_now_says_so_and_looks_after_its_zones(rig: Rig) -> None:
+    """Proofs of all zones take minutes; a token that fails is known at once."""
+    whys, ran = ["key store hsm cannot be used"], asyncio.Event()
+
+    async def run() -> None:
+        ran.set()
+        await asyncio.Event().wait()
+
+    rig.node._step_down = cast(Any, SimpleNamespace(run=run, why_not=lambda zone: whys[0]))
+    rig.followers.ready = lambda zone: ""  # type: ignore[attr-defined]
+    rig.node.comparison = cast(Any, SimpleNamespace(why_not=lambda name, nodes: "", compare=_compare))
+    zone = rig.node._zones[ZONE]
+    assert rig.node.why_not(zone) == "key store hsm cannot be used"
+    whys[0] = ""
+    assert rig.node.why_not(zone) == ""
+    with ending(rig):
+        await until(ran.is_set)
+
+
+async def _compare(nodes: object) -> None:
+    pass

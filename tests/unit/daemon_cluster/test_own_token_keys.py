@@ -156,3 +156,24 @@ async def test_only_a_key_that_left_the_zone_and_is_in_its_token_is_removed() ->
     signer.failure = None
     await keys._remove_old(zone, keyset, frozenset({infos[3].dnskey}), infos)
     assert signer.removed == [infos[1].id], "not one that is published, nor one whose token is away"
+
+
+@pytest.mark.parametrize("owned", [False, True])
+async def test_a_proof_does_not_undo_that_an_owner_signs_itself(
+    owned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the proof read may be older than the version with which the owner took the signing over."""
+    keys = node_keys(cast("Any", Signer(WELL)), room_of())
+    keyset: Any = SimpleNamespace(keys=[], node="the one before")
+    monkeypatch.setattr(cluster_keys, "read_keys", lambda zone: (keyset, frozenset()))
+    monkeypatch.setattr(module, "hand_over", lambda *given: keyset)
+
+    async def held(zone: object) -> dict[bytes, object]:
+        return {}
+
+    monkeypatch.setattr(keys, "held", held)
+    keys._clock.now = lambda: 0.0  # type: ignore[method-assign]
+    room: Any = SimpleNamespace(owned=owned, signed_elsewhere=False)
+    zone: Any = Zone(name="example.", origin=b"", cluster=room, spec=SimpleNamespace(offline=frozenset()))
+    assert await bind_keys(zone, cast("Any", Signer(WELL)), cast("Any", None), keys, hidden=False) == ""
+    assert room.signed_elsewhere is not owned

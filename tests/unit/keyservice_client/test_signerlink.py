@@ -155,6 +155,19 @@ def test_the_first_reason_is_kept_and_recovery_is_reported(
     assert len(told) == 3, "it was started again between two looks"
 
 
+def test_what_is_known_against_key_stores(events: EventCore, metrics: Metrics, clock: FakeClock) -> None:
+    link = link_to(events, metrics, clock)
+    link._take(status())
+    assert link.why_unusable(["hsm", "local"]) == ""
+    link._take(status(state="unavailable"))
+    assert link.why_unusable(["local"]) == ""
+    assert link.why_unusable(["local", "hsm"]) == "key store hsm cannot be used"
+    link._down("it ended")
+    assert link.why_unusable(["local"]) == "the key service does not answer: it ended"
+    link._take(status())
+    assert link.why_unusable(["hsm"]) == ""
+
+
 def test_tokens_as_metrics(events: EventCore, metrics: Metrics, clock: FakeClock) -> None:
     token = TokenStatus(
         "hsm.a",

@@ -1,0 +1,174 @@
+"""An owner that cannot sign gives its zones to a node that can: its token or its key service failed, or keys are lost.
+
+Such a node is alive, so its lease does not end, and nobody takes its zones from it. It begins with what it knows
+without asking: the state of its key service and its key stores, and zones whose last job could not sign. Only of those
+zones it proves the keys, and it gives a zone up only to a node that reported that it can take it over.
+"""
+
+import asyncio
+import heapq
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+
+import structlog
+
+from dnssecd.clock import Clock
+from dnssecd.cluster import ownership, retention
+from dnssecd.cluster.errors import ClusterError
+from dnssecd.daemon.cluster.link import ClusterLink
+from dnssecd.daemon.zones.rooms import ClusterRoom
+from dnssecd.daemon.zones.zone import FrontZone
+from dnssecd.ops.cluster_metrics import ClusterMetrics
+
+#: The zones are looked at in this interval, and sooner while some that cannot be signed were not proved yet.
+LOOK_S, BACKLOG_S = 10.0, 1.0
+#: A zone is given up when nothing could sign it for this time (or ``take_over_after``, if that is longer), in all of
+#: so many looks: a token that restarts, or a single failure, moves nothing.
+UNABLE_S, LOOKS_MIN = 30.0, 3
+#: Zones of a look whose keys are proved.
+AT_ONCE = 50
+#: This node gives a zone up once in this time.
+PAUSE_S = 600.0
+#: Problems of a zone's last job that its keys may have caused.
+HINTS = frozenset({"signing-failed", "key-missing"})
+
+log = structlog.get_logger("dnssecd.cluster")
+
+
+class StepDown:
+    """Belongs to the event loop; ``run`` is a task of the node.
+
+    why_unusable: why the keys in some key stores cannot be used now, as far as is known without asking, "" if nothing
+    is known. prove: asks the key service; returns which key of a zone it cannot use, "" if it can use all.
+    """
+
+    def __init__(
+        self,
+        link: ClusterLink,
+        zones: Mapping[str, FrontZone],
+        why_unusable: Callable[[Iterable[str]], str],
+        prove: Callable[[FrontZone], Awaitable[str]],
+        clock: Clock,
+        metrics: ClusterMetrics,
+    ) -> None:
+        self._link, self._zones, self._clock, self._metrics = link, zones, clock, metrics
+        self._why_unusable, self._prove = why_unusable, prove
+        self._others = [name for name in link.config.nodes if name != link.config.node]
+        self._unable_s = max(UNABLE_S, link.config.take_over_after)
+
+    async def run(self) -> None:
+        """Look after the zones of this node until cancelled."""
+        while True:
+            more = False
+            try:
+                more = await self.look()
+            except ClusterError as error:
+                log.info("zones that cannot be signed are not given up now", cause=error.what)
+            await asyncio.sleep(BACKLOG_S if more else LOOK_S)
+
+    def why_not(self, zone: FrontZone) -> str:
+        """Return why this node cannot sign a zone now, as far as is known without asking; "" if nothing is known."""
+        stores = {wish.keystore for wish in zone.spec.keys}.difference(zone.spec.offline)
+        return self._why_unusable(sorted(stores)) if stores else ""
+
+    async def look(self) -> bool:
+        """Give up what cannot be signed; return whether more zones are to be proved soon. Raise ClusterError."""
+        now = self._clock.monotonic()
+        due: list[tuple[float, int, FrontZone, ClusterRoom]] = []
+        well: list[FrontZone] = []
+        for number, (zone, room) in enumerate(self._owned()):
+            if self.why_not(zone):
+                _note_unable(room, now)
+                wanted = self._is_unable(room, now)
+            else:
+                wanted = any(problem.event in HINTS for problem in zone.problems)
+                if not wanted:
+                    _note_able(room)
+                    well += [zone] if room.given_to else []
+            if wanted and room.proved_at <= now - LOOK_S:
+                due.append((room.proved_at, number, zone, room))
+        if well:
+            await self._keep(well)
+        chosen = [(zone, room) for _, _, zone, room in heapq.nsmallest(AT_ONCE, due)]
+        whys = await asyncio.gather(*(self._try(zone, room) for zone, room in chosen))
+        unable = {
+            zone: why
+            for (zone, room), why in zip(chosen, whys, strict=True)
+            if why and zone.owned and not zone.gone and self._is_unable(room, now)
+        }
+        if unable:
+            await self._give_up(unable, now)
+        return len(due) > AT_ONCE
+
+    def _owned(self) -> Iterator[tuple[FrontZone, ClusterRoom]]:
+        """Yield the zones that this node has to sign; what was noted of the others is of another time."""
+        for zone in self._zones.values():
+            room = zone.cluster
+            if room is not None and zone.owned and zone.serial is not None and not zone.gone:
+                yield zone, room
+            elif room is not None:
+                _note_able(room)
+                room.given_to = ""
+
+    def _is_unable(self, room: ClusterRoom, now: float) -> bool:
+        since = room.unable_since
+        return since is not None and now - since >= self._unable_s and room.unable_looks >= LOOKS_MIN
+
+    async def _try(self, zone: FrontZone, room: ClusterRoom) -> str:
+        """Prove the keys of a zone; return which cannot be used, "" if all can."""
+        now = room.proved_at = self._clock.monotonic()
+        why = await self._prove(zone)
+        if not why:
+            _note_able(room)
+        elif not self.why_not(zone):  # otherwise the look itself counted
+            _note_unable(room, now)
+        return why
+
+    async def _give_up(self, unable: Mapping[FrontZone, str], now: float) -> None:
+        """Let other nodes take zones over, each one that said that it can; a zone that none can take stays here."""
+        asked = {
+            zone.name: zone.cluster
+            for zone in unable
+            if zone.cluster is not None and zone.cluster.given_up_at <= now - PAUSE_S
+        }
+        if not asked or not self._others:
+            return
+        database, node = self._link.database, self._link.config.node
+        able = await self._link.run(retention.able_nodes, database, list(asked), self._others)
+        targets = {
+            name: ownership.Target(ownership.preferred(name, able[name]), asked[name].given_to)
+            for name in asked
+            if able.get(name)
+        }
+        given = await self._link.run(ownership.give_up, database, node, targets) if targets else []
+        for zone, why in unable.items():
+            if zone.name not in given or zone.cluster is None:
+                continue
+            room, target = zone.cluster, targets[zone.name].node
+            room.given_up_at, room.given_to = self._clock.monotonic(), target
+            room.keys = (
+                why  # so its first report as a node that follows the zone says that it cannot take it back
+            )
+            self._metrics.given_up.inc()
+            log.warning(
+                "this node cannot sign the zone and gives it up", zone=zone.name, node=target, cause=why
+            )
+
+    async def _keep(self, zones: list[FrontZone]) -> None:
+        """Withdraw moves that did not happen yet: this node can sign the zones again."""
+        rooms = {zone.name: zone.cluster for zone in zones if zone.cluster is not None}
+        given = {name: room.given_to for name, room in rooms.items()}
+        kept = await self._link.run(ownership.withdraw, self._link.database, self._link.config.node, given)
+        for room in rooms.values():
+            room.given_to = ""
+        for name in kept:
+            log.info("this node can sign the zone again and keeps it", zone=name)
+
+
+def _note_unable(room: ClusterRoom, now: float) -> None:
+    if room.unable_since is None:
+        room.unable_since = now
+    room.unable_looks += 1
+
+
+def _note_able(room: ClusterRoom) -> None:
+    room.unable_since, room.unable_looks = None, 0
