@@ -24,8 +24,8 @@ LOOK_S, BACKLOG_S = 10.0, 1.0
 #: A zone is given up when nothing could sign it for this time (or ``take_over_after``, if that is longer), in all of
 #: so many looks: a token that restarts, or a single failure, moves nothing.
 UNABLE_S, LOOKS_MIN = 30.0, 3
-#: Zones of a look whose keys are proved.
-AT_ONCE = 50
+#: Zones of a look whose keys are proved, and of how many at the same time: a slow token must not fail by this.
+AT_ONCE, PROOFS_AT_ONCE = 50, 8
 #: This node gives a zone up once in this time.
 PAUSE_S = 600.0
 #: Problems of a zone's last job that its keys may have caused.
@@ -53,6 +53,7 @@ class StepDown:
         self._link, self._zones, self._clock, self._metrics = link, zones, clock, metrics
         self._why_unusable, self._prove = why_unusable, prove
         self._others = [name for name in link.config.nodes if name != link.config.node]
+        self._free = asyncio.Semaphore(PROOFS_AT_ONCE)
         self._unable_s = max(UNABLE_S, link.config.take_over_after)
 
     async def run(self) -> None:
@@ -95,9 +96,10 @@ class StepDown:
             for (zone, room), why in zip(chosen, whys, strict=True)
             if why and zone.owned and not zone.gone and self._is_unable(room, now)
         }
-        if unable:
-            await self._give_up(unable, now)
-        return len(due) > AT_ONCE
+        given = await self._give_up(unable, now) if unable else 0
+        # Zones that no node can take, or whose keys are well, are no reason to hurry.
+        moving = given > 0 or sum(1 for why in whys if why) > len(unable)
+        return moving and len(due) > AT_ONCE
 
     def _owned(self) -> Iterator[tuple[FrontZone, ClusterRoom]]:
         """Yield the zones that this node has to sign; what was noted of the others is of another time."""
@@ -115,23 +117,24 @@ class StepDown:
 
     async def _try(self, zone: FrontZone, room: ClusterRoom) -> str:
         """Prove the keys of a zone; return which cannot be used, "" if all can."""
-        now = room.proved_at = self._clock.monotonic()
-        why = await self._prove(zone)
+        async with self._free:
+            now = room.proved_at = self._clock.monotonic()
+            why = await self._prove(zone)
         if not why:
             _note_able(room)
         elif not self.why_not(zone):  # otherwise the look itself counted
             _note_unable(room, now)
         return why
 
-    async def _give_up(self, unable: Mapping[FrontZone, str], now: float) -> None:
-        """Let other nodes take zones over, each one that said that it can; a zone that none can take stays here."""
+    async def _give_up(self, unable: Mapping[FrontZone, str], now: float) -> int:
+        """Let other nodes take zones over, each one that said that it can; return how many were given up."""
         asked = {
             zone.name: zone.cluster
             for zone in unable
             if zone.cluster is not None and zone.cluster.given_up_at <= now - PAUSE_S
         }
         if not asked or not self._others:
-            return
+            return 0
         database, node = self._link.database, self._link.config.node
         able = await self._link.run(retention.able_nodes, database, list(asked), self._others)
         targets = {
@@ -145,13 +148,13 @@ class StepDown:
                 continue
             room, target = zone.cluster, targets[zone.name].node
             room.given_up_at, room.given_to = self._clock.monotonic(), target
-            room.keys = (
-                why  # so its first report as a node that follows the zone says that it cannot take it back
-            )
+            # Its first report as a node that follows the zone then says that it cannot take it back.
+            room.keys = why
             self._metrics.given_up.inc()
             log.warning(
                 "this node cannot sign the zone and gives it up", zone=zone.name, node=target, cause=why
             )
+        return len(given)
 
     async def _keep(self, zones: list[FrontZone]) -> None:
         """Withdraw moves that did not happen yet: this node can sign the zones again."""

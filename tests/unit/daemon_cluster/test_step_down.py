@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from dnssecd.cluster import ownership, retention
 from dnssecd.cluster.errors import DatabaseAway
 from dnssecd.cluster.ownership import Target
-from dnssecd.daemon.cluster.step_down import AT_ONCE, LOOK_S, PAUSE_S, UNABLE_S, StepDown
+from dnssecd.daemon.cluster.step_down import AT_ONCE, LOOK_S, PAUSE_S, PROOFS_AT_ONCE, UNABLE_S, StepDown
 from dnssecd.daemon.zones.rooms import ClusterRoom
 from dnssecd.ops.cluster_metrics import ClusterMetrics
 
@@ -241,13 +242,69 @@ async def test_a_look_has_a_bound_and_all_zones_have_their_turn(monkeypatch: pyt
     rig.stores = {"hsm"}
     await rig.looks(UNABLE_S - LOOK_S)
     rig.now += LOOK_S
-    more, moved = True, 0
-    while more:
-        more = await rig.step_down.look()
-        assert len(rig.moved) - moved <= AT_ONCE
-        moved = len(rig.moved)
+    soon = []
+    for count in (AT_ONCE, 2 * AT_ONCE, 2 * AT_ONCE + 10):
+        soon.append(await rig.step_down.look())
+        assert len(rig.proved) == len(rig.moved) == count
         rig.now += 1.0
-    assert len(rig.proved) == moved == 2 * AT_ONCE + 10
+    assert soon == [True, True, False]
+
+
+@pytest.mark.parametrize(("why", "able"), [("", ["b"]), (WHY, [])])
+async def test_it_does_not_hurry_where_nothing_can_move(
+    monkeypatch: pytest.MonkeyPatch, why: str, able: list[str]
+) -> None:
+    rig = Rig(monkeypatch, *(f"{number}.test." for number in range(2 * AT_ONCE)))
+    rig.stores, rig.why, rig.able = {"hsm"}, why, able
+    await rig.looks(UNABLE_S - LOOK_S)
+    rig.now += LOOK_S
+    assert not await rig.step_down.look()
+    assert rig.proved
+
+
+async def test_few_proofs_are_made_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A smart card makes a few signatures in a second: proofs that wait for one another would look like failures."""
+    rig = Rig(monkeypatch, *(f"{number}.test." for number in range(AT_ONCE)))
+    running, most = 0, 0
+
+    async def prove(zone: Zone) -> str:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+        return ""
+
+    rig.step_down._prove = cast(Any, prove)
+    for zone in rig.zones.values():
+        zone.problems = [FAILED]
+    await rig.step_down.look()
+    assert most == PROOFS_AT_ONCE
+
+
+async def test_many_zones_whose_keys_are_lost_are_proved_without_a_pause(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rig = Rig(monkeypatch, *(f"{number}.test." for number in range(2 * AT_ONCE)))
+    for zone in rig.zones.values():
+        zone.problems = [FAILED]
+    assert await rig.step_down.look()
+    assert not rig.moves
+
+
+async def test_a_zone_that_is_lost_during_the_proof_is_not_given_up(rig: Rig) -> None:
+    rig.stores = {"hsm"}
+    await rig.looks(UNABLE_S - LOOK_S)
+    rig.now += LOOK_S
+    room = rig.zones["z.test."].cluster
+
+    async def prove(zone: Zone) -> str:
+        room.log.epoch = None
+        return WHY
+
+    rig.step_down._prove = cast(Any, prove)
+    await rig.step_down.look()
+    assert not rig.moves
 
 
 async def test_while_the_database_is_away_it_waits(rig: Rig) -> None:
