@@ -1,6 +1,6 @@
 """An owner that cannot sign gives its zones to a node that can: its token or its key service failed, or keys are lost.
 
-Such a node is alive, so its lease does not end, and nobody takes its zones from it. It begins with what it knows
+Such a node is alive, so its lease does not end, and no other node takes its zones from it. It begins with what it knows
 without asking: the state of its key service and its key stores, and zones whose last job could not sign. Only of those
 zones it proves the keys, and it gives a zone up only to a node that reported that it can take it over.
 """
@@ -21,8 +21,8 @@ from dnssecd.ops.cluster_metrics import ClusterMetrics
 
 #: The zones are looked at in this interval, and sooner while some that cannot be signed were not proved yet.
 LOOK_S, BACKLOG_S = 10.0, 1.0
-#: A zone is given up when nothing could sign it for this time (or ``take_over_after``, if that is longer), in all of
-#: so many looks: a token that restarts, or a single failure, moves nothing.
+#: A zone is given up when nothing could sign it for this time (or ``take_over_after``, if that is longer), seen in at
+#: least this number of looks in a row: a token that restarts, or a single failure, moves nothing.
 UNABLE_S, LOOKS_MIN = 30.0, 3
 #: Zones of a look whose keys are proved, and of how many at the same time: a slow token must not fail by this.
 AT_ONCE, PROOFS_AT_ONCE = 50, 8

@@ -123,6 +123,6 @@ def saved_keys(zone: FrontZone) -> frozenset[str]:
 
 
 async def in_several_tokens(zone: FrontZone, signer: AsyncSignerClient, info: KeyInfo) -> bool:
-    """Return whether so many tokens hold a key that this stands for a backup; raise SignerError."""
+    """Return whether enough tokens (``held_by_min``) hold a key to stand for a backup; raise SignerError."""
     proofs = await signer.prove(zone.origin, info.id, info.dnskey)
     return len({proof.token for proof in proofs if proof.token and not proof.error}) >= zone.spec.held_by_min

@@ -172,7 +172,7 @@ async def test_nothing_moves_while_the_keys_can_be_proved(rig: Rig) -> None:
     assert not rig.moves
 
 
-async def test_a_proof_that_works_begins_it_anew(rig: Rig) -> None:
+async def test_a_proof_that_works_ends_the_count(rig: Rig) -> None:
     rig.zones["z.test."].problems = [FAILED]
     await rig.looks(UNABLE_S - LOOK_S)
     rig.why = ""
