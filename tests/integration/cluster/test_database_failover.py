@@ -154,7 +154,9 @@ def test_the_disk_of_the_database_is_full(
                     pass
                 wait_until(lambda: firing(cluster) > 0, "the alert fires", 120)
             checker.look()
-            assert all(cluster.update(name, "refused") == SERVFAIL for name in cluster.nodes)
+            # PostgreSQL may have some room left in the segments that it has; then a small record is still taken.
+            for name in cluster.nodes:
+                wait_until(lambda: cluster.update(name, "refused") == SERVFAIL, "updates are refused", 60)  # noqa: B023
             assert all(node.serial(ZONE) is not None for node in cluster.nodes.values()), "zones are served"
             ballast.unlink()
             if (
