@@ -13,7 +13,16 @@ from msgspec import Struct
 from dnssecd.core.keys.foreign_keys import add_foreign
 from dnssecd.core.keys.keyset import NODE, Key, Keyset, KeysetError, mark_of
 from dnssecd.core.keys.keystate import Event, Goal, Rec, Role, advance
-from dnssecd.core.keys.rules import RULES, Rule, broken, everywhere, goes_with, may_be_held, secured
+from dnssecd.core.keys.rules import (
+    RULES,
+    Rule,
+    broken,
+    everywhere,
+    goes_with,
+    in_emergency,
+    may_be_held,
+    secured,
+)
 from dnssecd.core.keys.types import KeySpec
 from dnssecd.replacing import replace
 
@@ -304,10 +313,7 @@ def unsaved(keyset: Keyset, wanted: Mapping[bytes, str], saved: Container[str]) 
     wanted: key id by RDATA; saved: the ids of the keys with a confirmed backup.  Keys that the zone has already stay;
     and none has to wait while a compromised or lost key is to be replaced.
     """
-    if any(
-        (key.compromised or key.lost) and any(may_be_held(key.record(rec)) for rec in key.records)
-        for key in keyset.keys
-    ):
+    if in_emergency(keyset):
         return frozenset()
     joined = {key.rdata for key in keyset.keys if key.goal is not Goal.ABSENT}
     return frozenset(rdata for rdata, key_id in wanted.items() if rdata not in joined and key_id not in saved)

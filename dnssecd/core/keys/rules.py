@@ -87,6 +87,14 @@ def secured(keyset: Keyset) -> bool:
     return any(may_be_held(key.ds) for key in keyset.keys)
 
 
+def in_emergency(keyset: Keyset) -> bool:
+    """Whether a compromised or lost key may be held: what replaces it waits for no backup, other node or person."""
+    return any(
+        (key.compromised or key.lost) and any(may_be_held(key.record(rec)) for rec in key.records)
+        for key in keyset.keys
+    )
+
+
 def _end(record: RecordState) -> int:
     return record.step_out if record.state is State.UNRETENTIVE else NEVER
 

@@ -8,14 +8,14 @@ from dnssecd.core.keys import timing
 from dnssecd.core.keys.backup_gate import backup_blocker, backup_refusal
 from dnssecd.core.keys.ceremony_gate import RULE, ceremony_refusal
 from dnssecd.core.keys.facts import WAITS, Wait, World, look, ttl_dnskey
-from dnssecd.core.keys.goals import KSK_ROLES, Notes, frozen_until, in_use
+from dnssecd.core.keys.goals import KSK_ROLES, Notes, frozen_until
 from dnssecd.core.keys.holders_gate import holders_blocker, holders_refusal
 from dnssecd.core.keys.keyset import DS_DIGESTS, REVOKE, Key, Keyset, ds_rdata, key_tag
 from dnssecd.core.keys.keystate import HIDDEN, Event, Goal, Rec, Role, State, advance
 from dnssecd.core.keys.lost import RULE as LOST
 from dnssecd.core.keys.lost import half_signed, never_returns, signs_set, swaps, unsignable
 from dnssecd.core.keys.other_signers import SIGNER_GATES, SignerGate, joins
-from dnssecd.core.keys.rules import RULES, Rule, backed, broken, may_be_held, secured
+from dnssecd.core.keys.rules import RULES, Rule, backed, broken, in_emergency, may_be_held, secured
 from dnssecd.core.keys.types import STEP_EFFECTS, Blocker, Gate, RevokeKey
 from dnssecd.replacing import replace
 
@@ -279,10 +279,10 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
     harmless = _harmless(before, event, rec, rule, tables.rules) or joins(before, move, world)
     if rule is not None and not harmless:
         return blocker(Gate.SAFETY, rule.name, rule.text)
-    unsaved = None if _emergency(before) else backup_refusal(before, move, world)
+    unsaved = None if in_emergency(before) else backup_refusal(before, move, world)
     if unsaved is not None:
         return backup_blocker(*unsaved, rec, event, world.now)
-    unheld = None if _emergency(before) else holders_refusal(before, move, world)
+    unheld = None if in_emergency(before) else holders_refusal(before, move, world)
     if unheld is not None:
         return holders_blocker(*unheld, rec, event, world)
     unable = unsignable(before, after) or half_signed(before, after, world.evidence.signatures)
@@ -295,7 +295,7 @@ def _refusal(before: Keyset, after: Keyset, move: Move, tables: "Tables", world:
         until = hold.until(before, move, world)
         if until is not None and until > world.now:
             return blocker(Gate.TIME, hold.name, hold.text, until)
-    until = None if _emergency(before) or not secured(before) else frozen_until(world)
+    until = None if in_emergency(before) or not secured(before) else frozen_until(world)
     if until is not None:
         return blocker(Gate.FREEZE, "freeze", "inside a freeze window", until)
     return None
@@ -340,10 +340,6 @@ def _takes_the_last_hold(keyset: Keyset, move: Move, world: World) -> bool:
     ours = {ds_rdata(keyset.apex, key.rdata, digest) for key in keyset.keys for digest in DS_DIGESTS}
     seen = {ds for sight in world.evidence.parents for ds in sight.ds or ()}
     return bool(seen - ours)
-
-
-def _emergency(keyset: Keyset) -> bool:
-    return any((key.compromised or key.lost) and in_use(key) for key in keyset.keys)
 
 
 def _harmless(before: Keyset, event: Event, rec: Rec, rule: Rule | None, rules: tuple[Rule, ...]) -> bool:

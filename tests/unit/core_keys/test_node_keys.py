@@ -20,6 +20,7 @@ from dnssecd.core.keys.node_keys import (
     wants_hand_over,
 )
 from dnssecd.core.keys.requests import compromised, lost, retire
+from dnssecd.core.keys.rules import RULES, broken
 from dnssecd.core.keys.types import KeySpec
 from dnssecd.replacing import replace
 
@@ -200,6 +201,42 @@ def test_a_key_is_not_announced_without_a_backup_where_the_policy_requires_one()
     assert unsaved(follow_nodes(joined(), "a", {}, ("a",), NOW)[0], wanted, ()) == set(HELD), "but it left"
     for keyset in (compromised(owners(), "a zsk"), lost(owners(), "a ksk")):
         assert unsaved(keyset, wanted, ()) == frozenset(), "a successor cannot wait"
+
+
+def with_ksk(keyset: Keyset, name: str, dnskey: RecordState, krrsig: RecordState, ds: RecordState) -> Keyset:
+    """With a KSK more of node a."""
+    key = new_key(name, Role.KSK, 13, public(name), "local", NOW)
+    for rec, record in ((Rec.DNSKEY, dnskey), (Rec.KRRSIG, krrsig), (Rec.DS, ds)):
+        key = key.with_record(rec, record)
+    return add_key(keyset, key)
+
+
+@pytest.mark.parametrize(("since", "beside"), [(5, True), (3, False)])
+def test_a_signature_that_stands_beside_one_of_a_key_of_all_validators_is_marked(
+    since: int, beside: bool
+) -> None:
+    """No validator depends on it, though neither signature is everywhere; not so if it was there before the other."""
+    keyset = settled(joined(), Rec.DNSKEY, Rec.DS)
+    keyset = keyset.with_key(keyset.keys[0].with_record(Rec.KRRSIG, RecordState(State.RUMOURED, NOW, 4, 4)))
+    fresh = RecordState(State.RUMOURED, NOW, since, since)
+    after = hand_over(with_ksk(keyset, "fresh", fresh, fresh, RecordState()), "b", HELD, NOW)
+    assert [key.krrsig.beside for key in after.keys if key.krrsig.state is State.UNRETENTIVE] == [
+        False,
+        beside,
+    ]
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_lost_key_lets_others_sign_in_turn_only_while_its_signature_is_held(held: bool) -> None:
+    """Else a key would leave while CDS that it alone signed are held."""
+    keyset, gone = owners(), RecordState(State.UNRETENTIVE, NOW, 1, 1, 20, full=True)
+    ksk = keyset.keys[0]
+    keyset = keyset.with_key(ksk.with_record(Rec.DNSKEY, gone).with_record(Rec.KRRSIG, gone))
+    keyset = with_ksk(keyset, "successor", OMNI, RecordState(State.RUMOURED, NOW, 19, 19), OMNI)
+    ended = RecordState(State.UNRETENTIVE, NOW, 1, 1, 19, full=True) if held else RecordState()
+    keyset = lost(with_ksk(keyset, "lost", OMNI, ended, OMNI), "lost")
+    rule = broken(keyset, RULES)
+    assert (rule is None) is held
 
 
 def test_remove_foreign_leaves_the_keys_of_nodes() -> None:
