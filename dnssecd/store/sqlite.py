@@ -328,7 +328,8 @@ def connect(
 
     alone: keep the index of the write-ahead log in memory, not in a file of its own, for which a full disk has no room.
     Until it is closed, no other connection can use the database. With read_only there is no such log: the file is on a
-    read-only file system.
+    read-only file system. All threads read through this one, so it keeps no statements: since Python 3.12, sqlite3 can
+    give one kept statement to two threads, and then one reads the rows that the other asked for.
     """
     uri = (
         path.absolute().as_uri()
@@ -336,7 +337,7 @@ def connect(
         + ("&immutable=1" if read_only and alone else "")
     )
     connection = sqlite3.connect(
-        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=128,
+        uri, uri=True, isolation_level=None, check_same_thread=False, cached_statements=0 if alone else 128,
         timeout=ALONE_TIMEOUT_S if alone else BUSY_TIMEOUT_S, factory=factory or sqlite3.Connection,
     )  # fmt: skip
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -88,6 +89,32 @@ def test_a_zone_is_served_from_a_full_disk_and_changed_when_there_is_room(stored
         transaction.set_state("new", {})
         transaction.commit_state()
     databases.close()
+
+
+def test_each_thread_reads_what_it_asked_for_on_a_full_disk(tmp_path: Path, disk: Disk) -> None:
+    path = tmp_path / "a.sqlite"
+    database = ZoneDatabase(path, ORIGIN)
+    with database.write() as transaction:
+        for name in map(str, range(50)):
+            transaction.set_state(name, {"of": name})
+        transaction.commit_state()
+    database.close()
+    disk.full = True
+    database = ZoneDatabase(path, ORIGIN, alone_if_full=True)
+
+    def read(first: int) -> list[str]:
+        with database.snapshot() as snapshot:
+            asked = [str((first * 7 + each) % 50) for each in range(2_000)]
+            return [name for name in asked if snapshot.state(name) != {"of": name}]
+
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(read, range(4))) == [[]] * 4
+    finally:
+        sys.setswitchinterval(usual)
+    database.close()
 
 
 def test_who_reads_on_a_full_disk_outlives_the_closing(stored: Path, disk: Disk) -> None:
