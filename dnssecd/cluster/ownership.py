@@ -163,6 +163,16 @@ def move(database: Database, zone: str, node: str) -> Owner:
     return owner
 
 
+def moves(database: Database, zones: Sequence[str]) -> dict[str, str]:
+    """Return the node that is to take each of some zones; not the zones that none is to take."""
+    with database.session() as session:
+        rows = session.execute(
+            "SELECT zone, left(move_to, 256) FROM ownership WHERE zone = ANY(%s) AND move_to IS NOT NULL",
+            (list(zones),),
+        ).fetchall()
+    return dict(rows)
+
+
 def give_up(database: Database, node: str, zones: Mapping[str, Target]) -> list[str]:
     """Let other nodes take zones of a node over; return those zones.
 

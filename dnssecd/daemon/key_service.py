@@ -113,6 +113,7 @@ class SignerLink:
         self._why_down: str | None = None  # None: it answers, or has not been asked yet
         self._settled = asyncio.Event()  # it runs, or the reason why it does not is known
         self._unavailable: frozenset[str] = frozenset()
+        self._failed: frozenset[str] = frozenset()  # those of them that are not on a removable medium
         self._replaced = 0
         self._told = {
             (event.name, event.subject): ""
@@ -176,10 +177,13 @@ class SignerLink:
         return "" if self._settled.is_set() else "the key service is starting"
 
     def why_unusable(self, stores: Iterable[str]) -> str:
-        """Return why keys in one of some key stores cannot be used now, by the last poll; "" if nothing is known."""
+        """Return why keys in one of some key stores cannot be used now, by the last poll; "" if nothing is known.
+
+        A removable medium that is away is no failure: to ask for its keys would request it from an operator.
+        """
         down = self.held()
         return down or next(
-            (f"key store {name} cannot be used" for name in stores if name in self._unavailable), ""
+            (f"key store {name} cannot be used" for name in stores if name in self._failed), ""
         )
 
     def state(self) -> dict[str, str]:
@@ -226,6 +230,7 @@ class SignerLink:
         replaced = sum(token.workers_replaced for store in status.stores for token in store.tokens)
         if was_down or self._unavailable - unavailable or replaced > self._replaced:
             self._recovered()
+        self._failed = unavailable - {store.name for store in status.stores if store.removable}
         self._unavailable, self._replaced = unavailable, replaced
 
     def _tell(self, status: StatusReply) -> None:

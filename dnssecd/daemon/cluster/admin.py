@@ -61,17 +61,20 @@ class ClusterAdmin:
         owner = ownership.owner_of(self._database, zone.name)
         head = self._node.link.log.heads_of([zone.name]).get(zone.name, 0)
         progress = retention.progress_of(self._database, zone.name)
+        states = {state.name: state for state in membership.list_nodes(self._database)}
         rows = []
         for name in sorted({*self._node.link.config.nodes, *progress}):
             how = progress.get(name)
             behind = None if how is None else max(0, head - how.sequence)
             if owner is not None and name == owner.node:
                 behind = 0
-            detail = "" if how is None else how.refused
+            detail = ("" if how is None else how.refused) or _hindrance(states.get(name))
+            here = name == self._node.link.config.node
             if owner is None or owner.node != name:
-                here = name == self._node.link.config.node
                 stored = "" if how is None else how.why_not
                 detail = detail or (self._node.why_not(zone) if here else stored)
+            elif here:
+                detail = detail or self._node.why_unable(zone)
             rows.append(ZoneOnNode(node=name, records_behind=behind, detail=detail))
         return ZoneOwner(
             zone=zone.name,
@@ -97,6 +100,15 @@ class ClusterAdmin:
         if owner.node == node:
             return f"node {node} owns {zone.name} already"
         return f"node {node} takes {zone.name} over from node {owner.node} (dnssecd zone owner {zone.name})"
+
+
+def _hindrance(state: membership.NodeState | None) -> str:
+    """Return why a node makes no versions of any zone now, "" if it can."""
+    if state is None:
+        return "it never joined the cluster"
+    if state.alive_s <= 0:
+        return "it is away"
+    return "it is draining" if state.draining else state.unfit
 
 
 def _word(state: membership.NodeState) -> str:

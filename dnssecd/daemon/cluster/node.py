@@ -403,6 +403,10 @@ class ClusterNode:
         """Return why this node cannot take a zone over, "" if it can."""
         return self._unfit or self._why_not_zone(zone)
 
+    def why_unable(self, zone: FrontZone) -> str:
+        """Return why this node cannot sign a zone now, as far as is known without asking; "" if nothing is known."""
+        return self._step_down.why_not(zone)
+
     def _why_not_zone(self, zone: FrontZone) -> str:
         why = self._followers.ready(zone) or self._step_down.why_not(zone)
         if why or zone.name not in self._config().zones:

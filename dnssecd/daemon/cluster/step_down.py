@@ -1,8 +1,11 @@
 """An owner that cannot sign gives its zones to a node that can: its token or its key service failed, or keys are lost.
 
 Such a node is alive, so its lease does not end, and no other node takes its zones from it. It begins with what it knows
-without asking: the state of its key service and its key stores, and zones whose last job could not sign. Only of those
-zones it proves the keys, and it gives a zone up only to a node that reported that it can take it over.
+without asking: the state of its key service and its key stores, and zones whose last job or rollover step failed. Only
+of those zones it proves the keys, and it gives a zone up only to a node that reported that it can take it over.
+
+A zone that is to move is still this node's. So another node can be named without a pause when the first one fails, or
+does not take the zone; the pause is for zones that came back.
 """
 
 import asyncio
@@ -13,7 +16,7 @@ import structlog
 
 from dnssecd.clock import Clock
 from dnssecd.cluster import ownership, retention
-from dnssecd.cluster.errors import ClusterError
+from dnssecd.cluster.errors import ClusterError, DatabaseRefused
 from dnssecd.daemon.cluster.link import ClusterLink
 from dnssecd.daemon.zones.rooms import ClusterRoom
 from dnssecd.daemon.zones.zone import FrontZone
@@ -26,8 +29,8 @@ LOOK_S, BACKLOG_S = 10.0, 1.0
 UNABLE_S, LOOKS_MIN = 30.0, 3
 #: Zones of a look whose keys are proved, and of how many at the same time: a slow token must not fail by this.
 AT_ONCE, PROOFS_AT_ONCE = 50, 8
-#: This node gives a zone up once in this time.
-PAUSE_S = 600.0
+#: This node gives a zone up once in this time. A node that could take it and has not for the other time is passed over.
+PAUSE_S, UNTAKEN_S = 600.0, 30.0
 #: Problems of a zone's last job that its keys may have caused.
 HINTS = frozenset({"signing-failed", "key-missing"})
 
@@ -62,7 +65,10 @@ class StepDown:
             more = False
             try:
                 more = await self.look()
-            except ClusterError as error:
+            except DatabaseRefused as error:
+                self._metrics.failures.labels("step down").inc()
+                log.warning("zones that cannot be signed cannot be given up", cause=error.what)
+            except ClusterError as error:  # the heartbeat reports it
                 log.info("zones that cannot be signed are not given up now", cause=error.what)
             await asyncio.sleep(BACKLOG_S if more else LOOK_S)
 
@@ -81,16 +87,17 @@ class StepDown:
                 _note_unable(room, now)
                 wanted = self._is_unable(room, now)
             else:
-                wanted = any(problem.event in HINTS for problem in zone.problems)
+                wanted = _may_lack_keys(zone)
                 if not wanted:
                     _note_able(room)
                     well += [zone] if room.given_to else []
-            if wanted and room.proved_at <= now - LOOK_S:
-                due.append((room.proved_at, number, zone, room))
-        if well:
-            await self._keep(well)
+            if wanted and room.tried_at <= now - LOOK_S:
+                due.append((room.tried_at, number, zone, room))
         chosen = [(zone, room) for _, _, zone, room in heapq.nsmallest(AT_ONCE, due)]
         whys = await asyncio.gather(*(self._try(zone, room) for zone, room in chosen))
+        well += [zone for (zone, room), why in zip(chosen, whys, strict=True) if not why and room.given_to]
+        if well:
+            await self._keep(well)
         unable = {
             zone: why
             for (zone, room), why in zip(chosen, whys, strict=True)
@@ -118,7 +125,7 @@ class StepDown:
     async def _try(self, zone: FrontZone, room: ClusterRoom) -> str:
         """Prove the keys of a zone; return which cannot be used, "" if all can."""
         async with self._free:
-            now = room.proved_at = self._clock.monotonic()
+            now = room.tried_at = self._clock.monotonic()
             why = await self._prove(zone)
         if not why:
             _note_able(room)
@@ -128,20 +135,18 @@ class StepDown:
 
     async def _give_up(self, unable: Mapping[FrontZone, str], now: float) -> int:
         """Let other nodes take zones over, each one that said that it can; return how many were given up."""
-        asked = {
-            zone.name: zone.cluster
-            for zone in unable
-            if zone.cluster is not None and zone.cluster.given_up_at <= now - PAUSE_S
-        }
-        if not asked or not self._others:
+        rooms = {zone.name: zone.cluster for zone in unable if zone.cluster is not None}
+        if not rooms or not self._others:
             return 0
         database, node = self._link.database, self._link.config.node
-        able = await self._link.run(retention.able_nodes, database, list(asked), self._others)
-        targets = {
-            name: ownership.Target(ownership.preferred(name, able[name]), asked[name].given_to)
-            for name in asked
-            if able.get(name)
-        }
+        able = await self._link.run(retention.able_nodes, database, list(rooms), self._others)
+        moves = await self._link.run(ownership.moves, database, list(rooms))
+        targets = {}
+        for name, room in rooms.items():
+            before = moves.get(name, "")
+            target = ownership.preferred(name, _choice(room, before, able.get(name, []), now))
+            if target:
+                targets[name] = ownership.Target(target, before)
         given = await self._link.run(ownership.give_up, database, node, targets) if targets else []
         for zone, why in unable.items():
             if zone.name not in given or zone.cluster is None:
@@ -165,6 +170,24 @@ class StepDown:
             room.given_to = ""
         for name in kept:
             log.info("this node can sign the zone again and keeps it", zone=name)
+
+
+def _may_lack_keys(zone: FrontZone) -> bool:
+    """Tell whether something failed that the keys of a zone may have caused."""
+    rollover_fails = zone.keys is not None and zone.keys.failures > 0
+    return rollover_fails or zone.signed_elsewhere or any(one.event in HINTS for one in zone.problems)
+
+
+def _choice(room: ClusterRoom, before: str, able: list[str], now: float) -> list[str]:
+    """Return the nodes of which one is to take a zone now; before: the node that is to take it already, "" for none."""
+    since_s = now - room.given_up_at
+    if not before:
+        return able if since_s >= PAUSE_S else []
+    if before not in able:
+        return able
+    if since_s >= PAUSE_S:  # another process of this node named it, or an operator: it has its time, too
+        room.given_up_at = now
+    return [node for node in able if node != before] if UNTAKEN_S <= since_s < PAUSE_S else []
 
 
 def _note_unable(room: ClusterRoom, now: float) -> None:

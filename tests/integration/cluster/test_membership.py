@@ -9,7 +9,7 @@ import pytest
 
 from dnssecd.cluster import membership, retention
 from dnssecd.cluster.errors import ClusterError, NameTaken, Superseded
-from dnssecd.cluster.ownership import Taken, Target, give_up, move, owners, preferred, withdraw
+from dnssecd.cluster.ownership import Taken, Target, give_up, move, moves, owners, preferred, withdraw
 from dnssecd.cluster.retention import Progress
 from dnssecd.store.version_log import Appended, Fenced, Position
 from tests.integration.cluster.world import World, Written
@@ -105,7 +105,9 @@ def test_what_an_owner_gives_up_and_keeps(world: World) -> None:
     world["b"].ownership.claim([other])
 
     def moving() -> dict[str, str]:
-        return {zone: owner.move_to for zone, owner in owners(database).items()}
+        found = {zone: owner.move_to for zone, owner in owners(database).items()}
+        assert moves(database, [ZONE, other, "x."]) == {zone: node for zone, node in found.items() if node}
+        return found
 
     given = give_up(database, "a", {ZONE: Target("b", ""), other: Target("b", "")})
     assert given == [ZONE], "its own alone"

@@ -11,9 +11,17 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from dnssecd.cluster import ownership, retention
-from dnssecd.cluster.errors import DatabaseAway
+from dnssecd.cluster.errors import DatabaseAway, DatabaseRefused
 from dnssecd.cluster.ownership import Target
-from dnssecd.daemon.cluster.step_down import AT_ONCE, LOOK_S, PAUSE_S, PROOFS_AT_ONCE, UNABLE_S, StepDown
+from dnssecd.daemon.cluster.step_down import (
+    AT_ONCE,
+    LOOK_S,
+    PAUSE_S,
+    PROOFS_AT_ONCE,
+    UNABLE_S,
+    UNTAKEN_S,
+    StepDown,
+)
 from dnssecd.daemon.zones.rooms import ClusterRoom
 from dnssecd.ops.cluster_metrics import ClusterMetrics
 
@@ -27,6 +35,7 @@ class Zone:
     def __init__(self, name: str) -> None:
         self.name, self.serial, self.gone = name, cast("int | None", 1), False
         self.problems: list[SimpleNamespace] = []
+        self.keys: SimpleNamespace | None = None
         self.cluster = ClusterRoom(cast(Any, SimpleNamespace(epoch=1)))
         self.spec = SimpleNamespace(
             keys=[SimpleNamespace(keystore="hsm"), SimpleNamespace(keystore="safe")], offline=("safe",)
@@ -35,6 +44,10 @@ class Zone:
     @property
     def owned(self) -> bool:
         return self.cluster.owned
+
+    @property
+    def signed_elsewhere(self) -> bool:
+        return self.cluster.signed_elsewhere
 
 
 class Rig:
@@ -46,10 +59,12 @@ class Rig:
         self.able, self.now = ["b", "c"], 1000.0
         self.proved: list[str] = []
         self.moves: list[Mapping[str, Target]] = []
+        self.move_to: dict[str, str] = {}
         self.withdrawn: list[Mapping[str, str]] = []
         self.error: Exception | None = None
         self.metrics = ClusterMetrics(CollectorRegistry())
         monkeypatch.setattr(retention, "able_nodes", self._able)
+        monkeypatch.setattr(ownership, "moves", self._moves)
         monkeypatch.setattr(ownership, "give_up", self._give_up)
         monkeypatch.setattr(ownership, "withdraw", self._withdraw)
         nodes = {"a": None, "b": None, "c": None}
@@ -77,14 +92,21 @@ class Rig:
             raise self.error
         return {zone: self.able for zone in zones if self.able}
 
+    def _moves(self, database: None, zones: list[str]) -> dict[str, str]:
+        return {zone: self.move_to[zone] for zone in zones if zone in self.move_to}
+
     def _give_up(self, database: None, node: str, zones: Mapping[str, Target]) -> list[str]:
         assert node == "a"
+        assert all(self.move_to.get(name, "") == target.before for name, target in zones.items())
         self.moves.append(zones)
+        self.move_to |= {name: target.node for name, target in zones.items()}
         return list(zones)
 
     def _withdraw(self, database: None, node: str, zones: Mapping[str, str]) -> list[str]:
         assert node == "a"
         self.withdrawn.append(zones)
+        for name in zones:
+            del self.move_to[name]
         return list(zones)
 
     async def looks(self, seconds: float) -> None:
@@ -202,14 +224,79 @@ async def test_nothing_moves_while_no_node_is_able(rig: Rig) -> None:
     assert rig.moved == {"z.test.": "c"}
 
 
+@pytest.mark.parametrize("evidence", ["rollover", "signed elsewhere"])
+async def test_and_a_zone_whose_rollover_fails_or_that_it_took_over_and_cannot_sign(
+    rig: Rig, evidence: str
+) -> None:
+    """No job fails there: a rollover tries by itself, and all jobs wait for the first version after a take-over."""
+    zone = rig.zones["z.test."]
+    zone.keys = SimpleNamespace(failures=int(evidence == "rollover"))
+    zone.cluster.signed_elsewhere = evidence == "signed elsewhere"
+    await rig.looks(UNABLE_S)
+    assert rig.moved
+
+
+async def test_proofs_of_others_do_not_put_it_off(rig: Rig) -> None:
+    """With a lost KSK updates continue, and the node proves the keys after versions of its own."""
+    zone = rig.zones["z.test."]
+    zone.problems = [FAILED]
+    for _ in range(5):
+        zone.cluster.proved_at = rig.now - 1
+        await rig.step_down.look()
+        rig.now += LOOK_S
+    assert rig.moved
+
+
 async def test_a_zone_is_given_up_once_in_ten_minutes(rig: Rig) -> None:
-    """The other node may never take it, or give it back."""
+    """The other node may give it back."""
     rig.stores, rig.able = {"hsm"}, ["b"]
-    await rig.looks(PAUSE_S)
+    await rig.looks(UNABLE_S)
     assert len(rig.moves) == 1
+    rig.move_to.clear()
+    await rig.looks(PAUSE_S - LOOK_S)
+    assert len(rig.moves) == 1
+    await rig.looks(2 * LOOK_S)
+    assert rig.moves[1:] == [{"z.test.": Target("b", "")}]
+
+
+async def test_another_node_is_named_when_the_first_one_fails(rig: Rig) -> None:
+    rig.stores, rig.able = {"hsm"}, ["b"]
+    await rig.looks(UNABLE_S)
     rig.able = ["c"]
-    await rig.looks(PAUSE_S)
+    await rig.looks(2 * LOOK_S)
     assert rig.moves[1:] == [{"z.test.": Target("c", "b")}]
+
+
+async def test_a_node_that_does_not_take_the_zone_is_passed_over(rig: Rig) -> None:
+    """Its report may be wrong: a node that could not store another one, or of a version that stores none."""
+    rig.stores = {"hsm"}
+    await rig.looks(UNABLE_S)
+    first, second = rig.moved["z.test."], ({"b", "c"} - set(rig.moved.values())).pop()
+    await rig.looks(UNTAKEN_S - LOOK_S)
+    assert len(rig.moves) == 1
+    await rig.looks(2 * LOOK_S)
+    assert rig.moves[1:] == [{"z.test.": Target(second, first)}]
+
+
+async def test_where_no_other_node_can_the_move_stays_as_it_is(rig: Rig) -> None:
+    rig.stores, rig.able = {"hsm"}, ["b"]
+    await rig.looks(2 * PAUSE_S)
+    assert len(rig.moves) == 1
+
+
+async def test_a_move_from_an_earlier_process_holds_nothing_up(rig: Rig) -> None:
+    """It may be an operator's, too: a node that can take the zone gets the time for that."""
+    rig.stores, rig.move_to = {"hsm"}, {"z.test.": "b"}
+    await rig.looks(UNABLE_S + LOOK_S)
+    assert not rig.moves
+    await rig.looks(UNTAKEN_S + LOOK_S)
+    assert rig.moves == [{"z.test.": Target("c", "b")}]
+
+
+async def test_a_move_to_a_node_that_cannot_take_the_zone_is_no_obstacle(rig: Rig) -> None:
+    rig.stores, rig.able, rig.move_to = {"hsm"}, ["c"], {"z.test.": "b"}
+    await rig.looks(UNABLE_S)
+    assert rig.moves == [{"z.test.": Target("c", "b")}]
 
 
 async def test_a_node_that_can_sign_again_keeps_what_was_not_taken_yet(rig: Rig) -> None:
@@ -217,6 +304,16 @@ async def test_a_node_that_can_sign_again_keeps_what_was_not_taken_yet(rig: Rig)
     await rig.looks(UNABLE_S)
     rig.stores = set()
     await rig.looks(5 * LOOK_S)
+    assert rig.withdrawn == [{"z.test.": "b"}]
+
+
+async def test_so_does_one_whose_last_job_failed_before(rig: Rig) -> None:
+    """The problems of a job stay until the next load."""
+    rig.zones["z.test."].problems, rig.able = [FAILED], ["b"]
+    await rig.looks(UNABLE_S)
+    assert rig.moved
+    rig.why = ""
+    await rig.looks(2 * LOOK_S)
     assert rig.withdrawn == [{"z.test.": "b"}]
 
 
@@ -317,6 +414,18 @@ async def test_while_the_database_is_away_it_waits(rig: Rig) -> None:
     rig.now += LOOK_S
     await rig.step_down.look()
     assert rig.moved
+
+
+async def test_a_database_that_refuses_is_counted(rig: Rig) -> None:
+    """The heartbeat works, so no alert says that the database is away."""
+    rig.stores, rig.error = {"hsm"}, DatabaseRefused("permission denied", "grant it")
+    await rig.looks(UNABLE_S - LOOK_S)
+    rig.now += LOOK_S
+    task = asyncio.create_task(rig.step_down.run())
+    async with asyncio.timeout(5):
+        while not rig.metrics.failures.labels("step down")._value.get():
+            await asyncio.sleep(0)
+    task.cancel()
 
 
 async def test_it_says_that_it_cannot_take_over_what_it_could_not_sign(rig: Rig) -> None:

@@ -168,6 +168,16 @@ def test_what_is_known_against_key_stores(events: EventCore, metrics: Metrics, c
     assert link.why_unusable(["hsm"]) == ""
 
 
+def test_a_removable_medium_that_is_away_is_no_failure(
+    events: EventCore, metrics: Metrics, clock: FakeClock
+) -> None:
+    """A node of a cluster would prove its keys, which asks an operator for the medium."""
+    link = link_to(events, metrics, clock)
+    away = StoreStatus("usb", "software", "unavailable", removable=True)
+    link._take(msgspec.structs.replace(status(), stores=(away,)))
+    assert link.why_unusable(["usb"]) == ""
+
+
 def test_tokens_as_metrics(events: EventCore, metrics: Metrics, clock: FakeClock) -> None:
     token = TokenStatus(
         "hsm.a",
