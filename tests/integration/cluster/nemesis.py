@@ -152,10 +152,14 @@ class Checker:
 
 
 class Load:
-    """Sends updates of zones in turn, each with a name of its own, in a thread for each node."""
+    """Sends updates of zones in turn, each with a name of its own, in a thread for each node.
 
-    def __init__(self, *checkers: Checker, every: float = 0.2) -> None:
+    after: how many were sent by earlier ones. This one goes on with the next zone, so that all have their turn.
+    """
+
+    def __init__(self, *checkers: Checker, every: float = 0.2, after: int = 0) -> None:
         self._checkers, self._every, self._stop = checkers, every, threading.Event()
+        self._after = after
         nodes = checkers[0].cluster.nodes
         self._threads = [threading.Thread(target=self._run, args=(name,), daemon=True) for name in nodes]
         self._lock = threading.Lock()
@@ -174,7 +178,7 @@ class Load:
     def _run(self, node: str) -> None:
         while not self._stop.wait(self._every):
             with self._lock:
-                checker = self._checkers[self.sent % len(self._checkers)]
+                checker = self._checkers[(self._after + self.sent) % len(self._checkers)]
                 checker.sent += 1
                 self.sent += 1
                 number = checker.sent

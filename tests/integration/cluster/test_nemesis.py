@@ -119,9 +119,10 @@ class Rounds:
         checkers = [Checker(cluster, zone) for zone in zones]
         nemesis = Nemesis(cluster, self._pair, proxies, self._disks, seed)
         self.kinds = set(nemesis.faults)
+        sent = 0
         for number, what in enumerate(list(islice(nemesis.kinds(), count))):
             begun = time.monotonic()
-            with Load(*checkers, every=every) as load:
+            with Load(*checkers, every=every, after=sent) as load:
                 node = nemesis.strike(what, nemesis.rng.choice(zones))
                 struck = time.monotonic()
                 for checker in nemesis.rng.sample(checkers, min(2, len(checkers))):
@@ -130,6 +131,7 @@ class Rounds:
             for checker in checkers:
                 checker.settle()
             took = nemesis.take_overs()
+            sent += load.sent
             self.drawn[what] += 1
             self.take_overs += took
             answered = sum(len(each.answered) for each in checkers)
