@@ -290,9 +290,7 @@ class Followers:
                 self._events.resolve(name, zone.name, None)
         if caught.applied and outcome.serial is not None:
             self._outcomes.take_over(zone, outcome, "follow")
-        taking = self._taken.get(zone) == room.epoch and room.log.epoch != room.epoch
-        # The owner reads each version of its own here: its keys are proved as often as those of other zones.
-        if room.keys is None or taking or (room.owned and self._is_due(room)):
+        if room.keys is None or self._taken.get(zone) == room.epoch:
             await self._prove(zone, room)
         if self._taken.get(zone) == room.epoch and not room.again and not zone.gone:
             self._own(zone, room)
@@ -310,22 +308,20 @@ class Followers:
 
     def prove_some(self) -> None:
         """Prove the keys of some followed zones, those first that were proved longest ago."""
+        before = self._clock.monotonic() - PROVE_S
         due = [
             (zone.cluster.proved_at, number, zone, zone.cluster)
             for number, zone in enumerate(self._zones.values())
             if zone.cluster is not None
             and not zone.cluster.owned
             and zone.cluster.applied is not None
-            and self._is_due(zone.cluster)
+            and zone.cluster.proved_at
+            < (before if not zone.cluster.keys else before + PROVE_S - RETRY_KEYS_S)
         ]
         for _, _, zone, room in heapq.nsmallest(PROVED_AT_ONCE, due):
             task = asyncio.get_running_loop().create_task(self._prove(zone, room))
             self._proving.add(task)
             task.add_done_callback(partial(self._done, self._proving, zone))
-
-    def _is_due(self, room: ClusterRoom) -> bool:
-        """Tell whether the keys of a zone are to be proved again."""
-        return room.proved_at < self._clock.monotonic() - (RETRY_KEYS_S if room.keys else PROVE_S)
 
     def _own(self, zone: FrontZone, room: ClusterRoom) -> None:
         if room.log.epoch == room.epoch:

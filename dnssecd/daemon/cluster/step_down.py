@@ -91,8 +91,8 @@ class StepDown:
                 if not wanted:
                     _note_able(room)
                     well += [zone] if room.given_to else []
-            if wanted and room.tried_at <= now - LOOK_S:
-                due.append((room.tried_at, number, zone, room))
+            if wanted and room.proved_at <= now - LOOK_S:
+                due.append((room.proved_at, number, zone, room))
         chosen = [(zone, room) for _, _, zone, room in heapq.nsmallest(AT_ONCE, due)]
         whys = await asyncio.gather(*(self._try(zone, room) for zone, room in chosen))
         well += [zone for (zone, room), why in zip(chosen, whys, strict=True) if not why and room.given_to]
@@ -125,7 +125,7 @@ class StepDown:
     async def _try(self, zone: FrontZone, room: ClusterRoom) -> str:
         """Prove the keys of a zone; return which cannot be used, "" if all can."""
         async with self._free:
-            now = room.tried_at = self._clock.monotonic()
+            now = room.proved_at = self._clock.monotonic()
             why = await self._prove(zone)
         if not why:
             _note_able(room)

@@ -46,8 +46,8 @@ class ClusterRoom:
     take the zone over, as it reported it last, None: not yet. ``alone``: this node owns the zone, and no other node
     could take it over for a while; ``alone_since``: monotonic time since when none could. ``unable_since``: monotonic
     time since when this node, which owns the zone, cannot sign it, and ``unable_looks`` in how many looks that was
-    seen; ``tried_at``: monotonic time when it proved the keys last because of that; ``given_up_at``: monotonic time
-    when it gave the zone up last, and ``given_to`` to which node, "" when that node has it, or nothing was given up.
+    seen; ``given_up_at``: monotonic time when it gave the zone up last, and ``given_to`` to which node, "" when that
+    node has it, or nothing was given up.
 
     Where each node has keys of its own, ``announced`` are those of the others, ``heard`` marks of the rows that
     they are from, and ``heard_epoch`` the epoch in which all were read. ``unheard``: the same marks of rows that
@@ -77,7 +77,6 @@ class ClusterRoom:
     alone_since: float | None = None
     unable_since: float | None = None
     unable_looks: int = 0
-    tried_at: float = -math.inf
     given_up_at: float = -math.inf
     given_to: str = ""
     announced: dict[str, tuple[NodeKey, ...]] = field(default_factory=dict)

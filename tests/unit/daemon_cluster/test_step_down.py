@@ -236,17 +236,6 @@ async def test_and_a_zone_whose_rollover_fails_or_that_it_took_over_and_cannot_s
     assert rig.moved
 
 
-async def test_proofs_of_others_do_not_put_it_off(rig: Rig) -> None:
-    """With a lost KSK updates continue, and the node proves the keys after versions of its own."""
-    zone = rig.zones["z.test."]
-    zone.problems = [FAILED]
-    for _ in range(5):
-        zone.cluster.proved_at = rig.now - 1
-        await rig.step_down.look()
-        rig.now += LOOK_S
-    assert rig.moved
-
-
 async def test_a_zone_is_given_up_once_in_ten_minutes(rig: Rig) -> None:
     """The other node may give it back."""
     rig.stores, rig.able = {"hsm"}, ["b"]
