@@ -88,7 +88,7 @@ def check_zone(
     settings = config.zones.get(name)
     if settings is None:
         raise Bad(f"{name} is not in {cli.config_path}", "dnssecd zone list shows all zones")
-    path = file or settings.file
+    path = Path(settings.file) if file is None and settings.file is not None else file
     if path is None:
         raise Bad(f"{name} has no file: source = {settings.source}", f"dnssecd zone check {name} FILE")
     checked = check_zone_file(config, settings, path)

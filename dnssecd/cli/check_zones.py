@@ -65,4 +65,4 @@ def check_zone_files(config: Config) -> Iterator[ZoneCheck]:
     """Judge the file of each zone that has one."""
     for zone in config.zones.values():
         if zone.file is not None:
-            yield check_zone_file(config, zone, zone.file)
+            yield check_zone_file(config, zone, Path(zone.file))

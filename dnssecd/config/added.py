@@ -112,7 +112,7 @@ def _catalog_zone(config: Config, catalog: CatalogConfig) -> ZoneConfig:
         name=catalog.name,
         policy=CATALOG_POLICY,
         source="file" if made else "primaries",
-        file=config.server.state_dir / "catalogs" / zone_file_name(catalog.name) if made else None,
+        file=str(config.server.state_dir / "catalogs" / zone_file_name(catalog.name)) if made else None,
         primaries=catalog.primaries,
         allow_update=(),
         secondaries=catalog.produce,

@@ -192,7 +192,7 @@ def _check_nsec3_length(section: Section, name: str, policy: Policy | None) -> N
         )
 
 
-def _file(section: Section, source: str) -> Path | None:
+def _file(section: Section, source: str) -> str | None:
     path = section.optional_path("file")
     if source == "file" and path is None:
         section.error("", "a zone from a file has no file", 'write file = "zones/NAME.zone"')
@@ -202,7 +202,7 @@ def _file(section: Section, source: str) -> Path | None:
         )
     if source == "file" and path is not None and not _is_file(path):
         section.warn("file", f"{path} does not exist (yet)", "create the zone file; the zone waits for it")
-    return path
+    return None if path is None else str(path)
 
 
 def _is_file(path: Path) -> bool:

@@ -53,7 +53,7 @@ class BackupWatch:
         metrics: BackupMetrics,
         clock: Clock,
     ) -> None:
-        self.wakes: dict[str, Wake] | None = None
+        self.wakes: tuple[Wake, ...] = ()
         self._config, self._schedule, self._events = config, schedule, events
         self._metrics, self._clock = metrics, clock
         self._wanted = asyncio.Event()

@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 
 import structlog
 
@@ -254,7 +255,7 @@ class Daemon:
         watcher = self.base.watcher
         for zone in self.zones.values():
             if zone.config.file is not None:
-                watcher.watch(zone, [identity_now(zone.config.file)])
+                watcher.watch(zone, [identity_now(Path(zone.config.file))])
         async for changed in watcher.changes():
             for zone in changed:
                 if not zone.gone:

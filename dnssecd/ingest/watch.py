@@ -21,6 +21,8 @@ from dnssecd.ingest.source import FileIdentity, identity
 _LINKS_MAX = 40
 #: Zones placed before other tasks run.
 _BATCH = 100
+#: Up to this many zones of one file are kept in a tuple.
+_FEW = 4
 #: After a comparison of everything, the pause is this many times its duration, but at most ten minutes.
 POLL_PAUSE, POLL_LAST_S = 1000.0, 600.0
 
@@ -104,7 +106,8 @@ class ZoneWatcher(Generic[Zone]):
         self._woken = asyncio.Event()
         self._inotify: Inotify | None = None
         #: Zones by watch and name that affect them, and the reverse.
-        self._zones: dict[tuple[int, bytes], set[Zone]] = defaultdict(set)
+        #: Most files are of one zone, and a set takes four times the memory of a tuple.
+        self._zones: dict[tuple[int, bytes], tuple[Zone, ...] | set[Zone]] = {}
         self._places: dict[Zone, tuple[tuple[int, bytes], ...]] = {}
         self._names: dict[int, int] = defaultdict(int)
         #: Why there are no events, by directory; empty if all directories have events.
@@ -243,7 +246,7 @@ class ZoneWatcher(Generic[Zone]):
         if places:
             self._places[zone] = tuple(places)
         for place in places - before:
-            self._zones[place].add(zone)
+            self._zones[place] = _with(self._zones.get(place, ()), zone)
             self._names[place[0]] += 1
         for place in before - places:
             self._leave(zone, place)
@@ -261,13 +264,30 @@ class ZoneWatcher(Generic[Zone]):
 
     def _leave(self, zone: Zone, place: tuple[int, bytes]) -> None:
         assert self._inotify is not None
-        self._zones[place].discard(zone)
-        if not self._zones[place]:
-            del self._zones[place]
+        left = _without(self._zones.pop(place, ()), zone)
+        if left:
+            self._zones[place] = left
         self._names[place[0]] -= 1
         if not self._names[place[0]]:
             del self._names[place[0]]
             self._inotify.remove(place[0])
+
+
+def _with(zones: tuple[Zone, ...] | set[Zone], zone: Zone) -> tuple[Zone, ...] | set[Zone]:
+    """Add a zone to those of a file: to a set, or to a tuple while they are few."""
+    if isinstance(zones, set):
+        zones.add(zone)
+        return zones
+    if zone in zones:
+        return zones
+    return (*zones, zone) if len(zones) < _FEW else {*zones, zone}
+
+
+def _without(zones: tuple[Zone, ...] | set[Zone], zone: Zone) -> tuple[Zone, ...] | set[Zone]:
+    if isinstance(zones, set):
+        zones.discard(zone)
+        return zones
+    return tuple(each for each in zones if each != zone)
 
 
 def _points_of(zones: dict[Zone, tuple[FileIdentity, ...]]) -> dict[Zone, set[Point]]:

@@ -198,7 +198,7 @@ class Adoptions:
 
     def _content(self, zone: FrontZone) -> str:
         """Return the file with the zone's content; "": the served content."""
-        return str(zone.config.file) if zone.config.source == "file" and zone.config.file is not None else ""
+        return zone.config.file if zone.config.source == "file" and zone.config.file is not None else ""
 
     async def _signed(self, zone: FrontZone, call: Judged) -> _Signed:
         file, server = call.request.file, call.request.server

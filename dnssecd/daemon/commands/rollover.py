@@ -81,7 +81,7 @@ class RolloverCommands:
         elif keys.plan is not None:
             blockers = text.in_order(keys.plan.blockers)
             waiting = [text.waiting(blocker, keys.plan.keyset) for blocker in blockers]
-        wakes = [wake.at for wake in (zone.wakes or {}).values()]
+        wakes = [wake.at for wake in zone.wakes]
         next_wake = min(wakes, default=zone.next_due)
         lines = outlook.plain_lines(zone, now)
         if call.request.rules:

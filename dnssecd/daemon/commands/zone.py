@@ -169,7 +169,7 @@ def describe_details(states: ZoneStates, zone: FrontZone, keys: list[KeyRow]) ->
         **msgspec.structs.asdict(states.describe(zone)),
         denial=zone.spec.denial + (" opt-out" if zone.spec.denial_parameters.opt_out else ""),
         signatures=zone.signatures_made,
-        file=str(zone.config.file) if zone.config.file else None,
+        file=zone.config.file,
         last_published=zone.published_at,
         earliest_expiration=zone.earliest_expiration,
         next_wake=zone.next_due,

@@ -70,7 +70,7 @@ class Imports:
         A file that equals the zone (written by ``zone export``) does not count as an edit.
         """
         if zone.config.source == "dynamic" and zone.serial is not None and zone.config.file is not None:
-            task = asyncio.get_running_loop().create_task(self._compare(zone, zone.config.file))
+            task = asyncio.get_running_loop().create_task(self._compare(zone, Path(zone.config.file)))
             self._comparing.add(task)
             task.add_done_callback(self._comparing.discard)
 

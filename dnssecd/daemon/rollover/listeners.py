@@ -247,7 +247,11 @@ def _is_last(zone: FrontZone, server: str) -> bool:
 
 def judged(sighting: Sighting, known: Committed | None) -> Sighting:
     """Return a sighting as evidence: our serial with other signatures does not count as our version."""
-    if known is None or sighting.serial != known.serial or sighting.signatures in (None, known.signatures):
+    if (
+        known is None
+        or sighting.serial != known.serial
+        or sighting.signatures in (None, frozenset(known.signatures))
+    ):
         return sighting
     detail = f"serial {sighting.serial}, but its SOA has other signatures than ours"
     return replace(sighting, serial=None, detail=detail)

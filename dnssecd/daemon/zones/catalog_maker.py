@@ -64,7 +64,7 @@ class CatalogMaker:
 
     def _lacks_file(self, name: str) -> bool:
         zone = self._zones.get(name)
-        return zone is not None and zone.config.file is not None and not zone.config.file.exists()
+        return zone is not None and zone.config.file is not None and not Path(zone.config.file).exists()
 
     def _produced(self) -> list[CatalogConfig]:
         return [one for one in self._config.get().catalogs.values() if one.produce]
@@ -101,7 +101,7 @@ class CatalogMaker:
             if zone is not None and zone.config.file is not None:
                 listed = _listed_in(zone)
                 if listed is not None:
-                    yield zone, zone.config.file, self._members(catalog, listed)
+                    yield zone, Path(zone.config.file), self._members(catalog, listed)
 
     def _written(self, zone: FrontZone, members: dict[str, str], *, changed: bool) -> None:
         zone.listed = members

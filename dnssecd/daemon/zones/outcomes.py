@@ -14,7 +14,7 @@ from dnssecd.daemon.zones import outcome_events as job_events
 from dnssecd.daemon.zones.machine import Event, happened
 from dnssecd.daemon.zones.mailbox import Mailbox
 from dnssecd.daemon.zones.rooms import ReviewRoom
-from dnssecd.daemon.zones.schedule import Schedule
+from dnssecd.daemon.zones.schedule import Schedule, wake_of
 from dnssecd.daemon.zones.zone import FrontZone
 from dnssecd.ops.events import EventCore
 from dnssecd.ops.metrics import Metrics
@@ -184,7 +184,7 @@ class Outcomes:
         when = zone.next_due + stride
         if not renewed:
             when = max(when, self._clock.now() + stride)
-        waiting = (zone.wakes or {}).get("resign")
+        waiting = wake_of(zone, "resign")
         if waiting is not None and waiting.at == when:
             return  # as after nearly every update
         self._schedule.wake(zone, "resign", when, self._on_due)

@@ -51,14 +51,27 @@ class Wake:
 
 
 class Woken(Protocol):
-    """A zone with its wake-ups. ``wakes``: by purpose; None if there are none."""
+    """A zone with its wake-ups. ``wakes``: at most one for a purpose; a tuple takes a third of a dictionary."""
 
     gone: bool
-    wakes: dict[str, Wake] | None
+    wakes: tuple[Wake, ...]
 
     @property
     def name(self) -> str:
         """Return the zone's name, text, absolute."""
+
+
+def wake_of(zone: Woken, what: str) -> Wake | None:
+    """Return a zone's wake-up for a purpose, None if there is none."""
+    return next((wake for wake in zone.wakes if wake.what == what), None)
+
+
+def _others(zone: Woken, what: str) -> tuple[Wake, ...]:
+    return tuple(wake for wake in zone.wakes if wake.what != what)
+
+
+def _drop(zone: Woken, what: str) -> None:
+    zone.wakes = _others(zone, what)
 
 
 class NextWake(NamedTuple):
@@ -104,12 +117,12 @@ class Schedule:
         """Call ``action`` at ``when`` (epoch seconds), or soon if that has passed; never if the zone is gone."""
         if zone.gone:
             return
-        earlier = (zone.wakes or {}).get(what)
+        earlier = wake_of(zone, what)
         if earlier is not None:
             earlier.cancel()
         wake = Wake(self, max(when, self._clock.now()), zone, what, action)
         heapq.heappush(self._heap, (wake.at, next(self._numbers), wake))
-        zone.wakes = {**(zone.wakes or {}), what: wake}
+        zone.wakes = (*_others(zone, what), wake)
         self._set()
 
     def _set(self) -> None:
@@ -143,8 +156,8 @@ class Schedule:
                 self._cancelled -= 1
             elif not wake.zone.gone:
                 wake.waits = False
-                if wake is (wake.zone.wakes or {}).get(wake.what):
-                    self._drop(wake.zone, wake.what)
+                if wake in wake.zone.wakes:
+                    _drop(wake.zone, wake.what)
                 asyncio.get_running_loop().call_soon(_act, wake.zone, wake.action)
         self._set()
 
@@ -158,14 +171,10 @@ class Schedule:
 
     def forget(self, zone: Woken, what: str) -> None:
         """Cancel a wake-up."""
-        wake = (zone.wakes or {}).get(what)
+        wake = wake_of(zone, what)
         if wake is not None:
             wake.cancel()
-            self._drop(zone, what)
-
-    def _drop(self, zone: Woken, what: str) -> None:
-        left = {other: wake for other, wake in (zone.wakes or {}).items() if other != what}
-        zone.wakes = left or None
+            _drop(zone, what)
 
     def next_wakes(self) -> list[NextWake]:
         """Return all wake-ups, earliest first."""

@@ -180,7 +180,7 @@ class ZoneJobs:
             job = self._runner.job(
                 zone,
                 "load",
-                path=str(zone.config.file),
+                path=zone.config.file,
                 accept_change=accept_change,
                 serial_floor=floor,
                 resting=resting,
@@ -265,7 +265,8 @@ def _loads(zone: FrontZone) -> bool:
 
 def _files_now(zone: FrontZone) -> list[FileIdentity]:
     """Return the identities of the zone's files before they are read: a difference from now on is a change."""
-    paths = {str(zone.config.file), *(file.path for file in zone.files)}
+    own = () if zone.config.file is None else (zone.config.file,)
+    paths = {*own, *(file.path for file in zone.files)}
     return [identity_now(Path(path)) for path in sorted(paths)]
 
 

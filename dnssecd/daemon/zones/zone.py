@@ -87,7 +87,7 @@ class FrontZone:
     ``cluster``: of a zone that several nodes share; None on a single host.
 
     ``jobs``, ``updates``, ``upstream``, ``keys``, ``planning``, ``parent``, ``ds``, ``transfers``, ``served``,
-    ``review``, ``follow_up``: the data of the parts that work on it. ``wakes``: its wake-ups, by purpose
+    ``review``, ``follow_up``: the data of the parts that work on it. ``wakes``: its wake-ups, one for a purpose
     (``schedule.py``).
 
     ``seen_input``: what inputs this node saw since it owns the zone, in a cluster.
@@ -140,7 +140,7 @@ class FrontZone:
     parent: ParentRoom | None = None
     ds: "DsRoom | None" = None
     servers: ZoneServers | None = None
-    wakes: "dict[str, Wake] | None" = None
+    wakes: "tuple[Wake, ...]" = ()
     transfers: TransfersRoom | None = None
     served: ServedRoom | None = None
     review: ReviewRoom | None = None
@@ -201,10 +201,11 @@ class FrontZone:
             self.servers.withdraw()
         if self.follow_up is not None:
             self.follow_up.close()
-        for wake in (self.wakes or {}).values():
+        for wake in self.wakes:
             wake.cancel()
         self.upstream = self.keys = self.planning = self.parent = self.ds = self.recovery = None
-        self.transfers = self.wakes = self.servers = self.served = self.review = self.follow_up = None
+        self.wakes = ()
+        self.transfers = self.servers = self.served = self.review = self.follow_up = None
 
     def check(self) -> None:
         """Raise ZoneGone if the zone was removed."""

@@ -35,7 +35,7 @@ class Committed(Struct, frozen=True, gc=False):
     ttl_zone: int
     ttl_negative: int
     denial: DenialParameters | None
-    signatures: frozenset[bytes] = frozenset()
+    signatures: tuple[bytes, ...] = ()
     removals: tuple[str, ...] = ()
     ceremony: CeremonyState = NO_CEREMONY
     ns: tuple[str, ...] = ()
@@ -92,9 +92,9 @@ def committed_in(
     )
 
 
-def _soa_signatures(reader: ZoneSnapshot | ZoneTransaction) -> frozenset[bytes]:
+def _soa_signatures(reader: ZoneSnapshot | ZoneTransaction) -> tuple[bytes, ...]:
     sigs = reader.rrsigs(APEX, SOA)
-    return frozenset() if sigs is None else frozenset(unpack(sigs.rdata))
+    return () if sigs is None else tuple(unpack(sigs.rdata))
 
 
 def count_signatures(db: ZoneStore, keys: Iterable[Key]) -> tuple[int, tuple[SignatureCount, ...]]:

@@ -80,7 +80,7 @@ def test_defaults_are_those_of_the_contract() -> None:
     delays = (policy.propagation_delay, policy.parent_propagation_delay, policy.parent_ds_ttl)
     assert delays == (300, 3600, DAY)
     zone = config.zones["example.com."]
-    assert (zone.source, zone.file) == ("file", Path("/etc/dnssecd/example.com.zone"))
+    assert (zone.source, zone.file) == ("file", "/etc/dnssecd/example.com.zone")
     assert zone.max_change == 0.3
     assert zone.allow_query.allows("127.0.0.7", None)
     assert zone.allow_query.allows("::1", None)
@@ -412,7 +412,7 @@ def test_relative_paths_are_relative_to_the_file(tmp_path: Path, monkeypatch: py
     monkeypatch.chdir(tmp_path)
     config = load("conf/d.toml")
     assert config.tsig["t."].secret.value == b"secret secret secret secret"
-    assert config.zones["example.com."].file == tmp_path / "conf" / "example.com.zone"
+    assert config.zones["example.com."].file == str(tmp_path / "conf" / "example.com.zone")
     (tmp_path / "transfer.secret").unlink()
     assert load(file, read_secrets=False).tsig["t."].secret.value == b""
     with pytest.raises(ConfigErrors, match="cannot be read"):

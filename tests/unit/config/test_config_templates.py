@@ -60,8 +60,8 @@ def test_included_files_are_a_part_of_the_configuration(home: Path) -> None:
         a='[zone."a.example."]\nfile = "a.zone"\nsecondaries = ["ns3"]\n[secondary.ns3]\naddress = "192.0.2.55"\n',
         b='[zone."b.example."]\ntemplate = "customers"\n',
     )
-    assert config.zones["a.example."].file == home / "zones.d/a.zone"
-    assert config.zones["b.example."].file == home / "zones/b.example.zone"
+    assert config.zones["a.example."].file == str(home / "zones.d/a.zone")
+    assert config.zones["b.example."].file == str(home / "zones/b.example.zone")
     assert config.zones["b.example."].secondaries == ("ns1",)
     assert list(config.secondaries) == ["ns1", "ns2", "ns3"]
 
@@ -115,7 +115,7 @@ def test_the_name_of_the_zone_in_a_template(home: Path) -> None:
         '[zone."0/25.2.0.192.in-addr.arpa."]\ntemplate = "dyn"\n',
     )
     zone = config.zones["0/25.2.0.192.in-addr.arpa."]
-    assert zone.file == home / "0%2F25.2.0.192.in-addr.arpa"
+    assert zone.file == str(home / "0%2F25.2.0.192.in-addr.arpa")
     assert zone.allow_update[0].names == ("_acme-challenge.0/25.2.0.192.in-addr.arpa.",)
 
 
@@ -139,9 +139,9 @@ def test_zones_that_were_added_are_zones_of_the_configuration(home: Path) -> Non
     ]
     whole, unusable = with_added(config, [AddedZone.of_document(one.document()) for one in added])
     assert list(whole.zones) == ["own.example.", "a.example.", "b.example."]
-    assert whole.zones["a.example."].file == home / "zones/a.example.zone"
-    assert whole.zones["b.example."].file == Path("/srv/b.zone")
-    assert whole.zones["own.example."].file == home / "own.zone"
+    assert whole.zones["a.example."].file == str(home / "zones/a.example.zone")
+    assert whole.zones["b.example."].file == "/srv/b.zone"
+    assert whole.zones["own.example."].file == str(home / "own.zone")
     assert [one.zone for one in unusable] == ["lost.example."]
     assert "gone" in unusable[0].what
 

@@ -63,13 +63,16 @@ class FakeSchedule:
 
     def wake(self, zone: Any, what: str, when: float, action: Callable[[Any], None]) -> None:
         self.wakes[f"{what} {zone.name}"] = when, action
-        zone.wakes = (getattr(zone, "wakes", None) or {}) | {what: SimpleNamespace(at=when)}
+        self._drop(zone, what)
+        zone.wakes = (*zone.wakes, SimpleNamespace(at=when, what=what))
 
     def forget(self, zone: Any, what: str) -> None:
         self.wakes.pop(f"{what} {zone.name}", None)
-        zone.wakes = {
-            other: wake for other, wake in (getattr(zone, "wakes", None) or {}).items() if other != what
-        }
+        self._drop(zone, what)
+
+    @staticmethod
+    def _drop(zone: Any, what: str) -> None:
+        zone.wakes = tuple(wake for wake in getattr(zone, "wakes", ()) if wake.what != what)
 
     def next_wakes(self) -> list[NextWake]:
         return sorted(NextWake(when, *name.split(" ")) for name, (when, _) in self.wakes.items())

@@ -9,7 +9,7 @@ from dnssecd.pipeline.version.committed import Committed
 from dnssecd.publish.watch import Sighting
 
 OURS, THEIRS = frozenset({b"ours"}), frozenset({b"theirs"})
-KNOWN = Committed(7, 100, Keyset(b"\1z\0"), 60, 60, 60, DenialParameters(), OURS)
+KNOWN = Committed(7, 100, Keyset(b"\1z\0"), 60, 60, 60, DenialParameters(), tuple(OURS))
 
 
 def sighting(serial: int, signatures: frozenset[bytes] | None) -> Sighting:

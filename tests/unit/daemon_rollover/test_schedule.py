@@ -71,9 +71,9 @@ async def test_a_later_request_replaces_the_one_before_and_a_zone_that_is_gone_i
         while not woken:
             await asyncio.sleep(0.005)
     assert woken == ["second"]
-    assert list(second.wakes or ()) == ["resign"]
+    assert [wake.what for wake in second.wakes] == ["resign"]
     wakes.forget(second, "resign")
-    assert (wakes.next_wakes(), second.wakes) == ([], None)
+    assert (wakes.next_wakes(), second.wakes) == ([], ())
     wakes.close()
 
 

@@ -30,6 +30,13 @@ class Watched:
         async with asyncio.timeout(5):
             return await self.reports.get()
 
+    async def all_of(self, count: int) -> set[str]:
+        """Return this many zones: a write during a comparison is reported in two parts."""
+        found: set[str] = set()
+        while len(found) < count:
+            found |= await self.next()
+        return found
+
     def watch(self, zone: str, *paths: Path) -> None:
         self.watcher.watch(zone, [identity_now(path) for path in paths])
 
@@ -89,6 +96,22 @@ async def test_an_include_in_another_directory(watched: Watched, tmp_path: Path)
     await watched.armed()
     included.write_text("22")
     assert await watched.next() == {"a."}
+
+
+async def test_a_file_of_one_of_few_and_of_many_zones(watched: Watched, tmp_path: Path) -> None:
+    shared, zones = tmp_path / "hosts", [f"z{number}." for number in range(10)]
+    shared.write_text("1")
+    for number, zone in enumerate(zones, 1):
+        watched.watch(zone, shared)
+        await watched.armed()
+        in_one_step(shared, "2" * (number + 1))
+        assert await watched.all_of(number) == set(zones[:number])
+    for number, zone in enumerate(zones[:-1], 1):
+        watched.watcher.forget(zone)
+        in_one_step(shared, "3" * (number + 20))
+        assert await watched.all_of(10 - number) == set(zones[number:])
+    watched.watcher.forget(zones[-1])
+    assert not watched.watcher._zones, "nothing is kept of zones that are gone"
 
 
 async def test_a_directory_goes_and_comes_back(watched: Watched, tmp_path: Path) -> None:
