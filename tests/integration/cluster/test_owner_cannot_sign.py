@@ -117,7 +117,7 @@ def test_another_node_takes_over_without_a_command(
         assert why_not(cluster, owner)
         assert a.cli_json("zone", "owner", ZONE)["move_to"] == ""
 
-    wait_until(lambda: not why_not(cluster, owner), "it can sign again", 90, every=0.5)
+    wait_until(lambda: not why_not(cluster, owner), "it can sign again", 150, every=0.5)
     assert cluster.takes(other, "repaired")
     assert cluster.owner() == other, "nothing moves back by itself"
     witness.stop()
