@@ -50,6 +50,9 @@ def test_lost_keys_of_nodes(seed: int) -> None:
         637,  # a node takes over while the successor of a lost key signs, but is not in all DNSKEY RRsets yet
         1691,  # a person confirms a DS, and no server was asked since its TTL was raised
         2051,  # a ZSK that has not signed everything is lost before there is a DS, and a standby ZSK can sign the SOA
+        5646,  # a key signs beside the successor of a lost key, and a node takes over before all have their sets
+        7585,  # likewise, with ZSKs
+        8306,  # the registry deletes the DS by CDS of when the zone was to be insecure
         392,  # the successors of a lost key come alone, not with keys of another algorithm of the other node
     ],
 )

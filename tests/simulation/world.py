@@ -564,7 +564,7 @@ class World:
             return
         self.registry = ds
         self.log(f"registry has DS {sorted(int.from_bytes(d[:2]) for d in ds)}")
-        self.gave_up = self.gave_up and not ds
+        self.gave_up = self.gave_up and (not ds or not self.policy.signed)
         if not ds and self.keyset.signed and self.policy.signed and not self.gave_up:
             raise Bogus(f"at {self.now / DAY:.4f} d: the zone lost its last DS, but is to be secure")
         for parent in self.parents:

@@ -20,6 +20,7 @@ from dnssecd.core.keys.rules import (
     everywhere,
     goes_with,
     in_emergency,
+    is_in_its_sets,
     may_be_held,
     secured,
 )
@@ -247,18 +248,20 @@ def _theirs(key: Key, node: str, step: int, now: int) -> Key:
 def _judged(key: Key, before: Keyset) -> Key:
     """Return a key with its signature over DNSKEY sets marked if no validator depends on it.
 
-    That is if it is not of use to all, and a key that all have, with its DS, has signed each of these sets, too.
+    That is if it is not of use to all, and a key that all have, with its DS, has signed each of these sets, too. A key
+    whose DS all have, and that is in all sets that it signed, does for those that have no such use at all.
     """
     if not may_be_held(key.krrsig) or (everywhere(key.dnskey) and everywhere(key.ds)):
         return key
     old = next(one for one in before.keys if one.rdata == key.rdata)
+    of_use = everywhere(old.ds) and is_in_its_sets(old)
     anchors = (
         one
         for one in before.keys
         if one.algorithm == key.algorithm
         and not one.revoked
-        and everywhere(one.dnskey)
         and everywhere(one.ds)
+        and (everywhere(one.dnskey) or (not of_use and is_in_its_sets(one)))
     )
     anchored = any(goes_with(old.krrsig, one.krrsig) for one in anchors)
     beside = anchored or old.krrsig.beside or not secured(before)

@@ -180,20 +180,21 @@ def _set_signed_by_nodes(keyset: Keyset, algorithm: int) -> bool:
         and any(key.krrsig.visible for key in signers)
         and all(not key.revoked for key in signers)
         and all(
-            goes_with(key.dnskey, other.dnskey) or _is_in_its_sets(other)
+            goes_with(key.dnskey, other.dnskey) or is_in_its_sets(other)
             for key in published
             for other in signers
         )
     )
 
 
-def _is_in_its_sets(key: Key) -> bool:
+def is_in_its_sets(key: Key) -> bool:
+    """Whether a key is in every DNSKEY set that it signed."""
     return key.dnskey.visible and goes_with(key.krrsig, key.dnskey)
 
 
 def _ds_signed_by_nodes(keyset: Keyset, algorithm: int) -> bool:
     signers = _set_signers(keyset, algorithm)
-    anchored = all(everywhere(key.ds) and _is_in_its_sets(key) for key in signers)
+    anchored = all(everywhere(key.ds) and is_in_its_sets(key) for key in signers)
     return anchored and _set_signed_by_nodes(keyset, algorithm)
 
 

@@ -20,7 +20,7 @@ from dnssecd.core.keys.node_keys import (
     wants_hand_over,
 )
 from dnssecd.core.keys.requests import compromised, lost, retire
-from dnssecd.core.keys.rules import RULES, broken
+from dnssecd.core.keys.rules import RULES, broken, may_be_held
 from dnssecd.core.keys.types import KeySpec
 from dnssecd.replacing import replace
 
@@ -224,6 +224,18 @@ def test_a_signature_that_stands_beside_one_of_a_key_of_all_validators_is_marked
         False,
         beside,
     ]
+
+
+def test_a_signature_that_stands_beside_one_of_a_key_that_is_in_its_sets_is_marked() -> None:
+    """The first key's DS is everywhere, its DNSKEY only in the sets that it signed; it is not marked by itself."""
+    keyset, mine = settled(joined(), Rec.DNSKEY, Rec.DS), RecordState(State.RUMOURED, NOW, 4, 4)
+    first = keyset.keys[0].with_record(Rec.KRRSIG, mine).with_record(Rec.DNSKEY, mine)
+    before = RecordState(State.UNRETENTIVE, NOW, 1, 1, 4, full=True)
+    keyset = with_ksk(keyset.with_key(first), "before", before, before, OMNI)
+    fresh = RecordState(State.RUMOURED, NOW, 5, 5)
+    after = hand_over(with_ksk(keyset, "fresh", fresh, fresh, RecordState()), "b", HELD, NOW)
+    marked = {key.rdata: key.krrsig.beside for key in after.keys if may_be_held(key.krrsig)}
+    assert [marked[rdata] for rdata in (first.rdata, after.keys[-1].rdata)] == [False, True]
 
 
 @pytest.mark.parametrize("held", [True, False])
