@@ -142,7 +142,7 @@ class Primaries:
 
     def forget(self, zone: FrontZone) -> None:
         """Stop polling for a zone that was removed, or now has another source."""
-        zone.primaries = []
+        zone.primaries = ()
         self.expiry.forget(zone)
         self._schedule.forget(zone, REFRESH)
         if zone.upstream is not None:

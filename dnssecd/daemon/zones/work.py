@@ -188,6 +188,7 @@ class ZoneJobs:
                 seen=zone.seen_input,
             )
             outcome = await self._runner.run(zone, job, _octets(zone))
+            outcome = msgspec.structs.replace(outcome, files=_one_path(zone, outcome.files))
             self._watcher.watch(zone, outcome.files or before)
             if outcome.result != "retry":
                 return outcome
@@ -268,6 +269,12 @@ def _files_now(zone: FrontZone) -> list[FileIdentity]:
     own = () if zone.config.file is None else (zone.config.file,)
     paths = {*own, *(file.path for file in zone.files)}
     return [identity_now(Path(path)) for path in sorted(paths)]
+
+
+def _one_path(zone: FrontZone, files: tuple[FileIdentity, ...]) -> tuple[FileIdentity, ...]:
+    """Return identities with the path of the zone's file as the configuration has it: one string, not two."""
+    path = zone.config.file
+    return tuple(one._replace(path=path) if path is not None and one.path == path else one for one in files)
 
 
 def _octets(zone: FrontZone) -> int:
