@@ -371,7 +371,7 @@ class ZoneConfig:
     name: str
     policy: str
     source: Literal["file", "primaries", "dynamic"]
-    file: str | None  # a Path takes four times the memory, in each of many zones
+    file: str | None  # a Path takes five times the memory, in each of many zones
     primaries: tuple[str, ...]
     allow_update: tuple[Grant, ...]
     secondaries: tuple[str, ...]
